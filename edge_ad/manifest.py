@@ -1,0 +1,133 @@
+"""The manifest of a bundle: everything a device must know about what was trained, as checked data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "GateReport",
+    "GraphInfo",
+    "Manifest",
+    "MetricsRecord",
+    "Precision",
+    "SplitInfo",
+    "Threshold",
+]
+
+SCHEMA_VERSION = 1
+
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Threshold(_Strict):
+    """A decision threshold and the rule that set it.
+
+    Attributes:
+        value: Raw score; a part is defective when its score is above it.
+        rule: What the value is, in words.
+        false_alarm_rate: The rate asked for, in (0, 1).
+        false_alarm_bound: Upper bound on the true rate that holds with ``confidence``, in (0, 1].
+        confidence: Confidence of the bound, in (0, 1).
+        good_images: How many held-out good images set it.
+    """
+
+    value: float
+    rule: str
+    false_alarm_rate: float = Field(gt=0, lt=1)
+    false_alarm_bound: float = Field(gt=0, le=1)
+    confidence: float = Field(gt=0, lt=1)
+    good_images: int = Field(ge=1)
+
+
+class MetricsRecord(_Strict):
+    """Metrics with the data and the engine they were measured on.
+
+    Attributes:
+        data: Name of the product and split, such as ``"metal_plate test"``.
+        engine: What ran, such as ``"openvino int8"``.
+        images: Number of images.
+        values: Metric name → value, such as ``{"image_auroc": 0.99}``.
+    """
+
+    data: str
+    engine: str
+    images: int
+    values: dict[str, float]
+
+
+class GateReport(_Strict):
+    """Comparison of a graph with its FP32 reference on held-out good images and pseudo-defects.
+
+    Attributes:
+        passed: Whether every check held.
+        checks: Name → measured value (``image_auroc_drop``, ``map_correlation``, ``score_drift``).
+        limits: Name → limit the value was held against.
+        float_layers: Layers left in float because the gate asked for it.
+        quantised_layers: How many layers are INT8.
+    """
+
+    passed: bool
+    checks: dict[str, float]
+    limits: dict[str, float]
+    float_layers: list[str] = []
+    quantised_layers: int = 0
+
+
+class GraphInfo(_Strict):
+    """One ONNX graph of a bundle.
+
+    Attributes:
+        file: File name inside the bundle.
+        threshold: Threshold on this graph's own scores.
+        gate: Accuracy gate against FP32; None for FP32 itself.
+    """
+
+    file: str
+    threshold: Threshold
+    gate: GateReport | None = None
+
+
+class SplitInfo(_Strict):
+    """How the good images were split: the seed and the content hashes of each part."""
+
+    seed: int
+    fit: list[str]
+    calibrate: list[str]
+    threshold: list[str]
+
+
+class Manifest(_Strict):
+    """Contents of ``manifest.json``.
+
+    Attributes:
+        schema_version: Version of this schema; a newer one is refused.
+        method: Name of the detector, such as ``"fader"``.
+        parameters: The method's own parameters.
+        product: Name of the product it was trained on.
+        input_size_hw: Height and width, in pixels, of the images the graph takes.
+        graphs: Precision → graph.
+        metrics: Metrics and where they were measured.
+        split: The split of the good images.
+        files: File name → SHA-256 of its content, for every file but the manifest and the engines.
+        versions: Package → version that made the bundle.
+        created: ISO 8601 date and time, UTC.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    method: str
+    parameters: dict[str, JsonValue]
+    product: str
+    input_size_hw: tuple[int, int]
+    graphs: dict[Precision, GraphInfo]
+    metrics: list[MetricsRecord] = []
+    split: SplitInfo
+    files: dict[str, str] = {}
+    versions: dict[str, str] = {}
+    created: str

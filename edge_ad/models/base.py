@@ -1,0 +1,126 @@
+"""The detector contract: what every method must offer to be trained, exported and deployed by the same code."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+__all__ = ["AnomalyDetector", "DetectorOutput", "MethodParameters", "Stage", "TrainingBatch"]
+
+
+class DetectorOutput(NamedTuple):
+    """Output of a detector.
+
+    Attributes:
+        score: (N,) raw anomaly scores.
+        anomaly_map: (N, 1, H, W), smoothed.
+    """
+
+    score: Tensor
+    anomaly_map: Tensor
+
+
+class TrainingBatch(NamedTuple):
+    """One training batch.
+
+    Attributes:
+        images: float32 RGB (N, 3, H, W) in [0, 1].
+        frozen: Per-image results of the frozen parts, as ``frozen_outputs`` gave them, (N, ...).
+    """
+
+    images: Tensor
+    frozen: Tensor
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One gradient stage of a method's training, such as EAR's and then FADeR's.
+
+    Attributes:
+        name: Name of the stage, for logs and checkpoints.
+        epochs: Number of epochs.
+        learning_rate: Peak learning rate of the main group.
+        schedule: Name of a schedule in ``edge_ad.training.schedules``.
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float
+    schedule: str
+
+
+class MethodParameters(BaseModel):
+    """Base of a method's parameters: strict, frozen, and JSON both ways."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    size: int = 256
+    seed: int = 0
+
+
+class AnomalyDetector(nn.Module, ABC):
+    """A trainable detector.
+
+    ``forward`` takes float RGB in [0, 1], (N, 3, H, W), and returns scores and smoothed maps; normalisation
+    constants are inside, so that the deployed graph is this module and a colour conversion.
+    """
+
+    method: ClassVar[str]
+    config: MethodParameters
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> DetectorOutput:
+        """Score images."""
+
+    @property
+    def backbone(self) -> nn.Module | None:
+        """The frozen network whose INT8 form everything fitted must see; None when there is none.
+
+        Maps images, float RGB (N, 3, H, W) in [0, 1], to patch features (N, C, h, w).
+        """
+        return None
+
+    def fit_features(self, fit: Tensor, held_out: Tensor) -> None:
+        """Fit everything that is fitted, not trained, on backbone features of good images.
+
+        Called before training, and again with the features of the quantised backbone when an INT8 graph is built.
+
+        Args:
+            fit: (N, C, h, w) features of the fitting images.
+            held_out: (M, C, h, w) features of the calibration images, for quantiles.
+        """
+
+    def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:
+        """Per-image results of the frozen parts that training reuses every epoch, (N, ...).
+
+        Args:
+            images: (N, 3, H, W).
+            features: (N, C, h, w) backbone features of these images, which are the ones ``fit_features`` fitted.
+        """
+        return images.new_zeros((images.shape[0], 0))
+
+    def stages(self) -> Sequence[Stage]:
+        """The gradient stages in order; empty for methods that are only fitted."""
+        return ()
+
+    def start_stage(self, stage: Stage) -> list[dict[str, object]]:
+        """Freeze and unfreeze for a stage; return optimiser parameter groups with ``lr_scale``."""
+        return [{"params": self.trainable(), "lr_scale": 1.0}]
+
+    def trainable(self) -> list[nn.Parameter]:
+        """Parameters that require a gradient now."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
+        """Named loss terms of a batch; their sum is minimised."""
+        raise NotImplementedError(f"{self.method} has no gradient stage")
+
+    def reconstruct(self, images: Tensor) -> Tensor | None:
+        """What the method thinks normal looks like, (N, 3, H, W) in [0, 1]; None when it does not reconstruct."""
+        return None
