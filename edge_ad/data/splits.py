@@ -1,0 +1,101 @@
+"""Split the good images once, into what is fitted, what calibrates and what sets the threshold."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_ad.errors import DataError, UsageError
+
+__all__ = ["GoodSplit", "content_hash", "split_good"]
+
+_MINIMUM_IMAGES = 8
+_MINIMUM_PER_PART = 2
+
+
+@dataclass(frozen=True)
+class GoodSplit:
+    """A split of the good images into three parts without an image in common.
+
+    Attributes:
+        seed: The seed that made it.
+        fit: What the detector is fitted or trained on.
+        calibrate: What sets quantiles, scales and ranges, and stops training.
+        threshold: What only the decision threshold sees.
+    """
+
+    seed: int
+    fit: tuple[Path, ...]
+    calibrate: tuple[Path, ...]
+    threshold: tuple[Path, ...]
+
+
+def content_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits.
+
+    Raises:
+        DataError: The file cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise DataError(f"The image cannot be read ({error.strerror}): {path}.") from error
+    return digest.hexdigest()
+
+
+def split_good(
+    paths: Sequence[Path], *, seed: int = 0, fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)
+) -> GoodSplit:
+    """Split images by their content: neither the folder, the file names nor the listing order matter.
+
+    Files of equal content stay in one part, so that no held-out image was seen in training.
+
+    Args:
+        paths: Image files of good parts.
+        seed: Another seed gives another split.
+        fractions: Shares of the different images for fit, calibrate and threshold; positive, summing to 1.
+
+    Raises:
+        DataError: Fewer than 8 different images.
+        UsageError: Fractions that are not positive or do not sum to 1.
+    """
+    if min(fractions) <= 0 or not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
+        raise UsageError(f"Split fractions must be positive and sum to 1, not {fractions}.")
+    groups = _groups_by_content(paths)
+    if len(groups) < _MINIMUM_IMAGES:
+        raise DataError(
+            f"{len(groups)} different good images are too few; at least {_MINIMUM_IMAGES} are needed.",
+            "Add photos of good parts; a hundred or more make a dependable threshold.",
+        )
+    shuffled = [groups[key] for key in sorted(groups, key=lambda key: _rank(seed, key))]
+    calibrate, threshold = (_part_size(fraction, len(groups)) for fraction in fractions[1:])
+    fit = max(_MINIMUM_PER_PART, len(groups) - calibrate - threshold)
+    calibrate = min(calibrate, len(groups) - fit - _MINIMUM_PER_PART)
+    parts = shuffled[:fit], shuffled[fit : fit + calibrate], shuffled[fit + calibrate :]
+    return GoodSplit(seed, *(_flatten(part) for part in parts))
+
+
+def _groups_by_content(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    groups: defaultdict[str, list[Path]] = defaultdict(list)
+    for path in sorted(set(paths)):
+        groups[content_hash(path)].append(path)
+    return dict(groups)
+
+
+def _rank(seed: int, key: str) -> str:
+    return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
+
+
+def _part_size(fraction: float, total: int) -> int:
+    return max(_MINIMUM_PER_PART, round(fraction * total))
+
+
+def _flatten(groups: list[list[Path]]) -> tuple[Path, ...]:
+    return tuple(path for group in groups for path in group)
