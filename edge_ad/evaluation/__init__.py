@@ -1,1 +1,1 @@
-"""evaluation."""
+"""How good a detector is: metrics, thresholds, evaluation of a detector or an engine, and the report."""
