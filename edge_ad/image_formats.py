@@ -80,8 +80,6 @@ def _jpeg_is_complete(content: bytes) -> bool:
 
 
 def _bmp_is_complete(content: bytes) -> bool:
-    data_offset: int
-    image_size: int
     data_offset, header_size = struct.unpack_from("<II", content, 10)
     if header_size < 40:
         width, height, _, bits = struct.unpack_from("<HHHH", content, 18)
@@ -89,9 +87,8 @@ def _bmp_is_complete(content: bytes) -> bool:
     else:
         width, height, _, bits, compression, image_size = struct.unpack_from("<iiHHII", content, 18)
     if compression not in (0, 3):
-        return len(content) >= data_offset + image_size
-    row_bytes: int = (width * bits + 31) // 32 * 4
-    return len(content) >= data_offset + row_bytes * abs(height)
+        return len(content) >= int(data_offset + image_size)
+    return len(content) >= int(data_offset + (width * bits + 31) // 32 * 4 * abs(height))
 
 
 def _tiff_is_complete(content: bytes, order: str) -> bool:
