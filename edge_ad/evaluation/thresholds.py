@@ -1,0 +1,102 @@
+"""The decision threshold: set on held-out good images only, with what can be promised about false alarms.
+
+Split conformal prediction: for n exchangeable good scores and the k-th smallest of them as threshold, the next good
+part scores above it with probability at most ``(n + 1 − k) / (n + 1)``. With ``k = ⌈(n + 1)(1 − α)⌉`` that is at most
+the asked rate α. That is an average over draws of the n images; for *this* threshold the true rate is distributed as
+``Beta(n + 1 − k, k)``, whose upper quantile is the bound that is reported.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import DataError, UsageError
+from edge_ad.evaluation.binomial import rate_upper_bound
+from edge_ad.evaluation.labelled_scores import MetricError
+from edge_ad.manifest import Threshold
+
+__all__ = ["conformal_rank", "fit_threshold", "good_images_needed"]
+
+
+def fit_threshold(good_scores: NDArray[Any], *, false_alarm_rate: float = 0.01, confidence: float = 0.95) -> Threshold:
+    """Set a threshold from scores of good images that nothing else was fitted on.
+
+    Args:
+        good_scores: (N,) raw scores of held-out good images, finite.
+        false_alarm_rate: Share of good parts that may be called defective, in (0, 1).
+        confidence: Confidence of the reported bound, in (0, 1).
+
+    Returns:
+        The conformal quantile of the scores; their maximum where N is too small for the rate, and the rule says so.
+
+    Raises:
+        DataError: There are no scores.
+        MetricError: NaN or infinite scores.
+        UsageError: A rate or confidence outside (0, 1).
+    """
+    scores = _checked(good_scores)
+    count = scores.size
+    rank = conformal_rank(count, false_alarm_rate)
+    used = min(rank, count)
+    # Of the N scores, those ranked above the threshold are the false alarms of this sample.
+    bound = rate_upper_bound(count - used, count, confidence)
+    return Threshold(
+        value=float(np.partition(scores, used - 1)[used - 1]),
+        rule=_rule(count, rank, false_alarm_rate),
+        false_alarm_rate=false_alarm_rate,
+        false_alarm_bound=bound,
+        confidence=confidence,
+        good_images=count,
+    )
+
+
+def conformal_rank(count: int, false_alarm_rate: float) -> int:
+    """Rank of the threshold among ``count`` sorted scores: ``⌈(n + 1)(1 − α)⌉``, from 1; above n when n is too small.
+
+    Args:
+        count: Number of scores n, >= 1.
+        false_alarm_rate: The rate α, in (0, 1).
+
+    Raises:
+        UsageError: A rate outside (0, 1).
+    """
+    if not 0.0 < false_alarm_rate < 1.0:
+        raise UsageError(
+            f"A false-alarm rate is between 0 and 1, not {false_alarm_rate}.",
+            "Use 0.01 for one good part in a hundred.",
+        )
+    # Counted from above and rounded: (n + 1)·α of a decimal α is often a hair below the integer it stands for.
+    return count + 1 - math.floor(round((count + 1) * false_alarm_rate, 9))
+
+
+def good_images_needed(false_alarm_rate: float) -> int:
+    """Smallest number of good images whose conformal quantile exists for a false-alarm rate in (0, 1)."""
+    return math.ceil(round(1.0 / false_alarm_rate, 9)) - 1
+
+
+def _checked(good_scores: NDArray[Any]) -> NDArray[np.float64]:
+    scores = np.asarray(good_scores, np.float64).ravel()
+    if not scores.size:
+        raise DataError("There are no good images to set a threshold on.", "Keep some good images out of training.")
+    if not np.isfinite(scores).all():
+        raise MetricError(
+            "Some scores of good images are NaN or infinite.", "The detector is broken: train or export it again."
+        )
+    return scores
+
+
+def _rule(count: int, rank: int, false_alarm_rate: float) -> str:
+    if rank > count:
+        needed, expected_rate = good_images_needed(false_alarm_rate), 1.0 / (count + 1)
+        return (
+            f"largest of {count} held-out good scores: {needed} are needed for a false-alarm rate of "
+            f"{false_alarm_rate:.3g}, {count} give an expected rate of at most {expected_rate:.3g}"
+        )
+    return (
+        f"score {rank} of {count} sorted held-out good scores: conformal quantile for an expected false-alarm rate "
+        f"of at most {false_alarm_rate:.3g}"
+    )
