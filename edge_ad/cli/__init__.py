@@ -1,5 +1,5 @@
-"""The command line."""
+"""The ``edge-ad`` command: one file per verb, nothing but arguments, calls and printing."""
 
+from edge_ad.cli.app import main
 
-def main() -> None:
-    """Entry point."""
+__all__ = ["main"]

@@ -1,0 +1,49 @@
+# The same targets serve people and CI. Everything happens in $(VENV); nothing is installed outside it.
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+BIN    := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo test check bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    train, export, calibrate, build, verify and stream a rendered product"
+	@echo "make test    run the tests (ARGS='-k name' picks some)"
+	@echo "make check   formatting, lint, types and import rules"
+	@echo "make bench   measure the demo's bundle on this machine (ARGS goes to edge-ad benchmark)"
+	@echo "make clean   remove the environment, caches and build products"
+	@echo "PYTHON=python3.12 picks the interpreter of a new environment; it must be 3.10 or newer."
+
+demo: $(VENV)/.installed-train
+	$(BIN)/edge-ad demo $(ARGS)
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Stamps: an environment is made once and updated only when what it is made from has changed.
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "error: edge-ad needs Python 3.10 or newer; $(PYTHON) is older or not there." >&2; \
+	  echo "hint: name another one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.installed-train: $(VENV)/.created pyproject.toml constraints.txt
+	$(INSTALL) -e '.[train]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
+	$(INSTALL) -e '.[train,dev]'
+	@touch $@ $(VENV)/.installed-train

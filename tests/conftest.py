@@ -1,0 +1,16 @@
+"""Fixtures of every test."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """Folder with real images in MVTec layout, one folder per product; the test is skipped where there is none."""
+    given = os.environ.get("EDGE_AD_DATA")
+    root = Path(given) if given else Path(__file__).parents[2] / "shared" / "data"
+    if not any(root.glob("*/train/good")):
+        pytest.skip(f"no <set>/train/good in {root}; set EDGE_AD_DATA to a folder of MVTec-layout products")
+    return root
