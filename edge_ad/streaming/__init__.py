@@ -1,1 +1,1 @@
-"""streaming."""
+"""Frames in, verdicts out: sources, pipeline, statistics, overlay and sinks of `edge-ad stream`."""

@@ -1,0 +1,52 @@
+"""What travels through the pipeline: a captured frame and the result for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.prediction import Prediction, Verdict
+
+__all__ = ["Frame", "Result"]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame of a source.
+
+    Attributes:
+        index: Number of frames the source gave before it.
+        image: uint8 (H, W, 3), BGR, at the source's size.
+        captured_at: Monotonic time at which the source delivered it, in seconds (`time.perf_counter`).
+        captured_unix: Wall-clock time of the same moment, in seconds since the epoch.
+        capture_ms: How long the read took (decoding; for a camera also waiting for the next frame).
+    """
+
+    index: int
+    image: NDArray[np.uint8]
+    captured_at: float
+    captured_unix: float
+    capture_ms: float
+
+
+@dataclass(frozen=True)
+class Result:
+    """A judged frame.
+
+    Attributes:
+        frame: The frame it belongs to.
+        prediction: Score and anomaly map.
+        verdict: The score against the threshold.
+        prepare_ms: Time to resize to the engine's input.
+        infer_ms: Time from handing the frame to the engine to having its result.
+        age_ms: Time from capture to result.
+    """
+
+    frame: Frame
+    prediction: Prediction
+    verdict: Verdict
+    prepare_ms: float
+    infer_ms: float
+    age_ms: float

@@ -1,0 +1,74 @@
+"""The Sink contract."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import StorageError, UsageError
+from edge_ad.streaming.frame import Result
+from edge_ad.streaming.sources.base import Source
+
+__all__ = ["Sink", "check_output"]
+
+
+class Sink(ABC):
+    """Takes the results of one stream. A context manager; leaving it completes what was written.
+
+    Attributes:
+        needs_picture: Whether it wants the frame with the overlay drawn on it.
+        wants_end: Whether the user ended the stream through it.
+    """
+
+    needs_picture: ClassVar[bool] = False
+    wants_end: bool = False
+
+    def __enter__(self) -> Sink:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.close()
+        except StorageError:
+            if error is None:  # what went wrong first is what the user must read
+                raise
+
+    def begin(self, source: Source) -> None:  # noqa: B027 - not every sink asks about the source
+        """Called once, with the open source, before the first result."""
+
+    @abstractmethod
+    def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
+        """Take one result.
+
+        Args:
+            result: The judged frame.
+            picture: The frame with its overlay, uint8 (H, W, 3) BGR, for sinks that need it.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Complete what was written; may be called when nothing was."""
+
+
+def check_output(path: Path, *, overwrite: bool) -> None:
+    """Refuse an output file that cannot be made, before anything is started.
+
+    Raises:
+        UsageError: It exists and may not be overwritten, or its folder does not exist.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder, not a file.")
+    if not path.parent.is_dir():
+        raise UsageError(f"There is no folder {path.parent} for {path.name}.", f"Make it: mkdir -p {path.parent}")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{path} exists.", "Choose another name, or add --overwrite.")

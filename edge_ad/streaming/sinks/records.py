@@ -1,0 +1,98 @@
+"""One line of JSON per frame."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from datetime import datetime, timezone
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import StorageError
+from edge_ad.streaming.frame import Result
+from edge_ad.streaming.sinks.base import Sink, check_output
+from edge_ad.streaming.sources.base import Source
+
+__all__ = ["RecordsSink"]
+
+
+class RecordsSink(Sink):
+    """Writes every record at once and whole: a file that ends early ends after a complete line.
+
+    Args:
+        path: The JSON-lines file.
+        overwrite: Replace an existing file.
+
+    Raises:
+        UsageError: The file exists, or its folder does not.
+    """
+
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        check_output(path, overwrite=overwrite)
+        self._path = path
+        self._file: FileIO | None = None
+        self._size = 0
+        self._source_name = ""
+
+    def begin(self, source: Source) -> None:
+        """Make the file."""
+        self._source_name = source.name
+        try:
+            self._file = FileIO(self._path, "w")
+        except OSError as error:
+            raise self._failure(error.strerror) from error
+
+    def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
+        """Append the record of a frame."""
+        line = json.dumps(_record(result, self._source_name), allow_nan=False).encode() + b"\n"
+        assert self._file is not None
+        try:
+            written = self._file.write(line)
+        except OSError as error:
+            self._cut_torn_line()
+            raise self._failure(error.strerror) from error
+        if written != len(line):
+            self._cut_torn_line()
+            raise self._failure("No space left on device")
+        self._size += len(line)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _cut_torn_line(self) -> None:
+        with suppress(OSError):
+            assert self._file is not None
+            self._file.truncate(self._size)
+
+    def _failure(self, why: str | None) -> StorageError:
+        return StorageError(
+            f"Records cannot be written to {self._path}: {why}.", "Make room, or choose another place for them."
+        )
+
+
+def _record(result: Result, source_name: str) -> dict[str, Any]:
+    verdict, frame = result.verdict, result.frame
+    captured = datetime.fromtimestamp(frame.captured_unix, timezone.utc)
+    return {
+        "frame": frame.index,
+        "time": captured.isoformat(timespec="milliseconds"),
+        "source": source_name,
+        "score": _finite(verdict.score),
+        "threshold": _finite(verdict.threshold),
+        "normalised": _finite(verdict.normalised),
+        "verdict": "NG" if verdict.is_anomalous else "OK",
+        "latency_ms": round(result.prepare_ms + result.infer_ms, 3),
+        "age_ms": round(result.age_ms, 3),
+    }
+
+
+def _finite(value: float) -> float | None:
+    """JSON has no NaN and no infinity."""
+    return float(value) if np.isfinite(value) else None

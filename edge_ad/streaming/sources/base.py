@@ -1,0 +1,64 @@
+"""The Source contract."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.streaming.gaps import GapLog
+
+__all__ = ["Source"]
+
+
+class Source(ABC):
+    """Frames one after another. Use as a context manager: entering opens it.
+
+    Args:
+        name: What it is, for messages and records.
+        is_live: Whether frames come by the clock, so that one not taken in time is lost.
+
+    Attributes:
+        gaps: The times at which a live source was gone.
+    """
+
+    def __init__(self, name: str, *, is_live: bool) -> None:
+        self.name = name
+        self.is_live = is_live
+        self.gaps = GapLog()
+
+    def __enter__(self) -> Source:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second the source says it has; None when it says nothing believable."""
+        return None
+
+    @abstractmethod
+    def open(self) -> None:
+        """Get ready to read.
+
+        Raises:
+            DataError: A file that is missing or cannot be read.
+            DeviceError: A camera or stream that does not answer.
+        """
+
+    @abstractmethod
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next frame, uint8 (H, W, 3) BGR, owned by the caller; None at the end (or when a live source is gone)."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release it; may be called when it is not open."""
+
+    def cancel(self) -> None:  # noqa: B027 - most sources never wait for long
+        """Called from another thread: a `read` that waits for the source's return gives up."""

@@ -1,0 +1,48 @@
+"""What camera, video file and network stream share: frames from one OpenCV capture."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.streaming.sources.base import Source
+
+__all__ = ["OpenCVSource"]
+
+_BELIEVABLE_FPS = 1000.0
+
+
+class OpenCVSource(Source):
+    """Reads an OpenCV capture that a subclass opens."""
+
+    _capture: cv2.VideoCapture | None = None
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second that the container or driver names; None when it names nothing believable."""
+        fps = 0.0 if self._capture is None else float(self._capture.get(cv2.CAP_PROP_FPS))
+        return fps if 0.0 < fps <= _BELIEVABLE_FPS else None
+
+    def open(self) -> None:
+        """Open the capture."""
+        self._capture = self._open_capture()
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next frame; None when there is none."""
+        if self._capture is None:
+            return None
+        is_read, image = self._capture.read()
+        return np.asarray(image, np.uint8) if is_read else None
+
+    def close(self) -> None:
+        """Release the capture."""
+        if self._capture is not None:
+            self._capture.release()
+            self._capture = None
+
+    @abstractmethod
+    def _open_capture(self) -> cv2.VideoCapture:
+        """Open it or raise DataError or DeviceError."""

@@ -1,0 +1,46 @@
+"""OpenCV's VideoCapture, opened without its noise on stderr."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import cv2
+
+__all__ = ["open_capture", "quiet"]
+
+# Read by OpenCV when it opens the first capture of the process; what the user set goes first.
+_ENVIRONMENT: Mapping[str, str] = {
+    "OPENCV_LOG_LEVEL": "SILENT",
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",  # AV_LOG_QUIET
+    # A camera that is unplugged is noticed after this many seconds instead of ten.
+    "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "2",
+    # A connection that breaks inside a frame must not deliver a half-grey frame, which would be called defective.
+    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp|fflags;discardcorrupt",
+}
+
+
+def quiet() -> None:
+    """Keep OpenCV and FFmpeg from writing to stderr: a failure is reported once, by us."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def open_capture(target: str | int, backend: int, options: Mapping[int, int]) -> cv2.VideoCapture | None:
+    """Open a camera, file or URL.
+
+    Args:
+        target: Device index, path or URL.
+        backend: One of OpenCV's ``CAP_`` backends.
+        options: ``CAP_PROP_`` → value, as the backend takes them at opening.
+
+    Returns:
+        The open capture, or None when it cannot be opened.
+    """
+    quiet()
+    capture = cv2.VideoCapture(target, backend, [number for pair in options.items() for number in pair])
+    if capture.isOpened():
+        return capture
+    capture.release()
+    return None
