@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
     from edge_ad.bundle import Bundle
-    from edge_ad.manifest import Precision
     from edge_ad.runtime.base import Engine
     from edge_ad.streaming.session import Limits, Progress
     from edge_ad.streaming.sinks import Sink
@@ -51,9 +50,8 @@ def stream(
 
     frames = _source(camera, source, max_outage)
     sinks = _sinks(save_video, save_records, overwrite=overwrite, headless=headless)
-    opened = _bundle(bundle)
-    engine = _engine(opened, backend, precision, threads)
-    summary = _run(opened, engine, frames, threshold, sinks, Limits(max_frames, max_seconds))
+    engine = _engine(_bundle(bundle), backend, precision, threads)
+    summary = _run(engine, frames, threshold, sinks, Limits(max_frames, max_seconds))
     _print(summary, as_json=json)
     if summary.ended_by == "interrupted":
         raise typer.Exit(_INTERRUPTED)
@@ -104,18 +102,14 @@ def _engine(bundle: Bundle, backend: str, precision: str, threads: int) -> Engin
     return open_engine(bundle, backend=backend, precision=precision, threads=threads)
 
 
-def _run(
-    bundle: Bundle, engine: Engine, source: Source, threshold: float | None, sinks: list[Sink], limits: Limits
-) -> Summary:
+def _run(engine: Engine, source: Source, threshold: float | None, sinks: list[Sink], limits: Limits) -> Summary:
     from edge_ad.streaming.session import run_stream
 
-    if threshold is None:
-        threshold = bundle.graph(cast("Precision", engine.describe().precision)).threshold.value
     progress = _ProgressLine()
+    limit = engine.threshold.value if threshold is None else threshold
     with engine:
-        engine.warm_up()
         try:
-            return run_stream(engine, source, threshold=threshold, sinks=sinks, limits=limits, on_progress=progress)
+            return run_stream(engine, source, threshold=limit, sinks=sinks, limits=limits, on_progress=progress)
         finally:
             progress.end()
 

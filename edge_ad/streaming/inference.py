@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +14,24 @@ from edge_ad.prediction import Prediction, Verdict
 from edge_ad.runtime.base import Engine
 from edge_ad.streaming.frame import Frame, Result
 
-__all__ = ["Prepared", "infer_each", "infer_in_flight", "prepare"]
+__all__ = ["Prepared", "infer_each", "infer_in_flight", "prepare", "warm_up"]
 
 Prepared = tuple[Frame, NDArray[np.uint8], float]  # frame, uint8 (h, w, 3) at the engine's size, resize time in ms
+
+
+def warm_up(engine: Engine, *, is_live: bool) -> None:
+    """Have the engine do what it does only once, before the first frame waits for it.
+
+    Args:
+        engine: An open engine.
+        is_live: Whether `infer_each` is to run, and not `infer_in_flight`.
+    """
+    if is_live:
+        engine.warm_up()
+        return
+    grey = np.full((1, *engine.describe().input_size_hw, 3), 127, np.uint8)
+    for _ in engine.infer_many([grey] * 3):
+        pass
 
 
 def prepare(frame: Frame, size_hw: tuple[int, int]) -> Prepared:
@@ -26,7 +41,7 @@ def prepare(frame: Frame, size_hw: tuple[int, int]) -> Prepared:
     return frame, image, _ms_since(started)
 
 
-def infer_each(engine: Engine, frames: Iterable[Frame], threshold: float) -> Iterator[Result]:
+def infer_each(engine: Engine, frames: Iterable[Frame], threshold: float) -> Generator[Result, None, None]:
     """Prepare and judge one frame at a time: the least age, for live sources."""
     size_hw = engine.describe().input_size_hw
     for frame in frames:
@@ -36,27 +51,18 @@ def infer_each(engine: Engine, frames: Iterable[Frame], threshold: float) -> Ite
         yield _result(prepared, prediction, threshold, started)
 
 
-def infer_in_flight(engine: Engine, prepared: Iterable[Prepared], threshold: float) -> Iterator[Result]:
+def infer_in_flight(engine: Engine, prepared: Iterable[Prepared], threshold: float) -> Generator[Result, None, None]:
     """Judge every frame, as many at once as the engine has requests: the most frames per second, for files."""
     waiting: deque[tuple[Prepared, float]] = deque()
 
     def images() -> Iterator[NDArray[np.uint8]]:
         for item in prepared:
             waiting.append((item, time.perf_counter()))
-            yield item[1]
+            yield item[1][np.newaxis]
 
-    for prediction in _predictions(engine, images()):
+    for prediction in engine.infer_many(images()):
         item, started = waiting.popleft()
         yield _result(item, prediction, threshold, started)
-
-
-def _predictions(engine: Engine, images: Iterator[NDArray[np.uint8]]) -> Iterator[Prediction]:
-    infer_many = getattr(engine, "infer_many", None)
-    if infer_many is not None:
-        yield from infer_many(images)
-        return
-    for image in images:
-        yield engine.infer(image[np.newaxis])[0]
 
 
 def _result(prepared: Prepared, prediction: Prediction, threshold: float, started: float) -> Result:

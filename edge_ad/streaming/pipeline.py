@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -113,14 +114,21 @@ class Pipeline:
         ]
 
     def _thread(
-        self, name: str, produced: Iterable[_Out], source: FrameBuffer[Any] | None, target: FrameBuffer[_Out]
+        self,
+        name: str,
+        produced: Generator[_Out, None, None],
+        source: FrameBuffer[Any] | None,
+        target: FrameBuffer[_Out],
     ) -> threading.Thread:
         return threading.Thread(target=self._run, args=(produced, source, target), name=f"stream-{name}", daemon=True)
 
-    def _run(self, produced: Iterable[_Out], source: FrameBuffer[Any] | None, target: FrameBuffer[_Out]) -> None:
+    def _run(
+        self, produced: Generator[_Out, None, None], source: FrameBuffer[Any] | None, target: FrameBuffer[_Out]
+    ) -> None:
         try:
-            for item in produced:
-                target.put(item)
+            with closing(produced):  # an engine with frames in flight is at rest before it can be closed
+                for item in produced:
+                    target.put(item)
         except Closed:
             pass  # whoever was to take it has ended, and said why
         except BaseException as error:  # raised again by next_result
@@ -130,7 +138,7 @@ class Pipeline:
             if source is not None:
                 source.abort()
 
-    def _frames(self) -> Iterator[Frame]:
+    def _frames(self) -> Generator[Frame, None, None]:
         index = 0
         while not self._is_stopping.is_set():
             started = time.perf_counter()

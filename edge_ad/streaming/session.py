@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge_ad.runtime.base import Engine
 from edge_ad.streaming.buffers import Closed
 from edge_ad.streaming.frame import Result
+from edge_ad.streaming.inference import warm_up
 from edge_ad.streaming.overlay import draw_overlay
 from edge_ad.streaming.pipeline import Pipeline
 from edge_ad.streaming.signals import StopSignals
@@ -93,6 +94,7 @@ def run_stream(
         for sink in sinks:
             stack.enter_context(sink)
             sink.begin(source)
+        warm_up(engine, is_live=source.is_live)
         pipeline = stack.enter_context(Pipeline(engine, source, threshold))
         session = _Session(pipeline, source, threshold, sinks, limits or Limits(), signals)
         ended_by = session.run(on_progress)

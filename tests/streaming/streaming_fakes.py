@@ -1,0 +1,124 @@
+"""A fake engine, tiny videos and a camera that speaks MJPEG over HTTP."""
+
+from __future__ import annotations
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_ad.runtime.base import Engine, EngineDescription
+from edge_ad.streaming.sources import Source
+
+SIZE_HW = (32, 32)
+
+
+class FakeEngine(Engine):
+    """Scores an image by its mean brightness over 128; may be slow, may crash."""
+
+    def __init__(self, *, seconds: float = 0.0, crash_at: int | None = None) -> None:
+        super().__init__(EngineDescription("fake", "fp32", "test", "1", SIZE_HW, 1))
+        self.seconds, self.crash_at, self.calls = seconds, crash_at, 0
+
+    def _open(self) -> None:
+        pass
+
+    def _close(self) -> None:
+        pass
+
+    def _infer(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if self.calls == self.crash_at:
+            raise RuntimeError("the engine crashed")
+        self.calls += 1
+        time.sleep(self.seconds)
+        maps = images.mean(axis=3, dtype=np.float32) / 128
+        return maps.mean(axis=(1, 2)), maps
+
+
+class FakeSource(Source):
+    """Grey frames whose brightness is the frame's number, as fast as they are read or by the clock."""
+
+    def __init__(
+        self, frames: int | None, *, is_live: bool = False, interval_s: float = 0.0, size_hw: tuple[int, int] = SIZE_HW
+    ) -> None:
+        super().__init__("fake source", is_live=is_live)
+        self.frames, self.interval_s, self.size_hw = frames, interval_s, size_hw
+        self.reads, self.closes = 0, 0
+
+    def open(self) -> None:
+        self.reads = 0
+
+    def read(self) -> NDArray[np.uint8] | None:
+        if self.frames is not None and self.reads >= self.frames:
+            return None
+        time.sleep(self.interval_s)
+        self.reads += 1
+        return np.full((*self.size_hw, 3), (self.reads - 1) % 256, np.uint8)
+
+    def close(self) -> None:
+        self.closes += 1
+
+
+class MjpegCamera:
+    """A network camera at a fixed port that can be switched off and on again."""
+
+    def __init__(self, fps: float = 30.0) -> None:
+        self._fps = fps
+        self._server: ThreadingHTTPServer | None = None
+        self._port = 0
+        self._is_on = threading.Event()
+        image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+        self._jpeg = cv2.imencode(".jpg", image)[1].tobytes()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/video"
+
+    def start(self) -> None:
+        camera = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
+                self.end_headers()
+                head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(camera._jpeg)
+                try:
+                    while camera._is_on.is_set():
+                        self.wfile.write(head + camera._jpeg + b"\r\n")
+                        time.sleep(1 / camera._fps)
+                except OSError:
+                    pass
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self._is_on.set()
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
+        self._port = self._server.server_port
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        self._is_on.clear()
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+
+def write_h264(path: Path, frames: int, size_hw: tuple[int, int], fps: int) -> None:
+    """Frame k is grey of brightness 20 * k."""
+    av = pytest.importorskip("av", reason="PyAV writes the H.264 test videos")
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=fps)
+        stream.height, stream.width = size_hw
+        stream.pix_fmt = "yuv420p"
+        for number in range(frames):
+            image = np.full((*size_hw, 3), 20 * number % 256, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+        container.mux(stream.encode())
