@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["note", "print_facts", "print_json", "print_table"]
+__all__ = ["note", "print_facts", "print_json", "print_table", "show_count"]
 
 _PIPE_WIDTH = 200
 
@@ -18,6 +18,12 @@ _PIPE_WIDTH = 200
 def note(text: str) -> None:
     """Say something about the work, on stderr."""
     print(text, file=sys.stderr, flush=True)
+
+
+def show_count(done: int, total: int) -> None:
+    """Count up in place on stderr; silent when stderr is not a terminal."""
+    if sys.stderr.isatty():
+        print(f"\r{done}/{total}", end="\n" if done >= total else "", file=sys.stderr, flush=True)
 
 
 def print_json(value: object) -> None:

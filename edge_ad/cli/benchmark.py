@@ -1,0 +1,103 @@
+"""``edge-ad benchmark``: latency and frame rate of a bundle on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from edge_ad.cli.console import note, print_facts, print_json, print_table
+from edge_ad.cli.options import BackendOption, BundleArgument, JsonOption, PrecisionOption, ThreadsOption
+
+if TYPE_CHECKING:
+    from edge_ad.cli.latency import Measurements
+
+__all__ = ["benchmark"]
+
+
+def benchmark(
+    bundle: BundleArgument,
+    against: Annotated[
+        Literal["torch"] | None, typer.Option(help="Measure the same detector in eager FP32 torch too, in turns.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="Run for --against torch; the folder that holds the bundle when not given.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Product whose photos are the frames; else the bundle's reference photos.")
+    ] = None,
+    backend: BackendOption = "auto",
+    precision: PrecisionOption = "auto",
+    threads: ThreadsOption = 0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each measurement, at least.")] = 5.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure latency and frame rate on this machine.
+
+    Engine: a frame that has the input size already, through the engine. End to end: a decoded frame is resized,
+    inferred and judged. Pipelined: frames per second when the backend may work on several frames at a time. All with
+    batch size 1, on real photos.
+    """
+    from edge_ad.bundle import Bundle
+    from edge_ad.cli.frames import read_frames
+    from edge_ad.cli.latency import measure_engine
+    from edge_ad.cli.machine import describe_machine
+    from edge_ad.cli.subject import open_run
+    from edge_ad.runtime.backends import open_engine
+    from edge_ad.runtime.target import available_cores
+
+    opened = Bundle.open(bundle)
+    frames = read_frames(opened, data)
+    # A comparison is fair only when both sides have the same threads.
+    threads = threads or (available_cores() if against else 0)
+    rival = open_run(run or bundle.resolve().parent, threads) if against else None
+    with open_engine(opened, backend=backend, precision=precision, threads=threads) as engine:
+        description = engine.describe()
+        note(f"Measuring {description.backend} {description.precision} ({description.source}).")
+        measurements = measure_engine(engine, frames, rival, seconds=seconds)
+    document = {
+        "bundle": bundle,
+        "method": opened.manifest.method,
+        "engine": description,
+        "machine": describe_machine(["torch"] if against else []),
+        "frames": {"source": frames.source, "count": len(frames.images), "sizes_hw": frames.sizes_hw},
+        "measurements": measurements,
+    }
+    if as_json:
+        print_json(document)
+    else:
+        _print(document, measurements)
+
+
+def _print(document: dict[str, Any], measurements: Measurements) -> None:
+    engine, machine, frames = document["engine"], document["machine"], document["frames"]
+    sizes = ", ".join(f"{height} x {width}" for height, width in frames["sizes_hw"])
+    print_facts(
+        {
+            "engine": f"{engine.backend} {engine.version}, {engine.precision}, {engine.source}",
+            "input": "{} x {} pixels".format(*engine.input_size_hw),
+            "threads": engine.threads or "chosen by the backend",
+            "frames": f"{frames['count']} {frames['source']} ({sizes})",
+            "machine": f"{machine['processor']}, {machine['cores']} cores, {machine['system']}",
+            "versions": ", ".join(f"{name} {version}" for name, version in machine["versions"].items()),
+        }
+    )
+    columns = ["ms per frame", "mean", "std", "min", "p50", "p90", "p95", "p99", "max", "runs", "fps"]
+    rows = [
+        [name, s.mean_ms, s.std_ms, s.min_ms, s.p50_ms, s.p90_ms, s.p95_ms, s.p99_ms, s.max_ms, s.runs, s.fps]
+        for name, s in measurements.latencies().items()
+    ]
+    print_table(columns, rows, title="\nLatency")
+    print(f"\npipelined: {measurements.pipelined_fps:.4g} frames per second")
+    _print_comparison(measurements)
+
+
+def _print_comparison(measurements: Measurements) -> None:
+    comparison = measurements.comparison
+    if comparison is not None:
+        low, high = min(comparison.ratio_per_round), max(comparison.ratio_per_round)
+        print(
+            f"end to end {comparison.ratio_of_medians:.3g} times as fast as eager FP32 torch, by medians"
+            f" ({low:.3g} to {high:.3g} over {len(comparison.ratio_per_round)} rounds)"
+        )

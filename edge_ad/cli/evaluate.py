@@ -1,0 +1,101 @@
+"""``edge-ad evaluate``: metrics of a run or a bundle on a product's test images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_ad.cli.console import note, print_facts, print_json, print_table, show_count
+from edge_ad.cli.options import BackendOption, JsonOption, PrecisionOption, ThreadsOption
+
+if TYPE_CHECKING:
+    from edge_ad.evaluation.results import Decisions, Evaluation, Rate
+
+__all__ = ["evaluate"]
+
+
+def evaluate(
+    target: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Folder of a run (in torch) or of a bundle.")],
+    data: Annotated[Path, typer.Option(help="Product in MVTec layout, with test images.")],
+    report: Annotated[Path | None, typer.Option(help="Folder to write a report with pictures into.")] = None,
+    backend: BackendOption = "auto",
+    precision: PrecisionOption = "auto",
+    threads: ThreadsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a run or a bundle on test images.
+
+    The test images decide nothing: the threshold comes with the run or the bundle, set from held-out good images.
+    """
+    from edge_ad.cli.subject import open_subject
+    from edge_ad.data.products import open_product
+    from edge_ad.evaluation.evaluate import evaluate as measure
+
+    product = open_product(data)
+    with open_subject(target, backend=backend, precision=precision, threads=threads) as subject:
+        note(f"Scoring {len(product.test)} test images of {product.name} with {subject.engine}.")
+        evaluation = measure(
+            subject.predict,
+            product,
+            subject.size_hw,
+            threshold=subject.threshold,
+            engine=subject.engine,
+            progress=show_count,
+        )
+    if report is not None:
+        _write_report(report, evaluation)
+    if as_json:
+        print_json(evaluation.to_json())
+    else:
+        _print(evaluation)
+
+
+def _write_report(folder: Path, evaluation: Evaluation) -> None:
+    from edge_ad.evaluation.report import write_report
+
+    write_report(folder, evaluation)
+    note(f"Report: {folder}")
+
+
+def _print(evaluation: Evaluation) -> None:
+    print_facts(
+        {
+            "product": evaluation.product,
+            "engine": evaluation.engine,
+            "images": f"{len(evaluation.samples)}, {int(evaluation.labels.sum())} of them defective",
+            **evaluation.metrics,
+            "brightness alone": evaluation.brightness_auroc,
+        }
+    )
+    if evaluation.without_mask:
+        print(f"{evaluation.without_mask} defective images have no usable mask and are not in the pixel metrics")
+    rows = [
+        [name, auroc, _detected(evaluation.decisions, name)] for name, auroc in sorted(evaluation.defect_auroc.items())
+    ]
+    if rows:
+        print_table(["defect", "image_auroc", "detected"], rows, title="\nDefects")
+    if evaluation.decisions is not None:
+        _print_decisions(evaluation.decisions)
+
+
+def _print_decisions(decisions: Decisions) -> None:
+    threshold = decisions.threshold
+    print("\nDecisions")
+    print_facts(
+        {
+            "threshold": f"{threshold.value:.6g} ({threshold.rule})",
+            "false alarms": f"{_words(decisions.false_alarms)}; asked for {threshold.false_alarm_rate:.2%},"
+            f" bound {threshold.false_alarm_bound:.2%} at {threshold.confidence:.0%} confidence",
+            "detections": _words(decisions.detections),
+        }
+    )
+
+
+def _detected(decisions: Decisions | None, defect_type: str) -> str | None:
+    return None if decisions is None else _words(decisions.detections_by_type.get(defect_type))
+
+
+def _words(rate: Rate | None) -> str:
+    return "none to count" if rate is None else f"{rate.count} of {rate.total} ({rate.value:.1%})"

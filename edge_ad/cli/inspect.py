@@ -1,0 +1,114 @@
+"""``edge-ad inspect``: what is inside a bundle."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edge_ad.cli.console import print_facts, print_json, print_table
+from edge_ad.cli.options import BundleArgument, JsonOption
+
+if TYPE_CHECKING:
+    from edge_ad.bundle import Bundle, EngineDirectory
+    from edge_ad.manifest import GateReport, Manifest
+
+__all__ = ["inspect"]
+
+
+def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
+    """Show what is inside a bundle and check its files.
+
+    Every file is read and its SHA-256 compared with the manifest; a file that differs ends the command with exit
+    code 1.
+    """
+    from edge_ad.bundle import Bundle, list_engines
+
+    opened = Bundle.open(bundle)
+    engines = list_engines(opened)
+    if as_json:
+        print_json(_document(opened, engines))
+    else:
+        _print(opened.manifest, engines, str(bundle))
+
+
+def _document(bundle: Bundle, engines: list[EngineDirectory]) -> dict[str, Any]:
+    return {
+        "bundle": bundle.root,
+        "verified_files": len(bundle.manifest.files),
+        "manifest": bundle.manifest,
+        "engines": [{"path": engine.path, "sidecar": engine.sidecar} for engine in engines],
+    }
+
+
+def _print(manifest: Manifest, engines: list[EngineDirectory], path: str) -> None:
+    split = manifest.split
+    print_facts(
+        {
+            "bundle": path,
+            "method": manifest.method,
+            "product": manifest.product,
+            "input": "{} x {} pixels".format(*manifest.input_size_hw),
+            "good images": f"{len(split.fit)} fit, {len(split.calibrate)} calibrate, {len(split.threshold)} threshold"
+            f" (seed {split.seed})",
+            "created": manifest.created,
+            "versions": ", ".join(f"{name} {version}" for name, version in manifest.versions.items()),
+            "files": f"{len(manifest.files)}, every SHA-256 as recorded",
+        }
+    )
+    _print_graphs(manifest)
+    _print_metrics(manifest)
+    _print_engines(engines)
+
+
+def _print_graphs(manifest: Manifest) -> None:
+    columns = ["precision", "file", "threshold", "asked rate", "bound", "good images", "gate", "INT8 layers"]
+    rows = [
+        [
+            precision,
+            graph.file,
+            graph.threshold.value,
+            graph.threshold.false_alarm_rate,
+            graph.threshold.false_alarm_bound,
+            graph.threshold.good_images,
+            _verdict(graph.gate),
+            None if graph.gate is None else graph.gate.quantised_layers,
+        ]
+        for precision, graph in manifest.graphs.items()
+    ]
+    print_table(columns, rows, title="\nGraphs")
+    for precision, graph in manifest.graphs.items():
+        if graph.gate is not None:
+            _print_gate(precision, graph.gate)
+
+
+def _print_gate(precision: str, gate: GateReport) -> None:
+    rows = [[check, value, gate.limits.get(check)] for check, value in gate.checks.items()]
+    print_table(["check", "value", "limit"], rows, title=f"\nAccuracy gate of {precision}, against fp32")
+    if gate.float_layers:
+        print(f"left in float: {', '.join(gate.float_layers)}")
+
+
+def _print_metrics(manifest: Manifest) -> None:
+    rows = [
+        [record.data, record.engine, record.images, name, value]
+        for record in manifest.metrics
+        for name, value in record.values.items()
+    ]
+    if rows:
+        print_table(["data", "engine", "images", "metric", "value"], rows, title="\nMetrics")
+
+
+def _print_engines(engines: list[EngineDirectory]) -> None:
+    if not engines:
+        print("\nNo engines; edge-ad build-engine makes one for this machine.")
+        return
+    rows = [
+        [engine.path.name, engine.sidecar.backend_version, engine.sidecar.target, engine.sidecar.created]
+        for engine in engines
+    ]
+    print_table(["engine", "backend version", "target", "created"], rows, title="\nEngines")
+
+
+def _verdict(gate: GateReport | None) -> str | None:
+    if gate is None:
+        return None
+    return "passed" if gate.passed else "failed"
