@@ -12,8 +12,6 @@ from typing import Any
 
 __all__ = ["note", "print_facts", "print_json", "print_table", "show_count"]
 
-_PIPE_WIDTH = 200
-
 
 def note(text: str) -> None:
     """Say something about the work, on stderr."""
@@ -45,23 +43,22 @@ def print_facts(facts: Mapping[str, object]) -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
     """Print a table on stdout; numbers are right-aligned and rounded to four significant digits.
 
+    Lines are as long as their content: a pipe or a log has no width to fold them to.
+
     Args:
         columns: Headings.
         rows: One sequence of cells per row, as long as ``columns``.
         title: A line above the table; none when empty.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, title=title or None, title_justify="left")
-    for index, column in enumerate(columns):
-        numeric = bool(rows) and all(_is_number(row[index]) for row in rows)
-        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(_cell, row))
-    # A pipe has no width: a table for a program or a log is never folded to 80 columns.
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    Console(file=sys.stdout, width=width, markup=False, highlight=False, emoji=False).print(table)
+    if title:
+        print(title)
+    by_column = list(zip(columns, *rows, strict=True))
+    numeric = [all(_is_number(cell) or cell is None for cell in cells[1:]) for cells in by_column]
+    texts = [[_cell(cell) for cell in cells] for cells in by_column]
+    widths = [max(map(len, cells)) for cells in texts]
+    for line in zip(*texts, strict=True):
+        cells = zip(line, widths, numeric, strict=True)
+        print("  ".join(text.rjust(width) if right else text.ljust(width) for text, width, right in cells).rstrip())
 
 
 def _plain(value: Any) -> Any:
@@ -81,11 +78,13 @@ def _plain(value: Any) -> Any:
 
 
 def _cell(value: object) -> str:
-    if value is None:
+    if value is None or value == "":
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.0f}" if 1000 <= abs(value) < math.inf else f"{value:.4g}"
+    return str(value)
 
 
 def _is_number(value: object) -> bool:

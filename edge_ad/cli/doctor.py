@@ -1,0 +1,59 @@
+"""``edge-ad doctor``: what works on this machine, and the command that repairs what does not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from edge_ad.cli.console import print_facts, print_json, print_table
+from edge_ad.cli.options import JsonOption
+from edge_ad.errors import DeviceError
+
+if TYPE_CHECKING:
+    from edge_ad.runtime.doctor import SystemReport
+
+__all__ = ["doctor"]
+
+
+def doctor(as_json: JsonOption = False) -> None:
+    """Show which backends and devices are here.
+
+    Ends with exit code 3 when no bundle can run on this machine.
+    """
+    from edge_ad.runtime.doctor import examine
+
+    report = examine()
+    if as_json:
+        print_json({**report.to_dict(), "can_stream": report.can_stream})
+    else:
+        _print(report)
+    if not report.can_stream:
+        raise typer.Exit(DeviceError.exit_code)
+
+
+def _print(report: SystemReport) -> None:
+    print_facts(
+        {
+            "edge-ad": report.edge_ad,
+            "python": report.python,
+            "system": report.operating_system,
+            "processor": f"{report.processor.name}, {report.cores} cores",
+            "instructions": " ".join(report.processor.flags),
+            "engine target": report.processor.target,
+        }
+    )
+    backends = [[status.name, status.available, status.version, status.why] for status in report.backends]
+    print_table(["backend", "works", "version", "why"], backends, title="\nBackends")
+    packages = [[status.name, status.available, status.version, status.needed_for] for status in report.packages]
+    print_table(["package", "works", "version", "needed for"], packages, title="\nPackages")
+    _print_repairs(report)
+
+
+def _print_repairs(report: SystemReport) -> None:
+    commands = [status.install_command for status in (*report.backends, *report.packages) if status.install_command]
+    if commands:
+        print("\nTo add what is missing:")
+        for command in dict.fromkeys(commands):
+            print(f"  {command}")
+    print(f"\n{'A bundle can run here.' if report.can_stream else 'No bundle can run here yet.'}")
