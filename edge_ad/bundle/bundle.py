@@ -1,0 +1,192 @@
+"""Opening, writing and extending a bundle."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+from edge_ad.bundle.documents import check_hashes, check_name, read_document, to_bytes
+from edge_ad.bundle.reference import REFERENCE_FILE, Reference
+from edge_ad.errors import BundleError
+from edge_ad.manifest import SCHEMA_VERSION, GraphInfo, Manifest, MetricsRecord, Precision
+from edge_ad.storage import atomic_directory, clone_tree, sha256_file, write_file
+
+__all__ = ["MANIFEST_FILE", "Bundle", "newest_bundle", "write_bundle"]
+
+MANIFEST_FILE = "manifest.json"
+_REBUILD = "Export the bundle again: edge-ad export <run>"
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk, checked when it was opened.
+
+    Attributes:
+        root: Folder of the bundle.
+        manifest: Content of its manifest.
+    """
+
+    root: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: Path) -> Bundle:
+        """Open a bundle and check its schema, its file names and the SHA-256 of every file.
+
+        Raises:
+            BundleError: Not a bundle, of a newer schema, or a file is missing or changed; the message names it.
+        """
+        manifest = _read_manifest(path)
+        check_hashes(path, manifest.files, hint=_REBUILD)
+        return cls(path, manifest)
+
+    def graph(self, precision: Precision) -> GraphInfo:
+        """The graph of a precision.
+
+        Raises:
+            BundleError: The bundle has none.
+        """
+        if precision not in self.manifest.graphs:
+            have = ", ".join(self.manifest.graphs) or "none"
+            raise BundleError(
+                f"{self.root} has no {precision} graph (it has: {have}).",
+                f"Make one: edge-ad calibrate {self.root} --precision {precision}",
+            )
+        return self.manifest.graphs[precision]
+
+    def graph_path(self, precision: Precision) -> Path:
+        """Path of a precision's ONNX file."""
+        return self.root / self.graph(precision).file
+
+    def graph_sha256(self, precision: Precision) -> str:
+        """SHA-256 of a precision's ONNX file."""
+        return self.manifest.files[self.graph(precision).file]
+
+    def reference(self) -> Reference:
+        """The reference outputs.
+
+        Raises:
+            BundleError: The bundle has none, or they do not fit the input size.
+        """
+        if REFERENCE_FILE not in self.manifest.files:
+            raise BundleError(f"{self.root} has no reference outputs ({REFERENCE_FILE}).", _REBUILD)
+        reference = Reference.read(self.root / REFERENCE_FILE)
+        if reference.images.shape[1:3] != self.manifest.input_size_hw:
+            raise BundleError(f"{self.root / REFERENCE_FILE} is not of the input size in the manifest.", _REBUILD)
+        return reference
+
+    def with_graph(self, precision: Precision, graph: GraphInfo, files: Mapping[str, bytes | Path]) -> Bundle:
+        """Add or replace the graph of a precision, with its files, in one step.
+
+        Engines built from a replaced graph stay and are refused when opened, since their hash no longer fits.
+
+        Args:
+            precision: Which graph.
+            graph: Its record; ``graph.file`` is among ``files`` or already in the bundle.
+            files: Name inside the bundle → content, or a file to copy.
+
+        Raises:
+            StorageError: No space or no permission; the bundle is as it was.
+        """
+        graphs = {**self.manifest.graphs, precision: graph}
+        manifest = self.manifest.model_copy(update={"graphs": graphs})
+        with atomic_directory(self.root) as staged:
+            clone_tree(self.root, staged)
+            manifest = _fill(staged, manifest, files)
+        return Bundle(self.root, manifest)
+
+    def with_metrics(self, record: MetricsRecord) -> Bundle:
+        """Add a metrics record, replacing the one of the same data and engine.
+
+        Raises:
+            StorageError: No space or no permission; the bundle is as it was.
+        """
+        others = [old for old in self.manifest.metrics if (old.data, old.engine) != (record.data, record.engine)]
+        manifest = self.manifest.model_copy(update={"metrics": [*others, record]})
+        write_file(self.root / MANIFEST_FILE, to_bytes(manifest))
+        return Bundle(self.root, manifest)
+
+
+def write_bundle(root: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Bundle:
+    """Write a bundle atomically, replacing one that is there.
+
+    Args:
+        root: Folder to write.
+        manifest: Its manifest; ``files`` in it is computed here.
+        files: Name inside the bundle → content, or a file to copy.
+
+    Raises:
+        BundleError: ``root`` is something else than a bundle, or a name is not a plain path.
+        StorageError: No space or no permission; nothing is left behind.
+    """
+    if root.exists() and not (root / MANIFEST_FILE).is_file() and not _is_empty_folder(root):
+        raise BundleError(f"{root} exists and is not a bundle.", "Choose another folder; it was not touched.")
+    with atomic_directory(root) as staged:
+        manifest = _fill(staged, manifest.model_copy(update={"files": {}}), files)
+    return Bundle(root, manifest)
+
+
+def newest_bundle(directory: Path) -> Bundle:
+    """Open the bundle that was created last: ``directory`` itself or one of its folders.
+
+    Raises:
+        BundleError: There is none, or one of them cannot be read.
+    """
+    roots = [path for path in (directory, *_folders(directory)) if (path / MANIFEST_FILE).is_file()]
+    if not roots:
+        raise BundleError(f"There is no bundle in {directory}.", "Make one: edge-ad export <run>")
+    return Bundle.open(max(roots, key=lambda root: (_created(root), root.name)))
+
+
+def _read_manifest(root: Path) -> Manifest:
+    if not (root / MANIFEST_FILE).is_file():
+        problem = f"has no {MANIFEST_FILE}" if root.is_dir() else "is not a folder" if root.exists() else "is not there"
+        raise BundleError(f"{root} is not a bundle: it {problem}.", "Make one: edge-ad export <run>")
+    path = root / MANIFEST_FILE
+    manifest = read_document(path, Manifest, supported_version=SCHEMA_VERSION, hint=_REBUILD)
+    for name in (graph.file for graph in manifest.graphs.values()):
+        if check_name(name, where=str(path)) not in manifest.files:
+            raise BundleError(f"{path} records no SHA-256 for {name}.", _REBUILD)
+    return manifest
+
+
+def _fill(staged: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Manifest:
+    hashes = dict(manifest.files)
+    for name, content in files.items():
+        path = staged / check_name(name, where="The bundle to write")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)  # it may be a hard link to the old bundle's file
+        if isinstance(content, Path):
+            shutil.copyfile(content, path)
+        else:
+            path.write_bytes(content)
+        hashes[name] = sha256_file(path)
+    missing = [graph.file for graph in manifest.graphs.values() if graph.file not in hashes]
+    if missing:
+        raise BundleError(f"The bundle to write lacks the graph {missing[0]}.")
+    manifest = manifest.model_copy(update={"files": hashes})
+    (staged / MANIFEST_FILE).unlink(missing_ok=True)
+    (staged / MANIFEST_FILE).write_bytes(to_bytes(manifest))
+    return manifest
+
+
+def _folders(directory: Path) -> list[Path]:
+    if not directory.is_dir():
+        return []
+    return [path for path in directory.iterdir() if path.is_dir() and not path.name.startswith(".")]
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
+
+
+def _created(root: Path) -> datetime:
+    text = _read_manifest(root).created
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError as error:
+        raise BundleError(f"{root / MANIFEST_FILE} has no valid date ({text!r}).", _REBUILD) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

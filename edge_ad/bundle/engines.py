@@ -1,0 +1,190 @@
+"""Engine directories of a bundle: what a backend built from a graph, with a sidecar that says from which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import NoReturn
+
+from pydantic import BaseModel, ConfigDict
+
+from edge_ad.bundle.bundle import Bundle
+from edge_ad.bundle.documents import check_hashes, read_document, to_bytes
+from edge_ad.errors import BundleError
+from edge_ad.manifest import Precision, Threshold
+from edge_ad.storage import atomic_directory, sha256_file
+
+__all__ = [
+    "ENGINE_SCHEMA_VERSION",
+    "EngineDirectory",
+    "EngineKey",
+    "EngineSidecar",
+    "find_engine",
+    "list_engines",
+    "rebuild_command",
+    "write_engine",
+]
+
+ENGINE_SCHEMA_VERSION = 1
+_ENGINES = "engines"
+_SIDECAR_FILE = "engine.json"
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """What an engine must be to run here.
+
+    Attributes:
+        backend: Backend name, such as ``"openvino"``.
+        precision: Precision of the graph.
+        target: Processor it was built for, such as ``"x86_64-amx"``.
+        version: Full version of the backend.
+    """
+
+    backend: str
+    precision: Precision
+    target: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        """Name of the engine's directory."""
+        return f"{self.backend}-{self.precision}-{self.target}"
+
+
+class EngineSidecar(BaseModel):
+    """Contents of ``engine.json``.
+
+    Attributes:
+        schema_version: Version of this schema; a newer one is refused.
+        backend: Backend that built the engine.
+        precision: Precision of the graph.
+        target: Processor it was built for.
+        backend_version: Full version of the backend that built it.
+        onnx_sha256: SHA-256 of the ONNX file it was built from.
+        threshold: Threshold on this engine's scores.
+        options: Options of the build.
+        files: File name → SHA-256, for every file but the sidecar.
+        created: ISO 8601 date and time, UTC.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    schema_version: int = ENGINE_SCHEMA_VERSION
+    backend: str
+    precision: Precision
+    target: str
+    backend_version: str
+    onnx_sha256: str
+    threshold: Threshold
+    options: dict[str, str] = {}
+    files: dict[str, str]
+    created: str
+
+
+@dataclass(frozen=True)
+class EngineDirectory:
+    """An engine directory and its sidecar.
+
+    Attributes:
+        path: The folder.
+        sidecar: Content of ``engine.json``.
+    """
+
+    path: Path
+    sidecar: EngineSidecar
+
+
+def list_engines(bundle: Bundle) -> list[EngineDirectory]:
+    """Every engine directory of a bundle, by name, read but not compared with this machine.
+
+    Raises:
+        BundleError: A sidecar cannot be read.
+    """
+    return [EngineDirectory(path, _read_sidecar(path)) for path in _directories(bundle, "*")]
+
+
+def find_engine(bundle: Bundle, key: EngineKey) -> EngineDirectory | None:
+    """The engine directory that fits this machine, with every file checked; None when none was built.
+
+    Raises:
+        BundleError: Engines of this backend and precision are there, but none that fits; the hint rebuilds it.
+    """
+    candidates = _directories(bundle, f"{key.backend}-{key.precision}-*")
+    if not candidates:
+        return None
+    path = next((path for path in candidates if path.name == key.name), candidates[0])
+    sidecar = _read_sidecar(path)
+    _check(bundle, key, path, sidecar)
+    return EngineDirectory(path, sidecar)
+
+
+def write_engine(bundle: Bundle, key: EngineKey, save: Callable[[Path], Mapping[str, str]]) -> EngineDirectory:
+    """Write an engine directory atomically, replacing one of the same name.
+
+    Args:
+        bundle: The bundle it is built from.
+        key: What it is.
+        save: Fills the folder it is given and returns the options of the build.
+
+    Raises:
+        StorageError: No space or no permission; nothing is left behind.
+    """
+    path = bundle.root / _ENGINES / key.name
+    with atomic_directory(path) as staged:
+        options = dict(save(staged))
+        sidecar = EngineSidecar(
+            backend=key.backend,
+            precision=key.precision,
+            target=key.target,
+            backend_version=key.version,
+            onnx_sha256=bundle.graph_sha256(key.precision),
+            threshold=bundle.graph(key.precision).threshold,
+            options=options,
+            files={file.name: sha256_file(file) for file in sorted(staged.iterdir())},
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        )
+        (staged / _SIDECAR_FILE).write_bytes(to_bytes(sidecar))
+    return EngineDirectory(path, sidecar)
+
+
+def rebuild_command(bundle: Bundle, key: EngineKey) -> str:
+    """The command that builds an engine again."""
+    return f"edge-ad build-engine {bundle.root} --backend {key.backend} --precision {key.precision}"
+
+
+def _directories(bundle: Bundle, pattern: str) -> list[Path]:
+    folder = bundle.root / _ENGINES
+    return sorted(path for path in folder.glob(pattern) if path.is_dir() and not path.name.startswith("."))
+
+
+def _read_sidecar(path: Path) -> EngineSidecar:
+    return read_document(
+        path / _SIDECAR_FILE,
+        EngineSidecar,
+        supported_version=ENGINE_SCHEMA_VERSION,
+        hint=f"Delete {path} and build the engine again.",
+    )
+
+
+def _check(bundle: Bundle, key: EngineKey, path: Path, sidecar: EngineSidecar) -> None:
+    def refuse(problem: str) -> NoReturn:
+        raise BundleError(f"The engine {path.name} {problem}.", f"Rebuild it: {rebuild_command(bundle, key)}")
+
+    if sidecar.onnx_sha256 != bundle.graph_sha256(key.precision):
+        refuse(f"was built from another graph than {bundle.graph(key.precision).file}")
+    if sidecar.target != key.target:
+        refuse(f"was built for {sidecar.target}, and this machine is {key.target}")
+    if _release(sidecar.backend_version) != _release(key.version):
+        refuse(f"was built by {key.backend} {sidecar.backend_version}, and {key.version} is installed here")
+    if (sidecar.backend, sidecar.precision) != (key.backend, key.precision):
+        refuse(f"holds a {sidecar.backend} engine in {sidecar.precision}")
+    if sidecar.threshold != bundle.graph(key.precision).threshold:
+        refuse("has another threshold than its graph")
+    check_hashes(path, sidecar.files, hint=f"Rebuild it: {rebuild_command(bundle, key)}")
+
+
+def _release(version: str) -> list[str]:
+    return version.split(".")[:2]

@@ -1,0 +1,66 @@
+"""Reference outputs: what the trained network said about real photos, to check every engine against."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import BundleError
+
+__all__ = ["REFERENCE_FILE", "Reference"]
+
+REFERENCE_FILE = "reference.npz"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Held-out good photos and the FP32 outputs of the training framework on them.
+
+    Attributes:
+        images: uint8 (K, H, W, 3), BGR at the input size.
+        scores: float32 (K,), raw scores.
+        maps: float32 (K, H, W), anomaly maps.
+    """
+
+    images: NDArray[np.uint8]
+    scores: NDArray[np.float32]
+    maps: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        count = self.images.shape[:1]
+        if self.images.ndim != 4 or self.images.shape[3] != 3 or self.images.dtype != np.uint8:
+            raise BundleError(f"Reference images must be uint8 (K, H, W, 3), not {_kind(self.images)}.")
+        if self.scores.shape != count or self.scores.dtype != np.float32:
+            raise BundleError(f"Reference scores must be float32 {count}, not {_kind(self.scores)}.")
+        if self.maps.shape != self.images.shape[:3] or self.maps.dtype != np.float32:
+            raise BundleError(f"Reference maps must be float32 {self.images.shape[:3]}, not {_kind(self.maps)}.")
+
+    def to_bytes(self) -> bytes:
+        """Content of ``reference.npz``; the same arrays give the same bytes."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, images=self.images, scores=self.scores, maps=self.maps)
+        return buffer.getvalue()
+
+    @classmethod
+    def read(cls, path: Path) -> Reference:
+        """Read ``reference.npz``; pickled content is refused.
+
+        Raises:
+            BundleError: Not such a file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(images=arrays["images"], scores=arrays["scores"], maps=arrays["maps"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise BundleError(
+                f"{path} does not hold reference outputs ({error}).", "Export the bundle again: edge-ad export <run>"
+            ) from error
+
+
+def _kind(array: NDArray[np.generic]) -> str:
+    return f"{array.dtype} {array.shape}"

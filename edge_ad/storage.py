@@ -1,0 +1,163 @@
+"""Files and folders that are there completely or not at all, and their hashes."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from edge_ad.errors import StorageError
+
+__all__ = ["atomic_directory", "clone_tree", "disk_is_full", "sha256_file", "storage_errors", "write_file"]
+
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_HASH_CHUNK_BYTES = 1 << 20
+_FULL_BELOW_BYTES = 1 << 16
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of a file's content, as 64 lower-case hex digits.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_HASH_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file atomically: readers see the old content or the new, never a part of it.
+
+    Raises:
+        StorageError: No space or no permission; the old file is untouched and nothing is left behind.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged = _sibling(path, "partial")
+        try:
+            _write_durably(staged, content)
+            staged.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                staged.unlink()
+            raise
+        _sync_directory(path.parent)
+
+
+@contextmanager
+def atomic_directory(target: Path) -> Iterator[Path]:
+    """Fill a folder beside ``target`` and move it there when the block ends without an error.
+
+    An existing ``target`` is replaced: it is moved aside first and comes back if the move fails.
+
+    Yields:
+        The empty folder to fill.
+
+    Raises:
+        StorageError: No space or no permission; the old folder is untouched and nothing is left behind.
+    """
+    with storage_errors(target):
+        target = target.resolve()  # replace what a link points to, not the link
+        staged = _sibling(target, "partial")
+        staged.mkdir(parents=True)
+        try:
+            yield staged
+            _publish(staged, target)
+        except BaseException:
+            shutil.rmtree(staged, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def storage_errors(target: Path) -> Iterator[None]:
+    """Turn an ``OSError`` of the block into a `StorageError` that names ``target``."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(*_explanation(target, error)) from error
+
+
+def clone_tree(source: Path, target: Path) -> None:
+    """Fill the empty folder ``target`` with the files of ``source``, as hard links where the disk can.
+
+    The caller must not write into a cloned file, only replace it: its content may be shared.
+
+    Raises:
+        OSError: A file cannot be read or written.
+    """
+    for path in sorted(source.rglob("*")):
+        copy = target / path.relative_to(source)
+        if path.is_dir():
+            copy.mkdir()
+            continue
+        try:
+            os.link(path, copy)
+        except OSError:  # FAT cards and some network disks have no links
+            shutil.copy2(path, copy)
+
+
+def disk_is_full(directory: Path) -> bool:
+    """Whether less than 64 KiB are free: native libraries do not pass the reason for a failed write on."""
+    return shutil.disk_usage(directory).free < _FULL_BELOW_BYTES
+
+
+def _sibling(path: Path, suffix: str) -> Path:
+    # Not tempfile: it makes files that only their owner may read, whatever the umask says.
+    return path.with_name(f".{path.name}-{secrets.token_hex(4)}.{suffix}")
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish(staged: Path, target: Path) -> None:
+    for path in staged.rglob("*"):
+        if path.is_file():
+            _sync(path)
+    _sync_directory(staged)
+    retired = _sibling(target, "old") if target.exists() else None
+    if retired is not None:
+        target.rename(retired)
+    try:
+        staged.rename(target)
+    except BaseException:
+        if retired is not None:
+            retired.rename(target)
+        raise
+    _sync_directory(target.parent)
+    if retired is not None:
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync_directory(path: Path) -> None:
+    if os.name == "posix":  # Windows cannot open a folder
+        _sync(path)
+
+
+def _explanation(target: Path, error: OSError) -> tuple[str, str]:
+    if error.errno in _DISK_FULL:
+        return f"{target} could not be written: the disk is full.", "Free some space or write to another disk."
+    if error.errno in _NOT_ALLOWED:
+        where = error.filename or target
+        return f"{target} could not be written: no permission for {where}.", "Choose a folder you may write to."
+    return f"{target} could not be written: {error.strerror or error} ({error.filename or target}).", ""
