@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import EdgeAdError, UsageError
+from edge_ad.manifest import Threshold
 from edge_ad.prediction import Prediction
 
 __all__ = ["Engine", "EngineDescription"]
@@ -26,6 +28,7 @@ class EngineDescription:
         version: Version of the backend.
         input_size_hw: Height and width of the images it takes, in pixels.
         threads: CPU threads, 0 where the backend decides.
+        source: What it was opened from, in words, such as ``"engines/openvino-int8-x86_64-amx"``.
     """
 
     backend: str
@@ -34,17 +37,22 @@ class EngineDescription:
     version: str
     input_size_hw: tuple[int, int]
     threads: int
+    source: str = ""
 
 
 class Engine(ABC):
     """A deployed detector. Use as a context manager; the public methods check, ``_infer`` runs.
 
+    One thread uses an engine at a time.
+
     Args:
         description: What the engine is.
+        threshold: Threshold on its scores.
     """
 
-    def __init__(self, description: EngineDescription) -> None:
+    def __init__(self, description: EngineDescription, threshold: Threshold | None = None) -> None:
         self._description = description
+        self._threshold = threshold
         self._is_open = False
 
     def __enter__(self) -> Engine:
@@ -62,6 +70,17 @@ class Engine(ABC):
         """What the engine is and where it runs."""
         return self._description
 
+    @property
+    def threshold(self) -> Threshold:
+        """Threshold on this engine's scores.
+
+        Raises:
+            EdgeAdError: It was made without one.
+        """
+        if self._threshold is None:
+            raise EdgeAdError("This engine has no threshold.", "Open it from a bundle with open_engine.")
+        return self._threshold
+
     def infer(self, images: NDArray[np.uint8]) -> list[Prediction]:
         """Score a batch of frames.
 
@@ -75,11 +94,27 @@ class Engine(ABC):
             EdgeAdError: The engine is not open.
             UsageError: Wrong dtype or shape.
         """
-        if not self._is_open:
-            raise EdgeAdError("This engine is not open.", "Use it in a with block: with engine: engine.infer(images)")
+        self._check_open()
         self._check(images)
         scores, maps = self._infer(np.ascontiguousarray(images))
         return [Prediction(float(score), anomaly_map) for score, anomaly_map in zip(scores, maps, strict=True)]
+
+    def infer_many(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Prediction]:
+        """Score a stream of frames, for throughput: a backend may work on several at a time.
+
+        Args:
+            frames: uint8 (1, H, W, 3) each, as for `infer`; read lazily, a few ahead of the predictions. A frame may be
+                overwritten as soon as the next one is asked for.
+
+        Yields:
+            One prediction per frame, in order.
+
+        Raises:
+            EdgeAdError: The engine is not open, or was closed before the end.
+            UsageError: Wrong dtype or shape.
+        """
+        self._check_open()
+        return self._infer_many(self._checked(frames))
 
     def warm_up(self, runs: int = 3) -> None:
         """Run on a grey frame so that lazy initialisation is done before the first real one."""
@@ -88,12 +123,29 @@ class Engine(ABC):
         for _ in range(runs):
             self.infer(frame)
 
+    def _check_open(self) -> None:
+        if not self._is_open:
+            raise EdgeAdError("This engine is not open.", "Use it in a with block: with engine: engine.infer(images)")
+
+    def _checked(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+        for frame in frames:
+            self._check_open()
+            self._check(frame)
+            if frame.shape[0] != 1:
+                raise UsageError(f"infer_many takes one frame at a time, not {frame.shape[0]}.", "Use infer(images).")
+            yield frame
+
     def _check(self, images: NDArray[np.uint8]) -> None:
         expected = (*self._description.input_size_hw, 3)
         if images.dtype != np.uint8:
             raise UsageError(f"Images must be uint8, not {images.dtype}.")
         if images.ndim != 4 or images.shape[0] < 1 or images.shape[1:] != expected:
             raise UsageError(f"Images must have shape (N, {', '.join(map(str, expected))}), not {images.shape}.")
+
+    def _infer_many(self, frames: Iterator[NDArray[np.uint8]]) -> Iterator[Prediction]:
+        """Checked frames → predictions in order; override where the backend can overlap frames."""
+        for frame in frames:
+            yield self.infer(frame)[0]
 
     @abstractmethod
     def _open(self) -> None:
@@ -105,4 +157,4 @@ class Engine(ABC):
 
     @abstractmethod
     def _infer(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Checked, contiguous uint8 (N, H, W, 3) → scores float32 (N,) and maps float32 (N, H, W), owned by the caller."""
+        """Checked, contiguous uint8 (N, H, W, 3) → float32 scores (N,) and maps (N, H, W), owned by the caller."""

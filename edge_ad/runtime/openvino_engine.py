@@ -1,0 +1,217 @@
+"""OpenVINO on the CPU: the default where there is no GPU."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import require
+from edge_ad.prediction import Prediction
+from edge_ad.runtime.base import Engine, EngineDescription
+from edge_ad.runtime.source import INPUT_NAME, OUTPUT_NAMES, EngineSource, backend_errors, check_deploy_graph, saving
+from edge_ad.runtime.target import available_cores, processor
+
+__all__ = ["OpenVinoEngine", "openvino_version", "save_openvino"]
+
+_NAME = "OpenVINO"
+_DEVICE = "CPU"
+_GRAPH_FILE = "model.xml"
+_COMPILED_FILE = "model.blob"
+_KEPT_BATCH_SIZES = 3
+
+
+def openvino_version() -> str:
+    """Version of the installed OpenVINO, such as ``"2025.0.0"``.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    return str(require("openvino", extra="").get_version()).split("-")[0]
+
+
+def save_openvino(source: EngineSource, folder: Path) -> Mapping[str, str]:
+    """Convert a graph to OpenVINO's format and compile it for this processor.
+
+    Writes ``model.xml`` and ``model.bin``, which keep the dynamic batch, and ``model.blob``, which is the graph for one
+    frame compiled: it loads several times faster.
+
+    Args:
+        source: The graph.
+        folder: Where to write.
+
+    Returns:
+        The options of the build.
+
+    Raises:
+        DeviceError: OpenVINO refuses the graph.
+        StorageError: No space or no permission.
+    """
+    openvino = require("openvino", extra="")
+    model = _read(openvino.Core(), source.onnx, source.input_size_hw)
+    with saving(folder):
+        openvino.save_model(model, str(folder / _GRAPH_FILE), compress_to_fp16=False)
+    compiled = _compile(openvino.Core(), _with_batch(model, 1), _settings(threads=0, allow_bf16=False))
+    blob = compiled.export_model()
+    (folder / _COMPILED_FILE).write_bytes(blob if isinstance(blob, bytes) else blob.getvalue())
+    return {"format": "ir+blob", "inference_precision": "f32", "compiled_batch": "1"}
+
+
+class OpenVinoEngine(Engine):
+    """An engine on OpenVINO's CPU plugin.
+
+    The graph is specialised to each batch size, one frame first: a static shape runs faster than a dynamic one.
+
+    Args:
+        source: The graph to run.
+        threads: CPU threads; 0 lets OpenVINO use every physical core.
+        allow_bf16: Let the CPU compute in bfloat16 where it can. It is faster and its scores differ from what was
+            trained and gated, so it is off unless asked for; OpenVINO itself would do it unasked.
+    """
+
+    def __init__(self, source: EngineSource, *, threads: int = 0, allow_bf16: bool = False) -> None:
+        super().__init__(
+            EngineDescription(
+                backend="openvino",
+                precision=source.precision,
+                device=f"CPU: {processor().name}" + (", bfloat16 allowed" if allow_bf16 else ""),
+                version=openvino_version(),
+                input_size_hw=source.input_size_hw,
+                threads=threads,
+                source=source.words,
+            ),
+            source.threshold,
+        )
+        self._source = source
+        self._threads = threads
+        self._allow_bf16 = allow_bf16
+        self._openvino: Any = None
+        self._core: Any = None
+        self._model: Any = None
+        self._stream_model: Any = None
+        self._requests: OrderedDict[int, Any] = OrderedDict()
+
+    def _open(self) -> None:
+        self._openvino = require("openvino", extra="")
+        self._core = self._openvino.Core()
+        self._request(batch=1)
+
+    def _close(self) -> None:
+        self._requests.clear()
+        self._stream_model = self._model = self._core = None
+
+    def _infer(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if not images.flags.writeable:
+            images = images.copy()  # OpenVINO shares writeable memory only
+        request = self._request(batch=images.shape[0])
+        with backend_errors(_NAME, "run the engine"):
+            request.set_input_tensor(self._openvino.Tensor(images, shared_memory=True))
+            request.infer()
+        return _outputs(request)
+
+    def _infer_many(self, frames: Iterator[NDArray[np.uint8]]) -> Iterator[Prediction]:
+        requests = self._stream_requests()
+        free, running = deque(requests), deque[Any]()
+        try:
+            for frame in frames:
+                if not free:
+                    done = running.popleft()
+                    yield self._finish(done)
+                    free.append(done)
+                request = free.popleft()
+                request.get_input_tensor().data[:] = frame  # a copy: the caller may overwrite its frame
+                request.start_async()
+                running.append(request)
+            while running:
+                yield self._finish(running.popleft())
+        finally:
+            for request in running:  # given up half-way; the first error is already on its way
+                with suppress(RuntimeError):
+                    request.wait()
+
+    def _finish(self, request: Any) -> Prediction:
+        with backend_errors(_NAME, "run the engine"):
+            request.wait()
+        scores, maps = _outputs(request)
+        return Prediction(float(scores[0]), maps[0])
+
+    def _request(self, batch: int) -> Any:
+        if batch not in self._requests:
+            self._requests[batch] = self._compiled(batch).create_infer_request()
+            if len(self._requests) > _KEPT_BATCH_SIZES:
+                oldest = next(size for size in self._requests if size != 1)
+                del self._requests[oldest]
+        self._requests.move_to_end(batch)
+        return self._requests[batch]
+
+    def _compiled(self, batch: int) -> Any:
+        settings = _settings(self._threads, self._allow_bf16)
+        directory = self._source.directory
+        # A compiled graph fits one version to the last digit, and one numeric precision.
+        is_usable = self._source.directory_version == self._description.version and not self._allow_bf16
+        if batch == 1 and directory is not None and is_usable:
+            with backend_errors(_NAME, f"load {_COMPILED_FILE}"):
+                return self._core.import_model((directory / _COMPILED_FILE).read_bytes(), _DEVICE, settings)
+        return _compile(self._core, _with_batch(self._graph(), batch), settings)
+
+    def _graph(self) -> Any:
+        if self._model is None:
+            directory = self._source.directory
+            path = self._source.onnx if directory is None else directory / _GRAPH_FILE
+            self._model = _read(self._core, path, self._source.input_size_hw)
+        return self._model
+
+    def _stream_requests(self) -> list[Any]:
+        threads = self._threads or available_cores()
+        if self._stream_model is None:
+            settings = _settings(threads, self._allow_bf16)
+            settings |= {
+                "PERFORMANCE_HINT": "THROUGHPUT",
+                "NUM_STREAMS": threads,
+            }  # one thread each: no waiting within a frame
+            self._stream_model = _compile(self._core, _with_batch(self._graph(), 1), settings)
+        # One more than there are streams, so that none is idle while a result is fetched.
+        return [self._stream_model.create_infer_request() for _ in range(threads + 1)]
+
+
+def _settings(threads: int, allow_bf16: bool) -> dict[str, Any]:
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+    if threads:
+        settings["INFERENCE_NUM_THREADS"] = threads
+    if not allow_bf16:
+        settings["INFERENCE_PRECISION_HINT"] = "f32"  # CPUs with AMX would take bfloat16 without a word
+    return settings
+
+
+def _read(core: Any, path: Path, size_hw: tuple[int, int]) -> Any:
+    with backend_errors(_NAME, f"read {path.name}"):
+        model = core.read_model(str(path))
+    inputs = {item.get_any_name(): _shape(item) for item in model.inputs}
+    check_deploy_graph(path, inputs, [item.get_any_name() for item in model.outputs], size_hw)
+    return model
+
+
+def _shape(port: Any) -> list[int]:
+    return [-1 if size.is_dynamic else size.get_length() for size in port.get_partial_shape()]
+
+
+def _with_batch(model: Any, batch: int) -> Any:
+    with backend_errors(_NAME, f"set the batch to {batch}"):
+        copy = model.clone()
+        copy.reshape({INPUT_NAME: [batch, *_shape(model.input(INPUT_NAME))[1:]]})
+        return copy
+
+
+def _compile(core: Any, model: Any, settings: dict[str, Any]) -> Any:
+    with backend_errors(_NAME, "compile the graph"):
+        return core.compile_model(model, _DEVICE, settings)
+
+
+def _outputs(request: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    score, anomaly_map = (request.get_tensor(name).data.copy() for name in OUTPUT_NAMES)
+    return score, anomaly_map

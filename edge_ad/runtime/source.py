@@ -1,0 +1,121 @@
+"""What an engine is opened from: a graph of a bundle, and perhaps what its backend built from it before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from edge_ad.bundle import Bundle, EngineDirectory
+from edge_ad.errors import BundleError, DeviceError, EdgeAdError, StorageError
+from edge_ad.manifest import Precision, Threshold
+from edge_ad.storage import disk_is_full
+
+__all__ = ["INPUT_NAME", "OUTPUT_NAMES", "EngineSource", "backend_errors", "check_deploy_graph", "saving"]
+
+INPUT_NAME = "image"
+OUTPUT_NAMES = ("score", "anomaly_map")
+_EXPORT = "Export the bundle again: edge-ad export <run>"
+
+
+@dataclass(frozen=True)
+class EngineSource:
+    """A graph to run.
+
+    Attributes:
+        onnx: Path of the ONNX file.
+        precision: Its precision.
+        input_size_hw: Height and width of the images it takes, in pixels.
+        threshold: Threshold on its scores.
+        directory: Folder with the backend's own files; None to build in memory.
+        directory_version: Version of the backend that made the folder.
+        words: Where the engine comes from, for people.
+    """
+
+    onnx: Path
+    precision: Precision
+    input_size_hw: tuple[int, int]
+    threshold: Threshold
+    directory: Path | None
+    directory_version: str
+    words: str
+
+    @classmethod
+    def of(cls, bundle: Bundle, precision: Precision, engine: EngineDirectory | None = None) -> EngineSource:
+        """The source for a graph of a bundle, with its engine directory if there is one."""
+        graph = bundle.graph(precision)
+        return cls(
+            onnx=bundle.graph_path(precision),
+            precision=precision,
+            input_size_hw=bundle.manifest.input_size_hw,
+            threshold=engine.sidecar.threshold if engine else graph.threshold,
+            directory=engine.path if engine else None,
+            directory_version=engine.sidecar.backend_version if engine else "",
+            words=f"{engine.path.parent.name}/{engine.path.name}" if engine else f"{graph.file}, built in memory",
+        )
+
+    def saved_in(self, folder: Path, version: str) -> EngineSource:
+        """The same graph with what ``version`` of its backend has just saved in ``folder``."""
+        return replace(self, directory=folder, directory_version=version, words="just saved")
+
+
+@contextmanager
+def backend_errors(backend: str, action: str) -> Iterator[None]:
+    """Turn a backend's own exceptions into a `DeviceError` of one line.
+
+    Args:
+        backend: Name of the backend, for people.
+        action: What it was doing, such as ``"compile model.onnx"``.
+    """
+    try:
+        yield
+    except (EdgeAdError, OSError):
+        raise
+    except Exception as error:  # each backend has its own exception types
+        raise DeviceError(f"{backend} could not {action}: {_last_line(error)}") from error
+
+
+@contextmanager
+def saving(folder: Path) -> Iterator[None]:
+    """Name the reason when a native library fails to write into ``folder``: it passes none on."""
+    try:
+        yield
+    except (EdgeAdError, OSError):
+        raise
+    except Exception as error:
+        if disk_is_full(folder):
+            raise StorageError(
+                f"{folder.parent} could not be written: the disk is full.", "Free some space or write to another disk."
+            ) from error
+        raise StorageError(f"{folder.parent} could not be written: {_last_line(error)}") from error
+
+
+def check_deploy_graph(
+    onnx: Path, inputs: Mapping[str, Sequence[object]], outputs: Iterable[str], size_hw: tuple[int, int]
+) -> None:
+    """Refuse a graph that is not a deploy graph of the bundle's input size.
+
+    Args:
+        onnx: The file, for the message.
+        inputs: Input name → shape; the batch may be anything.
+        outputs: Names of the outputs.
+        size_hw: Height and width in the manifest, in pixels.
+
+    Raises:
+        BundleError: Other names, or another size.
+    """
+    if set(inputs) != {INPUT_NAME} or set(outputs) != set(OUTPUT_NAMES):
+        raise BundleError(
+            f"{onnx} takes {', '.join(inputs)} and gives {', '.join(outputs)}; a deploy graph takes {INPUT_NAME} and "
+            f"gives {' and '.join(OUTPUT_NAMES)}.",
+            _EXPORT,
+        )
+    shape = list(inputs[INPUT_NAME])
+    if shape[1:] != [*size_hw, 3]:
+        raise BundleError(f"{onnx} takes images of shape {shape}, not (N, {size_hw[0]}, {size_hw[1]}, 3).", _EXPORT)
+
+
+def _last_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

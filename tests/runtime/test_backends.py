@@ -1,0 +1,256 @@
+"""Choosing a backend and a precision, and refusing engine directories that do not fit."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import openvino
+import pytest
+
+from edge_ad.bundle import Bundle, list_engines
+from edge_ad.errors import BundleError, DeviceError, MissingDependencyError, StorageError, UsageError
+from edge_ad.runtime import availability, backends, build_engine, choose_backend, open_engine, probe
+from edge_ad.runtime.backends import choose_precision
+from edge_ad.runtime.target import processor
+from tests.runtime.tiny_bundle import SIZE_HW, deploy_graph, graph_info, threshold, tiny_bundle
+
+BACKENDS = ("openvino", "onnxruntime")
+
+
+def edit_sidecar(bundle: Bundle, edit: Callable[[dict[str, Any]], None]) -> None:
+    (path,) = bundle.root.glob("engines/*/engine.json")
+    sidecar = json.loads(path.read_bytes())
+    edit(sidecar)
+    path.write_text(json.dumps(sidecar))
+
+
+def pretend_missing(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    def missing() -> str:
+        raise MissingDependencyError("it cannot be imported (no such module).")
+
+    monkeypatch.setattr(availability, "_VERSIONS", {**availability._VERSIONS, **dict.fromkeys(names, missing)})
+
+
+def test_probe_reports_what_is_installed_and_what_is_planned() -> None:
+    found = {status.name: status for status in probe()}
+    assert found["openvino"].available
+    assert openvino.get_version().startswith(found["openvino"].version)
+    assert found["onnxruntime"].version == onnxruntime.__version__
+    for name in ("tensorrt", "tensorrt-rtx"):
+        assert not found[name].available
+        assert found[name].why == "planned, not built in this release"
+        assert found[name].install_command == ""
+
+
+def test_auto_takes_openvino_and_says_what_it_passed_over() -> None:
+    name, reason = choose_backend("auto")
+    assert name == "openvino"
+    assert "tensorrt: planned, not built in this release" in reason
+
+
+def test_auto_falls_back_to_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_missing(monkeypatch, "openvino")
+    name, reason = choose_backend("auto")
+    assert name == "onnxruntime"
+    assert "openvino: it cannot be imported" in reason
+
+
+def test_without_any_backend_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_missing(monkeypatch, *BACKENDS)
+    with pytest.raises(DeviceError, match="pip install onnxruntime"):
+        choose_backend("auto")
+
+
+def test_a_missing_backend_is_exit_code_3_with_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_missing(monkeypatch, "openvino")
+    with pytest.raises(DeviceError, match="pip install openvino") as caught:
+        choose_backend("openvino")
+    assert caught.value.exit_code == 3
+
+
+def test_a_planned_backend_is_refused_honestly(bundle: Bundle) -> None:
+    with pytest.raises(DeviceError, match="planned, not built in this release"):
+        open_engine(bundle, backend="tensorrt")
+
+
+def test_an_unknown_backend_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="Choose one of: auto, tensorrt, tensorrt-rtx, openvino, onnxruntime"):
+        choose_backend("coreml")
+
+
+@pytest.mark.parametrize(("passed", "expected"), [(True, "int8"), (False, "fp32"), (None, "fp32")])
+def test_auto_precision_is_int8_only_when_its_gate_passed(tmp_path: Path, passed: bool | None, expected: str) -> None:
+    graphs = {"fp32": graph_info(), "int8": graph_info("model.int8.onnx", gate_passed=passed)}
+    bundle = tiny_bundle(tmp_path / "bundle", graphs)
+    assert choose_precision(bundle) == expected
+    assert choose_precision(bundle, "int8") == "int8"
+
+
+def test_a_precision_that_is_not_there_names_the_command(bundle: Bundle) -> None:
+    with pytest.raises(BundleError, match=r"edge-ad calibrate .* --precision int8"):
+        open_engine(bundle, precision="int8")
+    with pytest.raises(UsageError, match="int4"):
+        open_engine(bundle, precision="int4")
+
+
+def test_negative_threads_are_a_usage_error(bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match="-1"):
+        open_engine(bundle, threads=-1)
+
+
+def test_bfloat16_is_only_openvinos(bundle: Bundle) -> None:
+    with pytest.raises(UsageError, match="bfloat16"):
+        open_engine(bundle, backend="onnxruntime", allow_bf16=True)
+    with open_engine(bundle, backend="openvino", allow_bf16=True) as engine:
+        assert "bfloat16 allowed" in engine.describe().device
+        assert len(engine.infer(np.zeros((1, *SIZE_HW, 3), np.uint8))) == 1
+
+
+def test_openvino_computes_in_f32_unless_allowed_otherwise(bundle: Bundle) -> None:
+    build_engine(bundle, backend="openvino")
+    with open_engine(bundle, backend="openvino") as engine:
+        list(engine.infer_many([np.zeros((1, *SIZE_HW, 3), np.uint8)]))
+        compiled = [engine._requests[1].get_compiled_model(), engine._stream_model]  # type: ignore[attr-defined]
+    hints = [str(model.get_property("INFERENCE_PRECISION_HINT")) for model in compiled]
+    assert hints == ["<Type: 'float32'>"] * 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_built_engine_is_found_and_recorded(bundle: Bundle, backend: str) -> None:
+    built = build_engine(bundle, backend=backend)
+    assert built.path == bundle.root / "engines" / f"{backend}-fp32-{processor().target}"
+    assert built.sidecar.onnx_sha256 == bundle.manifest.files["model.onnx"]
+    assert built.sidecar.target == processor().target
+    assert built.sidecar.threshold == threshold()
+    assert set(built.sidecar.files) == {path.name for path in built.path.iterdir()} - {"engine.json"}
+    assert list_engines(Bundle.open(bundle.root)) == [built]
+    engine = open_engine(Bundle.open(bundle.root), backend=backend)
+    assert engine.describe().source == f"engines/{built.path.name}"
+
+
+def test_a_missing_engine_is_built_in_memory_and_says_so(bundle: Bundle) -> None:
+    build_engine(bundle, backend="onnxruntime")
+    assert open_engine(bundle, backend="openvino").describe().source == "model.onnx, built in memory"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_engine_of_a_replaced_graph_is_refused(bundle: Bundle, backend: str) -> None:
+    build_engine(bundle, backend=backend)
+    bundle = bundle.with_graph("fp32", graph_info(), {"model.onnx": deploy_graph(seed=7)})
+    with pytest.raises(BundleError, match="another graph") as caught:
+        open_engine(bundle, backend=backend)
+    assert caught.value.hint == (f"Rebuild it: edge-ad build-engine {bundle.root} --backend {backend} --precision fp32")
+    build_engine(bundle, backend=backend)
+    open_engine(bundle, backend=backend)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"backend_version": "1.0.0"}, "was built by onnxruntime 1.0.0"),
+        ({"target": "riscv-base"}, "was built for riscv-base"),
+        ({"backend": "tensorrt"}, "holds a tensorrt engine"),
+        ({"schema_version": 2}, "reads up to version 1"),
+        ({"surprise": 1}, "surprise"),
+        ({"options": 3}, "options"),
+    ],
+)
+def test_an_engine_that_does_not_fit_is_refused(bundle: Bundle, change: dict[str, Any], words: str) -> None:
+    build_engine(bundle, backend="onnxruntime")
+    edit_sidecar(bundle, lambda sidecar: sidecar.update(change))
+    with pytest.raises(BundleError, match=words):
+        open_engine(bundle, backend="onnxruntime")
+
+
+def test_an_engine_for_another_processor_is_refused(bundle: Bundle) -> None:
+    built = build_engine(bundle, backend="onnxruntime")
+    edit_sidecar(bundle, lambda sidecar: sidecar.update(target="aarch64-neon"))
+    built.path.rename(built.path.with_name("onnxruntime-fp32-aarch64-neon"))
+    with pytest.raises(BundleError, match=f"aarch64-neon, and this machine is {processor().target}"):
+        open_engine(bundle, backend="onnxruntime")
+
+
+def test_an_engine_with_a_stale_threshold_is_refused(bundle: Bundle) -> None:
+    build_engine(bundle, backend="onnxruntime")
+    moved = graph_info().model_copy(update={"threshold": threshold(0.7)})
+    with pytest.raises(BundleError, match="another threshold"):
+        open_engine(bundle.with_graph("fp32", moved, {}), backend="onnxruntime")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_changed_byte_of_an_engine_is_refused(bundle: Bundle, backend: str) -> None:
+    built = build_engine(bundle, backend=backend)
+    for name in built.sidecar.files:
+        path = built.path / name
+        original = path.read_bytes()
+        path.write_bytes(original[:-1] + bytes([original[-1] ^ 1]))
+        with pytest.raises(BundleError, match=f"{name} was changed or damaged"):
+            open_engine(bundle, backend=backend)
+        path.write_bytes(original)
+    open_engine(bundle, backend=backend)
+
+
+def test_another_patch_version_of_openvino_compiles_again(bundle: Bundle) -> None:
+    build_engine(bundle, backend="openvino")
+    with open_engine(bundle, backend="openvino") as engine:
+        expected = engine.infer(np.full((1, *SIZE_HW, 3), 9, np.uint8))[0].score
+
+    def older_patch(sidecar: dict[str, Any]) -> None:
+        sidecar["backend_version"] = sidecar["backend_version"].rsplit(".", 1)[0] + ".99"
+
+    edit_sidecar(bundle, older_patch)
+    with open_engine(bundle, backend="openvino") as engine:
+        assert engine.infer(np.full((1, *SIZE_HW, 3), 9, np.uint8))[0].score == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("graph", [deploy_graph(output="heat_map"), b"not an onnx file"], ids=["names", "garbage"])
+def test_a_graph_that_is_no_deploy_graph_leaves_no_engine(bundle: Bundle, backend: str, graph: bytes) -> None:
+    bundle = bundle.with_graph("fp32", graph_info(), {"model.onnx": graph})
+    with pytest.raises((BundleError, DeviceError), match=r"model\.onnx"):
+        build_engine(bundle, backend=backend)
+    assert list(bundle.root.glob("engines/*")) == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_graph_of_another_size_is_refused(bundle: Bundle, backend: str) -> None:
+    manifest = bundle.manifest.model_copy(update={"input_size_hw": (48, 32)})
+    with (
+        pytest.raises(BundleError, match=r"not \(N, 48, 32, 3\)"),
+        open_engine(Bundle(bundle.root, manifest), backend=backend),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_saved_engine_that_answers_differently_is_not_kept(
+    bundle: Bundle, backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tiny_bundle(tmp_path / "other", seed=5)
+    saver = backends._SAVERS[backend]
+    monkeypatch.setitem(
+        backends._SAVERS, backend, lambda source, folder: saver(backends.EngineSource.of(other, "fp32"), folder)
+    )
+    with pytest.raises(DeviceError, match="differs from its graph"):
+        build_engine(bundle, backend=backend)
+    assert list(bundle.root.glob("engines/*")) == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_full_disk_is_a_storage_error_and_leaves_no_engine(tmp_path: Path, backend: str) -> None:
+    bundle = tiny_bundle(tmp_path / "bundle")
+    engines = bundle.root / "engines"
+    engines.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "none", str(engines)], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip(f"no tmpfs here: {mounted.stderr.decode().strip()}")
+    try:
+        with pytest.raises(StorageError, match="disk is full"):
+            build_engine(bundle, backend=backend)
+        assert list(engines.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(engines)], check=True)
