@@ -51,9 +51,12 @@ def _print(report: SystemReport) -> None:
 
 
 def _print_repairs(report: SystemReport) -> None:
-    commands = [status.install_command for status in (*report.backends, *report.packages) if status.install_command]
-    if commands:
+    commands = [
+        *(backend.install_command for backend in report.backends),
+        *(package.install_command for package in report.packages),
+    ]
+    if any(commands):
         print("\nTo add what is missing:")
-        for command in dict.fromkeys(commands):
+        for command in dict.fromkeys(filter(None, commands)):
             print(f"  {command}")
     print(f"\n{'A bundle can run here.' if report.can_stream else 'No bundle can run here yet.'}")
