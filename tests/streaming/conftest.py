@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from streaming_fakes import FakeEngine, MjpegCamera, write_h264
+
+from tests.streaming.fakes import FakeEngine, MjpegCamera, write_h264
 
 
 @pytest.fixture

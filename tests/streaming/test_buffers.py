@@ -28,12 +28,10 @@ def test_blocking_buffer_loses_nothing_and_keeps_the_order() -> None:
 
     thread = threading.Thread(target=produce)
     thread.start()
-    taken = []
+    assert [buffer.get(timeout=5) for _ in range(100)] == list(range(100))
     with pytest.raises(Closed):
-        while True:
-            taken.append(buffer.get(timeout=5))
+        buffer.get(timeout=5)
     thread.join(5)
-    assert taken == list(range(100))
     assert buffer.dropped == 0
 
 

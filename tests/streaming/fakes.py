@@ -48,15 +48,16 @@ class FakeSource(Source):
     ) -> None:
         super().__init__("fake source", is_live=is_live)
         self.frames, self.interval_s, self.size_hw = frames, interval_s, size_hw
-        self.reads, self.closes = 0, 0
+        self.reads, self.closes, self._next_at = 0, 0, 0.0
 
     def open(self) -> None:
-        self.reads = 0
+        self.reads, self._next_at = 0, 0.0
 
     def read(self) -> NDArray[np.uint8] | None:
         if self.frames is not None and self.reads >= self.frames:
             return None
-        time.sleep(self.interval_s)
+        self._next_at = (self._next_at or time.perf_counter()) + self.interval_s
+        time.sleep(max(0.0, self._next_at - time.perf_counter()))
         self.reads += 1
         return np.full((*self.size_hw, 3), (self.reads - 1) % 256, np.uint8)
 

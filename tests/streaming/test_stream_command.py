@@ -1,0 +1,136 @@
+"""``edge-ad stream`` from its arguments to its exit code, on a real bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edge_ad.cli import main
+from tests.runtime.tiny_bundle import tiny_bundle
+
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bundle(tmp_path_factory.mktemp("work") / "plate").root
+
+
+def _stream(bundle: Path, *arguments: str) -> int:
+    common = ("--bundle", str(bundle), "--backend", "onnxruntime", "--threads", "1", "--headless")
+    return main(["stream", *common, *arguments])
+
+
+def test_video_is_judged_and_the_summary_is_json_on_stdout(
+    bundle: Path, make_video: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, records, painted = make_video(6), tmp_path / "records.jsonl", tmp_path / "painted.mp4"
+    outputs = ("--save-records", str(records), "--save-video", str(painted))
+    assert _stream(bundle, "--source", str(video), *outputs, "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["frames"], summary["ended_by"]) == (6, "end of source")
+    assert len(records.read_text().splitlines()) == 6
+    assert painted.stat().st_size > 0
+
+
+def test_summary_for_people_names_frames_and_stages(
+    bundle: Path, make_video: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _stream(bundle, "--source", str(make_video(4)), "--max-frames", "3") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.split() == ["frames", "3"] for line in lines)
+    assert any(line.startswith("infer") for line in lines)
+
+
+def test_given_threshold_replaces_that_of_the_bundle(
+    bundle: Path, make_video: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for threshold, defective in (("-1e9", 4), ("1e9", 0)):
+        assert _stream(bundle, "--source", str(make_video(4)), "--json", "--threshold", threshold) == 0
+        assert json.loads(capsys.readouterr().out)["defective"] == defective
+
+
+def test_newest_bundle_here_is_taken_and_named(
+    bundle: Path, make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(bundle.parent)
+    arguments = ["stream", "--backend", "onnxruntime", "--source", str(make_video(2)), "--headless"]
+    assert main(arguments) == 0
+    assert str(bundle) in capsys.readouterr().err
+
+
+def test_missing_display_is_said(
+    bundle: Path, make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("edge_ad.streaming.sinks.has_display", lambda: False)
+    arguments = ["stream", "--bundle", str(bundle), "--backend", "onnxruntime", "--source", str(make_video(2))]
+    assert main(arguments) == 0
+    assert "no display" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "says"),
+    [
+        ((), 2, "one source"),
+        (("--camera", "0", "--source", "x.mp4"), 2, "not two"),
+        (("--camera", "63"), 3, "Camera 63"),
+        (("--source", "gone.mp4"), 2, "gone.mp4"),
+        (("--source", "http://127.0.0.1:9/video"), 3, "does not answer"),
+        (("--source", "gone.mp4", "--save-video", "line.gif"), 2, "line.gif"),
+        (("--camera", "0", "--max-frames", "0"), 2, "max-frames"),
+    ],
+)
+def test_mistakes_are_one_line_and_an_exit_code(
+    bundle: Path, arguments: tuple[str, ...], exit_code: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _stream(bundle, *arguments) == exit_code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    errors = [line for line in captured.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert says in errors[0]
+
+
+def test_ctrl_c_prints_the_summary_completes_the_files_and_exits_130(
+    bundle: Path, make_video: Callable[..., Path], tmp_path: Path
+) -> None:
+    records = tmp_path / "records.jsonl"
+    video = make_video(3000)
+    command = [sys.executable, "-m", "edge_ad", "stream", "--bundle", str(bundle), "--backend", "onnxruntime"]
+    command += ["--source", str(video), "--headless", "--json", "--save-records", str(records)]
+    command += ["--save-video", str(tmp_path / "painted.avi")]  # slow enough to be interrupted
+    environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
+    )
+    with process:
+        try:
+            _wait_for_lines(records, 5, process)
+            process.send_signal(signal.SIGINT)
+            output, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert process.returncode == 130, errors
+    summary = json.loads(output)
+    assert summary["ended_by"] == "interrupted"
+    assert len([json.loads(line) for line in records.read_text().splitlines()]) == summary["frames"]
+    assert 5 <= summary["frames"] < 3000
+    assert (tmp_path / "painted.avi").exists()
+
+
+def _wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> None:
+    import time
+
+    deadline = time.perf_counter() + 30
+    while time.perf_counter() < deadline and process.poll() is None:
+        if path.exists() and path.read_text().count("\n") >= count:
+            return
+        time.sleep(0.02)
+    raise AssertionError("the stream wrote no records")
