@@ -54,7 +54,10 @@ class Reference:
             BundleError: Not such a file.
         """
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            arrays = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
+                raise ValueError("a single array")
+            with arrays:
                 return cls(images=arrays["images"], scores=arrays["scores"], maps=arrays["maps"])
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise BundleError(

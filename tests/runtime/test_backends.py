@@ -13,8 +13,10 @@ import pytest
 
 from edge_ad.bundle import Bundle, list_engines
 from edge_ad.errors import BundleError, DeviceError, MissingDependencyError, StorageError, UsageError
+from edge_ad.manifest import GraphInfo, Precision
 from edge_ad.runtime import availability, backends, build_engine, choose_backend, open_engine, probe
 from edge_ad.runtime.backends import choose_precision
+from edge_ad.runtime.source import EngineSource
 from edge_ad.runtime.target import processor
 from tests.runtime.tiny_bundle import SIZE_HW, deploy_graph, graph_info, threshold, tiny_bundle
 
@@ -84,7 +86,10 @@ def test_an_unknown_backend_is_a_usage_error() -> None:
 
 @pytest.mark.parametrize(("passed", "expected"), [(True, "int8"), (False, "fp32"), (None, "fp32")])
 def test_auto_precision_is_int8_only_when_its_gate_passed(tmp_path: Path, passed: bool | None, expected: str) -> None:
-    graphs = {"fp32": graph_info(), "int8": graph_info("model.int8.onnx", gate_passed=passed)}
+    graphs: dict[Precision, GraphInfo] = {
+        "fp32": graph_info(),
+        "int8": graph_info("model.int8.onnx", gate_passed=passed),
+    }
     bundle = tiny_bundle(tmp_path / "bundle", graphs)
     assert choose_precision(bundle) == expected
     assert choose_precision(bundle, "int8") == "int8"
@@ -232,9 +237,7 @@ def test_a_saved_engine_that_answers_differently_is_not_kept(
 ) -> None:
     other = tiny_bundle(tmp_path / "other", seed=5)
     saver = backends._SAVERS[backend]
-    monkeypatch.setitem(
-        backends._SAVERS, backend, lambda source, folder: saver(backends.EngineSource.of(other, "fp32"), folder)
-    )
+    monkeypatch.setitem(backends._SAVERS, backend, lambda source, folder: saver(EngineSource.of(other, "fp32"), folder))
     with pytest.raises(DeviceError, match="differs from its graph"):
         build_engine(bundle, backend=backend)
     assert list(bundle.root.glob("engines/*")) == []

@@ -5,7 +5,6 @@ import time
 import numpy as np
 import pytest
 
-from edge_ad.runtime import timing
 from edge_ad.runtime.timing import LatencyStats, measure, measure_stages
 
 
@@ -22,7 +21,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(timing.time, "perf_counter_ns", lambda: clock.now_ns)
+    monkeypatch.setattr(time, "perf_counter_ns", lambda: clock.now_ns)
     return clock
 
 
