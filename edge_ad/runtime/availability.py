@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edge_ad.errors import MissingDependencyError, UsageError
 from edge_ad.runtime.onnxruntime_engine import onnxruntime_version
-from edge_ad.runtime.openvino_engine import openvino_version
+from edge_ad.runtime.openvino_api import openvino_version
 
 __all__ = ["BACKENDS", "BackendStatus", "probe", "probe_backend"]
 

@@ -11,28 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import require
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.base import Engine, EngineDescription
+from edge_ad.runtime.openvino_api import openvino_api, openvino_version
 from edge_ad.runtime.source import INPUT_NAME, OUTPUT_NAMES, EngineSource, backend_errors, check_deploy_graph, saving
 from edge_ad.runtime.target import available_cores, processor
 
-__all__ = ["OpenVinoEngine", "openvino_version", "save_openvino"]
+__all__ = ["OpenVinoEngine", "save_openvino"]
 
 _NAME = "OpenVINO"
 _DEVICE = "CPU"
 _GRAPH_FILE = "model.xml"
 _COMPILED_FILE = "model.blob"
 _KEPT_BATCH_SIZES = 3
-
-
-def openvino_version() -> str:
-    """Version of the installed OpenVINO, such as ``"2025.0.0"``.
-
-    Raises:
-        MissingDependencyError: It is not installed.
-    """
-    return str(require("openvino", extra="").get_version()).split("-")[0]
 
 
 def save_openvino(source: EngineSource, folder: Path) -> Mapping[str, str]:
@@ -52,7 +43,7 @@ def save_openvino(source: EngineSource, folder: Path) -> Mapping[str, str]:
         DeviceError: OpenVINO refuses the graph.
         StorageError: No space or no permission.
     """
-    openvino = require("openvino", extra="")
+    openvino = openvino_api()
     model = _read(openvino.Core(), source.onnx, source.input_size_hw)
     with saving(folder):
         openvino.save_model(model, str(folder / _GRAPH_FILE), compress_to_fp16=False)
@@ -97,7 +88,7 @@ class OpenVinoEngine(Engine):
         self._requests: OrderedDict[int, Any] = OrderedDict()
 
     def _open(self) -> None:
-        self._openvino = require("openvino", extra="")
+        self._openvino = openvino_api()
         self._core = self._openvino.Core()
         self._request(batch=1)
 

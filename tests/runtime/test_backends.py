@@ -124,6 +124,19 @@ def test_openvino_computes_in_f32_unless_allowed_otherwise(bundle: Bundle) -> No
     assert hints == ["<Type: 'float32'>"] * 2
 
 
+@pytest.mark.parametrize("built", [False, True], ids=["in memory", "directory"])
+def test_openvino_takes_the_threads_it_was_given(bundle: Bundle, built: bool) -> None:
+    if built:
+        build_engine(bundle, backend="openvino")
+    for threads in (1, 2):
+        with open_engine(bundle, backend="openvino", threads=threads) as engine:
+            list(engine.infer_many([np.zeros((1, *SIZE_HW, 3), np.uint8)]))
+            compiled = engine._requests[1].get_compiled_model()  # type: ignore[attr-defined]
+            assert compiled.get_property("INFERENCE_NUM_THREADS") == threads
+            streams = engine._stream_model  # type: ignore[attr-defined]
+            assert streams.get_property("NUM_STREAMS") == streams.get_property("INFERENCE_NUM_THREADS") == threads
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_built_engine_is_found_and_recorded(bundle: Bundle, backend: str) -> None:
     built = build_engine(bundle, backend=backend)

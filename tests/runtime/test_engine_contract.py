@@ -1,9 +1,11 @@
 """The Engine contract, for every backend that runs here, built in memory and opened from an engine directory."""
 
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import onnx.reference
@@ -224,3 +226,26 @@ print([name for name in ("torch", "onnx", "matplotlib", "transformers") if name 
         [sys.executable, "-c", script, str(bundle.root), backend], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_opening_an_engine_sends_no_statistics_and_writes_nothing_into_the_home_folder(
+    bundle: Bundle, tmp_path: Path
+) -> None:
+    script = """
+import sys
+from pathlib import Path
+from edge_ad.bundle import Bundle
+from edge_ad.runtime import open_engine
+with open_engine(Bundle.open(Path(sys.argv[1])), backend="openvino") as engine:
+    engine.warm_up()
+print([name for name in sys.modules if name.startswith("openvino_telemetry")])
+"""
+    home = tmp_path / "home"
+    home.mkdir()
+    # Like a device on a line: statistics are off by themselves where CI variables are set.
+    environment = {"HOME": str(home), "USERPROFILE": str(home), "PATH": os.environ["PATH"]}
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(bundle.root)], capture_output=True, text=True, check=True, env=environment
+    )
+    assert result.stdout.strip() == "[]"
+    assert list(home.iterdir()) == []
