@@ -1,0 +1,173 @@
+"""A run: the folder that a training leaves, and what can be opened again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from edge_ad.data.splits import GoodSplit
+from edge_ad.errors import CheckpointError
+from edge_ad.models.base import AnomalyDetector
+from edge_ad.models.registry import restore_detector
+from edge_ad.prediction import Prediction
+from edge_ad.storage import write_file
+from edge_ad.training.checkpoints import load_tensors
+from edge_ad.training.feature_cache import to_tensor
+
+__all__ = [
+    "CHECKPOINT_FILE",
+    "RESUME_FILE",
+    "Run",
+    "RunRecord",
+    "SplitRecord",
+    "load_run",
+    "read_record",
+    "torch_predictor",
+    "write_record",
+]
+
+RECORD_FILE = "run.json"
+CHECKPOINT_FILE = "checkpoint.safetensors"
+RESUME_FILE = "training.safetensors"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SplitRecord(_Strict):
+    """The split of the good images: content hash of each file by its path below the product's folder."""
+
+    seed: int
+    fit: dict[str, str]
+    calibrate: dict[str, str]
+    threshold: dict[str, str]
+
+
+class RunRecord(_Strict):
+    """Contents of ``run.json``.
+
+    Attributes:
+        schema_version: Version of this schema.
+        method: Method name.
+        parameters: Its parameters, all of them.
+        choices: How parameters given as ``auto`` were chosen: name → candidate → figure.
+        status: ``training`` until the last epoch is done.
+        product_root: Folder of the images.
+        product_name: Name of the product.
+        split: The split of its good images.
+        training: Settings of the loop and what it took.
+        versions: Package → version.
+        created: ISO 8601, UTC.
+    """
+
+    schema_version: int = 1
+    method: str
+    parameters: dict[str, JsonValue]
+    choices: dict[str, JsonValue] = {}
+    status: Literal["training", "finished"]
+    product_root: str
+    product_name: str
+    split: SplitRecord
+    training: dict[str, JsonValue] = {}
+    versions: dict[str, str] = {}
+    created: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, opened.
+
+    Attributes:
+        root: Its folder.
+        method: Method name.
+        parameters: The method's parameters.
+        detector: The trained detector, in evaluation mode on the CPU.
+        product_root: Folder of the images it was trained on.
+        product_name: Name of the product.
+        split: The split of its good images.
+    """
+
+    root: Path
+    method: str
+    parameters: dict[str, Any]
+    detector: AnomalyDetector
+    product_root: Path
+    product_name: str
+    split: GoodSplit
+
+
+def write_record(root: Path, record: RunRecord) -> None:
+    """Write ``run.json`` atomically.
+
+    Raises:
+        StorageError: It cannot be written.
+    """
+    write_file(root / RECORD_FILE, record.model_dump_json(indent=2).encode() + b"\n")
+
+
+def read_record(root: Path) -> RunRecord:
+    """Read ``run.json``.
+
+    Raises:
+        CheckpointError: Not a run, or one of another version of edge-ad.
+    """
+    path = root / RECORD_FILE
+    if not path.is_file():
+        raise CheckpointError(f"{root} is not a run: it has no {RECORD_FILE}.", "Name a folder that train wrote.")
+    try:
+        return RunRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise CheckpointError(f"{path} cannot be read: {where}: {first['msg']}.", "Train again.") from error
+
+
+def load_run(root: Path) -> Run:
+    """Open a finished run.
+
+    Raises:
+        CheckpointError: Not a run, not finished, or damaged.
+    """
+    record = read_record(root)
+    if record.status != "finished":
+        raise CheckpointError(f"The run {root} is not finished.", f"Finish it: edge-ad train --resume {root}")
+    tensors, metadata = load_tensors(root / CHECKPOINT_FILE)
+    if metadata.get("method") != record.method:
+        raise CheckpointError(
+            f"The checkpoint in {root} is of method {metadata.get('method')!r}, the run of {record.method!r}.",
+            "Train again, or restore the checkpoint that belongs here.",
+        )
+    try:
+        detector = restore_detector(record.method, record.parameters, tensors)
+    except RuntimeError as error:
+        raise CheckpointError(f"The checkpoint in {root} does not fit {record.method}.", "Train again.") from error
+    product_root = Path(record.product_root)
+    split = _absolute_split(record.split, product_root)
+    return Run(root, record.method, record.parameters, detector, product_root, record.product_name, split)
+
+
+def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], list[Prediction]]:
+    """The detector as a function of uint8 BGR images (N, H, W, 3), eager and in float32."""
+
+    @torch.inference_mode()
+    def predict(images: NDArray[np.uint8]) -> list[Prediction]:
+        output = detector(to_tensor(images))
+        return [
+            Prediction(float(score), anomaly_map[0].numpy())
+            for score, anomaly_map in zip(output.score, output.anomaly_map, strict=True)
+        ]
+
+    return predict
+
+
+def _absolute_split(record: SplitRecord, root: Path) -> GoodSplit:
+    parts = [tuple(root / name for name in part) for part in (record.fit, record.calibrate, record.threshold)]
+    return GoodSplit(record.seed, *parts)

@@ -1,0 +1,297 @@
+"""From a folder of photos of good parts to a finished run."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from edge_ad import __version__
+from edge_ad.data.products import Product, open_product
+from edge_ad.data.splits import GoodSplit, content_hash, split_good
+from edge_ad.errors import CheckpointError, UsageError
+from edge_ad.images import read_resized
+from edge_ad.models.base import AnomalyDetector
+from edge_ad.models.registry import create_detector, parse_parameters
+from edge_ad.storage import storage_errors, write_file
+from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
+from edge_ad.training.feature_cache import cached_features, to_tensor
+from edge_ad.training.loop import EpochReport, LoopSettings, TrainingSet, run_stages
+from edge_ad.training.mosaic_scale import choose_mosaic_scale
+from edge_ad.training.precision import choose_device
+from edge_ad.training.runs import (
+    CHECKPOINT_FILE,
+    RESUME_FILE,
+    RunRecord,
+    SplitRecord,
+    load_run,
+    read_record,
+    write_record,
+)
+
+__all__ = ["TrainingRequest", "prepare", "resume", "train"]
+
+_SECONDS_BETWEEN_CHECKPOINTS = 20.0
+_LOG_FILE = "log.jsonl"
+
+Listener = Callable[[EpochReport], None]
+
+
+@dataclass(frozen=True)
+class TrainingRequest:
+    """What to train.
+
+    Attributes:
+        method: Method name.
+        data: Folder of the product: MVTec layout or good images alone.
+        root: Folder of the run; must not hold one yet.
+        values: Parameters that differ from the method's defaults; ``mosaic`` may be ``"auto"``.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        batch_size: Images per step.
+        flips: Mirror images at random.
+        mixed_precision: bfloat16 where the hardware has it.
+        skip_unreadable: Leave unreadable images out instead of refusing.
+        ear: A finished EAR run to put FADeR on, instead of training EAR first.
+    """
+
+    method: str
+    data: Path
+    root: Path
+    values: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    batch_size: int = 8
+    flips: bool = True
+    mixed_precision: bool = True
+    skip_unreadable: bool = False
+    ear: Path | None = None
+
+
+def train(request: TrainingRequest, listen: Listener) -> Path:
+    """Train a detector on the good images of a product.
+
+    Args:
+        request: What to train.
+        listen: Called after each epoch.
+
+    Returns:
+        The folder of the finished run.
+
+    Raises:
+        DataError: The images cannot be used.
+        UsageError: A parameter is wrong, or the run exists.
+        CheckpointError: ``ear`` is not a finished EAR run.
+        StorageError: The run cannot be written.
+        KeyboardInterrupt: Stopped; the last whole epoch is saved.
+    """
+    if (request.root / "run.json").exists():
+        raise UsageError(f"There is a run in {request.root} already.", "Give another --name, or --resume it.")
+    choose_device(request.device)
+    start: dict[str, Tensor] | None = None
+    if request.ear is not None:
+        request, start = _on_top_of_ear(request, request.ear)
+    fixed = {key: value for key, value in request.values.items() if (key, value) != ("mosaic", "auto")}
+    parse_parameters(request.method, fixed)
+    product = open_product(request.data, skip_unreadable=request.skip_unreadable)
+    split = split_good(product.good, seed=int(request.values.get("seed", 0)))
+    values, choices = _choose(request, split)
+    detector = create_detector(request.method, values)
+    record = _new_record(request, product, split, detector, choices)
+    write_record(request.root, record)
+    if start is not None:
+        save_tensors(request.root / RESUME_FILE, {f"detector.{name}": value for name, value in start.items()}, {
+            "stage": "1", "epoch": "0",
+        })  # fmt: skip
+    return _train(request.root, record, detector, split, listen)
+
+
+def resume(root: Path, listen: Listener, *, method: str | None = None) -> Path:
+    """Go on with a training that was stopped, exactly where it would have gone on.
+
+    Args:
+        root: Folder of the run.
+        listen: Called after each epoch.
+        method: The method that the caller expects; None for whatever it is.
+
+    Raises:
+        CheckpointError: Not a run, a run of another method, finished already, or its images changed.
+    """
+    record = read_record(root)
+    if method is not None and method != record.method:
+        raise CheckpointError(
+            f"The run {root} is of method {record.method!r}, not {method!r}.",
+            f"Resume it with: edge-ad train {record.method} --resume {root}",
+        )
+    if record.status == "finished":
+        raise CheckpointError(f"The run {root} is finished.", "Give --name to train another one.")
+    product_root = Path(record.product_root)
+    split = _same_images(record.split, product_root)
+    return _train(root, record, create_detector(record.method, record.parameters), split, listen)
+
+
+def prepare(detector: AnomalyDetector, split: GoodSplit) -> TrainingSet:
+    """Read the images, fit what is fitted, and compute what the frozen parts say of the fitting images."""
+    size_hw = (detector.config.size, detector.config.size)
+    fit = read_resized(split.fit, size_hw)
+    features = None
+    if detector.backbone is not None:
+        features = cached_features(detector.backbone, fit)
+        held_out = cached_features(detector.backbone, read_resized(split.calibrate, size_hw))
+        detector.fit_features(features, held_out)
+    return TrainingSet(fit, detector.frozen_outputs(to_tensor(fit), features))
+
+
+def _train(root: Path, record: RunRecord, detector: AnomalyDetector, split: GoodSplit, listen: Listener) -> Path:
+    settings = _settings(record, detector)
+    data = prepare(detector, split)
+    keeper = _CheckpointKeeper(root, listen)
+    began = time.monotonic()
+    try:
+        run_stages(detector.to(settings.device), data, settings, keeper, _saved(root))
+    except KeyboardInterrupt:
+        keeper.save()
+        raise
+    _finish(root, record, detector.cpu(), time.monotonic() - began)
+    return root
+
+
+class _CheckpointKeeper:
+    """Writes the newest epoch to disk, at most every few seconds, and a line per epoch to the log."""
+
+    def __init__(self, root: Path, listen: Listener) -> None:
+        self._root, self._listen = root, listen
+        self._newest: EpochReport | None = None
+        self._saved_at = float("-inf")
+
+    def __call__(self, report: EpochReport) -> None:
+        self._newest = report
+        self._log(report)
+        if time.monotonic() - self._saved_at > _SECONDS_BETWEEN_CHECKPOINTS:
+            self.save()
+        self._listen(report)
+
+    def save(self) -> None:
+        if self._newest is not None:
+            stage, epoch = self._newest.progress
+            metadata = {"stage": str(stage), "epoch": str(epoch)}
+            save_tensors(self._root / RESUME_FILE, self._newest.tensors, metadata)
+            self._saved_at = time.monotonic()
+
+    def _log(self, report: EpochReport) -> None:
+        line = {
+            "stage": report.stage,
+            "epoch": report.progress.epoch,
+            "learning_rate": report.learning_rate,
+            "seconds": round(report.seconds, 3),
+            **report.losses,
+        }
+        path = self._root / _LOG_FILE
+        with storage_errors(path), path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def _saved(root: Path) -> tuple[Progress, dict[str, Tensor]] | None:
+    path = root / RESUME_FILE
+    if not path.is_file():
+        return None
+    tensors, metadata = load_tensors(path)
+    return Progress(int(metadata["stage"]), int(metadata["epoch"])), tensors
+
+
+def _finish(root: Path, record: RunRecord, detector: AnomalyDetector, seconds: float) -> None:
+    save_tensors(root / CHECKPOINT_FILE, detector.state_dict(), {"method": record.method})
+    training = {**record.training, "seconds": round(seconds, 1)}
+    write_record(root, record.model_copy(update={"status": "finished", "training": training}))
+    (root / RESUME_FILE).unlink(missing_ok=True)
+
+
+def _on_top_of_ear(request: TrainingRequest, ear: Path) -> tuple[TrainingRequest, dict[str, Tensor]]:
+    """FADeR on a finished EAR: its parameters are EAR's, its U-Net starts as EAR's."""
+    if request.method != "fader":
+        raise UsageError("--ear is for the method fader.", f"Leave it out for {request.method}.")
+    run = load_run(ear)
+    if run.method != "ear":
+        raise CheckpointError(f"The run {ear} is of method {run.method!r}, not 'ear'.", "Name an EAR run.")
+    values = {**run.parameters, **request.values}
+    changed = [key for key in run.parameters if values[key] != run.parameters[key]]
+    if changed:
+        raise UsageError(f"{', '.join(changed)} cannot differ from the EAR run's.", "Leave them out, or train EAR too.")
+    request = replace(request, values=values)
+    detector = create_detector("fader", values)
+    state = {**detector.state_dict(), **run.detector.state_dict()}
+    restore_training({f"detector.{name}": value for name, value in state.items()}, detector, None)
+    return request, detector.state_dict()
+
+
+def _choose(request: TrainingRequest, split: GoodSplit) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Replace parameters given as ``auto`` by what measures best on held-out good images and pseudo-defects."""
+    values = dict(request.values)
+    if values.get("mosaic") != "auto":
+        return values, {}
+    del values["mosaic"]
+    scale, figures = choose_mosaic_scale(values, split, prepare)
+    return {**values, "mosaic": scale}, {"mosaic": {str(key): value for key, value in figures.items()}}
+
+
+def _settings(record: RunRecord, detector: AnomalyDetector) -> LoopSettings:
+    training = record.training
+    return LoopSettings(
+        seed=detector.config.seed,
+        device=choose_device(str(training["device"])),
+        batch_size=int(str(training["batch_size"])),
+        flips=bool(training["flips"]),
+        mixed_precision=bool(training["mixed_precision"]),
+    )
+
+
+def _new_record(
+    request: TrainingRequest,
+    product: Product,
+    split: GoodSplit,
+    detector: AnomalyDetector,
+    choices: dict[str, Any],
+) -> RunRecord:
+    from edge_ad.training.versions import package_versions
+
+    return RunRecord(
+        method=request.method,
+        parameters=detector.config.model_dump(mode="json"),
+        choices=choices,
+        status="training",
+        product_root=str(product.root.resolve()),
+        product_name=product.name,
+        split=_split_record(split, product.root),
+        training={
+            "device": str(choose_device(request.device)),
+            "batch_size": request.batch_size,
+            "flips": request.flips,
+            "mixed_precision": request.mixed_precision,
+        },
+        versions={"edge-ad": __version__, **package_versions()},
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+
+
+def _split_record(split: GoodSplit, root: Path) -> SplitRecord:
+    parts = [
+        {str(path.relative_to(root)): content_hash(path) for path in part}
+        for part in (split.fit, split.calibrate, split.threshold)
+    ]
+    return SplitRecord(seed=split.seed, fit=parts[0], calibrate=parts[1], threshold=parts[2])
+
+
+def _same_images(record: SplitRecord, root: Path) -> GoodSplit:
+    parts = []
+    for part in (record.fit, record.calibrate, record.threshold):
+        for name, digest in part.items():
+            if content_hash(root / name) != digest:
+                raise CheckpointError(
+                    f"{root / name} is not the image the training began with.", "Put it back, or train anew."
+                )
+        parts.append(tuple(root / name for name in part))
+    return GoodSplit(record.seed, *parts)
