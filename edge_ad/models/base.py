@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 __all__ = ["AnomalyDetector", "DetectorOutput", "MethodParameters", "Stage", "TrainingBatch"]
@@ -58,12 +58,17 @@ class Stage:
 
 
 class MethodParameters(BaseModel):
-    """Base of a method's parameters: strict, frozen, and JSON both ways."""
+    """Base of a method's parameters: strict, frozen, and JSON both ways.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    Attributes:
+        size: Side of the square image the network sees, pixels.
+        seed: Weights, subsets and the order of training follow from it.
+    """
 
-    size: int = 256
-    seed: int = 0
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    size: int = Field(default=256, gt=0, le=2048)
+    seed: int = Field(default=0, ge=0, lt=2**63)
 
 
 class AnomalyDetector(nn.Module, ABC):

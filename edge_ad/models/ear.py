@@ -7,10 +7,10 @@ should be there, and the multi-scale gradient magnitude similarity between image
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, JsonValue
+from pydantic import BeforeValidator, Field, JsonValue
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -23,6 +23,7 @@ from edge_ad.models.mosaic import obfuscate
 from edge_ad.models.msgms import MSGMS
 from edge_ad.models.patch_features import PatchFeatures
 from edge_ad.models.smoothing import MeanFilter
+from edge_ad.models.soft_masks import scale_mask
 from edge_ad.models.ssim import ssim
 from edge_ad.models.unet import UNet, Width
 
@@ -31,6 +32,14 @@ __all__ = ["Composite", "Ear", "EarParameters", "MaskSourceName", "Schedule"]
 MaskSourceName = Literal["patch-distance", "backbone", "dino", "full", "none"]
 Composite = Literal["auto", "none", "mask", "soft"]
 Schedule = Literal["one-cycle", "fixed", "warm-up", "sgdr"]
+
+
+def _number(value: object) -> object:
+    """Digits as an integer: pydantic converts strings for every type but a literal."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
+MosaicScale = Annotated[Literal[4, 8, 16, 32], BeforeValidator(_number)]
 
 _GRID_STRIDE = 8
 _DEEPEST_LEVEL = 16
@@ -63,7 +72,7 @@ class EarParameters(MethodParameters):
     mask_mass: float = Field(default=0.6, gt=0, le=1)
     dino_model: str = "facebook/dino-vits8"
     dino_config: dict[str, JsonValue] | None = None
-    mosaic: Literal[4, 8, 16, 32] = 16
+    mosaic: MosaicScale = 16
     composite: Composite = "auto"
     epochs: int = Field(default=0, ge=0)
     steps: int = Field(default=900, ge=1)
@@ -181,7 +190,9 @@ class Ear(AnomalyDetector):
             return reconstruction
         weight = self.mask_source.binary(suspicion) if composite == "mask" else self.mask_source.soft(suspicion)
         if trust is not None:
-            weight = torch.maximum(weight, F.interpolate(1 - trust, weight.shape[2:], mode="nearest"))
+            height, width = max(tuple(weight.shape[2:]), tuple(trust.shape[2:]))  # the finer grid loses no patch
+            doubt = scale_mask(1 - trust, (height, width), "nearest")
+            weight = torch.maximum(scale_mask(weight, (height, width), "nearest"), doubt)
         weight = F.interpolate(weight, images.shape[2:], mode="bilinear", align_corners=False)
         return images + weight * (reconstruction - images)
 

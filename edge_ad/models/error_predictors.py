@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edge_ad.errors import UsageError
+
 __all__ = ["MlpPredictor", "VitPredictor", "patch_errors", "ranking_loss"]
 
 
@@ -70,13 +72,18 @@ class VitPredictor(nn.Module):
         grid_hw: Patches per column and row.
         hidden: Token width.
         depth: Transformer blocks.
-        heads: Attention heads.
+        heads: Attention heads; must divide ``hidden``.
+
+    Raises:
+        UsageError: ``hidden`` is not a multiple of ``heads``.
     """
 
     def __init__(
         self, patch: int, grid_hw: tuple[int, int], *, hidden: int = 128, depth: int = 2, heads: int = 4
     ) -> None:
         super().__init__()
+        if hidden % heads:
+            raise UsageError(f"The hidden width {hidden} does not divide into {heads} heads.", "Give a multiple.")
         self.embed = nn.Conv2d(3, hidden, patch, patch)
         self.position = nn.Parameter(torch.zeros(1, grid_hw[0] * grid_hw[1], hidden))
         self.blocks = nn.ModuleList(_TransformerBlock(hidden, heads) for _ in range(depth))

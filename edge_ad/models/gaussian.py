@@ -14,9 +14,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from edge_ad.errors import DataError
+
 __all__ = ["PositionGaussian"]
 
 _REGULARISATION = 1e-2  # of the mean variance; PaDiM adds 0.01 to the diagonal
+_VARIANCE_FLOOR = 1e-6  # keeps the covariance invertible when all images are the same
 
 
 class PositionGaussian(nn.Module):
@@ -43,13 +46,18 @@ class PositionGaussian(nn.Module):
 
         Args:
             features: (N, C, h, w), N ≥ 2.
+
+        Raises:
+            DataError: There is only one image.
         """
         count, channels = features.shape[:2]
+        if count < 2:
+            raise DataError("One image has no variance to fit.", "Add photos of good parts.")
         mean = features.mean(0)
         centred = (features - mean).flatten(2).permute(2, 0, 1)  # (P, N, C)
         flat = centred.reshape(-1, channels)
         shared = flat.T @ flat / (centred.shape[0] * (count - 1))
-        shared += _REGULARISATION * shared.diagonal().mean() * torch.eye(channels)
+        shared.diagonal().add_(_REGULARISATION * shared.diagonal().mean() + _VARIANCE_FLOOR)
         whiten = torch.linalg.inv(torch.linalg.cholesky(shared))
         self.get_buffer("mean").copy_(mean[None])
         self.get_buffer("whiten").copy_(whiten[:, :, None, None])

@@ -59,7 +59,8 @@ class MSGMS(nn.Module):
 
     def _distance(self, a: Tensor, b: Tensor) -> Tensor:
         squared_a, squared_b = self._squared_gradient(a), self._squared_gradient(b)
-        product = (squared_a * squared_b + _GRADIENT_FLOOR).sqrt()
+        # A root each, not one of the product: the product of small squares underflows in half precision.
+        product = (squared_a + _GRADIENT_FLOOR).sqrt() * (squared_b + _GRADIENT_FLOOR).sqrt()
         return 1 - (2 * product + _STABILITY) / (squared_a + squared_b + _STABILITY)
 
     def _squared_gradient(self, grey: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ class NearestNeighbour(nn.Module):
         flat = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
         mean = flat.mean(0)
         covariance = torch.cov(flat.T)
-        covariance += 1e-2 * covariance.diagonal().mean() * torch.eye(len(covariance))
+        covariance.diagonal().add_(1e-2 * covariance.diagonal().mean() + 1e-6)
         whiten = torch.linalg.inv(torch.linalg.cholesky(covariance))
         bank = self.get_buffer("bank")
         order = torch.randperm(len(flat), generator=torch.Generator().manual_seed(self.seed))

@@ -29,7 +29,7 @@ class PatchGaussianParameters(MethodParameters):
 
     rank: int = Field(default=16, ge=1)
     shrinkage: float = Field(default=0.2, gt=0, le=1)
-    sigma: float = Field(default=4.0, gt=0)
+    sigma: float = Field(default=4.0, ge=0.1, le=64)
 
 
 class PatchGaussian(AnomalyDetector):

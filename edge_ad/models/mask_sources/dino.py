@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import torch
@@ -28,16 +29,21 @@ def load_dino(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         Its configuration as JSON data, and its weights, so that a run needs neither afterwards.
 
     Raises:
-        UsageError: Nothing can be loaded from there.
+        UsageError: Nothing can be loaded from there, or it is not a ViT.
     """
     transformers = require("transformers", extra="dino")
+    failure = UsageError(
+        f"The ViT {name!r} cannot be loaded.", "Give the parameter dino_model a hub name or a folder with its files."
+    )
     try:
-        model = transformers.ViTModel.from_pretrained(name, add_pooling_layer=False)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"The ViT {name!r} cannot be loaded.", "Give --dino-model a hub name or a folder with its files."
-        ) from error
-    return model.config.to_dict(), model.state_dict()
+        model, info = transformers.ViTModel.from_pretrained(name, add_pooling_layer=False, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise failure from error
+    if info["missing_keys"]:  # another architecture's weights would leave the ViT at random ones, silently
+        raise failure
+    config: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=False))
+    config.pop("_name_or_path", None)  # a folder of this machine has no place in a run
+    return config, model.state_dict()
 
 
 class DinoAttention(MaskSource):
