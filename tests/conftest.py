@@ -4,6 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A slow machine is no failure, and a failure must be the same on every machine.
+settings.register_profile("edge-ad", deadline=None, derandomize=True, database=None)
+settings.load_profile("edge-ad")
 
 
 @pytest.fixture(scope="session")

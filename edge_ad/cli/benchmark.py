@@ -9,9 +9,12 @@ import typer
 
 from edge_ad.cli.console import note, print_facts, print_json, print_table
 from edge_ad.cli.options import BackendOption, BundleArgument, JsonOption, PrecisionOption, ThreadsOption
+from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
+    from edge_ad.bundle import Bundle
     from edge_ad.cli.latency import Measurements
+    from edge_ad.cli.subject import Subject
 
 __all__ = ["benchmark"]
 
@@ -43,7 +46,6 @@ def benchmark(
     from edge_ad.cli.frames import read_frames
     from edge_ad.cli.latency import measure_engine
     from edge_ad.cli.machine import describe_machine
-    from edge_ad.cli.subject import open_run
     from edge_ad.runtime.backends import open_engine
     from edge_ad.runtime.target import available_cores
 
@@ -51,7 +53,7 @@ def benchmark(
     frames = read_frames(opened, data)
     # A comparison is fair only when both sides have the same threads.
     threads = threads or (available_cores() if against else 0)
-    rival = open_run(run or bundle.resolve().parent, threads) if against else None
+    rival = _open_rival(opened, run or bundle.resolve().parent, threads) if against else None
     with open_engine(opened, backend=backend, precision=precision, threads=threads) as engine:
         description = engine.describe()
         note(f"Measuring {description.backend} {description.precision} ({description.source}).")
@@ -68,6 +70,18 @@ def benchmark(
         print_json(document)
     else:
         _print(document, measurements)
+
+
+def _open_rival(bundle: Bundle, run: Path, threads: int) -> Subject:
+    from edge_ad.cli import subject
+
+    rival = subject.open_run(run, threads)
+    if rival.method != bundle.manifest.method:
+        raise UsageError(
+            f"The run {run} is of method {rival.method}, the bundle of {bundle.manifest.method}.",
+            "Name the run that the bundle was exported from with --run.",
+        )
+    return rival
 
 
 def _print(document: dict[str, Any], measurements: Measurements) -> None:

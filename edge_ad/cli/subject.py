@@ -25,12 +25,14 @@ class Subject:
         size_hw: Height and width it takes, in pixels.
         threshold: Threshold of its scores; None when it has none.
         engine: What runs, in words, such as ``"openvino int8"``.
+        method: Method of the detector.
     """
 
     predict: Predictor
     size_hw: tuple[int, int]
     threshold: Threshold | None
     engine: str
+    method: str
 
 
 @contextmanager
@@ -80,9 +82,9 @@ def open_run(path: Path, threads: int) -> Subject:
 
     if threads:
         torch.set_num_threads(threads)
-    detector = load_run(path).detector
-    size = detector.config.size
-    return Subject(torch_predictor(detector), (size, size), None, "torch fp32")
+    run = load_run(path)
+    size = run.detector.config.size
+    return Subject(torch_predictor(run.detector), (size, size), None, "torch fp32", run.method)
 
 
 @contextmanager
@@ -95,6 +97,7 @@ def _open_bundle(path: Path, backend: str, precision: str, threads: int) -> Iter
             size_hw=description.input_size_hw,
             threshold=engine.threshold,
             engine=f"{description.backend} {description.precision}",
+            method=bundle.manifest.method,
         )
 
 

@@ -44,17 +44,22 @@ def test_photos_of_a_product_are_measured_at_their_own_size(bundle: Bundle, prod
     assert frames.sizes_hw == [(64, 48)]
 
 
-def test_a_rival_is_measured_in_the_same_rounds_with_the_same_threads(
-    bundle: Bundle, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def plant_rival(monkeypatch: pytest.MonkeyPatch, method: str) -> list[tuple[Path, int]]:
     asked: list[tuple[Path, int]] = []
 
     def rival(path: Path, threads: int) -> subject.Subject:
         asked.append((path, threads))
         prediction = Prediction(0.1, np.zeros((32, 32), np.float32))
-        return subject.Subject(lambda images: [prediction] * len(images), (32, 32), None, "torch fp32")
+        return subject.Subject(lambda images: [prediction] * len(images), (32, 32), None, "torch fp32", method)
 
     monkeypatch.setattr(subject, "open_run", rival)
+    return asked
+
+
+def test_a_rival_is_measured_in_the_same_rounds_with_the_same_threads(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = plant_rival(monkeypatch, method="blue")
     arguments = ["benchmark", str(bundle.root), "--backend", "onnxruntime", "--seconds", "0.1", "--json"]
     assert main([*arguments, "--against", "torch"]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -63,6 +68,14 @@ def test_a_rival_is_measured_in_the_same_rounds_with_the_same_threads(
     comparison = shown["measurements"]["comparison"]
     assert comparison["ours"] == shown["measurements"]["end_to_end"]
     assert comparison["ratio_of_medians"] == comparison["theirs"]["p50_ms"] / comparison["ours"]["p50_ms"]
+
+
+def test_another_method_is_no_rival(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant_rival(monkeypatch, method="red")
+    assert main(["benchmark", str(bundle.root), "--against", "torch", "--run", "elsewhere"]) == 2
+    assert "of method red, the bundle of blue" in capsys.readouterr().err
 
 
 def test_against_torch_needs_a_run(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:

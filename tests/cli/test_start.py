@@ -1,9 +1,9 @@
 """``edge-ad --help`` answers at once."""
 
+import resource
 import statistics
 import subprocess
 import sys
-import time
 
 HEAVY = {"torch", "openvino", "onnxruntime", "onnx", "cv2", "matplotlib", "pydantic", "rich", "numpy", "sklearn"}
 HELP = [sys.executable, "-m", "edge_ad", "--help"]
@@ -19,11 +19,12 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 def test_help_takes_less_than_three_tenths_of_a_second() -> None:
+    # Processor time: on a machine with nothing else to do it is the time one waits, on a busy one the clock would
+    # measure the others.
     def seconds() -> float:
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(HELP, capture_output=True, check=True)
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    # A busy machine slows some runs; what is asked of the command is what its quickest half needs.
-    quickest = sorted(seconds() for _ in range(9))[:5]
-    assert statistics.median(quickest) < 0.3
+    assert statistics.median(seconds() for _ in range(7)) < 0.3
