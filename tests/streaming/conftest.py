@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.streaming.fakes import FakeEngine, MjpegCamera, write_h264
+from benchmarks.mjpeg_camera import MjpegCamera
+from tests.streaming.fakes import FakeEngine, random_jpeg, write_h264
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def engine() -> Iterator[FakeEngine]:
 
 @pytest.fixture
 def mjpeg_camera() -> Iterator[MjpegCamera]:
-    camera = MjpegCamera()
+    camera = MjpegCamera([random_jpeg()])
     camera.start()
     yield camera
     camera.stop()

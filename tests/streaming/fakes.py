@@ -1,10 +1,8 @@
-"""A fake engine, tiny videos and a camera that speaks MJPEG over HTTP."""
+"""A fake engine, a fake source, tiny videos."""
 
 from __future__ import annotations
 
-import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -65,51 +63,9 @@ class FakeSource(Source):
         self.closes += 1
 
 
-class MjpegCamera:
-    """A network camera at a fixed port that can be switched off and on again."""
-
-    def __init__(self, fps: float = 30.0) -> None:
-        self._fps = fps
-        self._server: ThreadingHTTPServer | None = None
-        self._port = 0
-        self._is_on = threading.Event()
-        image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
-        self._jpeg = cv2.imencode(".jpg", image)[1].tobytes()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/video"
-
-    def start(self) -> None:
-        camera = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                self.send_response(200)
-                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-                self.end_headers()
-                head = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(camera._jpeg)
-                try:
-                    while camera._is_on.is_set():
-                        self.wfile.write(head + camera._jpeg + b"\r\n")
-                        time.sleep(1 / camera._fps)
-                except OSError:
-                    pass
-
-            def log_message(self, format: str, *args: object) -> None:
-                pass
-
-        self._is_on.set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), Handler)
-        self._port = self._server.server_port
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def stop(self) -> None:
-        self._is_on.clear()
-        if self._server is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._server = None
+def random_jpeg() -> bytes:
+    image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    return bytes(cv2.imencode(".jpg", image)[1].tobytes())
 
 
 def write_h264(path: Path, frames: int, size_hw: tuple[int, int], fps: int) -> None:

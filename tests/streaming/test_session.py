@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.mjpeg_camera import MjpegCamera
 from edge_ad.errors import DeviceError
 from edge_ad.streaming.session import Limits, Progress, run_stream
 from edge_ad.streaming.sinks import RecordsSink
 from edge_ad.streaming.sources import source_from_uri
-from tests.streaming.fakes import FakeEngine, FakeSource, MjpegCamera
+from tests.streaming.fakes import FakeEngine, FakeSource
 
 _ROOT = Path(__file__).parents[2]
 
@@ -117,6 +118,7 @@ _PROGRAM = """
 import sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
+from benchmarks.mjpeg_camera import MjpegCamera
 from tests.streaming.fakes import FakeEngine, FakeSource
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import RecordsSink

@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.mjpeg_camera import MjpegCamera
 from edge_ad.errors import DataError, DeviceError, UsageError
 from edge_ad.streaming.sources import Source, camera_source, source_from_uri
 from edge_ad.streaming.sources.network import NetworkSource
 from edge_ad.streaming.sources.reconnecting import ReconnectingSource
-from tests.streaming.fakes import FakeSource, MjpegCamera
+from tests.streaming.fakes import FakeSource
 
 
 def _all_frames(source: Source) -> list[NDArray[np.uint8]]:

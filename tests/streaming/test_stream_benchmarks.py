@@ -1,0 +1,50 @@
+"""The stream benchmarks run and judge."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.runtime.tiny_bundle import tiny_bundle
+
+
+@pytest.fixture
+def arguments(tmp_path: Path) -> list[str]:
+    images = tmp_path / "photos"
+    images.mkdir()
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+    cv2.imwrite(str(images / "part.png"), noise)
+    bundle = tiny_bundle(tmp_path / "bundle")
+    return ["--bundle", str(bundle.root), "--images", str(images), "--backend", "onnxruntime", "--threads", "1"]
+
+
+def test_stream_speed_compares_the_stream_with_its_parts(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("av", reason="PyAV writes the H.264 file")
+    from benchmarks import stream_speed
+
+    monkeypatch.setattr(sys, "argv", ["stream_speed", *arguments, "--frames", "30", "--rounds", "1"])
+    assert stream_speed.main() == 0
+    report = json.loads(capsys.readouterr().out)
+    assert min(report["fps"].values()) > 0
+    slowest = min(report["fps"]["engine"], report["fps"]["decode"])
+    assert report["ratio"] == pytest.approx(report["fps"]["stream"] / slowest, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_live_stream_survives_its_outage(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import live_stream
+
+    monkeypatch.setattr(sys, "argv", ["live_stream", *arguments, "--seconds", "16"])
+    assert live_stream.main() == 0
+    verdict = json.loads(capsys.readouterr().out)
+    assert verdict["passed"]
+    assert verdict["summary"]["reconnects"] == 1
