@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
+BUNDLE ?= $(firstword $(wildcard demo/bundle demo/*/bundle demo/*/*/bundle runs/*/bundle))
 BIN    := $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -12,7 +13,7 @@ help:
 	@echo "make demo    train, export, calibrate, build, verify and stream a rendered product"
 	@echo "make test    run the tests (ARGS='-k name' picks some)"
 	@echo "make check   formatting, lint, types and import rules"
-	@echo "make bench   measure the demo's bundle on this machine (ARGS goes to edge-ad benchmark)"
+	@echo "make bench   measure a bundle against torch, and its stream (BUNDLE=path; else the demo's or the first run's)"
 	@echo "make clean   remove the environment, caches and build products"
 	@echo "PYTHON=python3.12 picks the interpreter of a new environment; it must be 3.10 or newer."
 
@@ -27,6 +28,12 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+bench: $(VENV)/.installed-dev
+	@test -n "$(BUNDLE)" || { echo "error: there is no bundle to measure." >&2; \
+	  echo "hint: run make demo first, or name one: make bench BUNDLE=runs/<name>/bundle" >&2; exit 2; }
+	$(BIN)/edge-ad benchmark $(BUNDLE) --against torch $(ARGS)
+	$(BIN)/python -m benchmarks.stream_speed --bundle $(BUNDLE)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
