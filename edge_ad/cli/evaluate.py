@@ -27,7 +27,8 @@ def evaluate(
 ) -> None:
     """Measure a run or a bundle on test images.
 
-    The test images decide nothing: the threshold comes with the run or the bundle, set from held-out good images.
+    The test images decide nothing: a bundle brings its threshold, set from held-out good images; a run has none, and
+    only its scores are measured.
     """
     from edge_ad.cli.subject import open_subject
     from edge_ad.data.products import open_product
