@@ -1,0 +1,102 @@
+"""The Gaussian per position against the dense covariance it approximates."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edge_ad.errors import DataError
+from edge_ad.models.gaussian import PositionGaussian
+
+CHANNELS, GRID = 5, (2, 3)
+
+
+@pytest.fixture
+def features() -> Tensor:
+    """Seven images of correlated features, another mean and scale at every position."""
+    mixed = torch.randn(7, CHANNELS, *GRID, dtype=torch.float64)
+    mixed = torch.einsum("cd,ndhw->nchw", torch.randn(CHANNELS, CHANNELS, dtype=torch.float64), mixed)
+    return mixed * (1 + torch.rand(1, 1, *GRID)) + 3 * torch.randn(1, CHANNELS, *GRID)
+
+
+def _dense(fit: Tensor, queries: Tensor, shrinkage: float) -> NDArray[np.float64]:
+    """Mahalanobis distance with S_p = k·S + (1 - k)·C_p, inverted densely."""
+    samples = fit.permute(2, 3, 0, 1).reshape(-1, len(fit), CHANNELS).numpy()
+    covariances = [np.cov(at.T) for at in samples]
+    shared = np.mean(covariances, axis=0)
+    shared = shared + (1e-2 * np.trace(shared) / CHANNELS + 1e-6) * np.eye(CHANNELS)
+    out = np.zeros((len(queries), len(samples)))
+    for position, (at, covariance) in enumerate(zip(samples, covariances, strict=True)):
+        inverse = np.linalg.inv(shrinkage * shared + (1 - shrinkage) * covariance)
+        difference = queries.flatten(2)[:, :, position].numpy() - at.mean(0)
+        out[:, position] = np.sqrt(np.einsum("nc,cd,nd->n", difference, inverse, difference))
+    return out.reshape(len(queries), 1, *GRID)
+
+
+def _fitted(features: Tensor, rank: int, shrinkage: float = 0.2) -> PositionGaussian:
+    gaussian = PositionGaussian(CHANNELS, GRID, rank=rank, shrinkage=shrinkage).double()
+    gaussian.fit(features)
+    return gaussian
+
+
+@pytest.mark.parametrize("rank", [5, 6, 16])
+@pytest.mark.parametrize("shrinkage", [0.05, 0.2, 0.9, 1.0])
+def test_equals_the_dense_distance_when_the_rank_suffices(features: Tensor, rank: int, shrinkage: float) -> None:
+    queries = torch.randn(4, CHANNELS, *GRID, dtype=torch.float64) * 5
+    got = _fitted(features, rank, shrinkage)(queries).numpy()
+    np.testing.assert_allclose(got, _dense(features, queries, shrinkage), rtol=1e-6)
+
+
+def test_few_images_span_few_directions(features: Tensor) -> None:
+    few = features[:3]
+    np.testing.assert_allclose(_fitted(few, 16)(features).numpy(), _dense(few, features, 0.2), rtol=1e-6)
+    assert torch.equal(_fitted(few, 16).directions[..., 2:], torch.zeros(6, CHANNELS, 14).double())
+
+
+def test_without_a_direction_only_the_shared_covariance_counts(features: Tensor) -> None:
+    gaussian = _fitted(features, 4)
+    gaussian.get_buffer("directions").zero_()
+    np.testing.assert_allclose(gaussian(features).numpy() * np.sqrt(0.2), _dense(features, features, 1.0), rtol=1e-6)
+
+
+def test_every_further_direction_comes_closer_to_the_dense_distance(features: Tensor) -> None:
+    queries = torch.randn(4, CHANNELS, *GRID, dtype=torch.float64) * 5
+    dense = torch.from_numpy(_dense(features, queries, 0.2))
+    distances = [_fitted(features, rank)(queries) for rank in (1, 2, 3, 4, 5)]
+    for less, more in pairwise(distances):
+        assert (less >= more - 1e-9).all()
+        assert (more >= dense - 1e-6).all()
+        assert less.mean() > more.mean()
+
+
+def test_the_mean_is_at_distance_zero(features: Tensor) -> None:
+    distance = _fitted(features, 3)(features.mean(0, keepdim=True))
+    assert distance.shape == (1, 1, *GRID)
+    assert distance.abs().max() < 1e-6
+
+
+def test_single_precision_agrees_with_double(features: Tensor) -> None:
+    gaussian = PositionGaussian(CHANNELS, GRID, rank=5)
+    gaussian.fit(features.float())
+    torch.testing.assert_close(
+        gaussian(features.float()).double(), _fitted(features, 5)(features), rtol=1e-3, atol=1e-3
+    )
+
+
+def test_images_that_are_all_the_same_can_be_fitted() -> None:
+    gaussian = PositionGaussian(CHANNELS, GRID)
+    gaussian.fit(torch.ones(4, CHANNELS, *GRID))
+    assert gaussian(torch.ones(1, CHANNELS, *GRID)).max() == 0
+    assert torch.isfinite(gaussian(torch.zeros(1, CHANNELS, *GRID))).all()
+
+
+def test_a_single_image_is_refused_and_leaves_the_fit_alone(features: Tensor) -> None:
+    gaussian = _fitted(features, 3)
+    before = {name: tensor.clone() for name, tensor in gaussian.state_dict().items()}
+    with pytest.raises(DataError, match="One image"):
+        gaussian.fit(features[:1])
+    for name, tensor in gaussian.state_dict().items():
+        assert torch.equal(tensor, before[name])

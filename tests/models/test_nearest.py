@@ -1,0 +1,70 @@
+"""The bank of normal patches against brute force."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edge_ad.models.nearest import NearestNeighbour
+
+CHANNELS = 4
+
+
+@pytest.fixture
+def features() -> Tensor:
+    mixing = torch.randn(CHANNELS, CHANNELS, dtype=torch.float64)
+    return torch.einsum("cd,ndhw->nchw", mixing, torch.randn(3, CHANNELS, 4, 5, dtype=torch.float64)) + 2
+
+
+def _brute_force(features: Tensor, queries: Tensor) -> NDArray[np.float64]:
+    """Mahalanobis distance to the nearest of all patches, pair by pair."""
+    patches = features.permute(0, 2, 3, 1).reshape(-1, CHANNELS).numpy()
+    covariance = np.cov(patches.T)
+    covariance = covariance + (1e-2 * np.trace(covariance) / CHANNELS + 1e-6) * np.eye(CHANNELS)
+    inverse = np.linalg.inv(covariance)
+    flat = queries.permute(0, 2, 3, 1).reshape(-1, CHANNELS).numpy()
+    difference = flat[:, None] - patches[None]
+    squared = np.einsum("qpc,cd,qpd->qp", difference, inverse, difference)
+    return np.sqrt(squared.min(1)).reshape(len(queries), 1, *queries.shape[2:])
+
+
+@pytest.mark.parametrize("size", [60, 200])
+def test_a_bank_that_holds_every_patch_equals_brute_force(features: Tensor, size: int) -> None:
+    nearest = NearestNeighbour(CHANNELS, size=size).double()
+    nearest.fit(features)
+    queries = torch.randn(2, CHANNELS, 3, 3, dtype=torch.float64) * 4
+    np.testing.assert_allclose(nearest(queries).numpy(), _brute_force(features, queries), rtol=1e-6)
+
+
+def test_a_patch_of_the_bank_is_at_distance_zero(features: Tensor) -> None:
+    nearest = NearestNeighbour(CHANNELS, size=60)
+    nearest.fit(features.float())
+    assert nearest(features.float()).max() < 5e-3
+
+
+def test_a_smaller_bank_is_a_subset_of_the_patches_and_never_nearer(features: Tensor) -> None:
+    every, few = NearestNeighbour(CHANNELS, size=60).double(), NearestNeighbour(CHANNELS, size=12).double()
+    every.fit(features)
+    few.fit(features)
+    assert torch.cdist(few.bank, every.bank).amin(1).max() < 1e-9
+    assert len(torch.unique(few.bank, dim=0)) == 12
+    queries = torch.randn(2, CHANNELS, 3, 3, dtype=torch.float64)
+    assert (few(queries) >= every(queries) - 1e-9).all()
+
+
+def test_the_seed_chooses_the_subset(features: Tensor) -> None:
+    banks = []
+    for seed in (0, 0, 1):
+        nearest = NearestNeighbour(CHANNELS, size=12, seed=seed).double()
+        nearest.fit(features)
+        banks.append(nearest.bank.clone())
+    assert torch.equal(banks[0], banks[1])
+    assert not torch.equal(banks[0], banks[2])
+
+
+def test_patches_that_are_all_the_same_can_be_fitted() -> None:
+    nearest = NearestNeighbour(CHANNELS, size=8)
+    nearest.fit(torch.ones(2, CHANNELS, 2, 2))
+    assert nearest(torch.ones(1, CHANNELS, 2, 2)).max() == 0
+    assert torch.isfinite(nearest(torch.zeros(1, CHANNELS, 2, 2))).all()
