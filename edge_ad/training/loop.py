@@ -156,7 +156,7 @@ def _run_epoch(
         with autocast(settings.device, enabled=settings.mixed_precision):
             losses = detector.training_loss(batch, stage, generator)
         optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
+        torch.autograd.backward(torch.stack(list(losses.values())).sum())
         optimiser.step()
         for name, value in losses.items():
             totals[name] = totals.get(name, 0.0) + float(value.detach()) / batches

@@ -42,5 +42,5 @@ def autocast(device: torch.device, *, enabled: bool) -> AbstractContextManager[o
 
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return device.type == "cpu" and bool({"amx_bf16", "avx512_bf16"} & set(processor().flags))

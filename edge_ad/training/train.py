@@ -19,7 +19,7 @@ from edge_ad.errors import CheckpointError, UsageError
 from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import create_detector, parse_parameters
-from edge_ad.storage import storage_errors, write_file
+from edge_ad.storage import storage_errors
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
 from edge_ad.training.feature_cache import cached_features, to_tensor
 from edge_ad.training.loop import EpochReport, LoopSettings, TrainingSet, run_stages

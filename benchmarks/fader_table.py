@@ -1,0 +1,160 @@
+"""Mask source × {EAR, EAR + FADeR}, with the four controls that must stand beside them.
+
+    python -m benchmarks.fader_table --data FOLDER --out results.jsonl [--size 128] [--sources patch-distance full]
+    python -m benchmarks.fader_table --show results.jsonl
+
+For each mask source an EAR is trained, and on it FADeR with each error predictor for 100 epochs, as the paper says.
+The controls: ``no-network`` compares the image with its own mosaic; ``patch-gaussian`` is the mask source alone;
+``fader constant`` attenuates everywhere alike; ``fader ones`` only fine-tunes the decoder. ``held_out`` is the image
+AUROC of held-out good images against pseudo-defects: the only column that a default may be chosen by. Rows that the
+file has already are not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from edge_ad.data.products import Product, open_product
+from edge_ad.data.splits import GoodSplit, split_good
+from edge_ad.evaluation.evaluate import evaluate
+from edge_ad.models import AnomalyDetector, create_detector
+from edge_ad.models.ear import Ear
+from edge_ad.training.checkpoints import Progress
+from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
+from edge_ad.training.mosaic_scale import separation
+from edge_ad.training.runs import torch_predictor
+from edge_ad.training.train import prepare
+
+SOURCES = ("patch-distance", "backbone", "full", "none")
+PREDICTORS = ("mlp", "vit", "distance", "constant", "ones")
+COLUMNS = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "pro", "held_out", "seconds")
+
+
+class Mosaic(torch.nn.Module):
+    """Stands in for the U-Net: what goes in comes out, so that the image is compared with its own mosaic."""
+
+    def forward(self, obfuscated: Tensor) -> Tensor:
+        """The mosaic itself."""
+        return obfuscated
+
+
+def rows(
+    product: Product, values: dict[str, Any], sources: list[str], predictors: list[str]
+) -> Iterator[dict[str, Any]]:
+    """Train and measure, one row at a time."""
+    split = split_good(product.good, seed=values["seed"])
+    kept = {key: values[key] for key in ("size", "seed")}
+    detector = create_detector("patch-gaussian", kept)
+    yield _row(product, split, detector, "patch-gaussian", "-", _fit(detector, split)[1])
+    for source in sources:
+        yield from _rows_of_source(product, split, {**values, "mask_source": source}, predictors)
+
+
+def _rows_of_source(
+    product: Product, split: GoodSplit, values: dict[str, Any], predictors: list[str]
+) -> Iterator[dict[str, Any]]:
+    source = values["mask_source"]
+    bare = create_detector("ear", values)
+    assert isinstance(bare, Ear)
+    prepare(bare, split)
+    bare.unet = Mosaic()  # type: ignore[assignment]
+    yield _row(product, split, bare, source, "no-network", 0.0)
+    ear = create_detector("ear", values)
+    data, _ = _fit(ear, split)
+    seconds = _train(ear, data)
+    yield _row(product, split, ear, source, "ear", seconds)
+    for predictor in predictors:
+        detector = create_detector("fader", {**values, "predictor": predictor})
+        data, _ = _fit(detector, split)
+        state = {**detector.state_dict(), **ear.state_dict()}
+        seconds = _train(detector, data, {f"detector.{name}": value for name, value in state.items()})
+        yield _row(product, split, detector, source, f"fader {predictor}", seconds)
+
+
+def _fit(detector: AnomalyDetector, split: GoodSplit) -> tuple[TrainingSet, float]:
+    began = time.monotonic()
+    return prepare(detector, split), time.monotonic() - began
+
+
+def _train(detector: AnomalyDetector, data: TrainingSet, ear: dict[str, Tensor] | None = None) -> float:
+    began = time.monotonic()
+    settings = LoopSettings(seed=detector.config.seed, device=torch.device("cpu"))
+    run_stages(detector, data, settings, lambda report: None, None if ear is None else (Progress(1, 0), ear))
+    return time.monotonic() - began
+
+
+def _row(
+    product: Product, split: GoodSplit, detector: AnomalyDetector, source: str, model: str, seconds: float
+) -> dict[str, Any]:
+    size = detector.config.size
+    result = evaluate(torch_predictor(detector.eval()), product, (size, size))
+    figures = {name: round(value, 4) for name, value in result.metrics.items()}
+    figures["held_out"] = round(separation(detector, split), 4)
+    brightness = None if result.brightness_auroc is None else round(result.brightness_auroc, 4)
+    row = {"product": product.name, "size": size, "seed": detector.config.seed, "mask": source, "model": model}
+    return {**row, **figures, "seconds": round(seconds, 1), "brightness_auroc": brightness}
+
+
+def show(path: Path) -> None:
+    """Print recorded rows as Markdown."""
+    print(f"| product | size | mask source | model | {' | '.join(COLUMNS)} |")
+    print("|" + "---|" * (4 + len(COLUMNS)))
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        cells = [f"{row[name]:.3f}" if name != "seconds" else f"{row[name]:.0f}" for name in COLUMNS]
+        print(f"| {row['product']} | {row['size']} | {row['mask']} | {row['model']} | {' | '.join(cells)} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("fader_table.jsonl"))
+    parser.add_argument("--show", type=Path)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=900, help="steps of EAR")
+    parser.add_argument("--sources", nargs="+", default=list(SOURCES))
+    parser.add_argument("--predictors", nargs="+", default=list(PREDICTORS))
+    arguments = parser.parse_args()
+    if arguments.show is not None:
+        show(arguments.show)
+        return
+    if arguments.data is None:
+        parser.error("--data FOLDER is needed")
+    product = open_product(arguments.data)
+    values = {"size": arguments.size, "seed": arguments.seed, "steps": arguments.steps}
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    done = _recorded(arguments.out)
+    for source in arguments.sources:  # a source that is complete is skipped, one that was cut off begins again
+        if all(_key(product.name, arguments, source, f"fader {name}") in done for name in arguments.predictors):
+            continue
+        for row in rows(product, values, [source], arguments.predictors):
+            key = tuple(row[name] for name in ("product", "size", "seed", "mask", "model"))
+            if key not in done:
+                done.add(key)
+                with arguments.out.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
+                print(row, flush=True)
+
+
+def _key(product: str, arguments: argparse.Namespace, source: str, model: str) -> tuple[Any, ...]:
+    return (product, arguments.size, arguments.seed, source, model)
+
+
+def _recorded(path: Path) -> set[tuple[Any, ...]]:
+    if not path.is_file():
+        return set()
+    recorded = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {tuple(row[name] for name in ("product", "size", "seed", "mask", "model")) for row in recorded}
+
+
+if __name__ == "__main__":
+    main()
