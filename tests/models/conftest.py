@@ -6,6 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from edge_ad.models.unet import WIDTHS
+
 
 @pytest.fixture(autouse=True)
 def _one_thread_and_seed() -> Iterator[None]:
@@ -24,3 +26,10 @@ def images() -> Tensor:
     coarse = torch.rand(4, 3, 5, 5, generator=generator)
     smooth = torch.nn.functional.interpolate(coarse, (64, 64), mode="bilinear", align_corners=True)
     return (0.9 * smooth + 0.1 * torch.rand(4, 3, 64, 64, generator=generator)).clamp(0, 1)
+
+
+@pytest.fixture
+def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ``nano`` U-Net with a sixteenth of its weights, so that tests may train it."""
+    spec = WIDTHS["nano"]
+    monkeypatch.setitem(WIDTHS, "nano", spec._replace(channels=(8, 16, 32, 32)))
