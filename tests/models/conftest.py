@@ -9,17 +9,22 @@ from torch import Tensor
 from edge_ad.models.unet import WIDTHS
 
 
-@pytest.fixture(autouse=True)
-def _one_thread_and_seed() -> Iterator[None]:
+@pytest.fixture(scope="package", autouse=True)
+def _one_thread() -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        yield
+    yield
     torch.set_num_threads(threads)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
+def _seed() -> Iterator[None]:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
+
+
+@pytest.fixture(scope="session")
 def images() -> Tensor:
     """Four smooth coloured images with a little texture, (4, 3, 64, 64) in [0, 1]."""
     generator = torch.Generator().manual_seed(1)
@@ -28,8 +33,9 @@ def images() -> Tensor:
     return (0.9 * smooth + 0.1 * torch.rand(4, 3, 64, 64, generator=generator)).clamp(0, 1)
 
 
-@pytest.fixture
-def _narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def _narrow() -> Iterator[None]:
     """The ``nano`` U-Net with a sixteenth of its weights, so that tests may train it."""
-    spec = WIDTHS["nano"]
-    monkeypatch.setitem(WIDTHS, "nano", spec._replace(channels=(8, 16, 32, 32)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(WIDTHS, "nano", WIDTHS["nano"]._replace(channels=(8, 16, 32, 32)))
+        yield

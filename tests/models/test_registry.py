@@ -32,8 +32,12 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 
-@pytest.fixture(params=VARIANTS, ids=lambda v: "-".join([v[0], *(str(x) for k, x in v[1].items() if k not in SMALL)]))
-def detector(request: pytest.FixtureRequest, images: Tensor) -> AnomalyDetector:
+@pytest.fixture(
+    scope="module",
+    params=VARIANTS,
+    ids=lambda v: "-".join([v[0], *(str(x) for k, x in v[1].items() if k not in SMALL)]),
+)
+def detector(request: pytest.FixtureRequest, images: Tensor, _narrow: None) -> AnomalyDetector:
     """Each kind of detector, fitted on the images."""
     method, values = request.param
     detector = create_detector(method, values)
