@@ -62,6 +62,8 @@ def _rows_of_source(
     product: Product, split: GoodSplit, values: dict[str, Any], predictors: list[str]
 ) -> Iterator[dict[str, Any]]:
     source = values["mask_source"]
+    values = dict(values)
+    fader_epochs = values.pop("fader_epochs")
     bare = create_detector("ear", values)
     assert isinstance(bare, Ear)
     prepare(bare, split)
@@ -72,7 +74,7 @@ def _rows_of_source(
     seconds = _train(ear, data)
     yield _row(product, split, ear, source, "ear", seconds)
     for predictor in predictors:
-        detector = create_detector("fader", {**values, "predictor": predictor})
+        detector = create_detector("fader", {**values, "predictor": predictor, "fader_epochs": fader_epochs})
         data, _ = _fit(detector, split)
         state = {**detector.state_dict(), **ear.state_dict()}
         seconds = _train(detector, data, {f"detector.{name}": value for name, value in state.items()})
@@ -120,7 +122,8 @@ def main() -> None:
     parser.add_argument("--show", type=Path)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=900, help="steps of EAR")
+    parser.add_argument("--steps", type=int, default=600, help="steps of EAR")
+    parser.add_argument("--fader-epochs", type=int, default=100, help="epochs of FADeR; the paper takes 100")
     parser.add_argument("--sources", nargs="+", default=list(SOURCES))
     parser.add_argument("--predictors", nargs="+", default=list(PREDICTORS))
     arguments = parser.parse_args()
@@ -130,7 +133,12 @@ def main() -> None:
     if arguments.data is None:
         parser.error("--data FOLDER is needed")
     product = open_product(arguments.data)
-    values = {"size": arguments.size, "seed": arguments.seed, "steps": arguments.steps}
+    values = {
+        "size": arguments.size,
+        "seed": arguments.seed,
+        "steps": arguments.steps,
+        "fader_epochs": arguments.fader_epochs,
+    }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     done = _recorded(arguments.out)
     for source in arguments.sources:  # a source that is complete is skipped, one that was cut off begins again

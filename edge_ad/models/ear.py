@@ -75,7 +75,7 @@ class EarParameters(MethodParameters):
     mosaic: MosaicScale = 16
     composite: Composite = "auto"
     epochs: int = Field(default=0, ge=0)
-    steps: int = Field(default=900, ge=1)
+    steps: int = Field(default=600, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     schedule: Schedule = "one-cycle"
 

@@ -38,7 +38,8 @@ class FaderParameters(EarParameters):
         masking: Soft or hard mask.
         scaling: How the mask is brought to the size of a skip.
         margin: ξ of the ranking loss.
-        fader_epochs: Epochs of the second stage.
+        fader_epochs: Epochs of the second stage; the paper takes 100. 0 lets the number of images decide.
+        fader_steps: Steps aimed at when ``fader_epochs`` is 0.
         fader_learning_rate: η of the predictor.
         fader_schedule: Learning-rate schedule.
         decoder_scale: The decoder learns with this share of η.
@@ -52,7 +53,8 @@ class FaderParameters(EarParameters):
     masking: Masking = "soft"
     scaling: Scaling = "nearest"
     margin: float = Field(default=1.0, gt=0)
-    fader_epochs: int = Field(default=100, ge=0)
+    fader_epochs: int = Field(default=0, ge=0)
+    fader_steps: int = Field(default=300, ge=1)
     fader_learning_rate: float = Field(default=1e-3, gt=0)
     fader_schedule: Schedule = "warm-up"
     decoder_scale: float = Field(default=0.1, ge=0)
@@ -107,8 +109,8 @@ class Fader(Ear):
     def stages(self) -> Sequence[Stage]:
         """EAR first, then FADeR."""
         config = self.config
-        fader = Stage("fader", config.fader_epochs, config.fader_learning_rate, config.fader_schedule)
-        return (*super().stages(), fader) if config.fader_epochs else super().stages()
+        rate, schedule = config.fader_learning_rate, config.fader_schedule
+        return (*super().stages(), Stage("fader", config.fader_epochs, rate, schedule, config.fader_steps))
 
     def start_stage(self, stage: Stage) -> list[dict[str, Any]]:
         """Second stage: the predictor at η, the decoder at 0.1 η, the encoder frozen with its statistics."""
