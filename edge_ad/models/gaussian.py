@@ -65,14 +65,11 @@ class PositionGaussian(nn.Module):
 
     def _directions(self, whitened: Tensor) -> Tensor:
         """(P, N, C) centred and whitened → (P, C, rank), zero beyond what N images can span."""
-        positions, count, channels = whitened.shape
-        gram = whitened @ whitened.transpose(1, 2) / (count - 1)
-        values, vectors = torch.linalg.eigh(gram)
-        kept = min(self.rank, count - 1)
-        values, vectors = values[:, -kept:].clamp_min(1e-9), vectors[..., -kept:]
-        unit = whitened.transpose(1, 2) @ vectors / ((count - 1) * values)[:, None].sqrt()
+        values, unit = _principal_directions(whitened)
+        kept = min(self.rank, values.shape[1])
+        values, unit = values[:, -kept:], unit[..., -kept:]
         gain = values / (values + self.shrinkage / (1 - self.shrinkage + 1e-9))
-        directions = whitened.new_zeros(positions, channels, self.rank)
+        directions = whitened.new_zeros(*unit.shape[:2], self.rank)
         directions[..., :kept] = unit * gain[:, None].sqrt()
         return directions
 
@@ -85,3 +82,18 @@ class PositionGaussian(nn.Module):
         along = torch.matmul(whitened.permute(2, 0, 1), self.get_buffer("directions"))  # (P, N, rank)
         squared = (length - along.square().sum(2).transpose(0, 1)) / self.shrinkage
         return squared.clamp_min(0).sqrt().reshape(-1, 1, height, width)
+
+
+def _principal_directions(samples: Tensor) -> tuple[Tensor, Tensor]:
+    """Variances (P, m) and unit directions (P, C, m) of centred samples (P, N, C), ascending, m = min(N - 1, C).
+
+    The smaller of the two matrices, N×N or C×C, is decomposed: the time no longer grows with the number of images.
+    """
+    count, channels = samples.shape[1:]
+    across = samples.transpose(1, 2)
+    if count > channels:
+        values, vectors = torch.linalg.eigh(across @ samples / (count - 1))
+        return values.clamp_min(0), vectors
+    values, vectors = torch.linalg.eigh(samples @ across / (count - 1))
+    values = values[:, 1:].clamp_min(1e-9)  # centring leaves one direction empty
+    return values, across @ vectors[..., 1:] / ((count - 1) * values)[:, None].sqrt()

@@ -64,7 +64,7 @@ def train(detector: AnomalyDetector, batch: TrainingBatch, stage: Stage, *, step
     for _ in range(steps):
         terms = detector.training_loss(batch, stage, torch.Generator().manual_seed(0))
         optimiser.zero_grad()
-        torch.stack(list(terms.values())).sum().backward()
+        torch.autograd.backward(torch.stack(list(terms.values())).sum())
         optimiser.step()
         history.append({name: term.item() for name, term in terms.items()})
     return history

@@ -83,6 +83,17 @@ def test_a_missing_model_and_another_architecture_are_refused(tmp_path: Path) ->
         assert "dino_model" in caught.value.hint
 
 
+def test_training_images_pass_one_by_one_as_the_attention_of_all_would_not_fit(
+    vit_folder: Path, images: Tensor
+) -> None:
+    source = _source(_create(vit_folder))
+    sizes: list[int] = []
+    source.vit.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    crossed = source.cross_fitted(images, None)
+    assert sizes == [1, 1, 1, 1]
+    torch.testing.assert_close(crossed, source(images, None))
+
+
 class _Mask(nn.Module):
     def __init__(self, source: DinoAttention) -> None:
         super().__init__()
@@ -97,6 +108,7 @@ class _Mask(nn.Module):
 def test_exports_to_onnx_with_the_same_result(vit_folder: Path, images: Tensor, tmp_path: Path) -> None:
     module = _Mask(_source(_create(vit_folder))).eval()
     program = torch.onnx.export(module, (images[:2],), dynamo=True, verbose=False)
+    assert program is not None
     program.save(tmp_path / "mask.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "mask.onnx", providers=["CPUExecutionProvider"])
     outputs = session.run(None, {session.get_inputs()[0].name: images[:2].numpy()})

@@ -57,7 +57,7 @@ def test_following_the_ranking_loss_restores_the_order() -> None:
     optimiser, generator = torch.optim.Adam([predicted], 0.05), torch.Generator().manual_seed(0)
     for _ in range(500):
         optimiser.zero_grad()
-        ranking_loss(predicted, target, generator).backward()
+        torch.autograd.backward(ranking_loss(predicted, target, generator))
         optimiser.step()
     assert torch.equal(predicted.flatten().argsort(), target.flatten().argsort())
 

@@ -53,7 +53,7 @@ def test_equals_the_dense_distance_when_the_rank_suffices(features: Tensor, rank
 def test_few_images_span_few_directions(features: Tensor) -> None:
     few = features[:3]
     np.testing.assert_allclose(_fitted(few, 16)(features).numpy(), _dense(few, features, 0.2), rtol=1e-6)
-    assert torch.equal(_fitted(few, 16).directions[..., 2:], torch.zeros(6, CHANNELS, 14).double())
+    assert torch.equal(_fitted(few, 16).get_buffer("directions")[..., 2:], torch.zeros(6, CHANNELS, 14).double())
 
 
 def test_without_a_direction_only_the_shared_covariance_counts(features: Tensor) -> None:
@@ -91,6 +91,14 @@ def test_images_that_are_all_the_same_can_be_fitted() -> None:
     gaussian.fit(torch.ones(4, CHANNELS, *GRID))
     assert gaussian(torch.ones(1, CHANNELS, *GRID)).max() == 0
     assert torch.isfinite(gaussian(torch.zeros(1, CHANNELS, *GRID))).all()
+
+
+def test_the_smaller_matrix_gives_the_same_directions_as_the_larger(features: Tensor) -> None:
+    few, queries = features[:5], torch.randn(4, CHANNELS, *GRID, dtype=torch.float64)
+    doubled = _fitted(torch.cat([few, few]), 4, 0.5)  # 10 images, more than channels, with the covariance of 5 images
+    whiten = np.sqrt(10 / 9 * 4 / 5)  # but for the divisor
+    got = doubled(queries).numpy() * whiten
+    np.testing.assert_allclose(got, _fitted(few, 4, 0.5)(queries).numpy(), rtol=1e-4)
 
 
 def test_a_single_image_is_refused_and_leaves_the_fit_alone(features: Tensor) -> None:

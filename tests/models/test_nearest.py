@@ -26,7 +26,8 @@ def _brute_force(features: Tensor, queries: Tensor) -> NDArray[np.float64]:
     flat = queries.permute(0, 2, 3, 1).reshape(-1, CHANNELS).numpy()
     difference = flat[:, None] - patches[None]
     squared = np.einsum("qpc,cd,qpd->qp", difference, inverse, difference)
-    return np.sqrt(squared.min(1)).reshape(len(queries), 1, *queries.shape[2:])
+    distances: NDArray[np.float64] = np.sqrt(squared.min(1)).reshape(len(queries), 1, *queries.shape[2:])
+    return distances
 
 
 @pytest.mark.parametrize("size", [60, 200])
@@ -47,8 +48,8 @@ def test_a_smaller_bank_is_a_subset_of_the_patches_and_never_nearer(features: Te
     every, few = NearestNeighbour(CHANNELS, size=60).double(), NearestNeighbour(CHANNELS, size=12).double()
     every.fit(features)
     few.fit(features)
-    assert torch.cdist(few.bank, every.bank).amin(1).max() < 1e-9
-    assert len(torch.unique(few.bank, dim=0)) == 12
+    assert torch.cdist(few.get_buffer("bank"), every.get_buffer("bank")).amin(1).max() < 1e-9
+    assert len(torch.unique(few.get_buffer("bank"), dim=0)) == 12
     queries = torch.randn(2, CHANNELS, 3, 3, dtype=torch.float64)
     assert (few(queries) >= every(queries) - 1e-9).all()
 
@@ -58,7 +59,7 @@ def test_the_seed_chooses_the_subset(features: Tensor) -> None:
     for seed in (0, 0, 1):
         nearest = NearestNeighbour(CHANNELS, size=12, seed=seed).double()
         nearest.fit(features)
-        banks.append(nearest.bank.clone())
+        banks.append(nearest.get_buffer("bank").clone())
     assert torch.equal(banks[0], banks[1])
     assert not torch.equal(banks[0], banks[2])
 

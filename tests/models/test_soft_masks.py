@@ -16,14 +16,14 @@ def _calibrated(errors: torch.Tensor, **options: object) -> SoftMask:
 def test_the_running_statistics_reach_those_of_the_patches() -> None:
     errors = 3 + 2 * torch.randn(8, 1, 4, 4)
     soft_mask = _calibrated(errors)
-    torch.testing.assert_close(soft_mask.mean, errors.mean(), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(soft_mask.std, errors.std(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(soft_mask.get_buffer("mean"), errors.mean(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(soft_mask.get_buffer("std"), errors.std(), rtol=1e-4, atol=1e-4)
 
 
 def test_the_sigmoid_is_one_half_at_the_anchor() -> None:
     soft_mask = SoftMask("sigmoid", anchor=2.0)
-    soft_mask.mean.fill_(5.0)
-    soft_mask.std.fill_(0.5)
+    soft_mask.get_buffer("mean").fill_(5.0)
+    soft_mask.get_buffer("std").fill_(0.5)
     errors = torch.tensor([5.0, 6.0, 6.5]).reshape(1, 1, 1, 3)
     expected = torch.sigmoid(torch.tensor([2.0, 0.0, -1.0]))
     torch.testing.assert_close(soft_mask(errors).flatten(), expected)

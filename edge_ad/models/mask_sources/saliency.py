@@ -14,7 +14,8 @@ __all__ = ["BackboneSaliency", "top_mass"]
 def top_mass(saliency: Tensor, share: float) -> Tensor:
     """The patches that hold the top ``share`` of an image's saliency mass (DINO's visualisation keeps 0.6).
 
-    A patch is kept while the mass strictly above it is below the share. Comparing all pairs needs no sort, which
+    A patch is kept while the mass strictly above it is below the share, so equal patches are kept or dropped together,
+    those without saliency are dropped, and an image without any keeps nothing. Comparing all pairs needs no sort, which
     TensorRT limits to 3840 values.
 
     Args:
