@@ -33,7 +33,8 @@ def _reference(a: NDArray[np.float64], b: NDArray[np.float64], scales: int) -> N
         one, two = _gradient(grey_a), _gradient(grey_b)
         distance = 1 - (2 * one * two + C) / (one**2 + two**2 + C)
         maps.append(cv2.resize(distance, (width, height), interpolation=cv2.INTER_LINEAR))
-    return np.stack(maps).mean(0).astype(np.float64)
+    mean: NDArray[np.float64] = np.stack(maps).mean(0)
+    return mean
 
 
 def test_agrees_with_numpy_over_four_scales() -> None:

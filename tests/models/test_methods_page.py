@@ -1,0 +1,33 @@
+"""The methods page names every parameter with the default it has."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from edge_ad.models.base import MethodParameters
+from edge_ad.models.ear import EarParameters
+from edge_ad.models.fader import FaderParameters
+from edge_ad.models.patch_gaussian import PatchGaussianParameters
+
+PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
+PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]] = [
+    ("Parameters of every method", MethodParameters, None),
+    ("`ear`", EarParameters, MethodParameters),
+    ("`fader`", FaderParameters, EarParameters),
+    ("`patch-gaussian`", PatchGaussianParameters, MethodParameters),
+]
+
+
+@pytest.mark.parametrize(("heading", "parameters", "parent"), PARENTS, ids=[heading for heading, *_ in PARENTS])
+def test_every_parameter_is_listed_with_its_default(
+    heading: str, parameters: type[MethodParameters], parent: type[MethodParameters] | None
+) -> None:
+    sections = PAGE.read_text(encoding="utf-8").split("\n## ")
+    (section,) = (section for section in sections if section.startswith(heading))
+    listed = dict(re.findall(r"^\| `(\w+)` \| ([^|]+?) \|", section, re.MULTILINE))
+    own = [name for name in parameters.model_fields if parent is None or name not in parent.model_fields]
+    assert list(listed) == own
+    for name in own:
+        default = parameters.model_fields[name].default
+        assert listed[name] == ("none" if default is None else str(default)), name
