@@ -1,0 +1,116 @@
+"""Run anything that predicts, a detector or an engine, on the test images of a product and measure it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.data.products import Product, Sample
+from edge_ad.errors import DataError, EdgeAdError
+from edge_ad.evaluation.ground_truth import brightness_auroc, decide, defect_auroc, image_metrics, pixel_metrics
+from edge_ad.evaluation.results import Evaluation
+from edge_ad.images import read_resized
+from edge_ad.manifest import Threshold
+from edge_ad.prediction import Prediction
+
+__all__ = ["Predictor", "Progress", "evaluate"]
+
+Predictor: TypeAlias = Callable[[NDArray[np.uint8]], list[Prediction]]
+"""uint8 (N, H, W, 3) BGR → one prediction per image."""
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with images done and images in all."""
+
+
+def evaluate(
+    predict: Predictor,
+    product: Product,
+    size_hw: tuple[int, int],
+    *,
+    batch: int = 8,
+    threshold: Threshold | None = None,
+    engine: str = "",
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score every test image of a product and compare with the ground truth.
+
+    Only ``batch`` images are in memory at a time; of every image one float32 map and one mask are kept.
+
+    Args:
+        predict: What predicts.
+        product: Opened product with test images.
+        size_hw: Height and width that images and masks are resized to, in pixels.
+        batch: Images per call of ``predict``, >= 1.
+        threshold: Threshold to count false alarms and detections at.
+        engine: What runs, in words, for the record.
+        progress: Told after every batch.
+
+    Raises:
+        DataError: No test images, or one that cannot be read.
+        EdgeAdError: The number of predictions differs from the number of images, or a score or map is not finite.
+    """
+    if not product.test:
+        raise DataError(
+            f"{product.name} has no test images.", "Put them in test/good and test/<defect type> beside train/good."
+        )
+    outputs = _predict_all(predict, product.test, size_hw, batch, progress)
+    pixel_values, without_mask = pixel_metrics(product.test, outputs.maps, size_hw)
+    return Evaluation(
+        product=product.name,
+        root=product.root,
+        size_hw=size_hw,
+        samples=product.test,
+        scores=outputs.scores,
+        maps=outputs.maps,
+        metrics=image_metrics(product.test, outputs.scores) | pixel_values,
+        defect_auroc=defect_auroc(product.test, outputs.scores),
+        brightness_auroc=brightness_auroc(product.test, outputs.brightness),
+        without_mask=without_mask,
+        decisions=None if threshold is None else decide(product.test, outputs.scores, threshold),
+        engine=engine,
+    )
+
+
+class _Outputs(NamedTuple):
+    scores: NDArray[np.float64]  # (N,)
+    maps: NDArray[np.float32]  # (N, h, w)
+    brightness: NDArray[np.float64]  # (N,) mean grey level, 0..255
+
+
+def _predict_all(
+    predict: Predictor, samples: Sequence[Sample], size_hw: tuple[int, int], batch: int, progress: Progress | None
+) -> _Outputs:
+    count = len(samples)
+    outputs = _Outputs(np.empty(count), np.empty((count, *size_hw), np.float32), np.empty(count))
+    for start in range(0, count, batch):
+        images = read_resized([sample.path for sample in samples[start : start + batch]], size_hw)
+        predictions = predict(images)
+        if len(predictions) != len(images):
+            raise EdgeAdError(f"{len(predictions)} predictions came back for {len(images)} images.")
+        for index, (image, prediction) in enumerate(zip(images, predictions, strict=True), start):
+            _check_finite(prediction, samples[index])
+            outputs.scores[index] = prediction.score
+            outputs.maps[index] = _at_size(prediction.anomaly_map, size_hw)
+            outputs.brightness[index] = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).mean()
+        if progress is not None:
+            progress(start + len(images), count)
+    return outputs
+
+
+def _check_finite(prediction: Prediction, sample: Sample) -> None:
+    if not (np.isfinite(prediction.score) and np.isfinite(prediction.anomaly_map).all()):
+        raise EdgeAdError(
+            f"The score or the anomaly map of {sample.path} is NaN or infinite.",
+            "The detector is broken: train or export it again.",
+        )
+
+
+def _at_size(anomaly_map: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    if anomaly_map.shape == size_hw:
+        return anomaly_map
+    resized: Any = cv2.resize(anomaly_map, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, np.float32)

@@ -1,0 +1,140 @@
+"""What an evaluation found, as frozen data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.data.products import Sample
+from edge_ad.manifest import Threshold
+
+__all__ = ["Decisions", "Evaluation", "Rate"]
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How often something happened.
+
+    Attributes:
+        count: How often.
+        total: Out of how many; at least 1.
+    """
+
+    count: int
+    total: int
+
+    @classmethod
+    def of(cls, happened: NDArray[np.bool_]) -> Rate:
+        """Count in a bool array, (N,), N >= 1."""
+        return cls(int(happened.sum()), happened.size)
+
+    @property
+    def value(self) -> float:
+        """The rate, in [0, 1]."""
+        return self.count / self.total
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Verdicts at a threshold on test images, which the threshold never saw.
+
+    Attributes:
+        threshold: The threshold.
+        false_alarms: Good images called defective; None without good test images.
+        detections: Defective images called defective; None without defective test images.
+        detections_by_type: Defect type → images of it called defective.
+    """
+
+    threshold: Threshold
+    false_alarms: Rate | None
+    detections: Rate | None
+    detections_by_type: dict[str, Rate]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Result of running a detector or an engine on the test images of a product.
+
+    Attributes:
+        product: Name of the product.
+        root: Folder of the product; records give paths relative to it.
+        size_hw: Height and width the images were resized to, in pixels.
+        samples: The N test images.
+        scores: float64 (N,) raw scores.
+        maps: float32 (N, h, w) anomaly maps, for pictures.
+        metrics: ``image_auroc``, ``image_ap``, ``pixel_auroc``, ``pixel_ap``, ``pro``, as far as the ground truth
+            defines them: image metrics need both kinds of image, pixel metrics need masks.
+        defect_auroc: Defect type → image AUROC of that type against all good test images.
+        brightness_auroc: Image AUROC of mean brightness alone, in either direction, in [0.5, 1]: how much of the
+            result lighting could explain. None where image AUROC is not defined.
+        without_mask: Defective images without a usable mask, left out of the pixel metrics.
+        decisions: Verdicts; None when no threshold was given.
+        engine: What ran, in words; may be empty.
+    """
+
+    product: str
+    root: Path
+    size_hw: tuple[int, int]
+    samples: tuple[Sample, ...]
+    scores: NDArray[np.float64]
+    maps: NDArray[np.float32] = field(repr=False)
+    metrics: dict[str, float]
+    defect_auroc: dict[str, float]
+    brightness_auroc: float | None
+    without_mask: int
+    decisions: Decisions | None = None
+    engine: str = ""
+
+    @property
+    def labels(self) -> NDArray[np.bool_]:
+        """Labels, bool (N,), True where the part is defective."""
+        return np.array([sample.is_defective for sample in self.samples], np.bool_)
+
+    def relative_path(self, index: int) -> str:
+        """Path of a test image inside its product, with forward slashes: no machine's folders leak into a record."""
+        path = self.samples[index].path
+        return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the maps, as values that `json` can write."""
+        return {
+            "product": self.product,
+            "engine": self.engine,
+            "size_hw": list(self.size_hw),
+            "images": len(self.samples),
+            "metrics": self.metrics,
+            "defect_auroc": self.defect_auroc,
+            "brightness_auroc": self.brightness_auroc,
+            "defective_images_without_mask": self.without_mask,
+            "decisions": None if self.decisions is None else _decisions_json(self.decisions),
+            "samples": [self._sample_json(index) for index in range(len(self.samples))],
+        }
+
+    def _sample_json(self, index: int) -> dict[str, Any]:
+        sample, score = self.samples[index], float(self.scores[index])
+        row: dict[str, Any] = {
+            "path": self.relative_path(index),
+            "defect_type": sample.defect_type,
+            "is_defective": sample.is_defective,
+            "score": score,
+        }
+        if self.decisions is not None:
+            row["is_called_defective"] = score > self.decisions.threshold.value
+        return row
+
+
+def _decisions_json(decisions: Decisions) -> dict[str, Any]:
+    return {
+        "threshold": decisions.threshold.model_dump(),
+        "false_alarms": _rate_json(decisions.false_alarms),
+        "detections": _rate_json(decisions.detections),
+        "detections_by_type": {name: _rate_json(rate) for name, rate in decisions.detections_by_type.items()},
+    }
+
+
+def _rate_json(rate: Rate | None) -> dict[str, Any] | None:
+    return None if rate is None else {"count": rate.count, "total": rate.total, "rate": rate.value}
