@@ -88,7 +88,7 @@ def _fit(detector: AnomalyDetector, split: GoodSplit) -> tuple[TrainingSet, floa
 
 def _train(detector: AnomalyDetector, data: TrainingSet, ear: dict[str, Tensor] | None = None) -> float:
     began = time.monotonic()
-    settings = LoopSettings(seed=detector.config.seed, device=torch.device("cpu"))
+    settings = LoopSettings(seed=detector.config.seed, device=torch.device("cpu"), batch_size=8)
     run_stages(detector, data, settings, lambda report: None, None if ear is None else (Progress(1, 0), ear))
     return time.monotonic() - began
 

@@ -23,7 +23,7 @@ def train(
     size: Annotated[int | None, typer.Option(help="Side of the images the network sees, pixels.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the split, the weights and the order.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the first stage.")] = None,
-    batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 8,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 4,
     ear: Annotated[Path | None, typer.Option(help="A finished EAR run to put FADeR on.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     flips: Annotated[bool, typer.Option(help="Mirror images at random.")] = True,

@@ -48,7 +48,7 @@ class LoopSettings:
 
     seed: int
     device: torch.device
-    batch_size: int = 8
+    batch_size: int = 4
     flips: bool = True
     mixed_precision: bool = True
 

@@ -65,7 +65,7 @@ class TrainingRequest:
     root: Path
     values: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
-    batch_size: int = 8
+    batch_size: int = 4
     flips: bool = True
     mixed_precision: bool = True
     skip_unreadable: bool = False
