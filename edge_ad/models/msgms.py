@@ -62,7 +62,7 @@ class MSGMS(nn.Module):
         return 1 - (2 * product + _STABILITY) / (squared_a + squared_b + _STABILITY)
 
     def _squared_gradient(self, grey: Tensor) -> Tensor:
-        """Prewitt's sums and differences axis by axis: a convolution of one channel is slow, most of all in training."""
+        """Prewitt's sums and differences axis by axis: a convolution of one channel is slow, above all in training."""
         padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")  # a border of zeros would be an edge
         columns = padded[:, :, :-2] + padded[:, :, 1:-1] + padded[:, :, 2:]
         rows = padded[..., :-2] + padded[..., 1:-1] + padded[..., 2:]
