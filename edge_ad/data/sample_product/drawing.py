@@ -1,0 +1,88 @@
+"""The drawing of the sample part: a square flange with a turned boss, a centre bore, four bolt holes and a pin hole.
+
+Lengths are in units of half the image's shorter side, the origin is the centre of the part, y points down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["BOLT_CENTRES", "Hole", "Outline", "flange", "metal_distance", "part_grid"]
+
+HALF_SIDE = 0.68
+CORNER_RADIUS = 0.15
+BOSS_RADIUS = 0.365
+_BOLT_OFFSET = 0.475
+BOLT_CENTRES = tuple((sx * _BOLT_OFFSET, sy * _BOLT_OFFSET) for sy in (-1, 1) for sx in (-1, 1))
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A round hole through the part.
+
+    Attributes:
+        x: Centre.
+        y: Centre.
+        radius: Of the bore.
+        countersink: Width of the conical ring around it.
+    """
+
+    x: float
+    y: float
+    radius: float
+    countersink: float
+
+
+@dataclass(frozen=True)
+class Outline:
+    """The shape of one part.
+
+    Attributes:
+        x: float32 (h, w), horizontal coordinate of every pixel.
+        y: float32 (h, w), vertical coordinate.
+        pixel: Side of a pixel.
+        edge: float32 (h, w), signed distance to the outer edge, negative inside.
+        holes: The holes.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.float32]
+    pixel: float
+    edge: NDArray[np.float32]
+    holes: tuple[Hole, ...]
+
+
+def flange(size_hw: tuple[int, int]) -> Outline:
+    """Draw a good part."""
+    x, y, pixel = part_grid(size_hw)
+    bolts = tuple(Hole(cx, cy, 0.075, 0.034) for cx, cy in BOLT_CENTRES)
+    holes = (Hole(0.0, 0.0, 0.185, 0.025), Hole(0.0, -0.52, 0.036, 0.012), *bolts)
+    return Outline(x, y, pixel, _rounded_square(x, y), holes)
+
+
+def part_grid(size_hw: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+    """Coordinates of the pixels, x and y as float32 (h, w), and the side of a pixel."""
+    height, width = size_hw
+    pixel = 2.0 / min(size_hw)
+    rows = (np.arange(height, dtype=np.float32) - (height - 1) / 2) * np.float32(pixel)
+    columns = (np.arange(width, dtype=np.float32) - (width - 1) / 2) * np.float32(pixel)
+    y, x = np.meshgrid(rows, columns, indexing="ij")
+    return x, y, pixel
+
+
+def metal_distance(outline: Outline) -> NDArray[np.float32]:
+    """Signed distance to the nearest border of the metal, float32 (h, w); negative in the metal."""
+    distance = outline.edge
+    for hole in outline.holes:
+        distance = np.maximum(distance, hole.radius - np.hypot(outline.x - hole.x, outline.y - hole.y))
+    return np.asarray(distance, np.float32)
+
+
+def _rounded_square(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:
+    dx = np.abs(x) - np.float32(HALF_SIDE - CORNER_RADIUS)
+    dy = np.abs(y) - np.float32(HALF_SIDE - CORNER_RADIUS)
+    outside = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0))
+    return np.asarray(outside + np.minimum(np.maximum(dx, dy), 0) - np.float32(CORNER_RADIUS), np.float32)
