@@ -1,0 +1,57 @@
+"""``edge-ad verify``: engines against the trained numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edge_ad.cli.console import note, print_json, print_table
+from edge_ad.cli.options import BackendOption, JsonOption, ThreadsOption
+from edge_ad.errors import QualityGateError
+
+__all__ = ["verify"]
+
+
+def verify(
+    target: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Folder of a run or of a bundle.")],
+    backend: BackendOption = "auto",
+    threads: ThreadsOption = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Check that an engine gives the trained numbers.
+
+    With the run, torch itself scores held-out images; a bundle alone is held against the outputs recorded at export.
+    FP32 engines are held against a tolerance, INT8 engines against the limits of their accuracy gate.
+
+    Raises:
+        QualityGateError: An engine is out of tolerance.
+    """
+    from edge_ad.export.verify import verify_target
+
+    result = verify_target(target, backend=backend, threads=threads, say=note)
+    if as_json:
+        print_json({"passed": result.passed, "reference": result.reference, "checks": result.checks})
+    else:
+        columns = ["engine", "score", "map", "map 99.9 %", "images off", "tolerance", "correlation", "passed"]
+        rows = [
+            [
+                check.engine,
+                check.deviation.score,
+                check.deviation.map,
+                check.deviation.map_typical,
+                f"{check.deviation.outliers} of {check.deviation.images}",
+                check.deviation.tolerance if check.engine.endswith("fp32") else None,
+                check.map_correlation,
+                check.passed,
+            ]
+            for check in result.checks
+        ]
+        print_table(columns, rows, title="Largest differences from the trained network")
+    failed = [check.engine for check in result.checks if not check.passed]
+    if failed:
+        raise QualityGateError(
+            f"{', '.join(failed)} {'does' if len(failed) == 1 else 'do'} not give the trained numbers.",
+            "Build the engines again: edge-ad build-engine; if that does not help, use another backend.",
+        )

@@ -1,0 +1,139 @@
+"""From a run or a bundle to engines: each step is done when it is missing or its inputs have changed, else skipped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_ad.bundle import Bundle, EngineDirectory, EngineKey, find_engine
+from edge_ad.errors import BundleError, UsageError
+from edge_ad.manifest import Precision
+from edge_ad.runtime.availability import probe_backend
+from edge_ad.runtime.backends import build_engine, choose_backend
+from edge_ad.runtime.target import processor
+
+__all__ = ["BuiltEngine", "Target", "build_engines", "open_target", "run_of"]
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a user named: a run, a bundle, or a run's own bundle.
+
+    Attributes:
+        bundle_root: Folder of the bundle; it may not be there yet.
+        run_root: Folder of the run; None for a bundle alone.
+    """
+
+    bundle_root: Path
+    run_root: Path | None
+
+
+@dataclass(frozen=True)
+class BuiltEngine:
+    """An engine that is ready.
+
+    Attributes:
+        precision: Its precision.
+        engine: Its directory.
+        was_current: Whether it was there already and fits.
+    """
+
+    precision: Precision
+    engine: EngineDirectory
+    was_current: bool
+
+
+def open_target(path: Path) -> Target:
+    """Tell a run from a bundle.
+
+    Raises:
+        UsageError: Neither.
+    """
+    if (path / "manifest.json").is_file():
+        parent = path.resolve().parent
+        return Target(path, parent if (parent / "run.json").is_file() and path.resolve().name == "bundle" else None)
+    if (path / "run.json").is_file():
+        return Target(path / "bundle", path)
+    problem = "is neither a run (run.json) nor a bundle (manifest.json)" if path.exists() else "does not exist"
+    raise UsageError(f"{path} {problem}.", "Name the folder that edge-ad train or edge-ad export wrote.")
+
+
+def run_of(path: Path) -> Path:
+    """Folder of the run behind a run or a run's own bundle.
+
+    Raises:
+        UsageError: Neither a run nor a bundle, or a bundle without its run.
+    """
+    target = open_target(path)
+    if target.run_root is None:
+        raise UsageError(
+            f"{path} is a bundle without its run: the trained network and its images are needed.",
+            "Name the run, on the workstation that trained it.",
+        )
+    return target.run_root
+
+
+def build_engines(
+    path: Path, *, backend: str = "auto", precisions: Sequence[Precision] | None = None, say: Say = lambda text: None
+) -> list[BuiltEngine]:
+    """Build the engines of this machine.
+
+    A run is exported, and calibrated where INT8 is asked for, when its bundle is missing or out of date. A bundle alone
+    needs neither torch nor images, but must hold the graphs.
+
+    Args:
+        path: Run or bundle.
+        backend: ``"auto"`` or a backend's name.
+        precisions: What to build; None for INT8 and FP32, or for what a bundle alone has.
+        say: Told about each step.
+
+    Raises:
+        UsageError: Neither a run nor a bundle.
+        BundleError: A bundle alone lacks a graph.
+        QualityGateError: The INT8 graph does not pass its gate.
+    """
+    name, reason = choose_backend(backend)
+    say(f"Backend: {name} ({reason}).")
+    target = open_target(path)
+    if target.run_root is None:
+        bundle = Bundle.open(target.bundle_root)
+        precisions = precisions or tuple(bundle.manifest.graphs)
+    else:
+        precisions = precisions or ("int8", "fp32")
+        bundle = _up_to_date(target.run_root, name, precisions, say)
+    for precision in precisions:
+        bundle.graph(precision)
+    return [_engine(bundle, name, precision, say) for precision in precisions]
+
+
+def _up_to_date(run_root: Path, backend: str, precisions: Sequence[Precision], say: Say) -> Bundle:
+    # torch and onnx are needed here only: a bundle alone is built without them.
+    from edge_ad.export.bundle_export import export_run, is_current
+    from edge_ad.export.int8 import CalibrationOptions, calibrate_bundle, has_int8_graph
+    from edge_ad.training.runs import load_run
+
+    run = load_run(run_root)
+    bundle = is_current(run)
+    if bundle is None:
+        bundle = export_run(run, say)
+    else:
+        say(f"The bundle {bundle.root} is up to date.")
+    if "int8" in precisions and not has_int8_graph(bundle):
+        return calibrate_bundle(run, bundle, CalibrationOptions(backend), say)
+    return bundle
+
+
+def _engine(bundle: Bundle, backend: str, precision: Precision, say: Say) -> BuiltEngine:
+    key = EngineKey(backend, precision, processor().target, probe_backend(backend).version)
+    try:
+        found = find_engine(bundle, key)
+    except BundleError:
+        found = None  # of another graph, version or processor: that is why it is built now
+    if found is not None:
+        say(f"{found.path.name} is up to date.")
+        return BuiltEngine(precision, found, True)
+    say(f"Building {key.name}.")
+    return BuiltEngine(precision, build_engine(bundle, backend=backend, precision=precision), False)

@@ -1,0 +1,144 @@
+"""Run → bundle: the FP32 graph, its threshold, and reference outputs to check every engine against."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad import __version__
+from edge_ad.bundle import Bundle, Reference, write_bundle
+from edge_ad.calibration.graph_runner import run_graph
+from edge_ad.data.splits import GoodSplit, content_hash
+from edge_ad.errors import BundleError, DataError, QualityGateError
+from edge_ad.evaluation.thresholds import fit_threshold
+from edge_ad.export.onnx_export import export_onnx
+from edge_ad.export.parity import ONNX_TOLERANCE, Deviation, compare
+from edge_ad.images import read_resized
+from edge_ad.manifest import GraphInfo, Manifest, SplitInfo
+from edge_ad.prediction import Prediction
+from edge_ad.training.runs import Run, torch_predictor
+from edge_ad.training.versions import package_versions
+
+__all__ = ["BUNDLE_FOLDER", "export_run", "fingerprint", "is_current"]
+
+BUNDLE_FOLDER = "bundle"
+_GRAPH_FILE = "model.onnx"
+_REFERENCE_FILE = "reference.npz"
+_SOURCE_FILE = "precision/source.json"
+_REFERENCE_IMAGES = 8
+_BATCH = 4
+
+Say = Callable[[str], None]
+
+
+def export_run(run: Run, say: Say = lambda text: None) -> Bundle:
+    """Export a run to ``<run>/bundle``, replacing a bundle that is there.
+
+    The threshold is set on the held-out threshold images with the exported graph itself.
+
+    Args:
+        run: The run.
+        say: Told about each step.
+
+    Raises:
+        DataError: The images of the run are not where they were, or have changed.
+        QualityGateError: The exported graph does not give the trained numbers; nothing is written.
+        StorageError: No space or no permission; nothing is left behind.
+    """
+    size_hw = (run.detector.config.size, run.detector.config.size)
+    split = _split_info(run.split)
+    say(f"Exporting {run.method} of {run.product_name} at {size_hw[0]} x {size_hw[1]}.")
+    model = export_onnx(run.detector)
+    images = read_resized(run.split.threshold, size_hw)
+    predictions = run_graph(model, images)
+    reference = _reference(run, images)
+    deviation = compare(predictions[: len(reference.images)], _predictions(reference), ONNX_TOLERANCE)
+    _check(deviation)
+    say(f"The graph differs from torch by {deviation.score:.1e} (score) and {deviation.map:.1e} (map) at most.")
+    threshold = fit_threshold(np.array([prediction.score for prediction in predictions]))
+    manifest = Manifest(
+        method=run.method,
+        parameters=run.detector.config.model_dump(mode="json"),
+        product=run.product_name,
+        input_size_hw=size_hw,
+        graphs={"fp32": GraphInfo(file=_GRAPH_FILE, threshold=threshold)},
+        split=split,
+        versions={"edge-ad": __version__, **package_versions()},
+        created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    )
+    files: dict[str, bytes | Path] = {
+        _GRAPH_FILE: model.SerializeToString(),
+        _REFERENCE_FILE: reference.to_bytes(),
+        _SOURCE_FILE: json.dumps({"run": fingerprint(run)}).encode(),
+    }
+    return write_bundle(run.root / BUNDLE_FOLDER, manifest, files)
+
+
+def is_current(run: Run) -> Bundle | None:
+    """The bundle of a run when it was exported from the run as it is now."""
+    root = run.root / BUNDLE_FOLDER
+    if not (root / "manifest.json").is_file():
+        return None
+    try:
+        bundle = Bundle.open(root)
+        recorded = json.loads((root / _SOURCE_FILE).read_bytes())
+    except (BundleError, OSError, ValueError):
+        return None  # damaged: it is written again
+    return bundle if recorded == {"run": fingerprint(run)} else None
+
+
+def fingerprint(run: Run) -> str:
+    """SHA-256 over what an export depends on: version, parameters, weights and the split."""
+    digest = hashlib.sha256(f"{__version__} {run.method}".encode())
+    digest.update(run.detector.config.model_dump_json().encode())
+    for name, tensor in sorted(run.detector.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    digest.update(_split_info(run.split).model_dump_json().encode())
+    return digest.hexdigest()
+
+
+def _split_info(split: GoodSplit) -> SplitInfo:
+    return SplitInfo(
+        seed=split.seed,
+        fit=_hashes(split.fit),
+        calibrate=_hashes(split.calibrate),
+        threshold=_hashes(split.threshold),
+    )
+
+
+def _hashes(paths: Sequence[Path]) -> list[str]:
+    try:
+        return [content_hash(path) for path in paths]
+    except DataError as error:
+        raise DataError(error.message, "The images the run was trained on must still be there.") from error
+
+
+def _reference(run: Run, images: NDArray[np.uint8]) -> Reference:
+    chosen = images[:_REFERENCE_IMAGES]
+    predict = torch_predictor(run.detector)
+    predictions = [predict(chosen[index : index + 1])[0] for index in range(len(chosen))]
+    return Reference(
+        images=chosen,
+        scores=np.array([prediction.score for prediction in predictions], np.float32),
+        maps=np.stack([prediction.anomaly_map for prediction in predictions]).astype(np.float32),
+    )
+
+
+def _predictions(reference: Reference) -> list[Prediction]:
+    return [Prediction(float(score), map_) for score, map_ in zip(reference.scores, reference.maps, strict=True)]
+
+
+def _check(deviation: Deviation) -> None:
+    if not deviation.is_within:
+        raise QualityGateError(
+            f"The exported graph differs from the trained network by {max(deviation.score, deviation.map):.1e}; "
+            f"{deviation.tolerance:.0e} is allowed ({deviation.outliers} of {deviation.images} images).",
+            "Nothing was written. Please report it with the method and its parameters.",
+        )

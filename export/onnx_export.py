@@ -1,0 +1,100 @@
+"""torch → ONNX: one graph that ONNX Runtime, OpenVINO and TensorRT 8.6 to 11 take."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from onnx import ModelProto, checker
+from torch import nn
+
+from edge_ad.calibration.graph import drop_unused, infer_shapes
+from edge_ad.errors import EdgeAdError
+from edge_ad.export.deploy import DeployGraph
+from edge_ad.export.passes import (
+    lower_opset,
+    make_batch_dynamic,
+    maps_by_matrix_product,
+    name_layers,
+    resize_by_scale,
+    square_by_product,
+)
+from edge_ad.models.base import AnomalyDetector
+
+__all__ = ["export_onnx", "trace"]
+
+_TRACED_BATCH = 13  # a size that no other dimension has
+_TORCH_OPSET = 18  # the oldest that torch writes without converting
+_FORBIDDEN = {"TopK", "NonZero", "Loop", "If", "Scan", "Shape", "GatherND", "ScatterND", "Im2Col"}
+
+
+def export_onnx(detector: AnomalyDetector) -> ModelProto:
+    """Export a detector as a deploy graph.
+
+    Input ``image`` uint8 (N, H, W, 3) BGR; outputs ``score`` float32 (N,) and ``anomaly_map`` float32 (N, H, W).
+    Only N is dynamic.
+
+    Args:
+        detector: Detector on the CPU.
+
+    Raises:
+        EdgeAdError: The detector uses an operation that some backend does not take.
+    """
+    size = detector.config.size
+    frames = torch.zeros(_TRACED_BATCH, size, size, 3, dtype=torch.uint8)
+    model = trace(DeployGraph(detector), frames, ["image"], ["score", "anomaly_map"])
+    forbidden = sorted({node.op_type for node in model.graph.node} & _FORBIDDEN)
+    if forbidden:
+        raise EdgeAdError(f"The exported graph contains {', '.join(forbidden)}, which some backends do not take.")
+    return model
+
+
+def trace(module: nn.Module, example: torch.Tensor, inputs: list[str], outputs: list[str]) -> ModelProto:
+    """Trace a module whose input and outputs have the batch first, and clean the graph.
+
+    Args:
+        module: Module in evaluation mode.
+        example: Input of batch 13.
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
+    """
+    with _quiet_exporter(), torch.no_grad():
+        program = torch.onnx.export(
+            module,
+            (example,),
+            dynamo=True,
+            opset_version=_TORCH_OPSET,
+            input_names=inputs,
+            output_names=outputs,
+            verbose=False,
+        )
+    assert program is not None
+    model = program.model_proto
+    name_layers(model)
+    lower_opset(model)
+    resize_by_scale(model)
+    square_by_product(model)
+    maps_by_matrix_product(model)
+    make_batch_dynamic(model, _TRACED_BATCH)
+    drop_unused(model)
+    infer_shapes(model)
+    checker.check_model(model, full_check=True)
+    return model
+
+
+@contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence what the exporter says about itself; its errors still come through."""
+    logger = logging.getLogger("torch.onnx")
+    level: Any = logger.level
+    logger.setLevel(logging.ERROR)  # it reports that torchvision is not installed
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,17 @@
+"""Graph passes: each edits an ONNX graph in place and leaves one that ``onnx.checker`` accepts."""
+
+from edge_ad.export.passes.arithmetic import square_by_product
+from edge_ad.export.passes.batch import make_batch_dynamic, resize_by_scale
+from edge_ad.export.passes.interpolation import maps_by_matrix_product
+from edge_ad.export.passes.names import name_layers
+from edge_ad.export.passes.opset import OPSET, lower_opset
+
+__all__ = [
+    "OPSET",
+    "lower_opset",
+    "make_batch_dynamic",
+    "maps_by_matrix_product",
+    "name_layers",
+    "resize_by_scale",
+    "square_by_product",
+]

@@ -1,0 +1,140 @@
+"""Check engines against the trained network on real images, or against the outputs recorded in their bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.bundle import Bundle
+from edge_ad.calibration.gate import map_correlation
+from edge_ad.export.build import open_target
+from edge_ad.export.parity import Deviation, compare, tolerance_of
+from edge_ad.manifest import Precision
+from edge_ad.prediction import Prediction
+from edge_ad.runtime.availability import BACKENDS, probe_backend
+from edge_ad.runtime.backends import open_engine
+
+__all__ = ["Check", "Verification", "verify_target"]
+
+_IMAGES = 24
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One engine held against the reference.
+
+    Attributes:
+        engine: What ran, such as ``"openvino int8"``.
+        source: Where it was opened from.
+        deviation: Differences of scores and maps.
+        map_correlation: Mean correlation of its maps with those of the reference.
+        passed: FP32: within the tolerance. INT8: its maps correlate as its gate asks, and its gate passed.
+    """
+
+    engine: str
+    source: str
+    deviation: Deviation
+    map_correlation: float
+    passed: bool
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Result of ``edge-ad verify``.
+
+    Attributes:
+        reference: What the engines were held against, in words.
+        images: How many images.
+        checks: One per engine.
+    """
+
+    reference: str
+    images: int
+    checks: list[Check]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every engine passed."""
+        return all(check.passed for check in self.checks)
+
+
+def verify_target(path: Path, *, backend: str = "auto", threads: int = 0, say: Say = lambda _: None) -> Verification:
+    """Check every graph of a bundle in ONNX Runtime and in the chosen backend.
+
+    Args:
+        path: Run or bundle. With the run, torch itself runs on held-out images; a bundle alone is checked against the
+            outputs that torch gave when it was exported.
+        backend: ``"auto"`` for every backend that works here, or a backend's name.
+        threads: CPU threads; 0 leaves it to the backend.
+        say: Told about each step.
+
+    Raises:
+        UsageError: Neither a run nor a bundle.
+        BundleError: The bundle is damaged, or has no recorded outputs and no run.
+    """
+    target = open_target(path)
+    bundle = Bundle.open(target.bundle_root)
+    if target.run_root is None:
+        words, images, reference = _recorded(bundle)
+    else:
+        words, images, reference = _torch(target.run_root, bundle)
+    say(f"Reference: {words}, {len(images)} images.")
+    backends = [name for name in BACKENDS if probe_backend(name).available] if backend == "auto" else [backend]
+    checks = [
+        _check(bundle, name, precision, images, reference, threads)
+        for name in backends
+        for precision in bundle.manifest.graphs
+    ]
+    return Verification(words, len(images), checks)
+
+
+def _recorded(bundle: Bundle) -> tuple[str, NDArray[np.uint8], list[Prediction]]:
+    recorded = bundle.reference()
+    pairs = zip(recorded.scores, recorded.maps, strict=True)
+    return "torch fp32, as recorded at export", recorded.images, [Prediction(float(s), m) for s, m in pairs]
+
+
+def _torch(run_root: Path, bundle: Bundle) -> tuple[str, NDArray[np.uint8], list[Prediction]]:
+    from edge_ad.data.pseudo_defects import PseudoDefects
+    from edge_ad.images import read_resized
+    from edge_ad.training.runs import load_run, torch_predictor
+
+    run = load_run(run_root)
+    good = read_resized(run.split.threshold[: _IMAGES // 2], bundle.manifest.input_size_hw)
+    # A detector behaves otherwise where it finds something: masks open, skips close.
+    images = np.concatenate([good, PseudoDefects(0).apply(good)[0]])
+    predict = torch_predictor(run.detector)
+    predictions = [predict(images[index : index + 1])[0] for index in range(len(images))]
+    return "torch fp32, on held-out good images and pseudo-defects", images, predictions
+
+
+def _check(
+    bundle: Bundle,
+    backend: str,
+    precision: Precision,
+    images: NDArray[np.uint8],
+    reference: list[Prediction],
+    threads: int,
+) -> Check:
+    with open_engine(bundle, backend=backend, precision=precision, threads=threads) as engine:
+        predictions = [engine.infer(images[index : index + 1])[0] for index in range(len(images))]
+        source = engine.describe().source
+    deviation = compare(predictions, reference, tolerance_of(backend))
+    correlation = _map_correlation(predictions, reference)
+    gate = bundle.graph(precision).gate
+    if precision == "fp32":
+        passed = deviation.is_within
+    else:
+        passed = gate is not None and gate.passed and correlation >= gate.limits["map_correlation"]
+    return Check(f"{backend} {precision}", source, deviation, correlation, passed)
+
+
+def _map_correlation(predictions: list[Prediction], reference: list[Prediction]) -> float:
+    pairs = zip(predictions, reference, strict=True)
+    return float(np.mean([map_correlation(ours.anomaly_map, theirs.anomaly_map) for ours, theirs in pairs]))

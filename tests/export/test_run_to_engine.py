@@ -1,0 +1,189 @@
+"""Run → bundle → INT8 → engines → verify, on one small run."""
+
+import json
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_ad.bundle import Bundle
+from edge_ad.calibration.gate import GateLimits
+from edge_ad.cli.app import main
+from edge_ad.data.splits import content_hash
+from edge_ad.errors import DataError, QualityGateError, UsageError
+from edge_ad.export import int8
+from edge_ad.export.build import build_engines, open_target, run_of
+from edge_ad.export.bundle_export import export_run, is_current
+from edge_ad.export.int8 import calibrate_bundle, has_int8_graph, is_calibrated
+from edge_ad.export.verify import verify_target
+from edge_ad.images import read_resized
+from edge_ad.runtime.backends import open_engine
+from edge_ad.training.runs import Run, torch_predictor
+
+from tests.export.conftest import OPTIONS
+
+
+def test_the_bundle_records_what_it_came_from(run: Run, exported: Bundle) -> None:
+    manifest = exported.manifest
+    assert manifest.method == "patch-gaussian"
+    assert manifest.input_size_hw == (64, 64)
+    assert manifest.split.threshold == [content_hash(path) for path in run.split.threshold]
+    assert manifest.graphs["fp32"].threshold.good_images == len(run.split.threshold)
+    assert {"torch", "onnx", "edge-ad"} <= set(manifest.versions)
+
+
+def test_the_reference_outputs_are_torchs_own_on_held_out_images(run: Run, exported: Bundle) -> None:
+    reference = exported.reference()
+    images = read_resized(run.split.threshold, (64, 64))
+    np.testing.assert_array_equal(reference.images, images[: len(reference.images)])
+    expected = torch_predictor(run.detector)(reference.images[:1])[0]
+    assert reference.scores[0] == pytest.approx(expected.score, rel=1e-6)
+
+
+def test_the_threshold_comes_from_the_threshold_images_alone(run: Run, exported: Bundle) -> None:
+    predictions = torch_predictor(run.detector)(read_resized(run.split.threshold, (64, 64)))
+    assert exported.manifest.graphs["fp32"].threshold.value == pytest.approx(
+        max(prediction.score for prediction in predictions), rel=1e-5
+    )
+
+
+def test_an_unchanged_run_is_not_exported_again_and_a_changed_one_is(run: Run, exported: Bundle) -> None:
+    assert is_current(run) is not None
+    other = replace(run, split=replace(run.split, fit=run.split.fit[:-1]))
+    assert is_current(other) is None
+
+
+def test_a_graph_that_differs_from_torch_is_not_written(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, exported: Bundle
+) -> None:
+    monkeypatch.setattr("edge_ad.export.bundle_export.ONNX_TOLERANCE", -1.0)
+    elsewhere = replace(run, root=tmp_path / "run")
+    with pytest.raises(QualityGateError, match="differs from the trained network"):
+        export_run(elsewhere)
+    assert not elsewhere.root.exists()
+
+
+def test_missing_images_are_named(run: Run, tmp_path: Path) -> None:
+    gone = replace(run, split=replace(run.split, threshold=(tmp_path / "gone.png",)))
+    with pytest.raises(DataError, match=r"gone\.png"):
+        export_run(gone)
+
+
+def test_the_int8_graph_passed_its_gate_and_has_its_own_threshold(calibrated: Bundle) -> None:
+    graph = calibrated.graph("int8")
+    assert graph.gate is not None
+    assert graph.gate.passed
+    assert graph.gate.quantised_layers > 0
+    assert graph.threshold.value != calibrated.graph("fp32").threshold.value
+    assert Bundle.open(calibrated.root).manifest == calibrated.manifest
+
+
+def test_the_head_is_fitted_on_what_the_quantised_backbone_sees(run: Run, calibrated: Bundle) -> None:
+    held_out = read_resized(run.split.threshold, (64, 64))
+    with open_engine(calibrated, backend="onnxruntime", precision="int8") as engine:
+        quantised = np.array([item.score for item in engine.infer(held_out)])
+    float_scores = np.array([item.score for item in torch_predictor(run.detector)(held_out)])
+    assert np.abs(quantised - float_scores).max() < 0.2 * float_scores.max()
+    assert np.abs(quantised - float_scores).max() > 0
+
+
+def test_a_calibration_is_current_for_its_own_options_only(calibrated: Bundle) -> None:
+    assert has_int8_graph(calibrated)
+    assert is_calibrated(calibrated, OPTIONS)
+    assert not is_calibrated(calibrated, replace(OPTIONS, rule="mse"))
+
+
+def test_layers_go_back_to_float_until_the_gate_passes_and_without_any_left_it_fails(
+    run: Run, calibrated: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(int8, "export_onnx", lambda detector: pytest.fail("refitted twice") or None)
+    impossible = replace(OPTIONS, limits=GateLimits(map_correlation=1.1))
+    monkeypatch.setattr(int8._Search, "_refit", lambda self, backbone, clips: setattr(self, "_refitted", self._model) or self._model)
+    said: list[str] = []
+    before = calibrated.manifest
+    with pytest.raises(QualityGateError, match="map_correlation"):
+        calibrate_bundle(run, calibrated, impossible, said.append)
+    assert any("backbone (16 layers) goes back to float" in line for line in said)
+    assert Bundle.open(calibrated.root).manifest == before
+
+
+def test_every_step_is_skipped_when_nothing_has_changed(run: Run, calibrated: Bundle) -> None:
+    first = build_engines(run.root, backend="openvino")
+    assert [item.precision for item in first] == ["int8", "fp32"]
+    said: list[str] = []
+    again = build_engines(run.root, backend="openvino", say=said.append)
+    assert all(item.was_current for item in again)
+    assert not any(line.startswith(("Building", "Exporting", "Fitting")) for line in said)
+
+
+def test_engines_are_built_from_a_bundle_alone_without_torch_or_onnx(calibrated: Bundle, tmp_path: Path) -> None:
+    alone = tmp_path / "device"
+    shutil.copytree(calibrated.root, alone)
+    shutil.rmtree(alone / "engines", ignore_errors=True)
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'onnx', 'onnxscript', 'safetensors'): sys.modules[name] = None\n"
+        "from edge_ad.cli import main\n"
+        f"codes = main(['build-engine', {str(alone)!r}]), main(['verify', {str(alone)!r}, '--json'])\n"
+        "sys.exit(max(codes))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(list((alone / "engines").iterdir())) == 2
+
+
+def test_verify_holds_every_engine_against_torch(run: Run, calibrated: Bundle) -> None:
+    result = verify_target(run.root)
+    assert result.passed
+    assert {check.engine for check in result.checks} == {
+        f"{backend} {precision}" for backend in ("openvino", "onnxruntime") for precision in ("fp32", "int8")
+    }
+    assert all(check.deviation.map <= 1e-3 for check in result.checks if check.engine.endswith("fp32"))
+
+
+def test_verify_ends_with_4_when_an_engine_does_not_give_the_trained_numbers(
+    calibrated: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "bundle"
+    shutil.copytree(calibrated.root, root)
+    shutil.rmtree(root / "engines", ignore_errors=True)
+    reference = calibrated.reference()
+    off = replace(reference, scores=reference.scores + np.float32(1.0 * reference.maps.max()))
+    _replace_reference(root, off.to_bytes())
+    assert main(["verify", str(root), "--backend", "onnxruntime", "--json"]) == 4
+    output = capsys.readouterr()
+    assert json.loads(output.out)["passed"] is False
+    assert "onnxruntime fp32" in output.err
+
+
+def test_a_folder_that_is_neither_run_nor_bundle_is_a_usage_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="neither"):
+        open_target(tmp_path)
+    with pytest.raises(UsageError, match="does not exist"):
+        open_target(tmp_path / "gone")
+
+
+def test_a_bundle_alone_cannot_be_calibrated(calibrated: Bundle, tmp_path: Path) -> None:
+    shutil.copytree(calibrated.root, tmp_path / "bundle")
+    with pytest.raises(UsageError, match="without its run"):
+        run_of(tmp_path / "bundle")
+
+
+@pytest.mark.parametrize("verb", ["export", "calibrate", "build-engine", "verify"])
+def test_the_verbs_print_json_and_nothing_else_on_stdout(
+    verb: str, run: Run, calibrated: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drop = ["--max-drop", "0.2", "--backend", "openvino"] if verb == "calibrate" else []
+    assert main([verb, str(run.root), "--json", *drop]) == 0
+    assert json.loads(capsys.readouterr().out)
+
+
+def _replace_reference(root: Path, content: bytes) -> None:
+    (root / "reference.npz").write_bytes(content)
+    document = json.loads((root / "manifest.json").read_bytes())
+    document["files"]["reference.npz"] = content_hash(root / "reference.npz")
+    (root / "manifest.json").write_text(json.dumps(document))
