@@ -18,7 +18,8 @@ help:
 	@echo "PYTHON=python3.12 picks the interpreter of a new environment; it must be 3.10 or newer."
 
 demo: $(VENV)/.installed-train
-	$(BIN)/edge-ad demo $(ARGS)
+	rm -rf demo
+	$(BIN)/edge-ad demo --out demo $(ARGS)
 
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest $(ARGS)
