@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_ad.errors import DataError, UsageError
+from edge_ad.storage import sha256_file
 
 __all__ = ["GoodSplit", "content_hash", "split_good"]
 
@@ -40,14 +41,10 @@ def content_hash(path: Path) -> str:
     Raises:
         DataError: The file cannot be read.
     """
-    digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        return sha256_file(path)
     except OSError as error:
         raise DataError(f"The image cannot be read ({error.strerror}): {path}.") from error
-    return digest.hexdigest()
 
 
 def split_good(
