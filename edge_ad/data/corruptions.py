@@ -1,7 +1,4 @@
-"""Four of the corruptions of ImageNet-C (Hendrycks and Dietterich, 2019), at their five severities.
-
-Intensities are those published for images of 224 to 256 pixels; blur radii are in pixels whatever the size.
-"""
+"""Corruptions of ImageNet-C (Hendrycks & Dietterich, 2019): what light, lens and sensor do to a photo, in five steps."""
 
 from __future__ import annotations
 
@@ -14,79 +11,132 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
 
-__all__ = ["CORRUPTIONS", "SEVERITIES", "corrupt"]
+__all__ = ["CORRUPTIONS", "SEVERITIES", "brightness", "contrast", "corrupt", "defocus_blur", "gaussian_noise"]
 
 SEVERITIES = (1, 2, 3, 4, 5)
+
+# The published constants of the 224-pixel images; they are not scaled with the image.
 _BRIGHTNESS = (0.1, 0.2, 0.3, 0.4, 0.5)
 _CONTRAST = (0.4, 0.3, 0.2, 0.1, 0.05)
-_DEFOCUS_RADIUS = (3, 4, 6, 8, 10)
-_DEFOCUS_SMOOTHING = (0.1, 0.5, 0.5, 0.5, 0.5)
+_DEFOCUS = ((3, 0.1), (4, 0.5), (6, 0.5), (8, 0.5), (10, 0.5))
 _NOISE = (0.08, 0.12, 0.18, 0.26, 0.38)
 
-Unit = NDArray[np.float32]
 
-
-def corrupt(images: NDArray[np.uint8], name: str, severity: int, *, seed: int = 0) -> NDArray[np.uint8]:
-    """Corrupt images.
+def brightness(image: NDArray[np.uint8], severity: int) -> NDArray[np.uint8]:
+    """Overexposure: value (the maximum of B, G and R) plus 0.1 to 0.5 of full scale, with hue and saturation kept.
 
     Args:
-        images: uint8 (N, h, w, 3), BGR. Not changed.
-        name: A name of `CORRUPTIONS`.
-        severity: 1 (slight) to 5 (strong).
-        seed: With the index of an image, determines its noise.
+        image: uint8 (H, W, 3) BGR.
+        severity: 1 to 5.
 
     Returns:
-        uint8 (N, h, w, 3).
+        uint8 (H, W, 3).
 
     Raises:
-        UsageError: An unknown name or severity, or images of wrong dtype or shape.
+        UsageError: Another dtype or shape, or a severity out of range.
+    """
+    pixels = _checked(image, severity)
+    value = pixels.max(axis=2, keepdims=True)
+    raised = np.minimum(value + np.float32(_BRIGHTNESS[severity - 1]), 1.0)
+    # With hue and saturation fixed, all channels are proportional to value; black has no hue and becomes grey.
+    scaled = pixels * (raised / np.maximum(value, 1e-6))
+    return _rounded(np.where(value > 0, scaled, raised))
+
+
+def contrast(image: NDArray[np.uint8], severity: int) -> NDArray[np.uint8]:
+    """Haze: the distance of each channel from its mean shrinks to 0.4 to 0.05.
+
+    Args:
+        image: uint8 (H, W, 3) BGR.
+        severity: 1 to 5.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        UsageError: Another dtype or shape, or a severity out of range.
+    """
+    pixels = _checked(image, severity)
+    mean = pixels.mean(axis=(0, 1), keepdims=True)
+    return _rounded((pixels - mean) * np.float32(_CONTRAST[severity - 1]) + mean)
+
+
+def defocus_blur(image: NDArray[np.uint8], severity: int) -> NDArray[np.uint8]:
+    """A lens out of focus: convolution with a disc of radius 3 to 10 pixels whose edge is smoothed.
+
+    Args:
+        image: uint8 (H, W, 3) BGR.
+        severity: 1 to 5.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        UsageError: Another dtype or shape, or a severity out of range.
+    """
+    pixels = _checked(image, severity)
+    return _rounded(np.asarray(cv2.filter2D(pixels, -1, _disc(*_DEFOCUS[severity - 1])), np.float32))
+
+
+def gaussian_noise(image: NDArray[np.uint8], severity: int, *, seed: int = 0) -> NDArray[np.uint8]:
+    """A sensor in the dark: independent noise of standard deviation 0.08 to 0.38 of full scale.
+
+    Args:
+        image: uint8 (H, W, 3) BGR.
+        severity: 1 to 5.
+        seed: Of the noise.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        UsageError: Another dtype or shape, or a severity out of range.
+    """
+    pixels = _checked(image, severity)
+    noise = np.random.default_rng(seed).standard_normal(pixels.shape, np.float32)
+    return _rounded(pixels + np.float32(_NOISE[severity - 1]) * noise)
+
+
+CORRUPTIONS = MappingProxyType[str, Callable[[NDArray[np.uint8], int], NDArray[np.uint8]]](
+    {
+        "brightness": brightness,
+        "contrast": contrast,
+        "defocus_blur": defocus_blur,
+        "gaussian_noise": gaussian_noise,
+    }
+)
+
+
+def corrupt(image: NDArray[np.uint8], name: str, severity: int) -> NDArray[np.uint8]:
+    """Apply the corruption of a name.
+
+    Args:
+        image: uint8 (H, W, 3) BGR.
+        name: One of `CORRUPTIONS`.
+        severity: 1 to 5.
+
+    Raises:
+        UsageError: An unknown name, or what the corruption refuses.
     """
     if name not in CORRUPTIONS:
         raise UsageError(f"Unknown corruption: {name}.", f"Choose from: {', '.join(CORRUPTIONS)}.")
+    return CORRUPTIONS[name](image, severity)
+
+
+def _checked(image: NDArray[np.uint8], severity: int) -> NDArray[np.float32]:
     if severity not in SEVERITIES:
         raise UsageError(f"Severity must be 1 to 5, not {severity}.")
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
-        raise UsageError(f"Images must be uint8 (N, h, w, 3), not {images.dtype} {images.shape}.")
-    corrupted = np.empty_like(images)
-    for index, image in enumerate(images):
-        unit = image.astype(np.float32) / np.float32(255.0)
-        changed = CORRUPTIONS[name](unit, severity, np.random.default_rng([seed, index]))
-        corrupted[index] = np.rint(np.clip(changed, 0.0, 1.0) * np.float32(255.0)).astype(np.uint8)
-    return corrupted
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise UsageError(f"The image must be uint8 (H, W, 3), not {image.dtype} {image.shape}.")
+    return image.astype(np.float32) / np.float32(255.0)
 
 
-def _brightness(image: Unit, severity: int, rng: np.random.Generator) -> Unit:
-    # The value of HSV is raised; with hue and saturation kept, all channels scale with it, and black turns grey.
-    value = image.max(axis=2, keepdims=True)
-    raised = np.minimum(value + np.float32(_BRIGHTNESS[severity - 1]), 1.0)
-    return np.where(value > 0, image * raised / np.maximum(value, np.float32(1e-6)), raised).astype(np.float32)
+def _rounded(pixels: NDArray[np.float32]) -> NDArray[np.uint8]:
+    return np.asarray(np.rint(np.clip(pixels, 0.0, 1.0) * 255.0), np.uint8)
 
 
-def _contrast(image: Unit, severity: int, rng: np.random.Generator) -> Unit:
-    mean = image.mean(axis=(0, 1), keepdims=True)
-    return np.asarray((image - mean) * np.float32(_CONTRAST[severity - 1]) + mean, np.float32)
-
-
-def _defocus_blur(image: Unit, severity: int, rng: np.random.Generator) -> Unit:
-    radius = _DEFOCUS_RADIUS[severity - 1]
-    extent = max(8, radius)
-    y, x = np.mgrid[-extent : extent + 1, -extent : extent + 1]
-    disc = (x * x + y * y <= radius * radius).astype(np.float32)
-    side = 3 if radius <= 8 else 5
-    kernel = cv2.GaussianBlur(disc / disc.sum(), (side, side), _DEFOCUS_SMOOTHING[severity - 1])
-    return np.asarray(cv2.filter2D(image, -1, kernel), np.float32)
-
-
-def _gaussian_noise(image: Unit, severity: int, rng: np.random.Generator) -> Unit:
-    noise = rng.standard_normal(image.shape, np.float32)
-    return np.asarray(image + noise * np.float32(_NOISE[severity - 1]), np.float32)
-
-
-CORRUPTIONS = MappingProxyType[str, Callable[[Unit, int, np.random.Generator], Unit]](
-    {
-        "brightness": _brightness,
-        "contrast": _contrast,
-        "defocus_blur": _defocus_blur,
-        "gaussian_noise": _gaussian_noise,
-    }
-)
+def _disc(radius: int, smoothing: float) -> NDArray[np.float32]:
+    reach, size = (8, 3) if radius <= 8 else (radius, 5)
+    axis = np.arange(-reach, reach + 1)
+    disc = (axis[None, :] ** 2 + axis[:, None] ** 2 <= radius**2).astype(np.float32)
+    return np.asarray(cv2.GaussianBlur(disc / disc.sum(), (size, size), smoothing), np.float32)

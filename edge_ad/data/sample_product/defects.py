@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.perlin import fractal_noise
-from edge_ad.data.sample_product.drawing import BOLT_CENTRES, HALF_SIDE, Outline, metal_distance
+from edge_ad.data.sample_product.drawing import BOLT_CENTRES, HALF_SIDE, Outline
+from edge_ad.data.sample_product.fields import clouds
 from edge_ad.data.sample_product.surface import Surface
 
 __all__ = ["DEFECT_KINDS", "SHAPE_DEFECTS", "SURFACE_DEFECTS"]
@@ -31,7 +31,7 @@ def edge_chip(outline: Outline, rng: np.random.Generator) -> Outline:
     x, y = _on_side(side, along)
     bite = _ragged_disc(outline, x, y, float(rng.uniform(0.065, 0.115)), rng)
     burr_x, burr_y = _on_side(side, along + float(rng.choice([-1.0, 1.0])) * 0.15)
-    burr = _ragged_disc(outline, burr_x, burr_y, float(rng.uniform(0.02, 0.032)), rng)
+    burr = _ragged_disc(outline, burr_x, burr_y, float(rng.uniform(0.016, 0.024)), rng)
     return replace(outline, edge=np.asarray(np.minimum(np.maximum(outline.edge, -bite), burr), np.float32))
 
 
@@ -50,13 +50,13 @@ def scratch(outline: Outline, surface: Surface, rng: np.random.Generator) -> Non
     )
     ink = _polyline(outline, points, float(rng.uniform(0.008, 0.014)), np.clip(2.5 - 5.0 * np.abs(along), 0.3, 1.0))
     _groove(outline, surface, ink, depth=float(rng.uniform(0.35, 0.6)))
-    surface.reflectance *= (1.0 + rng.uniform(0.22, 0.4) * ink)[..., None]
+    surface.reflectance *= (1.0 + rng.uniform(0.3, 0.5) * ink)[..., None]
 
 
 def dent(outline: Outline, surface: Surface, rng: np.random.Generator) -> None:
     """A hollow: its far wall glints, its near wall is dark."""
     x, y = _place(outline, rng, clearance=0.09)
-    radius, stretch = float(rng.uniform(0.04, 0.075)), float(rng.uniform(0.75, 1.3))
+    radius, stretch = float(rng.uniform(0.032, 0.06)), float(rng.uniform(0.75, 1.3))
     dx, dy = (outline.x - x) * stretch / radius, (outline.y - y) / stretch / radius
     bowl = np.exp(-0.5 * (dx * dx + dy * dy))
     depth = float(rng.uniform(0.8, 1.2))
@@ -88,10 +88,10 @@ def crack(outline: Outline, surface: Surface, rng: np.random.Generator) -> None:
     fork = main[int(rng.integers(len(main) // 3, 2 * len(main) // 3))]
     turn = heading + float(rng.choice([-1.0, 1.0])) * 0.7
     branch = _jagged((float(fork[0]), float(fork[1])), turn, float(rng.uniform(0.08, 0.16)), rng)
-    width = float(rng.uniform(0.010, 0.016))
+    width = float(rng.uniform(0.007, 0.013))
     ink = _polyline(outline, main, width, np.linspace(1.0, 0.55, len(main)))
     ink = np.maximum(ink, _polyline(outline, branch, width, np.linspace(0.8, 0.4, len(branch))))
-    surface.reflectance *= (1.0 - 0.8 * ink)[..., None]
+    surface.reflectance *= np.clip(1.0 - 1.1 * ink, 0.08, 1.0)[..., None]
     _groove(outline, surface, ink, depth=0.25)
 
 
@@ -109,14 +109,14 @@ def _on_side(side: int, along: float) -> tuple[float, float]:
 
 
 def _place(outline: Outline, rng: np.random.Generator, *, clearance: float) -> tuple[float, float]:
-    rows, columns = np.nonzero(metal_distance(outline) < -clearance)
+    rows, columns = np.nonzero(outline.distance < -clearance)
     chosen = int(rng.integers(rows.size))
     return float(outline.x[rows[chosen], columns[chosen]]), float(outline.y[rows[chosen], columns[chosen]])
 
 
 def _ragged_disc(outline: Outline, x: float, y: float, radius: float, rng: np.random.Generator) -> NDArray[np.float32]:
     distance = np.hypot(outline.x - np.float32(x), outline.y - np.float32(y)) - np.float32(radius)
-    noise = fractal_noise((outline.x.shape[0], outline.x.shape[1]), (16, 16), rng, octaves=2)
+    noise = clouds((outline.x.shape[0], outline.x.shape[1]), (16, 16), rng, octaves=2)
     return np.asarray(distance + np.float32(0.55 * radius) * noise, np.float32)
 
 

@@ -6,11 +6,12 @@ Lengths are in units of half the image's shorter side, the origin is the centre 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BOLT_CENTRES", "Hole", "Outline", "flange", "metal_distance", "part_grid"]
+__all__ = ["BOLT_CENTRES", "HALF_SIDE", "Hole", "Outline", "flange", "part_grid"]
 
 HALF_SIDE = 0.68
 CORNER_RADIUS = 0.15
@@ -36,7 +37,7 @@ class Hole:
     countersink: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # compared by identity, so that what follows from it can be kept
 class Outline:
     """The shape of one part.
 
@@ -54,9 +55,18 @@ class Outline:
     edge: NDArray[np.float32]
     holes: tuple[Hole, ...]
 
+    @cached_property
+    def distance(self) -> NDArray[np.float32]:
+        """Signed distance to the nearest border of the metal, float32 (h, w); negative in the metal."""
+        distance = self.edge
+        for hole in self.holes:
+            distance = np.maximum(distance, hole.radius - np.hypot(self.x - hole.x, self.y - hole.y))
+        return np.asarray(distance, np.float32)
 
+
+@lru_cache(maxsize=2)
 def flange(size_hw: tuple[int, int]) -> Outline:
-    """Draw a good part."""
+    """Draw a good part; its arrays must not be changed."""
     x, y, pixel = part_grid(size_hw)
     bolts = tuple(Hole(cx, cy, 0.075, 0.034) for cx, cy in BOLT_CENTRES)
     holes = (Hole(0.0, 0.0, 0.185, 0.025), Hole(0.0, -0.52, 0.036, 0.012), *bolts)
@@ -71,14 +81,6 @@ def part_grid(size_hw: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np
     columns = (np.arange(width, dtype=np.float32) - (width - 1) / 2) * np.float32(pixel)
     y, x = np.meshgrid(rows, columns, indexing="ij")
     return x, y, pixel
-
-
-def metal_distance(outline: Outline) -> NDArray[np.float32]:
-    """Signed distance to the nearest border of the metal, float32 (h, w); negative in the metal."""
-    distance = outline.edge
-    for hole in outline.holes:
-        distance = np.maximum(distance, hole.radius - np.hypot(outline.x - hole.x, outline.y - hole.y))
-    return np.asarray(distance, np.float32)
 
 
 def _rounded_square(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[np.float32]:

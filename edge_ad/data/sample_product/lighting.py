@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.perlin import fractal_noise
 from edge_ad.data.sample_product.drawing import part_grid
+from edge_ad.data.sample_product.fields import REFERENCE, clouds, enlarged
 from edge_ad.data.sample_product.surface import Surface
 
 __all__ = ["Light", "Pose", "belt", "photograph"]
@@ -94,16 +94,15 @@ def belt(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float
     x = x + np.float32(rng.uniform(0.0, 1.0))
     pitch = np.float32(2.0 * np.pi / 0.062)
     weave = np.sin(pitch * (x + y)) * np.sin(pitch * (x - y))
-    wear = fractal_noise(size_hw, (6, 12), rng, octaves=3)
+    wear = clouds(size_hw, (6, 12), rng, octaves=3)
     dust = _dust(size_hw, rng)
     tone = 1.0 + 0.13 * weave + 0.16 * wear + dust
     return np.asarray(tone[..., None] * np.array(_BELT_BGR, np.float32), np.float32)
 
 
 def _dust(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
-    specks = np.maximum(rng.standard_normal((256, 256)).astype(np.float32) - 2.6, 0.0)
-    soft = cv2.GaussianBlur(specks, (0, 0), 0.6)
-    return np.asarray(cv2.resize(soft, size_hw[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    specks = np.maximum(rng.standard_normal((REFERENCE, REFERENCE)).astype(np.float32) - 2.6, 0.0)
+    return enlarged(np.asarray(cv2.GaussianBlur(specks, (0, 0), 0.6), np.float32), size_hw)
 
 
 def _shading(surface: Surface, light: Light, pose: Pose) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edge_ad.data.products import Product, open_product
 from edge_ad.data.sample_product.defects import DEFECT_KINDS
-from edge_ad.data.sample_product.scene import NOISE_LEVELS, Scene, with_noise
+from edge_ad.data.sample_product.scene import Scene, sensor_noise, with_noise
 from edge_ad.errors import UsageError
 from edge_ad.storage import atomic_directory
 
@@ -83,8 +83,8 @@ def _write_defective(folder: Path, kind: str, key: tuple[int, ...], count: int, 
 
 
 def _sensed(photo: NDArray[np.float32], key: tuple[int, ...]) -> NDArray[np.uint8]:
-    rng = np.random.default_rng([*key, _NOISE])
-    return with_noise(photo, rng.normal(0.0, NOISE_LEVELS, photo.shape).astype(np.float32))
+    noise = sensor_noise(photo.shape, np.random.default_rng([*key, _NOISE]))
+    return with_noise(np.rint(photo).astype(np.int16), noise)
 
 
 def _write(path: Path, image: NDArray[np.uint8]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.perlin import fractal_noise
-from edge_ad.data.sample_product.drawing import BOSS_RADIUS, Hole, Outline, metal_distance
+from edge_ad.data.sample_product.drawing import BOSS_RADIUS, Hole, Outline
+from edge_ad.data.sample_product.fields import REFERENCE, clouds, enlarged
 
 __all__ = ["Surface", "machine"]
 
@@ -45,8 +46,8 @@ def machine(outline: Outline, rng: np.random.Generator) -> Surface:
     """
     finish = 1.0 + _finish(outline, rng)
     reflectance = finish[..., None] * np.array(_METAL_BGR, np.float32)
-    cover = np.clip(0.5 - metal_distance(outline) / np.float32(outline.pixel), 0.0, 1.0)
-    return Surface(np.asarray(cover, np.float32), _slopes(outline), np.asarray(reflectance, np.float32))
+    cover = np.clip(0.5 - outline.distance / np.float32(outline.pixel), 0.0, 1.0)
+    return Surface(np.asarray(cover, np.float32), _slopes(outline).copy(), np.asarray(reflectance, np.float32))
 
 
 def _finish(outline: Outline, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -55,17 +56,17 @@ def _finish(outline: Outline, rng: np.random.Generator) -> NDArray[np.float32]:
     brushed = _brushed(size_hw, rng)
     rings = _turned(radius, np.arctan2(outline.y, outline.x), rng)
     on_boss = np.clip(0.5 + (BOSS_RADIUS - radius) / np.float32(outline.pixel), 0.0, 1.0)
-    clouds = 0.035 * fractal_noise(size_hw, (4, 4), rng, octaves=2)
-    return np.asarray(clouds + on_boss * (rings + 0.06) + (1.0 - on_boss) * brushed, np.float32)
+    unevenness = 0.035 * clouds(size_hw, (4, 4), rng, octaves=2)
+    return np.asarray(unevenness + on_boss * (rings + 0.06) + (1.0 - on_boss) * brushed, np.float32)
 
 
 def _brushed(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float32]:
     # Two lengths of brush marks: long ones carry the direction, short ones the grain.
-    noise = rng.standard_normal((_REFERENCE, _REFERENCE)).astype(np.float32)
+    noise = rng.standard_normal((REFERENCE, REFERENCE)).astype(np.float32)
     long = cv2.blur(noise, (91, 1)) * np.float32(np.sqrt(91))
     short = cv2.blur(noise, (15, 1)) * np.float32(np.sqrt(15))
     grain = 0.026 * long + 0.016 * short
-    return np.asarray(cv2.resize(grain, size_hw[::-1], interpolation=cv2.INTER_LINEAR), np.float32)
+    return enlarged(grain, size_hw)
 
 
 def _turned(radius: NDArray[np.float32], angle: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -76,6 +77,7 @@ def _turned(radius: NDArray[np.float32], angle: NDArray[np.float32], rng: np.ran
     return np.asarray(tone + fans, np.float32)
 
 
+@lru_cache(maxsize=2)
 def _slopes(outline: Outline) -> NDArray[np.float32]:
     edge_y, edge_x = np.gradient(outline.edge, outline.pixel)
     band = _band(-outline.edge, _CHAMFER, outline.pixel)

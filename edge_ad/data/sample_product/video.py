@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_ad.data.sample_product.defects import DEFECT_KINDS
 from edge_ad.data.sample_product.product import check_size
-from edge_ad.data.sample_product.scene import NOISE_LEVELS, Scene, with_noise
+from edge_ad.data.sample_product.scene import Scene, sensor_noise, with_noise
 from edge_ad.errors import StorageError, UsageError
 from edge_ad.storage import storage_errors
 
@@ -82,7 +82,8 @@ def render_line_video(
 def _schedule(frames: int, frames_per_part: int, seed: int) -> list[Shown]:
     rng = np.random.default_rng([seed, _VIDEO])
     starts = range(0, frames, frames_per_part)
-    defective = rng.permutation(len(starts))[: round(_DEFECTIVE_SHARE * len(starts))].tolist()
+    later = 1 + rng.permutation(len(starts) - 1)  # the first part is good: what one sees first is the norm
+    defective = later[: round(_DEFECTIVE_SHARE * len(starts))].tolist()
     order = rng.permutation(len(DEFECT_KINDS)).tolist()
     kinds = {part: DEFECT_KINDS[order[number % len(order)]] for number, part in enumerate(sorted(defective))}
     return [
@@ -94,11 +95,11 @@ def _schedule(frames: int, frames_per_part: int, seed: int) -> list[Shown]:
 def _frames(shown: list[Shown], size_hw: tuple[int, int], seed: int) -> Iterator[NDArray[np.uint8]]:
     rng = np.random.default_rng([seed, _VIDEO, 0])
     # A crop of one large field of noise per frame: drawing it anew would take longer than encoding the frame.
-    field = rng.normal(0.0, NOISE_LEVELS, (size_hw[0] + _NOISE_MARGIN, size_hw[1] + _NOISE_MARGIN, 3))
-    field = field.astype(np.float32)
+    field = sensor_noise((size_hw[0] + _NOISE_MARGIN, size_hw[1] + _NOISE_MARGIN, 3), rng)
     for part, span in enumerate(shown):
         scene = Scene((seed, _VIDEO, 1, part), size_hw)
-        photo = scene.good() if span.kind == "good" else scene.defective(span.kind)[0]
+        seen = scene.good() if span.kind == "good" else scene.defective(span.kind)[0]
+        photo = np.rint(seen).astype(np.int16)
         for _ in range(span.first_frame, span.last_frame + 1):
             top, left = rng.integers(_NOISE_MARGIN, size=2)
             yield with_noise(photo, field[top : top + size_hw[0], left : left + size_hw[1]])
