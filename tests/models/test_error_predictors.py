@@ -17,10 +17,16 @@ def test_patch_errors_are_mean_squares_per_patch() -> None:
     torch.testing.assert_close(patch_errors(image, reconstruction, 2), expected)
 
 
+def _pairing(partners: list[int]) -> torch.Generator:
+    """A generator that draws these partners."""
+    for seed in range(999):
+        if torch.randperm(len(partners), generator=torch.Generator().manual_seed(seed)).tolist() == partners:
+            return torch.Generator().manual_seed(seed)
+    raise AssertionError("no seed draws them")
+
+
 def _swap() -> torch.Generator:
-    """A generator that pairs two patches with each other, not with themselves."""
-    seeds = (s for s in range(99) if torch.randperm(2, generator=torch.Generator().manual_seed(s)).tolist() == [1, 0])
-    return torch.Generator().manual_seed(next(seeds))
+    return _pairing([1, 0])
 
 
 @pytest.mark.parametrize(
@@ -37,6 +43,13 @@ def test_ranking_loss_of_one_pair(predicted: list[float], target: list[float], e
     shape = (1, 1, 1, 2)
     loss = ranking_loss(torch.tensor(predicted).reshape(shape), torch.tensor(target).reshape(shape), _swap())
     assert loss.item() == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("predicted", "expected"), [([0.0, 2.0, 9.0], 0.0), ([2.0, 0.0, 9.0], 1.0)])
+def test_a_tie_counts_as_the_first_being_lower(predicted: list[float], expected: float) -> None:
+    target = torch.tensor([0.1, 0.1, 0.5]).reshape(1, 1, 1, 3)
+    loss = ranking_loss(torch.tensor(predicted).reshape(1, 1, 1, 3), target, _pairing([1, 2, 0]))
+    assert loss.item() == pytest.approx(expected)  # the other two pairs are in order, far apart
 
 
 def test_the_margin_is_a_parameter() -> None:
