@@ -1,0 +1,89 @@
+"""Text, boxes and pictures on a white sheet, in OpenCV."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Canvas", "Colour", "fitted", "text_width"]
+
+Colour: TypeAlias = tuple[int, int, int]
+"""Blue, green, red, 0..255."""
+
+_REGULAR, _BOLD = 400, 640
+# OpenCV 5 brings TrueType fonts; OpenCV 4 has the stroke fonts only.
+_FACE: Any = cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None
+_STROKE_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_STROKE_UNITS_PER_PIXEL = 1 / 30
+
+
+class Canvas:
+    """A BGR picture that is drawn on.
+
+    Args:
+        height: In pixels.
+        width: In pixels.
+        colour: Of the background.
+    """
+
+    def __init__(self, height: int, width: int, colour: Colour) -> None:
+        self.pixels: NDArray[np.uint8] = np.full((height, width, 3), colour, np.uint8)
+
+    def text(self, text: str, at: tuple[int, int], size: int, colour: Colour, *, bold: bool = False) -> None:
+        """Write one line.
+
+        Args:
+            text: The line.
+            at: x of its left end and y of its baseline, in pixels.
+            size: Height of the font, in pixels.
+            colour: Of the letters.
+            bold: Whether the letters are heavy.
+        """
+        if _FACE is not None:
+            cv2.putText(self.pixels, text, at, colour, _FACE, size, _BOLD if bold else _REGULAR)
+            return
+        scale = size * _STROKE_UNITS_PER_PIXEL
+        cv2.putText(self.pixels, text, at, _STROKE_FONT, scale, colour, 2 if bold else 1, cv2.LINE_AA)
+
+    def box(self, top_left: tuple[int, int], size_hw: tuple[int, int], colour: Colour) -> None:
+        """Fill a rectangle; ``top_left`` is (x, y), ``size_hw`` its height and width, all in pixels."""
+        x, y = top_left
+        self.pixels[y : y + size_hw[0], x : x + size_hw[1]] = colour
+
+    def pill(self, text: str, at: tuple[int, int], size: int, colour: Colour) -> None:
+        """Write white text on a rounded box; ``at`` is the box's left end and top, (x, y), in pixels."""
+        (x, y), radius = at, size * 3 // 4
+        right = x + text_width(text, size, bold=True) + 2 * radius
+        for centre in (x + radius, right - radius):
+            cv2.circle(self.pixels, (centre, y + radius), radius, colour, cv2.FILLED, cv2.LINE_AA)
+        self.box((x + radius, y), (2 * radius + 1, right - 2 * radius - x), colour)
+        self.text(text, (x + radius, y + radius + size * 3 // 8), size, (255, 255, 255), bold=True)
+
+    def paste(self, picture: NDArray[np.uint8], at: tuple[int, int]) -> None:
+        """Copy a picture, uint8 (H, W, 3), with its top left corner at (x, y)."""
+        x, y = at
+        self.pixels[y : y + picture.shape[0], x : x + picture.shape[1]] = picture
+
+
+def text_width(text: str, size: int, *, bold: bool = False) -> int:
+    """Width of one line, in pixels."""
+    if _FACE is not None:
+        # The whole box counts from x = 0: a leading blank or overhang belongs to the width.
+        x, _, width, _ = cv2.getTextSize((1 << 14, 1 << 14), text, (0, 0), _FACE, size, _BOLD if bold else _REGULAR)
+        return int(x + width)
+    box, _ = cv2.getTextSize(text, _STROKE_FONT, size * _STROKE_UNITS_PER_PIXEL, 2 if bold else 1)
+    return int(box[0])
+
+
+def fitted(text: str, width: int, size: int, *, bold: bool = False) -> str:
+    """Shorten a line in its middle until it is at most ``width`` pixels wide."""
+    if text_width(text, size, bold=bold) <= width:
+        return text
+    for kept in range(len(text) - 1, 1, -1):
+        shorter = f"{text[: (kept + 1) // 2]}...{text[len(text) - kept // 2 :]}"
+        if text_width(shorter, size, bold=bold) <= width:
+            return shorter
+    return "..."
