@@ -1,4 +1,4 @@
-"""Corruptions of ImageNet-C (Hendrycks & Dietterich, 2019): what light, lens and sensor do to a photo, in five steps."""
+"""Corruptions of ImageNet-C (Hendrycks & Dietterich, 2019): light, haze, focus and noise in five steps."""
 
 from __future__ import annotations
 

@@ -85,7 +85,8 @@ def _slopes(outline: Outline) -> NDArray[np.float32]:
     for hole in outline.holes:
         slope -= _countersink(outline, hole)
     radius = np.hypot(outline.x, outline.y)
-    step = _band(radius - (BOSS_RADIUS - _BOSS_STEP / 2), _BOSS_STEP, outline.pixel) / np.maximum(radius, 1e-3)
+    rise = np.asarray(radius - np.float32(BOSS_RADIUS - _BOSS_STEP / 2), np.float32)
+    step = _band(rise, _BOSS_STEP, outline.pixel) / np.maximum(radius, 1e-3)
     return np.asarray(slope + 0.8 * np.stack([outline.x * step, outline.y * step], axis=-1), np.float32)
 
 
