@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, checker, helper, numpy_helper
 
 from edge_ad.calibration.graph import add_constant, constants, drop_unused, replace_nodes
+from edge_ad.calibration.hoist import quantise_moved_values
 
 __all__ = ["QUANTISABLE", "insert_qdq", "quantisable_layers", "quantise_weight"]
 
@@ -53,6 +54,7 @@ def insert_qdq(model: ModelProto, layers: Collection[str], clips: Mapping[str, f
             node.input[0], node.input[1] = done[source], done[key]
         nodes.append(node)
     replace_nodes(quantised, nodes)
+    quantise_moved_values(quantised)
     drop_unused(quantised)
     checker.check_model(quantised, full_check=True)
     return quantised

@@ -3,7 +3,6 @@ import openvino
 from onnx import ModelProto, helper, numpy_helper
 
 from edge_ad.calibration.qdq import insert_qdq, quantise_weight
-
 from tests.export.graphs import graph, run
 
 RNG = np.random.default_rng(0)
@@ -15,11 +14,12 @@ def two_convolutions() -> ModelProto:
         helper.make_node("Relu", ["c"], ["r"], "relu"),
         helper.make_node("Conv", ["r", "b.weight"], ["y"], "b", pads=[1, 1, 1, 1]),
     ]
+    spread = np.logspace(-2, 1, 16)[:, None, None, None]  # channels of very different size
     constants = {
-        "a.weight": RNG.normal(size=(16, 16, 3, 3)).astype(np.float32) * np.logspace(-2, 1, 16)[:, None, None, None].astype(np.float32),
+        "a.weight": (RNG.normal(size=(16, 16, 3, 3)) * spread).astype(np.float32),
         "a.bias": RNG.normal(size=16).astype(np.float32),
         "b.weight": RNG.normal(size=(16, 16, 3, 3)).astype(np.float32),
-    }  # fmt: skip
+    }
     return graph(nodes, {"x": [1, 16, 12, 12]}, {"y": [1, 16, 12, 12]}, constants)
 
 

@@ -3,7 +3,6 @@ import pytest
 from onnx import helper
 
 from edge_ad.calibration.ranges import Histogram, measure_histograms
-
 from tests.export.graphs import graph
 
 

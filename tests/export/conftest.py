@@ -1,7 +1,6 @@
 """One small run, trained, exported and calibrated once for all tests of the session."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import cv2
 import numpy as np

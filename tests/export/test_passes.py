@@ -14,7 +14,6 @@ from edge_ad.export.passes import (
     resize_by_scale,
     square_by_product,
 )
-
 from tests.export.graphs import graph, run
 
 RNG = np.random.default_rng(0)

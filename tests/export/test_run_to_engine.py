@@ -23,7 +23,6 @@ from edge_ad.export.verify import verify_target
 from edge_ad.images import read_resized
 from edge_ad.runtime.backends import open_engine
 from edge_ad.training.runs import Run, torch_predictor
-
 from tests.export.conftest import OPTIONS
 
 
@@ -102,7 +101,9 @@ def test_layers_go_back_to_float_until_the_gate_passes_and_without_any_left_it_f
 ) -> None:
     monkeypatch.setattr(int8, "export_onnx", lambda detector: pytest.fail("refitted twice") or None)
     impossible = replace(OPTIONS, limits=GateLimits(map_correlation=1.1))
-    monkeypatch.setattr(int8._Search, "_refit", lambda self, backbone, clips: setattr(self, "_refitted", self._model) or self._model)
+    monkeypatch.setattr(
+        int8._Search, "_refit", lambda self, backbone, clips: setattr(self, "_refitted", self._model) or self._model
+    )
     said: list[str] = []
     before = calibrated.manifest
     with pytest.raises(QualityGateError, match="map_correlation"):

@@ -1,0 +1,71 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from edge_ad.calibration.gate import GateData, GateLimits, GateReference, judge, map_correlation
+from edge_ad.prediction import Prediction
+
+
+@dataclass
+class Brightness:
+    """Anomaly = distance of the red channel from its usual level, plus noise of a given size."""
+
+    noise: float = 0.0
+    offset: float = 0.0
+
+    def __call__(self, images: np.ndarray) -> list[Prediction]:
+        rng = np.random.default_rng(int(images.sum()))
+        maps = np.abs(images[..., 2] - 100.0) / 155 + self.offset + rng.normal(0, 1, images.shape[:3]) * self.noise
+        return [Prediction(float(item.max()), item.astype(np.float32)) for item in maps]
+
+
+@pytest.fixture(scope="module")
+def reference() -> GateReference:
+    rng = np.random.default_rng(0)
+    good = np.clip(rng.normal(100, 3, (8, 48, 48, 3)), 0, 255).astype(np.uint8)
+    return GateReference.of(GateData.of(good), Brightness())
+
+
+def test_few_good_images_give_several_pseudo_defects_each(reference: GateReference) -> None:
+    data = reference.data
+    assert len(data.images) == 8 + 4 * 8
+    np.testing.assert_array_equal(data.labels, [False] * 8 + [True] * 32)
+    assert not np.array_equal(data.images[8], data.images[16])
+
+
+def test_the_reference_itself_passes_without_any_loss(reference: GateReference) -> None:
+    report = judge(reference, Brightness(), GateLimits(), quantised_layers=3, float_layers=["a"])
+    assert report.passed
+    assert report.checks["image_auroc_drop"] == report.checks["pixel_auroc_drop"] == 0.0
+    assert report.checks["map_correlation"] == pytest.approx(1.0)
+    assert (report.quantised_layers, report.float_layers) == (3, ["a"])
+
+
+def test_noise_fails_by_the_checks_that_see_it(reference: GateReference) -> None:
+    report = judge(reference, Brightness(noise=0.3), GateLimits(), quantised_layers=1)
+    assert not report.passed
+    assert report.checks["pixel_auroc_drop"] > report.limits["pixel_auroc_drop"]
+    assert report.checks["map_correlation"] < report.limits["map_correlation"]
+
+
+def test_an_offset_is_drift_and_nothing_else(reference: GateReference) -> None:
+    report = judge(reference, Brightness(offset=1.0), GateLimits(), quantised_layers=1)
+    assert not report.passed
+    assert report.checks["score_drift"] > report.limits["score_drift"]
+    assert report.checks["image_auroc_drop"] == 0.0
+
+
+def test_an_engine_that_gives_nan_fails(reference: GateReference) -> None:
+    def broken(images: np.ndarray) -> list[Prediction]:
+        return [Prediction(float("nan"), np.full((48, 48), np.nan, np.float32)) for _ in images]
+
+    assert not judge(reference, broken, GateLimits(), quantised_layers=1).passed
+
+
+def test_the_correlation_of_flat_maps_is_defined() -> None:
+    flat, slope = np.ones((4, 4), np.float32), np.arange(16, dtype=np.float32).reshape(4, 4)
+    assert map_correlation(flat, flat * 2) == 1.0
+    assert map_correlation(flat, slope) == 0.0
+    assert map_correlation(slope, slope * 3 + 1) == pytest.approx(1.0)
+    assert map_correlation(slope, -slope) == pytest.approx(-1.0)
