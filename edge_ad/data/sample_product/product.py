@@ -9,14 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.data.products import Product, open_product
+from edge_ad.data.sample_product.camera import take_photo
 from edge_ad.data.sample_product.defects import DEFECT_KINDS
-from edge_ad.data.sample_product.scene import Scene, sensor_noise, with_noise
+from edge_ad.data.sample_product.scene import Scene
 from edge_ad.errors import UsageError
 from edge_ad.storage import atomic_directory
 
 __all__ = ["check_size", "render_product"]
 
-_TRAIN, _TEST_GOOD, _TEST_DEFECTIVE, _NOISE = range(4)
+_TRAIN, _TEST_GOOD, _TEST_DEFECTIVE, _CAMERA = range(4)
 _SMALLEST = 64
 
 
@@ -69,7 +70,7 @@ def _write_good(folder: Path, key: tuple[int, ...], count: int, size_hw: tuple[i
     folder.mkdir(parents=True)
     for index in range(count):
         photo = Scene((*key, index), size_hw).good()
-        _write(folder / f"{index:03d}.png", _sensed(photo, (*key, index)))
+        _write(folder / f"{index:03d}.png", _stored(photo, (*key, index)))
 
 
 def _write_defective(folder: Path, kind: str, key: tuple[int, ...], count: int, size_hw: tuple[int, int]) -> None:
@@ -78,13 +79,12 @@ def _write_defective(folder: Path, kind: str, key: tuple[int, ...], count: int, 
     masks.mkdir(parents=True)
     for index in range(count):
         photo, mask = Scene((*key, index), size_hw).defective(kind)
-        _write(images / f"{index:03d}.png", _sensed(photo, (*key, index)))
+        _write(images / f"{index:03d}.png", _stored(photo, (*key, index)))
         _write(masks / f"{index:03d}_mask.png", mask.astype(np.uint8) * np.uint8(255))
 
 
-def _sensed(photo: NDArray[np.float32], key: tuple[int, ...]) -> NDArray[np.uint8]:
-    noise = sensor_noise(photo.shape, np.random.default_rng([*key, _NOISE]))
-    return with_noise(np.rint(photo).astype(np.int16), noise)
+def _stored(photo: NDArray[np.float32], key: tuple[int, ...]) -> NDArray[np.uint8]:
+    return take_photo(photo, np.random.default_rng([*key, _CAMERA]))
 
 
 def _write(path: Path, image: NDArray[np.uint8]) -> None:

@@ -13,9 +13,8 @@ from edge_ad.data.sample_product.drawing import Outline, flange
 from edge_ad.data.sample_product.lighting import Light, Pose, belt, photograph
 from edge_ad.data.sample_product.surface import machine
 
-__all__ = ["Scene", "sensor_noise", "with_noise"]
+__all__ = ["Scene"]
 
-_NOISE_LEVELS = 1.6  # standard deviation of the sensor's noise, of 255
 _NOTICEABLE = 6.0  # levels of 255: what differs by more from the good part belongs to the defect
 _AREA_SHARE = (0.001, 0.03)
 _ATTEMPTS = 20
@@ -70,16 +69,6 @@ class Scene:
 
     def _rng(self, *purpose: int) -> np.random.Generator:
         return np.random.default_rng([*self._key, *purpose])
-
-
-def with_noise(photo: NDArray[np.int16], noise: NDArray[np.int16]) -> NDArray[np.uint8]:
-    """Add the sensor's noise to a photo in whole levels; the sum is clipped to [0, 255]."""
-    return np.asarray(cv2.add(photo, noise, dtype=cv2.CV_8U), np.uint8)
-
-
-def sensor_noise(shape: tuple[int, ...], rng: np.random.Generator) -> NDArray[np.int16]:
-    """Draw noise of 1.6 levels' standard deviation, int16."""
-    return np.rint(rng.normal(0.0, _NOISE_LEVELS, shape)).astype(np.int16)
 
 
 def _noticeable(good: NDArray[np.float32], photo: NDArray[np.float32]) -> NDArray[np.bool_]:

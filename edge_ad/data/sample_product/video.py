@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.data.sample_product.camera import noise_field, with_noise
 from edge_ad.data.sample_product.defects import DEFECT_KINDS
 from edge_ad.data.sample_product.product import check_size
-from edge_ad.data.sample_product.scene import Scene, sensor_noise, with_noise
+from edge_ad.data.sample_product.scene import Scene
 from edge_ad.errors import StorageError, UsageError
 from edge_ad.storage import storage_errors
 
@@ -95,7 +96,7 @@ def _schedule(frames: int, frames_per_part: int, seed: int) -> list[Shown]:
 def _frames(shown: list[Shown], size_hw: tuple[int, int], seed: int) -> Iterator[NDArray[np.uint8]]:
     rng = np.random.default_rng([seed, _VIDEO, 0])
     # A crop of one large field of noise per frame: drawing it anew would take longer than encoding the frame.
-    field = sensor_noise((size_hw[0] + _NOISE_MARGIN, size_hw[1] + _NOISE_MARGIN, 3), rng)
+    field = noise_field((size_hw[0] + _NOISE_MARGIN, size_hw[1] + _NOISE_MARGIN, 3), rng)
     for part, span in enumerate(shown):
         scene = Scene((seed, _VIDEO, 1, part), size_hw)
         seen = scene.good() if span.kind == "good" else scene.defective(span.kind)[0]
