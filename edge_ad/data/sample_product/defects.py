@@ -133,10 +133,12 @@ def _polyline(
     height, columns = outline.x.shape
     centre = np.array([(columns - 1) / 2, (height - 1) / 2])
     pixels = np.rint((points / outline.pixel + centre) * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-    ink = np.zeros((height, columns), np.float32)
+    ink = np.zeros((height, columns), np.uint8)  # only 8-bit images get anti-aliased lines
     for start, end, strength in zip(pixels[:-1], pixels[1:], strengths[:-1], strict=True):
-        cv2.line(ink, start, end, float(strength), max(1, round(width / outline.pixel)), cv2.LINE_8, _SUBPIXEL_BITS)
-    return np.asarray(cv2.GaussianBlur(ink, (0, 0), 0.003 / outline.pixel), np.float32)
+        level = round(255 * float(strength))
+        cv2.line(ink, start, end, level, max(1, round(width / outline.pixel)), cv2.LINE_AA, _SUBPIXEL_BITS)
+    soft = cv2.GaussianBlur(ink.astype(np.float32) / np.float32(255.0), (0, 0), 0.003 / outline.pixel)
+    return np.asarray(soft, np.float32)
 
 
 def _groove(outline: Outline, surface: Surface, ink: NDArray[np.float32], *, depth: float) -> None:
