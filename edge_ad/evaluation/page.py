@@ -66,7 +66,7 @@ def _cards(evaluation: Evaluation) -> str:
     cards = [(_NAMES.get(name, name), f"{value:.3f}", "") for name, value in evaluation.metrics.items()]
     if evaluation.decisions is not None:
         for name, rate in (
-            ("Defects detected", evaluation.decisions.detections),
+            ("Detected", evaluation.decisions.detections),
             ("False alarms", evaluation.decisions.false_alarms),
         ):
             if rate is not None:

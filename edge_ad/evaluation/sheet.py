@@ -104,7 +104,7 @@ def _tile_size(image: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def _draw_header(canvas: Canvas, columns: list[str], map_threshold: float, title: str, subtitle: str) -> None:
-    right = canvas.pixels.shape[1] - _MARGIN - _GAP
+    right = canvas.pixels.shape[1] - _MARGIN
     room = right - _LEGEND_WIDTH - 2 * _MARGIN
     canvas.text(fitted(title, room, 26, bold=True), (_MARGIN, 46), 26, INK, bold=True)
     canvas.text(fitted(subtitle, room, 14), (_MARGIN, 72), 14, MUTED)
@@ -115,7 +115,7 @@ def _draw_header(canvas: Canvas, columns: list[str], map_threshold: float, title
 
 
 def _draw_legend(canvas: Canvas, map_threshold: float, at: tuple[int, int]) -> None:
-    """The colour scale with its ends and its middle, the threshold."""
+    """The colour scale with its ends and its middle, where the contours are."""
     x, y = at
     scale = np.linspace(0.0, 2.0, _LEGEND_WIDTH, dtype=np.float32)[None].repeat(12, axis=0)
     canvas.paste(colour_map(scale, 1.0), at)
@@ -125,11 +125,11 @@ def _draw_legend(canvas: Canvas, map_threshold: float, at: tuple[int, int]) -> N
     canvas.text(middle, (x + (_LEGEND_WIDTH - text_width(middle, 12)) // 2, y + 30), 12, INK)
     end = f"{2 * map_threshold:.3g}+"
     canvas.text(end, (x + _LEGEND_WIDTH - text_width(end, 12), y + 30), 12, MUTED)
-    canvas.text("Anomaly map; threshold in the middle", (x, y - 10), 12, MUTED)
+    canvas.text("Anomaly map; contours at the middle", (x, y - 10), 12, MUTED)
 
 
 def _draw_heading(canvas: Canvas, title: str, y: int) -> None:
-    right = canvas.pixels.shape[1] - _MARGIN - _GAP
+    right = canvas.pixels.shape[1] - _MARGIN
     canvas.box((_MARGIN, y + 6), (1, right - _MARGIN), _RULE)
     canvas.text(title, (_MARGIN, y + 30), 15, MUTED, bold=True)
 

@@ -55,7 +55,7 @@ class SheetRow:
 
 def column_titles(*, has_reconstruction: bool) -> list[str]:
     """Titles of the tiles of a row, from left to right."""
-    return ["Input", *(["Reconstruction"] if has_reconstruction else []), "Heat map", "Above threshold", "Ground truth"]
+    return ["Input", *(["Reconstruction"] if has_reconstruction else []), "Heat map", "Contour", "Ground truth"]
 
 
 def draw_tiles(
