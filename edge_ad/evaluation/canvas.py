@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.evaluation import lettering
+
 __all__ = ["Canvas", "Colour", "fitted", "text_width"]
 
 Colour: TypeAlias = tuple[int, int, int]
@@ -16,8 +18,7 @@ Colour: TypeAlias = tuple[int, int, int]
 _REGULAR, _BOLD = 400, 640
 # OpenCV 5 brings TrueType fonts; OpenCV 4 has the stroke fonts only.
 _FACE: Any = cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None
-_STROKE_FONT = cv2.FONT_HERSHEY_SIMPLEX
-_STROKE_UNITS_PER_PIXEL = 1 / 30
+_CAPITAL = 0.7  # height of a capital letter as a share of the font's height
 
 
 class Canvas:
@@ -44,9 +45,8 @@ class Canvas:
         """
         if _FACE is not None:
             cv2.putText(self.pixels, text, at, colour, _FACE, size, _BOLD if bold else _REGULAR)
-            return
-        scale = size * _STROKE_UNITS_PER_PIXEL
-        cv2.putText(self.pixels, text, at, _STROKE_FONT, scale, colour, 2 if bold else 1, cv2.LINE_AA)
+        else:
+            lettering.draw_text(self.pixels, text, at, height=round(size * _CAPITAL), colour=colour, bold=bold)
 
     def box(self, top_left: tuple[int, int], size_hw: tuple[int, int], colour: Colour) -> None:
         """Fill a rectangle; ``top_left`` is (x, y), ``size_hw`` its height and width, all in pixels."""
@@ -74,8 +74,7 @@ def text_width(text: str, size: int, *, bold: bool = False) -> int:
         # The whole box counts from x = 0: a leading blank or overhang belongs to the width.
         x, _, width, _ = cv2.getTextSize((1 << 14, 1 << 14), text, (0, 0), _FACE, size, _BOLD if bold else _REGULAR)
         return int(x + width)
-    box, _ = cv2.getTextSize(text, _STROKE_FONT, size * _STROKE_UNITS_PER_PIXEL, 2 if bold else 1)
-    return int(box[0])
+    return lettering.text_width(text, round(size * _CAPITAL), bold=bold)
 
 
 def fitted(text: str, width: int, size: int, *, bold: bool = False) -> str:

@@ -125,7 +125,7 @@ def _draw_legend(canvas: Canvas, map_threshold: float, at: tuple[int, int]) -> N
     canvas.text(middle, (x + (_LEGEND_WIDTH - text_width(middle, 12)) // 2, y + 30), 12, INK)
     end = f"{2 * map_threshold:.3g}+"
     canvas.text(end, (x + _LEGEND_WIDTH - text_width(end, 12), y + 30), 12, MUTED)
-    canvas.text("Anomaly map; contours at the middle", (x, y - 10), 12, MUTED)
+    canvas.text("Middle: level of the contour", (x, y - 10), 12, MUTED)
 
 
 def _draw_heading(canvas: Canvas, title: str, y: int) -> None:

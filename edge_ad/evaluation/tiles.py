@@ -133,7 +133,7 @@ def _ground_truth(row: SheetRow, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _caption(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
     """Write a word into the lower left corner, in a colour that the picture's brightness leaves readable."""
-    canvas = Canvas(*picture.shape[:2], PAPER)
+    canvas = Canvas(picture.shape[0], picture.shape[1], PAPER)
     canvas.paste(picture, (0, 0))
     canvas.text(text, (10, picture.shape[0] - 12), 14, MUTED if picture.mean() > 127 else PAPER)
     return canvas.pixels
