@@ -27,10 +27,11 @@ from edge_ad.models.soft_masks import scale_mask
 from edge_ad.models.ssim import ssim
 from edge_ad.models.unet import UNet, Width
 
-__all__ = ["Composite", "Ear", "EarParameters", "MaskSourceName", "Schedule"]
+__all__ = ["Composite", "Ear", "EarParameters", "Evidence", "MaskSourceName", "Schedule", "relative_distance"]
 
 MaskSourceName = Literal["patch-distance", "backbone", "dino", "full", "none"]
 Composite = Literal["auto", "none", "mask", "soft"]
+Evidence = Literal["auto", "reconstruction", "fused"]
 Schedule = Literal["one-cycle", "fixed", "warm-up", "sgdr"]
 
 
@@ -43,6 +44,8 @@ MosaicScale = Annotated[Literal[4, 8, 16, 32], BeforeValidator(_number)]
 
 _GRID_STRIDE = 8
 _DEEPEST_LEVEL = 16
+_EVIDENCE_EXPONENT = 0.25
+_EVIDENCE_FLOOR = 1e-3  # of 1 - GMS; keeps the root's slope, and so rounding errors, small where nothing was changed
 
 
 class EarParameters(MethodParameters):
@@ -59,6 +62,8 @@ class EarParameters(MethodParameters):
         mosaic: Side of a mosaic tile, pixels: 4, 8, 16 or 32.
         composite: Which pixels come from the reconstruction: all (``none``), those under the mask (``mask``), or a
             blend by suspicion (``soft``); the rest is the image itself. ``auto``: soft where the mask source locates.
+        evidence: What the map is made of: ``reconstruction`` (MSGMS, as the paper), or ``fused``, which weighs the
+            patch distance by the fourth root of it. ``auto``: fused where there is a patch distance.
         epochs: Epochs of EAR; 0 lets the number of images decide (about ``steps`` steps).
         steps: Steps aimed at when ``epochs`` is 0.
         learning_rate: Peak learning rate.
@@ -74,6 +79,7 @@ class EarParameters(MethodParameters):
     dino_config: dict[str, JsonValue] | None = None
     mosaic: MosaicScale = 16
     composite: Composite = "auto"
+    evidence: Evidence = "auto"
     epochs: int = Field(default=0, ge=0)
     steps: int = Field(default=600, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -102,11 +108,16 @@ class Ear(AnomalyDetector):
         self.grid_hw = (config.size // _GRID_STRIDE, config.size // _GRID_STRIDE)
         self.patch_features = PatchFeatures(pretrained=pretrained) if self._needs_features() else None
         self.mask_source = self._create_mask_source()
+        if config.evidence == "fused" and not self._has_distance():
+            raise UsageError("There is no patch distance to fuse.", "Use mask_source=patch-distance, or evidence=auto.")
         self.msgms = MSGMS()
         self.smoothing = MeanFilter()
 
     def _needs_features(self) -> bool:
         return self.config.mask_source in ("patch-distance", "backbone")
+
+    def _has_distance(self) -> bool:
+        return self.config.mask_source == "patch-distance"
 
     def _create_patch_distance(self) -> PatchDistance:
         assert self.patch_features is not None
@@ -166,16 +177,24 @@ class Ear(AnomalyDetector):
             }
 
     def forward(self, images: Tensor) -> DetectorOutput:
-        """Score images by what the reconstruction changed."""
-        anomaly_map = self.smoothing(self.msgms(images, self.reconstruct(images)))
+        """Score images by what the reconstruction changed, and where there is a patch distance by that too."""
+        reconstruction, distance = self._restore(images)
+        anomaly_map = self.smoothing(self.msgms(images, reconstruction))
+        if distance is not None and self.config.evidence != "reconstruction":
+            distance = F.interpolate(distance, images.shape[2:], mode="bilinear", align_corners=False)
+            anomaly_map = distance * (anomaly_map + _EVIDENCE_FLOOR) ** _EVIDENCE_EXPONENT
         return DetectorOutput(anomaly_map.amax((1, 2, 3)), anomaly_map)
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """What normal would look like here, (N, 3, H, W) in [0, 1]."""
+        return self._restore(images)[0]
+
+    def _restore(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Reconstruction and, where it is known, the patch distance in units of its limit, (N, 1, h, w)."""
         features = None if self.patch_features is None else self.patch_features(images)
         suspicion = self.mask_source(images, features)
         reconstruction = self.unet(self._obfuscate(images, suspicion))
-        return self._compose(images, reconstruction, suspicion, None)
+        return self._compose(images, reconstruction, suspicion, None), relative_distance(self.mask_source, suspicion)
 
     def _obfuscate(self, images: Tensor, suspicion: Tensor) -> Tensor:
         mask = F.interpolate(self.mask_source.binary(suspicion), images.shape[2:], mode="nearest")
@@ -195,6 +214,11 @@ class Ear(AnomalyDetector):
             weight = torch.maximum(scale_mask(weight, (height, width), "nearest"), doubt)
         weight = F.interpolate(weight, images.shape[2:], mode="bilinear", align_corners=False)
         return images + weight * (reconstruction - images)
+
+
+def relative_distance(source: MaskSource, suspicion: Tensor) -> Tensor | None:
+    """A patch distance in units of its limit; None for a source that is not one."""
+    return suspicion / source.get_buffer("limit") if isinstance(source, PatchDistance) else None
 
 
 def _check_size(config: EarParameters, multiple: int) -> None:

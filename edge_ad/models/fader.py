@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from edge_ad.models.base import Stage, TrainingBatch
-from edge_ad.models.ear import Ear, EarParameters, Schedule
+from edge_ad.models.ear import Ear, EarParameters, Schedule, relative_distance
 from edge_ad.models.error_predictors import MlpPredictor, VitPredictor, patch_errors, ranking_loss
 from edge_ad.models.mask_sources import PatchDistance
 from edge_ad.models.soft_masks import Masking, Normalisation, Scaling, SoftMask, scale_mask
@@ -80,8 +80,11 @@ class Fader(Ear):
         self.own_distance = self._create_patch_distance() if own_distance else None
 
     def _needs_features(self) -> bool:
+        return super()._needs_features() or self._has_distance()
+
+    def _has_distance(self) -> bool:
         wants_distance = isinstance(self.config, FaderParameters) and self.config.predictor == "distance"
-        return super()._needs_features() or wants_distance
+        return super()._has_distance() or wants_distance
 
     def _create_predictor(self) -> nn.Module | None:
         config = self.config
@@ -143,8 +146,8 @@ class Fader(Ear):
             losses["rank"] = ranking_loss(predicted, target, generator, margin=self.config.margin)
         return losses
 
-    def reconstruct(self, images: Tensor) -> Tensor:
-        """What normal would look like here, (N, 3, H, W) in [0, 1]."""
+    def _restore(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Reconstruction through attenuated skips and, where it is known, the relative patch distance."""
         features = None if self.patch_features is None else self.patch_features(images)
         suspicion = self.mask_source(images, features)
         obfuscated = self._obfuscate(images, suspicion)
@@ -153,7 +156,8 @@ class Fader(Ear):
         encoded = self.unet.encode(obfuscated)
         reconstruction = self.unet.decode(encoded, self._skip_masks(trust, encoded))
         located = trust if self.config.predictor in ("mlp", "vit", "distance") else None
-        return self._compose(images, reconstruction, suspicion, located)
+        source = self.mask_source if self.own_distance is None else self.own_distance
+        return self._compose(images, reconstruction, suspicion, located), relative_distance(source, distance)
 
     def _trust(self, distance: Tensor, predicted: Tensor | None) -> Tensor:
         """The soft mask M_S (N, 1, h, w): from predicted errors, from the patch distance, or a control's constant."""
