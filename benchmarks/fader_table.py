@@ -7,7 +7,7 @@ For each mask source an EAR is trained, and on it FADeR with each error predicto
 The controls: ``no-network`` compares the image with its own mosaic; ``patch-gaussian`` is the mask source alone;
 ``fader constant`` attenuates everywhere alike; ``fader ones`` only fine-tunes the decoder. ``held_out`` is the image
 AUROC of held-out good images against pseudo-defects: the only column that a default may be chosen by. Rows that the
-file has already are not measured again.
+file has already are not measured again. ``(fused)`` rows are the same networks with our map instead of the paper's.
 """
 
 from __future__ import annotations
@@ -68,17 +68,18 @@ def _rows_of_source(
     assert isinstance(bare, Ear)
     prepare(bare, split)
     bare.unet = Mosaic()  # type: ignore[assignment]
-    yield _row(product, split, bare, source, "no-network", 0.0)
+    yield from _rows_of(product, split, bare, source, "no-network", 0.0)
     ear = create_detector("ear", values)
     data, _ = _fit(ear, split)
     seconds = _train(ear, data)
-    yield _row(product, split, ear, source, "ear", seconds)
+    yield from _rows_of(product, split, ear, source, "ear", seconds)
     for predictor in predictors:
         detector = create_detector("fader", {**values, "predictor": predictor, "fader_epochs": fader_epochs})
+        assert isinstance(detector, Ear)
         data, _ = _fit(detector, split)
         state = {**detector.state_dict(), **ear.state_dict()}
         seconds = _train(detector, data, {f"detector.{name}": value for name, value in state.items()})
-        yield _row(product, split, detector, source, f"fader {predictor}", seconds)
+        yield from _rows_of(product, split, detector, source, f"fader {predictor}", seconds)
 
 
 def _fit(detector: AnomalyDetector, split: GoodSplit) -> tuple[TrainingSet, float]:
@@ -91,6 +92,18 @@ def _train(detector: AnomalyDetector, data: TrainingSet, ear: dict[str, Tensor] 
     settings = LoopSettings(seed=detector.config.seed, device=torch.device("cpu"), batch_size=8)
     run_stages(detector, data, settings, lambda report: None, None if ear is None else (Progress(1, 0), ear))
     return time.monotonic() - began
+
+
+def _rows_of(
+    product: Product, split: GoodSplit, detector: Ear, source: str, model: str, seconds: float
+) -> Iterator[dict[str, Any]]:
+    """The paper's map, and where there is a patch distance the fused one."""
+    kinds = ("reconstruction", "fused") if detector.has_distance() else ("reconstruction",)
+    for evidence in kinds:
+        detector.config = detector.config.model_copy(update={"evidence": evidence})
+        yield _row(
+            product, split, detector, source, model if evidence == "reconstruction" else f"{model} (fused)", seconds
+        )
 
 
 def _row(

@@ -108,7 +108,7 @@ class Ear(AnomalyDetector):
         self.grid_hw = (config.size // _GRID_STRIDE, config.size // _GRID_STRIDE)
         self.patch_features = PatchFeatures(pretrained=pretrained) if self._needs_features() else None
         self.mask_source = self._create_mask_source()
-        if config.evidence == "fused" and not self._has_distance():
+        if config.evidence == "fused" and not self.has_distance():
             raise UsageError("There is no patch distance to fuse.", "Use mask_source=patch-distance, or evidence=auto.")
         self.msgms = MSGMS()
         self.smoothing = MeanFilter()
@@ -116,7 +116,8 @@ class Ear(AnomalyDetector):
     def _needs_features(self) -> bool:
         return self.config.mask_source in ("patch-distance", "backbone")
 
-    def _has_distance(self) -> bool:
+    def has_distance(self) -> bool:
+        """Whether it knows a patch distance."""
         return self.config.mask_source == "patch-distance"
 
     def _create_patch_distance(self) -> PatchDistance:

@@ -80,11 +80,12 @@ class Fader(Ear):
         self.own_distance = self._create_patch_distance() if own_distance else None
 
     def _needs_features(self) -> bool:
-        return super()._needs_features() or self._has_distance()
+        return super()._needs_features() or self.has_distance()
 
-    def _has_distance(self) -> bool:
+    def has_distance(self) -> bool:
+        """Whether it knows a patch distance."""
         wants_distance = isinstance(self.config, FaderParameters) and self.config.predictor == "distance"
-        return super()._has_distance() or wants_distance
+        return super().has_distance() or wants_distance
 
     def _create_predictor(self) -> nn.Module | None:
         config = self.config
