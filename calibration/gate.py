@@ -1,4 +1,4 @@
-"""The accuracy gate: an INT8 engine beside its FP32 reference, on held-out good images and pseudo-defects."""
+"""The accuracy gate: an INT8 or FP16 engine beside its FP32 reference, on held-out good images and pseudo-defects."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_ad.evaluation.roc import image_auroc, pixel_auroc
 from edge_ad.manifest import GateReport
 from edge_ad.prediction import Prediction
 
-__all__ = ["GateData", "GateLimits", "GateReference", "judge", "map_correlation"]
+__all__ = ["GateData", "GateLimits", "GateReference", "describe_checks", "failed_checks", "judge", "map_correlation"]
 
 Predictor = Callable[[NDArray[np.uint8]], list[Prediction]]
 
@@ -24,7 +24,7 @@ _MOST_REPEATS = 4
 
 @dataclass(frozen=True)
 class GateLimits:
-    """What an INT8 engine may lose.
+    """What an engine may lose against FP32.
 
     Attributes:
         image_auroc_drop: Largest drop of image AUROC.
@@ -96,7 +96,7 @@ def judge(
     predict: Predictor,
     limits: GateLimits,
     *,
-    quantised_layers: int,
+    quantised_layers: int = 0,
     float_layers: Sequence[str] = (),
 ) -> GateReport:
     """Run an engine over the images of the gate and hold it against the limits.
@@ -122,6 +122,20 @@ def judge(
         limits=limits.as_dict(),
         float_layers=list(float_layers),
         quantised_layers=quantised_layers,
+    )
+
+
+def describe_checks(report: GateReport) -> str:
+    """Every check and its value, in words."""
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in report.checks.items())
+
+
+def failed_checks(report: GateReport) -> str:
+    """The checks that failed, with their values and limits, in words."""
+    return ", ".join(
+        f"{name} {value:.4f} (limit {report.limits[name]:g})"
+        for name, value in report.checks.items()
+        if (value < report.limits[name] if name == "map_correlation" else not value <= report.limits[name])
     )
 
 

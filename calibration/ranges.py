@@ -11,7 +11,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from edge_ad.calibration.graph_runner import create_session
 
-__all__ = ["Histogram", "RangeRule", "measure_histograms"]
+__all__ = ["Histogram", "RangeRule", "measure_histograms", "with_outputs"]
 
 RangeRule = Literal["percentile", "mse", "minmax"]
 
@@ -97,7 +97,7 @@ def measure_histograms(
     """
     if not tensors:
         return {}
-    session = create_session(_with_outputs(model, tensors))
+    session = create_session(with_outputs(model, tensors))
     histograms = {name: Histogram() for name in tensors}
     feed = model.graph.input[0].name
     for frame in frames:
@@ -106,7 +106,8 @@ def measure_histograms(
     return histograms
 
 
-def _with_outputs(model: ModelProto, tensors: Sequence[str]) -> ModelProto:
+def with_outputs(model: ModelProto, tensors: Sequence[str]) -> ModelProto:
+    """A copy of a graph with more float tensors as outputs."""
     copy = ModelProto.FromString(model.SerializeToString())
     present = {output.name for output in copy.graph.output}
     copy.graph.output.extend(

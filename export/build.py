@@ -81,8 +81,8 @@ def build_engines(
 ) -> list[BuiltEngine]:
     """Build the engines of this machine.
 
-    A run is exported, and calibrated where INT8 is asked for, when its bundle is missing or out of date. A bundle alone
-    needs neither torch nor images, but must hold the graphs.
+    A run is exported, and given the INT8 or FP16 graph that is asked for, when its bundle is missing or out of date. A
+    bundle alone needs neither torch nor images, but must hold the graphs.
 
     Args:
         path: Run or bundle.
@@ -93,7 +93,7 @@ def build_engines(
     Raises:
         UsageError: Neither a run nor a bundle.
         BundleError: A bundle alone lacks a graph.
-        QualityGateError: The INT8 graph does not pass its gate.
+        QualityGateError: The INT8 or FP16 graph does not pass its gate.
     """
     name, reason = choose_backend(backend)
     say(f"Backend: {name} ({reason}).")
@@ -112,6 +112,7 @@ def build_engines(
 def _up_to_date(run_root: Path, backend: str, precisions: Sequence[Precision], say: Say) -> Bundle:
     # torch and onnx are needed here only: a bundle alone is built without them.
     from edge_ad.export.bundle_export import export_run, is_current
+    from edge_ad.export.fp16 import Fp16Options, add_fp16_graph, has_fp16_graph
     from edge_ad.export.int8 import CalibrationOptions, calibrate_bundle, has_int8_graph
     from edge_ad.training.runs import load_run
 
@@ -122,7 +123,9 @@ def _up_to_date(run_root: Path, backend: str, precisions: Sequence[Precision], s
     else:
         say(f"The bundle {bundle.root} is up to date.")
     if "int8" in precisions and not has_int8_graph(bundle):
-        return calibrate_bundle(run, bundle, CalibrationOptions(backend), say)
+        bundle = calibrate_bundle(run, bundle, CalibrationOptions(backend), say)
+    if "fp16" in precisions and not has_fp16_graph(bundle):
+        bundle = add_fp16_graph(run, bundle, Fp16Options(backend), say)
     return bundle
 
 

@@ -17,7 +17,7 @@ from onnx import ModelProto
 from edge_ad import __version__
 from edge_ad.bundle import Bundle
 from edge_ad.calibration.engines import open_graph
-from edge_ad.calibration.gate import GateData, GateLimits, GateReference, judge
+from edge_ad.calibration.gate import GateData, GateLimits, GateReference, describe_checks, failed_checks, judge
 from edge_ad.calibration.graph_runner import run_graph
 from edge_ad.calibration.layers import BACKBONE, LayerGroup, layer_groups
 from edge_ad.calibration.qdq import insert_qdq, quantisable_layers
@@ -157,7 +157,7 @@ class _Search:
                     quantised_layers=sum(len(group.layers) for group in groups),
                     float_layers=[layer for group in returned for layer in group.layers],
                 )
-            self._say(_summary(report))
+            self._say(f"{report.quantised_layers} layers in INT8: {describe_checks(report)}.")
             if report.passed:
                 return groups, graph, report
             worst = self._noisiest(groups, clips, data)
@@ -165,7 +165,7 @@ class _Search:
             groups = [group for group in groups if group is not worst]
             returned.append(worst)
         raise QualityGateError(
-            f"INT8 fails the accuracy gate with any group of layers: {_failed(report)}.",
+            f"INT8 fails the accuracy gate with any group of layers: {failed_checks(report)}.",
             "Use FP32, give --max-drop more room, or train longer; the bundle is as it was.",
         )
 
@@ -211,16 +211,3 @@ class _Search:
         missing = [group for group in groups if group.name not in self.noise]
         self.noise |= noise_by_group(model, missing, clips, images)
         return max(groups, key=lambda group: self.noise[group.name])
-
-
-def _summary(report: GateReport) -> str:
-    checks = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in report.checks.items())
-    return f"{report.quantised_layers} layers in INT8: {checks}."
-
-
-def _failed(report: GateReport) -> str:
-    return ", ".join(
-        f"{name} {value:.4f} (limit {report.limits[name]:g})"
-        for name, value in report.checks.items()
-        if (value < report.limits[name] if name == "map_correlation" else not value <= report.limits[name])
-    )

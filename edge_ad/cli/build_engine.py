@@ -17,7 +17,7 @@ def build_engine(
     target: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Folder of a run or of a bundle.")],
     backend: BackendOption = "auto",
     precision: Annotated[
-        Literal["auto", "int8", "fp32"], typer.Option(help="What to build; auto: INT8 and FP32 beside it.")
+        Literal["auto", "int8", "fp32", "fp16"], typer.Option(help="What to build; auto: INT8 and FP32 beside it.")
     ] = "auto",
     as_json: JsonOption = False,
 ) -> None:
