@@ -11,6 +11,10 @@ from edge_ad.cli.console import note, print_facts, print_json, print_table, show
 from edge_ad.cli.options import BackendOption, JsonOption, PrecisionOption, ThreadsOption
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from edge_ad.evaluation.report import Reconstruct
     from edge_ad.evaluation.results import Decisions, Evaluation, Rate
 
 __all__ = ["evaluate"]
@@ -46,18 +50,41 @@ def evaluate(
             progress=show_count,
         )
     if report is not None:
-        _write_report(report, evaluation)
+        _write_report(report, evaluation, target)
     if as_json:
         print_json(evaluation.to_json())
     else:
         _print(evaluation)
 
 
-def _write_report(folder: Path, evaluation: Evaluation) -> None:
+def _write_report(folder: Path, evaluation: Evaluation, target: Path) -> None:
     from edge_ad.evaluation.report import write_report
 
-    write_report(folder, evaluation)
-    note(f"Report: {folder}")
+    # A bundle's graph gives scores and maps only.
+    reconstruct = None if (target / "manifest.json").is_file() else _run_reconstruction(target)
+    paths = write_report(folder, evaluation, reconstruct=reconstruct)
+    note(f"Report: {paths.page}")
+
+
+def _run_reconstruction(run: Path) -> Reconstruct:
+    """What a run's detector thinks normal looks like, uint8 BGR both ways."""
+    import numpy as np
+    import torch
+
+    from edge_ad.training.feature_cache import to_tensor
+    from edge_ad.training.runs import load_run
+
+    detector = load_run(run).detector
+
+    @torch.inference_mode()
+    def reconstruct(images: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+        restored = detector.reconstruct(to_tensor(images))
+        if restored is None:
+            return None
+        rgb = (restored.clamp(0.0, 1.0) * 255.0).round().to(torch.uint8).permute(0, 2, 3, 1)
+        return np.ascontiguousarray(rgb.numpy()[..., ::-1])
+
+    return reconstruct
 
 
 def _print(evaluation: Evaluation) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,12 +18,27 @@ from edge_ad.evaluation.results import Evaluation
 from edge_ad.evaluation.selection import choose_samples
 from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet, encode_png
 from edge_ad.images import read_resized
-from edge_ad.storage import write_file
+from edge_ad.storage import atomic_directory, storage_errors, write_file
 
-__all__ = ["Reconstruct", "report_sections", "write_report"]
+__all__ = ["Reconstruct", "ReportPaths", "report_sections", "write_report"]
 
 Reconstruct: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.uint8] | None]
 """uint8 (N, H, W, 3) BGR → what normal would look like, same shape and dtype; None from a method that cannot say."""
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """Files of a report.
+
+    Attributes:
+        record: ``evaluation.json``, everything that was measured.
+        sheet: ``sheet.png``, the picture sheet.
+        page: ``index.html``, figures and sheet on one page that needs nothing beside it.
+    """
+
+    record: Path
+    sheet: Path
+    page: Path
 
 
 def write_report(
@@ -31,11 +48,11 @@ def write_report(
     map_threshold: float | None = None,
     reconstruct: Reconstruct | None = None,
     per_reason: int = 3,
-) -> None:
-    """Write ``evaluation.json``, ``sheet.png`` and ``index.html``; everything is drawn before anything is written.
+) -> ReportPaths:
+    """Write ``evaluation.json``, ``sheet.png`` and ``index.html``, all of them or none.
 
     Args:
-        directory: Made when missing; files of an older report are replaced.
+        directory: Made when missing; files of an older report are replaced, other files stay.
         evaluation: What was measured.
         map_threshold: Map value of the contours, set without test images; the score threshold when None, as maps and
             scores have the same unit; without either, the median over the good images of the maps' largest value.
@@ -44,7 +61,7 @@ def write_report(
 
     Raises:
         DataError: A test image cannot be read any more.
-        StorageError: A file could not be written.
+        StorageError: No space or no permission; an older report is untouched and nothing is left behind.
     """
     level = _map_level(evaluation) if map_threshold is None else map_threshold
     sheet = encode_png(
@@ -56,10 +73,12 @@ def write_report(
         )
     )
     record = json.dumps(evaluation.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    paths = ReportPaths(directory / "evaluation.json", directory / "sheet.png", directory / "index.html")
     page = render_page(evaluation, sheet)
-    write_file(directory / "sheet.png", sheet)
-    write_file(directory / "evaluation.json", record.encode())
-    write_file(directory / "index.html", page.encode())
+    _write_together(
+        directory, {paths.record.name: record.encode(), paths.sheet.name: sheet, paths.page.name: page.encode()}
+    )
+    return paths
 
 
 def report_sections(
@@ -115,3 +134,17 @@ def _subtitle(evaluation: Evaluation) -> str:
     if "pro" in evaluation.metrics:
         parts.append(f"PRO {evaluation.metrics['pro']:.3f}")
     return "   |   ".join(parts)
+
+
+def _write_together(directory: Path, contents: Mapping[str, bytes]) -> None:
+    if not directory.exists():
+        with atomic_directory(directory) as staged:
+            for name, content in contents.items():
+                (staged / name).write_bytes(content)
+        return
+    # The folder may hold anything else: only the report's own files are replaced, once all of them are on the disk.
+    with storage_errors(directory), tempfile.TemporaryDirectory(prefix=".report-", dir=directory) as folder:
+        for name, content in contents.items():
+            write_file(Path(folder, name), content)
+        for name in contents:
+            Path(folder, name).replace(directory / name)
