@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
 from edge_ad.image_formats import damage
+from edge_ad.opencv_log import silence_opencv
 
 __all__ = ["IMAGE_SUFFIXES", "read_image", "read_resized", "resize"]
 
@@ -19,7 +20,7 @@ _LARGEST_LINEAR_RATIO = 4.0  # to twice the size: every pixel still counts
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 # Every failure to decode is raised as a DataError; OpenCV's own log would only repeat it on stderr.
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+silence_opencv()
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:

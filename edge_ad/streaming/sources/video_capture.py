@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import cv2
 
+from edge_ad.opencv_log import silence_opencv
+
 __all__ = ["open_capture", "quiet"]
 
 # Read by OpenCV when it opens the first capture of the process; what the user set goes first.
@@ -24,7 +26,7 @@ def quiet() -> None:
     """Keep OpenCV and FFmpeg from writing to stderr: a failure is reported once, by us."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    silence_opencv()
 
 
 def open_capture(target: str | int, backend: int, options: Mapping[int, int]) -> cv2.VideoCapture | None:
