@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge_ad.bundle.documents import check_hashes, check_name, read_document, to_bytes
 from edge_ad.bundle.reference import REFERENCE_FILE, Reference
-from edge_ad.errors import BundleError
+from edge_ad.errors import BundleError, UsageError
 from edge_ad.manifest import SCHEMA_VERSION, GraphInfo, Manifest, MetricsRecord, Precision
 from edge_ad.storage import atomic_directory, clone_tree, sha256_file, write_file
 
@@ -37,7 +37,8 @@ class Bundle:
         """Open a bundle and check its schema, its file names and the SHA-256 of every file.
 
         Raises:
-            BundleError: Not a bundle, of a newer schema, or a file is missing or changed; the message names it.
+            UsageError: Not a bundle.
+            BundleError: Of a newer schema, or a file is missing or changed; the message names it.
         """
         manifest = _read_manifest(path)
         check_hashes(path, manifest.files, hint=_REBUILD)
@@ -133,18 +134,19 @@ def newest_bundle(directory: Path) -> Bundle:
     """Open the bundle that was created last: ``directory`` itself or one of its folders.
 
     Raises:
-        BundleError: There is none, or one of them cannot be read.
+        UsageError: There is none.
+        BundleError: One of them cannot be read.
     """
     roots = [path for path in (directory, *_folders(directory)) if (path / MANIFEST_FILE).is_file()]
     if not roots:
-        raise BundleError(f"There is no bundle in {directory}.", "Make one: edge-ad export <run>")
+        raise UsageError(f"There is no bundle in {directory}.", "Make one: edge-ad export <run>")
     return Bundle.open(max(roots, key=lambda root: (_created(root), root.name)))
 
 
 def _read_manifest(root: Path) -> Manifest:
     if not (root / MANIFEST_FILE).is_file():
         problem = f"has no {MANIFEST_FILE}" if root.is_dir() else "is not a folder" if root.exists() else "is not there"
-        raise BundleError(f"{root} is not a bundle: it {problem}.", "Make one: edge-ad export <run>")
+        raise UsageError(f"{root} is not a bundle: it {problem}.", "Name one, or make one: edge-ad export <run>")
     path = root / MANIFEST_FILE
     manifest = read_document(path, Manifest, supported_version=SCHEMA_VERSION, hint=_REBUILD)
     for name in (graph.file for graph in manifest.graphs.values()):

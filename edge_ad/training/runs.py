@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from edge_ad.data.splits import GoodSplit
-from edge_ad.errors import CheckpointError
+from edge_ad.errors import CheckpointError, UsageError
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import restore_detector
 from edge_ad.prediction import Prediction
@@ -117,11 +117,12 @@ def read_record(root: Path) -> RunRecord:
     """Read ``run.json``.
 
     Raises:
-        CheckpointError: Not a run, or one of another version of edge-ad.
+        UsageError: Not a run.
+        CheckpointError: A run of another version of edge-ad, or damaged.
     """
     path = root / RECORD_FILE
     if not path.is_file():
-        raise CheckpointError(f"{root} is not a run: it has no {RECORD_FILE}.", "Name a folder that train wrote.")
+        raise UsageError(f"{root} is not a run: it has no {RECORD_FILE}.", "Name a folder that train wrote.")
     try:
         return RunRecord.model_validate_json(path.read_bytes())
     except ValidationError as error:
@@ -134,7 +135,8 @@ def load_run(root: Path) -> Run:
     """Open a finished run.
 
     Raises:
-        CheckpointError: Not a run, not finished, or damaged.
+        UsageError: Not a run.
+        CheckpointError: Not finished, or damaged.
     """
     record = read_record(root)
     if record.status != "finished":

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edge_ad.bundle import Bundle, Reference, newest_bundle, write_bundle
 from edge_ad.bundle.documents import check_name
-from edge_ad.errors import BundleError, StorageError
+from edge_ad.errors import BundleError, StorageError, UsageError
 from edge_ad.manifest import GraphInfo, Manifest, MetricsRecord, SplitInfo, Threshold
 
 _THRESHOLD = Threshold(
@@ -116,7 +116,7 @@ def test_a_manifest_that_is_not_one_is_refused(tmp_path: Path, text: bytes, word
 def test_what_is_not_a_bundle_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for name, words in (("nowhere", "is not there"), ("file", "is not a folder"), (".", r"has no manifest\.json")):
-        with pytest.raises(BundleError, match=words):
+        with pytest.raises(UsageError, match=words):
             Bundle.open(tmp_path / name)
 
 
@@ -306,7 +306,7 @@ def test_the_newest_bundle_is_the_one_created_last_not_touched_last(tmp_path: Pa
 
 def test_without_a_bundle_the_error_names_the_command(tmp_path: Path) -> None:
     for directory in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(BundleError, match=r"no bundle in .*edge-ad export"):
+        with pytest.raises(UsageError, match=r"no bundle in .*edge-ad export"):
             newest_bundle(directory)
 
 
