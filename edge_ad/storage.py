@@ -40,8 +40,7 @@ def write_file(path: Path, content: bytes) -> None:
     Raises:
         StorageError: No space or no permission; the old file is untouched and nothing is left behind.
     """
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with storage_errors(path), _parents_of(path):
         staged = _sibling(path, "partial")
         try:
             _write_durably(staged, content)
@@ -65,10 +64,10 @@ def atomic_directory(target: Path) -> Iterator[Path]:
     Raises:
         StorageError: No space or no permission; the old folder is untouched and nothing is left behind.
     """
-    with storage_errors(target):
-        target = target.resolve()  # replace what a link points to, not the link
+    target = target.resolve()  # replace what a link points to, not the link
+    with storage_errors(target), _parents_of(target):
         staged = _sibling(target, "partial")
-        staged.mkdir(parents=True)
+        staged.mkdir()
         try:
             yield staged
             _publish(staged, target)
@@ -108,6 +107,20 @@ def clone_tree(source: Path, target: Path) -> None:
 def disk_is_full(directory: Path) -> bool:
     """Whether less than 64 KiB are free: native libraries do not pass the reason for a failed write on."""
     return shutil.disk_usage(directory).free < _FULL_BELOW_BYTES
+
+
+@contextmanager
+def _parents_of(path: Path) -> Iterator[None]:
+    """Make the folders above ``path``; those that were missing go again when the block fails."""
+    missing = [folder for folder in path.parents if not folder.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in missing:
+            with suppress(OSError):  # never made, or used by somebody else by now
+                folder.rmdir()
+        raise
 
 
 def _sibling(path: Path, suffix: str) -> Path:

@@ -136,3 +136,15 @@ def test_a_clone_has_every_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     clone_tree(tmp_path / "source", tmp_path / "copy")
     assert (tmp_path / "copy" / "sub" / "file").read_bytes() == b"content"
     assert (tmp_path / "copy" / "sub" / "file").stat().st_nlink == (2 if links else 1)
+
+
+def test_folders_made_for_a_file_that_could_not_be_written_go_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "kept").mkdir()
+    _full_after(monkeypatch, errno.ENOSPC)
+    with pytest.raises(StorageError, match="disk is full"):
+        write_file(tmp_path / "kept" / "a" / "b" / "file", b"content")
+    with pytest.raises(StorageError, match="disk is full"), atomic_directory(tmp_path / "kept" / "c" / "d") as staged:
+        (staged / "file").write_bytes(b"content")
+    assert list((tmp_path / "kept").iterdir()) == []
