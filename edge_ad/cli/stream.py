@@ -48,6 +48,7 @@ def stream(
     """
     from edge_ad.streaming.session import Limits
 
+    _check_threshold(threshold)
     frames = _source(camera, source, max_outage)
     sinks = _sinks(save_video, save_records, overwrite=overwrite, headless=headless)
     engine = _engine(_bundle(bundle), backend, precision, threads)
@@ -55,6 +56,15 @@ def stream(
     _print(summary, as_json=json)
     if summary.ended_by == "interrupted":
         raise typer.Exit(_INTERRUPTED)
+
+
+def _check_threshold(threshold: float | None) -> None:
+    import math
+
+    from edge_ad.errors import UsageError
+
+    if threshold is not None and not math.isfinite(threshold):  # NaN would pass every frame
+        raise UsageError(f"The threshold {threshold} is not a finite number.", "edge-ad inspect shows the bundle's.")
 
 
 def _source(camera: int | None, uri: str | None, max_outage_s: float | None) -> Source:

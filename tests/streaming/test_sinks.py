@@ -175,3 +175,29 @@ def test_display_is_looked_for_on_linux(monkeypatch: pytest.MonkeyPatch) -> None
     assert not has_display()
     monkeypatch.setenv("WAYLAND_DISPLAY", "wayland-0")
     assert has_display()
+
+
+@pytest.mark.parametrize("before", [None, b'{"frame": 0}\n'])
+def test_stream_that_fails_before_its_first_record_leaves_the_file_as_it_was(
+    tmp_path: Path, before: bytes | None
+) -> None:
+    path = tmp_path / "records.jsonl"
+    if before is not None:
+        path.write_bytes(before)
+
+    def fail() -> None:
+        with RecordsSink(path, overwrite=True) as sink:
+            sink.begin(FakeSource(1))
+            raise StorageError("The video cannot be written.")
+
+    with pytest.raises(StorageError):
+        fail()
+    assert (path.read_bytes() if path.exists() else None) == before
+
+
+def test_older_records_are_gone_when_a_stream_ends_without_a_frame(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(b'{"frame": 0}\n')
+    with RecordsSink(path, overwrite=True) as sink:
+        sink.begin(FakeSource(0))
+    assert path.read_bytes() == b""

@@ -67,7 +67,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         UsageError: It exists and may not be overwritten, or its folder does not exist.
     """
     if path.is_dir():
-        raise UsageError(f"{path} is a folder, not a file.")
+        raise UsageError(f"{path} is a folder, not a file.", "Give the name of a file in it.")
     if not path.parent.is_dir():
         raise UsageError(f"There is no folder {path.parent} for {path.name}.", f"Make it: mkdir -p {path.parent}")
     if path.exists() and not overwrite:

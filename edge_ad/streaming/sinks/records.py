@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from io import FileIO
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -35,14 +36,16 @@ class RecordsSink(Sink):
         check_output(path, overwrite=overwrite)
         self._path = path
         self._file: FileIO | None = None
+        self._is_new = False
         self._size = 0
         self._source_name = ""
 
     def begin(self, source: Source) -> None:
-        """Make the file."""
+        """Open the file; what it holds stays until the first record comes."""
         self._source_name = source.name
+        self._is_new = not self._path.exists()
         try:
-            self._file = FileIO(self._path, "w")
+            self._file = FileIO(self._path, "a")
         except OSError as error:
             raise self._failure(error.strerror) from error
 
@@ -51,23 +54,38 @@ class RecordsSink(Sink):
         line = json.dumps(_record(result, self._source_name), allow_nan=False).encode() + b"\n"
         assert self._file is not None
         try:
+            if self._size == 0:
+                self._cut_to_size()
             written = self._file.write(line)
         except OSError as error:
-            self._cut_torn_line()
+            self._cut_to_size()
             raise self._failure(error.strerror) from error
         if written != len(line):
-            self._cut_torn_line()
+            self._cut_to_size()
             raise self._failure("No space left on device")
         self._size += len(line)
 
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
+            self._cut_to_size()
             self._file.close()
             self._file = None
 
-    def _cut_torn_line(self) -> None:
-        with suppress(OSError):
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the file; a stream that failed before its first record leaves everything as it was."""
+        if error is not None and self._file is not None and self._size == 0:
+            self._file.close()
+            self._file = None
+            if self._is_new:
+                self._path.unlink(missing_ok=True)
+        super().__exit__(kind, error, trace)
+
+    def _cut_to_size(self) -> None:
+        """Drop a torn line, or what an older stream wrote."""
+        with suppress(OSError):  # a pipe or a device has no length
             assert self._file is not None
             self._file.truncate(self._size)
 

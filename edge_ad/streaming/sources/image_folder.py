@@ -46,8 +46,10 @@ class ImageFolderSource(Source):
 
 def _images(folder: Path) -> list[Path]:
     if not folder.exists():
-        raise DataError(f"No such file or folder: {folder}.")
+        raise DataError(f"No such file or folder: {folder}.", "Give a folder of images, an image or a video.")
     try:
         return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
     except OSError as error:
-        raise DataError(f"The folder cannot be read ({error.strerror}): {folder}.") from error
+        raise DataError(
+            f"The folder cannot be read ({error.strerror}): {folder}.", "Check the permissions of the folder."
+        ) from error

@@ -41,8 +41,8 @@ class VideoFileSource(OpenCVSource):
 
 def _check_file(path: Path) -> None:
     if not path.exists():
-        raise DataError(f"No such file or folder: {path}.")
+        raise DataError(f"No such file or folder: {path}.", "Give a folder of images, an image or a video.")
     if not os.access(path, os.R_OK):
-        raise DataError(f"The file cannot be read (no permission): {path}.")
+        raise DataError(f"The file cannot be read (no permission): {path}.", "Check the permissions of the file.")
     if path.stat().st_size == 0:
-        raise DataError(f"The file is empty: {path}.")
+        raise DataError(f"The file is empty: {path}.", "Copy or record it again.")
