@@ -36,9 +36,11 @@ def evaluate(
     """
     from edge_ad.cli.subject import open_subject
     from edge_ad.data.products import open_product
+    from edge_ad.evaluation.evaluate import check_test_images
     from edge_ad.evaluation.evaluate import evaluate as measure
 
     product = open_product(data)
+    check_test_images(product)
     with open_subject(target, backend=backend, precision=precision, threads=threads) as subject:
         note(f"Scoring {len(product.test)} test images of {product.name} with {subject.engine}.")
         evaluation = measure(

@@ -17,7 +17,7 @@ from edge_ad.images import read_resized
 from edge_ad.manifest import Threshold
 from edge_ad.prediction import Prediction
 
-__all__ = ["Predictor", "Progress", "evaluate"]
+__all__ = ["Predictor", "Progress", "check_test_images", "evaluate"]
 
 Predictor: TypeAlias = Callable[[NDArray[np.uint8]], list[Prediction]]
 """uint8 (N, H, W, 3) BGR → one prediction per image."""
@@ -53,10 +53,7 @@ def evaluate(
         DataError: No test images, or one that cannot be read.
         EdgeAdError: The number of predictions differs from the number of images, or a score or map is not finite.
     """
-    if not product.test:
-        raise DataError(
-            f"{product.name} has no test images.", "Put them in test/good and test/<defect type> beside train/good."
-        )
+    check_test_images(product)
     outputs = _predict_all(predict, product.test, size_hw, batch, progress)
     pixel_values, without_mask = pixel_metrics(product.test, outputs.maps, size_hw)
     return Evaluation(
@@ -73,6 +70,18 @@ def evaluate(
         decisions=None if threshold is None else decide(product.test, outputs.scores, threshold),
         engine=engine,
     )
+
+
+def check_test_images(product: Product) -> None:
+    """Refuse a product that nothing can be measured on.
+
+    Raises:
+        DataError: It has no test images.
+    """
+    if not product.test:
+        raise DataError(
+            f"{product.name} has no test images.", "Put them in test/good and test/<defect type> beside train/good."
+        )
 
 
 class _Outputs(NamedTuple):
