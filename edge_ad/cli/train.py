@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,7 +41,8 @@ def train(
     from edge_ad.training import train as training
     from edge_ad.training.runs import read_record
 
-    with EpochProgress() as listen:
+    root = resume or runs / (name or (data or Path()).resolve().name)
+    with _say_how_to_go_on(root), EpochProgress() as listen:
         if resume is not None:
             root = training.resume(resume, listen, method=method)
         else:
@@ -49,7 +52,7 @@ def train(
             request = training.TrainingRequest(
                 method=method,
                 data=data,
-                root=runs / (name or data.resolve().name),
+                root=root,
                 values=values,
                 device=device,
                 batch_size=batch_size,
@@ -67,6 +70,18 @@ def train(
         images = {part: len(getattr(record.split, part)) for part in ("fit", "calibrate", "threshold")}
         print_facts({"run": root, "method": record.method, "seconds": seconds, "images": images})
         note(f"next: edge-ad build-engine {root}")
+
+
+@contextmanager
+def _say_how_to_go_on(root: Path) -> Iterator[None]:
+    from edge_ad.cli.console import note
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if (root / "run.json").is_file() and not (root / "checkpoint.safetensors").is_file():
+            note(f"Stopped. To go on: edge-ad train --resume {root}")
+        raise
 
 
 def _values(parameters: list[str], **given: Any) -> dict[str, Any]:

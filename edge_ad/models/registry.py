@@ -49,7 +49,10 @@ def parse_parameters(method: str, values: Mapping[str, Any]) -> MethodParameters
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        hint = f"{method} has: {', '.join(kind.model_fields)}." if first["type"] == "extra_forbidden" else ""
+        if first["type"] == "extra_forbidden":
+            hint = f"{method} has: {', '.join(kind.model_fields)}."
+        else:
+            hint = f"It is {first['input']!r} here; docs/methods.md lists the parameters."
         raise UsageError(f"Parameter {name} of {method}: {first['msg']}.", hint) from error
 
 

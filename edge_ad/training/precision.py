@@ -24,10 +24,16 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UsageError(f"{name!r} is not a device.", "Use auto, cpu, cuda or cuda:N.") from error
+        raise _not_a_device(name) from error
+    if device.type not in ("cpu", "cuda"):  # torch knows the names of many that it was not built for
+        raise _not_a_device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(f"There is no GPU {name}.", "Use --device auto, or see edge-ad doctor.")
     return device
+
+
+def _not_a_device(name: str) -> UsageError:
+    return UsageError(f"{name!r} is not a device to train on.", "Use auto, cpu, cuda or cuda:N.")
 
 
 def autocast(device: torch.device, *, enabled: bool) -> AbstractContextManager[object]:

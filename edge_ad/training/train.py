@@ -15,7 +15,7 @@ from torch import Tensor
 from edge_ad import __version__
 from edge_ad.data.products import Product, open_product
 from edge_ad.data.splits import GoodSplit, content_hash, split_good
-from edge_ad.errors import CheckpointError, UsageError
+from edge_ad.errors import CheckpointError, StorageError, UsageError
 from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import create_detector, parse_parameters
@@ -119,7 +119,8 @@ def resume(root: Path, listen: Listener, *, method: str | None = None) -> Path:
         method: The method that the caller expects; None for whatever it is.
 
     Raises:
-        CheckpointError: Not a run, a run of another method, finished already, or its images changed.
+        UsageError: Not a run.
+        CheckpointError: A run of another method, finished already, or its images changed.
     """
     record = read_record(root)
     if method is not None and method != record.method:
@@ -156,6 +157,8 @@ def _train(root: Path, record: RunRecord, detector: AnomalyDetector, split: Good
     except KeyboardInterrupt:
         keeper.save()
         raise
+    except StorageError as error:
+        raise StorageError(error.message, f"{error.hint} Then: edge-ad train --resume {root}".lstrip()) from error
     _finish(root, record, detector.cpu(), time.monotonic() - began)
     return root
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from edge_ad.errors import CheckpointError, DataError, UsageError
+from edge_ad.cli import main
+from edge_ad.errors import CheckpointError, DataError, StorageError, UsageError
 from edge_ad.images import read_resized
 from edge_ad.training.checkpoints import load_tensors
 from edge_ad.training.loop import EpochReport
@@ -200,3 +201,37 @@ def test_a_truncated_image_among_good_ones_writes_nothing(product: Path, tmp_pat
 
 def _interrupt(report: EpochReport) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_full_disk_in_training_says_how_to_go_on(
+    product: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise StorageError("The disk is full.", "Free some space.")
+
+    with monkeypatch.context() as full:
+        full.setattr("edge_ad.training.train.save_tensors", refuse)
+        with pytest.raises(StorageError, match=r"Free some space\. Then: .* --resume"):
+            train(_request(product, tmp_path / "run"), _ignore)
+    assert load_run(resume(tmp_path / "run", _ignore)).method == "ear"
+
+
+def test_ctrl_c_in_training_says_how_to_go_on(
+    product: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("edge_ad.training.train.run_stages", interrupt)
+    arguments = ["--data", str(product), "--runs", str(tmp_path), "--name", "run", "--size", "64"]
+    assert main(["train", "ear", *arguments, "-p", "width=nano", "-p", "mask_source=full"]) == 130
+    assert f"edge-ad train --resume {tmp_path / 'run'}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("device", ["xpu", "meta", "abacus"])
+def test_a_device_that_nothing_is_trained_on_is_refused_before_a_run_is_made(
+    product: Path, tmp_path: Path, device: str
+) -> None:
+    with pytest.raises(UsageError, match="not a device"):
+        train(TrainingRequest("ear", product, tmp_path / "run", _TINY, device=device), _ignore)
+    assert not (tmp_path / "run").exists()
