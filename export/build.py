@@ -96,12 +96,13 @@ def build_engines(
         QualityGateError: The INT8 or FP16 graph does not pass its gate.
     """
     name, reason = choose_backend(backend)
-    say(f"Backend: {name} ({reason}).")
     target = open_target(path)
     if target.run_root is None:
         bundle = Bundle.open(target.bundle_root)
         precisions = precisions or tuple(bundle.manifest.graphs)
+        say(f"Backend: {name} ({reason}).")
     else:
+        say(f"Backend: {name} ({reason}).")
         precisions = precisions or ("int8", "fp32")
         bundle = _up_to_date(target.run_root, name, precisions, say)
     for precision in precisions:
