@@ -129,6 +129,7 @@ def show(path: Path) -> None:
 
 
 def main() -> None:
+    """Measure the rows that are asked for, or print recorded ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("fader_table.jsonl"))

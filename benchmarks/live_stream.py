@@ -141,6 +141,7 @@ def _verdict(summary: Summary, watch: Watch, camera: CameraProcess) -> dict[str,
 
 
 def main() -> int:
+    """Run the live stream and print what it showed as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--images", type=Path, help="folder of photos; the bundle's reference photos if not given")

@@ -78,6 +78,7 @@ class MjpegCamera:
 
 
 def main() -> None:
+    """Serve frames as an MJPEG camera until stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of .jpg files")
     parser.add_argument("--port", type=int, required=True)

@@ -121,6 +121,7 @@ def _report(seen: dict[str, list[float]], summary: Summary, engine: Engine) -> d
 
 
 def main() -> int:
+    """Measure decoder, engine and stream in turns and print them as JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bundle", type=Path, required=True)
     parser.add_argument("--images", type=Path, help="folder of photos; the bundle's reference photos if not given")
