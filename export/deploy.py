@@ -31,7 +31,9 @@ class DeployGraph(nn.Module):
         Returns:
             ``score`` float32 (N,) and ``anomaly_map`` float32 (N, H, W).
         """
-        blue, green, red = (image.permute(0, 3, 1, 2)[:, channel : channel + 1] for channel in range(3))
+        # The cast comes first: TensorRT takes uint8 as an input, and for nothing but a cast.
+        pixels = image.to(torch.float32).permute(0, 3, 1, 2)
+        blue, green, red = (pixels[:, channel : channel + 1] for channel in range(3))
         # Slices, not an index: a Gather is slow in some backends and refused by others.
-        output = self.detector(torch.cat([red, green, blue], dim=1).to(torch.float32) / 255.0)
+        output = self.detector(torch.cat([red, green, blue], dim=1) / 255.0)
         return output.score, output.anomaly_map.squeeze(1)
