@@ -37,21 +37,28 @@ def pretend_missing(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     monkeypatch.setattr(availability, "_VERSIONS", {**availability._VERSIONS, **dict.fromkeys(names, missing)})
 
 
-def test_probe_reports_what_is_installed_and_what_is_planned() -> None:
+def pretend_no_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(backend: str) -> str:
+        raise MissingDependencyError(f"{backend} is not installed.", f"Install it: pip install {backend}")
+
+    monkeypatch.setattr(availability, "tensorrt_version", missing)
+    monkeypatch.setattr(availability, "has_gpu", lambda: False)
+
+
+def test_probe_reports_what_is_installed() -> None:
     found = {status.name: status for status in probe()}
     assert found["openvino"].available
     assert importlib.metadata.version("openvino") == found["openvino"].version
     assert found["onnxruntime"].version == onnxruntime.__version__
-    for name in ("tensorrt", "tensorrt-rtx"):
-        assert not found[name].available
-        assert found[name].why == "planned, not built in this release"
-        assert found[name].install_command == ""
+    assert found["openvino"].can_build
+    assert found["onnxruntime"].can_build
 
 
-def test_auto_takes_openvino_and_says_what_it_passed_over() -> None:
+def test_auto_takes_openvino_and_says_what_it_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_no_tensorrt(monkeypatch)
     name, reason = choose_backend("auto")
     assert name == "openvino"
-    assert "tensorrt: planned, not built in this release" in reason
+    assert "tensorrt: tensorrt is not installed, and there is no NVIDIA GPU to run it" in reason
 
 
 def test_auto_falls_back_to_onnxruntime(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,9 +81,11 @@ def test_a_missing_backend_is_exit_code_3_with_its_command(monkeypatch: pytest.M
     assert caught.value.exit_code == 3
 
 
-def test_a_planned_backend_is_refused_honestly(bundle: Bundle) -> None:
-    with pytest.raises(DeviceError, match="planned, not built in this release"):
+def test_tensorrt_without_a_gpu_is_refused_with_the_way_out(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretend_no_tensorrt(monkeypatch)
+    with pytest.raises(DeviceError, match=r"no NVIDIA GPU to run it\. Use --backend auto") as caught:
         open_engine(bundle, backend="tensorrt")
+    assert caught.value.exit_code == 3
 
 
 def test_an_unknown_backend_is_a_usage_error() -> None:

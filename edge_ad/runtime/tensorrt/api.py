@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from edge_ad.errors import DeviceError, MissingDependencyError
 
-__all__ = ["Backend", "cuda_driver", "device_target", "install_command", "tensorrt_module", "tensorrt_version"]
+__all__ = [
+    "DEVICE_INDEX",
+    "Backend",
+    "cuda_driver",
+    "device_name",
+    "device_target",
+    "has_gpu",
+    "install_command",
+    "tensorrt_module",
+    "tensorrt_version",
+]
 
 Backend = Literal["tensorrt", "tensorrt-rtx"]
 
@@ -17,7 +29,13 @@ _MODULES: Mapping[Backend, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tens
 _DISTRIBUTIONS: Mapping[Backend, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt-rtx-cu13"}
 _JETSON_RELEASE = Path("/etc/nv_tegra_release")
 _PYCUDA_COMMAND = "pip install pycuda"
-_DEVICE_INDEX = 0  # CUDA_VISIBLE_DEVICES chooses another
+_PCI_DEVICES = Path("/sys/bus/pci/devices")
+_NVIDIA_PCI_VENDOR = "0x10de"
+
+DEVICE_INDEX = 0
+"""The device that is used; ``CUDA_VISIBLE_DEVICES`` puts another one there."""
+
+_DRIVER_COMMAND = "sudo ubuntu-drivers install"
 
 
 def tensorrt_module(backend: Backend) -> Any:
@@ -34,9 +52,9 @@ def tensorrt_module(backend: Backend) -> Any:
             raise MissingDependencyError(
                 f"{name} is not installed.", f"Install it: {install_command(backend)}"
             ) from error
-        raise _broken(backend, str(error)) from error
+        raise _broken(backend, error) from error
     except (ImportError, OSError, RuntimeError) as error:  # a wheel without libnvinfer, or with one of another version
-        raise _broken(backend, str(error)) from error
+        raise _broken(backend, error) from error
     if not hasattr(module, "Builder"):  # a folder of that name, or a wheel that was to fetch the rest and could not
         raise _broken(backend, "it has no Builder")
     return module
@@ -67,17 +85,22 @@ def cuda_driver() -> Any:
     """
     try:
         driver = importlib.import_module("pycuda.driver")
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError("pycuda is not installed.", f"Install it: {_PYCUDA_COMMAND}") from error
     except ImportError as error:
-        raise _no_driver(error) from error
+        if not _has_driver_library():  # then pycuda would not help
+            raise DeviceError("There is no NVIDIA driver.", _driver_hint()) from error
+        if isinstance(error, ModuleNotFoundError):
+            raise MissingDependencyError("pycuda is not installed.", f"Install it: {_PYCUDA_COMMAND}") from error
+        raise MissingDependencyError(
+            f"pycuda is installed and does not load ({_one_line(error)}).",
+            "Install it again: pip install --force-reinstall --no-cache-dir pycuda",
+        ) from error
     try:
         driver.init()
         count = driver.Device.count()
     except driver.Error as error:
-        raise _no_driver(error) from error
-    if count <= _DEVICE_INDEX:
-        raise DeviceError("No NVIDIA GPU can be used: CUDA finds none.", "Run: nvidia-smi")
+        raise _silent(error) from error
+    if count <= DEVICE_INDEX:
+        raise DeviceError("CUDA finds no GPU.", "See what the driver finds: nvidia-smi")
     return driver
 
 
@@ -90,26 +113,63 @@ def device_target() -> str:
     """
     driver = cuda_driver()
     try:
-        major, minor = driver.Device(_DEVICE_INDEX).compute_capability()
+        major, minor = driver.Device(DEVICE_INDEX).compute_capability()
     except driver.Error as error:
-        raise _no_driver(error) from error
+        raise _silent(error) from error
     return f"sm{major}{minor}"
 
 
-def _broken(backend: Backend, reason: str) -> MissingDependencyError:
-    name = _DISTRIBUTIONS[backend]
-    line = " ".join(reason.split())
+def device_name() -> str:
+    """Name of the CUDA device, such as ``"Orin"``.
+
+    Raises:
+        MissingDependencyError: pycuda is not installed.
+        DeviceError: There is no NVIDIA driver, or no GPU.
+    """
+    driver = cuda_driver()
+    try:
+        return str(driver.Device(DEVICE_INDEX).name())
+    except driver.Error as error:
+        raise _silent(error) from error
+
+
+def has_gpu() -> bool:
+    """Whether there is an NVIDIA GPU, with its driver or without."""
+    return _has_driver_library() or _has_pci_gpu()
+
+
+def _has_driver_library() -> bool:
+    try:
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+def _has_pci_gpu() -> bool:
+    return _NVIDIA_PCI_VENDOR in (path.read_text().strip() for path in _PCI_DEVICES.glob("*/vendor"))
+
+
+def _driver_hint() -> str:
+    if _has_pci_gpu():
+        return f"Install it: {_DRIVER_COMMAND}"
+    return "Use a machine with an NVIDIA GPU, or --backend auto, which takes a backend that works here."
+
+
+def _broken(backend: Backend, reason: object) -> MissingDependencyError:
+    command = install_command(backend)
+    again = "--reinstall" if command.startswith("sudo apt") else "--force-reinstall"
     return MissingDependencyError(
-        f"{name} is installed and does not load ({line}).", f"Install it again: {_reinstall_command(backend)}"
+        f"{_DISTRIBUTIONS[backend]} is installed and does not load ({_one_line(reason)}).",
+        f"Install it again: {command.replace(' install ', f' install {again} ')}",
     )
 
 
-def _reinstall_command(backend: Backend) -> str:
-    return install_command(backend).replace(
-        "install ", "install --reinstall " if "apt" in install_command(backend) else "install --force-reinstall "
+def _silent(error: Exception) -> DeviceError:
+    return DeviceError(
+        f"The NVIDIA driver does not answer ({_one_line(error)}).", "See what the driver finds: nvidia-smi"
     )
 
 
-def _no_driver(error: Exception) -> DeviceError:
-    line = " ".join(str(error).split())
-    return DeviceError(f"No NVIDIA GPU can be used: the driver does not answer ({line}).", "Run: nvidia-smi")
+def _one_line(reason: object) -> str:
+    return " ".join(str(reason).split())
