@@ -10,7 +10,15 @@ Nothing in a bundle is executed or unpickled.
 """
 
 from edge_ad.bundle.bundle import Bundle, newest_bundle, write_bundle
-from edge_ad.bundle.engines import EngineDirectory, EngineKey, EngineSidecar, find_engine, list_engines, write_engine
+from edge_ad.bundle.engines import (
+    EngineDirectory,
+    EngineKey,
+    EngineSidecar,
+    find_engine,
+    list_engines,
+    rebuild_command,
+    write_engine,
+)
 from edge_ad.bundle.reference import Reference
 
 __all__ = [
@@ -22,6 +30,7 @@ __all__ = [
     "find_engine",
     "list_engines",
     "newest_bundle",
+    "rebuild_command",
     "write_bundle",
     "write_engine",
 ]

@@ -22,6 +22,7 @@ __all__ = [
     "EngineKey",
     "EngineSidecar",
     "find_engine",
+    "fits",
     "list_engines",
     "rebuild_command",
     "write_engine",
@@ -39,7 +40,7 @@ class EngineKey:
     Attributes:
         backend: Backend name, such as ``"openvino"``.
         precision: Precision of the graph.
-        target: Processor it was built for, such as ``"x86_64-amx"``.
+        target: Processor it was built for, such as ``"x86_64-amx"`` or ``"sm87"``, or several: ``"sm86+sm89"``.
         version: Full version of the backend.
     """
 
@@ -115,10 +116,27 @@ def find_engine(bundle: Bundle, key: EngineKey) -> EngineDirectory | None:
     candidates = _directories(bundle, f"{key.backend}-{key.precision}-*")
     if not candidates:
         return None
-    path = next((path for path in candidates if path.name == key.name), candidates[0])
+    targets = {path: path.name.removeprefix(f"{key.backend}-{key.precision}-") for path in candidates}
+    fitting = [path for path in candidates if fits(targets[path], key.target)]
+    path = next((path for path in candidates if path.name == key.name), [*fitting, *candidates][0])
     sidecar = _read_sidecar(path)
     _check(bundle, key, path, sidecar)
     return EngineDirectory(path, sidecar)
+
+
+def fits(built_for: str, machine: str) -> bool:
+    """Whether an engine for one target, or for several, runs on a machine's.
+
+    Args:
+        built_for: ``"x86_64-amx"``; ``"sm86"``; ``"sm86+sm89"`` for either GPU; ``"sm80plus"`` for every GPU from that
+            compute capability on.
+        machine: Target of the machine.
+    """
+    if machine == built_for or machine in built_for.split("+"):
+        return True
+    least, at_least = built_for.removesuffix("plus"), built_for.endswith("plus")
+    numbers = [name.removeprefix("sm") for name in (least, machine)]
+    return at_least and all(number.isdigit() for number in numbers) and int(numbers[1]) >= int(numbers[0])
 
 
 def write_engine(bundle: Bundle, key: EngineKey, save: Callable[[Path], Mapping[str, str]]) -> EngineDirectory:
@@ -151,7 +169,7 @@ def write_engine(bundle: Bundle, key: EngineKey, save: Callable[[Path], Mapping[
 
 
 def rebuild_command(bundle: Bundle, key: EngineKey) -> str:
-    """The command that builds an engine again."""
+    """The command that builds an engine again, for this machine."""
     return f"edge-ad build-engine {bundle.root} --backend {key.backend} --precision {key.precision}"
 
 
@@ -175,7 +193,7 @@ def _check(bundle: Bundle, key: EngineKey, path: Path, sidecar: EngineSidecar) -
 
     if sidecar.onnx_sha256 != bundle.graph_sha256(key.precision):
         refuse(f"was built from another graph than {bundle.graph(key.precision).file}")
-    if sidecar.target != key.target:
+    if not fits(sidecar.target, key.target):
         refuse(f"was built for {sidecar.target}, and this machine is {key.target}")
     if _release(sidecar.backend_version) != _release(key.version):
         refuse(f"was built by {key.backend} {sidecar.backend_version}, and {key.version} is installed here")
