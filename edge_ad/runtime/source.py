@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from edge_ad.bundle import Bundle, EngineDirectory
+from edge_ad.bundle import Bundle, EngineDirectory, EngineKey, EngineSidecar
+from edge_ad.bundle.engines import rebuild_command
 from edge_ad.errors import BundleError, DeviceError, EdgeAdError, StorageError
 from edge_ad.manifest import Precision, Threshold
 from edge_ad.storage import disk_is_full
@@ -31,6 +32,8 @@ class EngineSource:
         directory: Folder with the backend's own files; None to build in memory.
         directory_version: Version of the backend that made the folder.
         words: Where the engine comes from, for people.
+        rebuild_command: Command that builds the folder again; empty where there is none.
+        options: Options the folder was built with.
     """
 
     onnx: Path
@@ -40,6 +43,8 @@ class EngineSource:
     directory: Path | None
     directory_version: str
     words: str
+    rebuild_command: str = ""
+    options: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, bundle: Bundle, precision: Precision, engine: EngineDirectory | None = None) -> EngineSource:
@@ -53,6 +58,8 @@ class EngineSource:
             directory=engine.path if engine else None,
             directory_version=engine.sidecar.backend_version if engine else "",
             words=f"{engine.path.parent.name}/{engine.path.name}" if engine else f"{graph.file}, built in memory",
+            rebuild_command=_rebuild_command(bundle, engine.sidecar) if engine else "",
+            options=engine.sidecar.options if engine else {},
         )
 
     def saved_in(self, folder: Path, version: str) -> EngineSource:
@@ -114,6 +121,11 @@ def check_deploy_graph(
     shape = list(inputs[INPUT_NAME])
     if shape[1:] != [*size_hw, 3]:
         raise BundleError(f"{onnx} takes images of shape {shape}, not (N, {size_hw[0]}, {size_hw[1]}, 3).", _EXPORT)
+
+
+def _rebuild_command(bundle: Bundle, sidecar: EngineSidecar) -> str:
+    key = EngineKey(sidecar.backend, sidecar.precision, sidecar.target, sidecar.backend_version)
+    return rebuild_command(bundle, key)
 
 
 def _last_line(error: Exception) -> str:

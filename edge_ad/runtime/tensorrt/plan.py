@@ -1,0 +1,117 @@
+"""Loading a plan, and refusing one that is not the deploy graph of its bundle or not for this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edge_ad.errors import BundleError, DeviceError
+from edge_ad.runtime.source import INPUT_NAME, OUTPUT_NAMES, EngineSource, backend_errors, check_deploy_graph
+from edge_ad.runtime.tensorrt.log import create_log
+
+__all__ = ["PLAN_FILE", "Plan", "load_plan"]
+
+PLAN_FILE = "model.plan"
+_PROFILE = 0
+
+
+@dataclass
+class Plan:
+    """A loaded plan.
+
+    Attributes:
+        log: TensorRT's log.
+        runtime: What loaded it; must outlive it.
+        engine: ``ICudaEngine``.
+        min_batch: Smallest batch it takes.
+        max_batch: Largest batch it takes.
+    """
+
+    log: Any
+    runtime: Any
+    engine: Any
+    min_batch: int
+    max_batch: int
+
+    def free_engine(self) -> None:
+        """Free the engine; its execution contexts must be gone."""
+        self.engine = None
+
+    def free_runtime(self) -> None:
+        """Free the runtime; the engine must be gone."""
+        self.runtime = None
+
+
+def load_plan(trt: Any, source: EngineSource, version: str) -> Plan:
+    """Load ``model.plan`` of an engine directory.
+
+    Args:
+        trt: The TensorRT module.
+        source: The engine directory.
+        version: Version of TensorRT, for the message.
+
+    Raises:
+        BundleError: TensorRT refuses the plan, or it is not a deploy graph of the bundle's input size.
+    """
+    path = _plan_path(source)
+    log = create_log(trt)
+    trt.init_libnvinfer_plugins(log, "")  # older parsers make plugins of some ONNX operators
+    with backend_errors("TensorRT", "start"):
+        runtime = trt.Runtime(log)
+    if source.options.get("version_compatible", "").lower() in ("true", "1"):
+        runtime.engine_host_code_allowed = True  # such a plan carries its own runtime
+    engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    if engine is None:
+        raise _refused(source, path, version, log.last_error)
+    _check_tensors(trt, engine, source, path)
+    smallest, _, largest = _profile(engine)
+    return Plan(log, runtime, engine, smallest, largest)
+
+
+def _plan_path(source: EngineSource) -> Path:
+    if source.directory is None:
+        raise BundleError("TensorRT runs a plan, and none was built.", _rebuild(source))
+    path = source.directory / PLAN_FILE
+    if not path.is_file():
+        raise BundleError(f"{source.directory} holds no {PLAN_FILE}.", _rebuild(source))
+    return path
+
+
+def _refused(source: EngineSource, path: Path, version: str, reason: str) -> BundleError:
+    built = f", built by TensorRT {source.directory_version}, " if source.directory_version else " "
+    said = f": {reason.rstrip('.')}" if reason else ""
+    return BundleError(f"The plan {path}{built}cannot be loaded by TensorRT {version} here{said}.", _rebuild(source))
+
+
+def _rebuild(source: EngineSource) -> str:
+    command = source.rebuild_command or f"edge-ad build-engine {source.onnx.parent} --precision {source.precision}"
+    return f"Rebuild it: {command}"
+
+
+def _check_tensors(trt: Any, engine: Any, source: EngineSource, path: Path) -> None:
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+    shapes = {name: tuple(engine.get_tensor_shape(name)) for name in names}
+    outputs = [name for name in names if name not in inputs]
+    check_deploy_graph(path, {name: shapes[name] for name in inputs}, outputs, source.input_size_hw)
+    expected = {INPUT_NAME: trt.DataType.UINT8, **dict.fromkeys(OUTPUT_NAMES, trt.DataType.FLOAT)}
+    for name, dtype in expected.items():
+        found = engine.get_tensor_dtype(name)
+        if found != dtype:
+            raise BundleError(f"{path} has {name} as {found}, and a deploy graph has {dtype}.", _rebuild(source))
+    if shapes["anomaly_map"][1:] != source.input_size_hw or len(shapes["score"]) != 1:
+        raise BundleError(
+            f"{path} gives a score of shape {shapes['score']} and maps of shape {shapes['anomaly_map']}.",
+            _rebuild(source),
+        )
+
+
+def _profile(engine: Any) -> tuple[int, int, int]:
+    """Smallest, best and largest batch."""
+    if engine.get_tensor_shape(INPUT_NAME)[0] > 0:  # a batch that was fixed at the build
+        return (int(engine.get_tensor_shape(INPUT_NAME)[0]),) * 3
+    smallest, best, largest = (int(shape[0]) for shape in engine.get_tensor_profile_shape(INPUT_NAME, _PROFILE))
+    if not 1 <= smallest <= best <= largest:
+        raise DeviceError(f"TensorRT reports the batch sizes {smallest} to {largest} for a plan.")
+    return smallest, best, largest
