@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from edge_ad.bundle import Bundle, EngineDirectory, EngineKey, find_engine
-from edge_ad.errors import BundleError, UsageError
+from edge_ad.errors import BundleError, DeviceError, UsageError
+from edge_ad.export.tensorrt.engine import build_tensorrt_engine, find_current, plan_key
+from edge_ad.export.tensorrt.options import PlanOptions
 from edge_ad.manifest import Precision
-from edge_ad.runtime.availability import probe_backend
+from edge_ad.runtime.availability import BACKENDS, probe_backend
 from edge_ad.runtime.backends import build_engine, choose_backend
 from edge_ad.runtime.target import processor
+from edge_ad.runtime.tensorrt.api import Backend
 
 __all__ = ["BuiltEngine", "Target", "build_engines", "open_target", "run_of"]
+
+_PLAN_BACKENDS = ("tensorrt", "tensorrt-rtx")
+_NO_PLAN_OPTIONS = PlanOptions()
 
 Say = Callable[[str], None]
 
@@ -77,9 +84,14 @@ def run_of(path: Path) -> Path:
 
 
 def build_engines(
-    path: Path, *, backend: str = "auto", precisions: Sequence[Precision] | None = None, say: Say = lambda text: None
+    path: Path,
+    *,
+    backend: str = "auto",
+    precisions: Sequence[Precision] | None = None,
+    plan: PlanOptions = _NO_PLAN_OPTIONS,
+    say: Say = lambda text: None,
 ) -> list[BuiltEngine]:
-    """Build the engines of this machine.
+    """Build engines: of this machine, or with TensorRT for RTX of the GPUs that are named.
 
     A run is exported, and given the INT8 or FP16 graph that is asked for, when its bundle is missing or out of date. A
     bundle alone needs neither torch nor images, but must hold the graphs.
@@ -88,15 +100,18 @@ def build_engines(
         path: Run or bundle.
         backend: ``"auto"`` or a backend's name.
         precisions: What to build; None for INT8 and FP32, or for what a bundle alone has.
+        plan: How to build a TensorRT plan; other backends have no such options.
         say: Told about each step.
 
     Raises:
-        UsageError: Neither a run nor a bundle.
+        UsageError: Neither a run nor a bundle, or options that the backend does not have.
         BundleError: A bundle alone lacks a graph.
+        DeviceError: The backend does not work here.
+        MissingDependencyError: The backend is not installed.
         QualityGateError: The INT8 or FP16 graph does not pass its gate.
     """
-    name, reason = choose_backend(backend)
     target = open_target(path)
+    name, reason = _choose(backend, plan)
     if target.run_root is None:
         bundle = Bundle.open(target.bundle_root)
         precisions = precisions or tuple(bundle.manifest.graphs)
@@ -104,10 +119,36 @@ def build_engines(
     else:
         say(f"Backend: {name} ({reason}).")
         precisions = precisions or ("int8", "fp32")
-        bundle = _up_to_date(target.run_root, name, precisions, say)
+        bundle = _up_to_date(target.run_root, _gate_backend(name), precisions, say)
     for precision in precisions:
         bundle.graph(precision)
+    if name in _PLAN_BACKENDS:
+        return [_plan(bundle, cast("Backend", name), precision, plan, say) for precision in precisions]
     return [_engine(bundle, name, precision, say) for precision in precisions]
+
+
+def _choose(backend: str, plan: PlanOptions) -> tuple[str, str]:
+    """The backend; one of TensorRT is asked what it can build, before a run is exported and calibrated for it."""
+    # Asked for by name, a plan can be built where it cannot run; auto takes only what runs here.
+    name, reason = (backend, "asked for") if backend in _PLAN_BACKENDS else choose_backend(backend)
+    if name in _PLAN_BACKENDS:
+        plan_key(cast("Backend", name), "fp32", plan)
+    elif plan != _NO_PLAN_OPTIONS:
+        raise UsageError(
+            f"{name} builds for the processor it runs on and has none of TensorRT's options.",
+            "Leave them out, or add --backend tensorrt-rtx or --backend tensorrt.",
+        )
+    return name, reason
+
+
+def _gate_backend(name: str) -> str:
+    """Where the accuracy gate runs: a plan may be for another machine, and its graph is the one that others run."""
+    if name not in _PLAN_BACKENDS:
+        return name
+    for candidate in BACKENDS:
+        if candidate not in _PLAN_BACKENDS and probe_backend(candidate).available:
+            return candidate
+    raise DeviceError("No backend can run the accuracy gate here.", "Install one: pip install onnxruntime")
 
 
 def _up_to_date(run_root: Path, backend: str, precisions: Sequence[Precision], say: Say) -> Bundle:
@@ -141,3 +182,13 @@ def _engine(bundle: Bundle, backend: str, precision: Precision, say: Say) -> Bui
         return BuiltEngine(precision, found, True)
     say(f"Building {key.name}.")
     return BuiltEngine(precision, build_engine(bundle, backend=backend, precision=precision), False)
+
+
+def _plan(bundle: Bundle, backend: Backend, precision: Precision, options: PlanOptions, say: Say) -> BuiltEngine:
+    key = plan_key(backend, precision, options)
+    found = find_current(bundle, key, options)
+    if found is not None:
+        say(f"{found.path.name} is up to date.")
+        return BuiltEngine(precision, found, True)
+    say(f"Building {key.name}.")
+    return BuiltEngine(precision, build_tensorrt_engine(bundle, key, options, say), False)

@@ -19,17 +19,54 @@ def build_engine(
     precision: Annotated[
         Literal["auto", "int8", "fp32", "fp16"], typer.Option(help="What to build; auto: INT8 and FP32 beside it.")
     ] = "auto",
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--target",
+            metavar="SM",
+            help="GPU to build a TensorRT plan for: sm89, or sm86,sm89. TensorRT for RTX needs no GPU here.",
+        ),
+    ] = None,
+    max_batch: Annotated[int, typer.Option(min=1, help="TensorRT: largest batch a plan takes.")] = 8,
+    opt_batch: Annotated[int, typer.Option(min=1, help="TensorRT: batch a plan is tuned for.")] = 1,
+    workspace: Annotated[
+        int, typer.Option(min=0, metavar="MIB", help="TensorRT: most scratch memory of a layer; 0 sets no limit.")
+    ] = 0,
+    hardware_compatibility: Annotated[
+        Literal["none", "ampere-plus", "same-compute-capability"],
+        typer.Option(help="TensorRT: also for other GPUs than this machine's."),
+    ] = "none",
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="TensorRT: also for later versions of it.")
+    ] = False,
+    timing_cache: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TensorRT: measured kernels; by default beside the engines.")
+    ] = None,
+    dla: Annotated[
+        int | None, typer.Option("--dla", min=0, metavar="CORE", help="TensorRT: build for a DLA of a Jetson Orin.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Build a bundle's engines for this machine.
+    """Build a bundle's engines: for this machine, or TensorRT plans for RTX GPUs without one.
 
     A run is exported and calibrated first where that is missing or out of date. A bundle alone needs neither torch nor
     images.
     """
     from edge_ad.export.build import build_engines
+    from edge_ad.export.tensorrt.options import PlanOptions, parse_targets
 
     precisions = None if precision == "auto" else (precision,)
-    built = build_engines(target, backend=backend, precisions=precisions, say=note)
+    plan = PlanOptions(
+        targets=parse_targets(targets or []),
+        max_batch=max_batch,
+        opt_batch=opt_batch,
+        workspace_mib=workspace,
+        hardware_compatibility="" if hardware_compatibility == "none" else hardware_compatibility.replace("-", "_"),
+        version_compatible=version_compatible,
+        timing_cache=timing_cache,
+        dla_core=dla,
+    )
+    built = build_engines(target, backend=backend, precisions=precisions, plan=plan, say=note)
     if as_json:
         print_json(
             [

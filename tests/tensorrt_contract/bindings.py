@@ -1,8 +1,8 @@
 """The genuine Python bindings of several TensorRT versions, made importable without TensorRT's libraries.
 
-The bindings are extension modules that are linked to TensorRT. A library under each name they ask for, with nothing in it
-but the factory functions they call, is enough to import them: classes, enums and signatures are then the genuine ones,
-and a factory gives NULL. Needs Linux and a C compiler.
+The bindings are extension modules that are linked to TensorRT. A library under each name they ask for, with nothing
+in it but the factory functions they call, is enough to import them: classes, enums and signatures are then the genuine
+ones, and a factory gives NULL. Needs Linux and a C compiler.
 """
 
 from __future__ import annotations

@@ -1,0 +1,123 @@
+"""One ONNX file → one plan, with the list of its layers."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from edge_ad.bundle.plan_layers import PlanLayer
+from edge_ad.errors import DeviceError
+from edge_ad.export.tensorrt.capabilities import Capabilities, probe_capabilities
+from edge_ad.export.tensorrt.config import check_options, make_config
+from edge_ad.export.tensorrt.dla import make_calibrator
+from edge_ad.export.tensorrt.listing import ListedLayer, layers_from_inspector, layers_from_log, with_convolutions
+from edge_ad.export.tensorrt.log import BuildLog
+from edge_ad.export.tensorrt.options import PlanOptions
+from edge_ad.export.tensorrt.parsing import parse_network
+from edge_ad.export.tensorrt.timing_cache import save_timing_cache
+from edge_ad.manifest import Precision
+from edge_ad.runtime.tensorrt.api import Backend, tensorrt_module
+
+__all__ = ["BuiltPlan", "build_plan"]
+
+_SHOWN_ERRORS = 3
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class BuiltPlan:
+    """A plan in memory.
+
+    Attributes:
+        plan: The plan, as TensorRT serialises it and trtexec opens it.
+        layers: Its layers.
+        options: Every option it was built with.
+        seconds: How long parsing and building took.
+    """
+
+    plan: bytes
+    layers: list[PlanLayer]
+    options: dict[str, str]
+    seconds: float
+
+
+def build_plan(
+    onnx: Path,
+    backend: Backend,
+    precision: Precision,
+    options: PlanOptions,
+    *,
+    macs: Mapping[str, int],
+    calibration_cache: bytes = b"",
+    say: Say = lambda text: None,
+) -> BuiltPlan:
+    """Build a plan.
+
+    Args:
+        onnx: Deploy graph that carries its own precision; for a DLA the FP32 graph.
+        backend: ``"tensorrt"`` or ``"tensorrt-rtx"``.
+        precision: What the graph is.
+        options: How to build.
+        macs: Convolution of the graph → multiply-accumulates for one image.
+        calibration_cache: Ranges for a DLA, as a TensorRT calibration cache.
+        say: Told about the progress.
+
+    Raises:
+        BundleError: TensorRT cannot parse the graph.
+        DeviceError: TensorRT cannot build it; the message is TensorRT's own.
+        MissingDependencyError: TensorRT is not installed or does not load.
+        UsageError: This TensorRT does not have what the options ask for.
+    """
+    capabilities = probe_capabilities(backend)
+    check_options(capabilities, options)
+    trt, start = tensorrt_module(backend), perf_counter()
+    log = BuildLog(trt)
+    builder = _make_builder(trt, log, backend)
+    network = parse_network(trt, capabilities, builder, log.logger, onnx, typed=options.dla_core is None)
+    config, written = make_config(trt, capabilities, builder, network, options, precision, options.timing_cache, say)
+    if options.dla_core is not None and precision == "int8":
+        config.int8_calibrator = make_calibrator(trt, calibration_cache)
+    serialized = builder.build_serialized_network(network, config)
+    if serialized is None:
+        raise DeviceError(f"{backend} cannot build {onnx.name}: {_reasons(log)}", "Use another backend or precision.")
+    plan = bytes(serialized)
+    save_timing_cache(config, options.timing_cache if written["timing_cache"] != "none" else None)
+    layers = with_convolutions(_list_layers(trt, capabilities, log, plan), macs)
+    seconds = perf_counter() - start
+    # TensorRT's objects need their builder and their logger when they go: they go here, in this order.
+    del serialized, config, network, builder
+    gc.collect()
+    return BuiltPlan(plan, layers, written, seconds)
+
+
+def _make_builder(trt: Any, log: BuildLog, backend: Backend) -> Any:
+    try:
+        return trt.Builder(log.logger)
+    except (TypeError, RuntimeError) as error:  # a factory that gave NULL: TensorRT logged why
+        raise DeviceError(
+            f"{backend} has no builder here: {_reasons(log)}", "Run: edge-ad doctor, for the driver and the GPU."
+        ) from error
+
+
+def _list_layers(trt: Any, capabilities: Capabilities, log: BuildLog, plan: bytes) -> list[ListedLayer]:
+    """From the log where the build wrote them there, else from the engine, which needs a GPU."""
+    if log.layer_listing:
+        return layers_from_log(log.layer_listing)
+    engine = trt.Runtime(log.logger).deserialize_cuda_engine(plan)
+    if engine is None:
+        raise DeviceError(f"{capabilities.backend} cannot open the plan it has just built: {_reasons(log)}")
+    return layers_from_inspector(
+        engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
+    )
+
+
+def _reasons(log: BuildLog) -> str:
+    # Without a GPU every build logs that CUDA does not answer: of no use where there is another reason.
+    errors = list(dict.fromkeys(log.errors))
+    telling = [line for line in errors if "cudaError 35" not in line] or errors
+    return " ".join(telling[-_SHOWN_ERRORS:]) or "it gives no reason."

@@ -1,0 +1,155 @@
+"""The builder's configuration: every option of a build, applied and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edge_ad.errors import DeviceError, UsageError
+from edge_ad.export.tensorrt.capabilities import Capabilities
+from edge_ad.export.tensorrt.log import make_progress_monitor
+from edge_ad.export.tensorrt.options import PlanOptions
+from edge_ad.export.tensorrt.timing_cache import attach_timing_cache
+from edge_ad.manifest import Precision
+
+__all__ = ["check_options", "make_config"]
+
+_MIB = 1 << 20
+
+Say = Callable[[str], None]
+
+
+def check_options(capabilities: Capabilities, options: PlanOptions) -> None:
+    """Refuse what this TensorRT cannot build, before anything is built.
+
+    Raises:
+        UsageError: A target, level or flag it does not have; the hint is the way out.
+    """
+    name = f"{capabilities.backend} {capabilities.version}"
+    _check_targets(capabilities, options, name)
+    level = options.hardware_compatibility
+    if level and level not in capabilities.hardware_compatibility:
+        have = ", ".join(capabilities.hardware_compatibility) or "none; name several targets instead"
+        raise UsageError(f"{name} has no hardware compatibility {level!r}.", f"It has: {have}.")
+    if options.version_compatible and not capabilities.version_compatible:
+        raise UsageError(f"{name} builds no version-compatible plans.", "Leave --version-compatible out.")
+    if options.dla_core is not None and not (capabilities.dla and capabilities.calibrator):
+        raise UsageError(
+            f"{name} has no implicit quantisation, and a DLA takes no Q/DQ nodes.",
+            "Build for the GPU, or on a Jetson Orin with TensorRT 8.6 or 10.3 (JetPack 6).",
+        )
+
+
+def _check_targets(capabilities: Capabilities, options: PlanOptions, name: str) -> None:
+    known = capabilities.compute_capabilities
+    refused = [target for target in options.targets if known and target not in known]
+    if refused:
+        way_out = (
+            "Build on that machine with --backend tensorrt, which a Jetson needs."
+            if set(refused) & {"sm72", "sm87", "sm101", "sm110"}
+            else "Build on a machine with that GPU: --backend tensorrt."
+        )
+        raise UsageError(f"{name} does not build for {', '.join(refused)}; it builds for {', '.join(known)}.", way_out)
+
+
+def make_config(
+    trt: Any,
+    capabilities: Capabilities,
+    builder: Any,
+    network: Any,
+    options: PlanOptions,
+    precision: Precision,
+    timing_cache: Path | None,
+    say: Say,
+) -> tuple[Any, dict[str, str]]:
+    """Configure a build.
+
+    Args:
+        trt: The TensorRT module.
+        capabilities: What it can do.
+        builder: Its builder.
+        network: The parsed network.
+        options: How to build; checked by `check_options`.
+        precision: Precision of the graph.
+        timing_cache: File of measured kernels, or None.
+        say: Told about the progress.
+
+    Returns:
+        The configuration, and every option of it in words, for the sidecar.
+    """
+    config = builder.create_builder_config()
+    config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
+    written = {"profiling_verbosity": "detailed"}
+    written |= _set_batch(builder, config, network, options)
+    written |= _set_workspace(trt, config, options)
+    written |= _set_targets(trt, config, options)
+    written |= _set_permissions(trt, capabilities, config, options, precision)
+    written |= _set_compatibility(trt, config, options)
+    if capabilities.compute_capabilities:  # TensorRT for RTX measures nothing while it builds
+        timing_cache = None
+    written["timing_cache"] = attach_timing_cache(config, timing_cache)
+    if capabilities.progress:
+        config.progress_monitor = make_progress_monitor(trt, say)
+    return config, written
+
+
+def _set_batch(builder: Any, config: Any, network: Any, options: PlanOptions) -> dict[str, str]:
+    image = network.get_input(0)
+    per_image = list(image.shape)[1:]
+    # A DLA takes one batch, not a range.
+    low, best, high = (1, 1, 1) if options.dla_core is not None else (1, options.opt_batch, options.max_batch)
+    profile = builder.create_optimization_profile()
+    profile.set_shape(image.name, [low, *per_image], [best, *per_image], [high, *per_image])
+    if config.add_optimization_profile(profile) < 0:
+        raise DeviceError(f"TensorRT refuses batches of {low} to {high} of {per_image}.")
+    return {"min_batch": str(low), "opt_batch": str(best), "max_batch": str(high)}
+
+
+def _set_workspace(trt: Any, config: Any, options: PlanOptions) -> dict[str, str]:
+    if options.workspace_mib:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_mib * _MIB)
+    return {"workspace_mib": str(options.workspace_mib or "unlimited")}
+
+
+def _set_targets(trt: Any, config: Any, options: PlanOptions) -> dict[str, str]:
+    if not options.targets or not hasattr(trt, "ComputeCapability"):
+        return {}
+    config.num_compute_capabilities = len(options.targets)
+    for index, target in enumerate(options.targets):
+        config.set_compute_capability(trt.ComputeCapability.__members__[target.upper()], index)
+    return {"compute_capabilities": " ".join(options.targets)}
+
+
+def _set_permissions(
+    trt: Any, capabilities: Capabilities, config: Any, options: PlanOptions, precision: Precision
+) -> dict[str, str]:
+    """Allow what the graph carries, where the types of the graph do not say it themselves."""
+    implicit = options.dla_core is not None
+    flags: list[str] = []
+    if implicit or not capabilities.strongly_typed:
+        flags += ["FP16"] if capabilities.fp16_permission and (implicit or precision != "fp32") else []
+        flags += ["INT8"] if capabilities.int8_permission and precision == "int8" else []
+    if implicit:
+        config.default_device_type = trt.DeviceType.DLA
+        config.DLA_core = options.dla_core
+        flags.append("GPU_FALLBACK")
+    for flag in flags:
+        config.set_flag(trt.BuilderFlag.__members__[flag])
+    return {
+        "strongly_typed": str(capabilities.strongly_typed and not implicit).lower(),
+        "flags": " ".join(flags).lower() or "none",
+        "dla_core": "none" if options.dla_core is None else str(options.dla_core),
+    }
+
+
+def _set_compatibility(trt: Any, config: Any, options: PlanOptions) -> dict[str, str]:
+    if options.hardware_compatibility:
+        levels = trt.HardwareCompatibilityLevel.__members__
+        config.hardware_compatibility_level = levels[options.hardware_compatibility.upper()]
+    if options.version_compatible:
+        config.set_flag(trt.BuilderFlag.VERSION_COMPATIBLE)
+    return {
+        "hardware_compatibility": options.hardware_compatibility or "none",
+        "version_compatible": str(options.version_compatible).lower(),
+    }
