@@ -11,10 +11,13 @@ from edge_ad.runtime.onnxruntime_engine import onnxruntime_version
 from edge_ad.runtime.openvino_api import openvino_version
 from edge_ad.runtime.tensorrt.api import Backend, device_name, device_target, has_gpu, tensorrt_version
 
-__all__ = ["BACKENDS", "BackendStatus", "probe", "probe_backend"]
+__all__ = ["BACKENDS", "TENSORRT_BACKENDS", "BackendStatus", "probe", "probe_backend"]
 
 BACKENDS = ("tensorrt", "tensorrt-rtx", "openvino", "onnxruntime")
 """Every backend, in the order in which ``auto`` prefers them."""
+
+TENSORRT_BACKENDS: tuple[Backend, ...] = ("tensorrt", "tensorrt-rtx")
+"""Those that run a plan on an NVIDIA GPU."""
 
 _VERSIONS: Mapping[str, Callable[[], str]] = {"openvino": openvino_version, "onnxruntime": onnxruntime_version}
 # TensorRT for RTX compiles ahead of time on a CPU; full TensorRT measures its kernels on the GPU.

@@ -9,15 +9,18 @@ from typing import cast, get_args
 import numpy as np
 
 from edge_ad.bundle import Bundle, EngineDirectory, EngineKey, find_engine, write_engine
-from edge_ad.errors import DeviceError, UsageError
+from edge_ad.bundle.engines import rebuild_command
+from edge_ad.errors import BundleError, DeviceError, UsageError
 from edge_ad.manifest import Precision
 from edge_ad.prediction import Prediction
-from edge_ad.runtime.availability import BACKENDS, BackendStatus, probe, probe_backend
+from edge_ad.runtime.availability import BACKENDS, TENSORRT_BACKENDS, BackendStatus, probe, probe_backend
 from edge_ad.runtime.base import Engine
 from edge_ad.runtime.onnxruntime_engine import OnnxRuntimeEngine, save_onnxruntime
 from edge_ad.runtime.openvino_engine import OpenVinoEngine, save_openvino
 from edge_ad.runtime.source import EngineSource
 from edge_ad.runtime.target import processor
+from edge_ad.runtime.tensorrt.api import device_target
+from edge_ad.runtime.tensorrt.engine import TensorRtEngine
 
 __all__ = [
     "BACKENDS",
@@ -88,7 +91,7 @@ def open_engine(
     """Make an engine for a graph of a bundle; enter it to load it.
 
     The engine directory that fits this machine is used where one was built; where none was, the engine is built in
-    memory, and its description says so.
+    memory, and its description says so. TensorRT takes minutes to build and is never built in memory.
 
     Args:
         bundle: The bundle.
@@ -98,7 +101,8 @@ def open_engine(
         allow_bf16: Let OpenVINO compute in bfloat16; scores then differ from what was gated.
 
     Raises:
-        BundleError: No such graph, or the engine directories are of another graph, backend version or processor.
+        BundleError: No such graph, or the engine directories are of another graph, backend version or processor; or
+            none was built, where the backend needs one.
         DeviceError: The backend does not work here.
         UsageError: No such backend or precision, or a negative number of threads.
     """
@@ -108,7 +112,13 @@ def open_engine(
     if allow_bf16 and name != "openvino":
         raise UsageError(f"{name} has no bfloat16 mode.", "Use --backend openvino for it.")
     key = _key(name, choose_precision(bundle, precision))
-    source = EngineSource.of(bundle, key.precision, find_engine(bundle, key))
+    directory = find_engine(bundle, key)
+    if directory is None and name in TENSORRT_BACKENDS:
+        raise BundleError(
+            f"{name} runs a plan, and {bundle.root} has none in {key.precision} for {key.target}.",
+            f"Build it: {rebuild_command(bundle, key)}",
+        )
+    source = EngineSource.of(bundle, key.precision, directory)
     return _engine(name, source, threads, allow_bf16=allow_bf16)
 
 
@@ -124,9 +134,11 @@ def build_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "aut
         BundleError: No such graph.
         DeviceError: The backend does not work here, refuses the graph, or its saved engine answers differently.
         StorageError: No space or no permission; nothing is left behind.
-        UsageError: No such backend or precision.
+        UsageError: No such backend or precision, or one whose plans the export side builds.
     """
     name, _ = choose_backend(backend)
+    if name not in _SAVERS:
+        raise UsageError(f"{name} plans are not built on the device side.", "Use: edge-ad build-engine")
     key = _key(name, choose_precision(bundle, precision))
     source = EngineSource.of(bundle, key.precision)
 
@@ -139,12 +151,15 @@ def build_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "aut
 
 
 def _key(backend: str, precision: Precision) -> EngineKey:
-    return EngineKey(backend, precision, processor().target, probe_backend(backend).version)
+    target = device_target() if backend in TENSORRT_BACKENDS else processor().target
+    return EngineKey(backend, precision, target, probe_backend(backend).version)
 
 
 def _engine(backend: str, source: EngineSource, threads: int, *, allow_bf16: bool = False) -> Engine:
     if backend == "openvino":
         return OpenVinoEngine(source, threads=threads, allow_bf16=allow_bf16)
+    if backend in TENSORRT_BACKENDS:
+        return TensorRtEngine(backend, source)
     return OnnxRuntimeEngine(source, threads=threads)
 
 

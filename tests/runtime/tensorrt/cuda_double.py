@@ -1,0 +1,436 @@
+"""A strict double of ``pycuda.driver``: a GPU in memory that fails on any misuse.
+
+Work is deferred: nothing runs before the host waits for it, and then only what was waited for. Every operation knows
+which operations happen before it, by its stream, by events and by what the host has waited for; two accesses to the same
+memory of which one writes, and which are not so ordered, are a race and fail at once, whatever the timing would have been.
+A clock of its own runs per stream, so that overlap can be seen.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+UPLOAD_MS, COMPUTE_MS, DOWNLOAD_MS, DEVICE_COPY_MS = 2.0, 5.0, 1.0, 0.0
+
+
+class Misuse(BaseException):
+    """The code under test broke a rule; not an Exception, so that it cannot be taken for an error of the device."""
+
+
+class CudaError(Exception):
+    """``pycuda.driver.Error``."""
+
+
+class CudaMemoryError(CudaError):
+    """``pycuda.driver.MemoryError``."""
+
+
+class CudaLaunchError(CudaError):
+    """``pycuda.driver.LaunchError``."""
+
+
+@dataclass(eq=False)
+class Operation:
+    """Something queued on a stream."""
+
+    name: str
+    bit: int
+    before: int
+    run: Callable[[], None]
+    duration_ms: float
+    queued_ms: float
+    after: list[Operation] = field(default_factory=list)
+    is_done: bool = False
+    start_ms: float = 0.0
+    end_ms: float = 0.0
+
+    @property
+    def mask(self) -> int:
+        return self.before | self.bit
+
+
+class Memory:
+    """Bytes on the device or pinned on the host, and who touches them."""
+
+    def __init__(self, cuda: FakeCuda, nbytes: int, kind: str) -> None:
+        self.cuda, self.nbytes, self.kind = cuda, nbytes, kind
+        self.bytes = np.full(nbytes, 0xFF, np.uint8)  # NaN as a float
+        self.is_valid = np.zeros(nbytes, bool)
+        self.is_freed = False
+        self.reads = self.writes = 0
+        cuda.memory.append(self)
+
+    def access(self, operation: Operation, nbytes: int, *, writes: bool) -> None:
+        self.check_alive()
+        if nbytes > self.nbytes:
+            raise Misuse(f"{operation.name} touches {nbytes} bytes of {self.nbytes}")
+        conflicts = self.writes | (self.reads if writes else 0)
+        if conflicts & ~operation.before:
+            raise Misuse(f"race: {operation.name} is not ordered after earlier use of the same {self.kind} memory")
+        if writes:
+            self.writes |= operation.bit
+        else:
+            self.reads |= operation.bit
+
+    def read(self, nbytes: int) -> Any:
+        self.check_alive()
+        if not self.is_valid[:nbytes].all():
+            raise Misuse(f"{self.kind} memory is read before anything was written to it")
+        return self.bytes[:nbytes]
+
+    def write(self, data: Any) -> None:
+        self.check_alive()
+        self.bytes[: data.nbytes] = data.reshape(-1).view(np.uint8)
+        self.is_valid[: data.nbytes] = True
+
+    def check_alive(self) -> None:
+        if self.is_freed:
+            raise Misuse(f"{self.kind} memory is used after it was freed")
+
+    def free(self) -> None:
+        self.cuda.enter("free")
+        if self.is_freed:
+            raise Misuse(f"{self.kind} memory is freed twice")
+        if not self.cuda.is_lost and (self.reads | self.writes) & ~self.cuda.observed:
+            raise Misuse(f"{self.kind} memory is freed while work is queued on it")
+        if any(self in bound.bound_memory() for bound in self.cuda.bound):
+            raise Misuse(f"{self.kind} memory is freed while an execution context is bound to it")
+        self.is_freed = True
+        self.cuda.log.append(f"free {self.kind}")
+
+
+class DeviceAllocation(Memory):
+    """``pycuda.driver.DeviceAllocation``."""
+
+    def __init__(self, cuda: FakeCuda, nbytes: int) -> None:
+        super().__init__(cuda, nbytes, "device")
+        self.address = cuda.next_address
+        cuda.next_address += nbytes + 256
+
+    def __int__(self) -> int:
+        return self.address
+
+
+class PinnedArray(np.ndarray):  # type: ignore[type-arg]
+    """An array in pinned memory; the host may touch it only when it has waited for what is queued on it."""
+
+    allocation: Memory
+
+    def __array_finalize__(self, parent: Any) -> None:
+        if isinstance(parent, PinnedArray):
+            self.allocation = parent.allocation
+
+    @property
+    def base(self) -> Any:  # type: ignore[override]
+        return self.allocation
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        cuda = self.allocation.cuda
+        if (self.allocation.reads | self.allocation.writes) & ~cuda.observed:
+            raise Misuse("the host writes to pinned memory while work is queued on it")
+        self.allocation.check_alive()
+        self.allocation.is_valid[:] = True
+        super().__setitem__(key, value)
+
+    def copy(self, order: Any = "C") -> Any:
+        if self.allocation.writes & ~self.allocation.cuda.observed:
+            raise Misuse("pinned memory is read before the copy into it was waited for")
+        self.allocation.check_alive()
+        return np.array(self, order=order, subok=False)
+
+
+class Stream:
+    """``pycuda.driver.Stream``."""
+
+    def __init__(self, cuda: FakeCuda) -> None:
+        cuda.enter("Stream")
+        self.cuda = cuda
+        self.handle = cuda.next_handle
+        cuda.next_handle += 16
+        self.queue: list[Operation] = []
+        self.mask = 0
+        self.clock_ms = 0.0
+        self.captured: list[Callable[[], None]] | None = None
+        cuda.streams[self.handle] = self
+
+    def put(self, name: str, run: Callable[[], None] = lambda: None, duration_ms: float = 0.0) -> Operation:
+        if self.captured is not None:
+            raise Misuse(f"{name} on a stream that is being captured")
+        return self.cuda.queue(self, name, run, duration_ms)
+
+    def wait_for_event(self, event: Event) -> None:
+        self.cuda.enter("wait_for_event")
+        recorded = event.recorded()
+        operation = self.put("wait")
+        operation.after.append(recorded)
+        operation.before |= recorded.mask
+        self.mask |= recorded.mask
+
+    def synchronize(self) -> None:
+        self.cuda.enter("synchronize")
+        if self.captured is not None:
+            raise Misuse("a stream is waited for while it is being captured")
+        if self.queue:
+            self.cuda.wait_for(self.queue[-1])
+        self.cuda.observed |= self.mask
+
+    def __del__(self) -> None:
+        if not self.cuda.is_lost and any(not operation.is_done for operation in self.queue):
+            self.cuda.misuses.append("a stream is destroyed while work is queued on it")
+        if not self.cuda.has_context():
+            self.cuda.misuses.append("a stream is destroyed on a thread without the context")
+
+
+class Event:
+    """``pycuda.driver.Event``."""
+
+    def __init__(self, cuda: FakeCuda) -> None:
+        cuda.enter("Event")
+        self.cuda = cuda
+        self._operation: Operation | None = None
+
+    def record(self, stream: Stream) -> Event:
+        self.cuda.enter("record")
+        self._operation = stream.put("record")
+        return self
+
+    def recorded(self) -> Operation:
+        if self._operation is None:
+            raise Misuse("an event is waited for that was never recorded")
+        return self._operation
+
+    def synchronize(self) -> Event:
+        self.cuda.enter("synchronize")
+        self.cuda.wait_for(self.recorded())
+        return self
+
+    def time_since(self, other: Event) -> float:
+        self.cuda.enter("time_since")
+        start, end = other.recorded(), self.recorded()
+        if (start.mask | end.mask) & ~self.cuda.observed:
+            raise Misuse("the time of an event is read before it was waited for")
+        return end.end_ms - start.end_ms
+
+    def __del__(self) -> None:
+        if not self.cuda.has_context():
+            self.cuda.misuses.append("an event is destroyed on a thread without the context")
+
+
+class PrimaryContext:
+    """``pycuda.driver.Context`` as ``retain_primary_context`` gives it."""
+
+    def __init__(self, cuda: FakeCuda) -> None:
+        self.cuda, self.thread, self.is_valid = cuda, threading.get_ident(), True
+        cuda.retained += 1
+
+    def push(self) -> None:
+        self.cuda.fail_if_asked("push")
+        self.cuda.stack().append(self)
+
+    def detach(self) -> None:
+        if threading.get_ident() != self.thread:
+            raise Misuse("a context is detached on another thread than its own")
+        if self in self.cuda.stack():
+            raise Misuse("a context is detached while it is still pushed")
+        if not self.is_valid:
+            raise Misuse("a context is detached twice")
+        alive = self.cuda.alive()
+        if alive:
+            raise Misuse(f"a context is detached while these live: {alive}")
+        self.is_valid = False
+        self.cuda.retained -= 1
+
+
+class FakeCuda:
+    """The GPU, and what ``import pycuda.driver`` gives."""
+
+    Error, MemoryError, LaunchError = CudaError, CudaMemoryError, CudaLaunchError
+
+    def __init__(self, *, name: str = "Test GPU", capability: tuple[int, int] = (8, 7), count: int = 1) -> None:
+        self.name, self.capability, self.device_count = name, capability, count
+        self.memory: list[Memory] = []
+        self.streams: weakref.WeakValueDictionary[int, Stream] = weakref.WeakValueDictionary()
+        self.events: weakref.WeakSet[Event] = weakref.WeakSet()
+        self.bound: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.graphs: list[Any] = []
+        self.next_address, self.next_handle, self.next_bit = 0x7000_0000, 0x100, 0
+        self.observed = 0
+        self.now_ms = 0.0
+        self.retained = 0
+        self.stacks: dict[int, list[PrimaryContext]] = {}
+        self.history: list[Operation] = []
+        self.log: list[str] = []
+        self.misuses: list[str] = []
+        self.failures: dict[str, tuple[int, CudaError]] = {}
+        self.is_lost = False
+        self.is_hanging = threading.Event()
+        self.hang: threading.Event | None = None
+        double = self
+
+        class Device:
+            def __init__(self, index: int) -> None:
+                assert index == 0
+
+            @staticmethod
+            def count() -> int:
+                return double.device_count
+
+            def name(self) -> str:
+                return double.name
+
+            def compute_capability(self) -> tuple[int, int]:
+                return double.capability
+
+            def retain_primary_context(self) -> PrimaryContext:
+                double.fail_if_asked("retain_primary_context")
+                return PrimaryContext(double)
+
+        class Context:
+            @staticmethod
+            def pop() -> None:
+                if not double.stack():
+                    raise Misuse("a context is popped on a thread that has none")
+                double.stack().pop()
+
+        self.Device, self.Context = Device, Context
+
+    def init(self) -> None:
+        self.fail_if_asked("init")
+
+    # What pycuda.driver offers.
+
+    def Stream(self) -> Stream:  # noqa: N802
+        return Stream(self)
+
+    def Event(self) -> Event:  # noqa: N802
+        event = Event(self)
+        self.events.add(event)
+        return event
+
+    def mem_alloc(self, nbytes: int) -> DeviceAllocation:
+        self.enter("mem_alloc")
+        return DeviceAllocation(self, nbytes)
+
+    def pagelocked_empty(self, shape: tuple[int, ...], dtype: Any) -> PinnedArray:
+        self.enter("pagelocked_empty")
+        memory = Memory(self, int(np.prod(shape)) * np.dtype(dtype).itemsize, "pinned")
+        array: PinnedArray = np.ndarray.__new__(PinnedArray, shape, dtype, memory.bytes)
+        array.allocation = memory
+        return array
+
+    def memcpy_htod_async(self, device: DeviceAllocation, host: Any, stream: Stream) -> None:
+        self.enter("memcpy_htod_async")
+        memory = self._pinned(host)
+        operation = stream.put("upload", lambda: device.write(memory.read(host.nbytes)), UPLOAD_MS)
+        memory.access(operation, host.nbytes, writes=False)
+        device.access(operation, host.nbytes, writes=True)
+
+    def memcpy_dtoh_async(self, host: Any, device: DeviceAllocation, stream: Stream) -> None:
+        self.enter("memcpy_dtoh_async")
+        memory = self._pinned(host)
+        operation = stream.put("download", lambda: memory.write(device.read(host.nbytes)), DOWNLOAD_MS)
+        device.access(operation, host.nbytes, writes=False)
+        memory.access(operation, host.nbytes, writes=True)
+
+    def memcpy_dtod_async(self, to: DeviceAllocation, source: DeviceAllocation, nbytes: int, stream: Stream) -> None:
+        self.enter("memcpy_dtod_async")
+        operation = stream.put("device copy", lambda: to.write(source.read(nbytes)), DEVICE_COPY_MS)
+        source.access(operation, nbytes, writes=False)
+        to.access(operation, nbytes, writes=True)
+
+    # What the doubles use.
+
+    def stack(self) -> list[PrimaryContext]:
+        return self.stacks.setdefault(threading.get_ident(), [])
+
+    def has_context(self) -> bool:
+        return bool(self.stack())
+
+    def enter(self, call: str) -> None:
+        """Every call: the thread must have the context, and the device may fail."""
+        if not self.has_context():
+            raise Misuse(f"{call} on a thread without the context")
+        self.fail_if_asked(call)
+        if self.is_lost and call != "free":  # pycuda prints what goes wrong when it frees, and goes on
+            raise CudaLaunchError(f"{call} failed: unspecified launch failure")
+
+    def fail_if_asked(self, call: str) -> None:
+        if call not in self.failures:
+            return
+        calls_left, error = self.failures.pop(call)
+        if calls_left:
+            self.failures[call] = calls_left - 1, error
+            return
+        self.is_lost = isinstance(error, CudaLaunchError)
+        raise error
+
+    def fail_on(self, call: str, nth: int, error: CudaError) -> None:
+        """Let the n-th call from now fail, counted from 0; a launch error loses the device for good."""
+        self.failures[call] = nth, error
+
+    def queue(self, stream: Stream, name: str, run: Callable[[], None], duration_ms: float) -> Operation:
+        bit = 1 << self.next_bit
+        self.next_bit += 1
+        operation = Operation(name, bit, stream.mask | self.observed, run, duration_ms, self.now_ms)
+        stream.mask |= bit
+        stream.queue.append(operation)
+        self.history.append(operation)
+        return operation
+
+    def wait_for(self, operation: Operation) -> None:
+        if self.hang is not None:
+            self.is_hanging.set()
+            self.hang.wait(10)
+        self._run(operation)
+        self.now_ms = max(self.now_ms, operation.end_ms)
+        self.observed |= operation.mask
+
+    def allocation_at(self, address: int) -> DeviceAllocation:
+        for memory in self.memory:
+            if isinstance(memory, DeviceAllocation) and memory.address == address:
+                return memory
+        raise Misuse(f"no memory was allocated at {address:#x}")
+
+    def alive(self) -> dict[str, int]:
+        """What has not been freed."""
+        counts = {
+            "allocations": sum(not memory.is_freed for memory in self.memory),
+            "streams": len(self.streams),
+            "events": len(self.events),
+            "execution contexts": len(self.bound),
+            "graphs": sum(not graph.is_destroyed for graph in self.graphs),
+        }
+        return {name: count for name, count in counts.items() if count}
+
+    def verify(self) -> None:
+        """Nothing is left, and nothing went wrong where it could not be raised."""
+        assert self.misuses == []
+        assert self.alive() == {}
+        assert self.retained == 0
+        assert not any(self.stacks.values())
+
+    def _pinned(self, host: Any) -> Memory:
+        if not isinstance(host, PinnedArray):
+            raise Misuse("an asynchronous copy of memory that is not pinned")
+        if not host.flags.c_contiguous:
+            raise Misuse("a copy of memory that is not contiguous")
+        return host.allocation
+
+    def _run(self, operation: Operation) -> None:
+        stream = next(stream for stream in self.streams.values() if operation in stream.queue)
+        for queued in stream.queue[: stream.queue.index(operation) + 1]:
+            if queued.is_done:
+                continue
+            for earlier in queued.after:
+                self._run(earlier)
+            ready_ms = max([queued.queued_ms, stream.clock_ms, *(earlier.end_ms for earlier in queued.after)])
+            queued.start_ms, queued.end_ms = ready_ms, ready_ms + queued.duration_ms
+            stream.clock_ms = queued.end_ms
+            queued.run()
+            queued.is_done = True
