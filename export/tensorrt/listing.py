@@ -20,7 +20,8 @@ ListedLayer = tuple[PlanLayer, int]
 
 _LINE = re.compile(
     r"^Name: (?P<name>.*?), LayerType: (?P<type>[^,]*), Inputs: \[(?P<inputs>.*?)\], "
-    r"Constants: \[(?P<constants>.*?)\], Outputs: \[(?P<outputs>.*?)\], TacticName: .*?, StreamId: -?\d+, Metadata: (?P<metadata>.*)$"
+    r"Constants: \[(?P<constants>.*?)\], Outputs: \[(?P<outputs>.*?)\], "
+    r"TacticName: .*?, StreamId: -?\d+, Metadata: (?P<metadata>.*)$"
 )
 _TENSOR = re.compile(r"Dimensions: \[([-\d, ]*)\].*?Datatype: (\w+)")
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=$|\[|\s|\x1e)")

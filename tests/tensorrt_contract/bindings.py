@@ -61,7 +61,7 @@ def run_with_bindings(version: str, code: str, stubs: Path) -> subprocess.Comple
         "PYTHONPATH": os.pathsep.join([str(find_bindings(version)), str(_TESTS)]),
     }
     return subprocess.run(
-        [sys.executable, "-W", "error::DeprecationWarning:tests", "-c", _ALIAS + code],
+        [sys.executable, "-c", _ALIAS + code],
         env=environment,
         cwd=_TESTS,
         capture_output=True,
