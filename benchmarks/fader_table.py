@@ -161,6 +161,7 @@ def main() -> None:
         for row in rows(product, values, [source], arguments.predictors):
             key = tuple(row[name] for name in ("product", "size", "seed", "mask", "model"))
             if key not in done:
+                row["fader_epochs"] = arguments.fader_epochs
                 done.add(key)
                 with arguments.out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(row) + "\n")

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from edge_ad.models.base import Stage, TrainingBatch
-from edge_ad.models.ear import Ear, EarParameters, Schedule, relative_distance
+from edge_ad.models.ear import Ear, EarParameters, Restoration, Schedule, relative_distance
 from edge_ad.models.error_predictors import MlpPredictor, VitPredictor, patch_errors, ranking_loss
 from edge_ad.models.mask_sources import PatchDistance
 from edge_ad.models.soft_masks import Masking, Normalisation, Scaling, SoftMask, scale_mask
@@ -147,8 +147,8 @@ class Fader(Ear):
             losses["rank"] = ranking_loss(predicted, target, generator, margin=self.config.margin)
         return losses
 
-    def _restore(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Reconstruction through attenuated skips and, where it is known, the relative patch distance."""
+    def restore(self, images: Tensor) -> Restoration:
+        """Reconstruct images (N, 3, H, W) in [0, 1] through attenuated skips, and say how much of it to take."""
         features = None if self.patch_features is None else self.patch_features(images)
         suspicion = self.mask_source(images, features)
         obfuscated = self._obfuscate(images, suspicion)
@@ -158,7 +158,9 @@ class Fader(Ear):
         reconstruction = self.unet.decode(encoded, self._skip_masks(trust, encoded))
         located = trust if self.config.predictor in ("mlp", "vit", "distance") else None
         source = self.mask_source if self.own_distance is None else self.own_distance
-        return self._compose(images, reconstruction, suspicion, located), relative_distance(source, distance)
+        return Restoration(
+            reconstruction, self._weight(images, suspicion, located), relative_distance(source, distance)
+        )
 
     def _trust(self, distance: Tensor, predicted: Tensor | None) -> Tensor:
         """The soft mask M_S (N, 1, h, w): from predicted errors, from the patch distance, or a control's constant."""

@@ -77,9 +77,10 @@ class PositionGaussian(nn.Module):
         """(N, C, h, w) → Mahalanobis distances (N, 1, h, w)."""
         height, width = features.shape[2:]
         centred = features - self.get_buffer("mean")
-        whitened = nn.functional.conv2d(centred, self.get_buffer("whiten")).flatten(2)  # (N, C, P)
-        length = whitened.square().sum(1)
-        along = torch.matmul(whitened.permute(2, 0, 1), self.get_buffer("directions"))  # (P, N, rank)
+        whitened = nn.functional.conv2d(centred, self.get_buffer("whiten"))
+        whitened = whitened.permute(0, 2, 3, 1).flatten(1, 2)  # (N, P, C), as engines keep it in memory anyway
+        length = whitened.square().sum(2)
+        along = torch.matmul(whitened.transpose(0, 1), self.get_buffer("directions"))  # (P, N, rank)
         squared = (length - along.square().sum(2).transpose(0, 1)) / self.shrinkage
         return squared.clamp_min(0).sqrt().reshape(-1, 1, height, width)
 

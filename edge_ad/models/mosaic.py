@@ -9,16 +9,33 @@ __all__ = ["mosaic", "obfuscate"]
 
 
 def mosaic(images: Tensor, scale: int) -> Tensor:
-    """Average-pool by ``scale`` and upsample back by repetition: (N, C, H, W) → the same shape."""
-    return F.interpolate(F.avg_pool2d(images, scale), scale_factor=float(scale), mode="nearest")
+    """Average tiles of ``scale`` × ``scale`` pixels: (N, C, H, W) → the same shape."""
+    return F.interpolate(_tile_means(images, scale), scale_factor=float(scale), mode="nearest")
 
 
 def obfuscate(images: Tensor, mask: Tensor, scale: int) -> Tensor:
     """EAR's input ``I' = (1 - M)·I + M·mosaic(I, m)``.
 
+    Mask and mosaic stay on their coarse grids, and the image is seen as cells of the finer one of them: an engine then
+    blends in one pass, without bringing either to full size.
+
     Args:
         images: (N, 3, H, W) in [0, 1].
-        mask: (N, 1, H, W) in [0, 1]; 1 hides the pixel behind its mosaic.
+        mask: (N, 1, h, w) in [0, 1], on a grid that divides the image or is divided by that of the tiles; 1 hides a
+            pixel behind its mosaic.
         scale: Side of a mosaic tile, pixels; must divide H and W.
     """
-    return images + mask * (mosaic(images, scale) - images)
+    means = _tile_means(images, scale)
+    rows, columns = (max(mask.shape[axis], means.shape[axis]) for axis in (2, 3))
+    means, mask = (_on_grid(part, rows, columns)[:, :, :, None, :, None] for part in (means, mask))
+    cells = images.unflatten(3, (columns, -1)).unflatten(2, (rows, -1))  # (N, 3, rows, h, columns, w)
+    return (cells + mask * (means - cells)).flatten(4, 5).flatten(2, 3)
+
+
+def _tile_means(images: Tensor, scale: int) -> Tensor:
+    """(N, C, H, W) → (N, C, H / scale, W / scale); a pooling of three channels costs engines a change of layout."""
+    return images.unflatten(3, (-1, scale)).unflatten(2, (-1, scale)).mean((3, 5))
+
+
+def _on_grid(values: Tensor, rows: int, columns: int) -> Tensor:
+    return values if tuple(values.shape[2:]) == (rows, columns) else F.interpolate(values, (rows, columns))

@@ -30,13 +30,13 @@ class MSGMS(nn.Module):
         """1 - GMS at each scale, finest first.
 
         Args:
-            a: (N, 3, H, W) in [0, 1].
-            b: Same shape.
+            a: (N, C, H, W) in [0, 1]; colour or grey, since the mean of the channels is looked at.
+            b: Same height and width.
 
         Returns:
             One (N, 1, H / 2^s, W / 2^s) in [0, 1) per scale.
         """
-        grey_a, grey_b = a.mean(1, keepdim=True), b.mean(1, keepdim=True)
+        grey_a, grey_b = (x if x.shape[1] == 1 else x.mean(1, keepdim=True) for x in (a, b))
         maps = []
         for scale in range(self.scales):
             if scale:
@@ -49,7 +49,7 @@ class MSGMS(nn.Module):
         size = a.shape[2:]
         maps = self.distances(a, b)
         full = [maps[0]] + [F.interpolate(x, size, mode="bilinear", align_corners=False) for x in maps[1:]]
-        return torch.stack(full).mean(0)
+        return sum(full[1:], full[0]) / self.scales
 
     def loss(self, a: Tensor, b: Tensor) -> Tensor:
         """Mean of 1 - GMS over pixels and scales: a scalar."""
