@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from edge_ad.cli.console import print_facts, print_json, print_table
 from edge_ad.cli.options import BundleArgument, JsonOption
+from edge_ad.cli.plans import describe_plan, print_plan
 
 if TYPE_CHECKING:
     from edge_ad.bundle import Bundle, EngineDirectory
@@ -14,28 +17,37 @@ if TYPE_CHECKING:
 __all__ = ["inspect"]
 
 
-def inspect(bundle: BundleArgument, as_json: JsonOption = False) -> None:
+def inspect(
+    bundle: BundleArgument,
+    layers: Annotated[bool, typer.Option("--layers", help="List every layer of every TensorRT plan.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Show what is inside a bundle and check its files.
 
     Every file is read and its SHA-256 compared with the manifest; a file that differs ends the command with exit
-    code 1.
+    code 1. Of a TensorRT plan, the types its layers compute in are shown as TensorRT listed them when it was built.
     """
     from edge_ad.bundle import Bundle, list_engines
 
     opened = Bundle.open(bundle)
     engines = list_engines(opened)
     if as_json:
-        print_json(_document(opened, engines))
-    else:
-        _print(opened.manifest, engines, str(bundle))
+        print_json(_document(opened, engines, with_layers=layers))
+        return
+    _print(opened.manifest, engines, str(bundle))
+    for engine in engines:
+        print_plan(engine, with_layers=layers)
 
 
-def _document(bundle: Bundle, engines: list[EngineDirectory]) -> dict[str, Any]:
+def _document(bundle: Bundle, engines: list[EngineDirectory], *, with_layers: bool) -> dict[str, Any]:
     return {
         "bundle": bundle.root,
         "verified_files": len(bundle.manifest.files),
         "manifest": bundle.manifest,
-        "engines": [{"path": engine.path, "sidecar": engine.sidecar} for engine in engines],
+        "engines": [
+            {"path": engine.path, "sidecar": engine.sidecar, "plan": describe_plan(engine, with_layers=with_layers)}
+            for engine in engines
+        ],
     }
 
 
