@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from edge_ad.bundle import Bundle
     from edge_ad.cli.latency import Measurements
     from edge_ad.cli.subject import Subject
+    from edge_ad.runtime.tensorrt.timings import DeviceTimings
 
 __all__ = ["benchmark"]
 
@@ -58,6 +59,7 @@ def benchmark(
         description = engine.describe()
         note(f"Measuring {description.backend} {description.precision} ({description.source}).")
         measurements = measure_engine(engine, frames, rival, seconds=seconds)
+        on_device = engine.timings()
     document = {
         "bundle": bundle,
         "method": opened.manifest.method,
@@ -65,11 +67,14 @@ def benchmark(
         "machine": describe_machine(["torch"] if against else []),
         "frames": {"source": frames.source, "count": len(frames.images), "sizes_hw": frames.sizes_hw},
         "measurements": measurements,
+        "on_device": on_device,
     }
     if as_json:
         print_json(document)
     else:
         _print(document, measurements)
+        if on_device is not None:
+            _print_on_device(on_device)
 
 
 def _open_rival(bundle: Bundle, run: Path, threads: int) -> Subject:
@@ -105,6 +110,14 @@ def _print(document: dict[str, Any], measurements: Measurements) -> None:
     print_table(columns, rows, title="\nLatency")
     print(f"\npipelined: {measurements.pipelined_fps:.4g} frames per second")
     _print_comparison(measurements)
+
+
+def _print_on_device(timings: DeviceTimings) -> None:
+    launch = "launched as a CUDA graph" if timings.uses_cuda_graph else "launched kernel by kernel"
+    print(
+        f"on the GPU: upload {timings.h2d_ms:.3g} ms, plan {timings.compute_ms:.3g} ms, download {timings.d2h_ms:.3g}"
+        f" ms (medians of {timings.runs} runs, by events; {launch})"
+    )
 
 
 def _print_comparison(measurements: Measurements) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.manifest import Threshold
 from edge_ad.prediction import Prediction
+from edge_ad.runtime.tensorrt.timings import DeviceTimings
 
 __all__ = ["Engine", "EngineDescription"]
 
@@ -122,6 +123,10 @@ class Engine(ABC):
         frame = np.full((1, height, width, 3), 127, np.uint8)
         for _ in range(runs):
             self.infer(frame)
+
+    def timings(self) -> DeviceTimings | None:
+        """Where the time of the last inferences went on the device; None where the backend does not measure it."""
+        return None
 
     def _check_open(self) -> None:
         if not self._is_open:

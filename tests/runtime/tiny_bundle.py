@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_ad.bundle import Bundle, write_bundle
+from edge_ad.bundle import Bundle, Reference, write_bundle
 from edge_ad.manifest import GateReport, GraphInfo, Manifest, Precision, SplitInfo, Threshold
 
 SIZE_HW = (24, 32)
@@ -58,7 +58,9 @@ def graph_info(file: str = "model.onnx", *, gate_passed: bool | None = None) -> 
     return GraphInfo(file=file, threshold=threshold(), gate=gate)
 
 
-def tiny_bundle(root: Path, graphs: dict[Precision, GraphInfo] | None = None, *, seed: int = 0) -> Bundle:
+def tiny_bundle(
+    root: Path, graphs: dict[Precision, GraphInfo] | None = None, *, seed: int = 0, reference: Reference | None = None
+) -> Bundle:
     graphs = graphs or {"fp32": graph_info()}
     manifest = Manifest(
         method="tiny",
@@ -70,4 +72,6 @@ def tiny_bundle(root: Path, graphs: dict[Precision, GraphInfo] | None = None, *,
         created="2025-01-01T00:00:00+00:00",
     )
     files = {graph.file: deploy_graph(seed=seed) for graph in graphs.values()}
+    if reference is not None:
+        files["reference.npz"] = reference.to_bytes()
     return write_bundle(root, manifest, files)

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_ad.bundle import Bundle, EngineKey, write_engine
+from edge_ad.bundle import Bundle, EngineKey, Reference, write_engine
 from edge_ad.runtime.source import EngineSource
 from edge_ad.runtime.tensorrt.engine import TensorRtEngine
 from tests.runtime.tensorrt.cuda_double import FakeCuda
 from tests.runtime.tensorrt.graph_double import FakeGraphApi
-from tests.runtime.tensorrt.tensorrt_double import VERSION, FakeTensorRt, plan_bytes
+from tests.runtime.tensorrt.tensorrt_double import VERSION, FakeTensorRt, expected, plan_bytes
 from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
 
 
@@ -72,7 +72,8 @@ def planned_bundle(
     root: Path, *, target: str = "sm87", version: str = VERSION, data: bytes = b"", **plan: Any
 ) -> Bundle:
     """The tiny bundle with an engine directory, whose plan is ``data`` or one with ``plan``'s properties."""
-    bundle = tiny_bundle(root)
+    images = frames(2)
+    bundle = tiny_bundle(root, reference=Reference(images, *expected(images)))
 
     def save(folder: Path) -> dict[str, str]:
         (folder / "model.plan").write_bytes(data or plan_bytes(SIZE_HW, **plan))

@@ -1,8 +1,9 @@
 """A strict double of ``pycuda.driver``: a GPU in memory that fails on any misuse.
 
 Work is deferred: nothing runs before the host waits for it, and then only what was waited for. Every operation knows
-which operations happen before it, by its stream, by events and by what the host has waited for; two accesses to the same
-memory of which one writes, and which are not so ordered, are a race and fail at once, whatever the timing would have been.
+which operations happen before it, by its stream, by events and by what the host has waited for; two accesses to the
+same memory of which one writes, and which are not so ordered, are a race and fail at once, whatever the timing would
+have been.
 A clock of its own runs per stream, so that overlap can be seen.
 """
 
@@ -149,11 +150,11 @@ class Stream:
     """``pycuda.driver.Stream``."""
 
     def __init__(self, cuda: FakeCuda) -> None:
-        cuda.enter("Stream")
         self.cuda = cuda
+        self.queue: list[Operation] = []
+        cuda.enter("Stream")
         self.handle = cuda.next_handle
         cuda.next_handle += 16
-        self.queue: list[Operation] = []
         self.mask = 0
         self.clock_ms = 0.0
         self.captured: list[Callable[[], None]] | None = None
@@ -191,8 +192,8 @@ class Event:
     """``pycuda.driver.Event``."""
 
     def __init__(self, cuda: FakeCuda) -> None:
-        cuda.enter("Event")
         self.cuda = cuda
+        cuda.enter("Event")
         self._operation: Operation | None = None
 
     def record(self, stream: Stream) -> Event:

@@ -51,16 +51,13 @@ class ILogger:
         ERROR = 1
         WARNING = 2
 
-    def __init__(self) -> None:
-        self.is_initialised = True
-
 
 class Runtime:
     """``IRuntime``."""
 
     def __init__(self, trt: FakeTensorRt, log: Any) -> None:
         trt.cuda.enter("Runtime")
-        assert log.is_initialised
+        assert isinstance(log, trt.ILogger)
         self.trt, self.log = trt, log
 
     def deserialize_cuda_engine(self, data: bytes) -> ICudaEngine | None:
@@ -68,11 +65,11 @@ class Runtime:
         try:
             plan = json.loads(data)
         except ValueError:
-            self.log.log(ILogger.Severity.ERROR, "Serialization assertion magicTagRead == kMAGIC_TAG failed.")
+            self.log.log(self.trt.ILogger.Severity.ERROR, "Serialization assertion magicTagRead == kMAGIC_TAG failed.")
             return None
         if plan["version"] != self.trt.__version__:
             self.log.log(
-                ILogger.Severity.ERROR,
+                self.trt.ILogger.Severity.ERROR,
                 f"The engine plan file is not compatible with this version of TensorRT, expecting library version "
                 f"{self.trt.__version__} got {plan['version']}, please rebuild.",
             )
@@ -91,14 +88,14 @@ class ICudaEngine:
     def get_tensor_name(self, index: int) -> str:
         return list(self.plan["tensors"])[index]
 
-    def get_tensor_mode(self, name: str) -> TensorIOMode:
-        return TensorIOMode[self.plan["tensors"][name]["mode"]]
+    def get_tensor_mode(self, name: str) -> Any:
+        return getattr(self.trt.TensorIOMode, self.plan["tensors"][name]["mode"])
 
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return tuple(self.plan["tensors"][name]["shape"])
 
-    def get_tensor_dtype(self, name: str) -> DataType:
-        return DataType[self.plan["tensors"][name]["dtype"]]
+    def get_tensor_dtype(self, name: str) -> Any:
+        return getattr(self.trt.DataType, self.plan["tensors"][name]["dtype"])
 
     def get_tensor_profile_shape(self, name: str, profile: int) -> list[tuple[int, ...]]:
         assert (name, profile) == ("image", 0)
@@ -138,7 +135,9 @@ class IExecutionContext:
         fixed = self.engine.get_tensor_shape("image")[0]
         is_right = shape[0] == fixed if fixed > 0 else smallest <= shape[0] <= largest
         if not is_right or tuple(shape[1:]) != self.engine.get_tensor_shape("image")[1:]:
-            self.engine.runtime.log.log(ILogger.Severity.ERROR, f"Shape {shape} is out of the profile's range.")
+            self.engine.runtime.log.log(
+                self.trt.ILogger.Severity.ERROR, f"Shape {shape} is out of the profile's range."
+            )
             return False
         if shape[0] != self.batch:
             self.has_run = False
@@ -148,7 +147,7 @@ class IExecutionContext:
     def execute_async_v3(self, handle: int) -> bool:
         self.cuda.enter("execute_async_v3")
         if self.trt.refuses_to_run:
-            self.engine.runtime.log.log(ILogger.Severity.ERROR, "Cuda Runtime (invalid argument)")
+            self.engine.runtime.log.log(self.trt.ILogger.Severity.ERROR, "Cuda Runtime (invalid argument)")
             return False
         missing = set(self.engine.plan["tensors"]) - set(self.addresses)
         if missing or not self.batch:
@@ -207,14 +206,21 @@ class IExecutionContext:
 
 
 class FakeTensorRt:
-    """What ``import tensorrt`` gives."""
+    """What ``import tensorrt`` gives.
 
-    DataType, TensorIOMode, ILogger = DataType, TensorIOMode, ILogger
+    Args:
+        cuda: The GPU.
+        genuine: Genuine bindings, whose enums and logger are used then.
+    """
+
     Builder = object
 
-    def __init__(self, cuda: FakeCuda, version: str = VERSION) -> None:
+    def __init__(self, cuda: FakeCuda, genuine: Any = None) -> None:
         self.cuda = cuda
-        self.__version__ = version
+        self.__version__ = VERSION
+        self.DataType: Any = genuine.DataType if genuine else DataType
+        self.TensorIOMode: Any = genuine.TensorIOMode if genuine else TensorIOMode
+        self.ILogger: Any = genuine.ILogger if genuine else ILogger
         self.gives_no_context = self.refuses_to_run = self.refuses_capture = False
 
     def Runtime(self, log: Any) -> Runtime:  # noqa: N802

@@ -21,13 +21,17 @@ NO_MEMORY = CudaMemoryError("cuMemAlloc failed: out of memory")
 LOST = CudaLaunchError("cuEventSynchronize failed: unspecified launch failure")
 
 
-@pytest.mark.parametrize("call", ["mem_alloc", "pagelocked_empty", "Stream", "Event", "create_execution_context"])
-@pytest.mark.parametrize("nth", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("call", "nth"),
+    [
+        ("create_execution_context", 0),
+        ("Runtime", 0),
+        *((call, nth) for call in ("mem_alloc", "pagelocked_empty", "Stream", "Event") for nth in range(3)),
+    ],
+)
 def test_an_opening_that_runs_out_of_memory_frees_what_it_had(gpu: Gpu, tmp_path: Path, call: str, nth: int) -> None:
     gpu.cuda.fail_on(call, nth, NO_MEMORY)
     engine = gpu.engine(tmp_path)
-    if call == "create_execution_context" and nth:
-        pytest.skip("there is one execution context")
     with pytest.raises(DeviceError, match="out of memory") as caught, engine:
         pass
     assert "\n" not in str(caught.value)
@@ -225,5 +229,14 @@ def test_a_person_sees_one_line_and_the_right_exit_code(
     bundle = planned_bundle(tmp_path / "corrupt", data=b"garbage")
     assert main(["benchmark", str(bundle.root), "--backend", "tensorrt"]) == 1
     lines = capsys.readouterr().err.strip().splitlines()
-    assert any("cannot be loaded by TensorRT 10.3.0" in line for line in lines)
-    assert "Traceback" not in "".join(lines)
+    errors = [line for line in lines if not line.startswith("Measuring")]
+    assert len(errors) == 2  # the error and its hint
+    assert "cannot be loaded by TensorRT 10.3.0" in errors[0]
+    assert "edge-ad build-engine" in errors[1]
+
+
+def test_benchmark_shows_the_times_on_the_gpu(gpu: Gpu, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = planned_bundle(tmp_path / "bundle")
+    assert main(["benchmark", str(bundle.root), "--seconds", "0.1"]) == 0
+    assert "on the GPU: upload 2 ms, plan 5 ms, download 2 ms" in capsys.readouterr().out
+    gpu.cuda.verify()
