@@ -23,9 +23,9 @@ def deploy_graph(*, seed: int = 0, output: str = "anomaly_map") -> bytes:
         "pixels": np.array([1, 2], np.int64),
     }
     nodes = [
-        helper.make_node("Transpose", ["image"], ["channels_first"], perm=[0, 3, 1, 2]),
-        helper.make_node("Cast", ["channels_first"], ["float"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["float", "scale"], ["unit"]),
+        helper.make_node("Cast", ["image"], ["float"], to=TensorProto.FLOAT),  # all that TensorRT does with uint8
+        helper.make_node("Transpose", ["float"], ["channels_first"], perm=[0, 3, 1, 2]),
+        helper.make_node("Mul", ["channels_first", "scale"], ["unit"]),
         helper.make_node("Conv", ["unit", "first"], ["features"], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["features"], ["active"]),
         helper.make_node("Conv", ["active", "second"], ["map"], pads=[1, 1, 1, 1]),

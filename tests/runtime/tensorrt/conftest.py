@@ -14,6 +14,7 @@ import pytest
 
 from edge_ad.bundle import Bundle, EngineKey, Reference, write_engine
 from edge_ad.runtime.source import EngineSource
+from edge_ad.runtime.tensorrt import api
 from edge_ad.runtime.tensorrt.engine import TensorRtEngine
 from tests.runtime.tensorrt.cuda_double import FakeCuda
 from tests.runtime.tensorrt.graph_double import FakeGraphApi
@@ -61,6 +62,7 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
             monkeypatch.setitem(sys.modules, ".".join(parts[:end]), ModuleType(parts[end - 1]))
         monkeypatch.setitem(sys.modules, name, module)
 
+    monkeypatch.setattr(api, "_has_driver_library", lambda: True)
     install("pycuda.driver", cuda)
     install("tensorrt", trt)
     install("cuda.bindings.driver", graphs)

@@ -71,8 +71,7 @@ def test_a_driver_without_pycuda_gets_the_command(no_gpu: Gpu, monkeypatch: pyte
         api.device_target()
 
 
-def test_a_pycuda_that_does_not_load_is_built_again(no_gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_has_driver_library", lambda: True)
+def test_a_pycuda_that_does_not_load_is_built_again(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
     broken_import(monkeypatch, "pycuda.driver", ImportError("libcurand.so.10: cannot open shared object file"))
     status = probe_backend("tensorrt")
     assert "pycuda is installed and does not load (libcurand.so.10" in status.why
@@ -92,7 +91,6 @@ def test_a_driver_that_does_not_answer_or_finds_no_gpu_is_said(gpu: Gpu, call: s
 
 
 def test_a_missing_package_is_named_with_its_command(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_has_driver_library", lambda: True)
     broken_import(monkeypatch, "tensorrt", ModuleNotFoundError("No module named 'tensorrt'", name="tensorrt"))
     status = probe_backend("tensorrt")
     assert (status.why, status.install_command) == ("tensorrt is not installed", "pip install tensorrt")

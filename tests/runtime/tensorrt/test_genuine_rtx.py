@@ -1,4 +1,4 @@
-"""The genuine TensorRT for RTX on a machine without a GPU: it builds a plan, and our loader says why it does not run."""
+"""The genuine TensorRT for RTX without a GPU: it builds a plan, and our loader says why it does not run."""
 
 from pathlib import Path
 from typing import Any
