@@ -15,7 +15,7 @@ from edge_ad.export.tensorrt.capabilities import Capabilities, probe_capabilitie
 from edge_ad.export.tensorrt.config import check_options, make_config
 from edge_ad.export.tensorrt.dla import make_calibrator
 from edge_ad.export.tensorrt.listing import ListedLayer, layers_from_inspector, layers_from_log, with_convolutions
-from edge_ad.export.tensorrt.log import BuildLog
+from edge_ad.export.tensorrt.log import BuildLog, first_reasons
 from edge_ad.export.tensorrt.options import PlanOptions
 from edge_ad.export.tensorrt.parsing import parse_network
 from edge_ad.export.tensorrt.timing_cache import save_timing_cache
@@ -23,8 +23,6 @@ from edge_ad.manifest import Precision
 from edge_ad.runtime.tensorrt.api import Backend, tensorrt_module
 
 __all__ = ["BuiltPlan", "build_plan"]
-
-_SHOWN_ERRORS = 3
 
 Say = Callable[[str], None]
 
@@ -84,7 +82,7 @@ def build_plan(
         config.int8_calibrator = make_calibrator(trt, calibration_cache)
     serialized = builder.build_serialized_network(network, config)
     if serialized is None:
-        raise DeviceError(f"{backend} cannot build {onnx.name}: {_reasons(log)}", "Use another backend or precision.")
+        raise DeviceError(f"{backend} cannot build {onnx.name}: {first_reasons(log.errors)}", "Use another backend or precision.")
     plan = bytes(serialized)
     save_timing_cache(config, options.timing_cache if written["timing_cache"] != "none" else None)
     layers = with_convolutions(_list_layers(trt, capabilities, log, plan), macs)
@@ -100,7 +98,7 @@ def _make_builder(trt: Any, log: BuildLog, backend: Backend) -> Any:
         return trt.Builder(log.logger)
     except (TypeError, RuntimeError) as error:  # a factory that gave NULL: TensorRT logged why
         raise DeviceError(
-            f"{backend} has no builder here: {_reasons(log)}", "Run: edge-ad doctor, for the driver and the GPU."
+            f"{backend} has no builder here: {first_reasons(log.errors)}", "Run: edge-ad doctor, for the driver and the GPU."
         ) from error
 
 
@@ -110,14 +108,7 @@ def _list_layers(trt: Any, capabilities: Capabilities, log: BuildLog, plan: byte
         return layers_from_log(log.layer_listing)
     engine = trt.Runtime(log.logger).deserialize_cuda_engine(plan)
     if engine is None:
-        raise DeviceError(f"{capabilities.backend} cannot open the plan it has just built: {_reasons(log)}")
+        raise DeviceError(f"{capabilities.backend} cannot open the plan it has just built: {first_reasons(log.errors)}")
     return layers_from_inspector(
         engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON)
     )
-
-
-def _reasons(log: BuildLog) -> str:
-    # Without a GPU every build logs that CUDA does not answer: of no use where there is another reason.
-    errors = list(dict.fromkeys(log.errors))
-    telling = [line for line in errors if "cudaError 35" not in line] or errors
-    return " ".join(telling[-_SHOWN_ERRORS:]) or "it gives no reason."

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from time import monotonic
 from typing import Any
 
-__all__ = ["BuildLog", "make_progress_monitor"]
+__all__ = ["BuildLog", "first_reasons", "make_progress_monitor"]
 
 _SHOWN_EVERY_S = 2.0
+_NO_DRIVER = "cudaError 35"
 
 Say = Callable[[str], None]
+
+
+def first_reasons(lines: Iterable[str], *, count: int = 3) -> str:
+    """The first of TensorRT's error lines that say something, as one line.
+
+    Without a GPU every failure also logs that CUDA does not answer: of no use where there is another reason.
+    """
+    distinct = list(dict.fromkeys(" ".join(line.split()) for line in lines if line.strip()))
+    telling = [line for line in distinct if _NO_DRIVER not in line] or distinct
+    return " ".join(telling[:count]) or "it gives no reason."
 
 
 class BuildLog:

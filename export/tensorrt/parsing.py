@@ -7,6 +7,7 @@ from typing import Any
 
 from edge_ad.errors import BundleError
 from edge_ad.export.tensorrt.capabilities import Capabilities
+from edge_ad.export.tensorrt.log import first_reasons
 from edge_ad.runtime.source import INPUT_NAME, OUTPUT_NAMES
 
 __all__ = ["parse_network"]
@@ -52,13 +53,13 @@ def _network_flags(trt: Any, capabilities: Capabilities, *, typed: bool) -> int:
 
 
 def _describe(error: Any, capabilities: Capabilities) -> str:
-    reason = " ".join(str(error.desc()).split())
+    reason = first_reasons(str(error.desc()).splitlines())
     if capabilities.error_nodes:
         name, operator = str(error.node_name()), str(error.node_operator())
         where = f"node {name!r} ({operator})" if name or operator else f"node {error.node()}"
     else:
         where = f"node {error.node()}"
-    return f"{where}: {reason}."
+    return f"{where}: {reason.rstrip('.')}."
 
 
 def _check_names(network: Any, onnx: Path) -> None:
