@@ -56,7 +56,8 @@ def source(folder: Path) -> EngineSource:
     threshold = Threshold(
         value=0.5, rule="test", false_alarm_rate=0.01, false_alarm_bound=0.1, confidence=0.95, good_images=40
     )
-    return EngineSource(folder / "model.onnx", "fp32", SIZE_HW, threshold, folder, "", "test")
+    options = {"version_compatible": "true", "dla_core": "0"}
+    return EngineSource(folder / "model.onnx", "fp32", SIZE_HW, threshold, folder, "", "test", "", options)
 
 
 def _runtime(genuine: Any, fake: FakeTensorRt, log: Any) -> SpecDouble:
@@ -69,7 +70,7 @@ def _runtime(genuine: Any, fake: FakeTensorRt, log: Any) -> SpecDouble:
     return SpecDouble(
         genuine.Runtime,
         genuine.__version__,
-        {"deserialize_cuda_engine": deserialize, "engine_host_code_allowed": False},
+        {"deserialize_cuda_engine": deserialize, "engine_host_code_allowed": False, "DLA_core": -1},
     )
 
 

@@ -26,11 +26,12 @@ import json, tensorrt
 from edge_ad.runtime.tensorrt.log import create_log
 log = create_log(tensorrt)
 log.log(tensorrt.ILogger.Severity.WARNING, "a warning")
-quiet = log.last_error
-log.log(tensorrt.ILogger.Severity.ERROR, "an error\\n over two lines")
-print(json.dumps([quiet, log.last_error]))
+quiet = log.take_error()
+log.log(tensorrt.ILogger.Severity.ERROR, "an error\\n over two lines.")
+log.log(tensorrt.ILogger.Severity.ERROR, "what follows from it")
+print(json.dumps([quiet, log.take_error(), log.take_error()]))
 """
-    assert run_json(code) == ["", "an error over two lines"]
+    assert run_json(code) == ["", "an error over two lines", ""]
 
 
 def test_a_runtime_that_does_not_start_is_one_line(run_json: Callable[[str], Any], tmp_path: Path) -> None:

@@ -82,17 +82,22 @@ class TensorRtEngine(Engine):
         trt, driver = tensorrt_module(self._backend), cuda_driver()
         load = partial(load_plan, trt, self._source, self._description.version)
         owner = OwnerThread(driver)
+        made: list[Pipeline] = []  # so that it is closed also when this thread is interrupted while it waits
+
+        def make() -> None:
+            made.append(Pipeline(driver, load, self._source.input_size_hw, self._timing_log.add))
+
+        def unmake() -> None:
+            for pipeline in made:
+                pipeline.close()
+
         owner.start()
         try:
-            self._pipeline = owner.call(
-                lambda: Pipeline(driver, load, self._source.input_size_hw, self._timing_log.add),
-                timeout_s=_OPEN_TIMEOUT_S,
-                action="load the plan",
-            )
+            owner.call(make, timeout_s=_OPEN_TIMEOUT_S, action="load the plan")
         except BaseException:
-            owner.stop(_nothing, timeout_s=_CLOSE_TIMEOUT_S)
+            owner.stop(unmake, timeout_s=_CLOSE_TIMEOUT_S)
             raise
-        self._owner = owner
+        self._owner, self._pipeline = owner, made[0]
 
     def _close(self) -> None:
         owner, self._owner = self._owner, None
@@ -159,7 +164,3 @@ class TensorRtEngine(Engine):
 def _prediction(results: Results) -> Prediction:
     scores, maps = results
     return Prediction(float(scores[0]), maps[0])
-
-
-def _nothing() -> None:
-    """What is left to free after an opening that failed: it has freed its own."""

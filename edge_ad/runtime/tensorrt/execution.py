@@ -102,8 +102,10 @@ class Execution:
         self._context = None
 
     def _require(self, succeeded: bool, action: str) -> None:
+        said = self._said()  # taken each time, so that no older error is blamed
         if not succeeded:
-            raise DeviceError(f"TensorRT could not {action}{self._said()}.")
+            raise DeviceError(f"TensorRT could not {action}{said}.")
 
     def _said(self) -> str:
-        return f": {self._log.last_error.rstrip('.')}" if self._log.last_error else ""
+        error = self._log.take_error()
+        return f": {error}" if error else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,16 +58,24 @@ def load_plan(trt: Any, source: EngineSource, version: str) -> Plan:
     path = _plan_path(source)
     log = create_log(trt)
     trt.init_libnvinfer_plugins(log, "")  # older parsers make plugins of some ONNX operators
-    with backend_errors("TensorRT", "start"):
-        runtime = trt.Runtime(log)
-    if source.options.get("version_compatible", "").lower() in ("true", "1"):
-        runtime.engine_host_code_allowed = True  # such a plan carries its own runtime
+    runtime = _runtime(trt, log, source.options)
     engine = runtime.deserialize_cuda_engine(path.read_bytes())
     if engine is None:
-        raise _refused(source, path, version, log.last_error)
+        raise _refused(source, path, version, log.take_error())
     _check_tensors(trt, engine, source, path)
     smallest, _, largest = _profile(engine)
     return Plan(log, runtime, engine, smallest, largest)
+
+
+def _runtime(trt: Any, log: Any, options: Mapping[str, str]) -> Any:
+    with backend_errors("TensorRT", "start"):
+        runtime = trt.Runtime(log)
+    if options.get("version_compatible") == "true":
+        runtime.engine_host_code_allowed = True  # such a plan carries its own runtime
+    core = options.get("dla_core", "none")
+    if core != "none":
+        runtime.DLA_core = int(core)  # else it is loaded for the first one
+    return runtime
 
 
 def _plan_path(source: EngineSource) -> Path:
@@ -80,7 +89,7 @@ def _plan_path(source: EngineSource) -> Path:
 
 def _refused(source: EngineSource, path: Path, version: str, reason: str) -> BundleError:
     built = f", built by TensorRT {source.directory_version}, " if source.directory_version else " "
-    said = f": {reason.rstrip('.')}" if reason else ""
+    said = f": {reason}" if reason else ""
     return BundleError(f"The plan {path}{built}cannot be loaded by TensorRT {version} here{said}.", _rebuild(source))
 
 

@@ -34,7 +34,7 @@ class Gpu:
     def without_graphs(self) -> None:
         self.install("cuda.bindings.driver", None)
 
-    def engine(self, folder: Path, **plan: Any) -> TensorRtEngine:
+    def engine(self, folder: Path, *, options: dict[str, str] | None = None, **plan: Any) -> TensorRtEngine:
         """An engine on a plan of the tiny bundle's input size."""
         bundle = planned_bundle(folder / "bundle", **plan)
         (directory,) = bundle.root.glob("engines/*")
@@ -47,6 +47,7 @@ class Gpu:
             directory_version=VERSION,
             words="test",
             rebuild_command="edge-ad build-engine BUNDLE",
+            options=options or {},
         )
         return TensorRtEngine("tensorrt", source)
 

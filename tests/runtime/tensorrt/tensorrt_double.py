@@ -59,6 +59,13 @@ class Runtime:
         trt.cuda.enter("Runtime")
         assert isinstance(log, trt.ILogger)
         self.trt, self.log = trt, log
+        trt.runtime_settings = {}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("DLA_core", "engine_host_code_allowed"):
+            self.trt.runtime_settings[name] = value
+        else:
+            super().__setattr__(name, value)
 
     def deserialize_cuda_engine(self, data: bytes) -> ICudaEngine | None:
         self.trt.cuda.enter("deserialize_cuda_engine")
@@ -221,6 +228,7 @@ class FakeTensorRt:
         self.DataType: Any = genuine.DataType if genuine else DataType
         self.TensorIOMode: Any = genuine.TensorIOMode if genuine else TensorIOMode
         self.ILogger: Any = genuine.ILogger if genuine else ILogger
+        self.runtime_settings: dict[str, Any] = {}
         self.gives_no_context = self.refuses_to_run = self.refuses_capture = False
 
     def Runtime(self, log: Any) -> Runtime:  # noqa: N802

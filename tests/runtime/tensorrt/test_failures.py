@@ -12,6 +12,7 @@ from edge_ad.cli import main
 from edge_ad.errors import BundleError, DeviceError, UsageError
 from edge_ad.runtime import build_engine, open_engine
 from edge_ad.runtime.tensorrt import engine as engine_module
+from edge_ad.runtime.tensorrt.owner import OwnerThread
 from tests.runtime.tensorrt.conftest import Gpu, frames, planned_bundle
 from tests.runtime.tensorrt.cuda_double import CudaLaunchError, CudaMemoryError
 from tests.runtime.tensorrt.graph_double import CUresult
@@ -149,6 +150,31 @@ def test_a_run_that_tensorrt_refuses_names_its_reason_and_the_engine_stays_usabl
         assert len(engine.infer(frames(3))) == 3
         assert len(list(engine.infer_many(frames(3)[:, None]))) == 3
     gpu.cuda.verify()
+
+
+def test_ctrl_c_while_it_opens_leaves_nothing(gpu: Gpu, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    genuine = OwnerThread._wait
+
+    def interrupted(self: OwnerThread, done: Any, timeout_s: float, action: str) -> Any:
+        if action == "load the plan":
+            raise KeyboardInterrupt
+        return genuine(self, done, timeout_s, action)
+
+    monkeypatch.setattr(OwnerThread, "_wait", interrupted)
+    with pytest.raises(KeyboardInterrupt), gpu.engine(tmp_path):
+        pass
+    gpu.cuda.verify()
+
+
+def test_a_plan_for_a_dla_is_loaded_for_its_core_and_a_portable_one_with_its_own_runtime(
+    gpu: Gpu, tmp_path: Path
+) -> None:
+    engine = gpu.engine(tmp_path, options={"dla_core": "1", "version_compatible": "true"})
+    with engine:
+        assert len(engine.infer(frames(1))) == 1
+    assert gpu.trt.runtime_settings == {"DLA_core": 1, "engine_host_code_allowed": True}
+    with gpu.engine(tmp_path / "plain"):
+        assert gpu.trt.runtime_settings == {}
 
 
 def test_no_execution_context_is_one_line(gpu: Gpu, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from edge_ad.runtime.tensorrt.execution import Execution
@@ -26,6 +25,9 @@ def use(gpu: Gpu, folder: Path) -> None:
         for _ in range(2):
             assert [one.score for one in engine.infer(images)] == scores.tolist()
             assert [one.score for one in engine.infer_many(images[:, None])] == scores.tolist()
+        for one, score in zip(engine.infer_many(images[:, None]), scores, strict=True):
+            assert one.score == score
+            assert [one.score for one in engine.infer(images[:3])] == scores[:3].tolist()
         assert engine.timings() is not None
     gpu.cuda.verify()
 
@@ -126,9 +128,6 @@ def reshaped_while_it_runs(patch: pytest.MonkeyPatch) -> None:
         self._batch, self._plain_runs = batch, 0
 
     patch.setattr(Execution, "_reshape", reshape)
-    patch.setattr(Slot, "wait", lambda self: setattr(self, "batch", 0))
-    patch.setattr(Slot, "result", lambda self, images: (np.zeros(images), np.zeros((images, 2, 2))))
-    patch.setattr(Slot, "fill", lambda self, images, batch: setattr(self, "batch", batch))
 
 
 def one_slot_for_both_frames(patch: pytest.MonkeyPatch) -> None:
@@ -145,14 +144,6 @@ def one_address_too_few(patch: pytest.MonkeyPatch) -> None:
             del self._context.addresses["score"]
 
     patch.setattr(Execution, "_require", forget)
-
-
-def results_that_stay_in_pinned_memory(patch: pytest.MonkeyPatch) -> None:
-    def result(self: Slot, images: int) -> Any:
-        self.wait()
-        return self.score.host(images), self.anomaly_map.host(images)
-
-    patch.setattr(Slot, "result", result)
 
 
 def a_copy_on_the_device_left_out(patch: pytest.MonkeyPatch) -> None:
