@@ -21,6 +21,7 @@ from edge_ad.export.passes import (
     maps_by_matrix_product,
     name_layers,
     resize_by_scale,
+    sigmoid_beside_convolution,
     square_by_product,
 )
 from edge_ad.models.base import AnomalyDetector
@@ -78,6 +79,7 @@ def trace(module: nn.Module, example: torch.Tensor, inputs: list[str], outputs: 
     lower_opset(model)
     resize_by_scale(model)
     square_by_product(model)
+    sigmoid_beside_convolution(model)
     maps_by_matrix_product(model)
     make_batch_dynamic(model, _TRACED_BATCH)
     drop_unused(model)

@@ -34,7 +34,7 @@ def obfuscate(images: Tensor, mask: Tensor, scale: int) -> Tensor:
 
 def _tile_means(images: Tensor, scale: int) -> Tensor:
     """(N, C, H, W) → (N, C, H / scale, W / scale); a pooling of three channels costs engines a change of layout."""
-    return images.unflatten(3, (-1, scale)).unflatten(2, (-1, scale)).mean((3, 5))
+    return images.unflatten(3, (-1, scale)).mean(4).unflatten(2, (-1, scale)).mean(3)
 
 
 def _on_grid(values: Tensor, rows: int, columns: int) -> Tensor:

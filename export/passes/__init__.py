@@ -1,6 +1,6 @@
 """Graph passes: each edits an ONNX graph in place and leaves one that ``onnx.checker`` accepts."""
 
-from edge_ad.export.passes.arithmetic import square_by_product
+from edge_ad.export.passes.arithmetic import sigmoid_beside_convolution, square_by_product
 from edge_ad.export.passes.batch import make_batch_dynamic, resize_by_scale
 from edge_ad.export.passes.interpolation import maps_by_matrix_product
 from edge_ad.export.passes.names import name_layers
@@ -13,5 +13,6 @@ __all__ = [
     "maps_by_matrix_product",
     "name_layers",
     "resize_by_scale",
+    "sigmoid_beside_convolution",
     "square_by_product",
 ]

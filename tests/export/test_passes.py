@@ -12,6 +12,7 @@ from edge_ad.export.passes import (
     maps_by_matrix_product,
     name_layers,
     resize_by_scale,
+    sigmoid_beside_convolution,
     square_by_product,
 )
 from tests.export.graphs import graph, run
@@ -144,3 +145,18 @@ def test_attributes_can_be_read_with_a_default() -> None:
     assert attribute(node, "group", 1) == 3
     assert attribute(node, "strides", [1, 1]) == [1, 1]
     assert numpy_helper.from_array(values(1)).dims == [1]
+
+
+@pytest.mark.parametrize(("channels", "is_rewritten"), [(3, True), (16, False)])
+def test_the_sigmoid_of_few_channels_is_computed_after_its_convolution(channels: int, is_rewritten: bool) -> None:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["z"], "head", kernel_shape=[1, 1]),
+        helper.make_node("Sigmoid", ["z"], ["y"], "act"),
+    ]
+    weight = {"w": np.full((channels, 2, 1, 1), 40, np.float32)}
+    model = graph(nodes, {"x": [1, 2, 4, 4]}, {"y": [1, channels, 4, 4]}, weight)
+    x = values(1, 2, 4, 4)  # times 40: deep in both tails
+    expected = run(model, x)
+    sigmoid_beside_convolution(model)
+    assert ("Sigmoid" not in {node.op_type for node in model.graph.node}) == is_rewritten
+    np.testing.assert_allclose(run(model, x), expected, rtol=1e-6, atol=1e-30)
