@@ -82,7 +82,9 @@ def build_plan(
         config.int8_calibrator = make_calibrator(trt, calibration_cache)
     serialized = builder.build_serialized_network(network, config)
     if serialized is None:
-        raise DeviceError(f"{backend} cannot build {onnx.name}: {first_reasons(log.errors)}", "Use another backend or precision.")
+        raise DeviceError(
+            f"{backend} cannot build {onnx.name}: {first_reasons(log.errors)}", "Use another backend or precision."
+        )
     plan = bytes(serialized)
     save_timing_cache(config, options.timing_cache if written["timing_cache"] != "none" else None)
     layers = with_convolutions(_list_layers(trt, capabilities, log, plan), macs)
@@ -98,7 +100,8 @@ def _make_builder(trt: Any, log: BuildLog, backend: Backend) -> Any:
         return trt.Builder(log.logger)
     except (TypeError, RuntimeError) as error:  # a factory that gave NULL: TensorRT logged why
         raise DeviceError(
-            f"{backend} has no builder here: {first_reasons(log.errors)}", "Run: edge-ad doctor, for the driver and the GPU."
+            f"{backend} has no builder here: {first_reasons(log.errors)}",
+            "Run: edge-ad doctor, for the driver and the GPU.",
         ) from error
 
 

@@ -19,7 +19,8 @@ def convolution_macs(model: ModelProto) -> dict[str, int]:
     One output element takes one product per input channel of its group and per element of the kernel.
 
     Args:
-        model: Graph with every node named and only the batch dynamic; it is left as it is.
+        model: Graph with only the batch dynamic; it is left as it is. A node without a name is given the one that
+            TensorRT's parser gives it.
     """
     shapes = infer_shapes(ModelProto.FromString(model.SerializeToString()))
     sources, values = producers(model), constants(model)
@@ -30,7 +31,8 @@ def convolution_macs(model: ModelProto) -> dict[str, int]:
         return tuple(values[name].dims) if name in values else tuple(_sizes(shapes.get(name, ())))
 
     return {
-        node.name: math.prod(_sizes(shapes[node.output[0]])) * math.prod(weight_shape(node.input[1])[1:])
+        node.name or f"node_of_{node.output[0]}": math.prod(_sizes(shapes[node.output[0]]))
+        * math.prod(weight_shape(node.input[1])[1:])
         for node in model.graph.node
         if node.op_type == "Conv"
     }

@@ -25,6 +25,7 @@ _LINE = re.compile(
 )
 _TENSOR = re.compile(r"Dimensions: \[([-\d, ]*)\].*?Datatype: (\w+)")
 _NODE = re.compile(r"\[ONNX Layer: (.*?)\](?=$|\[|\s|\x1e)")
+_TYPE_KEYS = ("Datatype", "DataType", "Format/Datatype", "Format")  # as the versions name it
 _TYPE_WORDS = {
     "float": "fp32",
     "fp32": "fp32",
@@ -110,7 +111,7 @@ def _from_json(entry: Mapping[str, Any]) -> ListedLayer:
 
 
 def _format_of(tensor: Mapping[str, Any]) -> str:
-    return str(tensor.get("Datatype") or tensor.get("Format/Datatype") or tensor.get("Format") or "")
+    return next((str(tensor[key]) for key in _TYPE_KEYS if tensor.get(key)), "")
 
 
 def _type_of(text: str) -> str:

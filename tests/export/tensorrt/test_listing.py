@@ -1,4 +1,4 @@
-"""Reading what TensorRT lists of its layers: the log of TensorRT for RTX, and the inspector's JSON of three versions."""
+"""Reading what TensorRT lists of its layers: the log of TensorRT for RTX, and the inspector's JSON."""
 
 import json
 from pathlib import Path
@@ -12,21 +12,25 @@ from edge_ad.export.tensorrt.listing import layers_from_inspector, layers_from_l
 INT8_CONVOLUTION = (
     "Name: head_myl0_2, LayerType: correlation, Inputs: [ { Name: a, Dimensions: [-1,240,8,8], Strides: [1,1,1,1], "
     "StrideOrder: [3,0,2,1], Datatype: Int8, Format: (NHWC) Channel major format }], Constants: [ { Name: bias, "
-    "Dimensions: [1,40,1,1], Datatype: Float, Format: x }, { Name: w, Dimensions: [40,240,1,1], Datatype: Int8, Format: x "
-    "}], Outputs: [ { Name: b, Dimensions: [-1,40,8,8], Datatype: Float, Format: x }], TacticName: __myelin_CASK_STUB, "
+    "Dimensions: [1,40,1,1], Datatype: Float, Format: x }, { Name: w, Dimensions: [40,240,1,1], Datatype: Int8, "
+    "Format: x }], Outputs: [ { Name: b, Dimensions: [-1,40,8,8], Datatype: Float, Format: x }], TacticName: __myelin_CASK_STUB, "
     "StreamId: 0, Metadata: [ONNX Layer: net.0.head][ONNX Layer: relu/dequantise]"
 )
 EPILOGUE = (
-    "Name: __myl_MulAdd_myl0_3, LayerType: kgen, Inputs: [ { Name: b, Dimensions: [-1,40,8,8], Datatype: Float, Format: x "
-    "}], Constants: [ { Name: bias, Dimensions: [1,40,1,1], Datatype: Float, Format: x }], Outputs: [ { Name: c, "
+    "Name: __myl_MulAdd_myl0_3, LayerType: kgen, Inputs: [ { Name: b, Dimensions: [-1,40,8,8], Datatype: Float, "
+    "Format: x }], Constants: [ { Name: bias, Dimensions: [1,40,1,1], Datatype: Float, Format: x }], Outputs: [ { Name: c, "
     "Dimensions: [-1,40,8,8], Datatype: Half, Format: x }], TacticName: t, StreamId: 0, "
     "Metadata: [ONNX Layer: net.0.head][ONNX Layer: Add]"
 )
-SHAPES = "Name: shapes, LayerType: shape_call, Inputs: [], Constants: [], Outputs: [], TacticName: , StreamId: 0, Metadata: "
+SHAPES = (
+    "Name: shapes, LayerType: shape_call, Inputs: [], Constants: [], Outputs: [], TacticName: , StreamId: 0, Metadata: "
+)
 
 
 def test_a_line_of_the_log_becomes_a_layer_with_its_types_and_nodes() -> None:
-    ((layer, elements), _, (empty, none)) = layers_from_log(f"Layers:\n{INT8_CONVOLUTION}\n{EPILOGUE}\n{SHAPES}\n\nI/O:")
+    ((layer, elements), _, (empty, none)) = layers_from_log(
+        f"Layers:\n{INT8_CONVOLUTION}\n{EPILOGUE}\n{SHAPES}\n\nI/O:"
+    )
     assert layer == PlanLayer(
         name="head_myl0_2",
         type="correlation",

@@ -129,5 +129,5 @@ def test_a_graph_that_quantises_by_itself_is_refused() -> None:
             [helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])],
         )
     )
-    with pytest.raises(BundleError, match="'dynamic' .* takes its scale from each input"):
+    with pytest.raises(BundleError, match=r"'dynamic' .* takes its scale from each input"):
         check_qdq(model)
