@@ -4,7 +4,11 @@ VENV   ?= .venv
 ARGS   ?=
 BUNDLE ?= $(firstword $(wildcard demo/bundle demo/*/bundle demo/*/*/bundle runs/*/bundle))
 BIN    := $(VENV)/bin
-INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL = $(PIP) -c constraints.txt
+# What the tests hold edge-ad's use of TensorRT to: version=package of its Python bindings, which need no libraries there.
+BINDINGS := 8.6.1=tensorrt-bindings 10.3.0=tensorrt-cu12-bindings 10.13.3.9=tensorrt-cu12-bindings \
+	11.4.0.106=tensorrt-cu13-bindings
 
 .PHONY: help demo test check bench clean
 .DEFAULT_GOAL := help
@@ -21,7 +25,7 @@ demo: $(VENV)/.installed-train
 	rm -rf demo
 	$(BIN)/edge-ad demo --out demo $(ARGS)
 
-test: $(VENV)/.installed-dev
+test: $(VENV)/.installed-dev $(VENV)/tensorrt-bindings/.installed
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.installed-dev
@@ -55,3 +59,12 @@ $(VENV)/.installed-train: $(VENV)/.created pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 	$(INSTALL) -e '.[train,dev]'
 	@touch $@ $(VENV)/.installed-train
+
+# Not every version has a wheel for every Python and machine; the tests of one that is not there are skipped.
+$(VENV)/tensorrt-bindings/.installed: $(VENV)/.created Makefile
+	@for entry in $(BINDINGS); do \
+	  version=$${entry%%=*}; \
+	  $(PIP) --no-deps --only-binary :all: --upgrade --target $(VENV)/tensorrt-bindings/$$version \
+	    $${entry#*=}==$$version || echo "note: no TensorRT bindings $$version for this Python." >&2; \
+	done
+	@mkdir -p $(@D) && touch $@

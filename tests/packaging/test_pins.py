@@ -13,7 +13,7 @@ PINS = [
     if line and not line.startswith("#")
 ]
 WANTED = [Requirement(text) for text in requires("edge-ad") or []]
-UNPINNED = {"tensorrt", "pycuda", "polygraphy"}  # a device's own, tied to its driver
+UNPINNED = {"tensorrt", "pycuda"}  # a device's own, tied to its driver
 
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])

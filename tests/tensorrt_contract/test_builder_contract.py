@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.tensorrt_contract.bindings import run_with_bindings
+from tests.tensorrt_contract.bindings import VERSIONS, run_with_bindings
 
 Run = Callable[[str], subprocess.CompletedProcess[str]]
 Build = Callable[[str], Any]
@@ -35,6 +35,11 @@ def _scenarios(version: str, stubs: Path, onnx: Path, folders: pytest.TempPathFa
 
 def major(version: str) -> int:
     return int(version.split(".")[0])
+
+
+def test_make_installs_the_versions_that_the_tests_ask_for() -> None:
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    assert all(f"{version}=tensorrt-" in makefile for version in VERSIONS)
 
 
 def test_a_factory_without_its_library_says_so(run: Run) -> None:

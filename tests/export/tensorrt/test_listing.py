@@ -13,13 +13,13 @@ INT8_CONVOLUTION = (
     "Name: head_myl0_2, LayerType: correlation, Inputs: [ { Name: a, Dimensions: [-1,240,8,8], Strides: [1,1,1,1], "
     "StrideOrder: [3,0,2,1], Datatype: Int8, Format: (NHWC) Channel major format }], Constants: [ { Name: bias, "
     "Dimensions: [1,40,1,1], Datatype: Float, Format: x }, { Name: w, Dimensions: [40,240,1,1], Datatype: Int8, "
-    "Format: x }], Outputs: [ { Name: b, Dimensions: [-1,40,8,8], Datatype: Float, Format: x }], TacticName: __myelin_CASK_STUB, "
-    "StreamId: 0, Metadata: [ONNX Layer: net.0.head][ONNX Layer: relu/dequantise]"
+    "Format: x }], Outputs: [ { Name: b, Dimensions: [-1,40,8,8], Datatype: Float, Format: x }], "
+    "TacticName: __myelin_CASK_STUB, StreamId: 0, Metadata: [ONNX Layer: net.0.head][ONNX Layer: relu/dequantise]"
 )
 EPILOGUE = (
     "Name: __myl_MulAdd_myl0_3, LayerType: kgen, Inputs: [ { Name: b, Dimensions: [-1,40,8,8], Datatype: Float, "
-    "Format: x }], Constants: [ { Name: bias, Dimensions: [1,40,1,1], Datatype: Float, Format: x }], Outputs: [ { Name: c, "
-    "Dimensions: [-1,40,8,8], Datatype: Half, Format: x }], TacticName: t, StreamId: 0, "
+    "Format: x }], Constants: [ { Name: bias, Dimensions: [1,40,1,1], Datatype: Float, Format: x }], "
+    "Outputs: [ { Name: c, Dimensions: [-1,40,8,8], Datatype: Half, Format: x }], TacticName: t, StreamId: 0, "
     "Metadata: [ONNX Layer: net.0.head][ONNX Layer: Add]"
 )
 SHAPES = (
