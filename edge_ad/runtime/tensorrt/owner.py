@@ -117,7 +117,6 @@ class OwnerThread:
     def _serve(self) -> None:
         while (task := self._tasks.get()) is not None:
             task()
-            del task  # it refers to what must be freed before the context goes
 
     @contextmanager
     def _current_context(self) -> Iterator[None]:

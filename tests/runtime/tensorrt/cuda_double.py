@@ -136,8 +136,10 @@ class PinnedArray(np.ndarray):  # type: ignore[type-arg]
         if (self.allocation.reads | self.allocation.writes) & ~cuda.observed:
             raise Misuse("the host writes to pinned memory while work is queued on it")
         self.allocation.check_alive()
-        self.allocation.is_valid[:] = True
         super().__setitem__(key, value)
+        written = np.asarray(self)[key]
+        first = written.ctypes.data - self.allocation.bytes.ctypes.data
+        self.allocation.is_valid[first : first + written.nbytes] = True
 
     def copy(self, order: Any = "C") -> Any:
         if self.allocation.writes & ~self.allocation.cuda.observed:

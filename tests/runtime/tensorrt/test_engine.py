@@ -169,6 +169,16 @@ def test_an_engine_opens_again(gpu: Gpu, tmp_path: Path) -> None:
         engine.infer(frames(1))
 
 
+def test_one_video_after_the_other_uses_the_same_memory(gpu: Gpu, tmp_path: Path) -> None:
+    with gpu.engine(tmp_path) as engine:
+        list(engine.infer_many(one_by_one(frames(3))))
+        allocations = len(gpu.cuda.memory)
+        for _ in range(3):
+            list(engine.infer_many(one_by_one(frames(3))))
+            next(engine.infer_many(one_by_one(frames(3))))  # given up at once
+        assert len(gpu.cuda.memory) == allocations
+
+
 def test_a_video_that_is_given_up_leaves_nothing_queued(gpu: Gpu, tmp_path: Path) -> None:
     with gpu.engine(tmp_path) as engine:
         video = engine.infer_many(one_by_one(frames(5)))
