@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_ad.cli.console import note, print_json, print_table
 from edge_ad.cli.options import BackendOption, JsonOption, ThreadsOption
 from edge_ad.errors import QualityGateError
+
+if TYPE_CHECKING:
+    from edge_ad.export.polygraphy_comparison import Comparison
 
 __all__ = ["verify"]
 
@@ -18,6 +21,10 @@ def verify(
     target: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Folder of a run or of a bundle.")],
     backend: BackendOption = "auto",
     threads: ThreadsOption = 0,
+    polygraphy: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Also compare the graphs and plans by Polygraphy, to be repeated from DIR."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check that an engine gives the trained numbers.
@@ -31,8 +38,10 @@ def verify(
     from edge_ad.export.verify import verify_target
 
     result = verify_target(target, backend=backend, threads=threads, say=note)
+    comparisons = None if polygraphy is None else _compare(target, polygraphy)
     if as_json:
-        print_json({"passed": result.passed, "reference": result.reference, "checks": result.checks})
+        document = {"passed": result.passed, "reference": result.reference, "checks": result.checks}
+        print_json(document if comparisons is None else {**document, "polygraphy": comparisons})
     else:
         columns = ["engine", "score", "map", "map 99.9 %", "images off", "tolerance", "correlation", "passed"]
         rows = [
@@ -49,9 +58,20 @@ def verify(
             for check in result.checks
         ]
         print_table(columns, rows, title="Largest differences from the trained network")
+        if comparisons is not None:
+            rows = [[item.subject, item.outcome] for item in comparisons]
+            print_table(["graph or plan", "outcome"], rows, title=f"\nPolygraphy ({polygraphy}/replay.sh repeats it)")
     failed = [check.engine for check in result.checks if not check.passed]
     if failed:
         raise QualityGateError(
             f"{', '.join(failed)} {'does' if len(failed) == 1 else 'do'} not give the trained numbers.",
             "Build the engines again: edge-ad build-engine; if that does not help, use another backend.",
         )
+
+
+def _compare(target: Path, folder: Path) -> list[Comparison]:
+    from edge_ad.bundle import Bundle
+    from edge_ad.export.build import open_target
+    from edge_ad.export.polygraphy_comparison import compare_with_polygraphy
+
+    return compare_with_polygraphy(Bundle.open(open_target(target).bundle_root), folder, note)
