@@ -1,13 +1,13 @@
 """Mask source × {EAR, EAR + FADeR}, with the four controls that must stand beside them.
 
     python -m benchmarks.fader_table --data FOLDER --out results.jsonl [--size 128] [--sources patch-distance full]
-    python -m benchmarks.fader_table --show results.jsonl
 
 For each mask source an EAR is trained, and on it FADeR with each error predictor for 100 epochs, as the paper says.
 The controls: ``no-network`` compares the image with its own mosaic; ``patch-gaussian`` is the mask source alone;
 ``fader constant`` attenuates everywhere alike; ``fader ones`` only fine-tunes the decoder. ``held_out`` is the image
 AUROC of held-out good images against pseudo-defects: the only column that a default may be chosen by. Rows that the
-file has already are not measured again. ``(fused)`` rows are the same networks with our map instead of the paper's.
+file has already are not measured again; `benchmarks.fader_markdown` makes tables of them. ``(fused)`` rows are the same
+networks with our map instead of the paper's.
 """
 
 from __future__ import annotations
@@ -35,7 +35,6 @@ from edge_ad.training.train import prepare
 
 SOURCES = ("patch-distance", "backbone", "full", "none")
 PREDICTORS = ("mlp", "vit", "distance", "constant", "ones")
-COLUMNS = ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap", "pro", "held_out", "seconds")
 
 
 class Mosaic(torch.nn.Module):
@@ -118,22 +117,11 @@ def _row(
     return {**row, **figures, "seconds": round(seconds, 1), "brightness_auroc": brightness}
 
 
-def show(path: Path) -> None:
-    """Print recorded rows as Markdown."""
-    print(f"| product | size | mask source | model | {' | '.join(COLUMNS)} |")
-    print("|" + "---|" * (4 + len(COLUMNS)))
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        cells = [f"{row[name]:.3f}" if name != "seconds" else f"{row[name]:.0f}" for name in COLUMNS]
-        print(f"| {row['product']} | {row['size']} | {row['mask']} | {row['model']} | {' | '.join(cells)} |")
-
-
 def main() -> None:
-    """Measure the rows that are asked for, or print recorded ones."""
+    """Measure the rows that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path)
+    parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("fader_table.jsonl"))
-    parser.add_argument("--show", type=Path)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=600, help="steps of EAR")
@@ -141,11 +129,6 @@ def main() -> None:
     parser.add_argument("--sources", nargs="+", default=list(SOURCES))
     parser.add_argument("--predictors", nargs="+", default=list(PREDICTORS))
     arguments = parser.parse_args()
-    if arguments.show is not None:
-        show(arguments.show)
-        return
-    if arguments.data is None:
-        parser.error("--data FOLDER is needed")
     product = open_product(arguments.data)
     values = {
         "size": arguments.size,
