@@ -6,9 +6,9 @@ BUNDLE ?= $(firstword $(wildcard demo/bundle demo/*/bundle demo/*/*/bundle runs/
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL = $(PIP) -c constraints.txt
-# What the tests hold edge-ad's use of TensorRT to: version=package of its Python bindings, which need no libraries there.
+# What the tests hold edge-ad's use of TensorRT and CUDA to: version=package of Python bindings, without the libraries.
 BINDINGS := 8.6.1=tensorrt-bindings 10.3.0=tensorrt-cu12-bindings 10.13.3.9=tensorrt-cu12-bindings \
-	11.4.0.106=tensorrt-cu13-bindings
+	11.4.0.106=tensorrt-cu13-bindings 13.5.0=cuda-bindings 1.9.0=cuda-pathfinder
 
 .PHONY: help demo test check bench clean
 .DEFAULT_GOAL := help
@@ -65,6 +65,6 @@ $(VENV)/tensorrt-bindings/.installed: $(VENV)/.created Makefile
 	@for entry in $(BINDINGS); do \
 	  version=$${entry%%=*}; \
 	  $(PIP) --no-deps --only-binary :all: --upgrade --target $(VENV)/tensorrt-bindings/$$version \
-	    $${entry#*=}==$$version || echo "note: no TensorRT bindings $$version for this Python." >&2; \
+	    $${entry#*=}==$$version || echo "note: no $${entry#*=} $$version for this Python." >&2; \
 	done
 	@mkdir -p $(@D) && touch $@

@@ -220,6 +220,13 @@ def test_an_exception_of_the_caller_closes_the_engine_cleanly(gpu: Gpu, tmp_path
     gpu.cuda.verify()
 
 
+@pytest.mark.parametrize("target", ["sm86+sm87", "sm80plus"])
+def test_a_plan_for_several_gpus_opens_on_one_of_them(gpu: Gpu, tmp_path: Path, target: str) -> None:
+    bundle = planned_bundle(tmp_path / "bundle", target=target)
+    with open_engine(bundle, backend="tensorrt") as engine:
+        check(engine.infer(frames(2)), frames(2))
+
+
 def test_open_engine_takes_the_plan_of_this_gpu(gpu: Gpu, tmp_path: Path) -> None:
     bundle = planned_bundle(tmp_path / "bundle")
     with open_engine(bundle) as engine:  # auto: TensorRT comes first where it works

@@ -3,14 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from edge_ad.bundle import Reference
+from edge_ad.cli import main
 from edge_ad.errors import BundleError, DeviceError
 from edge_ad.manifest import Threshold
 from edge_ad.runtime.source import EngineSource
 from edge_ad.runtime.tensorrt.api import has_gpu
 from edge_ad.runtime.tensorrt.plan import load_plan
-from tests.runtime.tiny_bundle import SIZE_HW, deploy_graph, threshold
+from tests.runtime.tiny_bundle import SIZE_HW, deploy_graph, threshold, tiny_bundle
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +39,21 @@ def plan(rtx: Any) -> bytes:
 
 def source(folder: Path, limit: Threshold) -> EngineSource:
     return EngineSource(folder / "model.onnx", "fp32", SIZE_HW, limit, folder, "1.7", "test", "edge-ad build-engine B")
+
+
+def test_a_person_is_told_that_it_builds_and_does_not_run_here(
+    rtx: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = tiny_bundle(tmp_path / "bundle", reference=reference())
+    assert main(["benchmark", str(bundle.root), "--backend", "tensorrt-rtx"]) == 3
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert errors[0].endswith("tensorrt-rtx cannot be used: can build plans, cannot run here: no NVIDIA driver.")
+    assert len(errors) == 2
+
+
+def reference() -> Reference:
+    images = np.zeros((1, *SIZE_HW, 3), np.uint8)
+    return Reference(images, np.zeros(1, np.float32), np.zeros((1, *SIZE_HW), np.float32))
 
 
 def test_a_plan_without_a_gpu_is_refused_in_tensorrts_own_words(
