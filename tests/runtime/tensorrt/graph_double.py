@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.runtime.tensorrt.cuda_double import FakeCuda, Misuse
+from tests.runtime.tensorrt.cuda_double import FakeCuda
+from tests.runtime.tensorrt.cuda_memory_double import Misuse
 
 
 class CUresult(enum.IntEnum):

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tests.runtime.tensorrt.cuda_double import COMPUTE_MS, FakeCuda, Memory, Misuse
+from tests.runtime.tensorrt.cuda_double import COMPUTE_MS, FakeCuda
+from tests.runtime.tensorrt.cuda_memory_double import Memory, Misuse
 
 VERSION = "10.3.0"
 _CHANNEL_WEIGHTS = np.array([1, 2, 4], np.float32)

@@ -13,7 +13,7 @@ from edge_ad.runtime import choose_backend
 from edge_ad.runtime.availability import probe_backend
 from edge_ad.runtime.tensorrt import api
 from tests.runtime.tensorrt.conftest import Gpu
-from tests.runtime.tensorrt.cuda_double import CudaLaunchError
+from tests.runtime.tensorrt.cuda_memory_double import CudaLaunchError
 
 
 @pytest.fixture

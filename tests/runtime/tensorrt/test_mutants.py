@@ -11,7 +11,8 @@ from edge_ad.runtime.tensorrt.memory import Slot, TensorMemory
 from edge_ad.runtime.tensorrt.owner import OwnerThread
 from edge_ad.runtime.tensorrt.pipeline import Pipeline
 from tests.runtime.tensorrt.conftest import Gpu, frames
-from tests.runtime.tensorrt.cuda_double import Misuse, PrimaryContext, Stream
+from tests.runtime.tensorrt.cuda_memory_double import Misuse
+from tests.runtime.tensorrt.cuda_stream_double import PrimaryContext, Stream
 from tests.runtime.tensorrt.tensorrt_double import expected
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
