@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from pydantic import BaseModel, ConfigDict
 
@@ -14,7 +14,7 @@ from edge_ad.bundle.bundle import Bundle
 from edge_ad.bundle.documents import check_hashes, read_document, to_bytes
 from edge_ad.errors import BundleError
 from edge_ad.manifest import Precision, Threshold
-from edge_ad.storage import atomic_directory, sha256_file
+from edge_ad.storage import atomic_directory, sha256_file, write_file
 
 __all__ = [
     "ENGINE_SCHEMA_VERSION",
@@ -25,6 +25,7 @@ __all__ = [
     "fits",
     "list_engines",
     "rebuild_command",
+    "record_latency",
     "write_engine",
 ]
 
@@ -69,6 +70,8 @@ class EngineSidecar(BaseModel):
         options: Options of the build.
         files: File name → SHA-256, for every file but the sidecar.
         created: ISO 8601 date and time, UTC.
+        latency_ms: Median latency of one frame on the machine that built it, measured beside the bundle's other
+            engines; None where it was not measured.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -83,6 +86,7 @@ class EngineSidecar(BaseModel):
     options: dict[str, str] = {}
     files: dict[str, str]
     created: str
+    latency_ms: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ def find_engine(bundle: Bundle, key: EngineKey) -> EngineDirectory | None:
     Raises:
         BundleError: Engines of this backend and precision are there, but none that fits; the hint rebuilds it.
     """
-    candidates = _directories(bundle, f"{key.backend}-{key.precision}-*")
+    candidates = _candidates(bundle, key)
     if not candidates:
         return None
     targets = {path: path.name.removeprefix(f"{key.backend}-{key.precision}-") for path in candidates}
@@ -173,6 +177,24 @@ def rebuild_command(bundle: Bundle, key: EngineKey) -> str:
     return f"edge-ad build-engine {bundle.root} --backend {key.backend} --precision {key.precision}"
 
 
+def record_latency(engine: EngineDirectory, milliseconds: float) -> EngineDirectory:
+    """Write the measured latency of one frame into an engine's sidecar.
+
+    Raises:
+        StorageError: No space or no permission; the sidecar is as it was.
+    """
+    sidecar = engine.sidecar.model_copy(update={"latency_ms": milliseconds})
+    write_file(engine.path / _SIDECAR_FILE, to_bytes(sidecar))
+    return EngineDirectory(engine.path, sidecar)
+
+
+def _candidates(bundle: Bundle, key: EngineKey) -> list[Path]:
+    """Engines of a backend and a precision; one precision's name may be the beginning of another's."""
+    longer = tuple(f"{key.backend}-{name}-" for name in get_args(Precision) if name.startswith(f"{key.precision}-"))
+    found = _directories(bundle, f"{key.backend}-{key.precision}-*")
+    return [path for path in found if not path.name.startswith(longer)] if longer else found
+
+
 def _directories(bundle: Bundle, pattern: str) -> list[Path]:
     folder = bundle.root / _ENGINES
     return sorted(path for path in folder.glob(pattern) if path.is_dir() and not path.name.startswith("."))
@@ -195,13 +217,20 @@ def _check(bundle: Bundle, key: EngineKey, path: Path, sidecar: EngineSidecar) -
         refuse(f"was built from another graph than {bundle.graph(key.precision).file}")
     if not fits(sidecar.target, key.target):
         refuse(f"was built for {sidecar.target}, and this machine is {key.target}")
-    if _release(sidecar.backend_version) != _release(key.version):
+    if not _version_fits(sidecar, key.version):
         refuse(f"was built by {key.backend} {sidecar.backend_version}, and {key.version} is installed here")
     if (sidecar.backend, sidecar.precision) != (key.backend, key.precision):
         refuse(f"holds a {sidecar.backend} engine in {sidecar.precision}")
     if sidecar.threshold != bundle.graph(key.precision).threshold:
         refuse("has another threshold than its graph")
     check_hashes(path, sidecar.files, hint=f"Rebuild it: {rebuild_command(bundle, key)}")
+
+
+def _version_fits(sidecar: EngineSidecar, version: str) -> bool:
+    built, here = _release(sidecar.backend_version), _release(version)
+    if sidecar.options.get("version_compatible") == "true" and all(part.isdigit() for part in (*built, *here)):
+        return [int(part) for part in built] <= [int(part) for part in here]
+    return built == here
 
 
 def _release(version: str) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edge_ad.bundle import Bundle, EngineKey, find_engine, list_engines
+from edge_ad.bundle import Bundle, EngineKey, find_engine, list_engines, write_engine
 from edge_ad.bundle.engines import fits
 from edge_ad.bundle.plan_layers import read_layers
 from edge_ad.calibration.qdq import insert_qdq, quantisable_layers
@@ -50,6 +50,32 @@ def test_the_engine_fits_either_gpu_and_no_other(bundle: Bundle) -> None:
         assert find_engine(bundle, EngineKey("tensorrt-rtx", "fp32", target, version)) is not None
     with pytest.raises(BundleError, match=r"was built for sm86\+sm89, and this machine is sm120"):
         find_engine(bundle, EngineKey("tensorrt-rtx", "fp32", "sm120", version))
+
+
+@pytest.mark.parametrize(
+    ("compatible", "version", "opens"),
+    [
+        ("true", "10.13.3", True),
+        ("true", "11.4.0", True),
+        ("true", "8.6.1", False),
+        ("false", "10.13.3", False),
+        ("false", "10.3.9", True),
+    ],
+)
+def test_a_plan_opens_in_its_own_version_and_a_version_compatible_one_in_later_ones(
+    bundle: Bundle, compatible: str, version: str, opens: bool
+) -> None:
+    def save(folder: Path) -> dict[str, str]:
+        (folder / "model.plan").write_bytes(b"plan")
+        return {"version_compatible": compatible}
+
+    key = EngineKey("tensorrt", "fp32", "sm87", "10.3.0")
+    write_engine(bundle, key, save)
+    if opens:
+        assert find_engine(bundle, replace(key, version=version)) is not None
+    else:
+        with pytest.raises(BundleError, match=r"was built by tensorrt 10\.3\.0"):
+            find_engine(bundle, replace(key, version=version))
 
 
 @pytest.mark.parametrize(
