@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 __all__ = [
+    "BF16_OF",
     "SCHEMA_VERSION",
     "GateReport",
     "GraphInfo",
@@ -19,7 +20,12 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "bf16", "fp16", "int8", "int8-bf16"]
+"""What a graph computes in. ``bf16`` and ``int8-bf16`` are the graphs of ``fp32`` and ``int8``, with everything that is
+float in them computed in bfloat16 by the engine: gated, and with a threshold, of their own."""
+
+BF16_OF: dict[Precision, Precision] = {"fp32": "bf16", "int8": "int8-bf16"}
+"""Precision → the same graph in bfloat16."""
 
 
 class _Strict(BaseModel):

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
-from edge_ad.bundle import Bundle, EngineDirectory, EngineKey, find_engine
-from edge_ad.errors import BundleError, DeviceError, UsageError
+from edge_ad.bundle import Bundle, EngineDirectory, find_engine
+from edge_ad.errors import BundleError, UsageError
+from edge_ad.export.precisions import graphs_of_run, runnable
 from edge_ad.export.tensorrt.engine import build_tensorrt_engine, find_current, plan_key
 from edge_ad.export.tensorrt.options import PlanOptions
 from edge_ad.manifest import Precision
-from edge_ad.runtime.availability import BACKENDS, probe_backend
+from edge_ad.runtime.availability import TENSORRT_BACKENDS
 from edge_ad.runtime.backends import build_engine, choose_backend
-from edge_ad.runtime.target import processor
+from edge_ad.runtime.choice import engine_key
+from edge_ad.runtime.race import record_race
 from edge_ad.runtime.tensorrt.api import Backend
 
 __all__ = ["BuiltEngine", "Target", "build_engines", "open_target", "run_of"]
 
-_PLAN_BACKENDS = ("tensorrt", "tensorrt-rtx")
 _NO_PLAN_OPTIONS = PlanOptions()
 
 Say = Callable[[str], None]
@@ -99,7 +99,8 @@ def build_engines(
     Args:
         path: Run or bundle.
         backend: ``"auto"`` or a backend's name.
-        precisions: What to build; None for INT8 and FP32, or for what a bundle alone has.
+        precisions: What to build; None for every one that the backend gains from and that passes its accuracy gate,
+            or for what a bundle alone has.
         plan: How to build a TensorRT plan; other backends have no such options.
         say: Told about each step.
 
@@ -114,25 +115,24 @@ def build_engines(
     name, reason = _choose(backend, plan)
     if target.run_root is None:
         bundle = Bundle.open(target.bundle_root)
-        precisions = precisions or tuple(bundle.manifest.graphs)
         say(f"Backend: {name} ({reason}).")
+        precisions = precisions or runnable(bundle, name)
     else:
         say(f"Backend: {name} ({reason}).")
-        precisions = precisions or ("int8", "fp32")
-        bundle = _up_to_date(target.run_root, _gate_backend(name), precisions, say)
+        bundle, precisions = graphs_of_run(target.run_root, name, precisions, say)
     for precision in precisions:
         bundle.graph(precision)
-    if name in _PLAN_BACKENDS:
-        return [_plan(bundle, cast("Backend", name), precision, plan, say) for precision in precisions]
-    return [_engine(bundle, name, precision, say) for precision in precisions]
+    if name in TENSORRT_BACKENDS:
+        return [_plan(bundle, name, precision, plan, say) for precision in precisions]
+    return _timed(bundle, name, [_engine(bundle, name, precision, say) for precision in precisions], say)
 
 
 def _choose(backend: str, plan: PlanOptions) -> tuple[str, str]:
     """The backend; one of TensorRT is asked what it can build, before a run is exported and calibrated for it."""
     # Asked for by name, a plan can be built where it cannot run; auto takes only what runs here.
-    name, reason = (backend, "asked for") if backend in _PLAN_BACKENDS else choose_backend(backend)
-    if name in _PLAN_BACKENDS:
-        plan_key(cast("Backend", name), "fp32", plan)
+    name, reason = (backend, "asked for") if backend in TENSORRT_BACKENDS else choose_backend(backend)
+    if name in TENSORRT_BACKENDS:
+        plan_key(name, "fp32", plan)
     elif plan != _NO_PLAN_OPTIONS:
         raise UsageError(
             f"{name} builds for the processor it runs on and has none of TensorRT's options.",
@@ -141,38 +141,8 @@ def _choose(backend: str, plan: PlanOptions) -> tuple[str, str]:
     return name, reason
 
 
-def _gate_backend(name: str) -> str:
-    """Where the accuracy gate runs: a plan may be for another machine, and its graph is the one that others run."""
-    if name not in _PLAN_BACKENDS:
-        return name
-    for candidate in BACKENDS:
-        if candidate not in _PLAN_BACKENDS and probe_backend(candidate).available:
-            return candidate
-    raise DeviceError("No backend can run the accuracy gate here.", "Install one: pip install onnxruntime")
-
-
-def _up_to_date(run_root: Path, backend: str, precisions: Sequence[Precision], say: Say) -> Bundle:
-    # torch and onnx are needed here only: a bundle alone is built without them.
-    from edge_ad.export.bundle_export import export_run, is_current
-    from edge_ad.export.fp16 import Fp16Options, add_fp16_graph, has_fp16_graph
-    from edge_ad.export.int8 import CalibrationOptions, calibrate_bundle, has_int8_graph
-    from edge_ad.training.runs import load_run
-
-    run = load_run(run_root)
-    bundle = is_current(run)
-    if bundle is None:
-        bundle = export_run(run, say)
-    else:
-        say(f"The bundle {bundle.root} is up to date.")
-    if "int8" in precisions and not has_int8_graph(bundle):
-        bundle = calibrate_bundle(run, bundle, CalibrationOptions(backend), say)
-    if "fp16" in precisions and not has_fp16_graph(bundle):
-        bundle = add_fp16_graph(run, bundle, Fp16Options(backend), say)
-    return bundle
-
-
 def _engine(bundle: Bundle, backend: str, precision: Precision, say: Say) -> BuiltEngine:
-    key = EngineKey(backend, precision, processor().target, probe_backend(backend).version)
+    key = engine_key(backend, precision)
     try:
         found = find_engine(bundle, key)
     except BundleError:
@@ -182,6 +152,15 @@ def _engine(bundle: Bundle, backend: str, precision: Precision, say: Say) -> Bui
         return BuiltEngine(precision, found, True)
     say(f"Building {key.name}.")
     return BuiltEngine(precision, build_engine(bundle, backend=backend, precision=precision), False)
+
+
+def _timed(bundle: Bundle, backend: str, built: list[BuiltEngine], say: Say) -> list[BuiltEngine]:
+    """Let engines race when one of them is new: ``--precision auto`` then opens the fastest."""
+    if len(built) < 2 or all(item.engine.sidecar.latency_ms is not None for item in built):
+        return built
+    timed = record_race(bundle, backend, {item.precision: item.engine for item in built})
+    say("Median latency here: " + ", ".join(f"{name} {item.sidecar.latency_ms:.1f} ms" for name, item in timed.items()))
+    return [replace(item, engine=timed[item.precision]) for item in built]
 
 
 def _plan(bundle: Bundle, backend: Backend, precision: Precision, options: PlanOptions, say: Say) -> BuiltEngine:

@@ -17,6 +17,7 @@ from edge_ad.bundle.engines import (
     find_engine,
     list_engines,
     rebuild_command,
+    record_latency,
     write_engine,
 )
 from edge_ad.bundle.reference import Reference
@@ -31,6 +32,7 @@ __all__ = [
     "list_engines",
     "newest_bundle",
     "rebuild_command",
+    "record_latency",
     "write_bundle",
     "write_engine",
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from edge_ad.bundle.documents import check_hashes, check_name, read_document, to_bytes
 from edge_ad.bundle.reference import REFERENCE_FILE, Reference
 from edge_ad.errors import BundleError, UsageError
-from edge_ad.manifest import SCHEMA_VERSION, GraphInfo, Manifest, MetricsRecord, Precision
+from edge_ad.manifest import BF16_OF, SCHEMA_VERSION, GraphInfo, Manifest, MetricsRecord, Precision
 from edge_ad.storage import atomic_directory, clone_tree, sha256_file, write_file
 
 __all__ = ["MANIFEST_FILE", "Bundle", "newest_bundle", "write_bundle"]
@@ -82,6 +82,7 @@ class Bundle:
     def with_graph(self, precision: Precision, graph: GraphInfo, files: Mapping[str, bytes | Path]) -> Bundle:
         """Add or replace the graph of a precision, with its files, in one step.
 
+        What was gated of the replaced graph in bfloat16 goes with it.
         Engines built from a replaced graph stay and are refused when opened, since their hash no longer fits.
 
         Args:
@@ -92,7 +93,8 @@ class Bundle:
         Raises:
             StorageError: No space or no permission; the bundle is as it was.
         """
-        graphs = {**self.manifest.graphs, precision: graph}
+        stale = BF16_OF.get(precision)
+        graphs = {name: info for name, info in self.manifest.graphs.items() if name != stale} | {precision: graph}
         manifest = self.manifest.model_copy(update={"graphs": graphs})
         with atomic_directory(self.root) as staged:
             clone_tree(self.root, staged)

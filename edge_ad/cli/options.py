@@ -9,7 +9,7 @@ import typer
 
 __all__ = ["BackendOption", "BundleArgument", "JsonOption", "PrecisionChoice", "PrecisionOption", "ThreadsOption"]
 
-PrecisionChoice: TypeAlias = Literal["auto", "fp32", "fp16", "int8"]
+PrecisionChoice: TypeAlias = Literal["auto", "fp32", "bf16", "fp16", "int8", "int8-bf16"]
 
 BundleArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")]
 

@@ -27,7 +27,7 @@ def stream(
         str | None, typer.Option(help="Video file, folder of images, or rtsp:// or http:// stream.")
     ] = None,
     backend: Annotated[str, typer.Option(help="auto, tensorrt, openvino or onnxruntime.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, fp16 or int8.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16, int8 or int8-bf16.")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 lets the backend decide.")] = 0,
     threshold: Annotated[float | None, typer.Option(help="Raw score; the bundle's own if not given.")] = None,
     save_video: Annotated[Path | None, typer.Option(help="Write the frames with their overlay to this video.")] = None,

@@ -28,13 +28,16 @@ def obfuscate(images: Tensor, mask: Tensor, scale: int) -> Tensor:
     means = _tile_means(images, scale)
     rows, columns = (max(mask.shape[axis], means.shape[axis]) for axis in (2, 3))
     means, mask = (_on_grid(part, rows, columns)[:, :, :, None, :, None] for part in (means, mask))
-    cells = images.unflatten(3, (columns, -1)).unflatten(2, (rows, -1))  # (N, 3, rows, h, columns, w)
-    return (cells + mask * (means - cells)).flatten(4, 5).flatten(2, 3)
+    count, channels, height, width = images.shape
+    cells = images.reshape(count, channels, rows, height // rows, columns, width // columns)
+    return (cells + mask * (means - cells)).reshape(images.shape)
 
 
 def _tile_means(images: Tensor, scale: int) -> Tensor:
     """(N, C, H, W) → (N, C, H / scale, W / scale); a pooling of three channels costs engines a change of layout."""
-    return images.unflatten(3, (-1, scale)).mean(4).unflatten(2, (-1, scale)).mean(3)
+    count, channels, height, width = images.shape
+    rows = images.reshape(count, channels, height, width // scale, scale).mean(4)
+    return rows.reshape(count, channels, height // scale, scale, width // scale).mean(3)
 
 
 def _on_grid(values: Tensor, rows: int, columns: int) -> Tensor:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import cast, get_args
 
 import numpy as np
 
-from edge_ad.bundle import Bundle, EngineDirectory, EngineKey, find_engine, write_engine
+from edge_ad.bundle import Bundle, EngineDirectory, find_engine, write_engine
 from edge_ad.bundle.engines import rebuild_command
 from edge_ad.errors import BundleError, DeviceError, UsageError
-from edge_ad.manifest import Precision
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.availability import BACKENDS, TENSORRT_BACKENDS, BackendStatus, probe, probe_backend
 from edge_ad.runtime.base import Engine
+from edge_ad.runtime.choice import choose_precision, engine_key
 from edge_ad.runtime.onnxruntime_engine import OnnxRuntimeEngine, save_onnxruntime
 from edge_ad.runtime.openvino_engine import OpenVinoEngine, save_openvino
 from edge_ad.runtime.source import EngineSource
-from edge_ad.runtime.target import processor
-from edge_ad.runtime.tensorrt.api import device_target
 from edge_ad.runtime.tensorrt.engine import TensorRtEngine
 
 __all__ = [
@@ -64,30 +61,7 @@ def choose_backend(name: str = "auto") -> tuple[str, str]:
     raise DeviceError("No backend can be used here.", "Install one: pip install onnxruntime")
 
 
-def choose_precision(bundle: Bundle, precision: str = "auto") -> Precision:
-    """Choose a graph of a bundle: INT8 where it passed the accuracy gate, else FP32.
-
-    Args:
-        bundle: The bundle.
-        precision: ``"auto"`` or a precision.
-
-    Raises:
-        UsageError: There is no such precision.
-        BundleError: The bundle has no such graph.
-    """
-    if precision == "auto":
-        int8 = bundle.manifest.graphs.get("int8")
-        precision = "int8" if int8 is not None and int8.gate is not None and int8.gate.passed else "fp32"
-    if precision not in get_args(Precision):
-        raise UsageError(f"There is no precision {precision!r}.", f"Choose: auto, {', '.join(get_args(Precision))}.")
-    chosen = cast("Precision", precision)
-    bundle.graph(chosen)
-    return chosen
-
-
-def open_engine(
-    bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int = 0, allow_bf16: bool = False
-) -> Engine:
+def open_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int = 0) -> Engine:
     """Make an engine for a graph of a bundle; enter it to load it.
 
     The engine directory that fits this machine is used where one was built; where none was, the engine is built in
@@ -96,9 +70,8 @@ def open_engine(
     Args:
         bundle: The bundle.
         backend: ``"auto"`` or a backend's name.
-        precision: ``"auto"``, ``"fp32"``, ``"fp16"`` or ``"int8"``.
+        precision: ``"auto"`` for the fastest that passed its gate and runs here, or a precision.
         threads: CPU threads; 0 lets the backend decide.
-        allow_bf16: Let OpenVINO compute in bfloat16; scores then differ from what was gated.
 
     Raises:
         BundleError: No such graph, or the engine directories are of another graph, backend version or processor; or
@@ -109,9 +82,7 @@ def open_engine(
     if threads < 0:
         raise UsageError(f"The number of threads must be 0 or more, not {threads}.")
     name, _ = choose_backend(backend)
-    if allow_bf16 and name != "openvino":
-        raise UsageError(f"{name} has no bfloat16 mode.", "Use --backend openvino for it.")
-    key = _key(name, choose_precision(bundle, precision))
+    key = engine_key(name, choose_precision(bundle, precision, backend=name))
     directory = find_engine(bundle, key)
     if directory is None and name in TENSORRT_BACKENDS:
         raise BundleError(
@@ -119,7 +90,7 @@ def open_engine(
             f"Build it: {rebuild_command(bundle, key)}",
         )
     source = EngineSource.of(bundle, key.precision, directory)
-    return _engine(name, source, threads, allow_bf16=allow_bf16)
+    return _engine(name, source, threads)
 
 
 def build_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "auto") -> EngineDirectory:
@@ -139,7 +110,7 @@ def build_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "aut
     name, _ = choose_backend(backend)
     if name not in _SAVERS:
         raise UsageError(f"{name} plans are not built on the device side.", "Use: edge-ad build-engine")
-    key = _key(name, choose_precision(bundle, precision))
+    key = engine_key(name, choose_precision(bundle, precision, backend=name))
     source = EngineSource.of(bundle, key.precision)
 
     def save(folder: Path) -> Mapping[str, str]:
@@ -150,14 +121,9 @@ def build_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "aut
     return write_engine(bundle, key, save)
 
 
-def _key(backend: str, precision: Precision) -> EngineKey:
-    target = device_target() if backend in TENSORRT_BACKENDS else processor().target
-    return EngineKey(backend, precision, target, probe_backend(backend).version)
-
-
-def _engine(backend: str, source: EngineSource, threads: int, *, allow_bf16: bool = False) -> Engine:
+def _engine(backend: str, source: EngineSource, threads: int) -> Engine:
     if backend == "openvino":
-        return OpenVinoEngine(source, threads=threads, allow_bf16=allow_bf16)
+        return OpenVinoEngine(source, threads=threads)
     if backend in TENSORRT_BACKENDS:
         return TensorRtEngine(backend, source)
     return OnnxRuntimeEngine(source, threads=threads)

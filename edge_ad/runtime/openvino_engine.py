@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.manifest import BF16_OF, Precision
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.base import Engine, EngineDescription
 from edge_ad.runtime.openvino_api import openvino_api, openvino_version
@@ -47,30 +48,35 @@ def save_openvino(source: EngineSource, folder: Path) -> Mapping[str, str]:
     model = _read(openvino.Core(), source.onnx, source.input_size_hw)
     with saving(folder):
         openvino.save_model(model, str(folder / _GRAPH_FILE), compress_to_fp16=False)
-    compiled = _compile(openvino.Core(), _with_batch(model, 1), _settings(threads=0, allow_bf16=False))
+    settings = _settings(0, source.precision)
+    compiled = _compile(openvino.Core(), _with_batch(model, 1), settings)
     blob = compiled.export_model()
     (folder / _COMPILED_FILE).write_bytes(blob if isinstance(blob, bytes) else blob.getvalue())
-    return {"format": "ir+blob", "inference_precision": "f32", "compiled_batch": "1"}
+    return {
+        "format": "ir+blob",
+        "inference_precision": settings["INFERENCE_PRECISION_HINT"],
+        "compiled_batch": "1",
+    }
 
 
 class OpenVinoEngine(Engine):
     """An engine on OpenVINO's CPU plugin.
 
-    The graph is specialised to each batch size, one frame first: a static shape runs faster than a dynamic one.
+    The graph is specialised to each batch size, one frame first: a static shape runs faster than a dynamic one. What is
+    float in it is computed in float32, or in bfloat16 where the precision says so: OpenVINO would choose by itself, and
+    its scores would then not be those that were gated.
 
     Args:
         source: The graph to run.
         threads: CPU threads; 0 lets OpenVINO use every physical core.
-        allow_bf16: Let the CPU compute in bfloat16 where it can. It is faster and its scores differ from what was
-            trained and gated, so it is off unless asked for; OpenVINO itself would do it unasked.
     """
 
-    def __init__(self, source: EngineSource, *, threads: int = 0, allow_bf16: bool = False) -> None:
+    def __init__(self, source: EngineSource, *, threads: int = 0) -> None:
         super().__init__(
             EngineDescription(
                 backend="openvino",
                 precision=source.precision,
-                device=f"CPU: {processor().name}" + (", bfloat16 allowed" if allow_bf16 else ""),
+                device=f"CPU: {processor().name}",
                 version=openvino_version(),
                 input_size_hw=source.input_size_hw,
                 threads=threads,
@@ -80,7 +86,6 @@ class OpenVinoEngine(Engine):
         )
         self._source = source
         self._threads = threads
-        self._allow_bf16 = allow_bf16
         self._openvino: Any = None
         self._core: Any = None
         self._model: Any = None
@@ -141,11 +146,10 @@ class OpenVinoEngine(Engine):
         return self._requests[batch]
 
     def _compiled(self, batch: int) -> Any:
-        settings = _settings(self._threads, self._allow_bf16)
+        settings = _settings(self._threads, self._source.precision)
         directory = self._source.directory
-        # A compiled graph fits one version to the last digit, and one numeric precision.
-        is_usable = self._source.directory_version == self._description.version and not self._allow_bf16
-        if batch == 1 and directory is not None and is_usable:
+        # A compiled graph fits one version to the last digit.
+        if batch == 1 and directory is not None and self._source.directory_version == self._description.version:
             with backend_errors(_NAME, f"load {_COMPILED_FILE}"):
                 return self._core.import_model((directory / _COMPILED_FILE).read_bytes(), _DEVICE, settings)
         return _compile(self._core, _with_batch(self._graph(), batch), settings)
@@ -160,7 +164,7 @@ class OpenVinoEngine(Engine):
     def _stream_requests(self) -> list[Any]:
         threads = self._threads or available_cores()
         if self._stream_model is None:
-            settings = _settings(threads, self._allow_bf16)
+            settings = _settings(threads, self._source.precision)
             settings |= {
                 "PERFORMANCE_HINT": "THROUGHPUT",
                 "NUM_STREAMS": threads,
@@ -170,12 +174,12 @@ class OpenVinoEngine(Engine):
         return [self._stream_model.create_infer_request() for _ in range(threads + 1)]
 
 
-def _settings(threads: int, allow_bf16: bool) -> dict[str, Any]:
-    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY"}
+def _settings(threads: int, precision: Precision) -> dict[str, Any]:
+    # CPUs with AMX would take bfloat16 without a word; others would not take it at all.
+    hint = "bf16" if precision in BF16_OF.values() else "f32"
+    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
-    if not allow_bf16:
-        settings["INFERENCE_PRECISION_HINT"] = "f32"  # CPUs with AMX would take bfloat16 without a word
     return settings
 
 

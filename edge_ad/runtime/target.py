@@ -45,6 +45,11 @@ class Processor:
     flags: tuple[str, ...]
     target: str
 
+    @property
+    def has_bf16(self) -> bool:
+        """Whether it multiplies bfloat16 numbers itself; others would convert them, at a loss."""
+        return not {"amx_bf16", "avx512_bf16", "bf16"}.isdisjoint(self.flags)
+
 
 @cache
 def processor() -> Processor:

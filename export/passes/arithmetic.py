@@ -43,7 +43,9 @@ def sigmoid_beside_convolution(model: ModelProto) -> None:
 
 def _sigmoid(model: ModelProto, node: NodeProto) -> list[NodeProto]:
     x, y = node.input[0], node.output[0]
-    zero, one = (add_constant(model, f"{y}.{name}", np.float32(value)) for name, value in (("zero", 0), ("one", 1)))
+    zero, one = (
+        add_constant(model, f"{y}.{name}", np.array(value, np.float32)) for name, value in (("zero", 0), ("one", 1))
+    )
 
     def step(kind: str, inputs: list[str], name: str, output: str | None = None) -> Any:
         return helper.make_node(kind, inputs, [output or f"{y}.{name}"], f"{node.name}/{name}")

@@ -13,9 +13,7 @@ import pytest
 
 from edge_ad.bundle import Bundle, list_engines
 from edge_ad.errors import BundleError, DeviceError, MissingDependencyError, StorageError, UsageError
-from edge_ad.manifest import GraphInfo, Precision
 from edge_ad.runtime import availability, backends, build_engine, choose_backend, open_engine, probe
-from edge_ad.runtime.backends import choose_precision
 from edge_ad.runtime.source import EngineSource
 from edge_ad.runtime.target import processor
 from tests.runtime.tiny_bundle import SIZE_HW, deploy_graph, graph_info, threshold, tiny_bundle
@@ -93,17 +91,6 @@ def test_an_unknown_backend_is_a_usage_error() -> None:
         choose_backend("coreml")
 
 
-@pytest.mark.parametrize(("passed", "expected"), [(True, "int8"), (False, "fp32"), (None, "fp32")])
-def test_auto_precision_is_int8_only_when_its_gate_passed(tmp_path: Path, passed: bool | None, expected: str) -> None:
-    graphs: dict[Precision, GraphInfo] = {
-        "fp32": graph_info(),
-        "int8": graph_info("model.int8.onnx", gate_passed=passed),
-    }
-    bundle = tiny_bundle(tmp_path / "bundle", graphs)
-    assert choose_precision(bundle) == expected
-    assert choose_precision(bundle, "int8") == "int8"
-
-
 def test_a_precision_that_is_not_there_names_the_command(bundle: Bundle) -> None:
     with pytest.raises(BundleError, match=r"edge-ad calibrate .* --precision int8"):
         open_engine(bundle, precision="int8")
@@ -114,14 +101,6 @@ def test_a_precision_that_is_not_there_names_the_command(bundle: Bundle) -> None
 def test_negative_threads_are_a_usage_error(bundle: Bundle) -> None:
     with pytest.raises(UsageError, match="-1"):
         open_engine(bundle, threads=-1)
-
-
-def test_bfloat16_is_only_openvinos(bundle: Bundle) -> None:
-    with pytest.raises(UsageError, match="bfloat16"):
-        open_engine(bundle, backend="onnxruntime", allow_bf16=True)
-    with open_engine(bundle, backend="openvino", allow_bf16=True) as engine:
-        assert "bfloat16 allowed" in engine.describe().device
-        assert len(engine.infer(np.zeros((1, *SIZE_HW, 3), np.uint8))) == 1
 
 
 def test_openvino_computes_in_f32_unless_allowed_otherwise(bundle: Bundle) -> None:

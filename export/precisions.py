@@ -1,0 +1,108 @@
+"""The graphs of a run's bundle: which precisions a backend gains from, each made where it is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, cast
+
+from edge_ad.bundle import Bundle
+from edge_ad.errors import BundleError, DeviceError, QualityGateError
+from edge_ad.manifest import BF16_OF, Precision
+from edge_ad.runtime.availability import BACKENDS, TENSORRT_BACKENDS, probe_backend
+from edge_ad.runtime.choice import precision_problem
+from edge_ad.training.runs import Run
+
+__all__ = ["graphs_of_run", "runnable"]
+
+Say = Callable[[str], None]
+
+# In the order in which they are made: bfloat16 is a way of running a graph that is there.
+_WORTH_HAVING_ON_CPU: tuple[Precision, ...] = ("int8", "int8-bf16", "fp32")
+_WORTH_HAVING_ON_GPU: tuple[Precision, ...] = ("int8", "fp16", "fp32")
+_BASE_OF = {variant: base for base, variant in BF16_OF.items()}
+
+
+def runnable(bundle: Bundle, backend: str) -> list[Precision]:
+    """The precisions of a bundle that a backend runs on this machine."""
+    return [name for name in bundle.manifest.graphs if not precision_problem(backend, name)]
+
+
+def graphs_of_run(
+    run_root: Path, backend: str, asked_for: Sequence[Precision] | None, say: Say
+) -> tuple[Bundle, list[Precision]]:
+    """Export a run where that is needed, and make the graphs that are missing.
+
+    Args:
+        run_root: Folder of the run.
+        backend: Backend they are for.
+        asked_for: Precisions; None for every one that the backend gains from and that passes its accuracy gate.
+        say: Told about each step.
+
+    Returns:
+        The bundle, and which of the precisions it has now.
+
+    Raises:
+        BundleError: The method gains nothing from a precision that was asked for.
+        DeviceError: Nothing here can run the gate.
+        QualityGateError: A precision that was asked for fails its gate.
+    """
+    from edge_ad.training.runs import load_run
+
+    run = load_run(run_root)
+    bundle = _exported(run, say)
+    gate = _gate_backend(backend)
+    if asked_for is not None:
+        for precision in asked_for:
+            bundle = _with_graph(run, bundle, precision, gate, say)
+        return bundle, list(asked_for)
+    made: list[Precision] = []
+    for precision in _worth_having(backend):
+        try:
+            bundle = _with_graph(run, bundle, precision, gate, say)
+        except (BundleError, QualityGateError) as error:
+            say(f"Without {precision}: {error.message}")
+        else:
+            made.append(precision)
+    return bundle, made
+
+
+def _worth_having(backend: str) -> list[Precision]:
+    names = _WORTH_HAVING_ON_GPU if backend in TENSORRT_BACKENDS else _WORTH_HAVING_ON_CPU
+    return [name for name in names if not precision_problem(backend, name)]
+
+
+def _gate_backend(name: str) -> str:
+    """Where the accuracy gate runs: a plan may be for another machine, and its graph is the one that others run."""
+    if name not in TENSORRT_BACKENDS:
+        return name
+    for candidate in BACKENDS:
+        if candidate not in TENSORRT_BACKENDS and probe_backend(candidate).available:
+            return candidate
+    raise DeviceError("No backend can run the accuracy gate here.", "Install one: pip install onnxruntime")
+
+
+def _exported(run: Run, say: Say) -> Bundle:
+    from edge_ad.export.bundle_export import export_run, is_current
+
+    bundle = is_current(run)
+    if bundle is None:
+        return export_run(run, say)
+    say(f"The bundle {bundle.root} is up to date.")
+    return bundle
+
+
+def _with_graph(run: Run, bundle: Bundle, precision: Precision, backend: str, say: Say) -> Bundle:
+    from edge_ad.export.bf16 import Bf16Options, add_bf16_graph, has_bf16_graph
+    from edge_ad.export.fp16 import Fp16Options, add_fp16_graph, has_fp16_graph
+    from edge_ad.export.int8 import CalibrationOptions, calibrate_bundle, has_int8_graph
+
+    if precision in _BASE_OF:
+        base = cast("Literal['fp32', 'int8']", _BASE_OF[precision])
+        bundle = _with_graph(run, bundle, base, backend, say)
+        return bundle if has_bf16_graph(bundle, base) else add_bf16_graph(run, bundle, Bf16Options(base), say)
+    if precision == "int8" and not has_int8_graph(bundle):
+        return calibrate_bundle(run, bundle, CalibrationOptions(backend), say)
+    if precision == "fp16" and not has_fp16_graph(bundle):
+        return add_fp16_graph(run, bundle, Fp16Options(backend), say)
+    return bundle

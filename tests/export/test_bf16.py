@@ -1,0 +1,53 @@
+"""bfloat16 as a precision: gated like the others, and pinned in the engine."""
+
+import numpy as np
+import pytest
+
+from edge_ad.bundle import Bundle
+from edge_ad.calibration.gate import GateLimits
+from edge_ad.errors import DeviceError, QualityGateError
+from edge_ad.export.bf16 import Bf16Options, add_bf16_graph, has_bf16_graph, is_bf16_current
+from edge_ad.images import read_resized
+from edge_ad.runtime import choice, open_engine
+from edge_ad.runtime.target import Processor, processor
+from edge_ad.training.runs import Run
+
+LIMITS = GateLimits(image_auroc_drop=0.2, pixel_auroc_drop=0.2)
+needs_bf16 = pytest.mark.skipif(not processor().has_bf16, reason="this processor has no bfloat16")
+
+
+@needs_bf16
+def test_a_graph_in_bfloat16_has_a_gate_and_a_threshold_of_its_own(run: Run, exported: Bundle) -> None:
+    options = Bf16Options("fp32", LIMITS)
+    bundle = add_bf16_graph(run, exported, options)
+    assert has_bf16_graph(bundle, "fp32")
+    assert is_bf16_current(bundle, options)
+    assert not is_bf16_current(bundle, Bf16Options("fp32"))
+    info = bundle.graph("bf16")
+    assert info.file == bundle.graph("fp32").file
+    assert info.gate is not None
+    assert info.gate.passed
+    images = read_resized(run.split.threshold, bundle.manifest.input_size_hw)
+    with (
+        open_engine(bundle, backend="openvino", precision="bf16") as rounded,
+        open_engine(bundle, backend="openvino", precision="fp32") as exact,
+    ):
+        assert rounded.threshold == info.threshold
+        scores, expected = ([item.score for item in engine.infer(images)] for engine in (rounded, exact))
+    assert not np.array_equal(scores, expected)  # it really is another arithmetic
+    np.testing.assert_allclose(scores, expected, rtol=0.1)
+
+
+@needs_bf16
+def test_a_gate_that_fails_leaves_the_bundle_as_it_was(run: Run, exported: Bundle) -> None:
+    impossible = GateLimits(map_correlation=1.1)
+    before = set(Bundle.open(exported.root).manifest.graphs)
+    with pytest.raises(QualityGateError, match="bf16 fails the accuracy gate"):
+        add_bf16_graph(run, exported, Bf16Options("fp32", impossible))
+    assert set(Bundle.open(exported.root).manifest.graphs) == before
+
+
+def test_without_the_instructions_nothing_is_gated(run: Run, exported: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "processor", lambda: Processor("x86_64", "test", ("avx2",), "x86_64-avx2"))
+    with pytest.raises(DeviceError, match="no bfloat16 instructions"):
+        add_bf16_graph(run, exported, Bf16Options("fp32", LIMITS))
