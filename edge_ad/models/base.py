@@ -30,7 +30,7 @@ class TrainingBatch(NamedTuple):
     """One training batch.
 
     Attributes:
-        images: float32 RGB (N, 3, H, W) in [0, 1].
+        images: float32 RGB (N, 3, H, W) in [0, 1]; (N, 0) for a detector that trains on features.
         frozen: Per-image results of the frozen parts, as ``frozen_outputs`` gave them, (N, ...).
     """
 
@@ -79,6 +79,9 @@ class AnomalyDetector(nn.Module, ABC):
     """
 
     method: ClassVar[str]
+    trains_on_features: ClassVar[bool] = False
+    """Whether the gradient stages see nothing but ``frozen_outputs``. Such a detector is trained again when the
+    features change, as under an INT8 backbone; its ``fit_features`` starts it anew. Nothing is mirrored for it."""
     config: MethodParameters
 
     @abstractmethod

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from edge_ad.errors import UsageError
 from edge_ad.models.base import AnomalyDetector, MethodParameters
+from edge_ad.models.discriminators import SimpleNet, SimpleNetParameters
 from edge_ad.models.ear import Ear, EarParameters
 from edge_ad.models.fader import Fader, FaderParameters
 from edge_ad.models.mask_sources.dino import load_dino
 from edge_ad.models.patch_gaussian import PatchGaussian, PatchGaussianParameters
+from edge_ad.models.patch_nearest import PatchNearest, PatchNearestParameters
 
 __all__ = ["METHODS", "create_detector", "parse_parameters", "restore_detector"]
 
@@ -28,6 +30,8 @@ METHODS: dict[str, _Method] = {
     "fader": _Method(FaderParameters, Fader),
     "ear": _Method(EarParameters, Ear),
     "patch-gaussian": _Method(PatchGaussianParameters, PatchGaussian),
+    "patch-nearest": _Method(PatchNearestParameters, PatchNearest),
+    "simplenet": _Method(SimpleNetParameters, SimpleNet),
 }
 
 

@@ -32,7 +32,8 @@ def to_tensor(images: NDArray[np.uint8], device: torch.device | str = "cpu") -> 
 def compute_features(backbone: nn.Module, images: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
     """Features of uint8 BGR images (N, H, W, 3): float32 (N, C, h, w) on the CPU."""
     batches = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
-    return torch.cat([backbone(to_tensor(batch, device)).cpu() for batch in batches])
+    features = torch.cat([backbone(to_tensor(batch, device)).cpu() for batch in batches])
+    return features.contiguous()  # as the cache gives them back: sums over another layout differ in the last bit
 
 
 def cached_features(backbone: nn.Module, images: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:

@@ -147,13 +147,15 @@ def _run_epoch(
     epochs: int,
 ) -> dict[str, float]:
     generator = torch.Generator().manual_seed(hash((settings.seed, index, epoch)) & 0x7FFFFFFFFFFFFFFF)
+    on_features = detector.trains_on_features
+    mixed_precision = settings.mixed_precision and not on_features  # a small head gains no time, and loses digits
     batches = math.ceil(len(data.images) / settings.batch_size)
     totals: dict[str, float] = {}
-    for step, batch in enumerate(_batches(data, settings, batches, generator)):
+    for step, batch in enumerate((_feature_batches if on_features else _batches)(data, settings, batches, generator)):
         scale = learning_rate_scale(stage.schedule, (epoch * batches + step) / (epochs * batches))
         for group in optimiser.param_groups:
             group["lr"] = stage.learning_rate * group["lr_scale"] * scale
-        with autocast(settings.device, enabled=settings.mixed_precision):
+        with autocast(settings.device, enabled=mixed_precision):
             losses = detector.training_loss(batch, stage, generator)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
@@ -174,6 +176,15 @@ def _batches(
         if settings.flips:
             images, frozen = _flip(images, frozen, generator)
         yield TrainingBatch(images.contiguous(memory_format=torch.channels_last), frozen)
+
+
+def _feature_batches(
+    data: TrainingSet, settings: LoopSettings, batches: int, generator: torch.Generator
+) -> Iterator[TrainingBatch]:
+    """Batches without images, and never mirrored: a mirrored feature map is not the features of a mirrored image."""
+    order = torch.randperm(len(data.images), generator=generator)
+    for chosen in order.tensor_split(batches):
+        yield TrainingBatch(torch.empty(len(chosen), 0), data.frozen[chosen].to(settings.device))
 
 
 def _flip(images: Tensor, frozen: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

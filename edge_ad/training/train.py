@@ -16,15 +16,14 @@ from edge_ad import __version__
 from edge_ad.data.products import Product, open_product
 from edge_ad.data.splits import GoodSplit, content_hash, split_good
 from edge_ad.errors import CheckpointError, StorageError, UsageError
-from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import create_detector, parse_parameters
 from edge_ad.storage import storage_errors
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
-from edge_ad.training.feature_cache import cached_features, to_tensor
-from edge_ad.training.loop import EpochReport, LoopSettings, TrainingSet, run_stages
+from edge_ad.training.loop import EpochReport, run_stages
 from edge_ad.training.mosaic_scale import choose_mosaic_scale
 from edge_ad.training.precision import choose_device
+from edge_ad.training.preparation import loop_settings, prepare
 from edge_ad.training.runs import (
     CHECKPOINT_FILE,
     RESUME_FILE,
@@ -135,20 +134,8 @@ def resume(root: Path, listen: Listener, *, method: str | None = None) -> Path:
     return _train(root, record, create_detector(record.method, record.parameters), split, listen)
 
 
-def prepare(detector: AnomalyDetector, split: GoodSplit) -> TrainingSet:
-    """Read the images, fit what is fitted, and compute what the frozen parts say of the fitting images."""
-    size_hw = (detector.config.size, detector.config.size)
-    fit = read_resized(split.fit, size_hw)
-    features = None
-    if detector.backbone is not None:
-        features = cached_features(detector.backbone, fit)
-        held_out = cached_features(detector.backbone, read_resized(split.calibrate, size_hw))
-        detector.fit_features(features, held_out)
-    return TrainingSet(fit, detector.frozen_outputs(to_tensor(fit), features))
-
-
 def _train(root: Path, record: RunRecord, detector: AnomalyDetector, split: GoodSplit, listen: Listener) -> Path:
-    settings = _settings(record, detector)
+    settings = loop_settings(record.training, detector)
     data = prepare(detector, split)
     keeper = _CheckpointKeeper(root, listen)
     began = time.monotonic()
@@ -239,17 +226,6 @@ def _choose(request: TrainingRequest, split: GoodSplit) -> tuple[dict[str, Any],
     del values["mosaic"]
     scale, figures = choose_mosaic_scale(values, split, prepare)
     return {**values, "mosaic": scale}, {"mosaic": {str(key): value for key, value in figures.items()}}
-
-
-def _settings(record: RunRecord, detector: AnomalyDetector) -> LoopSettings:
-    training = record.training
-    return LoopSettings(
-        seed=detector.config.seed,
-        device=choose_device(str(training["device"])),
-        batch_size=int(str(training["batch_size"])),
-        flips=bool(training["flips"]),
-        mixed_precision=bool(training["mixed_precision"]),
-    )
 
 
 def _new_record(

@@ -6,16 +6,24 @@ from pathlib import Path
 import pytest
 
 from edge_ad.models.base import MethodParameters
+from edge_ad.models.discriminators import SimpleNetParameters
+from edge_ad.models.discriminators.discriminator import DiscriminatorParameters
 from edge_ad.models.ear import EarParameters
 from edge_ad.models.fader import FaderParameters
+from edge_ad.models.feature_detector import FeatureParameters
 from edge_ad.models.patch_gaussian import PatchGaussianParameters
+from edge_ad.models.patch_nearest import PatchNearestParameters
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]] = [
     ("Parameters of every method", MethodParameters, None),
     ("`ear`", EarParameters, MethodParameters),
     ("`fader`", FaderParameters, EarParameters),
-    ("`patch-gaussian`", PatchGaussianParameters, MethodParameters),
+    ("Parameters of every detector on patch features", FeatureParameters, MethodParameters),
+    ("`patch-gaussian`", PatchGaussianParameters, FeatureParameters),
+    ("`patch-nearest`", PatchNearestParameters, FeatureParameters),
+    ("Parameters of every learned boundary", DiscriminatorParameters, FeatureParameters),
+    ("`simplenet`", SimpleNetParameters, DiscriminatorParameters),
 ]
 
 

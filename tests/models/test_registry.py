@@ -20,6 +20,10 @@ pytestmark = pytest.mark.usefixtures("_narrow")
 SMALL = {"size": 64, "width": "nano", "mosaic": 8}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("patch-gaussian", {"size": 64, "rank": 3}),
+    ("patch-gaussian", {"size": 64, "levels": "4,8,16", "neighbourhood": 5}),
+    ("patch-nearest", {"size": 64, "bank": 50}),
+    ("simplenet", {"size": 64, "hidden": 16}),
+    ("simplenet", {"size": 64, "hidden": 16, "standardise": "position", "levels": (8,), "neighbourhood": 1}),
     ("ear", SMALL),
     ("ear", {**SMALL, "distance": "nearest", "composite": "mask"}),
     ("ear", {**SMALL, "mask_source": "backbone"}),
@@ -88,6 +92,10 @@ def test_a_detector_without_gradient_stages_says_so(images: Tensor) -> None:
     assert detector.reconstruct(images) is None
 
 
+def test_levels_may_be_given_as_a_command_line_gives_them() -> None:
+    assert parse_parameters("patch-gaussian", {"levels": "4,16"}).model_dump()["levels"] == (4, 16)
+
+
 def test_the_patch_gaussian_points_at_what_it_has_not_seen(images: Tensor) -> None:
     detector = create_detector("patch-gaussian", {"size": 64, "sigma": 2})
     normal = torch.cat([images, images.flip(0) * 0.98, images * 0.96])
@@ -138,6 +146,14 @@ def test_values_may_be_strings_as_a_command_line_gives_them() -> None:
         ("fader", {"anchor": "nan"}, "anchor"),
         ("fader", {"constant": 1.5}, "constant"),
         ("patch-gaussian", {"rank": 0}, "rank"),
+        ("patch-gaussian", {"levels": "16,8"}, "levels"),
+        ("patch-gaussian", {"levels": "8,9"}, "levels"),
+        ("patch-gaussian", {"levels": ""}, "levels"),
+        ("patch-nearest", {"neighbourhood": 2}, "neighbourhood"),
+        ("patch-nearest", {"bank": 0}, "bank"),
+        ("simplenet", {"standardise": "magic"}, "standardise"),
+        ("simplenet", {"positions": 0}, "positions"),
+        ("simplenet", {"noise": "nan"}, "noise"),
         ("patch-gaussian", {"sigma": 0}, "sigma"),
         ("patch-gaussian", {"shrinkage": 0}, "shrinkage"),
     ],

@@ -1,0 +1,42 @@
+"""SimpleNet (Liu et al., CVPR 2023): a discriminator between normal features and the same features with noise."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from edge_ad.models.discriminators.discriminator import Discriminator, DiscriminatorParameters, Patches
+from edge_ad.models.discriminators.losses import truncated_l1
+from edge_ad.models.discriminators.synthesis import add_noise
+
+__all__ = ["SimpleNet", "SimpleNetParameters"]
+
+
+class SimpleNetParameters(DiscriminatorParameters):
+    """Parameters of SimpleNet.
+
+    Attributes:
+        noise: Standard deviation of the noise on projected features.
+        margin: th of the truncated L1 loss.
+    """
+
+    noise: float = Field(default=0.5, gt=0, le=100)
+    margin: float = Field(default=0.5, ge=0, le=100)
+
+
+class SimpleNet(Discriminator):
+    """SimpleNet on an edge backbone."""
+
+    method: ClassVar[str] = "simplenet"
+    config: SimpleNetParameters
+
+    def boundary_loss(self, patches: Patches, generator: torch.Generator) -> dict[str, Tensor]:
+        """Truncated L1 between patches and the same patches with noise."""
+        normal = patches.projected.flatten(0, 1)
+        fake = add_noise(normal, self.config.noise, generator)
+        logits = self.head.discriminate(torch.cat([normal, fake]))
+        real, synthetic = truncated_l1(logits[: len(normal)], logits[len(normal) :], self.config.margin)
+        return {"normal": real, "synthetic": synthetic}

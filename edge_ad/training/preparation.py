@@ -1,0 +1,91 @@
+"""From images to what the epochs need: features, everything that is fitted on them, and the frozen parts' results."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edge_ad.data.splits import GoodSplit
+from edge_ad.images import read_resized
+from edge_ad.models.base import AnomalyDetector
+from edge_ad.training.feature_cache import cached_features, to_tensor
+from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
+from edge_ad.training.precision import choose_device
+from edge_ad.training.runs import Run, read_record
+
+__all__ = ["FeaturesOf", "fit_to_images", "loop_settings", "prepare", "refit"]
+
+FeaturesOf: TypeAlias = Callable[[NDArray[np.uint8]], Tensor]
+"""uint8 BGR (N, H, W, 3) → backbone features float32 (N, C, h, w)."""
+
+
+def prepare(detector: AnomalyDetector, split: GoodSplit) -> TrainingSet:
+    """Read the images, fit what is fitted, and compute what the frozen parts say of the fitting images."""
+    size_hw = (detector.config.size, detector.config.size)
+    fit, held_out = (read_resized(part, size_hw) for part in (split.fit, split.calibrate))
+    return fit_to_images(detector, fit, held_out, None if detector.backbone is None else _cached(detector.backbone))
+
+
+def fit_to_images(
+    detector: AnomalyDetector, fit: NDArray[np.uint8], held_out: NDArray[np.uint8], features_of: FeaturesOf | None
+) -> TrainingSet:
+    """Fit what is fitted, and compute what the frozen parts say of the fitting images.
+
+    Args:
+        detector: Its fitted parts are replaced; one that trains on features starts anew.
+        fit: uint8 BGR (N, H, W, 3) to fit and train on.
+        held_out: uint8 BGR (M, H, W, 3) for quantiles.
+        features_of: The backbone, in whatever form; None for a detector without one.
+    """
+    features = None
+    if features_of is not None:
+        features = features_of(fit)
+        detector.fit_features(features, features_of(held_out))
+    images = torch.empty(len(fit), 0) if detector.trains_on_features else to_tensor(fit)
+    return TrainingSet(fit, detector.frozen_outputs(images, features))
+
+
+def refit(run: Run, fit: NDArray[np.uint8], held_out: NDArray[np.uint8], features_of: FeaturesOf) -> AnomalyDetector:
+    """A run's detector as its training would have left it on other features, such as those of an INT8 backbone.
+
+    What is fitted is fitted again. A head that was trained on features is trained again, with the run's own settings; a
+    network that was trained on images stays as it is.
+
+    Args:
+        run: A finished run; its own detector is left alone.
+        fit: Its fitting images, uint8 BGR (N, H, W, 3).
+        held_out: Its calibration images, uint8 BGR (M, H, W, 3).
+        features_of: The backbone in its other form.
+
+    Returns:
+        The detector, on the CPU and in evaluation mode.
+    """
+    detector = copy.deepcopy(run.detector)
+    if not detector.trains_on_features:
+        detector.fit_features(features_of(fit), features_of(held_out))
+        return detector.eval()
+    data = fit_to_images(detector, fit, held_out, features_of)
+    settings = loop_settings(read_record(run.root).training, detector)
+    run_stages(detector.to(settings.device), data, settings, lambda report: None)
+    return detector.cpu().eval()
+
+
+def loop_settings(training: Mapping[str, Any], detector: AnomalyDetector) -> LoopSettings:
+    """Settings of the loop as ``run.json`` records them under ``training``."""
+    return LoopSettings(
+        seed=detector.config.seed,
+        device=choose_device(str(training["device"])),
+        batch_size=int(str(training["batch_size"])),
+        flips=bool(training["flips"]),
+        mixed_precision=bool(training["mixed_precision"]),
+    )
+
+
+def _cached(backbone: torch.nn.Module) -> FeaturesOf:
+    return lambda images: cached_features(backbone, images)

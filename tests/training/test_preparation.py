@@ -1,0 +1,80 @@
+"""Training on cached features: what runs, what does not, and that other features give the same recipe."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from edge_ad.images import read_resized
+from edge_ad.models.patch_features import PatchFeatures
+from edge_ad.training.feature_cache import compute_features
+from edge_ad.training.loop import EpochReport
+from edge_ad.training.preparation import refit
+from edge_ad.training.runs import Run, load_run
+from edge_ad.training.train import TrainingRequest, resume, train
+
+LEARNED = ["simplenet"]
+_TINY = {"size": 64, "hidden": 16, "epochs": 3}
+
+
+def _ignore(report: EpochReport) -> None:
+    pass
+
+
+def _request(product: Path, root: Path, method: str) -> TrainingRequest:
+    return TrainingRequest(method, product, root, _TINY)
+
+
+def _assert_same_state(first: Run, second: Run) -> None:
+    a, b = first.detector.state_dict(), second.detector.state_dict()
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+@pytest.mark.parametrize("method", LEARNED)
+def test_the_backbone_does_not_run_in_the_epochs(
+    product: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    calls, forward = [], PatchFeatures.forward
+
+    def count(self: PatchFeatures, images: torch.Tensor) -> torch.Tensor:
+        calls.append(len(images))
+        return forward(self, images)
+
+    monkeypatch.setattr(PatchFeatures, "forward", count)
+    train(_request(product, tmp_path / "run", method), lambda report: calls.append(-report.progress.epoch))
+    assert calls[-3:] == [-1, -2, -3]
+    assert sum(calls[:-3]) == 8 + 2  # each fitting and each calibration image once
+
+
+@pytest.mark.parametrize("method", LEARNED)
+def test_a_stopped_training_goes_on_bit_for_bit(product: Path, tmp_path: Path, method: str) -> None:
+    def interrupt(report: EpochReport) -> None:
+        if report.progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    whole = train(_request(product, tmp_path / "whole", method), _ignore)
+    with pytest.raises(KeyboardInterrupt):
+        train(_request(product, tmp_path / "cut", method), interrupt)
+    _assert_same_state(load_run(whole), load_run(resume(tmp_path / "cut", _ignore)))
+
+
+@pytest.mark.parametrize("method", [*LEARNED, "patch-gaussian", "patch-nearest"])
+def test_a_refit_on_the_same_features_changes_nothing_and_on_others_everything(
+    product: Path, tmp_path: Path, method: str
+) -> None:
+    values = _TINY if method in LEARNED else {"size": 64}
+    run = load_run(train(TrainingRequest(method, product, tmp_path / "run", values), _ignore))
+    fit, held_out = (read_resized(part, (64, 64)) for part in (run.split.fit, run.split.calibrate))
+    assert run.detector.backbone is not None
+    backbone = run.detector.backbone
+    same = refit(run, fit, held_out, lambda images: compute_features(backbone, images))
+    before = {name: value.clone() for name, value in run.detector.state_dict().items()}
+    for name, value in same.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    other = refit(run, fit, held_out, lambda images: 1.5 * compute_features(backbone, images) + 0.1)
+    changed = {name for name, value in other.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert not any(name.startswith("patch_features.") for name in changed)
+    assert all(torch.equal(value, before[name]) for name, value in run.detector.state_dict().items())
