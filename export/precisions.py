@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from edge_ad.bundle import Bundle
 from edge_ad.errors import BundleError, DeviceError, QualityGateError
 from edge_ad.manifest import BF16_OF, Precision
 from edge_ad.runtime.availability import BACKENDS, TENSORRT_BACKENDS, probe_backend
 from edge_ad.runtime.choice import precision_problem
-from edge_ad.training.runs import Run
+
+if TYPE_CHECKING:
+    from edge_ad.training.runs import Run
 
 __all__ = ["graphs_of_run", "runnable"]
 
@@ -47,6 +49,7 @@ def graphs_of_run(
         DeviceError: Nothing here can run the gate.
         QualityGateError: A precision that was asked for fails its gate.
     """
+    # torch and onnx are needed from here on only: a bundle alone is built without them.
     from edge_ad.training.runs import load_run
 
     run = load_run(run_root)

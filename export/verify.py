@@ -13,6 +13,7 @@ from edge_ad.bundle import Bundle
 from edge_ad.calibration.gate import map_correlation
 from edge_ad.export.build import open_target
 from edge_ad.export.parity import Deviation, compare, tolerance_of
+from edge_ad.export.precisions import runnable
 from edge_ad.manifest import Precision
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.availability import BACKENDS, probe_backend
@@ -89,7 +90,7 @@ def verify_target(path: Path, *, backend: str = "auto", threads: int = 0, say: S
     checks = [
         _check(bundle, name, precision, images, reference, threads)
         for name in backends
-        for precision in bundle.manifest.graphs
+        for precision in runnable(bundle, name)
     ]
     return Verification(words, len(images), checks)
 

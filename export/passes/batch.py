@@ -76,7 +76,7 @@ def _shrink_repeated_constants(model: ModelProto, traced: int) -> None:
 
 
 def _is_repeated(value: NDArray[np.generic]) -> bool:
-    return value.ndim == 4 and bool((value == value[:1]).all())
+    return value.ndim >= 4 and bool((value == value[:1]).all())
 
 
 def _drop_expansions(model: ModelProto, traced: int) -> None:
