@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper
 
 from edge_ad.calibration.graph_runner import create_session
+from edge_ad.calibration.range_rules import RANGE_RULES, RangeRule
 
 __all__ = ["Histogram", "RangeRule", "measure_histograms", "with_outputs"]
 
-RangeRule = Literal["percentile", "mse", "minmax"]
-
 _BINS = 2048
-_LEVELS = 127  # symmetric int8 uses -127..127
-_PERCENTILE = 0.9999
-_CANDIDATES = 64
 
 
 class Histogram:
@@ -53,33 +49,12 @@ class Histogram:
 
         Args:
             rule: ``minmax``: the largest seen. ``percentile``: 99.99 % of the values are below. ``mse``: the least mean
-                squared error of rounding and clipping.
+                squared error of rounding and clipping. ``entropy``: the least Kullback-Leibler divergence.
 
         Returns:
             A magnitude above 0; 1 when only zeros were seen.
         """
-        if self.limit == 0.0:
-            return 1.0
-        if rule == "percentile":
-            return self._percentile()
-        return self.largest if rule == "minmax" else self._least_error()
-
-    def _percentile(self) -> float:
-        share = np.cumsum(self.counts) / self.counts.sum()
-        upper_edge = (int(np.searchsorted(share, _PERCENTILE)) + 1) * self.limit / _BINS
-        return min(upper_edge, self.largest)
-
-    def _least_error(self) -> float:
-        centres = (np.arange(_BINS) + 0.5) * self.limit / _BINS
-        candidates = self.largest * np.linspace(0.1, 1.0, _CANDIDATES)
-        errors = [float(self.counts @ _squared_error(centres, clip)) for clip in candidates]
-        return float(candidates[int(np.argmin(errors))])
-
-
-def _squared_error(values: NDArray[np.float64], clip: float) -> NDArray[np.float64]:
-    scale = clip / _LEVELS
-    rounding = scale * scale / 12  # of a value inside, whatever bin it fell into
-    return np.where(values <= clip, rounding, np.square(values - clip))
+        return RANGE_RULES[rule](self.counts, self.limit, self.largest) if self.limit > 0.0 else 1.0
 
 
 def measure_histograms(

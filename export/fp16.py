@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,21 +12,27 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from edge_ad import __version__
 from edge_ad.bundle import Bundle
+from edge_ad.calibration.calibration_set import CalibrationSet, calibration_set
 from edge_ad.calibration.engines import open_graph
 from edge_ad.calibration.fp16 import convert_to_fp16
 from edge_ad.calibration.fp16_nodes import LARGEST_MAGNITUDE, keep_in_fp32, measure_magnitudes
 from edge_ad.calibration.fp16_storage import round_tensors
-from edge_ad.calibration.gate import GateData, GateLimits, GateReference, describe_checks, failed_checks, judge
+from edge_ad.calibration.gate import GateLimits, describe_checks, failed_checks, judge
+from edge_ad.calibration.gate_data import GateData, GateReference
 from edge_ad.calibration.graph_runner import run_graph
 from edge_ad.calibration.qdq import QUANTISABLE
 from edge_ad.errors import BundleError, QualityGateError
-from edge_ad.evaluation.thresholds import fit_threshold
+from edge_ad.export.gated_graph import (
+    describe_engine,
+    graph_source,
+    is_from_present_fp32,
+    own_threshold,
+    read_report,
+    report_bytes,
+)
 from edge_ad.images import read_resized
 from edge_ad.manifest import GateReport, GraphInfo, Threshold
-from edge_ad.runtime.availability import probe_backend
-from edge_ad.runtime.base import EngineDescription
 from edge_ad.training.runs import Run
 
 __all__ = ["Fp16Options", "add_fp16_graph", "has_fp16_graph", "is_fp16_current", "read_fp16_report"]
@@ -50,10 +56,12 @@ class Fp16Options:
     Attributes:
         backend: Backend whose engine must pass the gate.
         limits: What the engine may lose against FP32.
+        calibration_images: Folder of the user's own images to measure magnitudes on; None for those of the run.
     """
 
     backend: str
     limits: GateLimits = field(default_factory=GateLimits)
+    calibration_images: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -61,25 +69,26 @@ class _Outcome:
     report: GateReport
     rounded: GateReport
     threshold: Threshold
-    engine: EngineDescription
+    engine: str
 
 
 def has_fp16_graph(bundle: Bundle) -> bool:
     """Whether the bundle has an FP16 graph that was made from its present FP32 graph, whatever the options."""
-    source = read_fp16_report(bundle).get("source", {})
-    return bool(source.get("fp32") == bundle.graph_sha256("fp32"))
+    return is_from_present_fp32(bundle, "fp16")
 
 
-def is_fp16_current(bundle: Bundle, options: Fp16Options) -> bool:
-    """Whether the bundle's FP16 graph was made from its present FP32 graph with these options."""
-    return bool(read_fp16_report(bundle).get("source") == _source(bundle, options))
+def is_fp16_current(run: Run, bundle: Bundle, options: Fp16Options) -> bool:
+    """Whether the bundle's FP16 graph was made from its present FP32 graph with these options and images.
+
+    Raises:
+        DataError: The calibration images cannot be used.
+    """
+    return bool(read_fp16_report(bundle).get("source") == _source(bundle, options, _images(run, bundle, options)))
 
 
 def read_fp16_report(bundle: Bundle) -> dict[str, Any]:
     """The report on the bundle's FP16 graph; empty where it has none."""
-    if "fp16" not in bundle.manifest.graphs or _REPORT_FILE not in bundle.manifest.files:
-        return {}
-    return dict(json.loads((bundle.root / _REPORT_FILE).read_bytes()))
+    return read_report(bundle, "fp16")
 
 
 def add_fp16_graph(run: Run, bundle: Bundle, options: Fp16Options, say: Say = lambda text: None) -> Bundle:
@@ -97,12 +106,14 @@ def add_fp16_graph(run: Run, bundle: Bundle, options: Fp16Options, say: Say = la
 
     Raises:
         BundleError: The method has no layer that gains from FP16.
+        DataError: The calibration images cannot be used.
         QualityGateError: The gate fails; the bundle is as it was.
     """
     model = onnx.load_from_string(bundle.graph_path("fp32").read_bytes())
-    size_hw = bundle.manifest.input_size_hw
-    calibrate, threshold = (read_resized(part, size_hw) for part in (run.split.calibrate, run.split.threshold))
-    magnitudes = measure_magnitudes(model, (image[np.newaxis] for image in calibrate))
+    chosen, size_hw = _images(run, bundle, options), bundle.manifest.input_size_hw
+    parts = (chosen.paths, run.split.calibrate, run.split.threshold)
+    frames, calibrate, threshold = (read_resized(part, size_hw) for part in parts)
+    magnitudes = measure_magnitudes(model, (image[np.newaxis] for image in frames))
     kept = keep_in_fp32(model, magnitudes)
     graph = convert_to_fp16(model, kept)
     layers = [node.name for node in model.graph.node if node.op_type in QUANTISABLE and node.name not in kept]
@@ -112,7 +123,8 @@ def add_fp16_graph(run: Run, bundle: Bundle, options: Fp16Options, say: Say = la
     outcome = _gate(model, graph, calibrate, threshold, bundle.graph("fp32").threshold, options)
     _require_pass(outcome, say)
     document = {
-        "source": _source(bundle, options),
+        "source": _source(bundle, options, chosen),
+        "calibration": {"images": len(chosen.paths), "chosen": chosen.words},
         **_findings(outcome, options.backend),
         "largest_magnitude_allowed": LARGEST_MAGNITUDE,
         "largest_magnitude_measured": max(magnitudes.values()),
@@ -121,14 +133,14 @@ def add_fp16_graph(run: Run, bundle: Bundle, options: Fp16Options, say: Say = la
     }
     files: dict[str, Any] = {
         _GRAPH_FILE: graph.SerializeToString(),
-        _REPORT_FILE: (json.dumps(document, indent=2) + "\n").encode(),
+        _REPORT_FILE: report_bytes(document),
     }
     info = GraphInfo(file=_GRAPH_FILE, threshold=outcome.threshold, gate=outcome.report)
     return bundle.with_graph("fp16", info, files)
 
 
 def _require_pass(outcome: _Outcome, say: Say) -> None:
-    say(f"FP16 in {_words(outcome.engine)}: {describe_checks(outcome.report)}.")
+    say(f"FP16 in {outcome.engine}: {describe_checks(outcome.report)}.")
     say(f"With every FP16 tensor rounded: {describe_checks(outcome.rounded)}.")
     failed = [failed_checks(report) for report in (outcome.report, outcome.rounded) if not report.passed]
     if failed:
@@ -140,7 +152,7 @@ def _require_pass(outcome: _Outcome, say: Say) -> None:
 
 def _findings(outcome: _Outcome, backend: str) -> dict[str, Any]:
     return {
-        "engine": _words(outcome.engine),
+        "engine": outcome.engine,
         "arithmetic": _ARITHMETIC[backend],
         "gate": outcome.report.model_dump(),
         "gate_with_every_tensor_rounded": outcome.rounded.model_dump(),
@@ -162,20 +174,15 @@ def _gate(
     rounded = judge(reference, lambda images: run_graph(rounded_graph, images), options.limits)
     with open_graph(graph, options.backend, "fp16", threshold) as engine:
         report = judge(reference, engine.infer, options.limits)
-        scores = [engine.infer(held_out[i : i + 1])[0].score for i in range(len(held_out))]
         passed = report.passed and rounded.passed  # scores of a graph that is broken may not be finite
-        return _Outcome(report, rounded, fit_threshold(np.array(scores)) if passed else threshold, engine.describe())
+        own = own_threshold(engine, held_out) if passed else threshold
+        return _Outcome(report, rounded, own, describe_engine(engine.describe()))
 
 
-def _words(engine: EngineDescription) -> str:
-    return f"{engine.backend} {engine.version}, {engine.device}"
+def _images(run: Run, bundle: Bundle, options: Fp16Options) -> CalibrationSet:
+    size_hw = bundle.manifest.input_size_hw
+    return calibration_set(run.split, run.product_root, size_hw, options.calibration_images)
 
 
-def _source(bundle: Bundle, options: Fp16Options) -> dict[str, Any]:
-    """What an FP16 graph depends on, beside the images, which the FP32 graph stands for."""
-    return {
-        "edge-ad": __version__,
-        "fp32": bundle.graph_sha256("fp32"),
-        "backend": f"{options.backend} {probe_backend(options.backend).version}",
-        "limits": asdict(options.limits),
-    }
+def _source(bundle: Bundle, options: Fp16Options, images: CalibrationSet) -> dict[str, Any]:
+    return graph_source(bundle, options.backend, options.limits, images.identity)

@@ -3,7 +3,8 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from edge_ad.calibration.gate import GateData, GateLimits, GateReference, judge, map_correlation
+from edge_ad.calibration.gate import GateLimits, judge, map_correlation
+from edge_ad.calibration.gate_data import GateData, GateReference
 from edge_ad.prediction import Prediction
 
 
@@ -29,15 +30,21 @@ def reference() -> GateReference:
 
 def test_few_good_images_give_several_pseudo_defects_each(reference: GateReference) -> None:
     data = reference.data
-    assert len(data.images) == 8 + 4 * 8
-    np.testing.assert_array_equal(data.labels, [False] * 8 + [True] * 32)
+    assert len(data.images) == 8 + 8 * 8
+    np.testing.assert_array_equal(data.labels, [False] * 8 + [True] * 64)
     assert not np.array_equal(data.images[8], data.images[16])
+    assert data.pairs == 8 * 64
+
+
+def test_a_few_images_are_taken_evenly_from_good_and_defective_ones(reference: GateReference) -> None:
+    chosen = reference.data.spread(4)
+    np.testing.assert_array_equal(chosen, [0, 7, 8, 71])
 
 
 def test_the_reference_itself_passes_without_any_loss(reference: GateReference) -> None:
     report = judge(reference, Brightness(), GateLimits(), quantised_layers=3, float_layers=["a"])
     assert report.passed
-    assert report.checks["image_auroc_drop"] == report.checks["pixel_auroc_drop"] == 0.0
+    assert report.checks["image_auroc_drop"] == report.checks["pixel_auroc_drop"] == report.checks["pro_drop"] == 0.0
     assert report.checks["map_correlation"] == pytest.approx(1.0)
     assert (report.quantised_layers, report.float_layers) == (3, ["a"])
 
@@ -54,6 +61,38 @@ def test_an_offset_is_drift_and_nothing_else(reference: GateReference) -> None:
     assert not report.passed
     assert report.checks["score_drift"] > report.limits["score_drift"]
     assert report.checks["image_auroc_drop"] == 0.0
+
+
+def test_a_defect_that_is_no_longer_found_fails_by_pro(reference: GateReference) -> None:
+    large = [mask.sum() for mask in reference.data.masks]
+    smallest = int(np.argmin([size or 1e9 for size in large]))
+    plain = Brightness()
+
+    def blind(images: np.ndarray) -> list[Prediction]:
+        found = plain(images)
+        if np.array_equal(images[0], reference.data.images[smallest]):
+            return [Prediction(found[0].score, -found[0].anomaly_map)]
+        return found
+
+    report = judge(reference, blind, GateLimits(pro_drop=0.001))
+    assert not report.passed
+    # The region counts as much as any other, however few of all pixels it has.
+    assert report.checks["pro_drop"] > 5 * report.checks["pixel_auroc_drop"]
+
+
+def test_losing_one_pair_of_images_is_no_loss_where_there_are_few() -> None:
+    rng = np.random.default_rng(1)
+    good = np.clip(rng.normal(100, 3, (2, 32, 32, 3)), 0, 255).astype(np.uint8)
+    reference = GateReference.of(GateData.of(good), Brightness())
+    report = judge(reference, Brightness(), GateLimits())
+    assert report.limits["image_auroc_drop"] == 1 / (2 * 32)
+    assert report.limits["pixel_auroc_drop"] == GateLimits().pixel_auroc_drop
+
+
+def test_the_limits_follow_one_number() -> None:
+    assert GateLimits.of_drop(0.002) == GateLimits()
+    wide = GateLimits.of_drop(0.01)
+    assert (wide.image_auroc_drop, wide.pixel_auroc_drop, wide.pro_drop) == (0.01, 0.01, 0.025)
 
 
 def test_an_engine_that_gives_nan_fails(reference: GateReference) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 from onnx import ModelProto, helper
 
-from edge_ad.calibration.layers import BACKBONE, layer_groups
+from edge_ad.calibration.layers import float_reasons, int8_candidates, is_backbone
 from tests.export.graphs import graph
 
 
@@ -16,24 +16,21 @@ def chain(*layers: tuple[str, int]) -> ModelProto:
     return graph(nodes, {"x": [1, 4, 2, 2]}, {names[-1]: [1, 4, 2, 2]}, weights)
 
 
-def test_layers_are_grouped_by_block_and_the_backbone_is_one_group() -> None:
-    model = chain(
-        ("patch_features.network.stages.2.0.expand", 1),
-        ("patch_features.network.stages.4.1.project", 1),
-        ("unet.encoder.0.0", 1),
-        ("unet.encoder.0.3", 1),
-        ("unet.decoder.1.4", 1),
-        ("unet.head", 1),
-    )
-    assert {group.name: len(group.layers) for group in layer_groups(model)} == {
-        BACKBONE: 2,
-        "unet.encoder.0": 2,
-        "unet.decoder.1": 1,
-        "unet.head": 1,
-    }
+def test_the_networks_of_a_detector_become_int8_in_the_order_of_the_graph() -> None:
+    names = [
+        "patch_features.network.stages.1.0.expand",
+        "patch_features.network.stages.4.1.project",
+        "unet.encoder.0.0",
+        "unet.decoder.1.4",
+        "unet.head",
+    ]
+    model = chain(*((name, 1) for name in names))
+    assert int8_candidates(model) == names
+    assert float_reasons(model) == {}
+    assert [is_backbone(name) for name in names] == [True, True, False, False, False]
 
 
-def test_sensitive_layers_stay_in_float() -> None:
+def test_sensitive_layers_stay_in_float_and_each_has_its_reason() -> None:
     model = chain(
         ("patch_features.network.stem", 1),
         ("patch_features.network.stages.0.0.project", 1),
@@ -43,5 +40,9 @@ def test_sensitive_layers_stay_in_float() -> None:
         ("predictor.first", 1),
         ("msgms/Conv", 1),
         ("mask_source.distance/Conv", 1),
+        ("unet/Conv", 1),
     )
-    assert layer_groups(model) == []
+    assert int8_candidates(model) == []
+    reasons = float_reasons(model)
+    assert list(reasons) == [node.name for node in model.graph.node]
+    assert [reason.split()[0] for reason in reasons.values()] == [*["start"] * 3, "depthwise:", *["judges"] * 4, "an"]

@@ -13,7 +13,7 @@ from edge_ad.export.int8 import CalibrationOptions, calibrate_bundle
 from edge_ad.training.runs import Run, load_run
 from edge_ad.training.train import TrainingRequest, train
 
-OPTIONS = CalibrationOptions("openvino", limits=GateLimits(image_auroc_drop=0.2, pixel_auroc_drop=0.2))
+OPTIONS = CalibrationOptions("openvino", limits=GateLimits.of_drop(0.2))
 
 
 @pytest.fixture(scope="session")

@@ -67,10 +67,12 @@ def test_the_report_says_which_nodes_stay_in_fp32_and_why_and_what_ran(half: Bun
     assert {*report["fp32_nodes"], *report["fp16_layers"]} <= names
 
 
-def test_a_graph_is_current_for_its_own_options_only(half: Bundle) -> None:
+def test_a_graph_is_current_for_its_own_options_only(half_run: Run, half: Bundle) -> None:
     assert has_fp16_graph(half)
-    assert is_fp16_current(half, OPTIONS)
-    assert not is_fp16_current(half, replace(OPTIONS, limits=GateLimits(score_drift=0.1)))
+    assert is_fp16_current(half_run, half, OPTIONS)
+    assert not is_fp16_current(half_run, half, replace(OPTIONS, limits=GateLimits(score_drift=0.1)))
+    own = replace(OPTIONS, calibration_images=half_run.product_root)
+    assert not is_fp16_current(half_run, half, own)
 
 
 def test_a_failing_gate_leaves_the_bundle_as_it_was(half_run: Run, half: Bundle) -> None:

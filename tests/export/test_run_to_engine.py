@@ -11,19 +11,15 @@ import numpy as np
 import pytest
 
 from edge_ad.bundle import Bundle
-from edge_ad.calibration.gate import GateLimits
 from edge_ad.cli.app import main
 from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError, QualityGateError, UsageError
-from edge_ad.export import int8
 from edge_ad.export.build import build_engines, open_target, run_of
 from edge_ad.export.bundle_export import export_run, is_current
-from edge_ad.export.int8 import calibrate_bundle, has_int8_graph, is_calibrated
 from edge_ad.export.verify import verify_target
 from edge_ad.images import read_resized
 from edge_ad.runtime.backends import open_engine
 from edge_ad.training.runs import Run, torch_predictor
-from tests.export.conftest import OPTIONS
 
 
 def test_the_bundle_records_what_it_came_from(run: Run, exported: Bundle) -> None:
@@ -88,28 +84,6 @@ def test_the_head_is_fitted_on_what_the_quantised_backbone_sees(run: Run, calibr
     float_scores = np.array([item.score for item in torch_predictor(run.detector)(held_out)])
     assert np.abs(quantised - float_scores).max() < 0.2 * float_scores.max()
     assert np.abs(quantised - float_scores).max() > 0
-
-
-def test_a_calibration_is_current_for_its_own_options_only(calibrated: Bundle) -> None:
-    assert has_int8_graph(calibrated)
-    assert is_calibrated(calibrated, OPTIONS)
-    assert not is_calibrated(calibrated, replace(OPTIONS, rule="mse"))
-
-
-def test_layers_go_back_to_float_until_the_gate_passes_and_without_any_left_it_fails(
-    run: Run, calibrated: Bundle, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(int8, "export_onnx", lambda detector: pytest.fail("refitted twice") or None)
-    impossible = replace(OPTIONS, limits=GateLimits(map_correlation=1.1))
-    monkeypatch.setattr(
-        int8._Search, "_refit", lambda self, backbone, clips: setattr(self, "_refitted", self._model) or self._model
-    )
-    said: list[str] = []
-    before = calibrated.manifest
-    with pytest.raises(QualityGateError, match="map_correlation"):
-        calibrate_bundle(run, calibrated, impossible, said.append)
-    assert any("backbone (16 layers) goes back to float" in line for line in said)
-    assert Bundle.open(calibrated.root).manifest == before
 
 
 def test_every_step_is_skipped_when_nothing_has_changed(run: Run, calibrated: Bundle) -> None:

@@ -1,0 +1,176 @@
+"""The images that ranges are measured on: the part of the split meant for it, or a folder that the user names."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_ad.data.products import open_product
+from edge_ad.data.splits import GoodSplit, content_hash
+from edge_ad.errors import DataError
+from edge_ad.images import IMAGE_SUFFIXES, read_image
+
+__all__ = ["FEWEST_IMAGES", "CalibrationSet", "calibration_set"]
+
+FEWEST_IMAGES = 8
+_ASPECT_TOLERANCE = 0.05
+_LARGEST_ENLARGEMENT = 2.0
+_SHOWN = 3
+_SPLIT = "split"
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """Images to measure ranges on, each content once.
+
+    Attributes:
+        paths: The files.
+        identity: The same for the same images, whatever their names and order.
+        words: What they are.
+    """
+
+    paths: tuple[Path, ...]
+    identity: str
+    words: str
+
+
+def calibration_set(
+    split: GoodSplit, product_root: Path, size_hw: tuple[int, int], folder: Path | None = None
+) -> CalibrationSet:
+    """Choose the images and check them.
+
+    Without a folder, they are the split's part for calibration; where that is fewer than 8, as of a product with fewer
+    than about 50 photos, images of the part that was fitted on fill it up. A folder must hold at least 8 different
+    images, of the aspect ratio of the product's own photos (within 5 %), that need not be enlarged more than twice as
+    much as these. Those that set the threshold are left out.
+
+    Args:
+        split: The split of the run.
+        product_root: Folder of its product; ``test/<type>`` in it is the test set.
+        size_hw: Input size of the network, in pixels.
+        folder: The user's own images.
+
+    Raises:
+        DataError: Too few, of another shape, too small, unreadable, or also in the test set; one line says which.
+    """
+    tested = _by_hash(path for path in sorted((product_root / "test").glob("*/*")) if _is_image(path))
+    if folder is None:
+        return _from_split(split, tested)
+    return _from_folder(folder, split, tested, size_hw)
+
+
+def _from_split(split: GoodSplit, tested: dict[str, Path]) -> CalibrationSet:
+    own = _by_hash(split.calibrate)
+    # The gate decides on the threshold part as well: neither may hold a test image.
+    _refuse_test_images(
+        {**own, **_by_hash(split.threshold)},
+        tested,
+        "held-out images of this run",
+        "Remove them from the good images and train again.",
+    )
+    more = {key: path for key, path in _by_hash(split.fit).items() if key not in own and key not in tested}
+    filling = list(more.values())[: max(FEWEST_IMAGES - len(own), 0)]
+    words = f"{len(own)} images of the split's part for calibration"
+    if filling:
+        words += f", and {len(filling)} of those that were fitted on, as {len(own)} are too few"
+    return CalibrationSet((*own.values(), *filling), _SPLIT, words)
+
+
+def _from_folder(folder: Path, split: GoodSplit, tested: dict[str, Path], size_hw: tuple[int, int]) -> CalibrationSet:
+    found = open_product(folder).good
+    images = _by_hash(found)
+    _refuse_test_images(images, tested, f"images in {folder}", "Remove them: what is tested on must not be seen.")
+    held = _by_hash(split.threshold)
+    kept = {key: path for key, path in images.items() if key not in held}
+    twice, left_out = len(found) - len(images), len(images) - len(kept)
+    notes = [f"{twice} twice in it"] * bool(twice) + [f"{left_out} left out, they set the threshold"] * bool(left_out)
+    words = f"{len(kept)} different images of {folder.resolve().name}" + (f" ({'; '.join(notes)})" if notes else "")
+    if len(kept) < FEWEST_IMAGES:
+        raise DataError(
+            f"{folder} holds {words.split(' of ')[0]} to calibrate on{' (' + '; '.join(notes) + ')' if notes else ''}; "
+            f"at least {FEWEST_IMAGES} are needed.",
+            "Add photos of good parts, or leave --calibration-images out to use those of the run.",
+        )
+    _Shapes.of([*split.fit, *split.calibrate], size_hw).check(kept.values())
+    return CalibrationSet(tuple(kept.values()), _identity(kept), words)
+
+
+def _refuse_test_images(images: dict[str, Path], tested: dict[str, Path], what: str, hint: str) -> None:
+    common = [path for key, path in images.items() if key in tested]
+    if common:
+        raise DataError(f"{len(common)} of the {len(images)} {what} are also test images: {_names(common)}.", hint)
+
+
+@dataclass(frozen=True)
+class _Shapes:
+    """Shapes that the product's photos have.
+
+    Attributes:
+        narrowest: Smallest width over height.
+        widest: Largest.
+        smallest: Pixels that the shorter side must have.
+    """
+
+    narrowest: float
+    widest: float
+    smallest: float
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], size_hw: tuple[int, int]) -> _Shapes:
+        shapes = [_size(path) for path in paths]
+        ratios = [width / height for height, width in shapes]
+        side = min(*size_hw, *(min(shape) for shape in shapes))
+        return cls(min(ratios), max(ratios), side / _LARGEST_ENLARGEMENT)
+
+    def check(self, paths: Iterable[Path]) -> None:
+        shapes = {path: _size(path) for path in paths}
+        odd = [path for path, (height, width) in shapes.items() if not self._is_like(width / height)]
+        small = [path for path, shape in shapes.items() if min(shape) < self.smallest]
+        if odd:
+            height, width = shapes[odd[0]]
+            raise DataError(
+                f"{len(odd)} of {len(shapes)} calibration images have another aspect ratio than the product's photos "
+                f"({self._words()}): {_names(odd)} ({width} x {height}).",
+                "Use photos as the camera of the line takes them, cropped like those of the training.",
+            )
+        if small:
+            height, width = shapes[small[0]]
+            raise DataError(
+                f"{len(small)} of {len(shapes)} calibration images are too small (a side below {self.smallest:.0f} "
+                f"pixels): {_names(small)} ({width} x {height}).",
+                "Use photos as the camera of the line takes them.",
+            )
+
+    def _is_like(self, ratio: float) -> bool:
+        return self.narrowest / (1 + _ASPECT_TOLERANCE) <= ratio <= self.widest * (1 + _ASPECT_TOLERANCE)
+
+    def _words(self) -> str:
+        low, high = f"{self.narrowest:.2f}", f"{self.widest:.2f}"
+        return f"width over height {low}" if low == high else f"width over height {low} to {high}"
+
+
+def _size(path: Path) -> tuple[int, int]:
+    height, width = read_image(path).shape[:2]
+    return height, width
+
+
+def _by_hash(paths: Iterable[Path]) -> dict[str, Path]:
+    """Content hash → file, each content once."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        found.setdefault(content_hash(path), path)
+    return found
+
+
+def _identity(hashes: Iterable[str]) -> str:
+    return hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
+
+
+def _is_image(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _names(paths: Sequence[Path]) -> str:
+    return ", ".join(path.name for path in paths[:_SHOWN]) + (", …" if len(paths) > _SHOWN else "")

@@ -1,0 +1,98 @@
+"""INT8 layers in a run's detector: what is fitted on features is fitted on those of the INT8 backbone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnx import ModelProto
+
+from edge_ad.calibration.layers import is_backbone
+from edge_ad.calibration.qdq import insert_qdq
+from edge_ad.calibration.quantiser import Quantiser
+from edge_ad.calibration.ranges import RangeRule
+from edge_ad.calibration.subgraph import backbone_features, backbone_output
+from edge_ad.export.onnx_export import export_onnx
+from edge_ad.models.base import AnomalyDetector
+
+__all__ = ["HeldImages", "RefittingQuantiser"]
+
+Images = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class HeldImages:
+    """Images of a run, uint8 (N, H, W, 3) each.
+
+    Attributes:
+        fit: What the detector was fitted on.
+        calibrate: The split's part for calibration.
+        threshold: The split's part for the threshold.
+        ranges: What ranges are measured on.
+    """
+
+    fit: Images
+    calibrate: Images
+    threshold: Images
+    ranges: Images
+
+    @property
+    def held_out(self) -> Images:
+        """What the gate compares on."""
+        return np.concatenate([self.calibrate, self.threshold])
+
+
+class RefittingQuantiser:
+    """Quantises the layers of a detector; each choice of backbone layers is fitted on once.
+
+    Args:
+        detector: The trained detector; it is left as it is.
+        model: Its float deploy graph.
+        layers: Names of the layers that may become INT8.
+        held: Images.
+        rule: How ranges follow from what was measured.
+        say: Told about each fit.
+    """
+
+    def __init__(
+        self,
+        detector: AnomalyDetector,
+        model: ModelProto,
+        layers: Sequence[str],
+        held: HeldImages,
+        rule: RangeRule,
+        say: Callable[[str], None],
+    ) -> None:
+        self._detector, self._model, self._layers, self._held = detector, model, layers, held
+        self._rule, self._say = rule, say
+        self._refitted: dict[tuple[str, ...], Quantiser] = {}
+        self.plain = Quantiser(model, layers, held.ranges, rule)
+
+    def quantise(self, layers: Collection[str]) -> ModelProto:
+        """The graph with these layers in INT8."""
+        backbone = tuple(layer for layer in self._layers if layer in layers and is_backbone(layer))
+        if not backbone:
+            return self.plain.quantise(layers)
+        if backbone not in self._refitted:
+            self._refitted[backbone] = self._refit(backbone)
+        return self._refitted[backbone].quantise(layers)
+
+    def _refit(self, backbone: tuple[str, ...]) -> Quantiser:
+        """Export the detector with everything that is fitted, fitted on the features of the INT8 backbone."""
+        self._say(f"Fitting on the features of the INT8 backbone ({len(backbone)} layers).")
+        quantised, output = self.plain.quantise(backbone), backbone_output(self._model)
+        fit, held_out = (
+            torch.from_numpy(backbone_features(quantised, output, images))
+            for images in (self._held.fit, self._held.calibrate)
+        )
+        detector = copy.deepcopy(self._detector)
+        detector.fit_features(fit, held_out)
+        model = export_onnx(detector)
+        # What follows the backbone sees the features of its INT8 form, which must be the form that was fitted on.
+        known = {name: self.plain.clips[name] for name in self.plain.inputs_of(backbone)}
+        measured = insert_qdq(model, backbone, known)
+        return Quantiser(model, self._layers, self._held.ranges, self._rule, measured=measured, known=known)

@@ -1,0 +1,183 @@
+"""Run → bundle → INT8 graph and its report, on the small run."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import onnx
+import pytest
+
+from edge_ad.bundle import Bundle
+from edge_ad.calibration.gate import GateLimits
+from edge_ad.calibration.layers import float_reasons, int8_candidates
+from edge_ad.cli.app import main
+from edge_ad.errors import DataError, QualityGateError
+from edge_ad.export import int8
+from edge_ad.export.bundle_export import is_current
+from edge_ad.export.int8 import add_sensitivity, calibrate_bundle, has_int8_graph, is_calibrated, read_int8_report
+from edge_ad.export.int8_refit import RefittingQuantiser
+from edge_ad.export.tensorrt.convolutions import convolution_macs
+from edge_ad.training.runs import Run
+from tests.export.conftest import OPTIONS
+
+# Of these float layers of the small run nothing passes, so that the search tries everything.
+IMPOSSIBLE = replace(OPTIONS, limits=GateLimits(map_correlation=1.1))
+
+
+@pytest.fixture(scope="module")
+def own_run(run: Run, calibrated: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy of the run whose bundle may be changed."""
+    root = tmp_path_factory.mktemp("int8") / "run"
+    shutil.copytree(run.root, root)
+    shutil.rmtree(root / "bundle" / "engines", ignore_errors=True)
+    return replace(run, root=root)
+
+
+@pytest.fixture
+def without_refit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A search of many steps, without a fit of the head for each."""
+    monkeypatch.setattr(RefittingQuantiser, "quantise", lambda self, layers: self.plain.quantise(layers))
+
+
+def bundle_of(run: Run) -> Bundle:
+    bundle = is_current(run)
+    assert bundle is not None
+    return bundle
+
+
+def test_a_calibration_is_current_for_its_own_options_only(own_run: Run) -> None:
+    bundle = bundle_of(own_run)
+    assert has_int8_graph(bundle)
+    assert is_calibrated(own_run, bundle, OPTIONS)
+    assert not is_calibrated(own_run, bundle, replace(OPTIONS, rule="mse"))
+    assert not is_calibrated(own_run, bundle, replace(OPTIONS, limits=GateLimits()))
+    assert not is_calibrated(own_run, bundle, replace(OPTIONS, calibration_images=own_run.product_root))
+
+
+def test_the_report_says_where_every_layer_is_and_what_share_of_the_arithmetic_is_int8(calibrated: Bundle) -> None:
+    model = onnx.load(str(calibrated.graph_path("fp32")))
+    report = read_int8_report(calibrated)
+    assert report["int8_layers"] == int8_candidates(model)
+    assert report["float_layers"] == float_reasons(model)
+    macs = convolution_macs(model)
+    assert report["macs"]["total"] == sum(macs.values())
+    assert report["macs"]["int8_share"] == sum(macs[layer] for layer in report["int8_layers"]) / sum(macs.values())
+    assert report["gate"]["passed"]
+    assert report["returned_layers"] == {}
+    assert report["engine"].startswith("openvino ")
+
+
+def test_few_calibration_images_are_filled_up_from_those_that_were_fitted_on(run: Run, calibrated: Bundle) -> None:
+    assert len(run.split.calibrate) == 2
+    calibration = read_int8_report(calibrated)["calibration"]
+    assert calibration["images"] == 8
+    assert "6 of those that were fitted on" in calibration["chosen"]
+
+
+def test_the_page_needs_nothing_beside_it(calibrated: Bundle) -> None:
+    page = (calibrated.root / "precision" / "int8.html").read_text()
+    assert "precision/int8.html" in calibrated.manifest.files
+    assert not any(word in page for word in ("<script", "src=", "http://", "https://"))
+    assert "Accuracy gate" in page
+    assert "--sensitivity" in page  # it was not measured, and the page says how it is
+
+
+def test_the_layers_that_the_gate_asks_for_go_back_and_the_report_says_why_and_what_they_cost(
+    own_run: Run, without_refit: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = int8.judge
+
+    def until_two_are_back(*arguments: object, **figures: object) -> object:
+        report = judge(*arguments, **figures)  # type: ignore[arg-type]
+        return report.model_copy(update={"passed": len(report.float_layers) >= 2})
+
+    monkeypatch.setattr(int8, "judge", until_two_are_back)
+    bundle = calibrate_bundle(own_run, bundle_of(own_run), replace(OPTIONS, rule="minmax"))
+    report = read_int8_report(bundle)
+    noisiest = [item["layer"] for item in report["sensitivity"][:2]]
+    assert list(report["returned_layers"]) == noisiest == report["gate"]["float_layers"]
+    assert [len(step["returned"]) for step in report["steps"]] == [0, 1, 2]
+    assert not set(noisiest) & set(report["int8_layers"])
+    assert set(report["latency"]["layers"]) == set(noisiest)
+    assert report["latency"]["int8"]["median_ms"] > 0
+    page = (bundle.root / "precision" / "int8.html").read_text()
+    assert page.count('class="defective"') == 2 + 1  # two bars and the legend
+    assert all(layer in page for layer in noisiest)
+    quantised = onnx.load(str(bundle.graph_path("int8")))
+    sources = {name: node.op_type for node in quantised.graph.node for name in node.output}
+    for node in quantised.graph.node:
+        if node.name in noisiest:
+            assert sources.get(node.input[0]) != "DequantizeLinear"
+
+
+def test_a_gate_that_nothing_passes_leaves_the_bundle_as_it_was(own_run: Run, without_refit: None) -> None:
+    bundle = bundle_of(own_run)
+    said: list[str] = []
+    with pytest.raises(QualityGateError, match="map_correlation"):
+        calibrate_bundle(own_run, bundle, IMPOSSIBLE, said.append)
+    layers = len(int8_candidates(onnx.load(str(bundle.graph_path("fp32")))))
+    assert any(line.startswith(f"1 layers in INT8, {layers - 1} back in float") for line in said)
+    assert Bundle.open(bundle.root).manifest == bundle.manifest
+
+
+def test_the_sensitivity_is_measured_once_and_shown_as_a_table_and_json(
+    own_run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = calibrate_bundle(own_run, bundle_of(own_run), OPTIONS)
+    assert read_int8_report(bundle)["sensitivity"] == []
+    before = bundle.graph("int8")
+    command = ["calibrate", str(own_run.root), "--max-drop", "0.2", "--backend", "openvino", "--sensitivity"]
+    assert main(command) == 0
+    table = capsys.readouterr().out
+    layers = int8_candidates(onnx.load(str(bundle.graph_path("fp32"))))
+    assert all(layer in table for layer in layers)
+    assert "SQNR" in table
+    monkeypatch.setattr(int8, "SensitivityAnalysis", lambda *arguments, **options: pytest.fail("measured twice"))
+    assert main([*command, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {item["layer"] for item in document["sensitivity"]} == set(layers)
+    assert [item["sqnr_db"] for item in document["sensitivity"]] == sorted(
+        item["sqnr_db"] for item in document["sensitivity"]
+    )
+    after = Bundle.open(bundle.root)
+    assert after.graph("int8") == before
+    assert "<svg" in (after.root / "precision" / "int8.html").read_text()
+    assert add_sensitivity(own_run, after, OPTIONS) == after
+
+
+@pytest.mark.parametrize("precision", ["int8", "fp16"])
+def test_a_calibration_folder_with_three_images_is_one_line_and_exit_code_2(
+    precision: str, own_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "three"
+    folder.mkdir()
+    for path in own_run.split.fit[:3]:
+        shutil.copy(path, folder)
+    before = Bundle.open(own_run.root / "bundle").manifest
+    command = ["calibrate", str(own_run.root), "--precision", precision, "--calibration-images", str(folder)]
+    assert main(command) == 2
+    output = capsys.readouterr()
+    assert "holds 3 different images to calibrate on; at least 8 are needed." in output.err
+    assert "Traceback" not in output.err
+    assert Bundle.open(own_run.root / "bundle").manifest == before
+
+
+def test_a_run_whose_held_out_images_are_test_images_is_refused(own_run: Run, tmp_path: Path) -> None:
+    test = tmp_path / "product" / "test" / "good"
+    test.mkdir(parents=True)
+    shutil.copy(own_run.split.threshold[0], test / "seen.png")
+    leaking = replace(own_run, product_root=tmp_path / "product")
+    with pytest.raises(DataError, match="also test images"):
+        calibrate_bundle(leaking, bundle_of(own_run), OPTIONS)
+
+
+def test_own_calibration_images_are_used_and_named_in_the_report(own_run: Run, without_refit: None) -> None:
+    options = replace(OPTIONS, calibration_images=own_run.product_root)
+    bundle = calibrate_bundle(own_run, bundle_of(own_run), options)
+    chosen = read_int8_report(bundle)["calibration"]
+    threshold = len(own_run.split.threshold)
+    assert chosen["images"] == 14 - threshold
+    assert f"{threshold} left out, they set the threshold" in chosen["chosen"]
+    assert is_calibrated(own_run, bundle, options)
+    assert not is_calibrated(own_run, bundle, OPTIONS)
