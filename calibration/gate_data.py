@@ -59,8 +59,13 @@ class GateData:
         defective = int(self.labels.sum())
         return defective * (len(self.images) - defective)
 
-    def spread(self, count: int) -> NDArray[np.intp]:
-        """Indices of a few images, evenly over good and defective ones."""
+    def few(self, count: int) -> GateData:
+        """A few images, evenly over good and defective ones."""
+        rows = self.few_rows(count)
+        return GateData(self.images[rows], self.masks[rows])
+
+    def few_rows(self, count: int) -> NDArray[np.intp]:
+        """Their indices."""
         good, defective = np.flatnonzero(~self.labels), np.flatnonzero(self.labels)
         chosen = [
             rows[np.linspace(0, len(rows) - 1, min(share, len(rows))).astype(int)]
@@ -77,16 +82,30 @@ class GateReference:
         data: The images.
         scores: float64 (N,).
         maps: float32 (N, H, W).
+        spread: Standard deviation of the FP32 scores, above 0.
     """
 
     data: GateData
     scores: NDArray[np.float64]
     maps: NDArray[np.float32]
+    spread: float
 
     @classmethod
-    def of(cls, data: GateData, predict: Predictor) -> GateReference:
-        """Run FP32 over the images."""
-        return cls(data, *predict_all(predict, data.images))
+    def of(cls, data: GateData, predict: Predictor, *, spread: float | None = None) -> GateReference:
+        """Run FP32 over the images.
+
+        Args:
+            data: The images.
+            predict: FP32.
+            spread: Where ``data`` are a few of more images: that of all.
+        """
+        scores, maps = predict_all(predict, data.images)
+        return cls(data, scores, maps, max(float(scores.std()), 1e-9) if spread is None else spread)
+
+    def few(self, count: int) -> GateReference:
+        """FP32 on a few of the images, evenly over good and defective ones."""
+        rows = self.data.few_rows(count)
+        return GateReference(self.data.few(count), self.scores[rows], self.maps[rows], self.spread)
 
     @cached_property
     def metrics(self) -> dict[str, float]:
@@ -96,11 +115,6 @@ class GateReference:
     def drops(self, scores: NDArray[np.float64], maps: NDArray[np.float32]) -> dict[str, float]:
         """What another engine's scores (N,) and maps (N, H, W) lose: metric → FP32 minus the engine."""
         return {name: self.metrics[name] - value for name, value in _metrics(self.data, scores, maps).items()}
-
-    @property
-    def spread(self) -> float:
-        """Standard deviation of the FP32 scores, above 0."""
-        return max(float(self.scores.std()), 1e-9)
 
 
 def predict_all(predict: Predictor, images: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:

@@ -13,9 +13,11 @@ from onnx import ModelProto
 from edge_ad.calibration.gate_data import GateReference
 from edge_ad.calibration.graph_runner import run_graph
 
-__all__ = ["LayerSensitivity", "SensitivityAnalysis", "most_sensitive_first"]
+__all__ = ["FEW_IMAGES", "LayerSensitivity", "SensitivityAnalysis", "most_sensitive_first"]
 
-_IMAGES = 4
+FEW_IMAGES = 4
+"""On how many images a layer is tried: two good ones, two with a pseudo-defect."""
+
 _LARGEST_DB = 120.0
 _BROKEN_DRIFT = 1e6
 
@@ -42,7 +44,7 @@ class SensitivityAnalysis:
     """Quantise one layer at a time; what was measured once is not measured again.
 
     Args:
-        reference: FP32 on the images of the gate; four of them are used.
+        reference: FP32 on a few images; each layer is run on all of them.
         quantise: Layers → graph with these in INT8.
         known: Results of an earlier analysis of the same graph and ranges.
         listen: Told how many layers are done, and of how many.
@@ -58,9 +60,7 @@ class SensitivityAnalysis:
     ) -> None:
         self._quantise, self._listen = quantise, listen
         self._found = {item.layer: item for item in known}
-        rows = reference.data.spread(_IMAGES)
-        self._images: NDArray[np.uint8] = reference.data.images[rows]
-        self._scores, self._maps, self._spread = reference.scores[rows], reference.maps[rows], reference.spread
+        self._reference = reference
 
     @property
     def found(self) -> list[LayerSensitivity]:
@@ -77,13 +77,13 @@ class SensitivityAnalysis:
 
     def _measure(self, layer: str) -> LayerSensitivity:
         graph = self._quantise([layer])
-        predictions = run_graph(graph, self._images)
+        predictions = run_graph(graph, self._reference.data.images)
         maps = np.stack([prediction.anomaly_map for prediction in predictions])
         scores = np.array([prediction.score for prediction in predictions])
         if not (np.isfinite(maps).all() and np.isfinite(scores).all()):
             return LayerSensitivity(layer, -_LARGEST_DB, _BROKEN_DRIFT)
-        drift = float(np.abs(scores - self._scores).mean() / self._spread)
-        return LayerSensitivity(layer, _sqnr_db(self._maps, maps), drift)
+        drift = float(np.abs(scores - self._reference.scores).mean() / self._reference.spread)
+        return LayerSensitivity(layer, _sqnr_db(self._reference.maps, maps), drift)
 
 
 def most_sensitive_first(items: Iterable[LayerSensitivity]) -> list[LayerSensitivity]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +13,10 @@ from onnx import ModelProto
 from edge_ad.bundle import Bundle
 from edge_ad.calibration.calibration_set import CalibrationSet, calibration_set
 from edge_ad.calibration.engines import open_graph
-from edge_ad.calibration.gate import GateLimits, judge
-from edge_ad.calibration.gate_data import GateData, GateReference
-from edge_ad.calibration.graph_runner import run_graph
+from edge_ad.calibration.gate import GateLimits
 from edge_ad.calibration.layers import int8_candidates
-from edge_ad.calibration.quantiser import Quantiser
 from edge_ad.calibration.ranges import RangeRule
-from edge_ad.calibration.search import MixedPrecision, search_mixed_precision
-from edge_ad.calibration.sensitivity import LayerSensitivity, SensitivityAnalysis
+from edge_ad.calibration.sensitivity import LayerSensitivity
 from edge_ad.errors import BundleError
 from edge_ad.export.gated_graph import (
     describe_engine,
@@ -30,12 +26,11 @@ from edge_ad.export.gated_graph import (
     read_report,
     report_bytes,
 )
-from edge_ad.export.int8_latency import measure_costs
-from edge_ad.export.int8_refit import HeldImages, RefittingQuantiser
+from edge_ad.export.int8_refit import HeldImages
+from edge_ad.export.int8_search import Int8Search, Listeners
 from edge_ad.export.precision_page import render_precision_page
-from edge_ad.export.precision_report import describe_graph, describe_search, with_sensitivity
-from edge_ad.images import read_resized
-from edge_ad.manifest import GateReport, GraphInfo
+from edge_ad.export.precision_report import describe_graph, describe_search
+from edge_ad.manifest import GraphInfo
 from edge_ad.training.runs import Run
 
 __all__ = [
@@ -52,7 +47,7 @@ _REPORT_FILE = "precision/int8.json"
 _PAGE_FILE = "precision/int8.html"
 
 Say = Callable[[str], None]
-Listen = Callable[[int, int], None]
+Count = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -92,11 +87,7 @@ def read_int8_report(bundle: Bundle) -> dict[str, Any]:
 
 
 def calibrate_bundle(
-    run: Run,
-    bundle: Bundle,
-    options: CalibrationOptions,
-    say: Say = lambda text: None,
-    listen: Listen = lambda done, total: None,
+    run: Run, bundle: Bundle, options: CalibrationOptions, say: Say = lambda text: None, count: Count | None = None
 ) -> Bundle:
     """Add an INT8 graph that passed the accuracy gate, and the report on it as JSON and as a page.
 
@@ -108,37 +99,34 @@ def calibrate_bundle(
         bundle: Its bundle.
         options: How.
         say: Told about each step.
-        listen: Told how many layers were analysed, and of how many, where the gate asks for it.
+        count: Told how many layers were analysed, and of how many, where the gate asks for it.
 
     Raises:
         BundleError: The method has no layer that gains from INT8.
         DataError: The calibration images cannot be used.
         QualityGateError: The gate fails even with a single layer in INT8; the bundle is as it was.
     """
-    images = _images(run, bundle, options)
-    calibration = _Calibration(run, bundle, options, images, say, listen)
-    found = calibration.search()
+    images, model = _images(run, bundle, options), _float_graph(bundle)
+    search, held = _search(run, bundle, model, options, images, _listeners(say, count))
+    found = search.run(options.limits)
     with open_graph(found.graph, options.backend, "int8", bundle.graph("fp32").threshold) as engine:
-        threshold = own_threshold(engine, calibration.held.threshold)
+        threshold = own_threshold(engine, held.threshold)
         description = describe_engine(engine.describe())
     document = {
         "source": _source(bundle, options, images),
         "engine": description,
         "calibration": {"images": len(images.paths), "chosen": images.words, "ranges": options.rule},
-        **describe_graph(calibration.model, found),
-        **describe_search(calibration.reference, found),
-        "latency": calibration.costs(found),
+        **describe_graph(model, found),
+        **describe_search(search.reference, found),
+        "latency": search.costs(found),
+        "sensitivity": [asdict(item) for item in search.sensitivity],
     }
-    document = with_sensitivity(document, calibration.analysis.found)
-    return _with_report(bundle, GraphInfo(file=_GRAPH_FILE, threshold=threshold, gate=found.report), document, found)
+    info = GraphInfo(file=_GRAPH_FILE, threshold=threshold, gate=found.report)
+    return _with_report(bundle, info, document, {_GRAPH_FILE: found.graph.SerializeToString()})
 
 
 def add_sensitivity(
-    run: Run,
-    bundle: Bundle,
-    options: CalibrationOptions,
-    say: Say = lambda text: None,
-    listen: Listen = lambda done, total: None,
+    run: Run, bundle: Bundle, options: CalibrationOptions, say: Say = lambda text: None, count: Count | None = None
 ) -> Bundle:
     """Measure what each layer does alone, as far as it has not been, and add it to the report on the INT8 graph.
 
@@ -147,70 +135,45 @@ def add_sensitivity(
         bundle: Its bundle, with an INT8 graph made with these options.
         options: How it was made.
         say: Told about each step.
-        listen: Told how many layers are done, and of how many.
+        count: Told how many layers are done, and of how many.
 
     Raises:
         DataError: The calibration images cannot be used.
     """
-    document = read_int8_report(bundle)
+    document, model = read_int8_report(bundle), _float_graph(bundle)
     known = [LayerSensitivity(**item) for item in document["sensitivity"]]
-    model = onnx.load_from_string(bundle.graph_path("fp32").read_bytes())
-    candidates = int8_candidates(model)
-    if {item.layer for item in known} >= set(candidates):
+    if {item.layer for item in known} >= set(int8_candidates(model)):
         say("The sensitivity of every layer is known.")
         return bundle
-    calibration = _Calibration(run, bundle, options, _images(run, bundle, options), say, listen, known)
-    calibration.rank()
-    document = with_sensitivity(document, calibration.analysis.found)
-    return _with_report(bundle, bundle.graph("int8"), document)
+    images = _images(run, bundle, options)
+    search, _ = _search(run, bundle, model, options, images, _listeners(say, count))
+    found = search.measure_sensitivity(known, document["fp32_on_gate_images"]["score_deviation"])
+    document["sensitivity"] = [asdict(item) for item in found]
+    return _with_report(bundle, bundle.graph("int8"), document, {})
 
 
-class _Calibration:
-    """One calibration: its images, FP32's answers on them, and what was measured so far."""
+def _search(
+    run: Run,
+    bundle: Bundle,
+    model: ModelProto,
+    options: CalibrationOptions,
+    images: CalibrationSet,
+    listeners: Listeners,
+) -> tuple[Int8Search, HeldImages]:
+    if not int8_candidates(model):
+        raise BundleError(f"{run.method} has no layer that gains from INT8.", "Use its FP32 graph.")
+    listeners.say(f"Ranges by {options.rule} on {images.words}.")
+    held = HeldImages.read(run.split, images.paths, bundle.manifest.input_size_hw)
+    threshold = bundle.graph("fp32").threshold
+    return Int8Search(run.detector, model, held, options.backend, options.rule, threshold, listeners), held
 
-    def __init__(
-        self,
-        run: Run,
-        bundle: Bundle,
-        options: CalibrationOptions,
-        images: CalibrationSet,
-        say: Say,
-        listen: Listen,
-        known: list[LayerSensitivity] | None = None,
-    ) -> None:
-        self.model: ModelProto = onnx.load_from_string(bundle.graph_path("fp32").read_bytes())
-        self._layers = int8_candidates(self.model)
-        if not self._layers:
-            raise BundleError(f"{run.method} has no layer that gains from INT8.", "Use its FP32 graph.")
-        self._options, self._say, self._threshold = options, say, bundle.graph("fp32").threshold
-        say(f"Ranges by {options.rule} on {images.words}.")
-        parts = (run.split.fit, run.split.calibrate, run.split.threshold, images.paths)
-        self.held = HeldImages(*(read_resized(part, bundle.manifest.input_size_hw) for part in parts))
-        self._quantiser = RefittingQuantiser(run.detector, self.model, self._layers, self.held, options.rule, say)
-        data = GateData.of(self.held.held_out)
-        self.reference = GateReference.of(data, lambda images: run_graph(self.model, images))
-        plain: Quantiser = self._quantiser.plain
-        self.analysis = SensitivityAnalysis(self.reference, plain.quantise, known=known or (), listen=listen)
 
-    def search(self) -> MixedPrecision:
-        return search_mixed_precision(self._layers, self._quantiser.quantise, self._judge, self.rank, self._say)
+def _listeners(say: Say, count: Count | None) -> Listeners:
+    return Listeners(say) if count is None else Listeners(say, count)
 
-    def rank(self) -> list[str]:
-        """All layers, the most sensitive first."""
-        self._say(f"Measuring what each of {len(self._layers)} layers does alone.")
-        return [item.layer for item in self.analysis.measure(self._layers)]
 
-    def costs(self, found: MixedPrecision) -> dict[str, Any]:
-        if not found.returned:
-            return {}
-        self._say("Timing what the layers in float cost.")
-        return measure_costs(found, self._quantiser.plain, self.model, self._options.backend, self._threshold)
-
-    def _judge(self, graph: ModelProto, quantised: int, returned: Any) -> GateReport:
-        with open_graph(graph, self._options.backend, "int8", self._threshold) as engine:
-            return judge(
-                self.reference, engine.infer, self._options.limits, quantised_layers=quantised, float_layers=returned
-            )
+def _float_graph(bundle: Bundle) -> ModelProto:
+    return onnx.load_from_string(bundle.graph_path("fp32").read_bytes())
 
 
 def _images(run: Run, bundle: Bundle, options: CalibrationOptions) -> CalibrationSet:
@@ -223,13 +186,9 @@ def _source(bundle: Bundle, options: CalibrationOptions, images: CalibrationSet)
     return {**common, "rule": options.rule}
 
 
-def _with_report(
-    bundle: Bundle, info: GraphInfo, document: dict[str, Any], found: MixedPrecision | None = None
-) -> Bundle:
-    files: dict[str, Any] = {
+def _with_report(bundle: Bundle, info: GraphInfo, document: dict[str, Any], files: dict[str, bytes]) -> Bundle:
+    written: dict[str, Any] = {
         _REPORT_FILE: report_bytes(document),
         _PAGE_FILE: render_precision_page(bundle.manifest, document).encode(),
     }
-    if found is not None:
-        files[_GRAPH_FILE] = found.graph.SerializeToString()
-    return bundle.with_graph("int8", info, files)
+    return bundle.with_graph("int8", info, files | written)

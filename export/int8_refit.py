@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +17,9 @@ from edge_ad.calibration.qdq import insert_qdq
 from edge_ad.calibration.quantiser import Quantiser
 from edge_ad.calibration.ranges import RangeRule
 from edge_ad.calibration.subgraph import backbone_features, backbone_output
+from edge_ad.data.splits import GoodSplit
 from edge_ad.export.onnx_export import export_onnx
+from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
 
 __all__ = ["HeldImages", "RefittingQuantiser"]
@@ -39,6 +42,16 @@ class HeldImages:
     calibrate: Images
     threshold: Images
     ranges: Images
+
+    @classmethod
+    def read(cls, split: GoodSplit, ranges: Sequence[Path], size_hw: tuple[int, int]) -> HeldImages:
+        """Read the images of a split, and those that ranges are measured on.
+
+        Raises:
+            DataError: One of them cannot be read.
+        """
+        parts = (split.fit, split.calibrate, split.threshold, ranges)
+        return cls(*(read_resized(part, size_hw) for part in parts))
 
     @property
     def held_out(self) -> Images:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 from onnx import ModelProto
@@ -12,10 +11,9 @@ from edge_ad.calibration.gate import failed_checks
 from edge_ad.calibration.gate_data import GateReference
 from edge_ad.calibration.layers import float_reasons
 from edge_ad.calibration.search import GateStep, MixedPrecision
-from edge_ad.calibration.sensitivity import LayerSensitivity
 from edge_ad.export.tensorrt.convolutions import convolution_macs
 
-__all__ = ["describe_graph", "describe_search", "with_sensitivity"]
+__all__ = ["describe_graph", "describe_search"]
 
 
 def describe_graph(model: ModelProto, found: MixedPrecision) -> dict[str, Any]:
@@ -56,11 +54,6 @@ def describe_search(reference: GateReference, found: MixedPrecision) -> dict[str
         "steps": [_step(step) for step in found.steps],
         "returned_layers": {layer: _why(found.steps, index) for index, layer in enumerate(found.returned)},
     }
-
-
-def with_sensitivity(document: dict[str, Any], sensitivity: Sequence[LayerSensitivity]) -> dict[str, Any]:
-    """The document with the analysis of the layers, the most sensitive first."""
-    return {**document, "sensitivity": [asdict(item) for item in sensitivity]}
 
 
 def _step(step: GateStep) -> dict[str, Any]:

@@ -37,8 +37,10 @@ def test_few_good_images_give_several_pseudo_defects_each(reference: GateReferen
 
 
 def test_a_few_images_are_taken_evenly_from_good_and_defective_ones(reference: GateReference) -> None:
-    chosen = reference.data.spread(4)
-    np.testing.assert_array_equal(chosen, [0, 7, 8, 71])
+    few = reference.few(4)
+    np.testing.assert_array_equal(few.data.images, reference.data.images[[0, 7, 8, 71]])
+    np.testing.assert_array_equal(few.scores, reference.scores[[0, 7, 8, 71]])
+    assert few.spread == reference.spread
 
 
 def test_the_reference_itself_passes_without_any_loss(reference: GateReference) -> None:

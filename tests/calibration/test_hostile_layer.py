@@ -11,7 +11,7 @@ from edge_ad.calibration.gate_data import GateData, GateReference
 from edge_ad.calibration.graph_runner import run_graph
 from edge_ad.calibration.quantiser import Quantiser
 from edge_ad.calibration.search import MixedPrecision, search_mixed_precision
-from edge_ad.calibration.sensitivity import SensitivityAnalysis
+from edge_ad.calibration.sensitivity import FEW_IMAGES, SensitivityAnalysis
 from edge_ad.manifest import GateReport, Threshold
 from tests.calibration.hostile import HOSTILE, LAYERS, good_images, hostile_model
 
@@ -29,7 +29,7 @@ class Calibration:
         self.backend = backend
         self.quantiser = Quantiser(self.model, LAYERS, good[:8], "minmax")
         self.reference = GateReference.of(GateData.of(good), lambda images: run_graph(self.model, images))
-        self.analysis = SensitivityAnalysis(self.reference, self.quantiser.quantise)
+        self.analysis = SensitivityAnalysis(self.reference.few(FEW_IMAGES), self.quantiser.quantise)
 
     def search(self, limits: GateLimits) -> MixedPrecision:
         def judge_graph(graph: ModelProto, quantised: int, returned: Sequence[str]) -> GateReport:

@@ -15,12 +15,12 @@ MAPS = RNG.normal(0, 2, (8, 32, 32)).astype(np.float32)
 MASKS = np.zeros((8, 32, 32), bool)
 MASKS[4:, :4] = True
 SCORES = np.arange(8, dtype=np.float64)
-REFERENCE = GateReference(GateData(np.zeros((8, 32, 32, 3), np.uint8), MASKS), SCORES, MAPS)
+REFERENCE = GateReference(GateData(np.zeros((8, 32, 32, 3), np.uint8), MASKS), SCORES, MAPS, float(SCORES.std()))
 
 
 def analysis(monkeypatch: pytest.MonkeyPatch, noise: dict[str, float], **options: object) -> SensitivityAnalysis:
     """Layers that add a checkerboard of some height to the map, and that height to the score."""
-    rows = REFERENCE.data.spread(4)
+    rows = REFERENCE.data.few_rows(4)
     board = np.indices((32, 32)).sum(0) % 2 * 2.0 - 1
 
     def run(name: str, images: np.ndarray) -> list[Prediction]:
@@ -32,12 +32,12 @@ def analysis(monkeypatch: pytest.MonkeyPatch, noise: dict[str, float], **options
         (name,) = layers
         return name  # type: ignore[return-value]
 
-    return SensitivityAnalysis(REFERENCE, only, **options)  # type: ignore[arg-type]
+    return SensitivityAnalysis(REFERENCE.few(4), only, **options)  # type: ignore[arg-type]
 
 
 def test_signal_over_noise_and_drift_are_those_computed_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     (item,) = analysis(monkeypatch, {"a": 0.2}).measure(["a"])
-    rows = REFERENCE.data.spread(4)
+    rows = REFERENCE.data.few_rows(4)
     assert item.sqnr_db == pytest.approx(10 * math.log10(MAPS[rows].var() / 0.04), abs=1e-3)
     assert item.score_drift == pytest.approx(0.2 / SCORES.std())
 

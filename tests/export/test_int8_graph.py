@@ -13,7 +13,7 @@ from edge_ad.calibration.gate import GateLimits
 from edge_ad.calibration.layers import float_reasons, int8_candidates
 from edge_ad.cli.app import main
 from edge_ad.errors import DataError, QualityGateError
-from edge_ad.export import int8
+from edge_ad.export import int8_search
 from edge_ad.export.bundle_export import is_current
 from edge_ad.export.int8 import add_sensitivity, calibrate_bundle, has_int8_graph, is_calibrated, read_int8_report
 from edge_ad.export.int8_refit import RefittingQuantiser
@@ -86,13 +86,13 @@ def test_the_page_needs_nothing_beside_it(calibrated: Bundle) -> None:
 def test_the_layers_that_the_gate_asks_for_go_back_and_the_report_says_why_and_what_they_cost(
     own_run: Run, without_refit: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = int8.judge
+    judge = int8_search.judge
 
     def until_two_are_back(*arguments: object, **figures: object) -> object:
         report = judge(*arguments, **figures)  # type: ignore[arg-type]
         return report.model_copy(update={"passed": len(report.float_layers) >= 2})
 
-    monkeypatch.setattr(int8, "judge", until_two_are_back)
+    monkeypatch.setattr(int8_search, "judge", until_two_are_back)
     bundle = calibrate_bundle(own_run, bundle_of(own_run), replace(OPTIONS, rule="minmax"))
     report = read_int8_report(bundle)
     noisiest = [item["layer"] for item in report["sensitivity"][:2]]
@@ -133,7 +133,7 @@ def test_the_sensitivity_is_measured_once_and_shown_as_a_table_and_json(
     layers = int8_candidates(onnx.load(str(bundle.graph_path("fp32"))))
     assert all(layer in table for layer in layers)
     assert "SQNR" in table
-    monkeypatch.setattr(int8, "SensitivityAnalysis", lambda *arguments, **options: pytest.fail("measured twice"))
+    monkeypatch.setattr(int8_search, "SensitivityAnalysis", lambda *arguments, **options: pytest.fail("measured twice"))
     assert main([*command, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert {item["layer"] for item in document["sensitivity"]} == set(layers)
