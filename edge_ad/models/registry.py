@@ -11,7 +11,14 @@ from torch import Tensor
 
 from edge_ad.errors import UsageError
 from edge_ad.models.base import AnomalyDetector, MethodParameters
-from edge_ad.models.discriminators import SimpleNet, SimpleNetParameters
+from edge_ad.models.discriminators import (
+    BoundaryShuffling,
+    BoundaryShufflingParameters,
+    Pbas,
+    PbasParameters,
+    SimpleNet,
+    SimpleNetParameters,
+)
 from edge_ad.models.ear import Ear, EarParameters
 from edge_ad.models.fader import Fader, FaderParameters
 from edge_ad.models.mask_sources.dino import load_dino
@@ -32,6 +39,8 @@ METHODS: dict[str, _Method] = {
     "patch-gaussian": _Method(PatchGaussianParameters, PatchGaussian),
     "patch-nearest": _Method(PatchNearestParameters, PatchNearest),
     "simplenet": _Method(SimpleNetParameters, SimpleNet),
+    "pbas": _Method(PbasParameters, Pbas),
+    "boundary-shuffling": _Method(BoundaryShufflingParameters, BoundaryShuffling),
 }
 
 

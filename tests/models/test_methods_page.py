@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from edge_ad.models.base import MethodParameters
-from edge_ad.models.discriminators import SimpleNetParameters
+from edge_ad.models.discriminators import BoundaryShufflingParameters, PbasParameters, SimpleNetParameters
+from edge_ad.models.discriminators.centred import CentredParameters
 from edge_ad.models.discriminators.discriminator import DiscriminatorParameters
 from edge_ad.models.ear import EarParameters
 from edge_ad.models.fader import FaderParameters
@@ -24,6 +25,9 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("`patch-nearest`", PatchNearestParameters, FeatureParameters),
     ("Parameters of every learned boundary", DiscriminatorParameters, FeatureParameters),
     ("`simplenet`", SimpleNetParameters, DiscriminatorParameters),
+    ("Parameters of a boundary around centres", CentredParameters, DiscriminatorParameters),
+    ("`pbas`", PbasParameters, CentredParameters),
+    ("`boundary-shuffling`", BoundaryShufflingParameters, CentredParameters),
 ]
 
 

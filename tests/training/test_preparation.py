@@ -13,7 +13,7 @@ from edge_ad.training.preparation import refit
 from edge_ad.training.runs import Run, load_run
 from edge_ad.training.train import TrainingRequest, resume, train
 
-LEARNED = ["simplenet"]
+LEARNED = ["simplenet", "pbas", "boundary-shuffling"]
 _TINY = {"size": 64, "hidden": 16, "epochs": 3}
 
 

@@ -1,0 +1,83 @@
+"""Centres of normality: where PBAS pulls normal patches to, and from where its anomalies lead away."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["CentreKind", "find_centres", "nearest_centre"]
+
+CentreKind = Literal["average", "iterative", "clustering", "aligned"]
+
+_SMOOTHING = 0.1  # PBAS: share of a new batch in the moving average
+_BATCH = 8  # images, as in PBAS
+_ROUNDS = 10  # of k-means
+_ROWS = 8192  # patches compared with all centres at a time
+
+
+def find_centres(projected: Tensor, kind: CentreKind, clusters: int, generator: torch.Generator) -> Tensor:
+    """Centres of normal patches (PBAS, sec. III-C and table VI).
+
+    ``average``: the mean of each position over all images, eq. 5. ``iterative``: the same as a moving average over
+    batches. ``aligned``, PBAS's own: each position of a batch's mean moves the centre that is nearest to it by cosine,
+    wherever that one is; centres that are nearest to none stay. ``clustering``: k-means over patches of all positions.
+
+    Args:
+        projected: (N, P, C) normal patches through the untrained projection.
+        kind: How.
+        clusters: Centres of k-means; the other kinds have P.
+        generator: Of the order of the images, or of the first centres of k-means.
+
+    Returns:
+        (K, C).
+    """
+    if kind == "average":
+        return projected.mean(0)
+    if kind == "clustering":
+        return _k_means(projected.flatten(0, 1), clusters, generator)
+    order = torch.randperm(len(projected), generator=generator)
+    batches = [projected[part].mean(0) for part in torch.split(order, _BATCH)]
+    centres = batches[0].clone()
+    for query in batches[1:]:
+        target = _alignment(query, centres) if kind == "aligned" else torch.arange(len(centres))
+        _move(centres, query, target)
+    return centres
+
+
+def nearest_centre(patches: Tensor, centres: Tensor) -> Tensor:
+    """The centre (M, C) that is nearest to each patch (M, C) by Euclidean distance; no gradient passes the choice."""
+    with torch.no_grad():
+        chosen = torch.cat([_closeness(part, centres).argmax(1) for part in torch.split(patches, _ROWS)])
+    return centres[chosen]
+
+
+def _closeness(patches: Tensor, centres: Tensor) -> Tensor:
+    """``u·c - |c|²/2``, (M, K): largest where ``|u - c|`` is smallest."""
+    return torch.addmm(-0.5 * centres.square().sum(1), patches, centres.T)
+
+
+def _alignment(query: Tensor, centres: Tensor) -> Tensor:
+    """Index of the centre that is nearest to each query by cosine, (P,)."""
+    return (F.normalize(query, dim=1) @ F.normalize(centres, dim=1).T).argmax(1)
+
+
+def _move(centres: Tensor, query: Tensor, target: Tensor) -> None:
+    """Move each centre that is a target towards the mean of the queries that name it, in place."""
+    sums = torch.zeros_like(centres).index_add_(0, target, query)
+    counts = torch.bincount(target, minlength=len(centres))
+    hit = counts > 0
+    centres[hit] += _SMOOTHING * (sums[hit] / counts[hit, None] - centres[hit])
+
+
+def _k_means(patches: Tensor, clusters: int, generator: torch.Generator) -> Tensor:
+    order = torch.randperm(len(patches), generator=generator)
+    centres = patches[order[torch.arange(clusters) % len(order)]].clone()
+    for _ in range(_ROUNDS):
+        nearest = torch.cat([_closeness(part, centres).argmax(1) for part in torch.split(patches, _ROWS)])
+        counts = torch.bincount(nearest, minlength=clusters)
+        sums = torch.zeros_like(centres).index_add_(0, nearest, patches)
+        centres[counts > 0] = sums[counts > 0] / counts[counts > 0, None]  # an empty cluster stays where it is
+    return centres
