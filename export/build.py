@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edge_ad.bundle import Bundle, EngineDirectory, find_engine
 from edge_ad.errors import BundleError, UsageError
-from edge_ad.export.precisions import graphs_of_run, runnable
+from edge_ad.export.precisions import GraphOptions, graphs_of_run, runnable
 from edge_ad.export.tensorrt.engine import build_tensorrt_engine, find_current, plan_key
 from edge_ad.export.tensorrt.options import PlanOptions
 from edge_ad.manifest import Precision
@@ -21,6 +21,7 @@ from edge_ad.runtime.tensorrt.api import Backend
 __all__ = ["BuiltEngine", "Target", "build_engines", "open_target", "run_of"]
 
 _NO_PLAN_OPTIONS = PlanOptions()
+_ANY_GRAPH = GraphOptions()
 
 Say = Callable[[str], None]
 
@@ -89,6 +90,7 @@ def build_engines(
     backend: str = "auto",
     precisions: Sequence[Precision] | None = None,
     plan: PlanOptions = _NO_PLAN_OPTIONS,
+    graph: GraphOptions = _ANY_GRAPH,
     say: Say = lambda text: None,
 ) -> list[BuiltEngine]:
     """Build engines: of this machine, or with TensorRT for RTX of the GPUs that are named.
@@ -102,16 +104,23 @@ def build_engines(
         precisions: What to build; None for every one that the backend gains from and that passes its accuracy gate,
             or for what a bundle alone has.
         plan: How to build a TensorRT plan; other backends have no such options.
+        graph: How to make the graphs of a run; one that was made otherwise is made again.
         say: Told about each step.
 
     Raises:
-        UsageError: Neither a run nor a bundle, or options that the backend does not have.
+        UsageError: Neither a run nor a bundle, or options that the backend or a bundle alone does not have.
+        DataError: The calibration images cannot be used.
         BundleError: A bundle alone lacks a graph.
         DeviceError: The backend does not work here.
         MissingDependencyError: The backend is not installed.
         QualityGateError: The INT8 or FP16 graph does not pass its gate.
     """
     target = open_target(path)
+    if target.run_root is None and graph != _ANY_GRAPH:
+        raise UsageError(
+            f"{path} is a bundle without its run: its graphs are as they are and cannot be calibrated anew.",
+            "Leave --max-drop, --ranges and --calibration-images out, or name the run.",
+        )
     name, reason = _choose(backend, plan)
     if target.run_root is None:
         bundle = Bundle.open(target.bundle_root)
@@ -119,7 +128,7 @@ def build_engines(
         precisions = precisions or runnable(bundle, name)
     else:
         say(f"Backend: {name} ({reason}).")
-        bundle, precisions = graphs_of_run(target.run_root, name, precisions, say)
+        bundle, precisions = graphs_of_run(target.run_root, name, precisions, say, graph)
     for precision in precisions:
         bundle.graph(precision)
     if name in TENSORRT_BACKENDS:

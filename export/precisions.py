@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from edge_ad.bundle import Bundle
+from edge_ad.calibration.range_rules import RangeRule
 from edge_ad.errors import BundleError, DeviceError, QualityGateError
 from edge_ad.manifest import BF16_OF, Precision
 from edge_ad.runtime.availability import BACKENDS, TENSORRT_BACKENDS, probe_backend
 from edge_ad.runtime.choice import precision_problem
 
 if TYPE_CHECKING:
+    from edge_ad.calibration.gate import GateLimits
     from edge_ad.training.runs import Run
 
-__all__ = ["graphs_of_run", "runnable"]
+__all__ = ["GraphOptions", "graphs_of_run", "runnable"]
 
 Say = Callable[[str], None]
 
@@ -25,13 +28,42 @@ _WORTH_HAVING_ON_GPU: tuple[Precision, ...] = ("int8", "fp16", "fp32")
 _BASE_OF = {variant: base for base, variant in BF16_OF.items()}
 
 
+@dataclass(frozen=True)
+class GraphOptions:
+    """How the graphs of a run are made. Where nothing is given, a graph that is there is taken however it was made.
+
+    Attributes:
+        max_drop: Largest drop of image and pixel AUROC in the accuracy gate.
+        ranges: How ranges follow from the calibration images.
+        calibration_images: Folder of the user's own images to calibrate on.
+    """
+
+    max_drop: float | None = None
+    ranges: RangeRule | None = None
+    calibration_images: Path | None = None
+
+    @property
+    def limits(self) -> GateLimits:
+        """Limits of the accuracy gate."""
+        from edge_ad.calibration.gate import GateLimits
+
+        return GateLimits() if self.max_drop is None else GateLimits.of_drop(self.max_drop)
+
+
+_ANY = GraphOptions()
+
+
 def runnable(bundle: Bundle, backend: str) -> list[Precision]:
     """The precisions of a bundle that a backend runs on this machine."""
     return [name for name in bundle.manifest.graphs if not precision_problem(backend, name)]
 
 
 def graphs_of_run(
-    run_root: Path, backend: str, asked_for: Sequence[Precision] | None, say: Say
+    run_root: Path,
+    backend: str,
+    asked_for: Sequence[Precision] | None,
+    say: Say,
+    options: GraphOptions = _ANY,
 ) -> tuple[Bundle, list[Precision]]:
     """Export a run where that is needed, and make the graphs that are missing.
 
@@ -40,12 +72,14 @@ def graphs_of_run(
         backend: Backend they are for.
         asked_for: Precisions; None for every one that the backend gains from and that passes its accuracy gate.
         say: Told about each step.
+        options: How to make them; one that was made otherwise is made again.
 
     Returns:
         The bundle, and which of the precisions it has now.
 
     Raises:
         BundleError: The method gains nothing from a precision that was asked for.
+        DataError: The calibration images cannot be used.
         DeviceError: Nothing here can run the gate.
         QualityGateError: A precision that was asked for fails its gate.
     """
@@ -57,12 +91,12 @@ def graphs_of_run(
     gate = _gate_backend(backend)
     if asked_for is not None:
         for precision in asked_for:
-            bundle = _with_graph(run, bundle, precision, gate, say)
+            bundle = _with_graph(run, bundle, precision, gate, options, say)
         return bundle, list(asked_for)
     made: list[Precision] = []
     for precision in _worth_having(backend):
         try:
-            bundle = _with_graph(run, bundle, precision, gate, say)
+            bundle = _with_graph(run, bundle, precision, gate, options, say)
         except (BundleError, QualityGateError) as error:
             say(f"Without {precision}: {error.message}")
         else:
@@ -95,17 +129,36 @@ def _exported(run: Run, say: Say) -> Bundle:
     return bundle
 
 
-def _with_graph(run: Run, bundle: Bundle, precision: Precision, backend: str, say: Say) -> Bundle:
-    from edge_ad.export.bf16 import Bf16Options, add_bf16_graph, has_bf16_graph
-    from edge_ad.export.fp16 import Fp16Options, add_fp16_graph, has_fp16_graph
-    from edge_ad.export.int8 import CalibrationOptions, calibrate_bundle, has_int8_graph
-
+def _with_graph(
+    run: Run, bundle: Bundle, precision: Precision, backend: str, options: GraphOptions, say: Say
+) -> Bundle:
     if precision in _BASE_OF:
         base = cast("Literal['fp32', 'int8']", _BASE_OF[precision])
-        bundle = _with_graph(run, bundle, base, backend, say)
-        return bundle if has_bf16_graph(bundle, base) else add_bf16_graph(run, bundle, Bf16Options(base), say)
-    if precision == "int8" and not has_int8_graph(bundle):
-        return calibrate_bundle(run, bundle, CalibrationOptions(backend), say)
-    if precision == "fp16" and not has_fp16_graph(bundle):
-        return add_fp16_graph(run, bundle, Fp16Options(backend), say)
-    return bundle
+        return _with_bf16(run, _with_graph(run, bundle, base, backend, options, say), base, options, say)
+    if precision == "int8":
+        return _with_int8(run, bundle, backend, options, say)
+    return _with_fp16(run, bundle, backend, options, say) if precision == "fp16" else bundle
+
+
+def _with_int8(run: Run, bundle: Bundle, backend: str, options: GraphOptions, say: Say) -> Bundle:
+    from edge_ad.export.int8 import CalibrationOptions, calibrate_bundle, has_int8_graph, is_calibrated
+
+    wanted = CalibrationOptions(backend, options.ranges or "percentile", options.limits, options.calibration_images)
+    is_there = has_int8_graph(bundle) if options == _ANY else is_calibrated(run, bundle, wanted)
+    return bundle if is_there else calibrate_bundle(run, bundle, wanted, say)
+
+
+def _with_fp16(run: Run, bundle: Bundle, backend: str, options: GraphOptions, say: Say) -> Bundle:
+    from edge_ad.export.fp16 import Fp16Options, add_fp16_graph, has_fp16_graph, is_fp16_current
+
+    wanted = Fp16Options(backend, options.limits, options.calibration_images)
+    is_there = has_fp16_graph(bundle) if options == _ANY else is_fp16_current(run, bundle, wanted)
+    return bundle if is_there else add_fp16_graph(run, bundle, wanted, say)
+
+
+def _with_bf16(run: Run, bundle: Bundle, base: Literal["fp32", "int8"], options: GraphOptions, say: Say) -> Bundle:
+    from edge_ad.export.bf16 import Bf16Options, add_bf16_graph, has_bf16_graph, is_bf16_current
+
+    wanted = Bf16Options(base, options.limits)
+    is_there = has_bf16_graph(bundle, base) if options == _ANY else is_bf16_current(bundle, wanted)
+    return bundle if is_there else add_bf16_graph(run, bundle, wanted, say)

@@ -20,6 +20,17 @@ def build_engine(
         PrecisionChoice,
         typer.Option(help="What to build; auto: FP32 and all that is faster here and passes its accuracy gate."),
     ] = "auto",
+    max_drop: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, help="Accuracy gate: largest drop of image and of pixel AUROC against FP32."),
+    ] = None,
+    ranges: Annotated[
+        Literal["percentile", "mse", "entropy", "minmax"] | None,
+        typer.Option(help="INT8: how ranges follow from the calibration images."),
+    ] = None,
+    calibration_images: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Your own photos of good parts to calibrate on, at least 8.")
+    ] = None,
     targets: Annotated[
         list[str] | None,
         typer.Option(
@@ -54,6 +65,7 @@ def build_engine(
     images.
     """
     from edge_ad.export.build import build_engines
+    from edge_ad.export.precisions import GraphOptions
     from edge_ad.export.tensorrt.options import PlanOptions, parse_targets
 
     precisions = None if precision == "auto" else (precision,)
@@ -67,7 +79,8 @@ def build_engine(
         timing_cache=timing_cache,
         dla_core=dla,
     )
-    built = build_engines(target, backend=backend, precisions=precisions, plan=plan, say=note)
+    graph = GraphOptions(max_drop, ranges, calibration_images)
+    built = build_engines(target, backend=backend, precisions=precisions, plan=plan, graph=graph, say=note)
     if as_json:
         print_json(
             [

@@ -16,8 +16,9 @@ from edge_ad.errors import DataError, QualityGateError
 from edge_ad.export import int8_search
 from edge_ad.export.bundle_export import is_current
 from edge_ad.export.int8 import add_sensitivity, calibrate_bundle, has_int8_graph, is_calibrated, read_int8_report
-from edge_ad.export.int8_refit import RefittingQuantiser
+from edge_ad.export.int8_refit import HeldImages, RefittingQuantiser
 from edge_ad.export.tensorrt.convolutions import convolution_macs
+from edge_ad.export.tensorrt.qdq_check import check_qdq
 from edge_ad.training.runs import Run
 from tests.export.conftest import OPTIONS
 
@@ -181,3 +182,44 @@ def test_own_calibration_images_are_used_and_named_in_the_report(own_run: Run, w
     assert f"{threshold} left out, they set the threshold" in chosen["chosen"]
     assert is_calibrated(own_run, bundle, options)
     assert not is_calibrated(own_run, bundle, OPTIONS)
+
+
+def test_build_engine_calibrates_anew_for_other_options_and_only_then(
+    own_run: Run, without_refit: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["build-engine", str(own_run.root), "--backend", "onnxruntime", "--precision", "int8", "--json"]
+    given = ["--max-drop", "0.3", "--ranges", "entropy"]
+    assert main([*command, *given]) == 0
+    assert "Ranges by entropy" in capsys.readouterr().err
+    report = read_int8_report(bundle_of(own_run))
+    assert report["source"]["rule"] == "entropy"
+    assert report["source"]["limits"]["pixel_auroc_drop"] == 0.3
+    for options in (given, []):
+        assert main([*command, *options]) == 0
+        assert "Ranges by" not in capsys.readouterr().err
+
+
+def test_a_bundle_alone_cannot_be_calibrated_by_build_engine(
+    calibrated: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(calibrated.root, tmp_path / "alone")
+    assert main(["build-engine", str(tmp_path / "alone"), "--max-drop", "0.1"]) == 2
+    assert "is a bundle without its run" in capsys.readouterr().err
+
+
+def test_the_graph_has_the_form_that_every_backend_takes(own_run: Run, without_refit: None) -> None:
+    model = onnx.load(str(bundle_of(own_run).graph_path("fp32")))
+    layers = int8_candidates(model)
+    held = HeldImages.read(own_run.split, own_run.split.calibrate, (64, 64))
+    quantiser = RefittingQuantiser(own_run.detector, model, layers, held, "percentile", lambda text: None)
+    for chosen in (layers, layers[::2], layers[-1:]):
+        graph = quantiser.quantise(chosen)
+        onnx.checker.check_model(graph, full_check=True)
+        check_qdq(graph)
+        scales = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.graph.initializer}
+        for node in graph.graph.node:
+            if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+                assert scales[node.input[2]].dtype.name == "int8"
+                assert not scales[node.input[2]].any()
+            if node.name in chosen and len(node.input) > 2:
+                assert scales[node.input[2]].dtype.name == "float32"
