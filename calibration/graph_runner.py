@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx import ModelProto
 from edge_ad.errors import require
 from edge_ad.prediction import Prediction
 
-__all__ = ["create_session", "run_graph"]
+__all__ = ["create_session", "graph_predictor", "run_graph"]
 
 _ERRORS_ONLY = 3
 
@@ -31,11 +32,17 @@ def create_session(model: ModelProto, *, threads: int = 0) -> Any:
     return runtime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
+def graph_predictor(model: ModelProto) -> Callable[[NDArray[np.uint8]], list[Prediction]]:
+    """A deploy graph as a function of uint8 (N, H, W, 3) BGR, opened once and run one image at a time."""
+    session = create_session(model)
+
+    def predict(images: NDArray[np.uint8]) -> list[Prediction]:
+        found = (session.run(["score", "anomaly_map"], {"image": images[i : i + 1]}) for i in range(len(images)))
+        return [Prediction(float(scores[0]), maps[0]) for scores, maps in found]
+
+    return predict
+
+
 def run_graph(model: ModelProto, images: NDArray[np.uint8]) -> list[Prediction]:
     """Predictions of a deploy graph for uint8 (N, H, W, 3) BGR, one image at a time."""
-    session = create_session(model)
-    predictions = []
-    for index in range(len(images)):
-        scores, maps = session.run(["score", "anomaly_map"], {"image": images[index : index + 1]})
-        predictions.append(Prediction(float(scores[0]), maps[0]))
-    return predictions
+    return graph_predictor(model)(images)

@@ -18,7 +18,7 @@ from edge_ad import __version__
 from edge_ad.bundle import Bundle
 from edge_ad.calibration.engines import open_graph
 from edge_ad.calibration.gate import GateData, GateLimits, GateReference, describe_checks, failed_checks, judge
-from edge_ad.calibration.graph_runner import run_graph
+from edge_ad.calibration.graph_runner import graph_predictor
 from edge_ad.errors import DeviceError, QualityGateError
 from edge_ad.evaluation.thresholds import fit_threshold
 from edge_ad.images import read_resized
@@ -87,7 +87,7 @@ def add_bf16_graph(run: Run, bundle: Bundle, options: Bf16Options, say: Say = la
     size_hw = bundle.manifest.input_size_hw
     calibrate, held_out = (read_resized(part, size_hw) for part in (run.split.calibrate, run.split.threshold))
     data = GateData.of(np.concatenate([calibrate, held_out]))
-    reference = GateReference.of(data, lambda images: run_graph(float_model, images))
+    reference = GateReference.of(data, graph_predictor(float_model))
     base = bundle.graph(options.base)
     quantised = base.gate.quantised_layers if base.gate is not None else 0
     with open_graph(model, BACKEND, options.precision, base.threshold) as engine:

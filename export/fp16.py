@@ -20,7 +20,7 @@ from edge_ad.calibration.fp16_nodes import LARGEST_MAGNITUDE, keep_in_fp32, meas
 from edge_ad.calibration.fp16_storage import round_tensors
 from edge_ad.calibration.gate import GateLimits, describe_checks, failed_checks, judge
 from edge_ad.calibration.gate_data import GateData, GateReference
-from edge_ad.calibration.graph_runner import run_graph
+from edge_ad.calibration.graph_runner import graph_predictor
 from edge_ad.calibration.qdq import QUANTISABLE
 from edge_ad.errors import BundleError, QualityGateError
 from edge_ad.export.gated_graph import (
@@ -167,11 +167,8 @@ def _gate(
     threshold: Threshold,
     options: Fp16Options,
 ) -> _Outcome:
-    reference = GateReference.of(
-        GateData.of(np.concatenate([calibrate, held_out])), lambda images: run_graph(model, images)
-    )
-    rounded_graph = round_tensors(graph)
-    rounded = judge(reference, lambda images: run_graph(rounded_graph, images), options.limits)
+    reference = GateReference.of(GateData.of(np.concatenate([calibrate, held_out])), graph_predictor(model))
+    rounded = judge(reference, graph_predictor(round_tensors(graph)), options.limits)
     with open_graph(graph, options.backend, "fp16", threshold) as engine:
         report = judge(reference, engine.infer, options.limits)
         passed = report.passed and rounded.passed  # scores of a graph that is broken may not be finite

@@ -12,7 +12,7 @@ from onnx import ModelProto
 from edge_ad.calibration.engines import open_graph
 from edge_ad.calibration.gate import GateLimits, judge
 from edge_ad.calibration.gate_data import GateData, GateReference
-from edge_ad.calibration.graph_runner import run_graph
+from edge_ad.calibration.graph_runner import graph_predictor
 from edge_ad.calibration.layers import int8_candidates
 from edge_ad.calibration.ranges import RangeRule
 from edge_ad.calibration.search import MixedPrecision, search_mixed_precision
@@ -70,7 +70,7 @@ class Int8Search:
     @cached_property
     def reference(self) -> GateReference:
         """FP32 on the images of the gate."""
-        return GateReference.of(self._data, lambda images: run_graph(self._model, images))
+        return GateReference.of(self._data, graph_predictor(self._model))
 
     def run(self, limits: GateLimits) -> MixedPrecision:
         """Search the layers that must be in float.
@@ -96,7 +96,7 @@ class Int8Search:
             spread: Standard deviation of the FP32 scores on all images of the gate.
         """
         few = self._data.few(FEW_IMAGES)
-        reference = GateReference.of(few, lambda images: run_graph(self._model, images), spread=spread)
+        reference = GateReference.of(few, graph_predictor(self._model), spread=spread)
         return self._measure(reference, known)
 
     def costs(self, found: MixedPrecision) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from onnx import ModelProto
 from edge_ad.calibration.engines import open_graph
 from edge_ad.calibration.gate import GateLimits, judge
 from edge_ad.calibration.gate_data import GateData, GateReference
-from edge_ad.calibration.graph_runner import run_graph
+from edge_ad.calibration.graph_runner import graph_predictor
 from edge_ad.calibration.quantiser import Quantiser
 from edge_ad.calibration.search import MixedPrecision, search_mixed_precision
 from edge_ad.calibration.sensitivity import FEW_IMAGES, SensitivityAnalysis
@@ -28,7 +28,7 @@ class Calibration:
         self.model, good = hostile_model(), good_images(12)
         self.backend = backend
         self.quantiser = Quantiser(self.model, LAYERS, good[:8], "minmax")
-        self.reference = GateReference.of(GateData.of(good), lambda images: run_graph(self.model, images))
+        self.reference = GateReference.of(GateData.of(good), graph_predictor(self.model))
         self.analysis = SensitivityAnalysis(self.reference.few(FEW_IMAGES), self.quantiser.quantise)
 
     def search(self, limits: GateLimits) -> MixedPrecision:
