@@ -10,9 +10,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.calibration.smoothed_auroc import smoothed_auroc
 from edge_ad.data.pseudo_defects import PseudoDefects
 from edge_ad.evaluation.pro import pro
-from edge_ad.evaluation.roc import image_auroc, pixel_auroc
+from edge_ad.evaluation.roc import pixel_auroc
 from edge_ad.prediction import Prediction
 
 __all__ = ["GateData", "GateReference", "Predictor", "predict_all"]
@@ -37,11 +38,7 @@ class GateData:
 
     @classmethod
     def of(cls, good: NDArray[np.uint8], *, seed: int = 0) -> GateData:
-        """Held-out good images (N, H, W, 3) and pseudo-defects made of them, several of each if they are few.
-
-        Image AUROC moves in steps of one pair of a good and a defective image: 64 defective ones make the steps small
-        enough for a limit of 0.002 from 8 good images on.
-        """
+        """Held-out good images (N, H, W, 3) and pseudo-defects made of them, several of each if they are few."""
         repeats = min(_MOST_REPEATS, math.ceil(_FEWEST_DEFECTIVE / len(good)))
         source = np.concatenate([good] * repeats)
         defective, masks = PseudoDefects(seed).apply(source)
@@ -52,12 +49,6 @@ class GateData:
     def labels(self) -> NDArray[np.bool_]:
         """Bool (N,), True where there is a pseudo-defect."""
         return np.asarray(self.masks.any(axis=(1, 2)))
-
-    @property
-    def pairs(self) -> int:
-        """Pairs of a good and a defective image: what image AUROC counts."""
-        defective = int(self.labels.sum())
-        return defective * (len(self.images) - defective)
 
     def few(self, count: int) -> GateData:
         """A few images, evenly over good and defective ones."""
@@ -109,7 +100,7 @@ class GateReference:
 
     @cached_property
     def metrics(self) -> dict[str, float]:
-        """``image_auroc``, ``pixel_auroc`` and ``pro`` of FP32."""
+        """``image_auroc`` (of `smoothed_auroc`), ``pixel_auroc`` and ``pro`` of FP32."""
         return _metrics(self.data, self.scores, self.maps)
 
     def drops(self, scores: NDArray[np.float64], maps: NDArray[np.float32]) -> dict[str, float]:
@@ -126,7 +117,7 @@ def predict_all(predict: Predictor, images: NDArray[np.uint8]) -> tuple[NDArray[
 
 def _metrics(data: GateData, scores: NDArray[np.float64], maps: NDArray[np.float32]) -> dict[str, float]:
     return {
-        "image_auroc": image_auroc(data.labels, scores),
+        "image_auroc": smoothed_auroc(data.labels, scores),
         "pixel_auroc": pixel_auroc(data.masks, maps),
         "pro": pro(data.masks, maps),
     }

@@ -48,7 +48,6 @@ def describe_search(reference: GateReference, found: MixedPrecision) -> dict[str
         "gate_images": {
             "good": int((~labels).sum()),
             "pseudo_defects": int(labels.sum()),
-            "pairs": reference.data.pairs,
         },
         "fp32_on_gate_images": {**reference.metrics, "score_deviation": reference.spread},
         "steps": [_step(step) for step in found.steps],

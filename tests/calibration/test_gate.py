@@ -33,7 +33,6 @@ def test_few_good_images_give_several_pseudo_defects_each(reference: GateReferen
     assert len(data.images) == 8 + 8 * 8
     np.testing.assert_array_equal(data.labels, [False] * 8 + [True] * 64)
     assert not np.array_equal(data.images[8], data.images[16])
-    assert data.pairs == 8 * 64
 
 
 def test_a_few_images_are_taken_evenly_from_good_and_defective_ones(reference: GateReference) -> None:
@@ -62,7 +61,7 @@ def test_an_offset_is_drift_and_nothing_else(reference: GateReference) -> None:
     report = judge(reference, Brightness(offset=1.0), GateLimits(), quantised_layers=1)
     assert not report.passed
     assert report.checks["score_drift"] > report.limits["score_drift"]
-    assert report.checks["image_auroc_drop"] == 0.0
+    assert report.checks["image_auroc_drop"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_a_defect_that_is_no_longer_found_fails_by_pro(reference: GateReference) -> None:
@@ -80,15 +79,6 @@ def test_a_defect_that_is_no_longer_found_fails_by_pro(reference: GateReference)
     assert not report.passed
     # The region counts as much as any other, however few of all pixels it has.
     assert report.checks["pro_drop"] > 5 * report.checks["pixel_auroc_drop"]
-
-
-def test_losing_one_pair_of_images_is_no_loss_where_there_are_few() -> None:
-    rng = np.random.default_rng(1)
-    good = np.clip(rng.normal(100, 3, (2, 32, 32, 3)), 0, 255).astype(np.uint8)
-    reference = GateReference.of(GateData.of(good), Brightness())
-    report = judge(reference, Brightness(), GateLimits())
-    assert report.limits["image_auroc_drop"] == 1 / (2 * 32)
-    assert report.limits["pixel_auroc_drop"] == GateLimits().pixel_auroc_drop
 
 
 def test_the_limits_follow_one_number() -> None:

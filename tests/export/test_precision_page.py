@@ -27,7 +27,7 @@ def document(**changes: Any) -> dict[str, Any]:
         "float_layers": {"c": "depthwise"},
         "macs": {"total": 100, "int8_share": 0.6, "layers": {"a": 30, "b": 60, "c": 10}},
         "gate": {"checks": {"pro_drop": 0.001}, "limits": {"pro_drop": 0.005}},
-        "gate_images": {"good": 8, "pseudo_defects": 64, "pairs": 512},
+        "gate_images": {"good": 8, "pseudo_defects": 64},
         "fp32_on_gate_images": {"image_auroc": 0.9, "pixel_auroc": 0.8, "pro": 0.7, "score_deviation": 1.0},
         "steps": [{"returned": [], "passed": False, "failed": "pro_drop 0.2 (limit 0.005)"}],
         "returned_layers": {"a": "number 1 by noise"},
