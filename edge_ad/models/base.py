@@ -82,6 +82,10 @@ class AnomalyDetector(nn.Module, ABC):
     trains_on_features: ClassVar[bool] = False
     """Whether the gradient stages see nothing but ``frozen_outputs``. Such a detector is trained again when the
     features change, as under an INT8 backbone; its ``fit_features`` starts it anew. Nothing is mirrored for it."""
+    defect_kinds: Sequence[str] = ()
+    """Kinds of pseudo-defects, out of ``edge_ad.data.pseudo_defects.KINDS``, that the detector learns from."""
+    defect_draws: int = 0
+    """Pseudo-defects that are painted on each fitting image for ``fit_defects``."""
     config: MethodParameters
 
     @abstractmethod
@@ -104,6 +108,14 @@ class AnomalyDetector(nn.Module, ABC):
         Args:
             fit: (N, C, h, w) features of the fitting images.
             held_out: (M, C, h, w) features of the calibration images, for quantiles.
+        """
+
+    def fit_defects(self, features: Tensor, masks: Tensor) -> None:
+        """Look at pseudo-defects, between ``fit_features`` and ``frozen_outputs``; once for each of ``defect_draws``.
+
+        Args:
+            features: (N, C, h, w) features of the fitting images, each with another pseudo-defect.
+            masks: bool (N, H, W), True where the image was changed.
         """
 
     def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:

@@ -23,6 +23,7 @@ from edge_ad.models.ear import Ear, EarParameters
 from edge_ad.models.fader import Fader, FaderParameters
 from edge_ad.models.mask_sources.dino import load_dino
 from edge_ad.models.patch_gaussian import PatchGaussian, PatchGaussianParameters
+from edge_ad.models.patch_metric import PatchMetric, PatchMetricParameters
 from edge_ad.models.patch_nearest import PatchNearest, PatchNearestParameters
 
 __all__ = ["METHODS", "create_detector", "parse_parameters", "restore_detector"]
@@ -38,6 +39,7 @@ METHODS: dict[str, _Method] = {
     "ear": _Method(EarParameters, Ear),
     "patch-gaussian": _Method(PatchGaussianParameters, PatchGaussian),
     "patch-nearest": _Method(PatchNearestParameters, PatchNearest),
+    "patch-metric": _Method(PatchMetricParameters, PatchMetric),
     "simplenet": _Method(SimpleNetParameters, SimpleNet),
     "pbas": _Method(PbasParameters, Pbas),
     "boundary-shuffling": _Method(BoundaryShufflingParameters, BoundaryShuffling),

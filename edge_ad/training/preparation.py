@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edge_ad.data.pseudo_defects import PseudoDefects
 from edge_ad.data.splits import GoodSplit
 from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
@@ -20,6 +21,10 @@ from edge_ad.training.precision import choose_device
 from edge_ad.training.runs import Run, read_record
 
 __all__ = ["FeaturesOf", "fit_to_images", "loop_settings", "prepare", "refit"]
+
+# Other draws than those that judge a detector: the seeds of these begin at the detector's own, which are small.
+_FIRST_DEFECT_SEED = 1 << 40
+_DRAWS_PER_SEED = 1 << 10
 
 FeaturesOf: TypeAlias = Callable[[NDArray[np.uint8]], Tensor]
 """uint8 BGR (N, H, W, 3) → backbone features float32 (N, C, h, w)."""
@@ -47,8 +52,17 @@ def fit_to_images(
     if features_of is not None:
         features = features_of(fit)
         detector.fit_features(features, features_of(held_out))
+        _show_defects(detector, fit, features_of)
     images = torch.empty(len(fit), 0) if detector.trains_on_features else to_tensor(fit)
     return TrainingSet(fit, detector.frozen_outputs(images, features))
+
+
+def _show_defects(detector: AnomalyDetector, fit: NDArray[np.uint8], features_of: FeaturesOf) -> None:
+    """Paint pseudo-defects on the fitting images for a detector that learns from them."""
+    for draw in range(detector.defect_draws):
+        seed = _FIRST_DEFECT_SEED + detector.config.seed * _DRAWS_PER_SEED + draw
+        painted, masks = PseudoDefects(seed, kinds=detector.defect_kinds).apply(fit)
+        detector.fit_defects(features_of(painted), torch.from_numpy(masks))
 
 
 def refit(run: Run, fit: NDArray[np.uint8], held_out: NDArray[np.uint8], features_of: FeaturesOf) -> AnomalyDetector:

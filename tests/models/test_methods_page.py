@@ -13,6 +13,7 @@ from edge_ad.models.ear import EarParameters
 from edge_ad.models.fader import FaderParameters
 from edge_ad.models.feature_detector import FeatureParameters
 from edge_ad.models.patch_gaussian import PatchGaussianParameters
+from edge_ad.models.patch_metric import PatchMetricParameters
 from edge_ad.models.patch_nearest import PatchNearestParameters
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
@@ -23,6 +24,7 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("Parameters of every detector on patch features", FeatureParameters, MethodParameters),
     ("`patch-gaussian`", PatchGaussianParameters, FeatureParameters),
     ("`patch-nearest`", PatchNearestParameters, FeatureParameters),
+    ("`patch-metric`", PatchMetricParameters, FeatureParameters),
     ("Parameters of every learned boundary", DiscriminatorParameters, FeatureParameters),
     ("`simplenet`", SimpleNetParameters, DiscriminatorParameters),
     ("Parameters of a boundary around centres", CentredParameters, DiscriminatorParameters),

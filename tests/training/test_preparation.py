@@ -13,8 +13,11 @@ from edge_ad.training.preparation import refit
 from edge_ad.training.runs import Run, load_run
 from edge_ad.training.train import TrainingRequest, resume, train
 
-LEARNED = ["simplenet", "pbas", "boundary-shuffling"]
-_TINY = {"size": 64, "hidden": 16, "epochs": 3}
+LEARNED = ["simplenet", "pbas", "boundary-shuffling", "patch-metric"]
+
+
+def _tiny(method: str) -> dict[str, int]:
+    return {"size": 64, "epochs": 3, **({"rank": 4} if method == "patch-metric" else {"hidden": 16})}
 
 
 def _ignore(report: EpochReport) -> None:
@@ -22,7 +25,7 @@ def _ignore(report: EpochReport) -> None:
 
 
 def _request(product: Path, root: Path, method: str) -> TrainingRequest:
-    return TrainingRequest(method, product, root, _TINY)
+    return TrainingRequest(method, product, root, _tiny(method))
 
 
 def _assert_same_state(first: Run, second: Run) -> None:
@@ -45,7 +48,8 @@ def test_the_backbone_does_not_run_in_the_epochs(
     monkeypatch.setattr(PatchFeatures, "forward", count)
     train(_request(product, tmp_path / "run", method), lambda report: calls.append(-report.progress.epoch))
     assert calls[-3:] == [-1, -2, -3]
-    assert sum(calls[:-3]) == 8 + 2  # each fitting and each calibration image once
+    draws = 2 if method == "patch-metric" else 0
+    assert sum(calls[:-3]) == 8 + 2 + draws * 8  # each fitting, calibration and defective image once
 
 
 @pytest.mark.parametrize("method", LEARNED)
@@ -64,7 +68,7 @@ def test_a_stopped_training_goes_on_bit_for_bit(product: Path, tmp_path: Path, m
 def test_a_refit_on_the_same_features_changes_nothing_and_on_others_everything(
     product: Path, tmp_path: Path, method: str
 ) -> None:
-    values = _TINY if method in LEARNED else {"size": 64}
+    values = _tiny(method) if method in LEARNED else {"size": 64}
     run = load_run(train(TrainingRequest(method, product, tmp_path / "run", values), _ignore))
     fit, held_out = (read_resized(part, (64, 64)) for part in (run.split.fit, run.split.calibrate))
     assert run.detector.backbone is not None

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from edge_ad.models.base import Stage, TrainingBatch
 from edge_ad.models.discriminators.head import PatchHead
+from edge_ad.models.discriminators.positions import draw_positions
 from edge_ad.models.discriminators.standardisation import Standardisation, StandardisationKind
 from edge_ad.models.feature_detector import FeatureDetector, FeatureParameters
 
@@ -119,7 +120,7 @@ class Discriminator(FeatureDetector):
         """Project a random share of the positions of each image, and compare them with synthesised anomalies."""
         standardised = batch.frozen
         images, positions, _ = standardised.shape
-        chosen = _draw_positions(images, positions, self.config.positions, generator).to(standardised.device)
+        chosen = draw_positions(images, positions, self.config.positions, generator).to(standardised.device)
         vectors = standardised.gather(1, chosen[..., None].expand(-1, -1, standardised.shape[2]))
         projected = self.head.project(vectors.flatten(0, 1)).reshape(*chosen.shape, -1)
         return self.boundary_loss(Patches(standardised, chosen, projected), generator)
@@ -132,9 +133,3 @@ class Discriminator(FeatureDetector):
         """Logits of the folded head."""
         logits: Tensor = self.head(features)
         return logits
-
-
-def _draw_positions(images: int, positions: int, share: float, generator: torch.Generator) -> Tensor:
-    """(N, M) positions, another random subset for each image, M ≥ 1."""
-    order = torch.rand(images, positions, generator=generator).argsort(1)
-    return order[:, : max(1, round(share * positions))]
