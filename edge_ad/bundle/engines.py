@@ -21,6 +21,7 @@ __all__ = [
     "EngineDirectory",
     "EngineKey",
     "EngineSidecar",
+    "check_engine",
     "find_engine",
     "fits",
     "list_engines",
@@ -109,6 +110,16 @@ def list_engines(bundle: Bundle) -> list[EngineDirectory]:
         BundleError: A sidecar cannot be read.
     """
     return [EngineDirectory(path, _read_sidecar(path)) for path in _directories(bundle, "*")]
+
+
+def check_engine(engine: EngineDirectory) -> None:
+    """Compare every file of an engine directory with its SHA-256.
+
+    Raises:
+        BundleError: The first file that is missing or differs.
+    """
+    hint = f"Delete {engine.path} and build the engine again: edge-ad build-engine"
+    check_hashes(engine.path, engine.sidecar.files, hint=hint)
 
 
 def find_engine(bundle: Bundle, key: EngineKey) -> EngineDirectory | None:

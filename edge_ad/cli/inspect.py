@@ -24,13 +24,15 @@ def inspect(
 ) -> None:
     """Show what is inside a bundle and check its files.
 
-    Every file is read and its SHA-256 compared with the manifest; a file that differs ends the command with exit
-    code 1. Of a TensorRT plan, the types its layers compute in are shown as TensorRT listed them when it was built.
+    Every file, those of the engines too, is read and its SHA-256 compared with the recorded one; a file that differs
+    ends the command with exit code 1. Of a TensorRT plan, the types its layers compute in are shown as TensorRT listed them when it was built.
     """
-    from edge_ad.bundle import Bundle, list_engines
+    from edge_ad.bundle import Bundle, check_engine, list_engines
 
     opened = Bundle.open(bundle)
     engines = list_engines(opened)
+    for engine in engines:
+        check_engine(engine)
     if as_json:
         print_json(_document(opened, engines, with_layers=layers))
         return

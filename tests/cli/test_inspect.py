@@ -6,6 +6,7 @@ import pytest
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
+from edge_ad.runtime import build_engine
 from edge_ad.runtime.backends import build_engine
 
 
@@ -35,3 +36,13 @@ def test_a_damaged_file_is_named_and_exits_1(bundle: Bundle, capsys: pytest.Capt
     out, err = capsys.readouterr()
     assert out == ""
     assert "model.onnx" in err.splitlines()[0]
+
+
+def test_a_changed_file_of_an_engine_is_named(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    engine = build_engine(bundle, backend="onnxruntime")
+    name = next(iter(engine.sidecar.files))
+    (engine.path / name).write_bytes(b"something else")
+    assert main(["inspect", str(bundle.root)]) == 1
+    error = capsys.readouterr().err
+    assert f"{name} was changed or damaged" in error
+    assert "edge-ad build-engine" in error
