@@ -6,7 +6,6 @@ import pytest
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
-from edge_ad.runtime import build_engine
 from edge_ad.runtime.backends import build_engine
 
 
