@@ -100,7 +100,8 @@ def _from_folder(folder: Path, split: GoodSplit, tested: dict[str, Path], size_h
 def _refuse_test_images(images: dict[str, Path], tested: dict[str, Path], what: str, hint: str) -> None:
     common = [path for key, path in images.items() if key in tested]
     if common:
-        raise DataError(f"{len(common)} of the {len(images)} {what} are also test images: {_names(common)}.", hint)
+        are = "is also a test image" if len(common) == 1 else "are also test images"
+        raise DataError(f"{len(common)} of the {len(images)} {what} {are}: {_names(common)}.", hint)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def test_a_part_of_the_split_that_is_large_enough_is_taken_as_it_is(place: Place
 def test_a_test_image_in_a_held_out_part_is_refused(place: Place, part: str) -> None:
     copied = getattr(place.split, part)[0]
     shutil.copy(copied, place.root / "test" / "good" / "under_another_name.png")
-    assert f"are also test images: {copied.name}" in place.refusal(None)
+    assert f"is also a test image: {copied.name}" in place.refusal(None)
 
 
 def test_a_test_image_among_the_fitted_ones_does_not_fill_up(place: Place) -> None:

@@ -169,7 +169,7 @@ def test_a_run_whose_held_out_images_are_test_images_is_refused(own_run: Run, tm
     test.mkdir(parents=True)
     shutil.copy(own_run.split.threshold[0], test / "seen.png")
     leaking = replace(own_run, product_root=tmp_path / "product")
-    with pytest.raises(DataError, match="also test images"):
+    with pytest.raises(DataError, match="also a test image"):
         calibrate_bundle(leaking, bundle_of(own_run), OPTIONS)
 
 
