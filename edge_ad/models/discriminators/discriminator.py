@@ -24,6 +24,9 @@ class DiscriminatorParameters(FeatureParameters):
 
     Attributes:
         standardise: How frozen features are brought to one scale before the projection.
+        rank: Directions kept per position by ``standardise="local"``.
+        shrinkage: Share of the common covariance in ``standardise="local"``.
+        start_from_distance: The discriminator begins as the distance to the mean and learns what to correct.
         hidden: Width of the discriminator's hidden layer.
         epochs: Epochs over the cached features.
         learning_rate: Peak learning rate of the projection.
@@ -34,6 +37,9 @@ class DiscriminatorParameters(FeatureParameters):
     """
 
     standardise: StandardisationKind = "whiten"
+    rank: int = Field(default=16, ge=1)
+    shrinkage: float = Field(default=0.2, gt=0, lt=1)
+    start_from_distance: bool = False
     hidden: int = Field(default=512, ge=1, le=8192)
     epochs: int = Field(default=20, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
@@ -67,28 +73,31 @@ class Discriminator(FeatureDetector):
 
     config: DiscriminatorParameters
     trains_on_features: ClassVar[bool] = True
-    projection_starts_as_identity: ClassVar[bool] = True
 
     def __init__(self, config: DiscriminatorParameters, *, pretrained: bool = True) -> None:
         super().__init__(config, pretrained=pretrained)
         channels = self.patch_features.channels
-        standardisation = Standardisation(channels, self.grid_hw, config.standardise)
-        self.head = PatchHead(standardisation, channels, config.hidden)
+        standardisation = Standardisation(
+            channels, self.grid_hw, config.standardise, rank=config.rank, shrinkage=config.shrinkage
+        )
+        self.head = PatchHead(standardisation, channels, config.hidden, distance=config.start_from_distance)
+        self._standardised: Tensor | None = None
 
     def fit_features(self, fit: Tensor, held_out: Tensor) -> None:
         """Fit the standardisation and draw the head anew: what was learned on other features is of no use."""
         self.head.standardisation.fit(fit)
-        self.head.start(self.config.seed, identity=self.projection_starts_as_identity)
-        self.fit_standardised(self.head.standardisation(fit))
+        self._standardised = self.head.standardisation.cross_fitted(fit)
+        self.head.start(self.config.seed, mean_length=float(self._standardised.norm(dim=2).mean()))
+        self.fit_standardised(self._standardised)
 
     def fit_standardised(self, standardised: Tensor) -> None:
         """Fit what a method derives from standardised features (N, P, C) and the untrained projection."""
 
     @torch.no_grad()
     def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:
-        """Standardised features (N, P, C); the images are not looked at."""
-        assert features is not None
-        standardised: Tensor = self.head.standardisation(features)
+        """Standardised features (N, P, C) of the fitting images; neither images nor features are looked at again."""
+        assert self._standardised is not None
+        standardised, self._standardised = self._standardised, None
         return standardised
 
     def stages(self) -> Sequence[Stage]:

@@ -10,6 +10,8 @@ from edge_ad.models.discriminators.standardisation import Standardisation
 __all__ = ["PatchHead"]
 
 _SLOPE = 0.2  # SimpleNet's leaky ReLU
+_START_SLOPE = 3.0  # of the logit over the distance, in mean distances
+_TINY = 1e-12
 
 
 class PatchHead(nn.Module):
@@ -19,15 +21,23 @@ class PatchHead(nn.Module):
     hidden layer and batch norm are all linear, so they become one 1×1 convolution behind the subtraction of the mean.
     The fold is made whenever training mode ends, and is what ``forward`` runs.
 
+    With ``distance`` it is ``D(u) = a·|u| + b + w·leaky(BN(H u))``, w and the projection's difference from the identity
+    beginning at zero: the discriminator starts as a Gaussian around the standardisation's mean and learns what to
+    correct. Then only batch norm is folded.
+
     Args:
         standardisation: What comes before; folded in.
         channels: Feature channels C.
         hidden: Width of the hidden layer.
+        distance: Start from the distance to the mean.
     """
 
-    def __init__(self, standardisation: Standardisation, channels: int, hidden: int) -> None:
+    def __init__(self, standardisation: Standardisation, channels: int, hidden: int, *, distance: bool = False) -> None:
         super().__init__()
         self.standardisation = standardisation
+        self.distance = distance
+        self.scale = nn.Parameter(torch.ones(()), requires_grad=False)
+        self.offset = nn.Parameter(torch.zeros(()), requires_grad=False)
         self.projection = nn.Linear(channels, channels)
         self.hidden = nn.Linear(channels, hidden)
         self.norm = nn.BatchNorm1d(hidden)
@@ -36,14 +46,24 @@ class PatchHead(nn.Module):
         self.folded = nn.Conv2d(channels, hidden, 1).requires_grad_(False)
         self.folded_out = nn.Conv2d(hidden, 1, 1).requires_grad_(False)
 
-    def start(self, seed: int, *, identity: bool) -> None:
-        """Draw new weights, as a run with this seed begins; the projection is the identity, or Xavier-normal."""
+    def start(self, seed: int, *, mean_length: float = 1.0) -> None:
+        """Draw new weights, as a run with this seed begins; the projection is the identity.
+
+        Args:
+            seed: Of the draw.
+            mean_length: Mean of ``|z|`` over normal patches: there the logit begins at 0 with ``distance``.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for module in (self.hidden, self.norm, self.out):
                 module.reset_parameters()
             nn.init.zeros_(self.projection.bias)
-            nn.init.eye_(self.projection.weight) if identity else nn.init.xavier_normal_(self.projection.weight)
+            nn.init.eye_(self.projection.weight)
+            if self.distance:
+                nn.init.zeros_(self.out.weight)
+                nn.init.zeros_(self.out.bias)
+                nn.init.constant_(self.scale, _START_SLOPE / max(mean_length, _TINY))
+                nn.init.constant_(self.offset, -_START_SLOPE)
         self.train(self.training)
 
     def project(self, standardised: Tensor) -> Tensor:
@@ -53,13 +73,18 @@ class PatchHead(nn.Module):
 
     def discriminate(self, projected: Tensor) -> Tensor:
         """Projected u (M, C) → logits (M,), higher is more anomalous."""
-        logits: Tensor = self.out(self.activation(self.norm(self.hidden(projected))))
-        return logits.squeeze(1)
+        logits: Tensor = self.out(self.activation(self.norm(self.hidden(projected)))).squeeze(1)
+        return logits + self._from_distance(projected) if self.distance else logits
+
+    def _from_distance(self, projected: Tensor) -> Tensor:
+        """``a·|u| + b``, without the last axis. A length of zero has no gradient, so it is never quite zero."""
+        return self.scale * (projected.square().sum(-1) + _TINY).sqrt() + self.offset
 
     def learned(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Parameters of the projection and of the discriminator."""
         layers = (self.hidden, self.norm, self.out)
-        return list(self.projection.parameters()), [weight for layer in layers for weight in layer.parameters()]
+        discriminator = [weight for layer in layers for weight in layer.parameters()]
+        return list(self.projection.parameters()), discriminator + [self.scale, self.offset] * self.distance
 
     def train(self, mode: bool = True) -> PatchHead:
         """Enter or leave training mode; leaving it folds what was learned."""
@@ -70,8 +95,19 @@ class PatchHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (N, C, h, w) → logits (N, 1, h, w), with the weights of the last fold."""
+        if self.standardisation.kind == "local" or self.distance:
+            return self._forward_unfolded(features)
         centred = features - self.standardisation.get_buffer("mean")
         logits: Tensor = self.folded_out(self.activation(self.folded(centred)))
+        return logits
+
+    def _forward_unfolded(self, features: Tensor) -> Tensor:
+        height, width = features.shape[2:]
+        projected = self.project(self.standardisation(features))  # (N, P, C)
+        as_map = projected.transpose(1, 2).reshape(-1, projected.shape[2], height, width)
+        logits: Tensor = self.folded_out(self.activation(self.folded(as_map)))
+        if self.distance:
+            logits = logits + self._from_distance(projected).reshape(-1, 1, height, width)
         return logits
 
     @torch.no_grad()
@@ -80,8 +116,10 @@ class PatchHead(nn.Module):
         assert self.norm.running_var is not None
         scale = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
         hidden = self.hidden.weight * scale[:, None]
-        weight = hidden @ self.projection.weight @ self.standardisation.get_buffer("transform")
-        bias = hidden @ self.projection.bias + (self.hidden.bias - self.norm.running_mean) * scale + self.norm.bias
+        weight, bias = hidden, (self.hidden.bias - self.norm.running_mean) * scale + self.norm.bias
+        if self.standardisation.kind != "local" and not self.distance:
+            weight = hidden @ self.projection.weight @ self.standardisation.get_buffer("transform")
+            bias = bias + hidden @ self.projection.bias
         self.folded.weight.copy_(weight[:, :, None, None])
         assert self.folded.bias is not None
         self.folded.bias.copy_(bias)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from edge_ad.models.gaussian import PositionGaussian
+
 __all__ = ["Standardisation", "StandardisationKind"]
 
-StandardisationKind = Literal["none", "channel", "whiten", "position"]
+StandardisationKind = Literal["none", "channel", "whiten", "position", "local"]
 
 _REGULARISATION = 1e-2  # of the mean variance, as the Gaussian baseline adds
 _VARIANCE_FLOOR = 1e-6  # keeps the covariance invertible when all images are the same
+_FOLDS = 5
 
 
 class Standardisation(nn.Module):
@@ -23,19 +27,36 @@ class Standardisation(nn.Module):
         grid_hw: Feature map height and width.
         kind: ``none``: W = 1, μ = 0. ``channel``: mean and deviation of each channel. ``whiten``: the covariance of
             z over all patches is the identity. ``position``: the same with a mean per position, so that ``|z|`` is the
-            Mahalanobis distance that PaDiM would give with a covariance shared by all positions.
+            Mahalanobis distance that PaDiM would give with a covariance shared by all positions. ``local``: W of each
+            position too, so that ``|z|`` is the distance of ``patch-gaussian``.
+        rank: Directions kept per position by ``local``.
+        shrinkage: Share of the common covariance in ``local``.
     """
 
-    def __init__(self, channels: int, grid_hw: tuple[int, int], kind: StandardisationKind) -> None:
+    def __init__(
+        self,
+        channels: int,
+        grid_hw: tuple[int, int],
+        kind: StandardisationKind,
+        *,
+        rank: int = 16,
+        shrinkage: float = 0.2,
+    ) -> None:
         super().__init__()
         self.kind = kind
+        self.gaussian: PositionGaussian | None = None
+        if kind == "local":
+            self.gaussian = PositionGaussian(channels, grid_hw, rank=rank, shrinkage=shrinkage)
+            return
         self.register_buffer("mean", torch.zeros(1, channels, *(grid_hw if kind == "position" else (1, 1))))
         self.register_buffer("transform", torch.eye(channels))
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
         """Fit on features (N, C, h, w) of normal images."""
-        if self.kind == "none":
+        if self.gaussian is not None:
+            self.gaussian.fit(features)
+        if self.kind in ("none", "local"):
             return
         mean = features.mean(0, keepdim=True) if self.kind == "position" else features.mean((0, 2, 3), keepdim=True)
         flat = (features - mean).permute(0, 2, 3, 1).reshape(-1, features.shape[1])
@@ -44,8 +65,28 @@ class Standardisation(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, h, w) → z by position, (N, h·w, C)."""
+        if self.gaussian is not None:
+            return self.gaussian.standardise(features)
         centred = (features - self.get_buffer("mean")).flatten(2).transpose(1, 2)
         return centred @ self.get_buffer("transform").T
+
+    @torch.no_grad()
+    def cross_fitted(self, features: Tensor) -> Tensor:
+        """Standardise the features that were fitted, (N, h·w, C), as those of new images are.
+
+        What is fitted per position sees few samples, and is far too close to them: each fifth of the images is
+        standardised by a fit on the others. The other kinds see all positions alike, and need no such care.
+        """
+        if self.kind not in ("position", "local"):
+            standardised: Tensor = self(features)
+            return standardised
+        probe, count = copy.deepcopy(self), min(_FOLDS, len(features))
+        fold_of = torch.arange(len(features)) % count
+        together = features.new_empty(len(features), features.shape[2] * features.shape[3], features.shape[1])
+        for fold in range(count):
+            probe.fit(features[fold_of != fold])
+            together[fold_of == fold] = probe(features[fold_of == fold])
+        return together
 
 
 def _inverse_root(covariance: Tensor, *, diagonal: bool) -> Tensor:

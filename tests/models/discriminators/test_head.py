@@ -10,10 +10,10 @@ from edge_ad.models.discriminators.standardisation import Standardisation, Stand
 CHANNELS = 6
 
 
-def _head(kind: StandardisationKind, features: Tensor) -> PatchHead:
-    standardisation = Standardisation(CHANNELS, (4, 4), kind).double()
+def _head(kind: StandardisationKind, features: Tensor, *, distance: bool = False) -> PatchHead:
+    standardisation = Standardisation(CHANNELS, (4, 4), kind, rank=2).double()
     standardisation.fit(features)
-    return PatchHead(standardisation, CHANNELS, 16).double()
+    return PatchHead(standardisation, CHANNELS, 16, distance=distance).double()
 
 
 @pytest.fixture
@@ -21,10 +21,12 @@ def features() -> Tensor:
     return torch.randn(5, CHANNELS, 4, 4, dtype=torch.float64) * 3 + 1
 
 
-@pytest.mark.parametrize("kind", ["none", "channel", "whiten", "position"])
-def test_the_fold_equals_the_layers_after_training(features: Tensor, kind: StandardisationKind) -> None:
-    head = _head(kind, features)
-    head.start(0, identity=False)
+@pytest.mark.parametrize("distance", [False, True])
+@pytest.mark.parametrize("kind", ["none", "channel", "whiten", "position", "local"])
+def test_the_fold_equals_the_layers_after_training(features: Tensor, kind: StandardisationKind, distance: bool) -> None:
+    head = _head(kind, features, distance=distance)
+    head.start(0)
+    torch.nn.init.normal_(head.projection.weight)
     head.train()
     optimiser = torch.optim.Adam([weight for part in head.learned() for weight in part], lr=0.05)
     for _ in range(5):  # so that batch norm has statistics and a scale of its own
@@ -39,11 +41,21 @@ def test_the_fold_equals_the_layers_after_training(features: Tensor, kind: Stand
         torch.testing.assert_close(head(features), layers, atol=1e-10, rtol=1e-10)
 
 
+@pytest.mark.parametrize("kind", ["position", "local"])
+def test_starting_from_the_distance_it_ranks_as_the_gaussian_does(features: Tensor, kind: StandardisationKind) -> None:
+    head = _head(kind, features, distance=True)
+    lengths = head.standardisation(features).norm(dim=2)
+    head.start(0, mean_length=float(lengths.mean()))
+    head.eval()
+    expected = 3 * lengths / lengths.mean() - 3
+    torch.testing.assert_close(head(features).flatten(1), expected, atol=1e-9, rtol=1e-9)
+
+
 def test_the_seed_draws_the_weights_and_leaves_the_global_generator_alone(features: Tensor) -> None:
     head, states = _head("none", features), []
     before = torch.random.get_rng_state()
     for seed in (3, 3, 4):
-        head.start(seed, identity=True)
+        head.start(seed)
         states.append(head.hidden.weight.detach().clone())
     assert torch.equal(before, torch.random.get_rng_state())
     assert torch.equal(states[0], states[1])
@@ -52,11 +64,11 @@ def test_the_seed_draws_the_weights_and_leaves_the_global_generator_alone(featur
 
 def test_a_new_start_forgets_what_batch_norm_saw(features: Tensor) -> None:
     head = _head("none", features)
-    head.start(0, identity=True)
+    head.start(0)
     head.eval()
     first = head(features)
     head.train()
     head.discriminate(head.project(features.permute(0, 2, 3, 1).reshape(-1, CHANNELS)))
-    head.start(0, identity=True)
+    head.start(0)
     head.eval()
     assert torch.equal(head(features), first)

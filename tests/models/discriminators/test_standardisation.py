@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from edge_ad.models.discriminators.standardisation import Standardisation, StandardisationKind
+from edge_ad.models.gaussian import PositionGaussian
 
 CHANNELS = 5
 
@@ -52,6 +53,32 @@ def test_position_is_the_mahalanobis_distance_to_the_mean_of_each_position(featu
     np.testing.assert_allclose(distances.ravel(), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["channel", "whiten", "position"])
+def test_local_is_the_distance_of_the_patch_gaussian(features: Tensor) -> None:
+    gaussian = PositionGaussian(CHANNELS, (4, 6), rank=3, shrinkage=0.4).double()
+    gaussian.fit(features)
+    standardisation = Standardisation(CHANNELS, (4, 6), "local", rank=3, shrinkage=0.4).double()
+    standardisation.fit(features)
+    lengths = standardisation(features).norm(dim=2).reshape(9, 1, 4, 6)
+    torch.testing.assert_close(lengths, gaussian(features))
+
+
+@pytest.mark.parametrize("kind", ["position", "local"])
+def test_what_is_fitted_per_position_is_cross_fitted(features: Tensor, kind: StandardisationKind) -> None:
+    standardisation, others = (Standardisation(CHANNELS, (4, 6), kind).double() for _ in range(2))
+    standardisation.fit(features)
+    state = {name: value.clone() for name, value in standardisation.state_dict().items()}
+    others.fit(features[[index for index in range(9) if index % 5 != 1]])
+    torch.testing.assert_close(standardisation.cross_fitted(features)[6], others(features[6:7])[0])
+    assert all(torch.equal(value, state[name]) for name, value in standardisation.state_dict().items())
+
+
+@pytest.mark.parametrize("kind", ["none", "channel", "whiten"])
+def test_what_is_fitted_on_all_positions_is_not(features: Tensor, kind: StandardisationKind) -> None:
+    standardisation = Standardisation(CHANNELS, (4, 6), kind).double()
+    standardisation.fit(features)
+    assert torch.equal(standardisation.cross_fitted(features), standardisation(features))
+
+
+@pytest.mark.parametrize("kind", ["channel", "whiten", "position", "local"])
 def test_features_that_never_vary_stay_finite(kind: StandardisationKind) -> None:
     assert torch.isfinite(_standardise(torch.ones(3, CHANNELS, 4, 6).double(), kind)).all()
