@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ __all__ = ["Medians", "interleaved_medians"]
 
 _NS_PER_MS = 1e6
 _WARM_UP = 2
+_ERROR_PER_QUARTILE_DISTANCE = math.sqrt(math.pi / 2) / 1.349  # of normally distributed values
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,12 @@ class Medians:
 
     Attributes:
         median_ms: Median over all runs, in milliseconds.
-        spread_ms: Half the distance between the quartiles, in milliseconds: what a difference must exceed to be one.
+        error_ms: Standard error of the median, in milliseconds, from the distance between the quartiles.
         runs: Number of timed runs.
     """
 
     median_ms: float
-    spread_ms: float
+    error_ms: float
     runs: int
 
 
@@ -62,4 +64,5 @@ def _timed(run: Callable[[], object], count: int) -> list[int]:
 
 def _summary(durations_ns: list[int]) -> Medians:
     low, median, high = np.percentile(np.asarray(durations_ns) / _NS_PER_MS, [25, 50, 75])
-    return Medians(float(median), float(high - low) / 2, len(durations_ns))
+    error = _ERROR_PER_QUARTILE_DISTANCE * (high - low) / math.sqrt(len(durations_ns))
+    return Medians(float(median), float(error), len(durations_ns))

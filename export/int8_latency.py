@@ -40,8 +40,8 @@ def measure_costs(
 
     Returns:
         ``machine`` in words; ``fp32``, ``int8`` (as it is) and ``all_int8``, a median each; and ``layers``: returned
-        layer → its cost in milliseconds, the spread of that difference, and the median with it in INT8. The 12 most
-        sensitive ones are timed on their own.
+        layer → its cost in milliseconds, the standard error of that difference, and the median with it in INT8. The 12
+        most sensitive ones are timed on their own.
     """
     timed = found.returned[:_MOST_LAYERS]
     graphs = {
@@ -67,7 +67,7 @@ def measure_costs(
 def _cost(kept: Medians, quantised: Medians) -> dict[str, float]:
     return {
         "cost_ms": kept.median_ms - quantised.median_ms,
-        "spread_ms": float(np.hypot(kept.spread_ms, quantised.spread_ms)),
+        "error_ms": float(np.hypot(kept.error_ms, quantised.error_ms)),
         "int8_median_ms": quantised.median_ms,
     }
 

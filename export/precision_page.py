@@ -122,14 +122,14 @@ def _returned(document: dict[str, Any]) -> str:
     ]
     note = (
         "Latency: the engine as it is beside the same engine with that one layer in INT8, medians of interleaved "
-        f"runs, ± half the quartile distance; {document['latency']['machine']}."
+        f"runs, ± the standard error of their difference; {document['latency']['machine']}."
     )
-    header = ["Layer", "Alone in INT8", "Costs", "Arithmetic", "Why"]
+    header = ["Layer", "Alone in INT8", "Costs", "Share", "Why"]
     return f'{_table(header, rows)}<p class="note">{escape(note)}</p>'
 
 
 def _cost(cost: dict[str, float] | None) -> str:
-    return "not timed" if cost is None else f"{cost['cost_ms']:+.2f} ± {cost['spread_ms']:.2f} ms"
+    return "not timed" if cost is None else f"{cost['cost_ms']:+.2f} ± {cost['error_ms']:.2f} ms"
 
 
 def _sensitivity(document: dict[str, Any]) -> str:

@@ -16,3 +16,4 @@ def test_a_median_is_in_milliseconds() -> None:
     found = interleaved_medians({"sleep": lambda: time.sleep(0.01), "nothing": lambda: None}, rounds=2, runs=3)
     assert found["sleep"].median_ms == pytest.approx(10, rel=0.5)
     assert found["nothing"].median_ms < 1
+    assert 0 <= found["sleep"].error_ms < found["sleep"].median_ms

@@ -15,7 +15,7 @@ MANIFEST = Manifest(
     split=SplitInfo(seed=0, fit=[], calibrate=[], threshold=[]),
     created="2026-01-01T00:00:00+00:00",
 )
-MEDIAN = {"median_ms": 5.0, "spread_ms": 0.1, "runs": 24}
+MEDIAN = {"median_ms": 5.0, "error_ms": 0.1, "runs": 24}
 
 
 def document(**changes: Any) -> dict[str, Any]:
@@ -45,7 +45,7 @@ def test_text_from_outside_is_escaped() -> None:
 
 
 def test_the_cost_of_a_layer_is_shown_with_its_spread_or_as_not_timed() -> None:
-    timed = {**document()["latency"], "layers": {"a": {"cost_ms": 1.25, "spread_ms": 0.1, "int8_median_ms": 3.75}}}
+    timed = {**document()["latency"], "layers": {"a": {"cost_ms": 1.25, "error_ms": 0.1, "int8_median_ms": 3.75}}}
     assert "+1.25 ± 0.10 ms" in render_precision_page(MANIFEST, document(latency=timed))
     assert "not timed" in render_precision_page(MANIFEST, document())
 
