@@ -91,7 +91,8 @@ class BoundaryShuffling(CentredDiscriminator):
         projected = self.head.project(standardised).flatten(0, 1)
         mean = (projected - self.centre_of(projected)).norm(dim=1).mean()
         nn.init.zeros_(self.radius_field.weight)
-        self.radius_field.bias.copy_(torch.log(torch.expm1(mean.clamp(0.01, 50))))  # the inverse of softplus
+        mean = mean.clamp_min(_SMALLEST_RADIUS)
+        self.radius_field.bias.copy_(mean + torch.log(-torch.expm1(-mean)))  # the inverse of softplus
 
     def further_parameters(self) -> list[nn.Parameter]:
         """The radius field, which only training needs."""

@@ -36,13 +36,13 @@ class DiscriminatorParameters(FeatureParameters):
         positions: Share of the positions of an image that one step sees.
     """
 
-    standardise: StandardisationKind = "whiten"
+    standardise: StandardisationKind = "local"
     rank: int = Field(default=16, ge=1)
     shrinkage: float = Field(default=0.2, gt=0, lt=1)
-    start_from_distance: bool = False
-    hidden: int = Field(default=512, ge=1, le=8192)
-    epochs: int = Field(default=20, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    start_from_distance: bool = True
+    hidden: int = Field(default=128, ge=1, le=8192)
+    epochs: int = Field(default=5, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0, le=1)
     discriminator_scale: float = Field(default=2.0, gt=0, le=1000)
     weight_decay: float = Field(default=1e-5, ge=0, le=1)
     schedule: str = "one-cycle"

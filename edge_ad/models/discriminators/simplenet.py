@@ -23,7 +23,7 @@ class SimpleNetParameters(DiscriminatorParameters):
         margin: th of the truncated L1 loss.
     """
 
-    noise: float = Field(default=0.5, gt=0, le=100)
+    noise: float = Field(default=1.0, gt=0, le=100)
     margin: float = Field(default=0.5, ge=0, le=100)
 
 
