@@ -45,8 +45,8 @@ class PatchMetricParameters(FeatureParameters):
         positions: Share of the positions of an image that one step sees.
     """
 
-    rank: int = Field(default=64, ge=1)
-    shrinkage: float = Field(default=0.1, gt=0, lt=1)
+    rank: int = Field(default=16, ge=1)
+    shrinkage: float = Field(default=0.2, gt=0, lt=1)
     kinds: tuple[str, ...] = Field(default=("perlin", "cutpaste", "blur"), min_length=1)
     draws: int = Field(default=2, ge=1, le=64)
     coverage: float = Field(default=0.3, ge=0, lt=1)
