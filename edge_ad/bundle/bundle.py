@@ -95,7 +95,20 @@ class Bundle:
         """
         stale = BF16_OF.get(precision)
         graphs = {name: info for name, info in self.manifest.graphs.items() if name != stale} | {precision: graph}
-        manifest = self.manifest.model_copy(update={"graphs": graphs})
+        return self._rewritten(self.manifest.model_copy(update={"graphs": graphs}), files)
+
+    def with_files(self, files: Mapping[str, bytes | Path]) -> Bundle:
+        """Add or replace files that are not graphs, such as a report, in one step.
+
+        Args:
+            files: Name inside the bundle → content, or a file to copy.
+
+        Raises:
+            StorageError: No space or no permission; the bundle is as it was.
+        """
+        return self._rewritten(self.manifest, files)
+
+    def _rewritten(self, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Bundle:
         with atomic_directory(self.root) as staged:
             clone_tree(self.root, staged)
             manifest = _fill(staged, manifest, files)

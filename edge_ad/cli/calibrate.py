@@ -1,4 +1,4 @@
-"""``edge-ad calibrate``: the INT8 or FP16 graph of a run's bundle."""
+"""``edge-ad calibrate``: the INT8, FP16 or bfloat16 graph of a run's bundle."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from edge_ad.cli.options import BackendOption, JsonOption
 
 if TYPE_CHECKING:
     from edge_ad.bundle import Bundle
+    from edge_ad.export.bf16 import Bf16Options
     from edge_ad.export.fp16 import Fp16Options
     from edge_ad.export.int8 import CalibrationOptions
     from edge_ad.training.runs import Run
 
 __all__ = ["calibrate"]
 
+Gated = Literal["int8", "fp16", "bf16", "int8-bf16"]
+
 
 def calibrate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
-    precision: Annotated[Literal["int8", "fp16"], typer.Option(help="Precision to add.")] = "int8",
+    precision: Annotated[Gated, typer.Option(help="Precision to add; bf16 where the processor has it.")] = "int8",
     max_drop: Annotated[
         float,
         typer.Option(min=0.0, max=1.0, help="Largest drop of image and of pixel AUROC against FP32; of PRO 2.5 times."),
@@ -41,13 +44,15 @@ def calibrate(
     force: Annotated[bool, typer.Option("--force", help="Calibrate again even if nothing has changed.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Add an INT8 or FP16 graph to a run's bundle.
+    """Add an INT8, FP16 or bfloat16 graph to a run's bundle.
 
-    The graph must pass an accuracy gate against FP32, run as an engine of the backend; the INT8 layers that cost most
-    accuracy go back to float until it does. precision/int8.html in the bundle shows which, why, and what they cost. A
-    missing bundle is exported first.
+    bf16 and int8-bf16 are the FP32 and the INT8 graph, with what is float in them in bfloat16. The graph must pass an
+    accuracy gate against FP32, run as an engine of the backend; the INT8 layers that cost most accuracy go back to
+    float until it does. precision/int8.html in the bundle shows which, why, and what they cost. A missing bundle is
+    exported first.
     """
     from edge_ad.calibration.gate import GateLimits
+    from edge_ad.export.bf16 import Bf16Options
     from edge_ad.export.build import run_of
     from edge_ad.export.bundle_export import export_run, is_current
     from edge_ad.export.fp16 import Fp16Options
@@ -61,9 +66,13 @@ def calibrate(
     bundle = is_current(opened) or export_run(opened, note)
     if precision == "fp16":
         bundle = _with_fp16(opened, bundle, Fp16Options(name, limits, calibration_images), force)
+    elif precision == "bf16":
+        bundle = _with_bf16(opened, bundle, Bf16Options("fp32", limits), force)
     else:
         options = CalibrationOptions(name, ranges, limits, calibration_images)
         bundle = _with_int8(opened, bundle, options, force, sensitivity)
+    if precision == "int8-bf16":
+        bundle = _with_bf16(opened, bundle, Bf16Options("int8", limits), force)
     if as_json:
         print_json(_document(bundle, precision, name, sensitivity))
     else:
@@ -89,7 +98,16 @@ def _with_fp16(run: Run, bundle: Bundle, options: Fp16Options, force: bool) -> B
     return add_fp16_graph(run, bundle, options, note)
 
 
-def _document(bundle: Bundle, precision: Literal["int8", "fp16"], backend: str, sensitivity: bool) -> dict[str, Any]:
+def _with_bf16(run: Run, bundle: Bundle, options: Bf16Options, force: bool) -> Bundle:
+    from edge_ad.export.bf16 import add_bf16_graph, is_bf16_current
+
+    if not force and is_bf16_current(bundle, options):
+        note(f"The {options.precision} graph is up to date.")
+        return bundle
+    return add_bf16_graph(run, bundle, options, note)
+
+
+def _document(bundle: Bundle, precision: Gated, backend: str, sensitivity: bool) -> dict[str, Any]:
     from edge_ad.export.gated_graph import read_report
 
     document = {"bundle": bundle.root, "backend": backend, **bundle.graph(precision).model_dump()}
@@ -98,13 +116,13 @@ def _document(bundle: Bundle, precision: Literal["int8", "fp16"], backend: str, 
     return document
 
 
-def _print(bundle: Bundle, precision: Literal["int8", "fp16"], sensitivity: bool) -> None:
+def _print(bundle: Bundle, precision: Gated, sensitivity: bool) -> None:
     graph = bundle.graph(precision)
     assert graph.gate is not None
     print_facts(
         {
             "graph": bundle.graph_path(precision),
-            **(_fp16_facts(bundle) if precision == "fp16" else _int8_facts(bundle)),
+            **_facts(bundle, precision),
             "threshold": f"{graph.threshold.value:.6g} ({graph.threshold.rule})",
         }
     )
@@ -131,6 +149,12 @@ def _print_sensitivity(bundle: Bundle) -> None:
     ]
     columns = ["layer alone in INT8", "SQNR at the map, dB", "score drift, sd", "arithmetic, %", "now"]
     print_table(columns, rows, title="\nSensitivity, the noisiest layer first")
+
+
+def _facts(bundle: Bundle, precision: Gated) -> dict[str, object]:
+    if precision == "fp16":
+        return _fp16_facts(bundle)
+    return {} if precision == "bf16" else _int8_facts(bundle)
 
 
 def _int8_facts(bundle: Bundle) -> dict[str, object]:
