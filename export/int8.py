@@ -165,7 +165,7 @@ def _search(
     listeners.say(f"Ranges by {options.rule} on {images.words}.")
     held = HeldImages.read(run.split, images.paths, bundle.manifest.input_size_hw)
     threshold = bundle.graph("fp32").threshold
-    return Int8Search(run.detector, model, held, options.backend, options.rule, threshold, listeners), held
+    return Int8Search(run, model, held, options.backend, options.rule, threshold, listeners), held
 
 
 def _listeners(say: Say, count: Count | None) -> Listeners:

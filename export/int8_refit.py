@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,8 @@ from edge_ad.calibration.subgraph import backbone_features, backbone_output
 from edge_ad.data.splits import GoodSplit
 from edge_ad.export.onnx_export import export_onnx
 from edge_ad.images import read_resized
-from edge_ad.models.base import AnomalyDetector
+from edge_ad.training.preparation import refit
+from edge_ad.training.runs import Run
 
 __all__ = ["HeldImages", "RefittingQuantiser"]
 
@@ -63,7 +63,7 @@ class RefittingQuantiser:
     """Quantises the layers of a detector; each choice of backbone layers is fitted on once.
 
     Args:
-        detector: The trained detector; it is left as it is.
+        run: The run of the detector; it is left as it is.
         model: Its float deploy graph.
         layers: Names of the layers that may become INT8.
         held: Images.
@@ -73,14 +73,14 @@ class RefittingQuantiser:
 
     def __init__(
         self,
-        detector: AnomalyDetector,
+        run: Run,
         model: ModelProto,
         layers: Sequence[str],
         held: HeldImages,
         rule: RangeRule,
         say: Callable[[str], None],
     ) -> None:
-        self._detector, self._model, self._layers, self._held = detector, model, layers, held
+        self._run, self._model, self._layers, self._held = run, model, layers, held
         self._rule, self._say = rule, say
         self._refitted: dict[tuple[str, ...], Quantiser] = {}
         self.plain = Quantiser(model, layers, held.ranges, rule)
@@ -95,15 +95,15 @@ class RefittingQuantiser:
         return self._refitted[backbone].quantise(layers)
 
     def _refit(self, backbone: tuple[str, ...]) -> Quantiser:
-        """Export the detector with everything that is fitted, fitted on the features of the INT8 backbone."""
+        """Export the detector with everything that is fitted or trained on features, on those of the INT8 backbone."""
         self._say(f"Fitting on the features of the INT8 backbone ({len(backbone)} layers).")
         quantised, output = self.plain.quantise(backbone), backbone_output(self._model)
-        fit, held_out = (
-            torch.from_numpy(backbone_features(quantised, output, images))
-            for images in (self._held.fit, self._held.calibrate)
+        detector = refit(
+            self._run,
+            self._held.fit,
+            self._held.calibrate,
+            lambda images: torch.from_numpy(backbone_features(quantised, output, images)),
         )
-        detector = copy.deepcopy(self._detector)
-        detector.fit_features(fit, held_out)
         model = export_onnx(detector)
         # What follows the backbone sees the features of its INT8 form, which must be the form that was fitted on.
         known = {name: self.plain.clips[name] for name in self.plain.inputs_of(backbone)}

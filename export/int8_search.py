@@ -20,7 +20,7 @@ from edge_ad.calibration.sensitivity import FEW_IMAGES, LayerSensitivity, Sensit
 from edge_ad.export.int8_latency import measure_costs
 from edge_ad.export.int8_refit import HeldImages, RefittingQuantiser
 from edge_ad.manifest import GateReport, Threshold
-from edge_ad.models.base import AnomalyDetector
+from edge_ad.training.runs import Run
 
 __all__ = ["Int8Search", "Listeners"]
 
@@ -42,7 +42,7 @@ class Int8Search:
     """Finds the INT8 graph of a detector.
 
     Args:
-        detector: The trained detector.
+        run: The run of the trained detector.
         model: Its float deploy graph, with at least one layer that may become INT8.
         held: Images.
         backend: Backend whose engine must pass the gate.
@@ -53,7 +53,7 @@ class Int8Search:
 
     def __init__(
         self,
-        detector: AnomalyDetector,
+        run: Run,
         model: ModelProto,
         held: HeldImages,
         backend: str,
@@ -64,7 +64,7 @@ class Int8Search:
         self._model, self._backend, self._threshold, self._listeners = model, backend, threshold, listeners
         self._layers = int8_candidates(model)
         self._data = GateData.of(held.held_out)
-        self._quantiser = RefittingQuantiser(detector, model, self._layers, held, rule, listeners.say)
+        self._quantiser = RefittingQuantiser(run, model, self._layers, held, rule, listeners.say)
         self.sensitivity: list[LayerSensitivity] = []
 
     @cached_property

@@ -211,7 +211,7 @@ def test_the_graph_has_the_form_that_every_backend_takes(own_run: Run, without_r
     model = onnx.load(str(bundle_of(own_run).graph_path("fp32")))
     layers = int8_candidates(model)
     held = HeldImages.read(own_run.split, own_run.split.calibrate, (64, 64))
-    quantiser = RefittingQuantiser(own_run.detector, model, layers, held, "percentile", lambda text: None)
+    quantiser = RefittingQuantiser(own_run, model, layers, held, "percentile", lambda text: None)
     for chosen in (layers, layers[::2], layers[-1:]):
         graph = quantiser.quantise(chosen)
         onnx.checker.check_model(graph, full_check=True)
