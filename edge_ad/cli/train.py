@@ -17,7 +17,7 @@ _PARAMETER_HELP = "Parameter of the method, NAME=VALUE; repeat it for more. docs
 
 
 def train(
-    method: Annotated[str | None, typer.Argument(help="fader, ear, patch-gaussian, or another of docs/methods.md.")] = None,
+    method: Annotated[str | None, typer.Argument(help="fader, ear, patch-gaussian or another method.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the product's photos.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default the product's.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
