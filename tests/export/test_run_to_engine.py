@@ -86,11 +86,12 @@ def test_the_head_is_fitted_on_what_the_quantised_backbone_sees(run: Run, calibr
     assert np.abs(quantised - float_scores).max() > 0
 
 
-def test_every_step_is_skipped_when_nothing_has_changed(run: Run, calibrated: Bundle) -> None:
-    first = build_engines(run.root, backend="openvino")
-    assert [item.precision for item in first] == ["int8", "fp32"]
+def test_every_step_is_skipped_when_nothing_has_changed(run: Run, calibrated: Bundle, tmp_path: Path) -> None:
+    shutil.copytree(run.root, tmp_path / "run")
+    first = [item.precision for item in build_engines(tmp_path / "run", backend="openvino")]
+    assert [name for name in first if name != "int8-bf16"] == ["int8", "fp32"]  # where the processor has bfloat16
     said: list[str] = []
-    again = build_engines(run.root, backend="openvino", say=said.append)
+    again = build_engines(tmp_path / "run", backend="openvino", say=said.append)
     assert all(item.was_current for item in again)
     assert not any(line.startswith(("Building", "Exporting", "Fitting")) for line in said)
 
