@@ -59,7 +59,8 @@ def _table(product: str, rows: list[Mapping[str, Any]]) -> str:
     lines = [
         f"### {product}",
         "",
-        f"FADeR {' or '.join(map(str, epochs))} epochs; mean brightness alone has an image AUROC of {brightness:.3f}.",
+        (f"FADeR {' or '.join(map(str, epochs))} epochs; mean" if epochs else "FADeR not yet measured; mean")
+        + f" brightness alone has an image AUROC of {brightness:.3f}.",
         "",
         f"| mask source | model | map | {' | '.join(_COLUMNS.values())} |",
         "|" + "---|" * (3 + len(_COLUMNS)),
