@@ -1,15 +1,19 @@
 """A head that was trained on features is trained again on those of the INT8 backbone."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from edge_ad.calibration.gate import map_correlation
+from edge_ad.export import int8_refit
 from edge_ad.export.bundle_export import export_run
 from edge_ad.export.int8 import calibrate_bundle
 from edge_ad.images import read_resized
+from edge_ad.models.base import AnomalyDetector
 from edge_ad.runtime import open_engine
+from edge_ad.training import preparation
 from edge_ad.training.runs import Run, load_run
 from edge_ad.training.train import TrainingRequest, train
 from tests.export.conftest import OPTIONS
@@ -24,10 +28,18 @@ def test_the_int8_engine_sees_what_the_trained_head_sees(
     monkeypatch.setenv("EDGE_AD_CACHE", str(tmp_path / "cache"))
     request = TrainingRequest(method, data=run.product_root, root=tmp_path / "run", values={"size": 64, **values})
     learned = load_run(train(request, lambda report: None))
+    trained_again: list[Path] = []
+
+    def refit(run: Run, *arguments: Any) -> AnomalyDetector:
+        trained_again.append(run.root)
+        return preparation.refit(run, *arguments)
+
+    monkeypatch.setattr(int8_refit, "refit", refit)
     bundle = calibrate_bundle(learned, export_run(learned), OPTIONS)
     images = read_resized([*run.split.calibrate, *run.split.threshold], (64, 64))
     maps = []
     for precision in ("fp32", "int8"):
         with open_engine(bundle, backend="openvino", precision=precision) as engine:
             maps.append(np.stack([item.anomaly_map for item in engine.infer(images)]))
-    assert map_correlation(*maps) > 0.9  # a head that was fitted anew but not trained anew is far from it
+    assert trained_again == [learned.root]  # a fresh head that starts as the Gaussian correlates well untrained
+    assert map_correlation(*maps) > 0.9
