@@ -1,4 +1,4 @@
-"""What travels through the pipeline: a captured frame and the result for it."""
+"""What travels through the pipeline: a captured frame, the result for it, or why there is none."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge_ad.prediction import Prediction, Verdict
 
-__all__ = ["Frame", "Result"]
+__all__ = ["Frame", "Result", "Unjudged"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,8 @@ class Frame:
         captured_at: Monotonic time at which the source delivered it, in seconds (`time.perf_counter`).
         captured_unix: Wall-clock time of the same moment, in seconds since the epoch.
         capture_ms: How long the read took (decoding; for a camera also waiting for the next frame).
+        source: Name of the source.
+        source_index: Which of several sources, from 0.
     """
 
     index: int
@@ -29,6 +31,8 @@ class Frame:
     captured_at: float
     captured_unix: float
     capture_ms: float
+    source: str = ""
+    source_index: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,7 @@ class Result:
         prepare_ms: Time to resize to the engine's input.
         infer_ms: Time from handing the frame to the engine to having its result.
         age_ms: Time from capture to result.
+        bundle: Content hash of the bundle that judged it; empty when the engine came from none.
     """
 
     frame: Frame
@@ -50,3 +55,17 @@ class Result:
     prepare_ms: float
     infer_ms: float
     age_ms: float
+    bundle: str = ""
+
+
+@dataclass(frozen=True)
+class Unjudged:
+    """A frame that was looked at but not judged.
+
+    Attributes:
+        frame: The frame.
+        reason: ``"black"``, ``"over-exposed"``, ``"frozen"``, ``"not triggered"``, ``"paused"`` or ``"corrupt"``.
+    """
+
+    frame: Frame
+    reason: str

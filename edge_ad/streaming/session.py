@@ -17,6 +17,7 @@ from edge_ad.streaming.frame import Result
 from edge_ad.streaming.inference import warm_up
 from edge_ad.streaming.overlay import draw_overlay
 from edge_ad.streaming.pipeline import Pipeline
+from edge_ad.streaming.progress import Progress
 from edge_ad.streaming.signals import StopSignals
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
@@ -39,27 +40,6 @@ class Limits:
 
     max_frames: int | None = None
     max_seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a running stream is.
-
-    Attributes:
-        frames: Frames delivered.
-        defective: How many of them were above the threshold.
-        fps: Over the newest thirty intervals.
-        dropped: Frames of a live source that were not judged.
-        reconnects: How often a live source came back.
-        seconds: Since the start.
-    """
-
-    frames: int
-    defective: int
-    fps: float
-    dropped: int
-    reconnects: int
-    seconds: float
 
 
 def run_stream(

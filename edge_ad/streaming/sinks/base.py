@@ -5,14 +5,18 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import StorageError, UsageError
-from edge_ad.streaming.frame import Result
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Result, Unjudged
 from edge_ad.streaming.sources.base import Source
+
+if TYPE_CHECKING:
+    from edge_ad.streaming.control import StreamControl
 
 __all__ = ["Sink", "check_output"]
 
@@ -23,10 +27,14 @@ class Sink(ABC):
     Attributes:
         needs_picture: Whether it wants the frame with the overlay drawn on it.
         wants_end: Whether the user ended the stream through it.
+        delivery: How it is called. ``"inline"``: in the thread that runs the stream. ``"lossy"``: in a thread of its
+            own; what does not fit into its bounded queue is dropped and counted. ``"lossless"``: in a thread of its
+            own; a full queue makes the stream wait.
     """
 
     needs_picture: ClassVar[bool] = False
     wants_end: bool = False
+    delivery: ClassVar[Literal["inline", "lossy", "lossless"]] = "lossless"
 
     def __enter__(self) -> Sink:
         return self
@@ -39,6 +47,9 @@ class Sink(ABC):
         except StorageError:
             if error is None:  # what went wrong first is what the user must read
                 raise
+
+    def attach(self, control: StreamControl) -> None:  # noqa: B027 - not every sink steers the stream
+        """Called once, before `begin`, with the handle on the stream."""
 
     def begin(self, source: Source) -> None:  # noqa: B027 - not every sink asks about the source
         """Called once, with the open source, before the first result."""
@@ -54,6 +65,12 @@ class Sink(ABC):
         Raises:
             StorageError: It cannot be written.
         """
+
+    def unjudged(self, unjudged: Unjudged) -> None:  # noqa: B027 - not every sink keeps them
+        """Take a frame that was looked at but not judged."""
+
+    def event(self, event: Event) -> None:  # noqa: B027 - not every sink keeps them
+        """Take what happened besides frames, in its order among the results."""
 
     @abstractmethod
     def close(self) -> None:

@@ -1,0 +1,160 @@
+"""The handle on a running stream, for whoever watches or steers it from another thread."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypedDict
+
+from edge_ad.errors import UsageError
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.progress import Progress
+
+__all__ = ["BundleFacts", "StreamControl"]
+
+_MOST_WAITING_EVENTS = 10_000  # of a stream that delivers nothing: the newest are kept
+
+
+class BundleFacts(TypedDict):
+    """What judges the frames.
+
+    Attributes:
+        name: Name of the product or folder.
+        hash: Content hash: SHA-256 of the manifest, which holds the hash of every other file.
+        method: The detector, such as ``"fader"``.
+        precision: Graph that runs.
+        backend: What runs it.
+        threshold: The bundle's own threshold.
+    """
+
+    name: str
+    hash: str
+    method: str
+    precision: str
+    backend: str
+    threshold: float
+
+
+class StreamControl:
+    """Watches and steers one stream; every method may be called from any thread.
+
+    Args:
+        threshold: Raw score above which a frame is defective.
+        bundle: What judges the frames; None for an engine that came from no bundle.
+    """
+
+    def __init__(self, threshold: float = 0.0, bundle: BundleFacts | None = None) -> None:
+        self._lock = threading.Lock()
+        self._threshold = threshold
+        self._paused = threading.Event()
+        self._stopped = threading.Event()
+        self._events: deque[Event] = deque(maxlen=_MOST_WAITING_EVENTS)
+        self._asked_swap: tuple[Path, str] | None = None
+        self._take_progress: Callable[[], Progress] = Progress
+        self._bundle = bundle or BundleFacts(name="", hash="", method="", precision="", backend="", threshold=threshold)
+
+    @property
+    def threshold(self) -> float:
+        """Raw score that frames are judged with now."""
+        return self._threshold
+
+    @property
+    def bundle(self) -> BundleFacts:
+        """What judges the frames now; see `BundleFacts` for the keys."""
+        return self._bundle
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether frames pass unjudged."""
+        return self._paused.is_set()
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the stream was asked to end."""
+        return self._stopped.is_set()
+
+    def set_threshold(self, value: float, *, by: str) -> None:
+        """Judge all later frames with another threshold.
+
+        Args:
+            value: Raw score.
+            by: Who changed it, for the audit entry.
+
+        Raises:
+            UsageError: It is not a finite number: NaN would pass every frame.
+        """
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise UsageError(f"The threshold {value} is not a finite number.", "edge-ad inspect shows the bundle's.")
+        with self._lock:
+            old, self._threshold = self._threshold, float(value)
+        text = f"Threshold changed from {old:g} to {value:g} by {by}."
+        self._tell("threshold changed", text, old=old, new=float(value), by=by)
+
+    def pause(self, by: str) -> None:
+        """Let frames pass unjudged; they are counted as ``"paused"``."""
+        with self._lock:
+            if self._paused.is_set():
+                return
+            self._paused.set()
+        self._tell("paused", f"Paused by {by}.", by=by)
+
+    def resume(self, by: str) -> None:
+        """Judge frames again."""
+        with self._lock:
+            if not self._paused.is_set():
+                return
+            self._paused.clear()
+        self._tell("resumed", f"Resumed by {by}.", by=by)
+
+    def stop(self) -> None:
+        """End the stream: what was captured is still judged and delivered."""
+        self._stopped.set()
+
+    def swap_bundle(self, path: Path, *, by: str) -> None:
+        """Ask for another bundle; the event ``"bundle swapped"`` or ``"bundle refused"`` is the answer.
+
+        Asked again before the answer, only the newest one counts.
+        """
+        with self._lock:
+            self._asked_swap = (path, by)
+
+    def emit(self, event: Event) -> None:
+        """Have every sink told, in the order of the events."""
+        self._events.append(event)
+
+    def progress(self) -> Progress:
+        """The newest numbers; cheap enough for several times a second."""
+        return self._take_progress()
+
+    # What follows is for the session that runs the stream.
+
+    def take_events(self) -> list[Event]:
+        """The events that no sink was told yet, oldest first."""
+        taken: list[Event] = []
+        while True:
+            try:
+                taken.append(self._events.popleft())
+            except IndexError:
+                return taken
+
+    def take_swap(self) -> tuple[Path, str] | None:
+        """The bundle that was asked for, and by whom, once."""
+        with self._lock:
+            asked, self._asked_swap = self._asked_swap, None
+        return asked
+
+    def report_from(self, take: Callable[[], Progress]) -> None:
+        """Take progress from here."""
+        self._take_progress = take
+
+    def use_bundle(self, bundle: BundleFacts, threshold: float) -> None:
+        """Note that another bundle judges from now on, with this threshold."""
+        with self._lock:
+            self._bundle, self._threshold = bundle, threshold
+
+    def _tell(self, kind: str, text: str, **data: Any) -> None:
+        self.emit(Event(kind, time.time(), text=text, data=data))
