@@ -15,7 +15,7 @@ from edge_ad.data.pseudo_defects import PseudoDefects
 from edge_ad.data.splits import GoodSplit
 from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
-from edge_ad.training.feature_cache import cached_features, to_tensor
+from edge_ad.training.feature_cache import FeatureCache, to_tensor
 from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
 from edge_ad.training.precision import choose_device
 from edge_ad.training.runs import Run, read_record
@@ -34,7 +34,9 @@ def prepare(detector: AnomalyDetector, split: GoodSplit) -> TrainingSet:
     """Read the images, fit what is fitted, and compute what the frozen parts say of the fitting images."""
     size_hw = (detector.config.size, detector.config.size)
     fit, held_out = (read_resized(part, size_hw) for part in (split.fit, split.calibrate))
-    return fit_to_images(detector, fit, held_out, None if detector.backbone is None else _cached(detector.backbone))
+    return fit_to_images(
+        detector, fit, held_out, None if detector.backbone is None else FeatureCache(detector.backbone)
+    )
 
 
 def fit_to_images(
@@ -99,7 +101,3 @@ def loop_settings(training: Mapping[str, Any], detector: AnomalyDetector) -> Loo
         flips=bool(training["flips"]),
         mixed_precision=bool(training["mixed_precision"]),
     )
-
-
-def _cached(backbone: torch.nn.Module) -> FeaturesOf:
-    return lambda images: cached_features(backbone, images)

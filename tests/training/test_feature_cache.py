@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edge_ad.training.feature_cache import cached_features, to_tensor
+from edge_ad.errors import UsageError
+from edge_ad.training.feature_cache import FeatureCache, cached_features, compute_features, to_tensor
 
 
 class _Counting(nn.Module):
@@ -21,8 +27,13 @@ class _Counting(nn.Module):
         return images[:, :, ::8, ::8] * self.get_buffer("gain")
 
 
-def _images(value: int = 10) -> np.ndarray:
-    return np.full((3, 16, 16, 3), value, np.uint8)
+def _images(value: int = 10, count: int = 3) -> np.ndarray:
+    return np.full((count, 16, 16, 3), value, np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "features"
 
 
 def test_features_are_computed_once_for_the_same_pixels_and_weights() -> None:
@@ -41,12 +52,154 @@ def test_other_weights_or_pixels_are_computed_anew(gain: float, value: int) -> N
     assert torch.allclose(features, torch.full_like(features, gain * value / 255))
 
 
-def test_a_damaged_cache_file_is_computed_anew(tmp_path: Path) -> None:
-    backbone = _Counting()
-    first = cached_features(backbone, _images())
-    (path,) = (tmp_path / "cache" / "features").iterdir()
+def test_a_damaged_cache_file_is_computed_anew(folder: Path) -> None:
+    first = cached_features(_Counting(), _images()).clone()
+    (path,) = folder.iterdir()
     path.write_bytes(b"garbage")
-    assert torch.equal(first, cached_features(backbone, _images()))
+    backbone = _Counting()
+    for _ in range(2):
+        assert torch.equal(first, cached_features(backbone, _images()))
+    assert backbone.calls == 1
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 20])
+def test_a_cached_set_is_bit_for_bit_what_is_computed(count: int) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+    network = torch.nn.Conv2d(3, 5, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    computed = compute_features(network, images)
+    for features in (cached_features(network, images), cached_features(network, images)):
+        assert torch.equal(features, computed)
+        assert features.is_contiguous()
+        assert not features.requires_grad
+
+
+def test_another_number_of_threads_is_computed_anew() -> None:
+    backbone = _Counting()
+    cached_features(backbone, _images())
+    torch.set_num_threads(2)
+    cached_features(backbone, _images())
+    assert backbone.calls == 2
+
+
+def test_a_limit_of_zero_keeps_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_AD_CACHE_LIMIT", "0")
+    cached_features(_Counting(), _images())
+    assert not folder.exists()
+
+
+def test_a_wrong_limit_is_told_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_AD_CACHE_LIMIT", "much")
+    backbone = _Counting()
+    with pytest.raises(UsageError):
+        cached_features(backbone, _images())
+    assert backbone.calls == 0
+
+
+def test_a_set_above_the_limit_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_AD_CACHE_LIMIT", "4K")
+    backbone = _Counting()
+    features = cached_features(backbone, _images(count=20))
+    assert torch.equal(features, compute_features(_Counting(), _images(count=20)))
+    assert backbone.calls == 3
+    assert not list(folder.iterdir())
+
+
+def test_passing_sets_do_not_drive_out_what_comes_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_AD_CACHE_LIMIT", "9000")  # two sets
+    for age_s, value in enumerate((1, 2)):
+        cached_features(_Counting(), _images(value))
+        for path in folder.iterdir():
+            os.utime(path, (0, age_s))
+    calls = []
+    for _ in range(2):
+        backbone = _Counting()
+        of = FeatureCache(backbone)
+        for value in (10, 20, 30, 40):  # the images, and three draws of painted ones
+            assert torch.equal(of(_images(value)), compute_features(_Counting(), _images(value)))
+        calls.append(backbone.calls)
+    assert calls == [4, 2]  # older sets made room; the second time finds as many as there is room for
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 9000
+
+
+@contextmanager
+def _largest_file(size: int) -> Iterator[None]:
+    """The system refuses to write more to one file, as it does on a full disk."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of a process")
+def test_a_full_disk_costs_time_only(folder: Path) -> None:
+    backbone = _Counting()
+    with _largest_file(4000):
+        features = cached_features(backbone, _images(count=20))
+    assert backbone.calls == 3
+    assert torch.equal(features, compute_features(_Counting(), _images(count=20)))
+    assert not list(folder.iterdir())
+
+
+class _FillsTheDisk(_Counting):
+    def forward(self, images: Tensor) -> Tensor:
+        if self.calls == 1:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4100, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        return super().forward(images)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits of a process")
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_written(folder: Path) -> None:
+    with _largest_file(1 << 30):
+        features = cached_features(_FillsTheDisk(), _images(count=20))
+    assert torch.equal(features, compute_features(_Counting(), _images(count=20)))
+    assert not list(folder.iterdir())
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A cache with the features of ``_images()`` in it, in a folder that this process may only read."""
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        monkeypatch.setenv("EDGE_AD_CACHE", name)
+        cached_features(_Counting(), _images())
+        (root / "features").chmod(0o555)
+        root.chmod(0o555)
+        user = os.geteuid()
+        if user == 0:  # may write anywhere
+            os.seteuid(65534)
+        yield root
+        os.seteuid(user)
+        root.chmod(0o755)
+        (root / "features").chmod(0o755)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs permissions of folders")
+def test_a_cache_to_read_only_is_read(read_only: Path) -> None:
+    backbone = _Counting()
+    for value in (10, 11):
+        features = cached_features(backbone, _images(value))
+        assert torch.equal(features, compute_features(_Counting(), _images(value)))
+    assert backbone.calls == 1
+
+
+def test_a_cache_that_cannot_be_made_costs_time_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EDGE_AD_CACHE", str(tmp_path / "file"))
+    backbone = _Counting()
+    assert torch.equal(cached_features(backbone, _images()), compute_features(_Counting(), _images()))
+    assert backbone.calls == 1
+
+
+def test_an_error_of_the_backbone_comes_through_and_leaves_nothing(folder: Path) -> None:
+    with pytest.raises(RuntimeError):
+        cached_features(torch.nn.Conv2d(4, 1, 1), _images())
+    assert not list(folder.iterdir())
 
 
 def test_images_become_rgb_in_zero_to_one() -> None:
