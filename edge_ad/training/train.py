@@ -20,6 +20,7 @@ from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import create_detector, parse_parameters
 from edge_ad.storage import storage_errors
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
+from edge_ad.training.features import byte_limit
 from edge_ad.training.loop import EpochReport, run_stages
 from edge_ad.training.mosaic_scale import choose_mosaic_scale
 from edge_ad.training.precision import choose_device
@@ -91,6 +92,7 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     if (request.root / "run.json").exists():
         raise UsageError(f"There is a run in {request.root} already.", "Give another --name, or --resume it.")
     choose_device(request.device)
+    byte_limit()  # a wrong one must not leave a run that never began
     start: dict[str, Tensor] | None = None
     if request.ear is not None:
         request, start = _on_top_of_ear(request, request.ear)

@@ -54,6 +54,15 @@ def test_a_finished_run_opens_and_predicts(product: Path, tmp_path: Path) -> Non
     assert all(p.anomaly_map.shape == (64, 64) and p.score == p.anomaly_map.max() for p in predictions)
 
 
+def test_a_wrong_limit_of_the_cache_leaves_no_run(
+    product: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGE_AD_CACHE_LIMIT", "much")
+    with pytest.raises(UsageError, match="EDGE_AD_CACHE_LIMIT=much"):
+        train(_request(product, tmp_path / "run"), _ignore)
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_parts_of_the_split_share_no_image(product: Path, tmp_path: Path) -> None:
     record = read_record(train(_request(product, tmp_path / "run"), _ignore))
     parts = [set(part.values()) for part in (record.split.fit, record.split.calibrate, record.split.threshold)]

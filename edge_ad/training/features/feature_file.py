@@ -1,8 +1,8 @@
 """The features of one set in one file: a page that says what they are, then the values as they lie in memory.
 
 A file is there whole or not at all, and is never written to again: a reader maps it copy-on-write, so that whatever it
-does to its tensor stays its own. Its checksum is compared at every opening: at 1.3 GiB/s (one core) that is less than
-half a millisecond per image of EfficientNet-Lite0, where computing the features takes fifty to a hundred.
+does to its tensor stays its own. Its checksum is compared at every opening: at 1.3 GiB/s (one core) that is half a
+millisecond per image of EfficientNet-Lite0, where computing the features takes forty.
 """
 
 from __future__ import annotations
