@@ -50,6 +50,7 @@ def test_record_says_everything_about_a_frame(tmp_path: Path) -> None:
             "verdict": "NG",
             "latency_ms": 3.0,
             "age_ms": 4.5,
+            "bundle": "",
         }
 
 
@@ -105,7 +106,7 @@ except StorageError as error:
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
 def test_video_has_every_frame_with_its_overlay(tmp_path: Path, engine: FakeEngine, suffix: str) -> None:
     path = tmp_path / f"line{suffix}"
-    run_stream(engine, FakeSource(12, size_hw=(48, 64)), threshold=1.0, sinks=[VideoSink(path)])
+    run_stream(engine, FakeSource(12, size_hw=(48, 64)), threshold=1.0, sinks=[VideoSink(path, every_frame=True)])
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
     assert _frames(path) == 12
 

@@ -1,8 +1,34 @@
-"""Where results go: records, video, window."""
+"""Where results go: records, pictures, video, window, messages, metrics, commands."""
 
 from edge_ad.streaming.sinks.base import Sink
+from edge_ad.streaming.sinks.database import DatabaseSink
+from edge_ad.streaming.sinks.factories import (
+    default_ng_directory,
+    hook_sink,
+    metrics_sink,
+    mqtt_sink,
+    ng_images_sink,
+    records_sink,
+    webhook_sink,
+)
+from edge_ad.streaming.sinks.ng_images import NgImagesSink
 from edge_ad.streaming.sinks.records import RecordsSink
 from edge_ad.streaming.sinks.video import VideoSink
 from edge_ad.streaming.sinks.window import WindowSink, has_display
 
-__all__ = ["RecordsSink", "Sink", "VideoSink", "WindowSink", "has_display"]
+__all__ = [
+    "DatabaseSink",
+    "NgImagesSink",
+    "RecordsSink",
+    "Sink",
+    "VideoSink",
+    "WindowSink",
+    "default_ng_directory",
+    "has_display",
+    "hook_sink",
+    "metrics_sink",
+    "mqtt_sink",
+    "ng_images_sink",
+    "records_sink",
+    "webhook_sink",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,9 @@ from edge_ad.streaming.sources.base import Source
 if TYPE_CHECKING:
     from edge_ad.streaming.control import StreamControl
 
-__all__ = ["Sink", "check_output"]
+__all__ = ["DeliveryKind", "Sink", "check_output"]
+
+DeliveryKind: TypeAlias = Literal["inline", "lossy", "lossless"]
 
 
 class Sink(ABC):
@@ -30,11 +32,13 @@ class Sink(ABC):
         delivery: How it is called. ``"inline"``: in the thread that runs the stream. ``"lossy"``: in a thread of its
             own; what does not fit into its bounded queue is dropped and counted. ``"lossless"``: in a thread of its
             own; a full queue makes the stream wait.
+        dropped: Records that the sink itself had to give up, beside those its queue had no room for.
     """
 
     needs_picture: ClassVar[bool] = False
     wants_end: bool = False
-    delivery: ClassVar[Literal["inline", "lossy", "lossless"]] = "lossless"
+    dropped: int = 0
+    delivery: DeliveryKind = "lossless"
 
     def __enter__(self) -> Sink:
         return self

@@ -1,44 +1,68 @@
-"""One line of JSON per frame."""
+"""One line of JSON or CSV per frame."""
 
 from __future__ import annotations
 
+import csv
+import errno
+import io
 import json
+import time
+from collections import deque
 from contextlib import suppress
-from datetime import datetime, timezone
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import StorageError
 from edge_ad.streaming.frame import Result
+from edge_ad.streaming.records.record import record_of
+from edge_ad.streaming.sinks.alarm import Alarm
 from edge_ad.streaming.sinks.base import Sink, check_output
 from edge_ad.streaming.sources.base import Source
 
+if TYPE_CHECKING:
+    from edge_ad.streaming.control import StreamControl
+
 __all__ = ["RecordsSink"]
+
+_MOST_WAITING = 8192  # lines that wait for room; then the oldest go
+_RETRY_S = 0.5
 
 
 class RecordsSink(Sink):
     """Writes every record at once and whole: a file that ends early ends after a complete line.
 
+    A disk that fills up later does not end the stream: an alarm is raised and the newest records wait for room.
+
     Args:
-        path: The JSON-lines file.
+        path: The file; CSV with a heading when its name ends in ``.csv``, JSON lines otherwise.
         overwrite: Replace an existing file.
 
     Raises:
         UsageError: The file exists, or its folder does not.
     """
 
+    delivery = "lossless"
+
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         check_output(path, overwrite=overwrite)
         self._path = path
+        self._line = _csv_line if path.suffix.lower() == ".csv" else _json_line
         self._file: FileIO | None = None
         self._is_new = False
         self._size = 0
         self._source_name = ""
+        self._alarm = Alarm("records")
+        self._waiting: deque[bytes] = deque()
+        self._retry_at = 0.0
+
+    def attach(self, control: StreamControl) -> None:
+        """Raise alarms there."""
+        self._alarm.attach(control)
 
     def begin(self, source: Source) -> None:
         """Open the file; what it holds stays until the first record comes."""
@@ -50,27 +74,46 @@ class RecordsSink(Sink):
             raise self._failure(error.strerror) from error
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
-        """Append the record of a frame."""
-        line = json.dumps(_record(result, self._source_name), allow_nan=False).encode() + b"\n"
-        assert self._file is not None
+        """Append the record of a frame.
+
+        Raises:
+            StorageError: Not even the first one can be written, or whoever read from a pipe has gone.
+        """
+        if len(self._waiting) >= _MOST_WAITING:
+            self._waiting.popleft()
+            self.dropped += 1
+        self._waiting.append(self._line(record_of(result, self._source_name), self._size == 0))
+        if time.monotonic() < self._retry_at:
+            return
         try:
-            if self._size == 0:
-                self._cut_to_size()
-            written = self._file.write(line)
+            self._flush()
         except OSError as error:
-            self._cut_to_size()
-            raise self._failure(error.strerror) from error
-        if written != len(line):
-            self._cut_to_size()
-            raise self._failure("No space left on device")
-        self._size += len(line)
+            if self._size == 0 or error.errno == errno.EPIPE:
+                self._waiting.clear()
+                raise self._failure(error.strerror) from error
+            self._retry_at = time.monotonic() + _RETRY_S
+            self._alarm.raise_once(self._failure(error.strerror).message)
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
+        """Close the file.
+
+        Raises:
+            StorageError: Records were lost for want of room.
+        """
+        if self._file is None:
+            return
+        try:
+            self._flush()
             self._cut_to_size()
+        except OSError as error:
+            self.dropped += len(self._waiting)
+            self._waiting.clear()
+            raise self._failure(error.strerror) from error
+        finally:
             self._file.close()
             self._file = None
+        if self.dropped:
+            raise self._failure(f"there was no room for {self.dropped} of them")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -82,6 +125,25 @@ class RecordsSink(Sink):
             if self._is_new:
                 self._path.unlink(missing_ok=True)
         super().__exit__(kind, error, trace)
+
+    def _flush(self) -> None:
+        """Write what waits, a whole line at a time."""
+        while self._waiting:
+            self._append(self._waiting[0])
+            self._waiting.popleft()
+        self._alarm.clear(f"Records are written to {self._path} again; {self.dropped} were lost.", lost=self.dropped)
+
+    def _append(self, line: bytes) -> None:
+        assert self._file is not None
+        if self._size == 0:
+            self._cut_to_size()
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError:
+            self._cut_to_size()
+            raise
+        self._size += len(line)
 
     def _cut_to_size(self) -> None:
         """Drop a torn line, or what an older stream wrote."""
@@ -95,22 +157,14 @@ class RecordsSink(Sink):
         )
 
 
-def _record(result: Result, source_name: str) -> dict[str, Any]:
-    verdict, frame = result.verdict, result.frame
-    captured = datetime.fromtimestamp(frame.captured_unix, timezone.utc)
-    return {
-        "frame": frame.index,
-        "time": captured.isoformat(timespec="milliseconds"),
-        "source": source_name,
-        "score": _finite(verdict.score),
-        "threshold": _finite(verdict.threshold),
-        "normalised": _finite(verdict.normalised),
-        "verdict": "NG" if verdict.is_anomalous else "OK",
-        "latency_ms": round(result.prepare_ms + result.infer_ms, 3),
-        "age_ms": round(result.age_ms, 3),
-    }
+def _json_line(record: dict[str, Any], _is_first: bool) -> bytes:
+    return json.dumps(record, allow_nan=False).encode() + b"\n"
 
 
-def _finite(value: float) -> float | None:
-    """JSON has no NaN and no infinity."""
-    return float(value) if np.isfinite(value) else None
+def _csv_line(record: dict[str, Any], is_first: bool) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if is_first:
+        writer.writerow(record)
+    writer.writerow(record.values())
+    return text.getvalue().encode()

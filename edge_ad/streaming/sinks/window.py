@@ -33,6 +33,7 @@ class WindowSink(Sink):
     """
 
     needs_picture = True
+    delivery = "inline"
 
     def __init__(self, title: str = "edge-ad") -> None:
         self._title = title

@@ -1,0 +1,156 @@
+"""The database of records: its tables, and how it is opened, checked and brought up to date."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from edge_ad.errors import DataError, StorageError
+
+__all__ = ["SCHEMA_VERSION", "Durability", "open_for_reading", "open_for_writing"]
+
+Durability: TypeAlias = Literal["normal", "full"]
+"""``"normal"``: a committed record survives the end of the process, SIGKILL too. ``"full"``: also a power cut."""
+
+_APPLICATION_ID = 0x45414452  # "EADR": tells these files from other programs' databases
+_BUSY_TIMEOUT_S = 5.0
+_JOURNAL_BYTES = 16 << 20
+
+# One entry takes a database from the version before it to its own; entries are never changed, only added.
+_STEPS: tuple[str, ...] = (
+    """
+    CREATE TABLE streams (
+        id INTEGER PRIMARY KEY, started_unix REAL NOT NULL, source TEXT NOT NULL, ng_images TEXT NOT NULL);
+    CREATE TABLE sources (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);
+    CREATE TABLE bundles (id INTEGER PRIMARY KEY, hash TEXT NOT NULL UNIQUE);
+    CREATE TABLE verdicts (
+        id INTEGER PRIMARY KEY,
+        stream INTEGER NOT NULL REFERENCES streams, source INTEGER NOT NULL REFERENCES sources,
+        bundle INTEGER NOT NULL REFERENCES bundles, frame INTEGER NOT NULL, time_unix REAL NOT NULL,
+        score REAL, threshold REAL, is_ng INTEGER NOT NULL, latency_ms REAL NOT NULL, age_ms REAL NOT NULL,
+        image TEXT);
+    CREATE INDEX verdicts_time ON verdicts (time_unix);
+    CREATE INDEX verdicts_ng ON verdicts (time_unix) WHERE is_ng;
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY, stream INTEGER NOT NULL REFERENCES streams, time_unix REAL NOT NULL,
+        kind TEXT NOT NULL, source TEXT NOT NULL, text TEXT NOT NULL, data TEXT NOT NULL);
+    CREATE INDEX events_time ON events (time_unix);
+    CREATE TABLE unjudged (
+        minute_unix INTEGER NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL, frames INTEGER NOT NULL,
+        PRIMARY KEY (minute_unix, source, reason)) WITHOUT ROWID;
+    CREATE VIEW records AS
+        SELECT v.id, strftime('%Y-%m-%dT%H:%M:%fZ', v.time_unix, 'unixepoch') AS time, s.name AS source, v.frame,
+            v.score, v.threshold, CASE v.is_ng WHEN 1 THEN 'NG' ELSE 'OK' END AS verdict, b.hash AS bundle,
+            v.latency_ms, v.age_ms, v.image
+        FROM verdicts v JOIN sources s ON s.id = v.source JOIN bundles b ON b.id = v.bundle;
+    """,
+)
+
+SCHEMA_VERSION = len(_STEPS)
+
+
+def open_for_writing(
+    path: Path, *, durability: Durability = "normal", steps: Sequence[str] = _STEPS
+) -> sqlite3.Connection:
+    """Open a database of records, make it when it is not there, and bring an older one up to date.
+
+    Args:
+        path: The file.
+        durability: What a committed record survives.
+        steps: Scripts from each version to the next.
+
+    Returns:
+        A connection without automatic transactions, to be used by one thread at a time.
+
+    Raises:
+        DataError: The file is no database of records, or a newer edge-ad wrote it.
+        StorageError: It cannot be made or changed.
+    """
+    try:
+        connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    except sqlite3.Error as error:
+        raise _unwritable(path, error) from error
+    try:
+        version = _checked_version(connection, path, newest=len(steps))
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {durability.upper()}")
+        connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_BYTES}")
+        _migrate(connection, version, steps)
+    except sqlite3.Error as error:
+        connection.close()
+        raise _unwritable(path, error) from error
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_for_reading(path: Path) -> sqlite3.Connection:
+    """Open a database of records that a stream may be writing to; the file stays as it is.
+
+    Raises:
+        DataError: There is none, it is something else, or a newer edge-ad wrote it.
+    """
+    if not path.is_file():
+        raise DataError(f"There are no records at {path}.", "edge-ad stream --records FILE.sqlite writes them.")
+    # Beside a database that nobody writes to, in a folder one may not write to, there is no room for its index.
+    is_still = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
+    uri = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if is_still else ''}"
+    connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        if _checked_version(connection, path, newest=SCHEMA_VERSION) == 0:
+            raise DataError(f"{path} holds no records.", "It is an empty database.")
+    except sqlite3.Error as error:
+        connection.close()
+        raise DataError(f"{path} cannot be read as records: {error}.") from error
+    except BaseException:
+        connection.close()
+        raise
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _checked_version(connection: sqlite3.Connection, path: Path, *, newest: int) -> int:
+    try:
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+        tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise
+        raise DataError(f"{path} is not a database of records: {error}.", "Give another file.") from error
+    if application != _APPLICATION_ID and (tables or application or version):
+        raise DataError(f"{path} is a database of another program.", "Give another file.")
+    if version > newest:
+        raise DataError(
+            f"{path} has records of schema {version}; this edge-ad knows {newest}.",
+            "Use the newer edge-ad that wrote it, or give another file.",
+        )
+    return version
+
+
+def _migrate(connection: sqlite3.Connection, version: int, steps: Sequence[str]) -> None:
+    if version == len(steps):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Somebody else may have done it while we waited for the lock.
+        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+        for script in steps[version:]:
+            for statement in script.split(";\n"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {len(steps)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _unwritable(path: Path, error: sqlite3.Error) -> StorageError:
+    return StorageError(f"Records cannot be written to {path}: {error}.", "Make room, or choose another place.")

@@ -1,0 +1,186 @@
+"""Writes verdicts, events and counts of unjudged frames into the database, a batch at a time."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from edge_ad.errors import StorageError
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.records.schema import Durability, open_for_writing
+
+__all__ = ["RecordStore", "Row", "UnjudgedRow", "VerdictRow"]
+
+
+@dataclass(frozen=True)
+class VerdictRow:
+    """A judged frame without its pixels.
+
+    Attributes:
+        source: Name of its source.
+        bundle: Content hash of the bundle that judged it.
+        frame: Its number in the source.
+        time_unix: When it was captured, in seconds since the epoch.
+        score: Raw anomaly score.
+        threshold: What it was held against.
+        is_ng: Whether it was above.
+        latency_ms: Prepare and infer.
+        age_ms: Capture to result.
+        image: Name of its picture inside the folder of NG images; None when none is kept.
+    """
+
+    source: str
+    bundle: str
+    frame: int
+    time_unix: float
+    score: float
+    threshold: float
+    is_ng: bool
+    latency_ms: float
+    age_ms: float
+    image: str | None = None
+
+
+@dataclass(frozen=True)
+class UnjudgedRow:
+    """A frame that was looked at but not judged: when, of which source, why."""
+
+    time_unix: float
+    source: str
+    reason: str
+
+
+Row: TypeAlias = VerdictRow | UnjudgedRow | Event
+
+_VERDICT = (
+    "INSERT INTO verdicts "
+    "(stream, source, bundle, frame, time_unix, score, threshold, is_ng, latency_ms, age_ms, image) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_EVENT = "INSERT INTO events (stream, time_unix, kind, source, text, data) VALUES (?, ?, ?, ?, ?, ?)"
+_UNJUDGED = """INSERT INTO unjudged (minute_unix, source, reason, frames) VALUES (?, ?, ?, 1)
+    ON CONFLICT DO UPDATE SET frames = frames + 1"""
+
+
+class RecordStore:
+    """One stream's place in a database. For one thread at a time.
+
+    Args:
+        path: The database; made when it is not there.
+        source: What the stream looks at, in words.
+        ng_images: Folder of the NG images; None when none are kept.
+        durability: What a committed record survives.
+
+    Raises:
+        DataError: The file is something else, or a newer edge-ad wrote it.
+        StorageError: It cannot be written.
+    """
+
+    def __init__(
+        self, path: Path, *, source: str, ng_images: Path | None = None, durability: Durability = "normal"
+    ) -> None:
+        self._path, self._source, self._durability = path, source, durability
+        self._ng_images = "" if ng_images is None else os.path.relpath(ng_images, path.parent)
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] = (0, 0)
+        self._stream: int | None = None
+        self._names: dict[tuple[str, str], int] = {}
+        self._open()
+
+    def commit(self, rows: Sequence[Row]) -> None:
+        """Write a batch in one transaction: all of it is there afterwards, or, on an error, nothing of it.
+
+        Raises:
+            StorageError: It could not be written; the same batch may be tried again.
+        """
+        before = self._stream, dict(self._names)  # what is new in a batch that fails is not there
+        try:
+            self._reopen_if_gone()
+            assert self._connection is not None
+            self._connection.execute("BEGIN IMMEDIATE")
+            for row in rows:
+                self._insert(self._connection, row)
+            self._connection.execute("COMMIT")
+        except (sqlite3.Error, OSError) as error:
+            self._stream, self._names = before
+            self._roll_back(is_full="full" in str(error))
+            raise StorageError(
+                f"Records cannot be written to {self._path}: {error}.", "Make room, or choose another place for them."
+            ) from error
+
+    def close(self) -> None:
+        """Release the database; may be called twice."""
+        if self._connection is not None:
+            with suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _open(self) -> None:
+        self._connection = open_for_writing(self._path, durability=self._durability)
+        if _identity(self._path) != self._file:  # a new file knows none of them
+            self._file, self._names, self._stream = _identity(self._path), {}, None
+
+    def _reopen_if_gone(self) -> None:
+        """A file that was deleted would take all that is written to it along, without a word."""
+        if self._connection is None or _identity(self._path) != self._file:
+            self.close()
+            self._open()
+
+    def _insert(self, connection: sqlite3.Connection, row: Row) -> None:
+        if isinstance(row, UnjudgedRow):
+            connection.execute(_UNJUDGED, (int(row.time_unix // 60) * 60, row.source, row.reason))
+            return
+        if isinstance(row, Event):
+            data = json.dumps(dict(row.data), default=str)
+            values = (self._stream_id(connection), row.at_unix, row.kind, row.source, row.text, data)
+            connection.execute(_EVENT, values)
+            return
+        ids = (self._stream_id(connection), *(self._id(connection, *name) for name in _names_of(row)))
+        numbers = (row.frame, row.time_unix, row.score, row.threshold, row.is_ng, row.latency_ms, row.age_ms)
+        connection.execute(_VERDICT, (*ids, *numbers, row.image))
+
+    def _stream_id(self, connection: sqlite3.Connection) -> int:
+        if self._stream is None:
+            values = (time.time(), self._source, self._ng_images)
+            statement = "INSERT INTO streams (started_unix, source, ng_images) VALUES (?, ?, ?)"
+            self._stream = connection.execute(statement, values).lastrowid
+            assert self._stream is not None
+        return self._stream
+
+    def _id(self, connection: sqlite3.Connection, table: str, column: str, name: str) -> int:
+        """The number of a name, which would otherwise be most of a row."""
+        if (table, name) not in self._names:
+            connection.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (name,))
+            found = connection.execute(f"SELECT id FROM {table} WHERE {column} = ?", (name,)).fetchone()
+            self._names[table, name] = int(found[0])
+        return self._names[table, name]
+
+    def _roll_back(self, *, is_full: bool) -> None:
+        if self._connection is None:
+            return
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            is_full = False
+        if not is_full:  # the disk may have gone and come back: start from the file again
+            self.close()
+
+
+def _names_of(row: VerdictRow) -> tuple[tuple[str, str, str], tuple[str, str, str]]:
+    return ("sources", "name", row.source), ("bundles", "hash", row.bundle)
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return status.st_dev, status.st_ino

@@ -1,0 +1,132 @@
+"""Every verdict and event of a stream in an SQLite database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import StorageError
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Result, Unjudged
+from edge_ad.streaming.records.group_commit import GroupCommit
+from edge_ad.streaming.records.ng_images import ng_image_name
+from edge_ad.streaming.records.schema import Durability, open_for_reading
+from edge_ad.streaming.records.store import RecordStore, Row, UnjudgedRow, VerdictRow
+from edge_ad.streaming.sinks.alarm import Alarm
+from edge_ad.streaming.sinks.base import Sink, check_output
+from edge_ad.streaming.sources.base import Source
+
+if TYPE_CHECKING:
+    from edge_ad.streaming.control import StreamControl
+
+__all__ = ["DatabaseSink"]
+
+
+class DatabaseSink(Sink):
+    """Adds the records of a stream to a database; those of earlier streams stay.
+
+    A record is durable at most about a tenth of a second after `write`. While the disk is full the stream goes on, an
+    alarm is raised, and the newest records wait in memory for room.
+
+    Args:
+        path: The database; made when it is not there.
+        ng_images: Folder in which another sink keeps the NG images, to name them in the records.
+        durability: What a committed record survives.
+        on_commit: Told how many records of this stream are durable, after every transaction.
+
+    Raises:
+        UsageError: The folder of the database does not exist, or it is a folder itself.
+        DataError: The file is no database of records, or a newer edge-ad wrote it.
+    """
+
+    delivery = "lossless"
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        ng_images: Path | None = None,
+        durability: Durability = "normal",
+        on_commit: Callable[[int], None] | None = None,
+    ) -> None:
+        check_output(path, overwrite=True)
+        if path.exists() and path.stat().st_size > 0:
+            open_for_reading(path).close()
+        self._path, self._ng_images, self._durability, self._on_commit = path, ng_images, durability, on_commit
+        self._alarm = Alarm("records")
+        self._store: RecordStore | None = None
+        self._commits: GroupCommit[Row] | None = None
+        self._source_name = ""
+
+    def attach(self, control: StreamControl) -> None:
+        """Raise alarms there."""
+        self._alarm.attach(control)
+
+    def begin(self, source: Source) -> None:
+        """Open the database; a stream that cannot record does not start."""
+        self._source_name = source.name
+        self._store = RecordStore(
+            self._path, source=source.name, ng_images=self._ng_images, durability=self._durability
+        )
+        self._commits = GroupCommit(
+            self._store.commit, on_commit=self._on_commit, on_failure=self._failed, on_recovery=self._recovered
+        )
+
+    def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
+        """Record a verdict."""
+        frame, verdict = result.frame, result.verdict
+        has_image = self._ng_images is not None and verdict.is_anomalous
+        self._add(
+            VerdictRow(
+                source=frame.source or self._source_name,
+                bundle=result.bundle,
+                frame=frame.index,
+                time_unix=frame.captured_unix,
+                score=float(verdict.score),
+                threshold=float(verdict.threshold),
+                is_ng=bool(verdict.is_anomalous),
+                latency_ms=round(result.prepare_ms + result.infer_ms, 3),
+                age_ms=round(result.age_ms, 3),
+                image=ng_image_name(frame, self._source_name) if has_image else None,
+            )
+        )
+
+    def unjudged(self, unjudged: Unjudged) -> None:
+        """Count a frame that was not judged: by minute, source and reason."""
+        frame = unjudged.frame
+        self._add(UnjudgedRow(frame.captured_unix, frame.source or self._source_name, unjudged.reason))
+
+    def event(self, event: Event) -> None:
+        """Record an event."""
+        self._add(event)
+
+    def close(self) -> None:
+        """Commit what waits.
+
+        Raises:
+            StorageError: Records were lost for want of room.
+        """
+        if self._commits is None or self._store is None:
+            return
+        commits, self._commits = self._commits, None
+        commits.close()
+        self._store.close()
+        if commits.lost:
+            message = f"{commits.lost} records could not be written to {self._path}."
+            raise StorageError(message, "Make room, or choose another place for them.")
+
+    def _add(self, row: Row) -> None:
+        assert self._commits is not None
+        self._commits.add(row)
+        self.dropped = self._commits.lost
+
+    def _failed(self, why: str) -> None:
+        self._alarm.raise_once(why)
+
+    def _recovered(self, lost: int) -> None:
+        text = f"Records are written to {self._path} again; " + (f"{lost} were lost." if lost else "none was lost.")
+        self._alarm.clear(text, lost=lost)

@@ -1,0 +1,125 @@
+"""The sinks as the command line names them; a wrong option is one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_ad.errors import UsageError
+from edge_ad.streaming.records.ng_images import NgImageStore
+from edge_ad.streaming.records.schema import Durability
+from edge_ad.streaming.sinks.base import Sink
+from edge_ad.streaming.sinks.database import DatabaseSink
+from edge_ad.streaming.sinks.ng_images import NgImagesSink
+from edge_ad.streaming.sinks.records import RecordsSink
+
+__all__ = [
+    "default_ng_directory",
+    "hook_sink",
+    "metrics_sink",
+    "mqtt_sink",
+    "ng_images_sink",
+    "records_sink",
+    "webhook_sink",
+]
+
+_DATABASE = (".sqlite", ".sqlite3", ".db")
+_LINES = (".jsonl", ".ndjson", ".csv")
+_METRICS = ("127.0.0.1", 9464)
+
+
+def records_sink(
+    path: Path, *, overwrite: bool = False, ng_images: Path | None = None, durability: Durability = "normal"
+) -> Sink:
+    """``--records FILE``: a database that goes on from stream to stream, or JSON lines or CSV of this stream.
+
+    Args:
+        path: ``.sqlite``, ``.sqlite3`` or ``.db``; ``.jsonl``, ``.ndjson`` or ``.csv``.
+        overwrite: Replace an existing JSON lines or CSV file; a database is always added to.
+        ng_images: Folder in which `ng_images_sink` keeps pictures, to name them in the database.
+        durability: ``"full"`` keeps a committed record through a power cut, at the price of a flush to the disk
+            several times a second.
+
+    Raises:
+        UsageError: The ending is unknown, the folder does not exist, or the file may not be replaced.
+        DataError: The database is another program's, or a newer edge-ad wrote it.
+    """
+    if path.suffix.lower() in _DATABASE:
+        return DatabaseSink(path, ng_images=ng_images, durability=durability)
+    if path.suffix.lower() in _LINES:
+        return RecordsSink(path, overwrite=overwrite)
+    raise UsageError(f"{path.name} is no known kind of records.", f"Known endings: {', '.join(_DATABASE + _LINES)}.")
+
+
+def default_ng_directory(records: Path) -> Path:
+    """Where NG images lie beside a database, when nothing else is asked for: ``line.sqlite`` → ``line-ng``."""
+    return records.with_name(f"{records.stem}-ng")
+
+
+def ng_images_sink(
+    root: Path, *, keep_days: float | None = 30.0, keep_gb: float | None = 10.0, durability: Durability = "normal"
+) -> Sink:
+    """``--save-ng DIR``: every defective frame as a PNG, the oldest removed by age and size.
+
+    Args:
+        root: The folder; made when the first picture comes.
+        keep_days: Remove pictures older than this; None for no limit.
+        keep_gb: Remove the oldest when all together are larger, in 10⁹ bytes; None for no limit.
+        durability: ``"full"`` flushes every picture to the disk.
+
+    Raises:
+        UsageError: A limit is not positive, or the folder is a file.
+    """
+    keep_bytes = None if keep_gb is None else int(keep_gb * 1e9)
+    return NgImagesSink(NgImageStore(root, keep_days=keep_days, keep_bytes=keep_bytes, durable=durability == "full"))
+
+
+def mqtt_sink(url: str) -> Sink:
+    """``--mqtt URL``; see `Broker.parse` and `MqttSink`.
+
+    Raises:
+        UsageError: The URL or the file of certificates cannot be used.
+        MissingDependencyError: paho-mqtt is not installed.
+    """
+    from edge_ad.streaming.sinks.mqtt import Broker, MqttSink
+
+    return MqttSink(Broker.parse(url))
+
+
+def webhook_sink(url: str) -> Sink:
+    """``--webhook URL``; see `Endpoint.parse` and `WebhookSink`.
+
+    Raises:
+        UsageError: It is no http:// or https:// URL.
+    """
+    from edge_ad.streaming.sinks.webhook import Endpoint, WebhookSink
+
+    return WebhookSink(Endpoint.parse(url))
+
+
+def metrics_sink(address: str = "") -> Sink:
+    """``--metrics [HOST:PORT]``: 127.0.0.1:9464 when nothing is given; ``:9500`` or ``9500`` choose the port only.
+
+    Raises:
+        UsageError: It is no address.
+        DeviceError: It cannot be listened at.
+    """
+    from edge_ad.streaming.sinks.metrics import MetricsSink
+
+    host, port = _METRICS
+    if address:
+        given, _, number = address.rpartition(":")
+        if not (number.isascii() and number.isdigit() and int(number) < 1 << 16):
+            raise UsageError(f"{address} is no address to serve metrics at.", "Give HOST:PORT, such as 127.0.0.1:9464.")
+        host, port = given.strip("[]") or host, int(number)
+    return MetricsSink(host, port)
+
+
+def hook_sink(command: str, *, timeout_s: float = 5.0) -> Sink:
+    """``--hook CMD``: run without a shell for every event that calls for action; see `HookSink`.
+
+    Raises:
+        UsageError: It cannot be split into words, or there is no such program.
+    """
+    from edge_ad.streaming.sinks.hook import HookSink, parse_command
+
+    return HookSink(parse_command(command), timeout_s=timeout_s)

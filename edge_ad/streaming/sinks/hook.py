@@ -1,0 +1,147 @@
+"""Runs a command when a defect was found: a relay, a lamp, an ejector."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import UsageError
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Result
+from edge_ad.streaming.records.record import iso_time
+from edge_ad.streaming.sinks.alarm import Alarm
+from edge_ad.streaming.sinks.base import Sink
+from edge_ad.streaming.sinks.outbox import Outbox
+from edge_ad.streaming.sources.base import Source
+
+if TYPE_CHECKING:
+    from edge_ad.streaming.control import StreamControl
+
+__all__ = ["HookSink", "parse_command"]
+
+_CAPACITY = 16  # an ejector that is that far behind would hit other parts
+_CLOSE_S = 5.0
+_KINDS = ("ng", "ng over", "drift", "alarm", "alarm cleared")
+_NUMBERS = ("score", "threshold", "frame", "part")
+_SECRETS = ("EDGE_AD_WEBHOOK_TOKEN", "EDGE_AD_MQTT_PASSWORD")
+
+
+def parse_command(command: str) -> list[str]:
+    """Split a command as a shell would, without running one.
+
+    Raises:
+        UsageError: It is empty, has an open quote, or there is no such program.
+    """
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"The hook {command!r} cannot be read: {error}.", "Close the quotes.") from error
+    if not words:
+        raise UsageError("The hook is empty.", "Give a command, such as --hook 'gpioset gpiochip0 17=1'.")
+    if shutil.which(words[0]) is None:
+        raise UsageError(f"There is no program {words[0]} to run as a hook.", "Give its path, and make it executable.")
+    return words
+
+
+class HookSink(Sink):
+    """Runs the command once for every event that calls for action, one at a time and in order.
+
+    It gets no input, its output is thrown away, and what it started is killed when it takes too long. In its
+    environment: EDGE_AD_EVENT (``ng``, ``ng over``, ``drift``, ``alarm``, ``alarm cleared``), EDGE_AD_VERDICT (``NG``
+    or ``OK``; empty when the event is not about a part), EDGE_AD_SOURCE, EDGE_AD_TIME (ISO 8601), EDGE_AD_TEXT and,
+    where the event has them, EDGE_AD_SCORE, EDGE_AD_THRESHOLD, EDGE_AD_FRAME and EDGE_AD_PART.
+
+    Args:
+        command: Program and arguments.
+        timeout_s: Longest it may run.
+    """
+
+    delivery = "lossy"
+
+    def __init__(self, command: Sequence[str], *, timeout_s: float = 5.0) -> None:
+        self._command, self._timeout_s = list(command), timeout_s
+        self._alarm = Alarm("hook")
+        self._outbox: Outbox[Event] | None = None
+
+    def attach(self, control: StreamControl) -> None:
+        """Raise alarms there."""
+        self._alarm.attach(control)
+
+    def begin(self, source: Source) -> None:
+        """Get ready."""
+        self._outbox = Outbox("hook", self._run, capacity=_CAPACITY)
+
+    def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
+        """Nothing: what calls for action comes as an event."""
+
+    def event(self, event: Event) -> None:
+        """Run the command for it, unless it is about the hook itself."""
+        if self._outbox is None or event.kind not in _KINDS or event.data.get("alarm") == "hook":
+            return
+        self._outbox.put(event)
+        self.dropped = self._outbox.dropped
+
+    def close(self) -> None:
+        """Run what waits, for five seconds at most."""
+        if self._outbox is not None:
+            self._outbox.close(_CLOSE_S)
+            self.dropped = self._outbox.dropped
+            self._outbox = None
+
+    def _run(self, event: Event, wait: Callable[[float], bool]) -> None:
+        problem = self._problem_of_running(event)
+        if problem is None:
+            self._alarm.clear("The hook works again.")
+        else:
+            self._alarm.raise_once(f"The hook {self._command[0]} {problem}.")
+
+    def _problem_of_running(self, event: Event) -> str | None:
+        try:
+            process = subprocess.Popen(
+                self._command,
+                env=_environment(event),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # so that its children can be killed with it, and Ctrl-C does not reach it
+            )
+        except OSError as error:
+            return f"cannot be run: {error.strerror}"
+        try:
+            code = process.wait(self._timeout_s)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            return f"took longer than {self._timeout_s:g} s and was killed"
+        return None if code == 0 else f"ended with {code}"
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()
+
+
+def _environment(event: Event) -> dict[str, str]:
+    verdict = {"ng": "NG", "ng over": "OK"}.get(event.kind, "")
+    facts = {
+        "EVENT": event.kind,
+        "VERDICT": verdict,
+        "SOURCE": event.source,
+        "TIME": iso_time(event.at_unix),
+        "TEXT": event.text,
+    }
+    facts |= {name.upper(): str(event.data[name]) for name in _NUMBERS if name in event.data}
+    inherited = {name: value for name, value in os.environ.items() if name not in _SECRETS}
+    return {**inherited, **{f"EDGE_AD_{name}": value.replace("\0", "") for name, value in facts.items()}}

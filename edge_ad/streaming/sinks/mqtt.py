@@ -1,0 +1,206 @@
+"""Publishes verdicts and events to an MQTT broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import UsageError, require
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Result
+from edge_ad.streaming.records.record import event_record, record_of
+from edge_ad.streaming.sinks.alarm import Alarm
+from edge_ad.streaming.sinks.base import Sink
+from edge_ad.streaming.sources.base import Source
+
+if TYPE_CHECKING:
+    from edge_ad.streaming.control import StreamControl
+
+__all__ = ["Broker", "MqttSink"]
+
+_CAPACITY = 2000  # messages that the broker has not acknowledged
+_VERDICT_CAPACITY = _CAPACITY // 2  # the rest is for events: they must get through when the broker is back
+_KEEP_ALIVE_S = 15
+_LONGEST_RECONNECT_S = 10
+_CONNECT_S = 5.0
+_CLOSE_S = 3.0
+
+
+@dataclass(frozen=True)
+class Broker:
+    """Where to publish.
+
+    Attributes:
+        host: Name or address.
+        port: TCP port.
+        is_tls: Whether the connection is encrypted.
+        prefix: First part of every topic.
+        user: Login; None for none.
+        password: Of the login; never shown.
+        ca_file: Certificates to trust instead of the system's; None for those.
+    """
+
+    host: str
+    port: int
+    is_tls: bool
+    prefix: str
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    ca_file: str | None = None
+
+    @classmethod
+    def parse(cls, url: str) -> Broker:
+        """Take ``mqtt(s)://[user[:password]@]host[:port][/prefix]``.
+
+        EDGE_AD_MQTT_USER and EDGE_AD_MQTT_PASSWORD stand in for a login that is not in the URL; EDGE_AD_MQTT_CA names
+        a file of certificates to trust. The prefix is ``edge-ad/<name of this machine>`` if none is given.
+
+        Raises:
+            UsageError: It is no such URL.
+        """
+        problem = UsageError("The broker's address is no mqtt:// or mqtts:// URL.", "Such as mqtt://host:1883/line-1")
+        try:
+            parts = urlsplit(url)
+            port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
+        except ValueError as error:
+            raise problem from error
+        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or parts.query or parts.fragment:
+            raise problem
+        prefix = unquote(parts.path).strip("/") or f"edge-ad/{re.sub('[^A-Za-z0-9_.-]', '-', socket.gethostname())}"
+        if any(sign in "+#\0" for sign in prefix):
+            raise UsageError("An MQTT topic to publish to has no + and no #.", "Such as mqtt://host:1883/line-1")
+        user = unquote(parts.username) if parts.username else os.environ.get("EDGE_AD_MQTT_USER")
+        password = unquote(parts.password) if parts.password else os.environ.get("EDGE_AD_MQTT_PASSWORD")
+        ca_file = os.environ.get("EDGE_AD_MQTT_CA")
+        return cls(parts.hostname, port, parts.scheme == "mqtts", prefix, user, password, ca_file)
+
+
+class MqttSink(Sink):
+    """Publishes with QoS 1; what the broker has not acknowledged is sent again when it is back.
+
+    Topics under the prefix: ``status`` (``online`` or ``offline``, retained; the last will), ``verdict`` (every judged
+    frame), and for each event ``event/<kind>``, with a dash for each blank: ``event/ng``, ``event/alarm-cleared``.
+
+    While the broker is away, at most a thousand verdicts wait, and as many events beside them; later ones are dropped
+    and counted.
+
+    Args:
+        broker: Where to.
+
+    Raises:
+        MissingDependencyError: paho-mqtt is not installed.
+        UsageError: The file of certificates cannot be used.
+    """
+
+    delivery = "lossy"
+
+    def __init__(self, broker: Broker) -> None:
+        require("paho.mqtt", extra="mqtt")
+        self._broker = broker
+        self._name = f"MQTT broker {broker.host}:{broker.port}"
+        self._alarm = Alarm("mqtt")
+        self._client = self._make_client()
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._is_begun = False
+        self._source_name = ""
+        self._late: threading.Timer | None = None
+
+    def attach(self, control: StreamControl) -> None:
+        """Raise alarms there."""
+        self._alarm.attach(control)
+
+    def begin(self, source: Source) -> None:
+        """Connect in the background: a line does not wait for its broker."""
+        self._source_name = source.name
+        self._client.connect_async(self._broker.host, self._broker.port, keepalive=_KEEP_ALIVE_S)
+        self._client.loop_start()
+        self._is_begun = True
+        self._late = threading.Timer(_CONNECT_S, self._say_if_not_connected)
+        self._late.daemon = True
+        self._late.start()
+
+    def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
+        """Publish a verdict."""
+        self._publish("verdict", record_of(result, self._source_name), _VERDICT_CAPACITY)
+
+    def event(self, event: Event) -> None:
+        """Publish an event."""
+        self._publish(f"event/{event.kind.replace(' ', '-')}", event_record(event), _CAPACITY)
+
+    def close(self) -> None:
+        """Wait for acknowledgements, three seconds at most, and say that the stream is offline."""
+        if not self._is_begun:
+            return
+        self._is_begun = False
+        if self._late is not None:
+            self._late.cancel()
+        if self._client.is_connected():
+            last = self._send("status", "offline", retain=True)
+            with suppress(RuntimeError, ValueError):  # the connection went meanwhile: the last will says it
+                last.wait_for_publish(_CLOSE_S)
+        self._client.disconnect()
+        self._client.loop_stop()
+        with self._lock:
+            self.dropped += self._waiting
+
+    def _make_client(self) -> Any:
+        paho: Any = require("paho.mqtt.client", extra="mqtt")
+        client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        client.on_connect, client.on_disconnect, client.on_publish = self._connected, self._gone, self._acknowledged
+        client.will_set(f"{self._broker.prefix}/status", "offline", qos=1, retain=True)
+        client.reconnect_delay_set(min_delay=1, max_delay=_LONGEST_RECONNECT_S)
+        client.max_queued_messages_set(2 * _CAPACITY)  # ours is the limit; this only must not be below it
+        if self._broker.user is not None:
+            client.username_pw_set(self._broker.user, self._broker.password)
+        if self._broker.is_tls:
+            self._use_tls(client)
+        return client
+
+    def _use_tls(self, client: Any) -> None:
+        try:
+            client.tls_set(ca_certs=self._broker.ca_file)
+        except (OSError, ValueError) as error:
+            message = f"The certificates {self._broker.ca_file} cannot be used: {error}."
+            raise UsageError(message, "EDGE_AD_MQTT_CA names a PEM file.") from error
+
+    def _publish(self, topic: str, record: dict[str, Any], capacity: int) -> None:
+        with self._lock:
+            if self._waiting >= capacity:
+                self.dropped += 1
+                return
+        self._send(topic, json.dumps(record, default=str))
+
+    def _send(self, topic: str, payload: str, *, retain: bool = False) -> Any:
+        with self._lock:
+            self._waiting += 1
+        return self._client.publish(f"{self._broker.prefix}/{topic}", payload, qos=1, retain=retain)
+
+    def _connected(self, _client: Any, _data: object, _flags: object, reason: Any, _properties: object) -> None:
+        if reason.is_failure:
+            self._alarm.raise_once(f"{self._name} refuses the connection: {reason}.")
+            return
+        self._send("status", "online", retain=True)
+        self._alarm.clear(f"{self._name} is back.")
+
+    def _gone(self, _client: Any, _data: object, _flags: object, reason: Any, _properties: object) -> None:
+        if self._is_begun:
+            self._alarm.raise_once(f"{self._name} is gone: {reason}.")
+
+    def _acknowledged(self, *_: object) -> None:
+        with self._lock:
+            self._waiting = max(0, self._waiting - 1)
+
+    def _say_if_not_connected(self) -> None:
+        if self._is_begun and not self._client.is_connected():
+            self._alarm.raise_once(f"{self._name} cannot be reached.")
