@@ -32,6 +32,7 @@ class GapLog:
         total_seconds: Their length together.
         longest_seconds: The longest.
         reconnects: How many ended with the source's return.
+        is_lost: Whether the source is gone now.
         newest: The newest of them, oldest first.
     """
 
@@ -40,7 +41,12 @@ class GapLog:
         self.total_seconds = 0.0
         self.longest_seconds = 0.0
         self.reconnects = 0
+        self.is_lost = False
         self.newest: deque[Gap] = deque(maxlen=_KEPT)
+
+    def begin(self) -> None:
+        """Note that the source is gone; `add` records the outage when it is over."""
+        self.is_lost = True
 
     def add(self, start_unix: float, seconds: float, *, reconnected: bool) -> None:
         """Record an outage.
@@ -56,3 +62,4 @@ class GapLog:
         self.total_seconds += seconds
         self.longest_seconds = max(self.longest_seconds, seconds)
         self.reconnects += reconnected
+        self.is_lost = False

@@ -1,10 +1,11 @@
-"""The two ways frames go through the engine: the newest one at a time, or every one with several in flight."""
+"""The two ways frames go through the engine: what is waiting at once, or every one with several in flight."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,63 +13,172 @@ from numpy.typing import NDArray
 from edge_ad.images import resize
 from edge_ad.prediction import Prediction, Verdict
 from edge_ad.runtime.base import Engine
+from edge_ad.streaming.buffers import Closed
+from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Frame, Result
+from edge_ad.streaming.slot import EngineSlot, Judging
 
-__all__ = ["Prepared", "infer_each", "infer_in_flight", "prepare", "warm_up"]
+__all__ = ["Inference", "Prepared", "prepare", "warm_up"]
 
-Prepared = tuple[Frame, NDArray[np.uint8], float]  # frame, uint8 (h, w, 3) at the engine's size, resize time in ms
+_IDLE_S = 0.1  # how soon an engine takes over while no frame comes
+_LEAST_PATIENCE_S = 0.002
+_MOST_PATIENCE_S = 0.1
 
 
-def warm_up(engine: Engine, *, is_live: bool) -> None:
-    """Have the engine do what it does only once, before the first frame waits for it.
+@dataclass(frozen=True)
+class Prepared:
+    """A frame that is ready for the engine.
 
-    Args:
-        engine: An open engine.
-        is_live: Whether `infer_each` is to run, and not `infer_in_flight`.
+    Attributes:
+        frame: The frame.
+        image: uint8 (h, w, 3), BGR, at the engine's size.
+        prepare_ms: How long the resize took.
     """
-    if is_live:
-        engine.warm_up()
-        return
-    grey = np.full((1, *engine.describe().input_size_hw, 3), 127, np.uint8)
-    for _ in engine.infer_many([grey] * 3):
-        pass
+
+    frame: Frame
+    image: NDArray[np.uint8]
+    prepare_ms: float
 
 
 def prepare(frame: Frame, size_hw: tuple[int, int]) -> Prepared:
     """Resize a frame to the engine's input."""
     started = time.perf_counter()
     image = resize(frame.image, size_hw)
-    return frame, image, _ms_since(started)
+    return Prepared(frame, image, _ms_since(started))
 
 
-def infer_each(engine: Engine, frames: Iterable[Frame], threshold: float) -> Generator[Result, None, None]:
-    """Prepare and judge one frame at a time: the least age, for live sources."""
-    size_hw = engine.describe().input_size_hw
-    for frame in frames:
-        prepared = prepare(frame, size_hw)
-        started = time.perf_counter()
-        prediction = engine.infer(prepared[1][np.newaxis])[0]
-        yield _result(prepared, prediction, threshold, started)
+def warm_up(engine: Engine, *, one_at_a_time: bool, in_flight: bool, batch: int | None) -> None:
+    """Have the engine do what it does only once, before the first frame waits for it.
+
+    Args:
+        engine: An open engine.
+        one_at_a_time: Whether it will judge single frames.
+        in_flight: Whether it will have several under way.
+        batch: How many frames it will judge in one call; None for no such calls.
+    """
+    grey = np.full((1, *engine.describe().input_size_hw, 3), 127, np.uint8)
+    if one_at_a_time:
+        engine.warm_up()
+    if in_flight:
+        for _ in engine.infer_many([grey] * 3):
+            pass
+    if batch is not None and batch > 1:
+        engine.infer(np.repeat(grey, batch, axis=0))
 
 
-def infer_in_flight(engine: Engine, prepared: Iterable[Prepared], threshold: float) -> Generator[Result, None, None]:
-    """Judge every frame, as many at once as the engine has requests: the most frames per second, for files."""
-    waiting: deque[tuple[Prepared, float]] = deque()
+class Inference:
+    """Judges frames with the engine in the slot; every call of a generator here is in one thread.
 
-    def images() -> Iterator[NDArray[np.uint8]]:
-        for item in prepared:
-            waiting.append((item, time.perf_counter()))
-            yield item[1][np.newaxis]
+    Args:
+        slot: Which engine judges.
+        control: Its threshold judges.
+        batch: Frames for one call of the engine; None never stacks frames, and has several in flight instead.
+    """
 
-    for prediction in engine.infer_many(images()):
-        item, started = waiting.popleft()
-        yield _result(item, prediction, threshold, started)
+    def __init__(self, slot: EngineSlot, control: StreamControl, batch: int | None) -> None:
+        self._slot, self._control = slot, control
+        self._batch = batch if batch is not None and batch > 1 else None
+        self._latency_s = _LEAST_PATIENCE_S
+        self._given_at: float | None = None
 
+    @property
+    def stalled_s(self) -> float:
+        """For how long the engine has had frames without giving a result; 0 while it has none."""
+        given_at = self._given_at
+        return 0.0 if given_at is None else time.perf_counter() - given_at
 
-def _result(prepared: Prepared, prediction: Prediction, threshold: float, started: float) -> Result:
-    frame, _, prepare_ms = prepared
-    verdict = Verdict.of(prediction.score, threshold)
-    return Result(frame, prediction, verdict, prepare_ms, _ms_since(started), _ms_since(frame.captured_at))
+    def newest(self, take: Callable[[float], list[Frame]]) -> Generator[Result, None, None]:
+        """Prepare and judge what is waiting, at most one call's worth: the least age, for live sources.
+
+        Args:
+            take: Timeout in seconds → the waiting frames, empty when the time is over; raises when there are no more.
+        """
+        while True:
+            frames = take(_IDLE_S)
+            judging = self._slot.take_over()
+            size_hw = judging.engine.describe().input_size_hw
+            yield from self._judged(judging, [prepare(frame, size_hw) for frame in frames])
+
+    def every(self, take: Callable[[float], Prepared | None]) -> Generator[Result, None, None]:
+        """Judge every frame, as many at once as the engine has requests: the most frames per second, for files.
+
+        Args:
+            take: Timeout in seconds → the next frame, None when the time is over; raises when there are no more.
+        """
+        while True:
+            first = take(_IDLE_S)
+            judging = self._slot.take_over()
+            if first is None:
+                continue
+            waiting = self._while_they_come(first, take)
+            if self._batch is None:
+                yield from self._in_flight(judging, waiting)
+            else:
+                yield from self._in_batches(judging, waiting, self._batch)
+
+    def _while_they_come(self, first: Prepared, take: Callable[[float], Prepared | None]) -> Iterator[Prepared]:
+        """Frames until none came for a whole latency (what is in flight is done then), or another engine waits."""
+        item: Prepared | None = first
+        while item is not None:
+            yield item
+            if self._slot.has_next:
+                return
+            try:
+                item = take(min(max(self._latency_s, _LEAST_PATIENCE_S), _MOST_PATIENCE_S))
+            except Closed:
+                return  # what is in flight comes out first
+
+    def _in_batches(self, judging: Judging, items: Iterator[Prepared], batch: int) -> Iterator[Result]:
+        group: list[Prepared] = []
+        for item in items:
+            group.append(item)
+            if len(group) == batch:
+                yield from self._judged(judging, group)
+                group = []
+        yield from self._judged(judging, group)
+
+    def _judged(self, judging: Judging, group: list[Prepared]) -> Iterator[Result]:
+        if len(group) == 1:
+            started = self._given_at = time.perf_counter()
+            prediction = judging.engine.infer(self._image(judging, group[0])[np.newaxis])[0]
+            yield self._result(judging, group[0], prediction, started)
+        elif group and len(group) == self._batch:
+            started = self._given_at = time.perf_counter()
+            predictions = judging.engine.infer(np.stack([self._image(judging, item) for item in group]))
+            results = [self._result(judging, *pair, started) for pair in zip(group, predictions, strict=True)]
+            yield from results
+        elif group:
+            yield from self._in_flight(judging, iter(group))
+
+    def _in_flight(self, judging: Judging, items: Iterator[Prepared]) -> Iterator[Result]:
+        waiting: deque[tuple[Prepared, float]] = deque()
+
+        def images() -> Iterator[NDArray[np.uint8]]:
+            for item in items:
+                image = self._image(judging, item)[np.newaxis]
+                started = time.perf_counter()
+                waiting.append((item, started))
+                self._given_at = self._given_at or started
+                yield image
+
+        for prediction in judging.engine.infer_many(images()):
+            item, started = waiting.popleft()
+            result = self._result(judging, item, prediction, started)
+            self._given_at = time.perf_counter() if waiting else None
+            yield result
+
+    def _image(self, judging: Judging, item: Prepared) -> NDArray[np.uint8]:
+        """The frame at this engine's size; it may have been prepared for the one before."""
+        size_hw = judging.engine.describe().input_size_hw
+        return item.image if item.image.shape[:2] == size_hw else resize(item.frame.image, size_hw)
+
+    def _result(self, judging: Judging, item: Prepared, prediction: Prediction, started: float) -> Result:
+        self._given_at = None
+        infer_ms = _ms_since(started)
+        self._latency_s = infer_ms / 1e3
+        verdict = Verdict.of(prediction.score, self._control.threshold)
+        age_ms = _ms_since(item.frame.captured_at)
+        return Result(item.frame, prediction, verdict, item.prepare_ms, infer_ms, age_ms, judging.bundle["hash"])
 
 
 def _ms_since(started: float) -> float:

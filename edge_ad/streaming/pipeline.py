@@ -1,55 +1,90 @@
 """Capture, prepare and infer in their own threads, with bounded buffers between them.
 
-    file:  capture ─► [2] ─► prepare ─► [2] ─► infer ─► [2] ─► the caller     every frame; the slowest sets the pace
-    live:  capture ─► [newest] ─► prepare and infer ─► [2] ─► the caller      a frame not taken in time is dropped
+    every:   capture ─► [2 each] ─► prepare ─► [2] ─► infer ─► [2] ─► the caller    the slowest sets the pace
+    newest:  capture ─► [newest each] ─► prepare and infer ─► [2] ─► the caller     what is not taken in time is dropped
 
-Every stage closes the buffer behind it and turns away the buffer before it when it ends, for whatever reason, so no
-thread ever waits for one that is gone. The first exception is raised again in the caller's thread.
+Each source has a capture thread and a lane of its own; the next stage takes from the lanes in turns. Every stage closes
+the buffer behind it and turns away the buffer before it when it ends, for whatever reason, so no thread ever waits for
+one that is gone. The first exception ends every source and is raised again in the caller's thread.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Literal
 
 from edge_ad.errors import DeviceError
-from edge_ad.runtime.base import Engine
-from edge_ad.streaming.buffers import Closed, FrameBuffer
-from edge_ad.streaming.frame import Frame, Result
-from edge_ad.streaming.inference import Prepared, infer_each, infer_in_flight, prepare
+from edge_ad.streaming.accounts import SourceAccount
+from edge_ad.streaming.buffers import Closed, FairBuffer, FrameBuffer
+from edge_ad.streaming.capture import Capture
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.filters import FilterOptions
+from edge_ad.streaming.frame import Frame, Result, Unjudged
+from edge_ad.streaming.inference import Inference, Prepared, prepare
+from edge_ad.streaming.slot import EngineSlot
 from edge_ad.streaming.sources.base import Source
 
-__all__ = ["Pipeline"]
+__all__ = ["Pipeline", "Policy", "keeps_newest"]
 
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
+Policy = Literal["auto", "newest", "every"]
+
 _CAPACITY = 2
+_ROOM_FOR_UNJUDGED = 16
 _JOIN_TIMEOUT_S = 10.0
 
 
+def keeps_newest(source: Source, policy: Policy) -> bool:
+    """Whether only the newest frame of a source counts: of a live one, unless the policy says otherwise."""
+    return source.is_live if policy == "auto" else policy == "newest"
+
+
 class Pipeline:
-    """Runs an open source through an open engine. Use as a context manager; leaving it ends its threads.
+    """Runs open sources through the engine in the slot. Use as a context manager; leaving it ends its threads.
 
     Args:
-        engine: An open engine.
-        source: An open source.
-        threshold: Raw score above which a frame is defective.
+        slot: Which engine judges.
+        sources: Open sources.
+        control: Its threshold judges, and it may pause.
+        policy: ``"newest"`` drops what is not taken in time, ``"every"`` drops nothing, ``"auto"`` is newest for live
+            sources and every for others.
+        batch: Frames for one call of the engine; None has several in flight instead.
+        filters: What frames pass before they are judged.
+
+    Attributes:
+        accounts: Where the frames of each source went.
     """
 
-    def __init__(self, engine: Engine, source: Source, threshold: float) -> None:
-        self._source = source
+    def __init__(
+        self,
+        slot: EngineSlot,
+        sources: Sequence[Source],
+        control: StreamControl,
+        *,
+        policy: Policy = "auto",
+        batch: int | None = None,
+        filters: FilterOptions | None = None,
+    ) -> None:
+        self.accounts = [SourceAccount(source) for source in sources]
+        self._sources, self._slot = sources, slot
         self._is_stopping = threading.Event()
         self._error: BaseException | None = None
-        self._captured: FrameBuffer[Frame] = (
-            FrameBuffer(1, keep_newest=True) if source.is_live else FrameBuffer(_CAPACITY)
-        )
-        self._prepared: FrameBuffer[Prepared] = FrameBuffer(_CAPACITY)
-        self._results: FrameBuffer[Result] = FrameBuffer(_CAPACITY)
-        self._threads = self._stages(engine, threshold)
+        newest = [keeps_newest(source, policy) for source in sources]
+        self._is_newest = newest
+        self._most = batch or len(sources)
+        capacity = max(_CAPACITY, batch or 0)
+        self._captured: FairBuffer[Frame] = FairBuffer(_CAPACITY, newest)
+        self._prepared: FrameBuffer[Prepared] = FrameBuffer(capacity)
+        self._results: FrameBuffer[Result | Unjudged] = FrameBuffer(capacity)
+        self._inference = Inference(slot, control, batch)
+        options = filters or FilterOptions()
+        captures = [
+            Capture(source, index, self.accounts[index], options, control, self._is_stopping)
+            for index, source in enumerate(sources)
+        ]
+        self._threads = self._stages(captures)
 
     def __enter__(self) -> Pipeline:
         for thread in self._threads:
@@ -69,21 +104,26 @@ class Pipeline:
             raise DeviceError(f"The stream could not be ended: {', '.join(stuck)} does not return.")
 
     @property
-    def dropped(self) -> int:
-        """Frames replaced by a newer one before the engine was free."""
-        return self._captured.dropped
+    def is_behind(self) -> bool:
+        """Whether more results are waiting to be delivered."""
+        return len(self._results) > 0
 
-    def next_result(self, timeout: float | None = None) -> Result | None:
-        """The next result, in the order of the frames.
+    @property
+    def stalled_s(self) -> float:
+        """For how long the engine has had frames without giving a result; 0 while it has none."""
+        return self._inference.stalled_s
+
+    def next_item(self, timeout: float | None = None) -> Result | Unjudged | None:
+        """The next result, in the order of each source's frames, or a frame that is not judged.
 
         Args:
             timeout: Longest wait in seconds.
 
         Returns:
-            The result, or None when the time is over.
+            The item, or None when the time is over.
 
         Raises:
-            Closed: The stream has ended and every result was taken.
+            Closed: The stream has ended and everything was taken.
             Exception: Whatever ended a thread.
         """
         try:
@@ -96,66 +136,73 @@ class Pipeline:
     def stop(self) -> None:
         """Capture no more; what was captured still comes out."""
         self._is_stopping.set()
-        self._source.cancel()
+        for source in self._sources:
+            source.cancel()
 
-    def _stages(self, engine: Engine, threshold: float) -> list[threading.Thread]:
-        capture = self._thread("capture", self._frames(), None, self._captured)
-        frames = _items(self._captured)
-        if self._source.is_live:
-            each = infer_each(engine, frames, threshold)
-            return [capture, self._thread("inference", each, self._captured, self._results)]
-        size_hw = engine.describe().input_size_hw
-        prepared = (prepare(frame, size_hw) for frame in frames)
-        in_flight = infer_in_flight(engine, _items(self._prepared), threshold)
+    def _stages(self, captures: Sequence[Capture]) -> list[threading.Thread]:
+        threads = [
+            self._thread(f"capture-{lane}", self._capture, (capture, lane), self._end_of_lane(lane))
+            for lane, capture in enumerate(captures)
+        ]
+        if any(self._is_newest):
+            return [*threads, self._thread("inference", self._infer_newest, (), self._end_of_results)]
         return [
-            capture,
-            self._thread("prepare", prepared, self._captured, self._prepared),
-            self._thread("inference", in_flight, self._prepared, self._results),
+            *threads,
+            self._thread("prepare", self._prepare, (), self._end_of_prepared),
+            self._thread("inference", self._infer_every, (), self._end_of_results),
         ]
 
     def _thread(
-        self,
-        name: str,
-        produced: Generator[_Out, None, None],
-        source: FrameBuffer[Any] | None,
-        target: FrameBuffer[_Out],
+        self, name: str, work: Callable[..., None], arguments: tuple[object, ...], end: Callable[[], None]
     ) -> threading.Thread:
-        return threading.Thread(target=self._run, args=(produced, source, target), name=f"stream-{name}", daemon=True)
+        def run() -> None:
+            try:
+                work(*arguments)
+            except Closed:
+                pass  # whoever was to give or to take has ended, and said why
+            except BaseException as error:  # raised again by next_item
+                self._error = self._error or error
+                self.stop()
+            finally:
+                end()
 
-    def _run(
-        self, produced: Generator[_Out, None, None], source: FrameBuffer[Any] | None, target: FrameBuffer[_Out]
-    ) -> None:
-        try:
-            with closing(produced):  # an engine with frames in flight is at rest before it can be closed
-                for item in produced:
-                    target.put(item)
-        except Closed:
-            pass  # whoever was to take it has ended, and said why
-        except BaseException as error:  # raised again by next_result
-            self._error = self._error or error
-        finally:
-            target.close()
-            if source is not None:
-                source.abort()
+        return threading.Thread(target=run, name=f"stream-{name}", daemon=True)
 
-    def _frames(self) -> Generator[Frame, None, None]:
-        index = 0
-        while not self._is_stopping.is_set():
-            started = time.perf_counter()
-            image = self._source.read()
-            if image is None:
-                return
-            captured_at = time.perf_counter()
-            yield Frame(index, image, captured_at, time.time(), (captured_at - started) * 1e3)
-            index += 1
+    def _capture(self, capture: Capture, lane: int) -> None:
+        account = self.accounts[lane]
+        for item in capture.frames():
+            if isinstance(item, Frame):
+                self._captured.put(lane, item)
+                account.dropped = self._captured.dropped(lane)
+            elif self._is_newest[lane]:
+                self._results.offer(item, _ROOM_FOR_UNJUDGED)  # it is counted; to tell of it no frame is missed
+            else:
+                self._results.put(item)
 
+    def _prepare(self) -> None:
+        while True:
+            for frame in self._captured.take():
+                self._prepared.put(prepare(frame, self._slot.now.engine.describe().input_size_hw))
 
-def _items(buffer: FrameBuffer[_In]) -> Iterator[_In]:
-    """What comes out of a buffer, until its end."""
-    while True:
-        try:
-            item = buffer.get()
-        except Closed:
-            return
-        if item is not None:
-            yield item
+    def _infer_newest(self) -> None:
+        self._deliver(self._inference.newest(lambda timeout: self._captured.take(self._most, timeout)))
+
+    def _infer_every(self) -> None:
+        self._deliver(self._inference.every(self._prepared.get))
+
+    def _deliver(self, results: Generator[Result, None, None]) -> None:
+        with closing(results):  # an engine with frames in flight is at rest before it can be closed
+            for result in results:
+                self._results.put(result)
+
+    def _end_of_lane(self, lane: int) -> Callable[[], None]:
+        return lambda: self._captured.close(lane)
+
+    def _end_of_prepared(self) -> None:
+        self._prepared.close()
+        self._captured.abort()
+
+    def _end_of_results(self) -> None:
+        self._results.close()
+        self._prepared.abort()
+        self._captured.abort()

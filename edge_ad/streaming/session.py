@@ -2,157 +2,111 @@
 
 from __future__ import annotations
 
-import signal
-import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from edge_ad.errors import UsageError
 from edge_ad.runtime.base import Engine
-from edge_ad.streaming.buffers import Closed
-from edge_ad.streaming.frame import Result
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.delivery import Delivery, Judge
+from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.inference import warm_up
-from edge_ad.streaming.overlay import draw_overlay
-from edge_ad.streaming.pipeline import Pipeline
+from edge_ad.streaming.loop import Limits, StreamLoop
+from edge_ad.streaming.pipeline import Pipeline, Policy, keeps_newest
 from edge_ad.streaming.progress import Progress
+from edge_ad.streaming.several import as_one_source
 from edge_ad.streaming.signals import StopSignals
 from edge_ad.streaming.sinks.base import Sink
+from edge_ad.streaming.slot import EngineSlot, Judging
 from edge_ad.streaming.sources.base import Source
-from edge_ad.streaming.statistics import StreamStatistics, Summary
+from edge_ad.streaming.statistics import Summary
+from edge_ad.streaming.swap import BundleSwapper
+from edge_ad.streaming.takeover import Takeovers
+from edge_ad.streaming.watchdog import Watchdog
 
 __all__ = ["Limits", "Progress", "run_stream"]
-
-# How soon a signal or a time limit is noticed when no frame comes.
-_POLL_S = 0.1
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a stream ends by itself.
-
-    Attributes:
-        max_frames: After so many delivered frames; None for no limit.
-        max_seconds: After so many seconds, frames or no frames; None for no limit.
-    """
-
-    max_frames: int | None = None
-    max_seconds: float | None = None
 
 
 def run_stream(
     engine: Engine,
-    source: Source,
+    source: Source | Sequence[Source],
     *,
     threshold: float,
     sinks: Sequence[Sink] = (),
+    judges: Sequence[Judge] = (),
     limits: Limits | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    control: StreamControl | None = None,
+    policy: Policy = "auto",
+    batch: int | None = None,
+    filters: FilterOptions | None = None,
+    swapper: BundleSwapper | None = None,
+    watchdog: Watchdog | None = None,
 ) -> Summary:
-    """Judge the frames of a source until it ends, a limit is reached, or SIGINT or SIGTERM comes.
+    """Judge the frames of one or several sources until they end, a limit is reached, or SIGINT or SIGTERM comes.
 
     Args:
-        engine: An open engine.
-        source: A source, not open yet; opened and closed here.
+        engine: An open engine; it stays the caller's, unless the swapper closes it when another one takes over.
+        source: Sources that are not open yet; opened and closed here. Several are judged in turns.
         threshold: Raw score above which a frame is defective.
         sinks: Where results go, in this order; opened and closed here.
+        judges: See every result in its order; the events they give go to the sinks.
         limits: When to end; None for no limit.
         on_progress: Called about every 0.1 s at least, and for every frame, in this thread.
+        control: The handle for whoever watches or steers the stream; its threshold becomes ``threshold``.
+        policy: ``"newest"`` drops frames that are not judged in time, ``"every"`` drops none, ``"auto"`` is newest for
+            live sources and every for others.
+        batch: Frames for one call of the engine; None has several in flight instead.
+        filters: Region, frame health and trigger; None judges every frame as it is.
+        swapper: Opens the bundles that the control asks for; None refuses them.
+        watchdog: Told that the stream is alive; None for systemd's, if it started this process.
 
     Returns:
         What the stream did; ``ended_by`` says why it ended.
 
     Raises:
+        UsageError: No source, or a batch below 1.
         DataError: A file that cannot be read.
         DeviceError: A camera or stream that does not answer or was gone for too long.
         StorageError: A sink that cannot write.
     """
+    sources = [source] if isinstance(source, Source) else list(source)
+    if not sources:
+        raise UsageError("There is no source.", "Use either --camera N or --source PATH_OR_URL.")
+    if batch is not None and batch < 1:
+        raise UsageError(f"A batch has at least one frame, not {batch}.")
+    control = control or StreamControl(threshold)
+    control.use_bundle(control.bundle, threshold)
+    takeovers = Takeovers(control, swapper)
+    warm = _WarmUp(sources, policy, batch)
     with StopSignals() as signals, ExitStack() as stack:
-        stack.enter_context(source)
-        for sink in sinks:
-            stack.enter_context(sink)
-            sink.begin(source)
-        warm_up(engine, is_live=source.is_live)
-        pipeline = stack.enter_context(Pipeline(engine, source, threshold))
-        session = _Session(pipeline, source, threshold, sinks, limits or Limits(), signals)
-        ended_by = session.run(on_progress)
-    return session.summary(ended_by)
-
-
-class _Session:
-    """The delivering end of a pipeline."""
-
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        source: Source,
-        threshold: float,
-        sinks: Sequence[Sink],
-        limits: Limits,
-        signals: StopSignals,
-    ) -> None:
-        self._pipeline, self._source, self._sinks = pipeline, source, sinks
-        self._threshold, self._limits, self._signals = threshold, limits, signals
-        self._statistics = StreamStatistics()
-        self._started_at = time.perf_counter()
-
-    def run(self, on_progress: Callable[[Progress], None] | None) -> str:
-        """Deliver until the end and say what ended it."""
-        ended_by = None
-        try:
-            while (ended_by := ended_by or self._reason_to_end()) != "max frames":
-                if ended_by is not None:
-                    self._pipeline.stop()  # and deliver what was captured before
-                if (result := self._pipeline.next_result(_POLL_S)) is not None:
-                    self._deliver(result)
-                if on_progress is not None:
-                    on_progress(self._progress())
-        except Closed:
-            return ended_by or self._reason_to_end() or "end of source"
-        return ended_by
-
-    def summary(self, ended_by: str) -> Summary:
-        """What was delivered."""
-        return self._statistics.summary(
-            source=self._source.name,
-            ended_by=ended_by,
-            seconds=time.perf_counter() - self._started_at,
-            threshold=self._threshold,
-            dropped=self._pipeline.dropped,
-            gaps=self._source.gaps,
+        for item in sources:
+            stack.enter_context(item)
+        delivery = Delivery(sinks, judges, as_one_source(sources), control)
+        stack.enter_context(delivery)
+        warm(Judging(engine, control.bundle, threshold))
+        slot = EngineSlot(takeovers.first(engine, threshold), takeovers.taken_over)
+        pipeline = Pipeline(slot, sources, control, policy=policy, batch=batch, filters=filters)
+        stack.enter_context(pipeline)
+        takeovers.start(slot, warm)
+        loop = StreamLoop(
+            pipeline, sources, control, delivery, takeovers, limits or Limits(), signals, watchdog or Watchdog()
         )
+        ended_by = loop.run(on_progress)
+    return loop.summary(ended_by)
 
-    def _reason_to_end(self) -> str | None:
-        frames, seconds = self._limits.max_frames, self._limits.max_seconds
-        if self._signals.received is not None:
-            return "interrupted" if self._signals.received is signal.SIGINT else "terminated"
-        if frames is not None and self._statistics.frames >= frames:
-            return "max frames"
-        if seconds is not None and time.perf_counter() - self._started_at >= seconds:
-            return "max seconds"
-        return "window closed" if any(sink.wants_end for sink in self._sinks) else None
 
-    def _deliver(self, result: Result) -> None:
-        started = time.perf_counter()
-        picture = self._picture(result)
-        for sink in self._sinks:
-            sink.write(result, picture if sink.needs_picture else None)
-        delivered_at = time.perf_counter()
-        self._statistics.update(result, delivered_at=delivered_at, deliver_ms=(delivered_at - started) * 1e3)
+@dataclass(frozen=True)
+class _WarmUp:
+    """Warms an engine up for the ways this stream will use it."""
 
-    def _picture(self, result: Result) -> NDArray[np.uint8] | None:
-        if not any(sink.needs_picture for sink in self._sinks):
-            return None  # drawing costs more than judging on a small device
-        return draw_overlay(result, fps=self._statistics.rate.recent_fps)
+    sources: Sequence[Source]
+    policy: Policy
+    batch: int | None
 
-    def _progress(self) -> Progress:
-        return Progress(
-            frames=self._statistics.frames,
-            defective=self._statistics.defective,
-            fps=self._statistics.rate.recent_fps,
-            dropped=self._pipeline.dropped,
-            reconnects=self._source.gaps.reconnects,
-            seconds=time.perf_counter() - self._started_at,
-        )
+    def __call__(self, judging: Judging) -> None:
+        is_live = any(keeps_newest(source, self.policy) for source in self.sources)
+        is_batched = self.batch is not None and self.batch > 1
+        in_flight = not is_live or (len(self.sources) > 1 and self.batch != 1) or is_batched
+        warm_up(judging.engine, one_at_a_time=is_live or is_batched, in_flight=in_flight, batch=self.batch)

@@ -2,70 +2,55 @@
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import asdict, dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from edge_ad.streaming.accounts import SourceAccount
 from edge_ad.streaming.frame import Result
 from edge_ad.streaming.gaps import Gap, GapLog
 from edge_ad.streaming.histogram import DurationHistogram
+from edge_ad.streaming.progress import SourceProgress
+from edge_ad.streaming.rate import FrameRate
 
-__all__ = ["FrameRate", "StreamStatistics", "Summary"]
+__all__ = ["Percentiles", "StreamStatistics", "Summary", "total_unjudged"]
 
-_RECENT = 30
-
-
-class FrameRate:
-    """Frames per second from the intervals between frames: n frames have n - 1 intervals."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._first_at = 0.0
-        self._recent: deque[float] = deque(maxlen=_RECENT + 1)
-
-    def add(self, at: float) -> None:
-        """Count a frame delivered at a monotonic time, in seconds."""
-        if self._count == 0:
-            self._first_at = at
-        self._count += 1
-        self._recent.append(at)
-
-    @property
-    def fps(self) -> float:
-        """Over the whole stream; 0 before the second frame."""
-        return _rate(self._count, self._first_at, self._recent[-1]) if self._recent else 0.0
-
-    @property
-    def recent_fps(self) -> float:
-        """Over the newest thirty intervals; 0 before the second frame."""
-        return _rate(len(self._recent), self._recent[0], self._recent[-1]) if self._recent else 0.0
-
-
-def _rate(frames: int, first_at: float, last_at: float) -> float:
-    return (frames - 1) / (last_at - first_at) if last_at > first_at else 0.0
+_PERCENTILES_EVERY_S = 0.5  # reading one walks through two thousand bins
 
 
 @dataclass(frozen=True)
 class Summary:
     """A stream from its start to its end.
 
+    Every frame that the sources gave is in exactly one of ``frames``, ``dropped``, ``unjudged`` and ``undelivered``.
+
     Attributes:
-        source: Where the frames came from.
-        ended_by: ``"end of source"``, ``"max frames"``, ``"max seconds"``, ``"window closed"``, ``"interrupted"``
-            (SIGINT) or ``"terminated"`` (SIGTERM).
+        source: Where the frames came from; several names are separated by commas.
+        ended_by: ``"end of source"``, ``"max frames"``, ``"max seconds"``, ``"window closed"``, ``"stopped"``,
+            ``"interrupted"`` (SIGINT) or ``"terminated"`` (SIGTERM).
         seconds: Length of the stream, from start to end.
         frames: Frames judged and delivered.
         ok: Frames at or below the threshold.
         defective: Frames above it.
-        threshold: The raw score the verdicts were made with.
+        threshold: The raw score the verdicts were made with, at the end.
         fps: (frames - 1) / (time between the first and the last delivered frame).
-        dropped: Frames of a live source that were replaced by a newer one before the engine was free.
+        dropped: Frames that were replaced by a newer one before the engine was free.
         stages_ms: Stage → mean, percentiles and longest time in ms: ``capture`` (of a live source: the wait for
             a frame too), ``prepare``, ``infer``, ``deliver``, and ``age`` from capture to result.
-        reconnects: How often a live source came back.
-        gaps: How often it was gone.
+        reconnects: How often live sources came back.
+        gaps: How often they were gone.
         gap_seconds: For how long, together.
         newest_gaps: The newest hundred of them.
+        duplicates: Frames that sources gave twice; judged once.
+        unjudged: Reason → frames that were looked at but not judged.
+        corrupt: Frames that could not be decoded.
+        missed: Numbers that sources skipped.
+        undelivered: Frames under way when a limit ended the stream; they were not delivered.
+        sink_drops: Name of a sink that may lose results → how many it lost.
+        bundle: Content hash of the bundle that judged last; empty when there was none.
+        swaps: How often another bundle took over.
+        sources: One row for each source.
     """
 
     source: str
@@ -82,10 +67,29 @@ class Summary:
     gaps: int
     gap_seconds: float
     newest_gaps: tuple[Gap, ...]
+    duplicates: int = 0
+    unjudged: Mapping[str, int] = field(default_factory=dict)
+    corrupt: int = 0
+    missed: int = 0
+    undelivered: int = 0
+    sink_drops: Mapping[str, int] = field(default_factory=dict)
+    bundle: str = ""
+    swaps: int = 0
+    sources: tuple[SourceProgress, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """The same as plain data, for JSON."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Percentiles:
+    """Latency (prepare and infer) and age (capture to result), in milliseconds."""
+
+    latency_p50_ms: float = 0.0
+    latency_p99_ms: float = 0.0
+    age_p50_ms: float = 0.0
+    age_p99_ms: float = 0.0
 
 
 class StreamStatistics:
@@ -102,6 +106,9 @@ class StreamStatistics:
         self.defective = 0
         self.rate = FrameRate()
         self._stages = {name: DurationHistogram() for name in ("capture", "prepare", "infer", "deliver", "age")}
+        self._latency = DurationHistogram()
+        self._percentiles = Percentiles()
+        self._percentiles_until = 0.0
 
     def update(self, result: Result, *, delivered_at: float, deliver_ms: float) -> None:
         """Count a delivered result.
@@ -109,7 +116,7 @@ class StreamStatistics:
         Args:
             result: What was delivered.
             delivered_at: Monotonic time in seconds.
-            deliver_ms: Time spent in overlay and sinks.
+            deliver_ms: Time it took to hand it to the sinks.
         """
         self.frames += 1
         self.defective += result.verdict.is_anomalous
@@ -119,11 +126,35 @@ class StreamStatistics:
         self._stages["infer"].add(result.infer_ms)
         self._stages["deliver"].add(deliver_ms)
         self._stages["age"].add(result.age_ms)
+        self._latency.add(result.prepare_ms + result.infer_ms)
+
+    def percentiles(self) -> Percentiles:
+        """Of latency and age, at most half a second old."""
+        now = time.perf_counter()
+        if now >= self._percentiles_until:
+            self._percentiles_until = now + _PERCENTILES_EVERY_S
+            latency, age = self._latency, self._stages["age"]
+            self._percentiles = Percentiles(
+                *(round(times.percentile_ms(percent), 3) for times in (latency, age) for percent in (50, 99))
+            )
+        return self._percentiles
 
     def summary(
-        self, *, source: str, ended_by: str, seconds: float, threshold: float, dropped: int, gaps: GapLog
+        self,
+        *,
+        source: str,
+        ended_by: str,
+        seconds: float,
+        threshold: float,
+        accounts: Sequence[SourceAccount],
+        gaps: Sequence[GapLog],
+        sink_drops: Mapping[str, int] | None = None,
+        bundle: str = "",
+        swaps: int = 0,
     ) -> Summary:
-        """Everything so far; the arguments are the `Summary` fields of the same name."""
+        """Everything so far; the arguments are the `Summary` fields of the same name, or what they are summed from."""
+        sources = tuple(account.progress() for account in accounts)
+        newest = sorted((gap for log in gaps for gap in log.newest), key=lambda gap: gap.start)
         return Summary(
             source=source,
             ended_by=ended_by,
@@ -133,10 +164,25 @@ class StreamStatistics:
             defective=self.defective,
             threshold=threshold,
             fps=round(self.rate.fps, 3),
-            dropped=dropped,
+            dropped=sum(row.dropped for row in sources),
             stages_ms={name: histogram.summary() for name, histogram in self._stages.items()},
-            reconnects=gaps.reconnects,
-            gaps=gaps.count,
-            gap_seconds=round(gaps.total_seconds, 3),
-            newest_gaps=tuple(gaps.newest),
+            reconnects=sum(log.reconnects for log in gaps),
+            gaps=sum(log.count for log in gaps),
+            gap_seconds=round(sum(log.total_seconds for log in gaps), 3),
+            newest_gaps=tuple(newest[-100:]),
+            duplicates=sum(row.duplicates for row in sources),
+            unjudged=total_unjudged(sources),
+            corrupt=sum(row.corrupt for row in sources),
+            missed=sum(row.missed for row in sources),
+            undelivered=sum(account.undelivered for account in accounts),
+            sink_drops=dict(sink_drops or {}),
+            bundle=bundle,
+            swaps=swaps,
+            sources=sources,
         )
+
+
+def total_unjudged(sources: Sequence[SourceProgress]) -> dict[str, int]:
+    """Reason → frames, over all sources."""
+    reasons = sorted({reason for row in sources for reason in row.unjudged})
+    return {reason: sum(row.unjudged.get(reason, 0) for row in sources) for reason in reasons}

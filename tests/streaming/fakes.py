@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_ad.runtime.base import Engine, EngineDescription
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.pipeline import Pipeline
+from edge_ad.streaming.slot import EngineSlot, Judging
 from edge_ad.streaming.sources import Source
 
 SIZE_HW = (32, 32)
@@ -61,6 +65,13 @@ class FakeSource(Source):
 
     def close(self) -> None:
         self.closes += 1
+
+
+def pipeline_of(engine: Engine, *sources: Source, threshold: float = 1.0, **options: Any) -> Pipeline:
+    """A pipeline whose engine stays."""
+    control = options.pop("control", None) or StreamControl(threshold)
+    slot = EngineSlot(Judging(engine, control.bundle, threshold), lambda old, new: None)
+    return Pipeline(slot, sources, control, **options)
 
 
 def random_jpeg() -> bytes:

@@ -15,7 +15,7 @@ from edge_ad.errors import DataError
 from edge_ad.streaming.buffers import Closed
 from edge_ad.streaming.frame import Result
 from edge_ad.streaming.pipeline import Pipeline
-from tests.streaming.fakes import FakeEngine, FakeSource
+from tests.streaming.fakes import FakeEngine, FakeSource, pipeline_of
 
 _TIMEOUT_S = 10.0
 
@@ -37,35 +37,35 @@ def _results(pipeline: Pipeline) -> Iterator[Result]:
     deadline = time.perf_counter() + _TIMEOUT_S
     while time.perf_counter() < deadline:
         try:
-            result = pipeline.next_result(timeout=0.1)
+            result = pipeline.next_item(timeout=0.1)
         except Closed:
             return
-        if result is not None:
+        if isinstance(result, Result):
             yield result
     raise AssertionError("the pipeline hangs")
 
 
 def test_file_is_judged_frame_by_frame_in_order(engine: FakeEngine) -> None:
-    with Pipeline(engine, FakeSource(200), threshold=1.0) as pipeline:
+    with pipeline_of(engine, FakeSource(200)) as pipeline:
         results = list(_results(pipeline))
     assert [result.frame.index for result in results] == list(range(200))
     assert [result.prediction.score for result in results] == pytest.approx([k / 128 for k in range(200)])
     assert [result.verdict.is_anomalous for result in results] == [k > 128 for k in range(200)]
-    assert pipeline.dropped == 0
+    assert pipeline.accounts[0].dropped == 0
 
 
 def test_slow_engine_makes_a_file_wait_and_drops_nothing() -> None:
-    with FakeEngine(seconds=0.01) as engine, Pipeline(engine, FakeSource(30), threshold=1.0) as pipeline:
+    with FakeEngine(seconds=0.01) as engine, pipeline_of(engine, FakeSource(30)) as pipeline:
         assert len(list(_results(pipeline))) == 30
-    assert pipeline.dropped == 0
+    assert pipeline.accounts[0].dropped == 0
 
 
 def test_slow_engine_gets_the_newest_frame_of_a_live_source_and_drops_are_counted() -> None:
     source = FakeSource(100, is_live=True, interval_s=0.005)
-    with FakeEngine(seconds=0.05) as engine, Pipeline(engine, source, threshold=1.0) as pipeline:
+    with FakeEngine(seconds=0.05) as engine, pipeline_of(engine, source) as pipeline:
         results = list(_results(pipeline))
-    assert len(results) + pipeline.dropped == 100
-    assert pipeline.dropped > 50
+    assert len(results) + pipeline.accounts[0].dropped == 100
+    assert pipeline.accounts[0].dropped > 50
     # A queue would make every frame older than the one before it.
     assert max(result.age_ms for result in results) < 250
     assert results[-1].frame.index == 99
@@ -73,7 +73,7 @@ def test_slow_engine_gets_the_newest_frame_of_a_live_source_and_drops_are_counte
 
 def test_times_of_the_stages_are_measured() -> None:
     source = FakeSource(5, is_live=True, interval_s=0.03, size_hw=(64, 64))
-    with FakeEngine(seconds=0.02) as engine, Pipeline(engine, source, threshold=1.0) as pipeline:
+    with FakeEngine(seconds=0.02) as engine, pipeline_of(engine, source) as pipeline:
         result = list(_results(pipeline))[-1]
     assert result.frame.capture_ms >= 29
     assert result.infer_ms >= 19
@@ -88,14 +88,14 @@ def test_crash_of_the_engine_is_raised_here_and_nothing_hangs(is_live: bool) -> 
     with (
         FakeEngine(crash_at=5) as engine,
         pytest.raises(RuntimeError, match="the engine crashed"),
-        Pipeline(engine, source, threshold=1.0) as pipeline,
+        pipeline_of(engine, source) as pipeline,
     ):
         taken.extend(_results(pipeline))
     assert len(taken) <= 5
 
 
 def test_failure_of_the_source_comes_after_the_frames_before_it(engine: FakeEngine) -> None:
-    with Pipeline(engine, BrokenSource(10), threshold=1.0) as pipeline:
+    with pipeline_of(engine, BrokenSource(10)) as pipeline:
         results = _results(pipeline)
         assert [next(results).frame.index for _ in range(3)] == [0, 1, 2]
         with pytest.raises(DataError, match="image 3 is damaged"):
@@ -104,8 +104,8 @@ def test_failure_of_the_source_comes_after_the_frames_before_it(engine: FakeEngi
 
 def test_crash_of_the_caller_ends_the_threads(engine: FakeEngine) -> None:
     def crash() -> None:
-        with Pipeline(engine, FakeSource(None), threshold=1.0) as pipeline:
-            pipeline.next_result(timeout=_TIMEOUT_S)
+        with pipeline_of(engine, FakeSource(None)) as pipeline:
+            pipeline.next_item(timeout=_TIMEOUT_S)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -115,12 +115,12 @@ def test_crash_of_the_caller_ends_the_threads(engine: FakeEngine) -> None:
 @pytest.mark.parametrize("is_live", [True, False])
 def test_stop_delivers_what_was_captured_and_ends(engine: FakeEngine, is_live: bool) -> None:
     source = FakeSource(None, is_live=is_live, interval_s=0.001)
-    with Pipeline(engine, source, threshold=1.0) as pipeline:
-        first = pipeline.next_result(timeout=_TIMEOUT_S)
+    with pipeline_of(engine, source) as pipeline:
+        first = pipeline.next_item(timeout=_TIMEOUT_S)
         pipeline.stop()
         rest = list(_results(pipeline))
     assert first is not None
-    assert 1 + len(rest) + pipeline.dropped == source.reads
+    assert 1 + len(rest) + pipeline.accounts[0].dropped == source.reads
 
 
 def test_engine_is_at_rest_when_the_pipeline_is_left() -> None:
@@ -136,6 +136,6 @@ def test_engine_is_at_rest_when_the_pipeline_is_left() -> None:
         def _close(self) -> None:
             events.append("closed")
 
-    with InFlight() as engine, Pipeline(engine, FakeSource(None), threshold=1.0) as pipeline:
-        pipeline.next_result(timeout=_TIMEOUT_S)
+    with InFlight() as engine, pipeline_of(engine, FakeSource(None)) as pipeline:
+        pipeline.next_item(timeout=_TIMEOUT_S)
     assert events == ["at rest", "closed"]

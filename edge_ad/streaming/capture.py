@@ -1,0 +1,66 @@
+"""The capture stage: reads one source, numbers its frames and lets through those that are to be judged."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+from edge_ad.streaming.accounts import SourceAccount
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.filters import FilterOptions, FrameFilter
+from edge_ad.streaming.frame import Frame, Unjudged
+from edge_ad.streaming.sources.base import Source
+
+__all__ = ["Capture"]
+
+
+class Capture:
+    """Frames of one open source.
+
+    Args:
+        source: The source.
+        index: Which of several, from 0.
+        account: Counts what becomes of its frames.
+        filters: What they pass.
+        control: Says whether the stream is paused.
+        is_stopping: Ends it.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        index: int,
+        account: SourceAccount,
+        filters: FilterOptions,
+        control: StreamControl,
+        is_stopping: threading.Event,
+    ) -> None:
+        self._source, self._index, self._account = source, index, account
+        self._filter = FrameFilter(filters)
+        self._control, self._is_stopping = control, is_stopping
+
+    def frames(self) -> Iterator[Frame | Unjudged]:
+        """Every frame until the source's end."""
+        while not self._is_stopping.is_set():
+            started = time.perf_counter()
+            image = self._source.read()
+            if image is None:
+                return
+            captured_at = time.perf_counter()
+            frame = Frame(
+                index=self._account.captured,
+                image=self._filter.crop(image),
+                captured_at=captured_at,
+                captured_unix=time.time(),
+                capture_ms=(captured_at - started) * 1e3,
+                source=self._source.name,
+                source_index=self._index,
+            )
+            self._account.captured += 1
+            reason = "paused" if self._control.is_paused else self._filter.reason(frame)
+            if reason is None:
+                yield frame
+            else:
+                self._account.unjudged[reason] += 1
+                yield Unjudged(frame, reason)

@@ -1,0 +1,121 @@
+"""The delivering end of a stream: results and events to judges and sinks, in their order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Protocol
+
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Result, Unjudged
+from edge_ad.streaming.outlets import InlineOutlet, Item, Outlet, Picture, ThreadOutlet
+from edge_ad.streaming.sinks.base import Sink
+from edge_ad.streaming.sources.base import Source
+
+__all__ = ["Delivery", "Judge"]
+
+
+class Judge(Protocol):
+    """Sees every result in its order and says what follows from several of them."""
+
+    def see(self, result: Result) -> Sequence[Event]:
+        """Take the next result and give the events that follow from it."""
+
+
+class Delivery:
+    """All sinks of one stream. A context manager: entering starts them, leaving completes them.
+
+    Args:
+        sinks: Where results go.
+        judges: What looks at them first.
+        source: What the sinks are told about.
+        control: Collects the events of every thread.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], judges: Sequence[Judge], source: Source, control: StreamControl) -> None:
+        self._judges, self._source, self._control = judges, source, control
+        self._outlets = [_outlet(sink, name) for sink, name in zip(sinks, _names(sinks), strict=True)]
+        self._started: list[Outlet] = []
+
+    def __enter__(self) -> Delivery:
+        try:
+            for outlet in self._outlets:
+                outlet.start(self._source, self._control)
+                self._started.append(outlet)
+        except BaseException as error:
+            self._end(error)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end(error)
+
+    @property
+    def drops(self) -> dict[str, int]:
+        """Name of a sink → results that did not come through, of every sink that may lose some."""
+        return {outlet.name: outlet.lost for outlet in self._outlets if _may_lose(outlet)}
+
+    @property
+    def wants_end(self) -> bool:
+        """Whether the user ended the stream through a sink."""
+        return any(outlet.sink.wants_end for outlet in self._outlets)
+
+    def result(self, result: Result, *, fps: float, is_behind: bool, while_waiting: Callable[[], None]) -> None:
+        """Deliver a result, and what the judges make of it.
+
+        Args:
+            result: The result.
+            fps: Frame rate to draw on its picture.
+            is_behind: Whether more results are waiting already.
+            while_waiting: Called while a sink makes the stream wait; raises to give up.
+        """
+        self._give(Picture(result, fps), is_behind=is_behind, while_waiting=while_waiting)
+        for judge in self._judges:
+            for event in judge.see(result):
+                self._control.emit(event)
+
+    def unjudged(self, unjudged: Unjudged, *, while_waiting: Callable[[], None]) -> None:
+        """Deliver a frame that is not judged."""
+        self._give(unjudged, is_behind=False, while_waiting=while_waiting)
+
+    def events(self, *, while_waiting: Callable[[], None]) -> None:
+        """Deliver the events that came up since the last time."""
+        for event in self._control.take_events():
+            self._give(event, is_behind=False, while_waiting=while_waiting)
+
+    def _give(self, item: Item, *, is_behind: bool, while_waiting: Callable[[], None]) -> None:
+        for outlet in self._outlets:
+            outlet.give(item, is_behind=is_behind, while_waiting=while_waiting)
+
+    def _end(self, error: BaseException | None) -> None:
+        first = error
+        while self._started:
+            try:
+                self._started.pop().end(first)
+            except BaseException as failure:  # the others are completed all the same; the first one is raised
+                first = first or failure
+        if first is not None and error is None:
+            raise first
+
+
+def _outlet(sink: Sink, name: str) -> Outlet:
+    if sink.delivery == "inline":
+        return InlineOutlet(sink, name)
+    return ThreadOutlet(sink, name, is_lossy=sink.delivery == "lossy")
+
+
+def _may_lose(outlet: Outlet) -> bool:
+    return outlet.sink.delivery != "lossless" or outlet.lost > 0
+
+
+def _names(sinks: Sequence[Sink]) -> list[str]:
+    """A name for each sink, such as ``video``; a second one of a kind is ``video-2``."""
+    names: list[str] = []
+    for sink in sinks:
+        kind = type(sink).__name__.removesuffix("Sink").lower() or "sink"
+        count = sum(name.partition("-")[0] == kind for name in names)
+        names.append(kind if count == 0 else f"{kind}-{count + 1}")
+    return names

@@ -1,0 +1,176 @@
+"""The thread that delivers: takes results, keeps the limits, notices signals, tells progress."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edge_ad.errors import DeviceError
+from edge_ad.streaming.buffers import Closed
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.delivery import Delivery
+from edge_ad.streaming.frame import Result, Unjudged
+from edge_ad.streaming.outages import OutageWatch
+from edge_ad.streaming.pipeline import Pipeline
+from edge_ad.streaming.progress import Progress
+from edge_ad.streaming.signals import StopSignals
+from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.statistics import StreamStatistics, Summary, total_unjudged
+from edge_ad.streaming.takeover import Takeovers
+from edge_ad.streaming.watchdog import Watchdog
+
+__all__ = ["Limits", "StreamLoop"]
+
+# How soon a signal or a time limit is noticed when no frame comes.
+_POLL_S = 0.1
+_MOST_DRAIN_S = 10.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a stream ends by itself.
+
+    Attributes:
+        max_frames: After so many delivered frames; None for no limit.
+        max_seconds: After so many seconds, frames or no frames; None for no limit.
+    """
+
+    max_frames: int | None = None
+    max_seconds: float | None = None
+
+
+class StreamLoop:
+    """The delivering end of a pipeline.
+
+    Args:
+        pipeline: Running.
+        sources: Its sources.
+        control: Steers it.
+        delivery: Takes the results.
+        takeovers: Changes of bundle.
+        limits: When to end.
+        signals: Ask to end.
+        watchdog: Is told that the stream is alive.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        sources: Sequence[Source],
+        control: StreamControl,
+        delivery: Delivery,
+        takeovers: Takeovers,
+        limits: Limits,
+        signals: StopSignals,
+        watchdog: Watchdog,
+    ) -> None:
+        self._pipeline, self._sources, self._control = pipeline, sources, control
+        self._delivery, self._takeovers = delivery, takeovers
+        self._limits, self._signals, self._watchdog = limits, signals, watchdog
+        self._statistics = StreamStatistics()
+        self._outages = OutageWatch(sources, control)
+        self._started_at = time.perf_counter()
+        self._give_up_at: float | None = None
+
+    def run(self, on_progress: Callable[[Progress], None] | None) -> str:
+        """Deliver until the end and say what ended it."""
+        self._control.report_from(self.progress)
+        self._watchdog.ready()
+        ended_by = None
+        try:
+            while (ended_by := ended_by or self._reason_to_end()) != "max frames":
+                if ended_by is not None:
+                    self._pipeline.stop()  # and deliver what was captured before
+                self._step()
+                if on_progress is not None:
+                    on_progress(self.progress())
+        except Closed:
+            return ended_by or self._reason_to_end() or "end of source"
+        finally:
+            self._watchdog.stopping()
+            self._delivery.events(while_waiting=self._while_waiting)
+        return ended_by
+
+    def summary(self, ended_by: str) -> Summary:
+        """What was delivered."""
+        return self._statistics.summary(
+            source=", ".join(source.name for source in self._sources),
+            ended_by=ended_by,
+            seconds=time.perf_counter() - self._started_at,
+            threshold=self._control.threshold,
+            accounts=self._pipeline.accounts,
+            gaps=[source.gaps for source in self._sources],
+            sink_drops=self._delivery.drops,
+            bundle=self._control.bundle["hash"],
+            swaps=self._takeovers.count,
+        )
+
+    def progress(self) -> Progress:
+        """Where the stream is; called from any thread."""
+        sources = tuple(account.progress() for account in self._pipeline.accounts)
+        percentiles = self._statistics.percentiles()
+        return Progress(
+            frames=self._statistics.frames,
+            defective=self._statistics.defective,
+            fps=self._statistics.rate.recent_fps,
+            dropped=sum(row.dropped for row in sources),
+            reconnects=sum(row.reconnects for row in sources),
+            seconds=time.perf_counter() - self._started_at,
+            duplicates=sum(row.duplicates for row in sources),
+            unjudged=total_unjudged(sources),
+            corrupt=sum(row.corrupt for row in sources),
+            latency_p50_ms=percentiles.latency_p50_ms,
+            latency_p99_ms=percentiles.latency_p99_ms,
+            age_p50_ms=percentiles.age_p50_ms,
+            age_p99_ms=percentiles.age_p99_ms,
+            sink_drops=self._delivery.drops,
+            sources=sources,
+        )
+
+    def _step(self) -> None:
+        item = self._pipeline.next_item(_POLL_S)
+        if isinstance(item, Result):
+            self._deliver(item)
+        elif isinstance(item, Unjudged):
+            self._delivery.unjudged(item, while_waiting=self._while_waiting)
+        self._outages.look()
+        self._takeovers.refuse_requests()
+        self._delivery.events(while_waiting=self._while_waiting)
+        is_healthy = self._pipeline.stalled_s < self._watchdog.most_stalled_s
+        self._watchdog.beat(is_healthy=is_healthy, status=self._status)
+
+    def _deliver(self, result: Result) -> None:
+        started = time.perf_counter()
+        account = self._pipeline.accounts[result.frame.source_index]
+        fps = account.rate.recent_fps
+        is_behind = self._pipeline.is_behind
+        self._delivery.result(result, fps=fps, is_behind=is_behind, while_waiting=self._while_waiting)
+        delivered_at = time.perf_counter()
+        account.add(result, delivered_at)
+        self._statistics.update(result, delivered_at=delivered_at, deliver_ms=(delivered_at - started) * 1e3)
+
+    def _reason_to_end(self) -> str | None:
+        frames, seconds = self._limits.max_frames, self._limits.max_seconds
+        if self._signals.received is not None:
+            return "interrupted" if self._signals.received is signal.SIGINT else "terminated"
+        if frames is not None and self._statistics.frames >= frames:
+            return "max frames"
+        if seconds is not None and time.perf_counter() - self._started_at >= seconds:
+            return "max seconds"
+        if self._control.is_stopped:
+            return "stopped"
+        return "window closed" if self._delivery.wants_end else None
+
+    def _while_waiting(self) -> None:
+        """A sink makes the stream wait: for as long as it takes, but not when the stream is to end."""
+        if self._give_up_at is None:
+            if self._reason_to_end() is not None:
+                self._give_up_at = time.perf_counter() + _MOST_DRAIN_S
+        elif time.perf_counter() >= self._give_up_at:
+            raise DeviceError("A sink does not return.", "What it had not written yet is lost.")
+
+    def _status(self) -> str:
+        progress = self.progress()
+        return f"{progress.frames} frames, {progress.defective} NG, {progress.fps:.1f} FPS, {progress.dropped} dropped"

@@ -1,0 +1,43 @@
+"""Tells of live sources that were lost and came back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.sources.base import Source
+
+__all__ = ["OutageWatch"]
+
+
+class OutageWatch:
+    """Compares the gaps of the sources with what was told before.
+
+    Args:
+        sources: The sources.
+        control: Takes the events.
+    """
+
+    def __init__(self, sources: Sequence[Source], control: StreamControl) -> None:
+        self._sources, self._control = sources, control
+        self._was_lost = [False] * len(sources)
+        self._reconnects = [source.gaps.reconnects for source in sources]
+
+    def look(self) -> None:
+        """Tell what is new; cheap enough for every frame."""
+        for index, source in enumerate(self._sources):
+            gaps = source.gaps
+            if gaps.is_lost and not self._was_lost[index]:
+                self._tell("source lost", source, f"{source.name} is gone.", {})
+            self._was_lost[index] = gaps.is_lost
+            if gaps.reconnects != self._reconnects[index]:
+                self._reconnects[index] = gaps.reconnects
+                seconds = gaps.newest[-1].seconds
+                self._tell(
+                    "source returned", source, f"{source.name} is back after {seconds:g} s.", {"seconds": seconds}
+                )
+
+    def _tell(self, kind: str, source: Source, text: str, data: dict[str, float]) -> None:
+        self._control.emit(Event(kind, time.time(), source.name, text, data))

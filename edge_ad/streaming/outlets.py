@@ -1,0 +1,229 @@
+"""How one sink is called: in the thread of the stream, or in a thread of its own behind a bounded queue."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import DeviceError
+from edge_ad.streaming.buffers import Closed, FrameBuffer
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Result, Unjudged
+from edge_ad.streaming.overlay import draw_overlay
+from edge_ad.streaming.sinks.base import Sink
+from edge_ad.streaming.sources.base import Source
+
+__all__ = ["InlineOutlet", "Outlet", "Picture", "ThreadOutlet"]
+
+_LOSSY_ROOM = 8
+_LOSSLESS_ROOM = 32
+_EVENT_ROOM = 1000  # events are rare and matter: a queue full of results still takes them
+_WAIT_S = 0.1
+_JOIN_TIMEOUT_S = 30.0
+
+
+class Picture:
+    """The frame with its overlay: drawn when the first sink wants it, in that sink's thread, and once.
+
+    Args:
+        result: What to draw.
+        fps: Frame rate to show.
+    """
+
+    def __init__(self, result: Result, fps: float) -> None:
+        self.result = result
+        self._fps = fps
+        self._drawn: NDArray[np.uint8] | None = None
+        self._lock = threading.Lock()
+
+    def drawn(self) -> NDArray[np.uint8]:
+        """The picture, uint8 (H, W, 3) BGR; not to be written to."""
+        with self._lock:
+            if self._drawn is None:
+                self._drawn = draw_overlay(self.result, fps=self._fps)
+            return self._drawn
+
+
+Item: TypeAlias = "Picture | Unjudged | Event"
+
+
+class Outlet(ABC):
+    """One sink of a running stream.
+
+    Args:
+        sink: The sink.
+        name: What it is called in counts and messages.
+
+    Attributes:
+        drops: Results there was no time for.
+    """
+
+    def __init__(self, sink: Sink, name: str) -> None:
+        self.sink, self.name = sink, name
+        self.drops = 0
+
+    @property
+    def lost(self) -> int:
+        """Results that did not come through: no time for them, or given up by the sink."""
+        return self.drops + self.sink.dropped
+
+    @abstractmethod
+    def start(self, source: Source, control: StreamControl) -> None:
+        """Begin; raises what keeps the sink from it."""
+
+    @abstractmethod
+    def give(self, item: Item, *, is_behind: bool, while_waiting: Callable[[], None]) -> None:
+        """Hand over a result, a frame that is not judged, or an event.
+
+        Args:
+            item: What to hand over.
+            is_behind: Whether more results are waiting already.
+            while_waiting: Called again and again while the sink has no room; raises to give up.
+        """
+
+    @abstractmethod
+    def end(self, error: BaseException | None) -> None:
+        """Complete the sink; raises what it failed with, unless the stream failed before."""
+
+    def _write(self, item: Item) -> None:
+        match item:
+            case Picture():
+                self.sink.write(item.result, item.drawn() if self.sink.needs_picture else None)
+            case Unjudged():
+                self.sink.unjudged(item)
+            case Event():
+                self.sink.event(item)
+
+
+class InlineOutlet(Outlet):
+    """A sink that must be called in the thread of the stream, such as a window: it skips what it has no time for."""
+
+    def start(self, source: Source, control: StreamControl) -> None:
+        """Begin."""
+        self.sink.__enter__()
+        self.sink.attach(control)
+        self.sink.begin(source)
+
+    def give(self, item: Item, *, is_behind: bool, while_waiting: Callable[[], None]) -> None:
+        """Hand over at once, or drop a result when others wait behind it."""
+        if is_behind and isinstance(item, Picture):
+            self.drops += 1
+        else:
+            self._write(item)
+
+    def end(self, error: BaseException | None) -> None:
+        """Complete the sink."""
+        self.sink.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
+
+
+class ThreadOutlet(Outlet):
+    """A sink in a thread of its own, from its begin to its close.
+
+    Args:
+        sink: The sink.
+        name: What it is called.
+        is_lossy: Drop what does not fit into the queue, and go on after a failure. Otherwise the stream waits, and a
+            failure ends it.
+    """
+
+    def __init__(self, sink: Sink, name: str, *, is_lossy: bool) -> None:
+        super().__init__(sink, name)
+        self._is_lossy = is_lossy
+        self._queue: FrameBuffer[Item] = FrameBuffer(_LOSSY_ROOM if is_lossy else _LOSSLESS_ROOM)
+        self._error: BaseException | None = None
+        self._end_error: BaseException | None = None
+        self._is_failing = False
+        self._has_begun = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"stream-sink-{name}", daemon=True)
+
+    def start(self, source: Source, control: StreamControl) -> None:
+        """Begin in the thread, and wait for it."""
+        self._source, self._control = source, control
+        self._thread.start()
+        self._has_begun.wait()
+        if self._error is not None:
+            self._thread.join()
+            raise self._error
+
+    def give(self, item: Item, *, is_behind: bool, while_waiting: Callable[[], None]) -> None:
+        """Queue an item; a sink that failed raises what it failed with."""
+        try:
+            if self._is_lossy:
+                is_result = isinstance(item, Picture)
+                if not self._queue.offer(item, None if is_result else _EVENT_ROOM):
+                    self.drops += is_result
+            else:
+                while not self._queue.put(item, _WAIT_S):
+                    while_waiting()
+        except Closed:
+            if self._error is not None:
+                raise self._error from None
+
+    def end(self, error: BaseException | None) -> None:
+        """Let the queue run empty and wait for the sink to complete."""
+        self._end_error = error
+        self._queue.close()
+        self._thread.join(_JOIN_TIMEOUT_S)
+        if error is not None:
+            return
+        if self._thread.is_alive():
+            raise DeviceError(f"The sink {self.name} does not return.", "What it had not written yet is lost.")
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            self.sink.__enter__()
+            try:
+                self.sink.attach(self._control)
+                self.sink.begin(self._source)
+                self._has_begun.set()
+                self._serve()
+            except BaseException as error:
+                self._error = error
+            error_seen = self._error or self._end_error
+            trace = error_seen.__traceback__ if error_seen else None
+            self.sink.__exit__(type(error_seen) if error_seen else None, error_seen, trace)
+        except BaseException as error:
+            self._error = self._error or error
+        finally:
+            self._queue.abort()
+            self._has_begun.set()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                item = self._queue.get()
+            except Closed:
+                return
+            if item is None:
+                continue
+            try:
+                self._write(item)
+            except Exception as error:
+                if not self._is_lossy:
+                    raise
+                self._report(error)
+            else:
+                self._recovered()
+            del item  # a frame is not kept while the sink waits for the next one
+
+    def _report(self, error: Exception) -> None:
+        self.drops += 1
+        if not self._is_failing:
+            self._is_failing = True
+            text = f"The sink {self.name} fails: {' '.join(str(error).split())}"
+            self._control.emit(Event("alarm", time.time(), text=text, data={"alarm": self.name}))
+
+    def _recovered(self) -> None:
+        if self._is_failing:
+            self._is_failing = False
+            text = f"The sink {self.name} works again."
+            self._control.emit(Event("alarm cleared", time.time(), text=text, data={"alarm": self.name}))

@@ -1,0 +1,83 @@
+"""The place of the engine that judges, where another one takes over between two frames."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edge_ad.runtime.base import Engine
+from edge_ad.streaming.control import BundleFacts
+
+__all__ = ["EngineSlot", "Judging"]
+
+
+@dataclass(frozen=True)
+class Judging:
+    """An open engine that is warm, and what is known about it.
+
+    Attributes:
+        engine: The engine.
+        bundle: What it came from.
+        threshold: Raw score its frames are judged with when it takes over.
+    """
+
+    engine: Engine
+    bundle: BundleFacts
+    threshold: float
+
+
+class EngineSlot:
+    """Holds the engine that judges and perhaps the one that comes next.
+
+    Args:
+        first: Judges from the start.
+        on_taken_over: Called with the old and the new one after each change, in the thread that judges.
+    """
+
+    def __init__(self, first: Judging, on_taken_over: Callable[[Judging, Judging], None]) -> None:
+        self._now = first
+        self._next: Judging | None = None
+        self._lock = threading.Lock()
+        self._on_taken_over = on_taken_over
+
+    @property
+    def now(self) -> Judging:
+        """What judges."""
+        return self._now
+
+    @property
+    def has_next(self) -> bool:
+        """Whether another one waits to take over."""
+        return self._next is not None
+
+    def offer(self, judging: Judging) -> Judging | None:
+        """Have another engine take over before the next frame.
+
+        Returns:
+            One that was offered before and did not come to judge.
+        """
+        with self._lock:
+            unused, self._next = self._next, judging
+        return unused
+
+    def withdraw(self) -> Judging | None:
+        """Take back what was offered and did not come to judge."""
+        with self._lock:
+            unused, self._next = self._next, None
+        return unused
+
+    def take_over(self) -> Judging:
+        """Let the next one take over if there is one; called by the judging thread with no frame under way.
+
+        Returns:
+            What judges now.
+        """
+        if self._next is None:
+            return self._now
+        with self._lock:
+            coming, self._next = self._next, None
+        if coming is not None:
+            old, self._now = self._now, coming
+            self._on_taken_over(old, coming)
+        return self._now

@@ -1,0 +1,210 @@
+"""Bundle hot swap: the next bundle is opened, warmed up and checked beside the stream, or refused."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import cast
+
+from edge_ad.bundle import Bundle
+from edge_ad.bundle.bundle import MANIFEST_FILE
+from edge_ad.errors import BundleError, EdgeAdError
+from edge_ad.manifest import Precision
+from edge_ad.runtime import open_engine
+from edge_ad.streaming.control import BundleFacts, StreamControl
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.parity import check_parity
+from edge_ad.streaming.slot import EngineSlot, Judging
+
+__all__ = ["BundleSwapper", "OpenBundle", "open_bundle"]
+
+_JOIN_TIMEOUT_S = 60.0
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True)
+class OpenBundle:
+    """A bundle whose engine is open.
+
+    Attributes:
+        judging: The engine and what is known about it.
+        stack: Closes the engine; closed twice, it does nothing the second time.
+    """
+
+    judging: Judging
+    stack: ExitStack
+
+
+Opener = Callable[[Path], OpenBundle]
+
+
+def open_bundle(
+    path: Path, *, backend: str = "auto", precision: str = "auto", threads: int = 0, check: bool = False
+) -> OpenBundle:
+    """Open a bundle and its engine.
+
+    Args:
+        path: Folder of the bundle.
+        backend: ``"auto"`` or a backend's name.
+        precision: ``"auto"`` or a precision.
+        threads: CPU threads; 0 lets the backend decide.
+        check: Hold the engine against the outputs that the bundle recorded.
+
+    Raises:
+        EdgeAdError: It is broken, cannot run here, or does not give the recorded outputs.
+    """
+    before = _manifest_hash(path)
+    bundle = Bundle.open(path)
+    if _manifest_hash(path) != before:
+        raise BundleError(
+            f"{path} changed while it was opened.", "Write a bundle's manifest last, or rename its folder."
+        )
+    engine = open_engine(bundle, backend=backend, precision=precision, threads=threads)
+    description = engine.describe()
+    threshold = engine.threshold.value
+    facts = BundleFacts(
+        name=bundle.manifest.product or path.name,
+        hash=before,
+        method=bundle.manifest.method,
+        precision=description.precision,
+        backend=description.backend,
+        threshold=threshold,
+    )
+    with ExitStack() as stack:
+        stack.enter_context(engine)
+        if check:
+            check_parity(bundle, engine, cast("Precision", description.precision))
+        return OpenBundle(Judging(engine, facts, threshold), stack.pop_all())
+
+
+def _manifest_hash(path: Path) -> str:
+    manifest = path / MANIFEST_FILE
+    return hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else ""
+
+
+class BundleSwapper:
+    """Opens the bundles that are asked for in a thread of its own and hands them to the slot.
+
+    Args:
+        opener: Opens and checks a bundle, as `open_bundle` does.
+        first: The bundle that judges first; closed when another one has taken over, or at the end.
+        watched: Folder whose manifest is looked at twice a second; a change asks for it. None watches nothing.
+
+    Attributes:
+        first: What judges first.
+    """
+
+    def __init__(self, opener: Opener, first: OpenBundle, watched: Path | None = None) -> None:
+        self.first = first.judging
+        self._opener, self._watched = opener, watched
+        self._stacks = {id(first.judging): first.stack}
+        self._retired: list[ExitStack] = []
+        self._asked: tuple[Path, str] | None = None
+        self._is_ending = False
+        self._changed = threading.Condition()
+        self._seen = self._newest = _stamp(watched)
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> BundleSwapper:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self, slot: EngineSlot, control: StreamControl, warm_up: Callable[[Judging], None]) -> None:
+        """Begin to serve a stream.
+
+        Args:
+            slot: Where bundles take over.
+            control: Asks, and is told the outcome.
+            warm_up: Has an engine do what it does only once.
+        """
+        self._slot, self._control, self._warm_up = slot, control, warm_up
+        self._thread = threading.Thread(target=self._serve, name="stream-swap", daemon=True)
+        self._thread.start()
+
+    def taken_over(self, old: Judging) -> None:
+        """Have the engine that judged before closed; called by the judging thread."""
+        with self._changed:
+            self._retired.append(self._stacks.pop(id(old)))
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """End the thread and close every engine; called when nothing judges any more."""
+        with self._changed:
+            self._is_ending = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join(_JOIN_TIMEOUT_S)  # a bundle that is being opened is opened first
+        with self._changed:
+            stacks = [*self._retired, *self._stacks.values()]
+            self._retired, self._stacks = [], {}
+        for stack in stacks:
+            stack.close()
+
+    def _serve(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_ending or self._retired, _POLL_S)
+                if self._is_ending:
+                    return
+                retired, self._retired = self._retired, []
+            for stack in retired:
+                stack.close()
+            asked = self._control.take_swap() or self._watched_change()
+            if asked is not None:
+                self._prepare(*asked)
+
+    def _watched_change(self) -> tuple[Path, str] | None:
+        before, self._newest = self._newest, _stamp(self._watched)
+        # Only what was the same half a second ago is complete.
+        if self._watched is None or self._newest in (None, self._seen) or self._newest != before:
+            return None
+        self._seen = self._newest
+        return self._watched, "watched folder"
+
+    def _prepare(self, path: Path, by: str) -> None:
+        try:
+            opened = self._opener(path)
+            try:
+                self._warm_up(opened.judging)
+            except BaseException:
+                opened.stack.close()
+                raise
+        except (EdgeAdError, OSError) as error:
+            self._refuse(path, by, str(error))
+        except Exception as error:  # whatever is wrong with it, the one that judges goes on
+            self._refuse(path, by, f"{type(error).__name__}: {error}")
+        else:
+            self._offer(opened)
+
+    def _offer(self, opened: OpenBundle) -> None:
+        with self._changed:
+            self._stacks[id(opened.judging)] = opened.stack
+            unused = self._slot.offer(opened.judging)
+            if unused is not None:
+                self._retired.append(self._stacks.pop(id(unused)))
+
+    def _refuse(self, path: Path, by: str, why: str) -> None:
+        text = f"The bundle {path} was refused, and the one before goes on: {' '.join(why.split())}"
+        data = {"path": str(path), "by": by, "why": why, "bundle": self._control.bundle["hash"]}
+        self._control.emit(Event("bundle refused", time.time(), text=text, data=data))
+
+
+def _stamp(folder: Path | None) -> tuple[int, int, int] | None:
+    """Changes when the manifest is replaced or rewritten; None while there is none."""
+    if folder is None:
+        return None
+    try:
+        status = (folder / MANIFEST_FILE).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
