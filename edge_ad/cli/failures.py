@@ -30,6 +30,7 @@ _EXTRAS = {
     "onnxscript": "train",
     "safetensors": "train",
     "torch": "train",
+    "torchvision": "torchvision",
     "transformers": "dino",
     "polygraphy": "tensorrt",
     "pycuda": "tensorrt",

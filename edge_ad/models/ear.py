@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_ad.errors import UsageError
+from edge_ad.models.backbones.efficientnet_lite0 import EfficientNetLite0
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
-from edge_ad.models.efficientnet import LEVEL_CHANNELS
 from edge_ad.models.mask_sources import BackboneSaliency, ConstantMask, DinoAttention, MaskSource, PatchDistance
 from edge_ad.models.mask_sources.patch_distance import DistanceKind
 from edge_ad.models.mosaic import obfuscate
@@ -155,7 +155,7 @@ class Ear(AnomalyDetector):
         if config.mask_source == "patch-distance":
             return self._create_patch_distance()
         if config.mask_source == "backbone":
-            return BackboneSaliency(LEVEL_CHANNELS[_DEEPEST_LEVEL], config.mask_mass)
+            return BackboneSaliency(EfficientNetLite0.level_channels[_DEEPEST_LEVEL], config.mask_mass)
         if config.mask_source == "dino":
             return _create_dino(config, self.grid_hw)
         return ConstantMask(1.0 if config.mask_source == "full" else 0.0, _GRID_STRIDE)

@@ -6,13 +6,13 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_ad.errors import UsageError
+from edge_ad.models.backbones import BACKBONES, BackboneName
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters
-from edge_ad.models.efficientnet import LEVEL_CHANNELS
 from edge_ad.models.patch_features import PatchFeatures
 from edge_ad.models.smoothing import GaussianFilter
 
@@ -23,13 +23,20 @@ class FeatureParameters(MethodParameters):
     """Parameters of every detector on frozen patch features.
 
     Attributes:
+        backbone: The frozen network.
+        weights: Its weights: ``imagenet``, ``random`` (untrained, for tests of shapes), or the path of a state dict.
+            A run carries them, and reads nothing again.
         levels: Strides of the backbone's levels, ascending; the first sets the grid. A command line gives ``8,16``.
         neighbourhood: Side of the square that each level is averaged over, odd; 1 leaves levels as they are.
+        embedding: Channels that the patches of each level are pooled to, as the papers do; 0 keeps its own.
         sigma: Smoothing of the map, pixels.
     """
 
+    backbone: BackboneName = "efficientnet-lite0"
+    weights: str = Field(default="imagenet", min_length=1)
     levels: tuple[int, ...] = Field(default=(8, 16), min_length=1)
     neighbourhood: int = Field(default=3, ge=1, le=9)
+    embedding: int = Field(default=0, ge=0, le=4096)
     sigma: float = Field(default=4.0, ge=0.1, le=64)
 
     @field_validator("levels", mode="before")
@@ -39,9 +46,13 @@ class FeatureParameters(MethodParameters):
 
     @field_validator("levels")
     @classmethod
-    def _known(cls, levels: Sequence[int]) -> Sequence[int]:
-        if sorted(set(levels)) != list(levels) or not set(levels) <= LEVEL_CHANNELS.keys():
-            raise ValueError(f"levels are strides out of {sorted(LEVEL_CHANNELS)}, ascending")
+    def _known(cls, levels: Sequence[int], info: ValidationInfo) -> Sequence[int]:
+        if "backbone" not in info.data:  # which is wrong itself
+            return levels
+        backbone: BackboneName = info.data["backbone"]
+        known = BACKBONES[backbone].level_channels
+        if sorted(set(levels)) != list(levels) or not set(levels) <= known.keys():
+            raise ValueError(f"levels of {backbone} are strides out of {sorted(known)}, ascending")
         return levels
 
     @field_validator("neighbourhood")
@@ -57,7 +68,7 @@ class FeatureDetector(AnomalyDetector):
 
     Args:
         config: Parameters.
-        pretrained: Load ImageNet weights into the backbone; False when a checkpoint follows.
+        pretrained: Load weights into the backbone; False when a checkpoint follows.
     """
 
     config: FeatureParameters
@@ -67,7 +78,15 @@ class FeatureDetector(AnomalyDetector):
         if config.size % 32:
             raise UsageError(f"The image size {config.size} does not fit.", "Give --size a multiple of 32.")
         self.config = config
-        self.patch_features = PatchFeatures(config.levels, neighbourhood=config.neighbourhood, pretrained=pretrained)
+        self.patch_features = PatchFeatures(
+            config.levels,
+            neighbourhood=config.neighbourhood,
+            pretrained=pretrained,
+            backbone=config.backbone,
+            weights=config.weights,
+            embedding=config.embedding,
+            seed=config.seed,
+        )
         self.smoothing = GaussianFilter(config.sigma)
 
     @property

