@@ -6,16 +6,19 @@ BUNDLE ?= $(firstword $(wildcard demo/bundle demo/*/bundle demo/*/*/bundle runs/
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL = $(PIP) -c constraints.txt
+# torchvision needs a build of torch of its own, and so an environment of its own.
+TORCHVISION := $(VENV)-torchvision
 # What the tests hold edge-ad's use of TensorRT and CUDA to: version=package of Python bindings, without the libraries.
 BINDINGS := 8.6.1=tensorrt-bindings 10.3.0=tensorrt-cu12-bindings 10.13.3.9=tensorrt-cu12-bindings \
 	11.4.0.106=tensorrt-cu13-bindings 13.5.0=cuda-bindings 1.9.0=cuda-pathfinder
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test test-torchvision check bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    train, export, calibrate, build, verify and stream a rendered product"
 	@echo "make test    run the tests (ARGS='-k name' picks some)"
+	@echo "make test-torchvision    the tests of the ResNet backbones, in an environment of their own (5.6 GB)"
 	@echo "make check   formatting, lint, types and import rules"
 	@echo "make bench   measure a bundle against torch, and its stream (BUNDLE=path; else the demo's or the first run's)"
 	@echo "make clean   remove the environment, caches and build products"
@@ -27,6 +30,10 @@ demo: $(VENV)/.installed-train
 
 test: $(VENV)/.installed-dev $(VENV)/tensorrt-bindings/.installed
 	$(BIN)/python -m pytest $(ARGS)
+
+test-torchvision: $(TORCHVISION)/.installed
+	@$(TORCHVISION)/bin/python -c 'import torchvision' # where it does not load, the tests would only be skipped
+	$(TORCHVISION)/bin/python -m pytest tests/torchvision $(ARGS)
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
@@ -41,7 +48,7 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks.stream_speed --bundle $(BUNDLE)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(TORCHVISION) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: an environment is made once and updated only when what it is made from has changed.
@@ -59,6 +66,13 @@ $(VENV)/.installed-train: $(VENV)/.created pyproject.toml constraints.txt
 $(VENV)/.installed-dev: $(VENV)/.created pyproject.toml constraints.txt
 	$(INSTALL) -e '.[train,dev]'
 	@touch $@ $(VENV)/.installed-train
+
+$(TORCHVISION)/.installed: pyproject.toml constraints.txt constraints-torchvision.txt
+	$(PYTHON) -m venv $(TORCHVISION)
+	grep -v '^torch==' constraints.txt | cat - constraints-torchvision.txt > $(TORCHVISION)/constraints.txt
+	$(TORCHVISION)/bin/python -m pip install --quiet --disable-pip-version-check -c $(TORCHVISION)/constraints.txt \
+	  -e '.[train,torchvision]' pytest hypothesis
+	@touch $@
 
 # Not every version has a wheel for every Python and machine; the tests of one that is not there are skipped.
 $(VENV)/tensorrt-bindings/.installed: $(VENV)/.created Makefile

@@ -1,4 +1,4 @@
-"""``constraints.txt`` covers what ``pyproject.toml`` asks for, on every Python that is supported."""
+"""The constraints files cover what ``pyproject.toml`` asks for, on every Python that is supported."""
 
 from importlib.metadata import requires
 from pathlib import Path
@@ -7,11 +7,14 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-PINS = [
-    Requirement(line)
-    for line in (Path(__file__).parents[2] / "constraints.txt").read_text().splitlines()
-    if line and not line.startswith("#")
-]
+
+def _read(name: str) -> list[Requirement]:
+    lines = (Path(__file__).parents[2] / name).read_text().splitlines()
+    return [Requirement(line) for line in lines if line and not line.startswith("#")]
+
+
+MAIN, TORCHVISION = _read("constraints.txt"), _read("constraints-torchvision.txt")
+PINS = MAIN + [pin for pin in TORCHVISION if pin.name != "torch"]
 WANTED = [Requirement(text) for text in requires("edge-ad") or []]
 UNPINNED = {"tensorrt", "pycuda"}  # a device's own, tied to its driver
 
@@ -32,3 +35,10 @@ def test_every_direct_dependency_is_pinned_once_to_a_version_it_allows(python: s
 def test_no_pin_names_one_build_of_a_package() -> None:
     # torch==2.13.0+cpu could not be installed from the public index, nor beside a CUDA build.
     assert not [str(pin) for pin in PINS if "+" in str(pin.specifier)]
+
+
+def test_the_environment_of_torchvision_has_another_torch_and_nothing_else_pinned_twice() -> None:
+    assert {pin.name for pin in MAIN} & {pin.name for pin in TORCHVISION} == {"torch"}
+    (wanted,) = (wanted for wanted in WANTED if wanted.name == "torch")
+    (pin,) = (pin for pin in TORCHVISION if pin.name == "torch")
+    assert all(wanted.specifier.contains(specifier.version) for specifier in pin.specifier)
