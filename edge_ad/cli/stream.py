@@ -69,12 +69,12 @@ def _check_threshold(threshold: float | None) -> None:
 
 def _source(camera: int | None, uri: str | None, max_outage_s: float | None) -> Source:
     from edge_ad.errors import UsageError
-    from edge_ad.streaming.sources import camera_source, source_from_uri
+    from edge_ad.streaming.sources import SourceOptions, camera_source, source_from_uri
 
     if camera is not None and uri is None:
-        return camera_source(camera, max_outage_s=max_outage_s)
+        return camera_source(camera, SourceOptions(max_outage_s=max_outage_s))
     if uri is not None and camera is None:
-        return source_from_uri(uri, max_outage_s=max_outage_s)
+        return source_from_uri(uri, SourceOptions(max_outage_s=max_outage_s))
     problem = "Give one source" if camera is None else "Give one source, not two"
     raise UsageError(f"{problem}.", "Use either --camera N or --source PATH_OR_URL.")
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from benchmarks.mjpeg_camera import MjpegCamera
 from edge_ad.errors import DataError, DeviceError, UsageError
-from edge_ad.streaming.sources import Source, camera_source, source_from_uri
+from edge_ad.streaming.sources import Source, SourceOptions, camera_source, source_from_uri
 from edge_ad.streaming.sources.network import NetworkSource
 from edge_ad.streaming.sources.reconnecting import ReconnectingSource
 from tests.streaming.fakes import FakeSource
@@ -163,7 +163,7 @@ def test_live_source_comes_back_and_the_gap_is_recorded(mjpeg_camera: MjpegCamer
 
 
 def test_outage_longer_than_allowed_is_a_device_error(mjpeg_camera: MjpegCamera) -> None:
-    source = source_from_uri(mjpeg_camera.url, max_outage_s=0.5)
+    source = source_from_uri(mjpeg_camera.url, SourceOptions(max_outage_s=0.5))
     with source:
         assert source.read() is not None
         mjpeg_camera.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import deque
 from types import TracebackType
 
 import numpy as np
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from edge_ad.streaming.gaps import GapLog
 
 __all__ = ["Source"]
+
+_MOST_NOTES = 100  # a stream runs for months: what nobody has taken is replaced by what is newer
 
 
 class Source(ABC):
@@ -22,12 +25,28 @@ class Source(ABC):
 
     Attributes:
         gaps: The times at which a live source was gone.
+        source_count: Frames the source itself says it produced; None when it does not number them. Of a source that
+            does, ``source_count`` is the frames that were read + duplicates + corrupt + missed.
+        duplicates: Frames it delivered twice; `read` gives them once.
+        corrupt: Frames that arrived damaged; `read` skips them.
+        missed: Frames that it numbered and that never arrived.
+        waits: Whether `read` may wait long for the next frame although none may be lost (a watched folder): a result
+            must not be held back until the next frame comes.
+        notes: One-line remarks for the user, oldest first: a setting the camera did not take, an image that cannot be
+            decoded. Whoever shows them takes them out (``popleft``); any thread may.
     """
+
+    waits: bool = False
 
     def __init__(self, name: str, *, is_live: bool) -> None:
         self.name = name
         self.is_live = is_live
         self.gaps = GapLog()
+        self.source_count: int | None = None
+        self.duplicates = 0
+        self.corrupt = 0
+        self.missed = 0
+        self.notes: deque[str] = deque(maxlen=_MOST_NOTES)
 
     def __enter__(self) -> Source:
         self.open()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from edge_ad.errors import DataError
 from edge_ad.images import IMAGE_SUFFIXES, read_image
 from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.sources.pacing import Pacer
 
 __all__ = ["ImageFolderSource"]
 
@@ -20,12 +22,21 @@ class ImageFolderSource(Source):
 
     Args:
         path: The folder or file.
+        loop: Start again after the last, with what is in the folder then.
+        fps: Images per second; None gives them as fast as they are read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, loop: bool = False, fps: float | None = None) -> None:
         super().__init__(str(path), is_live=False)
-        self._path = path
+        self._path, self._loop, self._fps = path, loop, fps
+        self._pacer = None if fps is None else Pacer(1 / fps)
         self._remaining: Iterator[Path] = iter(())
+        self._cancelled = threading.Event()
+
+    @property
+    def fps(self) -> float | None:
+        """Images per second that were asked for."""
+        return self._fps
 
     def open(self) -> None:
         """List the folder; an image that cannot be decoded is named when it is reached."""
@@ -35,13 +46,24 @@ class ImageFolderSource(Source):
         self._remaining = iter(paths)
 
     def read(self) -> NDArray[np.uint8] | None:
-        """The next image; None after the last."""
+        """The next image; None after the last, or when cancelled."""
+        if self._pacer is not None:
+            self._pacer.wait(self._cancelled)
+        if self._cancelled.is_set():
+            return None
         path = next(self._remaining, None)
+        if path is None and self._loop:
+            self.open()
+            path = next(self._remaining)
         return None if path is None else read_image(path)
 
     def close(self) -> None:
         """Nothing is held open."""
         self._remaining = iter(())
+
+    def cancel(self) -> None:
+        """End the wait for an image that is due later."""
+        self._cancelled.set()
 
 
 def _images(folder: Path) -> list[Path]:

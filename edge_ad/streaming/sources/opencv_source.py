@@ -13,6 +13,7 @@ from edge_ad.streaming.sources.base import Source
 __all__ = ["OpenCVSource"]
 
 _BELIEVABLE_FPS = 1000.0
+_MOST_CORRUPT_IN_ROW = 100  # a camera that sends nothing else is as good as gone
 
 
 class OpenCVSource(Source):
@@ -31,11 +32,18 @@ class OpenCVSource(Source):
         self._capture = self._open_capture()
 
     def read(self) -> NDArray[np.uint8] | None:
-        """The next frame; None when there is none."""
-        if self._capture is None:
+        """The next frame that can be decoded; None when there is none."""
+        capture = self._capture
+        if capture is None:
             return None
-        is_read, image = self._capture.read()
-        return np.asarray(image, np.uint8) if is_read else None
+        for _ in range(_MOST_CORRUPT_IN_ROW):
+            if not capture.grab():
+                return None
+            is_read, image = capture.retrieve()
+            if is_read:
+                return np.asarray(image, np.uint8)
+            self.corrupt += 1
+        return None
 
     def close(self) -> None:
         """Release the capture."""

@@ -13,8 +13,9 @@ from edge_ad.streaming.sources.base import Source
 
 __all__ = ["ReconnectingSource"]
 
-_FIRST_PAUSE_S = 0.25
-_LONGEST_PAUSE_S = 1.0
+# Short enough that a source is read again within 2 s of its return, with one attempt that times out in between.
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 0.5
 
 
 class ReconnectingSource(Source):
@@ -31,6 +32,7 @@ class ReconnectingSource(Source):
         self._max_outage_s = max_outage_s
         self._cancelled = threading.Event()
         self._last_frame_at = time.perf_counter()
+        self.notes = source.notes
 
     @property
     def fps(self) -> float | None:
@@ -41,6 +43,7 @@ class ReconnectingSource(Source):
         """Open the source."""
         self._source.open()
         self._last_frame_at = time.perf_counter()
+        self._take_counts()
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next frame, waiting for the source's return; None when cancelled.
@@ -48,9 +51,12 @@ class ReconnectingSource(Source):
         Raises:
             DeviceError: The outage is longer than allowed.
         """
-        image = self._source.read()
-        if image is None:
-            image = self._wait_for_return()
+        try:
+            image = self._source.read()
+            if image is None and not self._cancelled.is_set():
+                image = self._wait_for_return()
+        finally:
+            self._take_counts()
         self._last_frame_at = time.perf_counter()
         return image
 
@@ -91,6 +97,11 @@ class ReconnectingSource(Source):
                 f"{self.name} has been gone for {self._outage_s():.1f} s; the limit is {limit_s:g} s.",
                 "Check the camera and its cable, or give a longer --max-outage.",
             )
+
+    def _take_counts(self) -> None:
+        source = self._source
+        self.source_count, self.missed = source.source_count, source.missed
+        self.duplicates, self.corrupt = source.duplicates, source.corrupt
 
     def _outage_s(self) -> float:
         return time.perf_counter() - self._last_frame_at

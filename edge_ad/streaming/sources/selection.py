@@ -1,66 +1,164 @@
-"""Which source an argument of the command line means."""
+"""Which source an argument of the command line means: one grammar of addresses.
+
+camera of this machine   v4l2://0?width=1280&pixel_format=MJPG   v4l2:///dev/video2   (--camera 0)
+camera of a Jetson       csi://0?width=1920&height=1080
+Basler camera            basler://0   basler://40012345?exposure=5000&gain=2
+live stream              rtsp://host/stream   http://host/video
+video file               line.mp4   file:///data/line.mp4?loop=1&start=12.5
+folder of images         parts   file:///data/parts?watch=1&after=move
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from edge_ad.errors import UsageError
 from edge_ad.images import IMAGE_SUFFIXES
 from edge_ad.streaming.sources.base import Source
-from edge_ad.streaming.sources.camera import CameraSource
-from edge_ad.streaming.sources.image_folder import ImageFolderSource
-from edge_ad.streaming.sources.network import NetworkSource
+from edge_ad.streaming.sources.options import CAMERA_OPTIONS, SourceOptions, only, with_query
 from edge_ad.streaming.sources.reconnecting import ReconnectingSource
-from edge_ad.streaming.sources.video_file import VideoFileSource
 
 __all__ = ["camera_source", "source_from_uri"]
 
 _VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm"})
-_STREAM_SCHEMES = frozenset({"http", "https", "rtmp", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
 _HTTP_SCHEMES = frozenset({"http", "https"})
+_STREAM_SCHEMES = frozenset({"rtmp", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
+_LONGEST_INDEX = 3  # digits: a longer number is a serial number
 
 
-def camera_source(index: int, *, max_outage_s: float | None = None) -> Source:
-    """A camera that is waited for when it is gone.
+def camera_source(index: int, options: SourceOptions | None = None) -> Source:
+    """A camera of this machine (``--camera N``) that is waited for when it is gone.
 
     Args:
         index: Number of the camera, from 0.
-        max_outage_s: Longest outage in seconds; None waits for ever.
+        options: Width, height, fps, pixel format, exposure and gain to ask it for. What it did not take is told in
+            the source's ``notes`` once it is open; so is what it does instead.
 
     Raises:
-        UsageError: A negative index.
+        UsageError: A negative index, or an option that means nothing to a camera.
     """
     if index < 0:
         raise UsageError(f"There is no camera {index}.", "Cameras are numbered from 0.")
-    return ReconnectingSource(CameraSource(index), max_outage_s=max_outage_s)
+    return _v4l2(str(index), options or SourceOptions())
 
 
-def source_from_uri(uri: str, *, max_outage_s: float | None = None) -> Source:
-    """A folder of images, an image, a video file, or a live stream.
+def source_from_uri(uri: str, options: SourceOptions | None = None) -> Source:
+    """A camera, a live stream, a video file, a folder of images or an image.
 
-    An HTTP address whose path ends like a video file is read as a file: every frame, to its end.
+    Settings in the query of a ``v4l2://``, ``csi://``, ``basler://`` or ``file://`` address go before the options;
+    the query of a stream's address belongs to its server. An HTTP address whose path ends like a video file is read
+    as a file: every frame, to its end.
 
     Args:
-        uri: Path, ``file://`` or stream address.
-        max_outage_s: Longest outage in seconds of a live stream; None waits for ever.
+        uri: Address or path, as in the table of this module.
+        options: ``--width --height --fps --pixel-format --exposure --gain --hardware-trigger --loop --start --pace
+            --watch --after --max-outage`` of the command line.
 
     Raises:
-        UsageError: An address of an unknown kind.
+        UsageError: An address of an unknown kind, an unknown setting in it, or an option that means nothing to it.
     """
+    options = options or SourceOptions()
     scheme, separator, rest = uri.partition("://")
     if not separator:
-        return _file_source(Path(uri).expanduser())
-    if scheme == "file":
-        return _file_source(Path(unquote(rest)))
-    if scheme not in _STREAM_SCHEMES:
-        raise UsageError(f"Unknown kind of address: {scheme}://.", f"Known: {', '.join(sorted(_STREAM_SCHEMES))}.")
-    if scheme in _HTTP_SCHEMES and PurePosixPath(urlsplit(uri).path).suffix.lower() in _VIDEO_SUFFIXES:
-        return VideoFileSource(uri)
-    return ReconnectingSource(NetworkSource(uri), max_outage_s=max_outage_s)
+        return _file_source(Path(uri).expanduser(), options)
+    scheme = scheme.lower()
+    if scheme in _SETTABLE:
+        place, _, query = rest.partition("?")
+        return _SETTABLE[scheme](unquote(place), options, dict(parse_qsl(query, keep_blank_values=True)))
+    if scheme in _HTTP_SCHEMES:
+        return _http_source(uri, options)
+    if scheme in _STREAM_SCHEMES:
+        from edge_ad.streaming.sources.network import NetworkSource
+
+        only(options, f"{scheme}://", ())
+        return _waited_for(NetworkSource(uri, timeout_s=options.timeout_s), options)
+    known = ", ".join(sorted(_STREAM_SCHEMES | _HTTP_SCHEMES | set(_SETTABLE)))
+    raise UsageError(f"Unknown kind of address: {scheme}://.", f"Known: {known}.")
 
 
-def _file_source(path: Path) -> Source:
+def _waited_for(source: Source, options: SourceOptions) -> Source:
+    return ReconnectingSource(source, max_outage_s=options.max_outage_s)
+
+
+def _http_source(uri: str, options: SourceOptions) -> Source:
+    from edge_ad.streaming.sources.http_stream import HttpSource
+    from edge_ad.streaming.sources.video_file import VideoFileSource
+
+    if PurePosixPath(urlsplit(uri).path).suffix.lower() in _VIDEO_SUFFIXES:
+        only(options, "a video", ("loop", "start_s", "pace"))
+        return VideoFileSource(uri, loop=options.loop, start_s=options.start_s, at_its_rate=options.pace == "source")
+    only(options, "a network stream", ())
+    return _waited_for(HttpSource(uri, timeout_s=options.timeout_s), options)
+
+
+def _v4l2_address(place: str, options: SourceOptions, query: Mapping[str, str]) -> Source:
+    if not (_is_index(place) or place.startswith("/dev/")):
+        raise UsageError(f"v4l2://{place} names no camera.", "Write v4l2://0, or v4l2:///dev/video0.")
+    return _v4l2(place, with_query(options, query))
+
+
+def _v4l2(device: str, options: SourceOptions) -> Source:
+    from edge_ad.streaming.sources.camera import CameraSource
+
+    only(options, "a camera of this machine", (*CAMERA_OPTIONS, "pixel_format"))
+    return _waited_for(CameraSource(int(device) if _is_index(device) else device, options), options)
+
+
+def _csi(place: str, options: SourceOptions, query: Mapping[str, str]) -> Source:
+    from edge_ad.streaming.sources.csi import CsiSource
+
+    if not _is_index(place):
+        raise UsageError(f"csi://{place} names no sensor.", "Write csi://0 for the first.")
+    options = only(with_query(options, query), "a CSI camera", CAMERA_OPTIONS)
+    return _waited_for(CsiSource(int(place), options), options)
+
+
+def _basler(place: str, options: SourceOptions, query: Mapping[str, str]) -> Source:
+    from edge_ad.streaming.sources.basler import BaslerSource
+
+    # Names that start with a capital letter are the camera's own: features of GenICam, set in the order given.
+    features = {name: value for name, value in query.items() if name[:1].isupper()}
+    options = with_query(options, {name: value for name, value in query.items() if name not in features})
+    only(options, "a Basler camera", (*CAMERA_OPTIONS, "pixel_format", "hardware_trigger"))
+    if not place:
+        raise UsageError("basler:// names no camera.", "Write basler://0 for the first, or its serial number.")
+    return _waited_for(BaslerSource(int(place) if _is_index(place) else place, options, features), options)
+
+
+def _file_address(place: str, options: SourceOptions, query: Mapping[str, str]) -> Source:
+    return _file_source(Path(place), with_query(options, query))
+
+
+def _file_source(path: Path, options: SourceOptions) -> Source:
+    from edge_ad.streaming.sources.image_folder import ImageFolderSource
+    from edge_ad.streaming.sources.video_file import VideoFileSource
+    from edge_ad.streaming.sources.watched_folder import WatchedFolderSource
+
+    if options.watch:
+        only(options, "a watched folder", ("watch", "after"))
+        return WatchedFolderSource(path, move=options.after == "move")
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        return ImageFolderSource(path)
-    return VideoFileSource(str(path))
+        only(options, "a folder of images that is not watched", ("loop", "pace", "fps", "watch"))
+        return ImageFolderSource(path, loop=options.loop, fps=_folder_fps(options))
+    only(options, "a video file", ("loop", "start_s", "pace"))
+    return VideoFileSource(str(path), loop=options.loop, start_s=options.start_s, at_its_rate=options.pace == "source")
+
+
+def _folder_fps(options: SourceOptions) -> float | None:
+    if (options.pace == "source") != (options.fps is not None):
+        raise UsageError("Images have no frame rate of their own.", "Give both: --fps 10 --pace source.")
+    return options.fps
+
+
+def _is_index(place: str) -> bool:
+    return place.isascii() and place.isdigit() and len(place) <= _LONGEST_INDEX
+
+
+_SETTABLE: Mapping[str, Callable[[str, SourceOptions, Mapping[str, str]], Source]] = {
+    "v4l2": _v4l2_address,
+    "csi": _csi,
+    "basler": _basler,
+    "file": _file_address,
+}

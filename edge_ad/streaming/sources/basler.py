@@ -1,0 +1,165 @@
+"""A Basler camera (GigE, USB3, CoaXPress or emulated), through pylon."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import DeviceError, require
+from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.sources.basler_features import apply_features, apply_options, first_readable
+from edge_ad.streaming.sources.frame_numbers import FrameNumbers
+from edge_ad.streaming.sources.options import SourceOptions
+
+__all__ = ["BaslerSource"]
+
+_WAIT_MS = 200  # how soon a wait for a frame notices that it was cancelled or that the camera is gone
+_LONGEST_SILENCE_S = 2.0
+_FRAME_RATES = ("ResultingFrameRate", "ResultingFrameRateAbs")
+_NO_NUMBER = 2**64 - 1  # what pylon says when the camera does not number its frames
+
+
+class BaslerSource(Source):
+    """A camera of pylon, live, at its newest frame.
+
+    Frames that the camera numbered and that never came are counted in ``missed``, incomplete ones in ``corrupt``.
+
+    Args:
+        camera: Its number among those found, from 0, or its serial number, which stays the same when cameras are
+            plugged in another order.
+        options: Width, height, fps, exposure, gain, pixel format and hardware trigger to set.
+        features: Any other feature of the camera by its GenICam name → value, set in this order after the options; a
+            command such as ``UserSetLoad`` runs whatever its value.
+
+    Raises:
+        MissingDependencyError: pypylon is not installed.
+    """
+
+    def __init__(
+        self, camera: int | str, options: SourceOptions | None = None, features: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(f"Basler camera {camera}", is_live=True)
+        self._pylon: Any = require("pypylon.pylon", extra="basler")
+        self._genicam: Any = require("pypylon.genicam", extra="basler")
+        self._wanted = camera
+        self._options, self._features = options or SourceOptions(), dict(features or {})
+        self._camera: Any = None
+        self._converter: Any = None
+        self._numbers = FrameNumbers()
+        self._cancelled = threading.Event()
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second that the camera says it gives; None with a trigger, which sets the pace."""
+        if self._camera is None or self._options.hardware_trigger is not None:
+            return None
+        try:
+            fps = first_readable(self._camera.GetNodeMap(), _FRAME_RATES, self._genicam)
+        except self._genicam.GenericException:
+            return None
+        return fps if fps else None
+
+    def open(self) -> None:
+        """Connect, set what was asked for and start."""
+        self.close()
+        try:
+            self._camera = self._pylon.InstantCamera(self._pylon.TlFactory.GetInstance().CreateDevice(self._device()))
+            self._camera.Open()
+            self._set_up()
+            self._camera.StartGrabbing(self._pylon.GrabStrategy_LatestImageOnly)
+        except self._genicam.GenericException as error:
+            self.close()
+            hint = "Look at its cable and supply, and whether another program (pylon Viewer) holds it."
+            raise DeviceError(f"{self.name} cannot be opened: {_first_line(error)}", hint) from None
+        except Exception:
+            self.close()
+            raise
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next complete frame; None when the camera is gone, or when cancelled."""
+        try:
+            return self._read()
+        except self._genicam.GenericException:  # unplugged between two calls
+            return None
+
+    def close(self) -> None:
+        """Stop and let it go."""
+        camera, self._camera, self._converter = self._camera, None, None
+        if camera is None:
+            return
+        self._numbers.restart()
+        for step in (camera.StopGrabbing, camera.Close, camera.DestroyDevice):
+            try:
+                step()
+            except self._genicam.GenericException:
+                continue  # what is unplugged cannot be told to stop
+
+    def cancel(self) -> None:
+        """End the wait for a frame."""
+        self._cancelled.set()
+
+    def _read(self) -> NDArray[np.uint8] | None:
+        silent_s = 0.0
+        while not self._cancelled.is_set() and (self._options.hardware_trigger or silent_s < _LONGEST_SILENCE_S):
+            camera = self._camera
+            if camera is None or not camera.IsGrabbing() or camera.IsCameraDeviceRemoved():
+                return None
+            grabbed = camera.RetrieveResult(_WAIT_MS, self._pylon.TimeoutHandling_Return)
+            if not grabbed.IsValid():
+                silent_s += _WAIT_MS / 1e3
+                continue
+            try:
+                if (image := self._image(grabbed)) is not None:
+                    return image
+            finally:
+                grabbed.Release()
+        return None
+
+    def _image(self, grabbed: Any) -> NDArray[np.uint8] | None:
+        self._count(grabbed)
+        if not grabbed.GrabSucceeded():
+            self.corrupt += 1
+            return None
+        pixel_type = grabbed.PixelType
+        if pixel_type == self._pylon.PixelType_BGR8packed:
+            return np.asarray(grabbed.Array, np.uint8)
+        if pixel_type == self._pylon.PixelType_Mono8:
+            return np.asarray(cv2.cvtColor(grabbed.Array, cv2.COLOR_GRAY2BGR), np.uint8)
+        return np.asarray(self._convert(grabbed), np.uint8)
+
+    def _convert(self, grabbed: Any) -> Any:
+        if self._converter is None:
+            self._converter = self._pylon.ImageFormatConverter()
+            self._converter.OutputPixelFormat = self._pylon.PixelType_BGR8packed
+            self._converter.OutputBitAlignment = self._pylon.OutputBitAlignment_MsbAligned
+        return self._converter.Convert(grabbed).GetArray()
+
+    def _count(self, grabbed: Any) -> None:
+        number = grabbed.BlockID
+        if number == _NO_NUMBER:  # count by the host: what it replaced before it was fetched
+            self._numbers.add(skipped=grabbed.GetNumberOfSkippedImages())
+        else:
+            self._numbers.see(number)
+        self.source_count, self.missed = self._numbers.count, self._numbers.missed
+
+    def _device(self) -> Any:
+        devices = self._pylon.TlFactory.GetInstance().EnumerateDevices()
+        for index, device in enumerate(devices):
+            if self._wanted in (index, device.GetSerialNumber()):
+                return device
+        there = ", ".join(f"{index} ({device.GetSerialNumber()})" for index, device in enumerate(devices))
+        raise DeviceError(f"There is no {self.name}.", f"There are: {there}." if there else "pylon finds no camera.")
+
+    def _set_up(self) -> None:
+        nodes = self._camera.GetNodeMap()
+        self.notes.extend(f"{self.name} {note}" for note in apply_options(nodes, self._options, self._genicam))
+        apply_features(nodes, self._features, self._genicam)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].partition(" : ")[0].rstrip(".") + "."

@@ -1,0 +1,158 @@
+"""A live stream over HTTP: MJPEG, read here frame by frame; anything else, read by FFmpeg."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import time
+import urllib.error
+import urllib.request
+from typing import cast
+from urllib.parse import unquote, urlsplit
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import DeviceError
+from edge_ad.opencv_log import silence_opencv
+from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.sources.multipart import MultipartReader, Part
+from edge_ad.streaming.sources.network import NetworkSource, without_password
+
+__all__ = ["HttpSource"]
+
+# A camera's repeats fill the time to its next frame. One that shows the same for longer hangs, which must be seen.
+_LONGEST_REPEAT_S = 1.0
+_MOST_CORRUPT_IN_ROW = 100  # a camera that sends nothing else is as good as gone
+# Between the header of a JPEG and its end: a marker that cannot be there is damage that decoders paint over in grey.
+_FOREIGN_MARKER = re.compile(rb"\xff[\x01-\xbf\xc0-\xc3\xc5-\xcf\xd8\xe0-\xef\xf0-\xfd]")
+_JPEG_START, _FIRST_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+
+
+class HttpSource(Source):
+    """A camera or server on the network, live.
+
+    Of MJPEG, a damaged frame is skipped and counted in ``corrupt``, and one that the camera sends again (the same
+    bytes, or the same ``X-Timestamp``) is skipped and counted in ``duplicates``.
+
+    Args:
+        url: ``http://`` or ``https://``, with user and password in it where they are needed (basic or digest).
+        timeout_s: Longest silence in seconds before it counts as lost.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 2.0) -> None:
+        super().__init__(without_password(url), is_live=True)
+        self._url, self._timeout_s = url, timeout_s
+        self._answer: http.client.HTTPResponse | None = None
+        self._parts: MultipartReader | None = None
+        self._ffmpeg: NetworkSource | None = None
+        self._last: Part | None = None
+        self._new_at = 0.0
+
+    @property
+    def fps(self) -> float | None:
+        """What the stream says of its frame rate; MJPEG says nothing."""
+        return None if self._ffmpeg is None else self._ffmpeg.fps
+
+    def open(self) -> None:
+        """Connect."""
+        self.close()
+        answer = self._connect()
+        boundary = answer.headers.get_param("boundary")
+        if answer.headers.get_content_maintype() == "multipart" and isinstance(boundary, str):
+            self._answer = answer
+            self._parts = MultipartReader(answer, boundary, timeout_s=self._timeout_s)
+            return
+        answer.close()
+        self._ffmpeg = NetworkSource(self._url, timeout_s=self._timeout_s)
+        self._ffmpeg.open()
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next frame that is whole and new; None when the stream is gone."""
+        if self._ffmpeg is not None:
+            return self._ffmpeg.read()
+        corrupt_in_row = 0
+        while corrupt_in_row < _MOST_CORRUPT_IN_ROW and (part := self._next_part()) is not None:
+            if self._is_repeat(part):
+                self.duplicates += 1
+            elif (image := _decoded(part)) is not None:
+                return image
+            else:
+                self.corrupt += 1
+                corrupt_in_row += 1
+        return None
+
+    def close(self) -> None:
+        """Disconnect."""
+        if self._answer is not None:
+            self._answer.close()
+        if self._ffmpeg is not None:
+            self._ffmpeg.close()
+        self._answer = self._parts = self._ffmpeg = self._last = None
+
+    def _next_part(self) -> Part | None:
+        return None if self._parts is None else self._parts.next_part()
+
+    def _is_repeat(self, part: Part) -> bool:
+        last, self._last, now = self._last, part, time.monotonic()
+        is_same = last is not None and _is_same(last, part)
+        if not is_same:
+            self._new_at = now
+        return is_same and now - self._new_at <= _LONGEST_REPEAT_S
+
+    def _connect(self) -> http.client.HTTPResponse:
+        silence_opencv()
+        try:
+            answer = _opener(self._url).open(_without_user(self._url), timeout=self._timeout_s)
+        except urllib.error.HTTPError as error:
+            error.close()
+            hint = "Put user and password in the address: http://user:password@host/" if error.code == 401 else ""
+            raise DeviceError(f"The stream {self.name} is refused: {error.code} {error.reason}.", hint) from None
+        except (OSError, http.client.HTTPException, ValueError):
+            # The cause may hold the address with its password, so it is not shown.
+            raise DeviceError(
+                f"The stream {self.name} does not answer.", "Check the address, the network, and user and password."
+            ) from None
+        return cast(http.client.HTTPResponse, answer)
+
+
+def _opener(url: str) -> urllib.request.OpenerDirector:
+    parts = urlsplit(url)
+    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
+    if parts.username is not None:
+        passwords.add_password(None, _without_user(url), unquote(parts.username), unquote(parts.password or ""))
+    return urllib.request.build_opener(
+        urllib.request.ProxyHandler({}),  # a camera is in the line's own network
+        urllib.request.HTTPBasicAuthHandler(passwords),
+        urllib.request.HTTPDigestAuthHandler(passwords),
+    )
+
+
+def _without_user(url: str) -> str:
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _is_same(before: Part, part: Part) -> bool:
+    stamp = part.headers.get("x-timestamp")
+    if stamp is not None and stamp == before.headers.get("x-timestamp"):
+        return True
+    return part.is_whole and part.body == before.body
+
+
+def _decoded(part: Part) -> NDArray[np.uint8] | None:
+    if not part.is_whole or _has_foreign_marker(part.body):
+        return None
+    try:
+        image = cv2.imdecode(np.frombuffer(part.body, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
+    return None if image is None else np.asarray(image, np.uint8)
+
+
+def _has_foreign_marker(body: bytes) -> bool:
+    if not body.startswith(_JPEG_START):
+        return False
+    start = body.find(_FIRST_SCAN) + len(_FIRST_SCAN)
+    return _FOREIGN_MARKER.search(body, start, body.find(_JPEG_END, start)) is not None

@@ -1,0 +1,137 @@
+"""The parts of an HTTP answer of type ``multipart/x-mixed-replace``: how network cameras send JPEG after JPEG."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Protocol
+
+from edge_ad.image_formats import damage
+
+__all__ = ["MultipartReader", "Part"]
+
+_CHUNK = 65536
+_LONGEST_HEAD = 16384
+_LARGEST_PART = 64 << 20  # no camera sends more: something else is being sent
+_JPEG_END = b"\xff\xd9"
+
+
+class _Stream(Protocol):
+    def read1(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part.
+
+    Attributes:
+        headers: Name in lower case → value.
+        body: Its content; of a part that is not whole, what came before the next one.
+        is_whole: Whether it is a complete file of a known format and as long as its header says.
+    """
+
+    headers: Mapping[str, str]
+    body: bytes
+    is_whole: bool
+
+
+class MultipartReader:
+    """Cuts a stream into its parts and finds the next one after any damage.
+
+    A whole part is given as soon as its last byte is there, without waiting for what follows it.
+
+    Args:
+        stream: The open answer; its reads must end by themselves when nothing comes.
+        boundary: As in the header of the answer, with or without the dashes before it.
+        timeout_s: Longest time for one part, in seconds.
+    """
+
+    def __init__(self, stream: _Stream, boundary: str, *, timeout_s: float) -> None:
+        self._stream, self._timeout_s = stream, timeout_s
+        self._delimiter = b"--" + boundary.lstrip("-").encode("latin-1")
+        self._buffer = bytearray()
+        self._deadline = 0.0
+
+    def next_part(self) -> Part | None:
+        """The next part, whole or not; None when the stream has ended, is silent, or makes no sense any more."""
+        self._deadline = time.monotonic() + self._timeout_s
+        try:
+            headers = self._head()
+            return None if headers is None else self._part(headers)
+        except (OSError, HTTPException, ValueError):  # lost in the middle; ValueError: closed, or a wrong chunk size
+            return None
+
+    def _head(self) -> dict[str, str] | None:
+        """Skip to the next delimiter and read what follows it, to the empty line."""
+        start = self._find(self._delimiter, _LARGEST_PART)
+        if start is None:
+            return None
+        del self._buffer[: start + len(self._delimiter)]
+        while (found := _end_of_head(self._buffer)) is None:
+            if len(self._buffer) > _LONGEST_HEAD or not self._more():
+                return None
+        length, separator = found
+        lines = bytes(self._buffer[:length]).decode("latin-1").splitlines()
+        del self._buffer[: length + separator]
+        pairs = (line.partition(":") for line in lines)
+        return {name.strip().lower(): value.strip() for name, colon, value in pairs if colon}
+
+    def _part(self, headers: dict[str, str]) -> Part | None:
+        announced = headers.get("content-length", "")
+        body = self._announced(int(announced)) if announced.isascii() and announced.isdigit() else self._until_end()
+        if body is not None:
+            del self._buffer[: len(body)]
+            return Part(headers, body, is_whole=True)
+        # Its length is wrong or it is damaged: it ends where the next part begins.
+        end = self._find(self._delimiter, _LARGEST_PART)
+        if end is None:
+            return None
+        broken = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        return Part(headers, broken, is_whole=False)
+
+    def _announced(self, length: int) -> bytes | None:
+        if length > _LARGEST_PART:
+            return None
+        while len(self._buffer) < length:
+            if not self._more():
+                raise HTTPException("cut off")
+        body = bytes(self._buffer[:length])
+        return body if damage(body) is None else None
+
+    def _until_end(self) -> bytes | None:
+        """The part of a camera that announces no length: to its own end, or to the next delimiter."""
+        searched = 0
+        while (end := self._buffer.find(self._delimiter, searched)) < 0:
+            body = self._buffer.rstrip(b"\r\n")
+            if body.endswith(_JPEG_END) and damage(bytes(body)) is None:
+                return bytes(body)
+            searched = max(0, len(self._buffer) - len(self._delimiter))
+            if len(self._buffer) > _LARGEST_PART or not self._more():
+                raise HTTPException("cut off")
+        body = self._buffer[:end].rstrip(b"\r\n")
+        return bytes(body) if damage(bytes(body)) is None else None
+
+    def _find(self, wanted: bytes, limit: int) -> int | None:
+        searched = 0
+        while (start := self._buffer.find(wanted, searched)) < 0:
+            searched = max(0, len(self._buffer) - len(wanted))
+            if len(self._buffer) > limit or not self._more():
+                return None
+        return start
+
+    def _more(self) -> bool:
+        """Wait for more bytes; False at the end or when the time for this part is over."""
+        if time.monotonic() > self._deadline:
+            return False
+        chunk = self._stream.read1(_CHUNK)
+        self._buffer += chunk
+        return bool(chunk)
+
+
+def _end_of_head(buffer: bytearray) -> tuple[int, int] | None:
+    """Length of the head and of the empty line that ends it; the first of both styles of line ends."""
+    found = [(at, len(end)) for end in (b"\r\n\r\n", b"\n\n") if (at := buffer.find(end)) >= 0]
+    return min(found) if found else None

@@ -1,0 +1,176 @@
+"""A folder into which another program writes images: each is read once, when it is complete."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import DataError
+from edge_ad.images import IMAGE_SUFFIXES, read_image
+from edge_ad.streaming.sources.base import Source
+
+__all__ = ["WatchedFolderSource"]
+
+_POLL_S = 0.05
+_SETTLED_S = 0.2  # a file whose size and time stay the same for so long has been written
+_GIVEN_UP_S = 5.0  # a file that is incomplete and grows no more for so long stays incomplete
+_LARGEST_SHARE = 0.05  # of a core, for looking through a folder with very many files
+_DONE, _BAD = "done", "bad"
+
+_Version = tuple[int, int, int]  # time of change in ns, size in bytes, inode: a file that is written again is a new one
+
+
+@dataclass(frozen=True)
+class _File:
+    path: Path
+    version: _Version
+
+    @property
+    def written_at(self) -> float:
+        return self.version[0] / 1e9
+
+
+class WatchedFolderSource(Source):
+    """Images of a folder as they arrive, oldest first, beginning with those that are there.
+
+    An image is read when its file has stopped changing and is whole; never twice, unless it is written again. One that
+    cannot be decoded is counted in ``corrupt`` and named in ``notes``. One that is deleted before its turn is nobody's
+    loss.
+
+    Args:
+        path: The folder.
+        move: Move an image to the folder ``done`` inside it once the next one is asked for, and one that cannot be
+            decoded to ``bad``; otherwise all stay where they are.
+    """
+
+    waits = True
+
+    def __init__(self, path: Path, *, move: bool = False) -> None:
+        super().__init__(str(path), is_live=False)
+        self._folder, self._move = path, move
+        self._seen: dict[Path, _Version] = {}
+        self._changing: dict[Path, tuple[_Version, float]] = {}  # → since when it has this version
+        self._ready: deque[_File] = deque()
+        self._to_move: Path | None = None
+        self._is_readable = True
+        self._cancelled = threading.Event()
+
+    def open(self) -> None:
+        """Check the folder, and that images can be moved in it."""
+        if not self._folder.is_dir():
+            raise DataError(f"There is no folder {self._folder} to watch.", f"Make it: mkdir -p {self._folder}")
+        for name in (_DONE, _BAD) if self._move else ():
+            try:
+                (self._folder / name).mkdir(exist_ok=True)
+            except OSError as error:
+                raise DataError(
+                    f"Images of {self._folder} cannot be moved to {name} ({error.strerror}).", "Use --after leave."
+                ) from error
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next image, waiting for it; None when cancelled."""
+        self._finish(_DONE)
+        while not self._cancelled.is_set():
+            while self._ready:
+                if (image := self._read(self._ready.popleft())) is not None:
+                    return image
+            started = time.perf_counter()
+            self._ready.extend(sorted(self._settled(), key=lambda file: (file.version[0], file.path.name)))
+            if not self._ready:
+                self._cancelled.wait(max(_POLL_S, (time.perf_counter() - started) / _LARGEST_SHARE))
+        return None
+
+    def close(self) -> None:
+        """Finish with the last image."""
+        self._finish(_DONE)
+
+    def cancel(self) -> None:
+        """End the wait for an image."""
+        self._cancelled.set()
+
+    def _settled(self) -> list[_File]:
+        """Files that have not been read and have stopped changing."""
+        files = list(self._files())
+        here = {file.path for file in files}
+        # What is gone is forgotten, so that months of files do not fill the memory.
+        self._seen = {path: version for path, version in self._seen.items() if path in here}
+        self._changing = {path: state for path, state in self._changing.items() if path in here}
+        return [file for file in files if self._seen.get(file.path) != file.version and self._has_settled(file)]
+
+    def _has_settled(self, file: _File) -> bool:
+        version, since = self._changing.get(file.path, (None, 0.0))
+        if version != file.version:
+            since = time.perf_counter()
+            self._changing[file.path] = (file.version, since)
+        return self._unchanged_s(file) >= _SETTLED_S
+
+    def _unchanged_s(self, file: _File) -> float:
+        """How long it has been as it is: as far as was seen here, or by its own time."""
+        return max(time.perf_counter() - self._changing[file.path][1], time.time() - file.written_at)
+
+    def _files(self) -> Iterator[_File]:
+        try:
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    if entry.name.lower().endswith(IMAGE_SUFFIXES) and (version := _version(entry)) is not None:
+                        yield _File(Path(entry.path), version)
+            self._is_readable = True
+        except OSError as error:  # unmounted or deleted: it may come back
+            if self._is_readable:
+                self.notes.append(f"The folder {self._folder} cannot be read ({error.strerror}); waiting for it.")
+            self._is_readable = False
+
+    def _read(self, file: _File) -> NDArray[np.uint8] | None:
+        problem, image = "", None
+        try:
+            image = read_image(file.path)
+        except DataError as error:
+            problem = error.message
+        if _version(file.path) != file.version:
+            return None  # deleted, or written to while it was read
+        if image is None and self._unchanged_s(file) < _GIVEN_UP_S:
+            self._cancelled.wait(_POLL_S)  # it may yet become whole
+            return None
+        self._seen[file.path] = file.version
+        del self._changing[file.path]
+        self._to_move = file.path
+        if image is None:
+            self.corrupt += 1
+            self.notes.append(problem)
+            self._finish(_BAD)
+        return image
+
+    def _finish(self, folder: str) -> None:
+        path, self._to_move = self._to_move, None
+        if path is None or not self._move or self._seen.get(path) != _version(path):
+            return
+        try:
+            path.rename(_free_name(self._folder / folder / path.name))
+        except OSError as error:
+            self.notes.append(f"{path} cannot be moved to {folder} ({error.strerror}); it stays and is not read again.")
+
+
+def _version(file: os.DirEntry[str] | Path) -> _Version | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    is_file = file.is_file()
+    return (status.st_mtime_ns, status.st_size, status.st_ino) if is_file else None
+
+
+def _free_name(path: Path) -> Path:
+    """The name, with a number where an image of that name is there already."""
+    number, free = 1, path
+    while free.exists():
+        free = path.with_stem(f"{path.stem}.{number}")
+        number += 1
+    return free
