@@ -1,0 +1,6 @@
+"""Which frames are judged: all, every n-th, those in which something passes a line, those that a machine asks for."""
+
+from edge_ad.streaming.triggers.base import Trigger
+from edge_ad.streaming.triggers.selection import trigger_from_text
+
+__all__ = ["Trigger", "trigger_from_text"]

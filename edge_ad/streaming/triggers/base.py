@@ -1,0 +1,98 @@
+"""The Trigger contract, and the triggers that need nothing but the frame's place in line."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from types import TracebackType
+
+from edge_ad.streaming.frame import Frame
+
+__all__ = ["AskedTrigger", "EveryFrame", "EveryNth", "Trigger"]
+
+
+class Trigger(ABC):
+    """Chooses frames. A context manager; entering starts what it listens to.
+
+    One trigger serves all sources of a stream, each by its ``source_index``: from a thread per source, the frames of
+    one source in their order.
+    """
+
+    def __enter__(self) -> Trigger:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:  # noqa: B027 - most triggers listen to nothing
+        """Start listening.
+
+        Raises:
+            DeviceError: Its port or broker is not to be had.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Stop listening; may be called when it is not open."""
+
+    @abstractmethod
+    def fires(self, frame: Frame) -> bool:
+        """Whether this frame is to be judged."""
+
+
+class EveryFrame(Trigger):
+    """Judges all frames."""
+
+    def fires(self, frame: Frame) -> bool:
+        """Always."""
+        return True
+
+
+class EveryNth(Trigger):
+    """Judges the first frame of each source and every n-th after it.
+
+    Args:
+        n: 1 judges every frame.
+    """
+
+    def __init__(self, n: int) -> None:
+        self._n = n
+        self._seen: defaultdict[int, int] = defaultdict(int)
+
+    def fires(self, frame: Frame) -> bool:
+        """Whether n − 1 frames of its source have passed since the last."""
+        number = self._seen[frame.source_index]
+        self._seen[frame.source_index] += 1
+        return number % self._n == 0
+
+
+class AskedTrigger(Trigger):
+    """Judges the next frame of each source after somebody asked for it; what is asked before that frame is one request.
+
+    Attributes:
+        last_id: What was said with the newest request, such as the number of the part.
+    """
+
+    def __init__(self) -> None:
+        self.last_id = ""
+        self._asked_at = float("-inf")
+        self._answered: dict[int, float] = {}
+        self._lock = threading.Lock()
+
+    def ask(self, identity: str = "") -> None:
+        """Have the next frame judged: one that a source delivers from now on, not one already waiting."""
+        with self._lock:
+            self.last_id, self._asked_at = identity, time.perf_counter()
+
+    def fires(self, frame: Frame) -> bool:
+        """Whether it is the first of its source since it was asked for."""
+        with self._lock:
+            asked_at = self._asked_at
+            if frame.captured_at < asked_at or self._answered.get(frame.source_index, float("-inf")) >= asked_at:
+                return False
+            self._answered[frame.source_index] = asked_at
+            return True

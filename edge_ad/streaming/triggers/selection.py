@@ -1,0 +1,114 @@
+"""Which trigger a text of the command line means."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from edge_ad.errors import UsageError
+from edge_ad.streaming.triggers.base import EveryFrame, EveryNth, Trigger
+from edge_ad.streaming.triggers.motion import DIFFERENCE, REFRACTORY_S, MotionTrigger
+
+__all__ = ["trigger_from_text"]
+
+_FORMS = "every, every:3, motion:x1,y1,x2,y2, http:8081 or mqtt://host/topic"
+_TOKEN_VARIABLE = "EDGE_AD_TRIGGER_TOKEN"
+_HIGHEST_PORT = 65535
+
+
+def trigger_from_text(text: str) -> Trigger:
+    """Read what ``--trigger`` says.
+
+    ``every`` and ``every:N``; ``motion:x1,y1,x2,y2`` with ``?difference=12&refractory=0.5``; ``http:PORT``,
+    ``http:HOST:PORT`` with ``?token=SECRET`` (or the variable ``EDGE_AD_TRIGGER_TOKEN``, which no list of processes
+    shows); ``mqtt://[user:password@]host[:port]/topic``, ``mqtts://`` with TLS.
+
+    Args:
+        text: One of these.
+
+    Returns:
+        A trigger, not open yet: it is a context manager. One serves all sources of a stream.
+
+    Raises:
+        UsageError: It is none of these.
+        MissingDependencyError: It needs paho-mqtt, which is not installed.
+    """
+    kind, _, rest = text.partition(":")
+    make = _KINDS.get(kind.lower())
+    if make is None:
+        raise UsageError(f"Unknown trigger: {text}.", f"Write {_FORMS}.")
+    try:
+        return make(rest)
+    except ValueError:
+        raise UsageError(f"The trigger {_without_secret(text)} cannot be read.", f"Write {_FORMS}.") from None
+
+
+def _every(rest: str) -> Trigger:
+    if not rest:
+        return EveryFrame()
+    if int(rest) < 1:
+        raise ValueError(rest)
+    return EveryNth(int(rest))
+
+
+def _motion(rest: str) -> Trigger:
+    line, _, query = rest.partition("?")
+    x1, y1, x2, y2 = (int(number) for number in line.split(","))
+    settings = _settings(query, ("difference", "refractory"))
+    difference = float(settings.get("difference", DIFFERENCE))
+    refractory_s = float(settings.get("refractory", REFRACTORY_S))
+    if min(x1, y1, x2, y2) < 0 or (x1, y1) == (x2, y2) or not 0 < difference <= 255 or not 0 <= refractory_s < 1e6:
+        raise ValueError(rest)
+    return MotionTrigger((x1, y1), (x2, y2), difference=difference, refractory_s=refractory_s)
+
+
+def _http(rest: str) -> Trigger:
+    from edge_ad.streaming.triggers.http_trigger import HttpTrigger
+
+    address, _, query = rest.partition("?")
+    host, _, port = address.removeprefix("//").rpartition(":")
+    token = _settings(query, ("token",)).get("token", os.environ.get(_TOKEN_VARIABLE, ""))
+    if not 0 <= int(port) <= _HIGHEST_PORT:
+        raise ValueError(port)
+    return HttpTrigger(int(port), host.strip("[]") or "127.0.0.1", token)
+
+
+def _mqtt(rest: str, *, is_encrypted: bool = False) -> Trigger:
+    from edge_ad.streaming.triggers.mqtt_trigger import MqttTrigger
+
+    parts = urlsplit(f"mqtt:{rest}")
+    topic = unquote(parts.path.lstrip("/"))
+    if parts.fragment or rest.endswith("#"):  # the wildcard of MQTT, which an address takes for its fragment
+        topic += f"#{parts.fragment}"
+    if not parts.hostname or not topic:
+        raise ValueError(rest)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    return MqttTrigger(parts.hostname, topic, port=parts.port, user=user, password=password, is_encrypted=is_encrypted)
+
+
+def _mqtts(rest: str) -> Trigger:
+    return _mqtt(rest, is_encrypted=True)
+
+
+def _settings(query: str, known: tuple[str, ...]) -> dict[str, str]:
+    settings = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)))
+    if not settings.keys() <= set(known):
+        raise ValueError(query)
+    return settings
+
+
+def _without_secret(text: str) -> str:
+    kind, separator, rest = text.partition("://")
+    shown = f"{kind}{separator}{rest.rpartition('@')[2]}" if separator else text
+    return shown.partition("?token=")[0]
+
+
+_KINDS: Mapping[str, Callable[[str], Trigger]] = {
+    "every": _every,
+    "all": _every,
+    "motion": _motion,
+    "http": _http,
+    "mqtt": _mqtt,
+    "mqtts": _mqtts,
+}
