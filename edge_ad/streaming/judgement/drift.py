@@ -1,0 +1,126 @@
+"""Notices that the scores of good parts rise, before they are false alarms.
+
+Light ages, lenses get dusty, a tool wears: the scores of good parts creep towards the threshold. Scores of a line are
+neither normal (their tail is long) nor independent (neighbours see the same light), so not they are tested but the
+medians x_j of blocks of them, standardised by median and median absolute deviation of the first K blocks:
+
+    z_j = (x_j - m) / s,   m = median(x_1..x_K),   s = 1.4826 * median |x_i - m|
+
+and tested by a one-sided tabular CUSUM (E. S. Page, "Continuous inspection schemes", Biometrika 41, 1954):
+
+    S_j = max(0, S_{j-1} + min(z_j - k, h / 2)),   report when S_j > h
+
+The slack k is the rise that nobody needs to hear of: one s, or a tenth of the way from m to the threshold if that is
+more. A single block, however high, is not enough.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass
+
+__all__ = ["Drift", "DriftMonitor"]
+
+_BLOCK = 32
+_BASELINE_BLOCKS = 48
+_LIMIT = 10.0  # h
+_LEAST_SLACK = 1.0  # k, in s
+_MARGIN_SLACK = 0.1  # k, as a share of the way to the threshold
+_MAD_TO_SIGMA = 1.4826
+_LEVEL_WEIGHT = 0.3  # of the newest block in the level that is shown
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A rise, or its end.
+
+    Attributes:
+        is_over: Whether the scores are back.
+        level: Where good scores are now.
+        baseline: Where they were at first.
+        threshold: What they must stay below.
+        share: Way gone from the baseline to the threshold; 1 is all of it.
+        parts: Good parts seen since the baseline began.
+    """
+
+    is_over: bool
+    level: float
+    baseline: float
+    threshold: float
+    share: float
+    parts: int
+
+
+class DriftMonitor:
+    """Watches the scores of parts that passed; the memory is one block and one baseline.
+
+    Args:
+        block: Parts in a block; should be longer than neighbours are alike.
+        baseline_blocks: Blocks in the baseline, K.
+    """
+
+    def __init__(self, *, block: int = _BLOCK, baseline_blocks: int = _BASELINE_BLOCKS) -> None:
+        self._block_size, self._baseline_size = block, baseline_blocks
+        self.reset()
+
+    def reset(self) -> None:
+        """Start again with a new baseline: another bundle has other scores."""
+        self._block: list[float] = []
+        self._medians: list[float] = []
+        self._baseline = self._spread = math.nan
+        self._sum = 0.0
+        self._level = math.nan
+        self._is_reported = False
+        self._parts = 0
+
+    def update(self, score: float, threshold: float) -> Drift | None:
+        """Take the score of a part that passed.
+
+        Args:
+            score: Raw score; one that is not finite is passed over.
+            threshold: What it was held against.
+
+        Returns:
+            What is to be reported, if anything.
+        """
+        if not math.isfinite(score):
+            return None
+        self._parts += 1
+        self._block.append(score)
+        if len(self._block) < self._block_size:
+            return None
+        median = statistics.median(self._block)
+        self._block.clear()
+        if math.isnan(self._baseline):
+            self._learn(median)
+            return None
+        return self._test(median, threshold)
+
+    def _learn(self, median: float) -> None:
+        self._medians.append(median)
+        if len(self._medians) < self._baseline_size:
+            return
+        self._baseline = self._level = statistics.median(self._medians)
+        spread = statistics.median(abs(value - self._baseline) for value in self._medians)
+        # Scores that hardly differ (a still picture) must not make every rounding a drift.
+        self._spread = max(_MAD_TO_SIGMA * spread, 1e-6 * abs(self._baseline), 1e-12)
+        self._medians.clear()
+
+    def _test(self, median: float, threshold: float) -> Drift | None:
+        slack = max(_LEAST_SLACK, _MARGIN_SLACK * (threshold - self._baseline) / self._spread)
+        excess = (median - self._baseline) / self._spread - slack
+        self._sum = max(0.0, self._sum + min(excess, _LIMIT / 2))
+        self._level += _LEVEL_WEIGHT * (median - self._level)
+        if not self._is_reported and self._sum > _LIMIT:
+            self._is_reported = True
+            return self._drift(threshold, is_over=False)
+        if self._is_reported and self._level < self._baseline + 0.5 * slack * self._spread:
+            self._is_reported, self._sum = False, 0.0
+            return self._drift(threshold, is_over=True)
+        return None
+
+    def _drift(self, threshold: float, *, is_over: bool) -> Drift:
+        margin = threshold - self._baseline
+        share = (self._level - self._baseline) / margin if margin > 0 else math.inf
+        return Drift(is_over, self._level, self._baseline, threshold, share, self._parts)
