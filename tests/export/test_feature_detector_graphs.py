@@ -15,7 +15,7 @@ from edge_ad.training.feature_cache import compute_features
 from edge_ad.training.loop import LoopSettings, run_stages
 from edge_ad.training.preparation import fit_to_images
 
-LOCAL = {"standardise": "local", "start_from_distance": True, "rank": 3}
+LOCAL = {"standardise": "local", "start": "distance", "rank": 3}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("patch-nearest", {"bank": 50}),
     ("patch-metric", {"rank": 3, "epochs": 2}),

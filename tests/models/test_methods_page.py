@@ -9,6 +9,7 @@ from edge_ad.models.base import MethodParameters
 from edge_ad.models.discriminators import BoundaryShufflingParameters, PbasParameters, SimpleNetParameters
 from edge_ad.models.discriminators.centred import CentredParameters
 from edge_ad.models.discriminators.discriminator import DiscriminatorParameters
+from edge_ad.models.discriminators.metric import DefectParameters
 from edge_ad.models.ear import EarParameters
 from edge_ad.models.fader import FaderParameters
 from edge_ad.models.feature_detector import FeatureParameters
@@ -24,8 +25,9 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("Parameters of every detector on patch features", FeatureParameters, MethodParameters),
     ("`patch-gaussian`", PatchGaussianParameters, FeatureParameters),
     ("`patch-nearest`", PatchNearestParameters, FeatureParameters),
-    ("`patch-metric`", PatchMetricParameters, FeatureParameters),
-    ("Parameters of every learned boundary", DiscriminatorParameters, FeatureParameters),
+    ("Parameters of every metric learned from pseudo-defects", DefectParameters, FeatureParameters),
+    ("`patch-metric`", PatchMetricParameters, DefectParameters),
+    ("Parameters of every learned boundary", DiscriminatorParameters, DefectParameters),
     ("`simplenet`", SimpleNetParameters, DiscriminatorParameters),
     ("Parameters of a boundary around centres", CentredParameters, DiscriminatorParameters),
     ("`pbas`", PbasParameters, CentredParameters),

@@ -50,8 +50,11 @@ def test_untrained_it_is_the_gaussian(detector: PatchMetric) -> None:
     fit = _features(10, detector)
     detector.fit_features(fit, fit)
     features = _features(3, detector)
+    assert detector.standardisation.gaussian is not None
     with torch.no_grad():
-        torch.testing.assert_close(detector.score_patches(features), detector.gaussian(features), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            detector.score_patches(features), detector.standardisation.gaussian(features), rtol=1e-4, atol=1e-4
+        )
 
 
 def test_a_fitting_image_is_standardised_by_a_gaussian_that_has_not_seen_it(detector: PatchMetric) -> None:
@@ -70,21 +73,21 @@ def test_only_patches_that_a_defect_covers_count_as_defective(detector: PatchMet
     masks[3, 8:16, 16:24] = True  # all of one patch
     masks[4, 0:2, 0:8] = True  # a quarter of another
     detector.fit_defects(fit, masks)
-    (pool,) = detector._defects
+    (pool,) = detector.metric._defects
     assert len(pool) == 1
-    torch.testing.assert_close(pool[0], detector._cross_fitted(fit)[3, 1 * SIDE + 2])
+    torch.testing.assert_close(pool[0], detector.frozen_outputs(torch.empty(10, 0), fit)[3, 1 * SIDE + 2])
 
 
 def test_its_loss_is_the_cross_entropy_of_the_scaled_distance(detector: PatchMetric) -> None:
     frozen = torch.randn(2, SIDE * SIDE, detector.patch_features.channels)
-    detector._defects = [3 * torch.ones(1, frozen.shape[2])]
+    detector.metric._defects = [3 * torch.ones(1, frozen.shape[2])]
     torch.nn.init.normal_(detector.metric.weight)
-    detector.scale.fill_(0.2)
-    detector.offset.fill_(-1.5)
+    detector.metric.scale.fill_(0.2)
+    detector.metric.offset.fill_(-1.5)
     terms = detector.training_loss(TrainingBatch(torch.empty(2, 0), frozen), detector.stages()[0], torch.Generator())
     logits = 0.2 * (frozen.flatten(0, 1) @ detector.metric.weight.T).norm(dim=1) - 1.5
     torch.testing.assert_close(terms["normal"], F.binary_cross_entropy_with_logits(logits, torch.zeros(128)))
-    logit = 0.2 * (detector._defects[0] @ detector.metric.weight.T).norm(dim=1) - 1.5
+    logit = 0.2 * (detector.metric._defects[0] @ detector.metric.weight.T).norm(dim=1) - 1.5
     torch.testing.assert_close(terms["defective"], F.binary_cross_entropy_with_logits(logit, torch.ones(1)))
 
 
@@ -93,7 +96,7 @@ def test_it_learns_to_look_where_defects_differ_and_away_from_where_good_parts_d
     frozen = torch.randn(4, SIDE * SIDE, detector.patch_features.channels)
     defects = torch.randn(200, frozen.shape[2])
     defects[:, 5] *= 6
-    detector._defects = [defects]
+    detector.metric._defects = [defects]
     train(detector, TrainingBatch(torch.empty(4, 0), frozen), detector.stages()[0], steps=60)
     lengths = detector.metric.weight.detach().norm(dim=0)
     assert lengths.argmax() == 5
@@ -102,6 +105,6 @@ def test_it_learns_to_look_where_defects_differ_and_away_from_where_good_parts_d
 
 def test_without_a_defect_that_covers_a_patch_training_goes_on(detector: PatchMetric) -> None:
     frozen = torch.randn(2, SIDE * SIDE, detector.patch_features.channels)
-    detector._defects = [torch.empty(0, frozen.shape[2])]
+    detector.metric._defects = [torch.empty(0, frozen.shape[2])]
     history = train(detector, TrainingBatch(torch.empty(2, 0), frozen), detector.stages()[0], steps=3)
     assert set(history[0]) == {"normal"}

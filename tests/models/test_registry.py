@@ -24,7 +24,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("patch-nearest", {"size": 64, "bank": 50}),
     ("patch-metric", {"size": 64, "rank": 3}),
     ("simplenet", {"size": 64, "hidden": 16}),
-    ("simplenet", {"size": 64, "hidden": 16, "standardise": "local", "rank": 3, "start_from_distance": "true"}),
+    ("simplenet", {"size": 64, "hidden": 16, "standardise": "local", "rank": 3, "start": "distance"}),
     ("pbas", {"size": 64, "hidden": 16}),
     ("pbas", {"size": 64, "hidden": 16, "refine": "false", "centre": "clustering", "clusters": 7}),
     ("boundary-shuffling", {"size": 64, "hidden": 16}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -12,21 +12,28 @@ from torch import Tensor
 
 from edge_ad.models.base import Stage, TrainingBatch
 from edge_ad.models.discriminators.head import PatchHead
-from edge_ad.models.discriminators.positions import draw_positions
-from edge_ad.models.discriminators.standardisation import Standardisation, StandardisationKind
-from edge_ad.models.feature_detector import FeatureDetector, FeatureParameters
+from edge_ad.models.discriminators.metric import DefectParameters, Metric
+from edge_ad.models.discriminators.positions import gather_positions
+from edge_ad.models.discriminators.standardisation import CrossFit, Standardisation, StandardisationKind
+from edge_ad.models.feature_detector import FeatureDetector
 
 __all__ = ["Discriminator", "DiscriminatorParameters", "Patches"]
 
+_DISCRIMINATOR = "discriminator"
 
-class DiscriminatorParameters(FeatureParameters):
+
+class DiscriminatorParameters(DefectParameters):
     """Parameters of every learned head.
 
     Attributes:
         standardise: How frozen features are brought to one scale before the projection.
         rank: Directions kept per position by ``standardise="local"``.
         shrinkage: Share of the common covariance in ``standardise="local"``.
-        start_from_distance: The discriminator begins as the distance to the mean and learns what to correct.
+        start: ``random``: a multilayer discriminator from random weights, as the papers have it. ``distance``: it begins
+            as the distance to the mean and learns what to correct. ``metric``: the same with a metric that was learned
+            from pseudo-defects before.
+        metric_steps: Steps of learning the metric.
+        metric_learning_rate: Peak learning rate of the metric.
         hidden: Width of the discriminator's hidden layer.
         epochs: Epochs over the cached features.
         learning_rate: Peak learning rate of the projection.
@@ -39,7 +46,9 @@ class DiscriminatorParameters(FeatureParameters):
     standardise: StandardisationKind = "local"
     rank: int = Field(default=16, ge=1)
     shrinkage: float = Field(default=0.2, gt=0, lt=1)
-    start_from_distance: bool = True
+    start: Literal["random", "distance", "metric"] = "metric"
+    metric_steps: int = Field(default=200, ge=1)
+    metric_learning_rate: float = Field(default=1e-3, gt=0, le=1)
     hidden: int = Field(default=128, ge=1, le=8192)
     epochs: int = Field(default=5, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0, le=1)
@@ -80,34 +89,51 @@ class Discriminator(FeatureDetector):
         standardisation = Standardisation(
             channels, self.grid_hw, config.standardise, rank=config.rank, shrinkage=config.shrinkage
         )
-        self.head = PatchHead(standardisation, channels, config.hidden, distance=config.start_from_distance)
+        self.head = PatchHead(standardisation, channels, config.hidden, distance=config.start != "random")
+        self.metric: Metric | None = None
+        if config.start == "metric":
+            self.metric, self.defect_kinds, self.defect_draws = Metric(channels), config.kinds, config.draws
+        self._cross_fit: CrossFit | None = None
         self._standardised: Tensor | None = None
 
+    @torch.no_grad()
     def fit_features(self, fit: Tensor, held_out: Tensor) -> None:
-        """Fit the standardisation and draw the head anew: what was learned on other features is of no use."""
+        """Fit the standardisation; what was learned on other features is forgotten."""
         self.head.standardisation.fit(fit)
-        self._standardised = self.head.standardisation.cross_fitted(fit)
-        self.head.start(self.config.seed, mean_length=float(self._standardised.norm(dim=2).mean()))
-        self.fit_standardised(self._standardised)
-
-    def fit_standardised(self, standardised: Tensor) -> None:
-        """Fit what a method derives from standardised features (N, P, C) and the untrained projection."""
+        self._cross_fit = CrossFit(self.head.standardisation, fit)
+        self._standardised = self._cross_fit(fit)
+        if self.metric is not None:
+            self.metric.start(float(self._standardised.norm(dim=2).mean()))
 
     @torch.no_grad()
+    def fit_defects(self, features: Tensor, masks: Tensor) -> None:
+        """Keep the patches that a pseudo-defect covers, for the metric."""
+        assert self._cross_fit is not None
+        assert self.metric is not None
+        self.metric.add_defects(self._cross_fit(features), masks, self.grid_hw, self.config.coverage)
+
     def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:
         """Standardised features (N, P, C) of the fitting images; neither images nor features are looked at again."""
         assert self._standardised is not None
-        standardised, self._standardised = self._standardised, None
-        return standardised
+        self._cross_fit = None
+        return self._standardised
 
     def stages(self) -> Sequence[Stage]:
-        """One stage of ``epochs``."""
+        """The metric, where there is one, and then the discriminator."""
         config = self.config
-        return (Stage("discriminator", config.epochs, config.learning_rate, config.schedule),)
+        discriminator = Stage(_DISCRIMINATOR, config.epochs, config.learning_rate, config.schedule)
+        if self.metric is None:
+            return (discriminator,)
+        return (Stage("metric", 0, config.metric_learning_rate, config.schedule, config.metric_steps), discriminator)
 
     def start_stage(self, stage: Stage) -> list[dict[str, Any]]:
-        """The projection at the stage's learning rate, all that judges at ``discriminator_scale`` times it."""
+        """The metric; or the projection at the stage's rate, and all that judges at ``discriminator_scale`` times it."""
         self.requires_grad_(False)
+        if stage.name != _DISCRIMINATOR:
+            assert self.metric is not None
+            self.metric.requires_grad_(True)
+            return [{"params": list(self.metric.parameters()), "lr_scale": 1.0}]
+        self._start_head()
         self.head.train()
         projection, discriminator = self.head.learned()
         discriminator += self.further_parameters()
@@ -121,18 +147,32 @@ class Discriminator(FeatureDetector):
                 parameter.requires_grad_(True)
         return groups
 
+    @torch.no_grad()
+    def _start_head(self) -> None:
+        """Draw the head anew, from the metric where there is one, and fit what a method derives from it."""
+        assert self._standardised is not None
+        standardised, self._standardised = self._standardised, None
+        self.head.start(self.config.seed, mean_length=float(standardised.norm(dim=2).mean()))
+        if self.metric is not None:
+            self.head.start_from(self.metric)
+        self.fit_standardised(standardised.to(self.head.projection.weight.device))
+
+    def fit_standardised(self, standardised: Tensor) -> None:
+        """Fit what a method derives from standardised features (N, P, C) and the untrained projection."""
+
     def further_parameters(self) -> list[torch.nn.Parameter]:
         """Parameters that only training needs, beside the head's."""
         return []
 
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
         """Project a random share of the positions of each image, and compare them with synthesised anomalies."""
-        standardised = batch.frozen
-        images, positions, _ = standardised.shape
-        chosen = draw_positions(images, positions, self.config.positions, generator).to(standardised.device)
-        vectors = standardised.gather(1, chosen[..., None].expand(-1, -1, standardised.shape[2]))
+        if stage.name != _DISCRIMINATOR:
+            assert self.metric is not None
+            _, normal = gather_positions(batch.frozen, self.config.positions, generator)
+            return self.metric.loss(normal.flatten(0, 1), generator)
+        chosen, vectors = gather_positions(batch.frozen, self.config.positions, generator)
         projected = self.head.project(vectors.flatten(0, 1)).reshape(*chosen.shape, -1)
-        return self.boundary_loss(Patches(standardised, chosen, projected), generator)
+        return self.boundary_loss(Patches(batch.frozen, chosen, projected), generator)
 
     @abstractmethod
     def boundary_loss(self, patches: Patches, generator: torch.Generator) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from edge_ad.models.discriminators.metric import Metric, length
 from edge_ad.models.discriminators.standardisation import Standardisation
 
 __all__ = ["PatchHead"]
@@ -66,6 +67,13 @@ class PatchHead(nn.Module):
                 nn.init.constant_(self.offset, -_START_SLOPE)
         self.train(self.training)
 
+    def start_from(self, metric: Metric) -> None:
+        """Begin as the logit of a learned metric."""
+        self.projection.weight.copy_(metric.weight)
+        self.scale.copy_(metric.scale)
+        self.offset.copy_(metric.offset)
+        self.train(self.training)
+
     def project(self, standardised: Tensor) -> Tensor:
         """Standardised z (M, C) → projected u (M, C)."""
         projected: Tensor = self.projection(standardised)
@@ -77,8 +85,8 @@ class PatchHead(nn.Module):
         return logits + self._from_distance(projected) if self.distance else logits
 
     def _from_distance(self, projected: Tensor) -> Tensor:
-        """``a·|u| + b``, without the last axis. A length of zero has no gradient, so it is never quite zero."""
-        return self.scale * (projected.square().sum(-1) + _TINY).sqrt() + self.offset
+        """``a·|u| + b``, without the last axis."""
+        return self.scale * length(projected) + self.offset
 
     def learned(self) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
         """Parameters of the projection and of the discriminator."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["draw_positions"]
+__all__ = ["draw_positions", "gather_positions"]
 
 
 def draw_positions(images: int, positions: int, share: float, generator: torch.Generator) -> Tensor:
@@ -22,3 +22,20 @@ def draw_positions(images: int, positions: int, share: float, generator: torch.G
     """
     order = torch.rand(images, positions, generator=generator).argsort(1)
     return order[:, : max(1, round(share * positions))]
+
+
+def gather_positions(vectors: Tensor, share: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw positions and take what is there.
+
+    Args:
+        vectors: (N, P, C).
+        share: As in ``draw_positions``.
+        generator: Of the draw.
+
+    Returns:
+        The positions (N, M) and the vectors (N, M, C).
+    """
+    images, positions, channels = vectors.shape
+    chosen = draw_positions(images, positions, share, generator).to(vectors.device)
+    flat = chosen + positions * torch.arange(images, device=vectors.device)[:, None]
+    return chosen, vectors.reshape(-1, channels).index_select(0, flat.flatten()).reshape(*chosen.shape, channels)

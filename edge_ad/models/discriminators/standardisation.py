@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from edge_ad.models.gaussian import PositionGaussian
 
-__all__ = ["Standardisation", "StandardisationKind"]
+__all__ = ["CrossFit", "Standardisation", "StandardisationKind"]
 
 StandardisationKind = Literal["none", "channel", "whiten", "position", "local"]
 
@@ -70,22 +70,43 @@ class Standardisation(nn.Module):
         centred = (features - self.get_buffer("mean")).flatten(2).transpose(1, 2)
         return centred @ self.get_buffer("transform").T
 
-    @torch.no_grad()
-    def cross_fitted(self, features: Tensor) -> Tensor:
-        """Standardise the features that were fitted, (N, h·w, C), as those of new images are.
+    @property
+    def is_per_position(self) -> bool:
+        """Whether what is fitted per position sees few samples, and is far too close to them."""
+        return self.kind in ("position", "local")
 
-        What is fitted per position sees few samples, and is far too close to them: each fifth of the images is
-        standardised by a fit on the others. The other kinds see all positions alike, and need no such care.
-        """
-        if self.kind not in ("position", "local"):
-            standardised: Tensor = self(features)
-            return standardised
-        probe, count = copy.deepcopy(self), min(_FOLDS, len(features))
+
+class CrossFit:
+    """Standardises the features that were fitted, and what was painted on their images, as those of new images are.
+
+    What is fitted per position is fitted again without each fifth of the images, and standardises that fifth. The other
+    kinds see all positions alike, and need no such care.
+
+    Args:
+        standardisation: Fitted.
+        features: (N, C, h, w) that it was fitted on.
+    """
+
+    def __init__(self, standardisation: Standardisation, features: Tensor) -> None:
+        count = min(_FOLDS, len(features)) if standardisation.is_per_position else 1
         fold_of = torch.arange(len(features)) % count
-        together = features.new_empty(len(features), features.shape[2] * features.shape[3], features.shape[1])
-        for fold in range(count):
-            probe.fit(features[fold_of != fold])
-            together[fold_of == fold] = probe(features[fold_of == fold])
+        self._folds = [copy.deepcopy(standardisation) for _ in range(count)]
+        for index in range(count if count > 1 else 0):
+            self._folds[index].fit(features[fold_of != index])
+
+    @torch.no_grad()
+    def __call__(self, features: Tensor, images: Tensor | None = None) -> Tensor:
+        """(N, C, h, w) of the same images → z, (N, h·w, C).
+
+        Args:
+            features: Of all images in their order, or of those that ``images`` names.
+            images: int64 (N,), which images they are.
+        """
+        count, (_, channels, height, width) = len(self._folds), features.shape
+        fold_of = (torch.arange(len(features)) if images is None else images) % count
+        together = features.new_empty(len(features), height * width, channels)
+        for index in fold_of.unique().tolist():
+            together[fold_of == index] = self._folds[index](features[fold_of == index])
         return together
 
 

@@ -74,8 +74,8 @@ def draw_similar(patches: Tensor, candidates: int, generator: torch.Generator) -
     steps = torch.randint(1, max(2, count), (images, count, candidates), generator=generator).to(patches.device)
     drawn = (torch.arange(count, device=patches.device)[None, :, None] + steps) % count
     unit = torch.nn.functional.normalize(patches.detach(), dim=-1)
-    others = unit.gather(1, drawn.flatten(1)[..., None].expand(-1, -1, unit.shape[2])).reshape(*drawn.shape, -1)
-    nearest = (others * unit[:, :, None]).sum(-1).argmax(-1, keepdim=True)
+    similarity = (unit @ unit.transpose(1, 2)).gather(2, drawn)  # a product of all pairs is cheaper than fetching some
+    nearest = similarity.argmax(-1, keepdim=True)
     return drawn.gather(2, nearest).squeeze(2)
 
 

@@ -13,9 +13,7 @@ from tests.models.detectors import fit, train
 
 @pytest.fixture
 def detector() -> SimpleNet:
-    made = create_detector(
-        "simplenet", {"size": 64, "hidden": 32, "standardise": "channel", "start_from_distance": False}
-    )
+    made = create_detector("simplenet", {"size": 64, "hidden": 32, "standardise": "channel", "start": "random"})
     assert isinstance(made, SimpleNet)
     return made
 
@@ -40,7 +38,8 @@ def test_training_raises_the_scores_of_foreign_patches(detector: SimpleNet, imag
         assert (detector(defective).score > detector(images).score).all()
 
 
-def test_only_projection_and_discriminator_are_trained(detector: SimpleNet) -> None:
+def test_only_projection_and_discriminator_are_trained(detector: SimpleNet, images: Tensor) -> None:
+    fit(detector, images)
     groups = detector.start_stage(detector.stages()[0])
     trained = {id(parameter) for group in groups for parameter in group["params"]}
     assert trained == {id(parameter) for parameter in detector.trainable()}

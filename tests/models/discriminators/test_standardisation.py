@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from edge_ad.models.discriminators.standardisation import Standardisation, StandardisationKind
+from edge_ad.models.discriminators.standardisation import CrossFit, Standardisation, StandardisationKind
 from edge_ad.models.gaussian import PositionGaussian
 
 CHANNELS = 5
@@ -68,7 +68,7 @@ def test_what_is_fitted_per_position_is_cross_fitted(features: Tensor, kind: Sta
     standardisation.fit(features)
     state = {name: value.clone() for name, value in standardisation.state_dict().items()}
     others.fit(features[[index for index in range(9) if index % 5 != 1]])
-    torch.testing.assert_close(standardisation.cross_fitted(features)[6], others(features[6:7])[0])
+    torch.testing.assert_close(CrossFit(standardisation, features)(features)[6], others(features[6:7])[0])
     assert all(torch.equal(value, state[name]) for name, value in standardisation.state_dict().items())
 
 
@@ -76,7 +76,7 @@ def test_what_is_fitted_per_position_is_cross_fitted(features: Tensor, kind: Sta
 def test_what_is_fitted_on_all_positions_is_not(features: Tensor, kind: StandardisationKind) -> None:
     standardisation = Standardisation(CHANNELS, (4, 6), kind).double()
     standardisation.fit(features)
-    assert torch.equal(standardisation.cross_fitted(features), standardisation(features))
+    assert torch.equal(CrossFit(standardisation, features)(features), standardisation(features))
 
 
 @pytest.mark.parametrize("kind", ["channel", "whiten", "position", "local"])

@@ -1,0 +1,120 @@
+"""What the feature cache saves: an epoch on cached features against the same epoch with the backbone in the loop.
+
+    python -m benchmarks.cached_training [--data FOLDER] [--images 80] [--size 256] [--rounds 5] [--methods pbas ...]
+
+Both epochs see the same batches in the same order from the same start; in the loop, the backbone and the
+standardisation run for every batch. ``ratio`` is the median over the rounds of the time in the loop over the time on
+cached features, measured in turn. ``difference`` is the largest one between the weights that the two epochs left, over
+the largest weight. Without --data a rendered product is used: the time does not depend on what the images show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from edge_ad.data.products import open_product
+from edge_ad.data.sample_product import render_product
+from edge_ad.images import read_resized
+from edge_ad.models import create_detector
+from edge_ad.models.discriminators.standardisation import CrossFit
+from edge_ad.models.feature_detector import FeatureDetector
+from edge_ad.training.feature_cache import compute_features, to_tensor
+from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
+from edge_ad.training.preparation import fit_to_images
+
+METHODS = ("patch-metric", "simplenet", "pbas", "boundary-shuffling")
+_BATCH = 8
+_ONE_EPOCH: tuple[dict[str, Any], dict[str, Any]] = ({"metric_steps": 1, "epochs": 1}, {"epochs": 1})
+
+
+class InTheLoop:
+    """Stands where cached features stand in a training set, and computes them whenever a batch asks."""
+
+    def __init__(self, backbone: nn.Module, images: NDArray[np.uint8], cross_fit: CrossFit) -> None:
+        self._backbone, self._images, self._cross_fit = backbone, images, cross_fit
+
+    @torch.no_grad()
+    def __getitem__(self, chosen: Tensor) -> Tensor:
+        """Standardised features (n, P, C) of the images that are named."""
+        features = self._backbone(to_tensor(self._images[chosen.numpy()]))
+        return self._cross_fit(features.contiguous(), chosen)
+
+
+def measure(method: str, images: NDArray[np.uint8], values: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """Train one epoch of each stage both ways, in turn; the row's times are those of the last stage."""
+    detector = create_detector(method, {**_ONE_EPOCH[method == "patch-metric"], **values})
+    assert isinstance(detector, FeatureDetector)
+    backbone = detector.backbone
+    assert isinstance(backbone, nn.Module)
+    held_out = images[:2]
+    cached = fit_to_images(detector, images, held_out, lambda batch: compute_features(backbone, batch))
+    cross_fit = CrossFit(getattr(detector, "head", detector).standardisation, compute_features(backbone, images))
+    live: Any = InTheLoop(backbone, images, cross_fit)
+    seconds: dict[str, list[float]] = {"cached": [], "loop": []}
+    weights = {}
+    for _ in range(rounds):
+        for name, data in (("loop", TrainingSet(images, live)), ("cached", cached)):
+            weights[name] = _train(copy.deepcopy(detector), data, seconds[name])
+    ratios = [loop / fast for loop, fast in zip(seconds["loop"], seconds["cached"], strict=True)]
+    return {
+        "method": method,
+        "images": len(images),
+        "loop_seconds": round(statistics.median(seconds["loop"]), 3),
+        "cached_seconds": round(statistics.median(seconds["cached"]), 4),
+        "ratio": round(statistics.median(ratios), 1),
+        "difference": _difference(weights["loop"], weights["cached"]),
+    }
+
+
+def _train(detector: FeatureDetector, data: TrainingSet, seconds: list[float]) -> dict[str, Tensor]:
+    """Train; appends the time of the last epoch."""
+    settings = LoopSettings(seed=0, device=torch.device("cpu"), batch_size=_BATCH)
+    epochs: list[float] = []
+    run_stages(detector, data, settings, lambda report: epochs.append(report.seconds))
+    seconds.append(epochs[-1])
+    return {name: value.clone() for name, value in detector.state_dict().items()}
+
+
+def _difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
+    pairs = [(value.double(), other[name].double()) for name, value in one.items() if value.is_floating_point()]
+    return max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-12)) for a, b in pairs)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print a line of JSON for each method."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--images", type=int, default=80)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    chosen = parser.parse_args(arguments)
+    torch.set_num_threads(chosen.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        images = _images(chosen.data, Path(folder), chosen.images, chosen.size)
+    for method in chosen.methods:
+        print(json.dumps(measure(method, images, {"size": chosen.size}, chosen.rounds)), flush=True)
+
+
+def _images(data: Path | None, folder: Path, count: int, size: int) -> NDArray[np.uint8]:
+    good = (
+        open_product(data).good if data is not None else render_product(folder, good=count, size_hw=(size, size)).good
+    )
+    return read_resized(good[:count], (size, size))
+
+
+if __name__ == "__main__":
+    main()
