@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "build-engine": "Build a bundle's engine for this machine.",
     "verify": "Check that an engine gives the trained numbers.",
     "stream": "Judge the frames of a camera, video or folder.",
+    "records": "List, export or draw what streams recorded.",
     "benchmark": "Measure latency and frame rate on this machine.",
     "inspect": "Show what is inside a bundle and check its files.",
     "doctor": "Show which backends and devices are here.",

@@ -1,0 +1,147 @@
+"""``edge-ad records``: what streams recorded."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from edge_ad.cli.console import note, print_json, print_table
+from edge_ad.cli.options import JsonOption
+from edge_ad.errors import UsageError
+
+if TYPE_CHECKING:
+    from edge_ad.streaming.records.reader import Bucket, RecordFilter, RecordReader
+
+__all__ = ["records"]
+
+_LISTED = 50
+_HOUR_S = 3600.0
+_SPANS = {"m": 60, "h": 3600, "d": 86400}
+
+
+def records(
+    action: Annotated[Literal["list", "export", "trend"], typer.Argument(metavar="list|export|trend")],
+    database: Annotated[Path, typer.Argument(metavar="DB", help="Database written by edge-ad stream --records.")],
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="From then on: 2026-11-22T08:00 (local time), or 30m, 12h, 7d ago."),
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to then.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
+    verdict: Annotated[Literal["OK", "NG"] | None, typer.Option(help="Only these.", case_sensitive=False)] = None,
+    min_score: Annotated[float | None, typer.Option(help="Only with at least this raw score.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help=f"At most so many, the newest; list shows {_LISTED} if not given.")
+    ] = None,
+    events: Annotated[
+        bool, typer.Option("--events", help="Events (alarms, parts, changes) instead of frames.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where to: .csv, .jsonl or .parquet; .png for trend.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List, export or draw what streams recorded, also while one is recording.
+
+    trend shows scores against the threshold and the share of NG frames of each hour: in the terminal, or as a picture
+    with --out FILE.png.
+    """
+    from edge_ad.streaming.records.reader import RecordFilter, RecordReader
+    from edge_ad.streaming.sinks.base import check_output
+
+    if out is not None:
+        check_output(out, overwrite=overwrite)
+    chosen = RecordFilter(_time(since), _time(until), source, verdict, min_score, limit)
+    with RecordReader(database) as reader:
+        if action == "list":
+            _list(reader, chosen, events=events, as_json=as_json, out=out)
+        elif action == "export":
+            _export(reader, chosen, events=events, out=out)
+        else:
+            _trend(reader, chosen, out=out, as_json=as_json, title=database.name)
+
+
+def _list(reader: RecordReader, chosen: RecordFilter, *, events: bool, as_json: bool, out: Path | None) -> None:
+    from dataclasses import replace
+
+    if out is not None:
+        raise UsageError("A list goes to the terminal.", "To write a file: edge-ad records export DB --out FILE.csv")
+    shown = replace(chosen, limit=_LISTED) if chosen.limit is None else chosen
+    found = list(reader.events(shown) if events else reader.records(shown))
+    if as_json:
+        print_json(found)
+    elif events:
+        columns = ["id", "time", "event", "source", "text"]
+        print_table(columns, [[record[name] for name in columns] for record in found])
+    else:
+        columns = ["id", "time", "source", "frame", "score", "threshold", "verdict", "latency_ms", "age_ms", "image"]
+        print_table(columns, [[_shown(record, name) for name in columns] for record in found])
+
+
+def _shown(record: dict[str, object], name: str) -> object:
+    if name == "image" and record["image"] is not None and not record["image_is_there"]:
+        return "gone"
+    return record[name]
+
+
+def _export(reader: RecordReader, chosen: RecordFilter, *, events: bool, out: Path | None) -> None:
+    from edge_ad.streaming.records.export import export_records
+    from edge_ad.streaming.records.reader import COLUMNS, EVENT_COLUMNS
+
+    if out is None:
+        raise UsageError("Give a file to export to.", "Such as --out records.csv; .jsonl and .parquet are known too.")
+    rows = reader.events(chosen) if events else reader.records(chosen)
+    count = export_records(rows, EVENT_COLUMNS if events else COLUMNS, out)
+    note(f"{count} {'events' if events else 'records'}: {out}")
+
+
+def _trend(reader: RecordReader, chosen: RecordFilter, *, out: Path | None, as_json: bool, title: str) -> None:
+    from edge_ad.cli.score_trend import draw_trend, print_trend
+
+    if out is not None and out.suffix.lower() != ".png":
+        raise UsageError(f"{out.name} is no picture.", "Give a file that ends in .png.")
+    span = reader.span(chosen)
+    hours = reader.buckets(chosen, _HOUR_S)
+    if as_json:
+        print_json({"hours": [_hour(bucket) for bucket in hours]})
+    if span is None:
+        if not as_json:
+            note("There are no such records.")
+        return
+    if out is not None:
+        draw_trend(reader, chosen, span, hours, out, title=title)
+        note(f"Trend: {out}")
+    elif not as_json:
+        print_trend(hours)
+
+
+def _hour(bucket: Bucket) -> dict[str, object]:
+    from edge_ad.streaming.records.record import iso_time
+
+    return {
+        "start": iso_time(bucket.start_unix),
+        "frames": bucket.frames,
+        "ng": bucket.defective,
+        "ng_rate": bucket.ng_rate,
+        "score_mean": bucket.mean,
+        "score_max": bucket.highest,
+        "threshold": bucket.threshold,
+    }
+
+
+def _time(text: str | None) -> float | None:
+    """Seconds since the epoch of a date, a date with time, or a span before now."""
+    if text is None:
+        return None
+    number, unit = text[:-1], text[-1:]
+    try:
+        if unit in _SPANS and number.replace(".", "", 1).isdigit():
+            return (datetime.now(timezone.utc) - timedelta(seconds=float(number) * _SPANS[unit])).timestamp()
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    except (ValueError, OverflowError, OSError) as error:
+        hint = "Such as 2026-11-22, 2026-11-22T08:00, 2026-11-22T08:00Z, or 12h for twelve hours ago."
+        raise UsageError(f"{text!r} is no time.", hint) from error

@@ -1,0 +1,196 @@
+"""Reads the database of records, also while a stream writes to it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from edge_ad.errors import DataError
+from edge_ad.streaming.records.record import iso_time, verdict_name
+from edge_ad.streaming.records.schema import open_for_reading
+
+__all__ = ["COLUMNS", "EVENT_COLUMNS", "Bucket", "RecordFilter", "RecordReader"]
+
+COLUMNS = (
+    "id", "time", "source", "frame", "score", "threshold", "verdict", "bundle", "latency_ms", "age_ms", "image",
+    "image_is_there",
+)  # fmt: skip
+"""The keys of a record, in their order."""
+
+EVENT_COLUMNS = ("id", "time", "event", "source", "text", "data")
+"""The keys of an event, in their order."""
+
+_VERDICTS = """SELECT v.id, v.time_unix, s.name AS source, v.frame, v.score, v.threshold, v.is_ng, b.hash AS bundle,
+    v.latency_ms, v.age_ms, v.image, t.ng_images FROM verdicts v JOIN sources s ON s.id = v.source
+    JOIN bundles b ON b.id = v.bundle JOIN streams t ON t.id = v.stream"""
+
+
+@dataclass(frozen=True)
+class RecordFilter:
+    """Which records.
+
+    Attributes:
+        since_unix: Captured at this time or later, in seconds since the epoch.
+        until_unix: Captured before this time.
+        source: Only of this source.
+        verdict: Only ``"OK"`` or only ``"NG"``.
+        min_score: With at least this raw score.
+        limit: At most so many, the newest; None for all.
+    """
+
+    since_unix: float | None = None
+    until_unix: float | None = None
+    source: str | None = None
+    verdict: Literal["OK", "NG"] | None = None
+    min_score: float | None = None
+    limit: int | None = None
+
+    def clause(self, time: str, **columns: str) -> tuple[str, list[object]]:
+        """The SQL condition and its values.
+
+        Args:
+            time: Column of the time.
+            columns: Columns of ``source``, ``is_ng`` and ``score``, as far as the table has them.
+        """
+        is_ng = None if self.verdict is None else int(self.verdict == "NG")
+        wanted: list[tuple[str | None, str, object]] = [
+            (time, ">=", self.since_unix),
+            (time, "<", self.until_unix),
+            (columns.get("source"), "=", self.source),
+            (columns.get("is_ng"), "=", is_ng),
+            (columns.get("score"), ">=", self.min_score),
+        ]
+        used = [(f"{column} {sign} ?", value) for column, sign, value in wanted if column and value is not None]
+        return " AND ".join(part for part, _ in used) or "1", [value for _, value in used]
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """The records of a span of time.
+
+    Attributes:
+        start_unix: Its start, in seconds since the epoch.
+        frames: Judged frames.
+        defective: How many were above the threshold.
+        lowest: Lowest score.
+        mean: Mean score.
+        highest: Highest score.
+        threshold: Mean threshold.
+    """
+
+    start_unix: float
+    frames: int
+    defective: int
+    lowest: float | None
+    mean: float | None
+    highest: float | None
+    threshold: float | None
+
+    @property
+    def ng_rate(self) -> float:
+        """Share of defective frames, in [0, 1]."""
+        return self.defective / self.frames
+
+
+class RecordReader:
+    """An open database of records. A context manager; one thread at a time.
+
+    Args:
+        path: The database.
+
+    Raises:
+        DataError: There is none, it is something else, or a newer edge-ad wrote it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection = open_for_reading(path)
+
+    def __enter__(self) -> RecordReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the database."""
+        self._connection.close()
+
+    def records(self, chosen: RecordFilter) -> Iterator[dict[str, Any]]:
+        """Judged frames as dictionaries of `COLUMNS`, oldest first; ``image`` is a path, None when none was kept."""
+        for row in self._newest(_VERDICTS, "v.id", chosen, "v.time_unix", **_OF_VERDICTS):
+            image = None if row["image"] is None else self._path.parent / row["ng_images"] / row["image"]
+            yield {
+                "id": row["id"],
+                "time": iso_time(row["time_unix"]),
+                "source": row["source"],
+                "frame": row["frame"],
+                "score": row["score"],
+                "threshold": row["threshold"],
+                "verdict": verdict_name(bool(row["is_ng"])),
+                "bundle": row["bundle"],
+                "latency_ms": row["latency_ms"],
+                "age_ms": row["age_ms"],
+                "image": None if image is None else str(image),
+                "image_is_there": None if image is None else image.is_file(),
+            }
+
+    def events(self, chosen: RecordFilter) -> Iterator[dict[str, Any]]:
+        """What happened besides frames, oldest first; of the filter, time, source and limit count."""
+        statement = "SELECT id, time_unix, kind, source, text, data FROM events"
+        for row in self._newest(statement, "id", chosen, "time_unix", source="source"):
+            yield {
+                "id": row["id"],
+                "time": iso_time(row["time_unix"]),
+                "event": row["kind"],
+                "source": row["source"],
+                "text": row["text"],
+                "data": json.loads(row["data"]),
+            }
+
+    def span(self, chosen: RecordFilter) -> tuple[float, float] | None:
+        """Time of the first and the last record, in seconds since the epoch; None when there is none."""
+        condition, values = chosen.clause("v.time_unix", **_OF_VERDICTS)
+        statement = "SELECT min(v.time_unix), max(v.time_unix) FROM verdicts v JOIN sources s ON s.id = v.source"
+        first, last = next(self._rows(f"{statement} WHERE {condition}", values))
+        return None if first is None else (first, last)
+
+    def buckets(self, chosen: RecordFilter, width_s: float, *, origin_unix: float = 0.0) -> list[Bucket]:
+        """The records of each span of ``width_s`` seconds from ``origin_unix`` on; a span without any is left out."""
+        condition, values = chosen.clause("v.time_unix", **_OF_VERDICTS)
+        statement = f"""SELECT CAST((v.time_unix - ?) / ? AS INTEGER) AS number, count(*), sum(v.is_ng), min(v.score),
+            avg(v.score), max(v.score), avg(v.threshold) FROM verdicts v JOIN sources s ON s.id = v.source
+            WHERE {condition} GROUP BY number ORDER BY number"""
+        rows = self._rows(statement, [origin_unix, width_s, *values])
+        return [Bucket(origin_unix + row[0] * width_s, *row[1:]) for row in rows]
+
+    def unjudged(self) -> list[dict[str, Any]]:
+        """Frames that were not judged: ``source``, ``reason`` and ``frames``."""
+        statement = "SELECT source, reason, sum(frames) AS frames FROM unjudged GROUP BY source, reason"
+        return [dict(row) for row in self._rows(statement, [])]
+
+    def _newest(
+        self, statement: str, key: str, chosen: RecordFilter, time: str, **columns: str
+    ) -> Iterator[sqlite3.Row]:
+        condition, values = chosen.clause(time, **columns)
+        limit = -1 if chosen.limit is None else chosen.limit
+        newest = f"{statement} WHERE {condition} ORDER BY {key} DESC LIMIT {limit:d}"
+        ordered = f"{statement} WHERE {condition} ORDER BY {key}"
+        return self._rows(ordered if limit < 0 else f"SELECT * FROM ({newest}) ORDER BY id", values)
+
+    def _rows(self, statement: str, values: list[object]) -> Iterator[sqlite3.Row]:
+        try:
+            yield from self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            hint = "sqlite3 FILE .recover saves what can be saved."
+            raise DataError(f"{self._path} cannot be read: {error}.", hint) from error
+
+
+_OF_VERDICTS = {"source": "s.name", "is_ng": "v.is_ng", "score": "v.score"}
