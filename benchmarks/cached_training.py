@@ -15,7 +15,6 @@ import copy
 import json
 import statistics
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 

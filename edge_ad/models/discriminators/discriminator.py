@@ -29,9 +29,9 @@ class DiscriminatorParameters(DefectParameters):
         standardise: How frozen features are brought to one scale before the projection.
         rank: Directions kept per position by ``standardise="local"``.
         shrinkage: Share of the common covariance in ``standardise="local"``.
-        start: ``random``: a multilayer discriminator from random weights, as the papers have it. ``distance``: it begins
-            as the distance to the mean and learns what to correct. ``metric``: the same with a metric that was learned
-            from pseudo-defects before.
+        start: ``random``: a multilayer discriminator from random weights, as the papers have it. ``distance``: it
+            begins as the distance to the mean and learns what to correct. ``metric``: the same, under a metric that
+            was learned from pseudo-defects before.
         metric_steps: Steps of learning the metric.
         metric_learning_rate: Peak learning rate of the metric.
         hidden: Width of the discriminator's hidden layer.
@@ -127,7 +127,7 @@ class Discriminator(FeatureDetector):
         return (Stage("metric", 0, config.metric_learning_rate, config.schedule, config.metric_steps), discriminator)
 
     def start_stage(self, stage: Stage) -> list[dict[str, Any]]:
-        """The metric; or the projection at the stage's rate, and all that judges at ``discriminator_scale`` times it."""
+        """The metric; or the projection, and all that judges at ``discriminator_scale`` times its rate."""
         self.requires_grad_(False)
         if stage.name != _DISCRIMINATOR:
             assert self.metric is not None
