@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,8 +45,7 @@ class BaslerSource(Source):
         self, camera: int | str, options: SourceOptions | None = None, features: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(f"Basler camera {camera}", is_live=True)
-        self._pylon: Any = require("pypylon.pylon", extra="basler")
-        self._genicam: Any = require("pypylon.genicam", extra="basler")
+        self._pylon, self._genicam = _load_sdk()
         self._wanted = camera
         self._options, self._features = options or SourceOptions(), dict(features or {})
         self._camera: Any = None
@@ -136,7 +136,6 @@ class BaslerSource(Source):
         if self._converter is None:
             self._converter = self._pylon.ImageFormatConverter()
             self._converter.OutputPixelFormat = self._pylon.PixelType_BGR8packed
-            self._converter.OutputBitAlignment = self._pylon.OutputBitAlignment_MsbAligned
         return self._converter.Convert(grabbed).GetArray()
 
     def _count(self, grabbed: Any) -> None:
@@ -159,6 +158,13 @@ class BaslerSource(Source):
         nodes = self._camera.GetNodeMap()
         self.notes.extend(f"{self.name} {note}" for note in apply_options(nodes, self._options, self._genicam))
         apply_features(nodes, self._features, self._genicam)
+
+
+def _load_sdk() -> tuple[Any, Any]:
+    with warnings.catch_warnings():
+        # Its import warns on some Pythons, and ends the process where warnings are errors.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return require("pypylon.pylon", extra="basler"), require("pypylon.genicam", extra="basler")
 
 
 def _first_line(error: Exception) -> str:

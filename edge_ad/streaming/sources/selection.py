@@ -86,7 +86,11 @@ def _http_source(uri: str, options: SourceOptions) -> Source:
     from edge_ad.streaming.sources.http_stream import HttpSource
     from edge_ad.streaming.sources.video_file import VideoFileSource
 
-    if PurePosixPath(urlsplit(uri).path).suffix.lower() in _VIDEO_SUFFIXES:
+    try:
+        path = urlsplit(uri).path
+    except ValueError:  # half an IPv6 address
+        raise UsageError("The address of the stream cannot be read.", "Write http://host:port/path.") from None
+    if PurePosixPath(path).suffix.lower() in _VIDEO_SUFFIXES:
         only(options, "a video", ("loop", "start_s", "pace"))
         return VideoFileSource(uri, loop=options.loop, start_s=options.start_s, at_its_rate=options.pace == "source")
     only(options, "a network stream", ())
