@@ -81,6 +81,11 @@ class Delivery:
         """Deliver a frame that is not judged."""
         self._give(unjudged, is_behind=False, while_waiting=while_waiting)
 
+    def check(self) -> None:
+        """Raise what a sink failed with while nothing was given to it."""
+        for outlet in self._outlets:
+            outlet.check()
+
     def events(self, *, while_waiting: Callable[[], None]) -> None:
         """Deliver the events that came up since the last time."""
         for event in self._control.take_events():

@@ -131,6 +131,7 @@ class StreamLoop:
 
     def _step(self) -> None:
         item = self._pipeline.next_item(_POLL_S)
+        self._delivery.check()
         if isinstance(item, Result):
             self._deliver(item)
         elif isinstance(item, Unjudged):

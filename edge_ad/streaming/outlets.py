@@ -88,6 +88,9 @@ class Outlet(ABC):
             while_waiting: Called again and again while the sink has no room; raises to give up.
         """
 
+    def check(self) -> None:  # noqa: B027 - only a thread fails unseen
+        """Raise what the sink failed with since it was given something."""
+
     @abstractmethod
     def end(self, error: BaseException | None) -> None:
         """Complete the sink; raises what it failed with, unless the stream failed before."""
@@ -148,9 +151,7 @@ class ThreadOutlet(Outlet):
         self._source, self._control = source, control
         self._thread.start()
         self._has_begun.wait()
-        if self._error is not None:
-            self._thread.join()
-            raise self._error
+        self.check()
 
     def give(self, item: Item, *, is_behind: bool, while_waiting: Callable[[], None]) -> None:
         """Queue an item; a sink that failed raises what it failed with."""
@@ -163,8 +164,12 @@ class ThreadOutlet(Outlet):
                 while not self._queue.put(item, _WAIT_S):
                     while_waiting()
         except Closed:
-            if self._error is not None:
-                raise self._error from None
+            self.check()
+
+    def check(self) -> None:
+        """Raise what ended the sink's thread."""
+        if self._error is not None:
+            raise self._error
 
     def end(self, error: BaseException | None) -> None:
         """Let the queue run empty and wait for the sink to complete."""
@@ -175,8 +180,7 @@ class ThreadOutlet(Outlet):
             return
         if self._thread.is_alive():
             raise DeviceError(f"The sink {self.name} does not return.", "What it had not written yet is lost.")
-        if self._error is not None:
-            raise self._error
+        self.check()
 
     def _run(self) -> None:
         try:
@@ -210,13 +214,14 @@ class ThreadOutlet(Outlet):
             except Exception as error:
                 if not self._is_lossy:
                     raise
-                self._report(error)
+                self._report(error, is_result=isinstance(item, Picture))
             else:
-                self._recovered()
+                if isinstance(item, Picture):
+                    self._recovered()
             del item  # a frame is not kept while the sink waits for the next one
 
-    def _report(self, error: Exception) -> None:
-        self.drops += 1
+    def _report(self, error: Exception, *, is_result: bool) -> None:
+        self.drops += is_result
         if not self._is_failing:
             self._is_failing = True
             text = f"The sink {self.name} fails: {' '.join(str(error).split())}"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Container
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_ad.errors import StorageError
 from edge_ad.runtime.base import Engine, EngineDescription
 from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Result, Unjudged
 from edge_ad.streaming.pipeline import Pipeline
+from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.slot import EngineSlot, Judging
 from edge_ad.streaming.sources import Source
 
@@ -90,3 +96,86 @@ def write_h264(path: Path, frames: int, size_hw: tuple[int, int], fps: int) -> N
             image = np.full((*size_hw, 3), 20 * number % 256, np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
         container.mux(stream.encode())
+
+
+class NumberedSource(FakeSource):
+    """Numbers its frames in their first pixels; some it gives twice, some are damaged, as a camera that counts."""
+
+    def __init__(
+        self,
+        frames: int | None,
+        *,
+        is_live: bool = False,
+        interval_s: float = 0.0,
+        duplicate_every: int = 0,
+        corrupt_every: int = 0,
+        name: str = "numbered",
+    ) -> None:
+        super().__init__(frames, is_live=is_live, interval_s=interval_s)
+        self.name = name
+        self._duplicate_every, self._corrupt_every = duplicate_every, corrupt_every
+        self.source_count = 0
+
+    def read(self) -> NDArray[np.uint8] | None:
+        while (image := super().read()) is not None:
+            number = self.reads
+            self.source_count = number
+            if self._duplicate_every and number % self._duplicate_every == 0:
+                self.duplicates += 1
+            elif self._corrupt_every and number % self._corrupt_every == 0:
+                self.corrupt += 1
+            else:
+                image[0, :4, 0] = [number >> shift & 255 for shift in (24, 16, 8, 0)]
+                return image
+        return None
+
+
+def number_of(image: NDArray[np.uint8]) -> int:
+    """The number that a `NumberedSource` wrote into a frame."""
+    return int.from_bytes(bytes(image[0, :4, 0].tolist()), "big")
+
+
+class ListSink(Sink):
+    """Keeps what it is given, and from which thread; may be slow, may fail."""
+
+    delivery = "lossless"
+
+    def __init__(self, *, seconds: float = 0.0, fails_at: Container[int] = ()) -> None:
+        self.seconds, self.fails_at, self.calls = seconds, fails_at, 0
+        self.results: list[Result] = []
+        self.skipped: list[Unjudged] = []
+        self.events: list[Event] = []
+        self.order: list[str] = []
+        self.threads: set[str] = set()
+        self.is_closed = False
+
+    def begin(self, source: Source) -> None:
+        self.threads.add(threading.current_thread().name)
+
+    def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
+        self.threads.add(threading.current_thread().name)
+        time.sleep(self.seconds)
+        self.calls += 1
+        if self.calls - 1 in self.fails_at:
+            raise StorageError("no space left on device")
+        self.results.append(result)
+        self.order.append(f"frame {result.frame.index}")
+
+    def unjudged(self, unjudged: Unjudged) -> None:
+        self.skipped.append(unjudged)
+
+    def event(self, event: Event) -> None:
+        self.events.append(event)
+        self.order.append(event.kind)
+
+    def close(self) -> None:
+        self.threads.add(threading.current_thread().name)
+        self.is_closed = True
+
+
+class LossySink(ListSink):
+    delivery = "lossy"
+
+
+class InlineSink(ListSink):
+    delivery = "inline"

@@ -71,6 +71,7 @@ class ReconnectingSource(Source):
 
     def _wait_for_return(self) -> NDArray[np.uint8] | None:
         pause_s, image = _FIRST_PAUSE_S, None
+        self.gaps.begin()
         try:
             while image is None and not self._cancelled.wait(pause_s):
                 self._check_outage()

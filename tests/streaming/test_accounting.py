@@ -1,0 +1,96 @@
+"""Every frame that a source gave is in exactly one count."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.filters import FilterOptions
+from edge_ad.streaming.frame import Frame
+from edge_ad.streaming.session import Limits, run_stream
+from edge_ad.streaming.statistics import Summary
+from tests.streaming.fakes import FakeEngine, ListSink, NumberedSource, number_of
+
+
+class EveryThird:
+    """A trigger and a health check that count."""
+
+    def __init__(self) -> None:
+        self._count = itertools.count()
+
+    def fires(self, frame: Frame) -> bool:
+        return next(self._count) % 3 == 0
+
+    def check(self, image: NDArray[np.uint8]) -> str | None:
+        return "black" if number_of(image) % 10 == 1 else None
+
+
+class LowerHalf:
+    def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return image[: image.shape[0] // 2]
+
+
+def _total(summary: Summary) -> int:
+    return summary.frames + summary.dropped + summary.duplicates + sum(summary.unjudged.values()) + summary.corrupt
+
+
+@pytest.mark.parametrize("policy", ["newest", "every"])
+def test_source_count_is_the_sum_of_what_became_of_its_frames(policy: Any) -> None:
+    source = NumberedSource(300, is_live=True, interval_s=0.001, duplicate_every=7, corrupt_every=11)
+    filters = FilterOptions(make_trigger=EveryThird, make_health=EveryThird)
+    with FakeEngine(seconds=0.008) as engine:
+        summary = run_stream(engine, source, threshold=1.0, policy=policy, filters=filters)
+    assert source.source_count == 300
+    assert _total(summary) == 300
+    assert summary.duplicates == 300 // 7
+    assert summary.corrupt == len([n for n in range(1, 301) if n % 11 == 0 and n % 7])
+    assert set(summary.unjudged) == {"black", "not triggered"}
+    assert summary.undelivered == 0
+    assert (summary.dropped > 0) is (policy == "newest")
+
+
+def test_frames_under_way_at_a_limit_are_counted_and_not_called_dropped(engine: FakeEngine) -> None:
+    source = NumberedSource(None)
+    summary = run_stream(engine, source, threshold=1.0, limits=Limits(max_frames=5))
+    assert (summary.frames, summary.dropped) == (5, 0)
+    assert _total(summary) + summary.undelivered == source.source_count
+    assert 0 < summary.undelivered < 15
+
+
+def test_delivered_frames_are_the_captured_ones_in_order_and_cropped(engine: FakeEngine) -> None:
+    sink = ListSink()
+    run_stream(engine, NumberedSource(50), threshold=1.0, sinks=[sink], filters=FilterOptions(region=LowerHalf()))
+    assert [number_of(result.frame.image) for result in sink.results] == list(range(1, 51))
+    image = sink.results[0].frame.image
+    assert image.shape == (16, 32, 3)
+    assert image.base is not None  # a view: no copy was made
+
+
+def test_paused_frames_are_counted_and_not_judged(engine: FakeEngine) -> None:
+    control, sink = StreamControl(), ListSink()
+    control.pause("test")
+    threading.Timer(0.1, control.resume, ["test"]).start()
+    source = NumberedSource(None, is_live=True, interval_s=0.005)
+    summary = run_stream(
+        engine, source, threshold=1.0, sinks=[sink], control=control, limits=Limits(max_frames=5, max_seconds=10)
+    )
+    assert summary.frames == 5
+    assert summary.unjudged["paused"] >= 5
+    assert {unjudged.reason for unjudged in sink.skipped} == {"paused"}
+    assert _total(summary) + summary.undelivered == source.source_count
+    assert [event.kind for event in sink.events] == ["paused", "resumed"]
+
+
+def test_judged_frames_of_a_file_reach_a_sink_with_those_that_were_not_in_their_order(engine: FakeEngine) -> None:
+    sink = ListSink()
+    filters = FilterOptions(make_trigger=EveryThird)
+    summary = run_stream(engine, NumberedSource(90), threshold=1.0, sinks=[sink], filters=filters)
+    assert (summary.frames, summary.unjudged) == (30, {"not triggered": 60})
+    assert [result.frame.index for result in sink.results] == list(range(0, 90, 3))
+    assert len(sink.skipped) == 60

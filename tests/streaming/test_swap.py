@@ -1,0 +1,196 @@
+"""Bundle hot swap: a bundle takes over between two frames, or is refused and the old one goes on."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_ad.errors import BundleError
+from edge_ad.runtime.base import EngineDescription
+from edge_ad.streaming.control import BundleFacts, StreamControl
+from edge_ad.streaming.session import Limits, run_stream
+from edge_ad.streaming.slot import Judging
+from edge_ad.streaming.statistics import Summary
+from edge_ad.streaming.swap import BundleSwapper, OpenBundle, open_bundle
+from tests.runtime.tiny_bundle import tiny_bundle
+from tests.streaming.fakes import FakeEngine, FakeSource, ListSink, NumberedSource
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    yield
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("stream-")]
+
+
+class Sized(FakeEngine):
+    """Of another input size; says when it was closed."""
+
+    def __init__(self, side: int, seconds: float) -> None:
+        super().__init__(seconds=seconds)
+        self._description = EngineDescription("fake", "fp32", "test", "1", (side, side), 1)
+        self.is_closed = False
+
+    def _close(self) -> None:
+        self.is_closed = True
+
+
+class Opener:
+    """Opens ``<hash>-<side>``; slow, as compiling is; ``broken`` cannot be opened."""
+
+    def __init__(self, *, opening_s: float = 0.2, seconds: float = 0.002) -> None:
+        self.opening_s, self.seconds, self.engines = opening_s, seconds, dict[str, Sized]()
+
+    def __call__(self, path: Path) -> OpenBundle:
+        time.sleep(self.opening_s)
+        if path.name == "broken":
+            raise BundleError("model.onnx differs from its SHA-256")
+        name, _, side = path.name.partition("-")
+        engine = self.engines[name] = Sized(int(side), self.seconds)
+        facts = BundleFacts(name=name, hash=name, method="m", precision="fp32", backend="fake", threshold=float(side))
+        stack = ExitStack()
+        stack.enter_context(engine)
+        return OpenBundle(Judging(engine, facts, float(side)), stack)
+
+
+def _stream(opener: Opener, sink: ListSink, source: FakeSource, ask: Callable[[StreamControl], None]) -> Summary:
+    first = opener(Path("old-32"))
+    control = StreamControl(bundle=first.judging.bundle)
+    ask(control)
+    with BundleSwapper(opener, first) as swapper:
+        return run_stream(
+            first.judging.engine,
+            source,
+            threshold=first.judging.threshold,
+            sinks=[sink],
+            control=control,
+            swapper=swapper,
+            limits=Limits(max_seconds=1.3),
+        )
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_new_bundle_takes_over_between_two_frames_without_a_gap(is_live: bool) -> None:
+    opener, sink = Opener(opening_s=0.3), ListSink()
+    source = NumberedSource(None, is_live=is_live, interval_s=0.004)
+    summary = _stream(opener, sink, source, lambda control: control.swap_bundle(Path("new-48"), by="test"))
+    hashes = [result.bundle for result in sink.results]
+    at = hashes.index("new")
+    assert set(hashes[:at]) == {"old"}
+    assert set(hashes[at:]) == {"new"}
+    assert 10 < at < len(hashes) - 10  # the old one judged while the new one was opened
+    assert {result.verdict.threshold for result in sink.results[:at]} == {32.0}
+    assert {result.verdict.threshold for result in sink.results[at:]} == {48.0}
+    assert {result.prediction.anomaly_map.shape for result in sink.results[at:]} == {(48, 48)}
+    if not is_live:
+        assert [result.frame.index for result in sink.results] == list(range(len(hashes)))
+    captured = [result.frame.captured_at for result in sink.results]
+    assert max(np.diff(captured)) < 0.15  # opening took 0.3 s
+    assert [event.kind for event in sink.events] == ["bundle swapped"]
+    assert sink.events[0].data["new"] == "new"
+    assert (summary.swaps, summary.bundle, summary.threshold) == (1, "new", 48.0)
+    assert opener.engines["old"].is_closed
+    assert opener.engines["new"].is_closed
+
+
+def test_broken_bundle_is_refused_and_the_old_one_goes_on() -> None:
+    opener, sink = Opener(opening_s=0.05), ListSink()
+    source = FakeSource(None, is_live=True, interval_s=0.005)
+    summary = _stream(opener, sink, source, lambda control: control.swap_bundle(Path("broken"), by="test"))
+    assert {result.bundle for result in sink.results} == {"old"}
+    assert [event.kind for event in sink.events] == ["bundle refused"]
+    assert "SHA-256" in sink.events[0].text
+    assert summary.swaps == 0
+
+
+def test_bundle_that_crashes_when_it_is_warmed_up_is_refused_and_closed() -> None:
+    class Crashing(Opener):
+        def __call__(self, path: Path) -> OpenBundle:
+            opened = super().__call__(path)
+            if path.name.startswith("bad"):
+                self.engines["bad"].crash_at = 0
+            return opened
+
+    opener, sink = Crashing(opening_s=0.0), ListSink()
+    source = FakeSource(None, is_live=True, interval_s=0.005)
+    _stream(opener, sink, source, lambda control: control.swap_bundle(Path("bad-32"), by="test"))
+    assert [event.kind for event in sink.events] == ["bundle refused"]
+    assert opener.engines["bad"].is_closed
+
+
+def test_stream_that_ends_before_the_bundle_is_open_closes_it(engine: FakeEngine) -> None:
+    opener, control = Opener(opening_s=0.0), StreamControl()
+    first = opener(Path("old-32"))
+    opener.opening_s = 0.5
+    control.swap_bundle(Path("late-32"), by="test")
+    with BundleSwapper(opener, first) as swapper:
+        source = FakeSource(None, is_live=True, interval_s=0.005)
+        run_stream(
+            first.judging.engine,
+            source,
+            threshold=1.0,
+            control=control,
+            swapper=swapper,
+            limits=Limits(max_seconds=0.7),
+        )
+    assert opener.engines["old"].is_closed
+    assert opener.engines["late"].is_closed
+
+
+def test_watched_folder_that_is_replaced_takes_over_and_a_broken_one_is_refused(tmp_path: Path) -> None:
+    line, sink = tmp_path / "line", ListSink()
+    tiny_bundle(line)
+    first = open_bundle(line, backend="onnxruntime", threads=1)
+    control = StreamControl(bundle=first.judging.bundle)
+
+    def opener(path: Path) -> OpenBundle:
+        return open_bundle(path, backend="onnxruntime", threads=1, check=True)
+
+    def replace() -> None:
+        shutil.copytree(line, tmp_path / "next")
+        manifest = tmp_path / "next" / "manifest.json"
+        manifest.write_text(manifest.read_text() + "\n")
+        shutil.move(line, tmp_path / "before")
+        (tmp_path / "next").rename(line)
+        time.sleep(2.0)
+        (line / "model.onnx").write_bytes(b"torn")
+        manifest = line / "manifest.json"
+        manifest.write_text(manifest.read_text() + "\n")
+
+    changes = threading.Timer(0.3, replace)
+    changes.start()
+    with BundleSwapper(opener, first, watched=line) as swapper:
+        summary = run_stream(
+            first.judging.engine,
+            FakeSource(None, is_live=True, interval_s=0.02),
+            threshold=1.0,
+            sinks=[sink],
+            control=control,
+            swapper=swapper,
+            limits=Limits(max_seconds=4.5),
+        )
+    changes.join()
+    assert [event.kind for event in sink.events] == ["bundle swapped", "bundle refused"]
+    hashes = [result.bundle for result in sink.results]
+    assert list(dict.fromkeys(hashes)) == [first.judging.bundle["hash"], summary.bundle]
+    assert len(summary.bundle) == 64
+
+
+def test_engine_that_does_not_give_the_recorded_outputs_is_refused(tmp_path: Path) -> None:
+    from edge_ad.bundle import Bundle
+    from edge_ad.bundle.reference import REFERENCE_FILE, Reference
+
+    bundle = tiny_bundle(tmp_path / "line")
+    images = np.random.default_rng(0).integers(0, 255, (3, *bundle.manifest.input_size_hw, 3), dtype=np.uint8)
+    noise = np.random.default_rng(1).random(images.shape[:3], dtype=np.float32)
+    wrong = Reference(images, noise.max(axis=(1, 2)), noise)
+    assert isinstance(bundle.with_files({REFERENCE_FILE: wrong.to_bytes()}), Bundle)
+    open_bundle(tmp_path / "line", backend="onnxruntime").stack.close()
+    with pytest.raises(BundleError, match="does not give the trained numbers"):
+        open_bundle(tmp_path / "line", backend="onnxruntime", check=True)
