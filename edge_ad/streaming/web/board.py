@@ -1,0 +1,204 @@
+"""What the page shows, kept up to date by the stream and read by the server."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Result, Unjudged
+from edge_ad.streaming.web.alarms import EventLog
+from edge_ad.streaming.web.gallery import Gallery
+from edge_ad.streaming.web.ledger import Ledger
+from edge_ad.streaming.web.trend import Trend
+
+__all__ = ["SPANS", "Board"]
+
+SPANS = {"5m": (0.5, 600), "24h": (60.0, 1440)}  # name → length of a slice in seconds, slices
+_HOLD_S = 1.0  # at 60 frames per second nobody would see a single NG
+_NEWEST_S = 5.0  # of the trend, in every message: a page that misses some messages loses nothing
+_MOST_SOURCES = 64
+
+
+@dataclass
+class _Line:
+    """One source."""
+
+    name: str
+    trends: dict[str, Trend] = field(default_factory=lambda: {name: Trend(*span) for name, span in SPANS.items()})
+    newest: Result | Unjudged | None = None
+    shown: Result | None = None  # the newest verdict, or an NG that is held
+    held_until: float = -math.inf
+    serial: int = 0
+    shown_serial: int = 0
+
+    def show(self, result: Result, now: float) -> None:
+        """Take a verdict. An NG is shown for a second from its first frame on, and then as long as it is one."""
+        was_ng = self.shown is not None and self.shown.verdict.is_anomalous
+        is_ng = result.verdict.is_anomalous
+        if was_ng and not is_ng and now < self.held_until:
+            return
+        if is_ng and not was_ng:
+            self.held_until = now + _HOLD_S
+        self.shown, self.shown_serial = result, self.serial
+
+
+class Board:
+    """The state of the page; every method may be called from any thread.
+
+    Args:
+        control: The handle on the stream.
+        name: Name of the source of a stream that does not name it in its frames.
+        has_database: Whether the stream's records can be exported.
+        has_login: Whether one can log out.
+    """
+
+    def __init__(
+        self, control: StreamControl, name: str, *, has_database: bool = False, has_login: bool = False
+    ) -> None:
+        self.control = control
+        self._name = name
+        self._offers = {"database": has_database, "login": has_login}
+        self._lock = threading.Lock()
+        self._lines: dict[int, _Line] = {}
+        self._ledger = Ledger()
+        self._gallery = Gallery()
+        self._events = EventLog()
+        self._run = time.time()  # another run starts its numbers anew: the page must forget the old ones
+
+    def add(self, result: Result) -> int | None:
+        """Take a judged frame.
+
+        Returns:
+            Number of the find whose pictures it should be drawn for, or None.
+        """
+        frame, verdict = result.frame, result.verdict
+        with self._lock:
+            if (line := self._line(frame.source_index, frame.source)) is None:
+                return None
+            line.newest = result
+            line.serial += 1
+            line.show(result, time.perf_counter())
+            for trend in line.trends.values():
+                trend.add(frame.captured_at, verdict.score, verdict.threshold, is_defective=verdict.is_anomalous)
+            self._ledger.add(result, line.name)
+            if not verdict.is_anomalous:
+                return None
+            return self._gallery.add(result, line.name)
+
+    def add_unjudged(self, unjudged: Unjudged) -> None:
+        """Take a frame that was not judged; one that was not triggered leaves the verdict standing."""
+        if unjudged.reason == "not triggered":
+            return
+        with self._lock:
+            if (line := self._line(unjudged.frame.source_index, unjudged.frame.source)) is not None:
+                line.newest = unjudged
+                line.serial += 1
+
+    def add_event(self, event: Event) -> None:
+        """Take an event."""
+        with self._lock:
+            self._events.add(event)
+
+    def picture(self, index: int) -> tuple[Result | Unjudged, int] | None:
+        """The frame of a source to show, the one that belongs to the verdict, and its serial number."""
+        with self._lock:
+            line = self._lines.get(index)
+            if line is None or line.newest is None:
+                return None
+            if isinstance(line.newest, Unjudged) or line.shown is None:
+                return line.newest, line.serial
+            return line.shown, line.shown_serial
+
+    def show_find(self, number: int, pictures: dict[str, bytes]) -> None:
+        """Keep the pictures of a find."""
+        with self._lock:
+            self._gallery.show(number, pictures)
+
+    def find_picture(self, number: int, kind: str) -> bytes | None:
+        """A picture of a find: ``"thumbnail"``, ``"overlay"`` or ``"plain"``; None when there is none."""
+        with self._lock:
+            return self._gallery.picture(number, kind)
+
+    def finds(self) -> list[dict[str, Any]]:
+        """The finds, newest first."""
+        with self._lock:
+            return self._gallery.rows()
+
+    def events(self) -> list[dict[str, Any]]:
+        """The events, newest first."""
+        with self._lock:
+            return self._events.rows()
+
+    def records(self, count: int) -> list[Any]:
+        """The newest rows of the ledger, oldest first."""
+        with self._lock:
+            return self._ledger.newest(count)
+
+    def trend(self, index: int, span: str) -> list[list[float | None]]:
+        """The rows of a source's trend, by wall-clock time; empty when there is no such source."""
+        with self._lock:
+            line = self._lines.get(index)
+            return [] if line is None else _trend_rows(line.trends[span])
+
+    def state(self) -> dict[str, Any]:
+        """All that changes all the time, as plain data for JSON."""
+        control, now = self.control, time.perf_counter()
+        progress = asdict(control.progress())
+        with self._lock:
+            return {
+                "run": self._run,
+                "now": time.time(),
+                "paused": control.is_paused,
+                "threshold": control.threshold,
+                "bundle": dict(control.bundle),
+                "progress": progress,
+                "sources": [_line_state(index, line, now) for index, line in sorted(self._lines.items())],
+                "alarms": self._events.alarms(),
+                "events": self._events.count,
+                "finds": self._gallery.changes,
+                "records": len(self._ledger),
+                **self._offers,
+            }
+
+    def _line(self, index: int, name: str) -> _Line | None:
+        line = self._lines.get(index)
+        if line is None and len(self._lines) < _MOST_SOURCES:
+            line = self._lines[index] = _Line(name or self._name)
+        return line
+
+
+def _line_state(index: int, line: _Line, now: float) -> dict[str, Any]:
+    state: dict[str, Any] = {"index": index, "name": line.name, "serial": line.serial, "reason": ""}
+    if line.newest is not None:
+        state["seen_s"] = round(now - line.newest.frame.captured_at, 2)
+    if isinstance(line.newest, Unjudged):
+        state["reason"] = line.newest.reason
+    elif line.newest is not None:
+        state["latency_ms"] = round(line.newest.prepare_ms + line.newest.infer_ms, 2)
+        state["age_ms"] = round(line.newest.age_ms, 2)
+    if line.shown is not None:
+        verdict = line.shown.verdict
+        state |= {
+            "defective": verdict.is_anomalous,
+            "score": _finite(verdict.score),
+            "normalised": _finite(verdict.normalised),
+            "frame": line.shown.frame.index,
+        }
+    state["trend"] = _trend_rows(line.trends["5m"], _NEWEST_S)
+    return state
+
+
+def _trend_rows(trend: Trend, newest_s: float | None = None) -> list[list[float | None]]:
+    """Rows by wall-clock time: slices are kept by a clock that nobody sets."""
+    now = time.perf_counter()
+    offset = time.time() - now
+    return [[round((row[0] or 0.0) + offset, 1), *row[1:]] for row in trend.rows(now, newest_s)]
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

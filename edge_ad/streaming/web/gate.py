@@ -1,0 +1,152 @@
+"""What every request passes before anything is done for it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edge_ad.streaming.web.access import Access
+from edge_ad.streaming.web.connections import Connections
+
+__all__ = ["Gate"]
+
+_LOG = logging.getLogger(__name__)
+_PUBLIC_PATHS = frozenset({"/login", "/style.css", "/icon.svg"})
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+}
+
+
+class Gate:
+    """Checks host, method, size, token and origin, in this order, and adds the headers that protect the page.
+
+    Args:
+        app: What answers a request that passes.
+        access: Who may pass.
+        connections: Whose clocks a request stops.
+        cookie: Name of the session's cookie.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, connections: Connections, cookie: str) -> None:
+        self._app = app
+        self._access = access
+        self._connections = connections
+        self._limits = connections.limits
+        self._cookie = cookie
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        client = scope.get("client")
+        self._connections.busy(client, True)
+        reply = _Reply(send)
+        try:
+            await self._answer(scope, receive, reply)
+        except Exception:  # a fault in the page must not be silent, and must not end the server
+            _LOG.exception("The live page could not answer %s %s", scope["method"], scope["path"])
+            if not reply.has_started:
+                await PlainTextResponse("The live page has a fault.\n", 500)(scope, receive, reply)
+        finally:
+            self._connections.busy(client, False)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        refusal = self._refuse(scope, headers) or await self._refuse_stranger(scope, headers)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        if scope["method"] == "POST":
+            body = await self._body(receive)
+            if body is None:
+                await _line("The body is too long or too slow.", 413)(scope, receive, send)
+                return
+            receive = _Replay(body, receive)
+        await self._app(scope, receive, send)
+
+    def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
+        if not self._access.knows_host(headers.get("host")):
+            return _line("This page does not answer to that host name.", 421)
+        if scope["method"] not in ("GET", "POST"):
+            return _line("Only GET and POST.", 405, {"allow": "GET, POST"})
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit() and int(length[:19]) <= self._limits.body_bytes):
+            return _line("The body is too long.", 413, {"connection": "close"})
+        if scope["method"] == "POST" and not self._access.is_own_origin(headers):
+            return _line("Requests from other sites are refused.", 403)
+        return None
+
+    async def _refuse_stranger(self, scope: Scope, headers: Headers) -> Response | None:
+        if scope["path"] in _PUBLIC_PATHS or self._access.is_logged_in(headers, self._cookie):
+            return None
+        if "authorization" in headers:
+            await asyncio.sleep(self._limits.wrong_token_s)  # guessing takes time
+        if scope["path"] == "/" and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
+            return RedirectResponse("/login", 303)
+        return _line("A token is needed.", 401, {"www-authenticate": 'Bearer realm="edge-ad"'})
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        """The whole body; None when it is too long or does not come."""
+        try:
+            return await asyncio.wait_for(self._read(receive), self._limits.body_s)
+        except asyncio.TimeoutError:
+            return None
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        body = b""
+        while True:
+            message = await receive()
+            body += bytes(message.get("body", b""))
+            if message["type"] != "http.request" or len(body) > self._limits.body_bytes:
+                return None
+            if not message.get("more_body", False):
+                return body
+
+
+class _Reply:
+    """Sends with the protecting headers."""
+
+    def __init__(self, send: Send) -> None:
+        self.has_started = False
+        self._send = send
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.has_started = True
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers[name] = value
+        await self._send(message)
+
+
+class _Replay:
+    """Receives a body that was read already, then what comes after it."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> dict[str, Any]:
+        if self._body is None:
+            return dict(await self._receive())
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+def _line(text: str, status: int, headers: dict[str, str] | None = None) -> Response:
+    return PlainTextResponse(f"{text}\n", status, headers)

@@ -1,0 +1,36 @@
+"""How much anybody can ask of the live page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Limits"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The bounds of one live page.
+
+    Attributes:
+        viewers: Pages and MJPEG streams at a time.
+        connections: Open connections.
+        connections_per_address: Of them from one address: nobody locks everybody else out.
+        idle_s: Longest time without a complete request, in seconds.
+        stall_s: Longest time in which a client that is sent something takes nothing of it, in seconds.
+        header_bytes: Longest request line and headers together.
+        body_bytes: Longest body of a request.
+        body_s: Longest time for it to come, in seconds.
+        wrong_token_s: Wait before a wrong token is refused, in seconds.
+        cpu_share: Of one core, what the server may use while more is asked of it than it can give.
+    """
+
+    viewers: int = 16
+    connections: int = 128
+    connections_per_address: int = 64
+    idle_s: float = 15.0
+    stall_s: float = 15.0
+    header_bytes: int = 16 << 10
+    body_bytes: int = 4 << 10
+    body_s: float = 5.0
+    wrong_token_s: float = 1.0
+    cpu_share: float = 0.15

@@ -1,0 +1,96 @@
+"""What the page shows: state, pictures, trend, finds, events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from edge_ad.streaming.web.board import SPANS, Board
+from edge_ad.streaming.web.feed import BOUNDARY, Busy, Feed
+from edge_ad.streaming.web.queries import choice, number
+
+__all__ = ["BUSY", "watching_routes"]
+
+BUSY = "There are as many viewers as there may be; try again later.\n"
+_LONGEST_WAIT_S = 5.0
+_MOST_SOURCES = 1000
+_VIEWS = ("overlay", "plain")
+
+
+def watching_routes(board: Board, feed: Feed) -> list[Route]:
+    """Routes that change nothing.
+
+    Args:
+        board: What there is to show.
+        feed: What is sent as it happens.
+    """
+
+    async def live(request: Request) -> Response:
+        return _Watch(feed, feed.states(), media_type="text/event-stream")
+
+    async def motion(request: Request) -> Response:
+        index, is_plain = _view(request)
+        pictures = feed.motion(index, is_plain=is_plain)
+        return _Watch(feed, pictures, media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
+
+    async def picture(request: Request) -> Response:
+        index, is_plain = _view(request)
+        after = number(request, "after", default=0, most=10**15)
+        found = await feed.picture(index, is_plain=is_plain, after=after, longest_s=_LONGEST_WAIT_S)
+        if found is None:
+            return Response(status_code=204)
+        return Response(found.jpeg, media_type="image/jpeg", headers={"x-serial": str(found.serial)})
+
+    async def trend(request: Request) -> Response:
+        span = choice(request, "span", tuple(SPANS))
+        rows = board.trend(number(request, "source", default=0, most=_MOST_SOURCES), span)
+        return JSONResponse({"slice_s": SPANS[span][0], "seconds": SPANS[span][0] * SPANS[span][1], "rows": rows})
+
+    async def finds(request: Request) -> Response:
+        return JSONResponse(board.finds())
+
+    async def find(request: Request) -> Response:
+        jpeg = board.find_picture(
+            request.path_params["number"], choice(request, "kind", ("overlay", "plain", "thumbnail"))
+        )
+        if jpeg is None:
+            return PlainTextResponse("That picture is no longer kept.\n", 404)
+        return Response(jpeg, media_type="image/jpeg")
+
+    async def events(request: Request) -> Response:
+        return JSONResponse(board.events())
+
+    answers = {
+        "/api/live": live,
+        "/stream.mjpg": motion,
+        "/api/picture": picture,
+        "/api/trend": trend,
+        "/api/finds": finds,
+        "/api/finds/{number:int}": find,
+        "/api/events": events,
+    }
+    return [Route(path, answer, methods=["GET"]) for path, answer in answers.items()]
+
+
+class _Watch(StreamingResponse):
+    """A stream to one of the viewers there may be, or the line that there are too many."""
+
+    def __init__(self, feed: Feed, content: AsyncIterator[bytes], *, media_type: str) -> None:
+        super().__init__(content, media_type=media_type)
+        self._feed = feed
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            with self._feed.viewer():
+                await super().__call__(scope, receive, send)
+        except Busy:
+            await PlainTextResponse(BUSY, 503, {"retry-after": "10"})(scope, receive, send)
+
+
+def _view(request: Request) -> tuple[int, bool]:
+    index = number(request, "source", default=0, most=_MOST_SOURCES)
+    return index, choice(request, "view", _VIEWS) == "plain"

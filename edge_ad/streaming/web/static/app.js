@@ -1,0 +1,115 @@
+// The page: what comes from the stream goes to the parts that show it.
+
+import { setUpControls, updateControls } from "./controls.js";
+import { loadEvents, showAlarms } from "./events.js";
+import { $, clock, element, setText } from "./format.js";
+import { loadFinds, setUpGallery } from "./gallery.js";
+import { followPictures, followState } from "./live.js";
+import { Trend } from "./trend.js";
+import { showNoConnection, showNumbers, showVerdict, verdictOf } from "./verdict.js";
+
+const trend = new Trend($("trend"));
+const seen = { run: 0, finds: -1, events: -1 };
+let selected = 0;
+let isOverlay = true;
+let isConnected = false;
+let latest = null;
+let clockOffset = 0;
+
+function onState(state) {
+  const isFirst = state.run !== seen.run;
+  Object.assign(seen, isFirst ? { run: state.run, finds: -1, events: -1 } : {});
+  latest = state;
+  isConnected = true;
+  clockOffset = state.now - Date.now() / 1000;
+  const source = state.sources.find((row) => row.index === selected) ?? state.sources[0];
+  if (source && source.index !== selected) selected = source.index;
+  if (isFirst) trend.show(trend.span, selected);
+  showVerdict(source, state);
+  showNumbers(state, state.sources.length < 2, source);
+  showAlarms(state.alarms);
+  showHeader(state, source);
+  trend.update(source?.trend ?? [], state.now, state.threshold);
+  updateControls(state);
+  refresh("finds", state.finds, () => loadFinds(state.sources.length < 2));
+  refresh("events", state.events, loadEvents);
+  if (source?.serial && $("veil").textContent.startsWith("Waiting")) $("veil").textContent = "";
+  else if (source && $("veil").textContent === "No connection") $("veil").textContent = "";
+}
+
+// Loads a list again when its number has changed; a failure is tried again with the next state.
+function refresh(name, number, load) {
+  if (seen[name] === number) return;
+  seen[name] = number;
+  load().catch(() => (seen[name] = -1));
+}
+
+function onSilence(why) {
+  if (isConnected || why !== $("connection").textContent) {
+    isConnected = false;
+    setConnection("off", why);
+    showNoConnection(why);
+    $("veil").textContent = why;
+  }
+}
+
+function setConnection(kind, text) {
+  $("connection").dataset.state = kind;
+  setText("connection", text);
+}
+
+function showHeader(state, source) {
+  const { name, method, precision, backend } = state.bundle;
+  setText("product", name || "Live inspection");
+  setText("model", [method, precision, backend].filter(Boolean).join(" · "));
+  setConnection(state.paused ? "paused" : "live", state.paused ? "Paused" : "Live");
+  const word = verdictOf(source, state)[1];
+  document.title = `${word} · ${name || "edge-ad"}`;
+  showSources(state);
+}
+
+function showSources(state) {
+  const list = $("sources");
+  list.hidden = state.sources.length < 2;
+  if (list.hidden) return;
+  if (list.children.length !== state.sources.length) {
+    list.replaceChildren(...state.sources.map((row) => sourceButton(row)));
+  }
+  state.sources.forEach((row, position) => {
+    const button = list.children[position];
+    button.dataset.state = verdictOf(row, state)[0];
+    button.setAttribute("aria-pressed", row.index === selected);
+  });
+}
+
+function sourceButton(row) {
+  const button = element("button", { type: "button", title: row.name }, row.name.split("/").pop());
+  button.addEventListener("click", () => {
+    selected = row.index;
+    trend.show(trend.span, selected);
+    if (latest) onState(latest);
+  });
+  return button;
+}
+
+function setUpView() {
+  $("overlay").addEventListener("click", () => {
+    isOverlay = !isOverlay;
+    $("overlay").setAttribute("aria-pressed", isOverlay);
+  });
+  for (const button of document.querySelectorAll("[data-span]")) {
+    button.addEventListener("click", () => {
+      for (const other of document.querySelectorAll("[data-span]")) other.setAttribute("aria-pressed", other === button);
+      trend.show(button.dataset.span, selected);
+    });
+  }
+  setInterval(() => setText("clock", clock(Date.now() / 1000 + clockOffset)), 1000);
+}
+
+setUpControls();
+setUpGallery();
+setUpView();
+followState(onState, onSilence);
+followPictures($("picture"), () => `source=${selected}&view=${isOverlay ? "overlay" : "plain"}`, () => {
+  if (isConnected) $("veil").textContent = "";
+});

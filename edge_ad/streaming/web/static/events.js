@@ -1,0 +1,30 @@
+// What happened, and which alarms stand.
+
+import { get } from "./ask.js";
+import { $, clock, element } from "./format.js";
+
+const BAD = new Set(["alarm", "source lost", "drift", "bundle refused"]);
+
+export async function loadEvents() {
+  const events = await get("/api/events");
+  const items = events.map((event) => {
+    const item = element("li", {}, element("time", {}, clock(event.at)), element("span", {}, sentence(event)));
+    item.dataset.kind = BAD.has(event.kind) ? "bad" : "";
+    return item;
+  });
+  $("events").replaceChildren(...(items.length ? items : [element("li", { className: "none" }, "Nothing yet.")]));
+}
+
+let shown = "";
+
+export function showAlarms(alarms) {
+  const key = JSON.stringify(alarms);
+  if (key === shown) return;
+  shown = key;
+  const items = alarms.map((alarm) =>
+    element("p", { className: "alarm" }, element("span", {}, sentence(alarm)), element("time", {}, clock(alarm.at))),
+  );
+  $("alarms").replaceChildren(...items);
+}
+
+const sentence = (event) => event.text || [event.kind, event.source].filter(Boolean).join(": ");
