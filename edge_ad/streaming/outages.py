@@ -26,18 +26,22 @@ class OutageWatch:
         self._reconnects = [source.gaps.reconnects for source in sources]
 
     def look(self) -> None:
-        """Tell what is new; cheap enough for every frame."""
+        """Tell what is new, a loss before its return; cheap enough for every frame."""
         for index, source in enumerate(self._sources):
             gaps = source.gaps
-            if gaps.is_lost and not self._was_lost[index]:
-                self._tell("source lost", source, f"{source.name} is gone.", {})
-            self._was_lost[index] = gaps.is_lost
-            if gaps.reconnects != self._reconnects[index]:
-                self._reconnects[index] = gaps.reconnects
-                seconds = gaps.newest[-1].seconds
-                self._tell(
-                    "source returned", source, f"{source.name} is back after {seconds:g} s.", {"seconds": seconds}
-                )
+            returns, self._reconnects[index] = gaps.reconnects - self._reconnects[index], gaps.reconnects
+            for gap in list(gaps.newest)[-returns:] if returns else ():
+                self._lose(index, source)
+                self._was_lost[index] = False
+                text = f"{source.name} is back after {gap.seconds:g} s."
+                self._tell("source returned", source, text, {"seconds": gap.seconds})
+            if gaps.is_lost:
+                self._lose(index, source)
+
+    def _lose(self, index: int, source: Source) -> None:
+        if not self._was_lost[index]:
+            self._was_lost[index] = True
+            self._tell("source lost", source, f"{source.name} is gone.", {})
 
     def _tell(self, kind: str, source: Source, text: str, data: dict[str, float]) -> None:
         self._control.emit(Event(kind, time.time(), source.name, text, data))
