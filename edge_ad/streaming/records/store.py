@@ -91,6 +91,7 @@ class RecordStore:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] = (0, 0)
         self._stream: int | None = None
+        self._started_unix = time.time()
         self._names: dict[tuple[str, str], int] = {}
         self._open()
 
@@ -100,9 +101,12 @@ class RecordStore:
         Raises:
             StorageError: It could not be written; the same batch may be tried again.
         """
-        before = self._stream, dict(self._names)  # what is new in a batch that fails is not there
         try:
             self._reopen_if_gone()
+        except (sqlite3.Error, OSError) as error:
+            raise self._failure(error) from error
+        before = self._stream, dict(self._names)  # what is new in a batch that fails is not there
+        try:
             assert self._connection is not None
             self._connection.execute("BEGIN IMMEDIATE")
             for row in rows:
@@ -111,9 +115,7 @@ class RecordStore:
         except (sqlite3.Error, OSError) as error:
             self._stream, self._names = before
             self._roll_back(is_full="full" in str(error))
-            raise StorageError(
-                f"Records cannot be written to {self._path}: {error}.", "Make room, or choose another place for them."
-            ) from error
+            raise self._failure(error) from error
 
     def close(self) -> None:
         """Release the database; may be called twice."""
@@ -124,14 +126,21 @@ class RecordStore:
 
     def _open(self) -> None:
         self._connection = open_for_writing(self._path, durability=self._durability)
-        if _identity(self._path) != self._file:  # a new file knows none of them
-            self._file, self._names, self._stream = _identity(self._path), {}, None
+        self._file, self._names = _identity(self._path), {}
+        statement = "SELECT count(*) FROM streams WHERE id = ? AND started_unix = ?"
+        if self._connection.execute(statement, (self._stream, self._started_unix)).fetchone()[0] == 0:
+            self._stream = None  # another file
 
     def _reopen_if_gone(self) -> None:
         """A file that was deleted would take all that is written to it along, without a word."""
         if self._connection is None or _identity(self._path) != self._file:
             self.close()
             self._open()
+
+    def _failure(self, error: Exception) -> StorageError:
+        return StorageError(
+            f"Records cannot be written to {self._path}: {error}.", "Make room, or choose another place for them."
+        )
 
     def _insert(self, connection: sqlite3.Connection, row: Row) -> None:
         if isinstance(row, UnjudgedRow):
@@ -148,7 +157,7 @@ class RecordStore:
 
     def _stream_id(self, connection: sqlite3.Connection) -> int:
         if self._stream is None:
-            values = (time.time(), self._source, self._ng_images)
+            values = (self._started_unix, self._source, self._ng_images)
             statement = "INSERT INTO streams (started_unix, source, ng_images) VALUES (?, ?, ?)"
             self._stream = connection.execute(statement, values).lastrowid
             assert self._stream is not None

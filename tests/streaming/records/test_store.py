@@ -1,0 +1,154 @@
+"""The database: complete, whole, recognised, and brought up to date."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from edge_ad.errors import DataError, StorageError
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.records.reader import RecordFilter, RecordReader
+from edge_ad.streaming.records.schema import _STEPS, SCHEMA_VERSION, open_for_reading, open_for_writing
+from edge_ad.streaming.records.store import RecordStore, Row, UnjudgedRow, VerdictRow
+
+
+def _row(frame: int, score: float = 0.5, *, time_unix: float = 1_700_000_000.0, source: str = "line") -> VerdictRow:
+    return VerdictRow(source, "b1", frame, time_unix + frame, score, 1.0, score > 1.0, 3.0, 4.5)
+
+
+def _store(path: Path, rows: list[Row]) -> None:
+    store = RecordStore(path, source="line")
+    store.commit(rows)
+    store.close()
+
+
+def _frames(path: Path, **chosen: object) -> list[int]:
+    with RecordReader(path) as reader:
+        return [record["frame"] for record in reader.records(RecordFilter(**chosen))]
+
+
+def test_what_was_committed_is_read_by_another_connection_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "line.sqlite"
+    store = RecordStore(path, source="line")
+    event = Event("part", 5.0, "line", "Part 0 is OK.", {"part": 0})
+    store.commit([_row(0, 1.5), event, UnjudgedRow(61.0, "line", "black"), UnjudgedRow(62.0, "line", "black")])
+    with RecordReader(path) as reader:
+        (record,), (seen,) = reader.records(RecordFilter()), reader.events(RecordFilter())
+        assert record["verdict"] == "NG"
+        assert (record["time"], record["score"], record["threshold"]) == ("2023-11-14T22:13:20.000+00:00", 1.5, 1.0)
+        assert (record["latency_ms"], record["age_ms"], record["bundle"], record["source"]) == (3.0, 4.5, "b1", "line")
+        assert (seen["event"], seen["data"]) == ("part", {"part": 0})
+        assert reader.unjudged() == [{"source": "line", "reason": "black", "frames": 2}]
+    store.close()
+
+
+def test_a_filter_chooses(tmp_path: Path) -> None:
+    path = tmp_path / "line.sqlite"
+    _store(path, [_row(frame, frame / 4, source="ab"[frame % 2]) for frame in range(8)])
+    assert _frames(path, verdict="NG") == [5, 6, 7]
+    assert _frames(path, verdict="OK", source="b") == [1, 3]
+    assert _frames(path, min_score=1.5) == [6, 7]
+    assert _frames(path, since_unix=1_700_000_002.0, until_unix=1_700_000_004.0) == [2, 3]
+    assert _frames(path, limit=3) == [5, 6, 7]  # the newest, oldest first
+    assert _frames(path, source="'; DROP TABLE verdicts; --") == []
+
+
+def test_records_of_the_next_stream_are_added(tmp_path: Path) -> None:
+    path = tmp_path / "line.sqlite"
+    _store(path, [_row(0)])
+    _store(path, [_row(1)])
+    assert _frames(path) == [0, 1]
+
+
+def test_a_batch_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "line.sqlite"
+    store = RecordStore(path, source="line")
+    unbindable = VerdictRow("new", "b1", 1, 0.0, 1 << 70, 1.0, True, 1.0, 1.0)  # no number that SQLite has
+    with pytest.raises(OverflowError):
+        store.commit([_row(0), unbindable])
+    store.close()
+    assert _frames(path) == []
+
+
+def test_a_database_that_was_deleted_is_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "line.sqlite"
+    store = RecordStore(path, source="line")
+    store.commit([_row(0)])
+    for file in tmp_path.iterdir():
+        file.unlink()
+    store.commit([_row(1)])
+    store.close()
+    assert _frames(path) == [1]
+
+
+def test_a_locked_database_is_a_failure_that_can_be_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "line.sqlite"
+    store = RecordStore(path, source="line")
+    assert store._connection is not None
+    store._connection.execute("PRAGMA busy_timeout = 10")
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageError, match="locked"):
+        store.commit([_row(0)])
+    other.execute("ROLLBACK")
+    other.close()
+    store.commit([_row(0)])
+    store.close()
+    assert _frames(path) == [0]
+
+
+@pytest.mark.parametrize(("durability", "level"), [("normal", 1), ("full", 2)])
+def test_durability_is_what_was_asked_for(tmp_path: Path, durability: str, level: int) -> None:
+    connection = open_for_writing(tmp_path / "line.sqlite", durability=durability)  # type: ignore[arg-type]
+    assert connection.execute("PRAGMA synchronous").fetchone()[0] == level
+    assert connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+    connection.close()
+
+
+def test_an_older_database_is_brought_up_to_date_and_keeps_its_records(tmp_path: Path) -> None:
+    path = tmp_path / "line.sqlite"
+    _store(path, [_row(3)])
+    newer = (*_STEPS, "ALTER TABLE verdicts ADD COLUMN operator TEXT NOT NULL DEFAULT 'nobody'")
+    connection = open_for_writing(path, steps=newer)
+    assert connection.execute("SELECT frame, operator FROM verdicts").fetchall() == [(3, "nobody")]
+    connection.close()
+    for opened in (open_for_reading, open_for_writing):  # and this one does not know it any more
+        with pytest.raises(DataError, match=rf"schema {SCHEMA_VERSION + 1}; this edge-ad knows {SCHEMA_VERSION}"):
+            opened(path)
+
+
+def test_a_step_that_fails_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "line.sqlite"
+    _store(path, [_row(3)])
+    broken = (*_STEPS, "ALTER TABLE verdicts ADD COLUMN operator TEXT;\n ALTER TABLE nothing ADD COLUMN x TEXT")
+    with pytest.raises(StorageError, match="nothing"):
+        open_for_writing(path, steps=broken)
+    assert _frames(path) == [3]
+
+
+def test_what_is_no_database_of_records_is_left_alone(tmp_path: Path) -> None:
+    text, foreign = tmp_path / "text.sqlite", tmp_path / "foreign.sqlite"
+    text.write_text("precious notes\n" * 100)
+    connection = sqlite3.connect(foreign)
+    connection.execute("CREATE TABLE precious (x)")
+    connection.close()
+    for path in (text, foreign):
+        before = path.read_bytes()
+        for opened in (open_for_reading, open_for_writing):
+            with pytest.raises(DataError, match=path.name):
+                opened(path)
+        assert path.read_bytes() == before
+    with pytest.raises(DataError, match="no records"):
+        open_for_reading(tmp_path / "missing.sqlite")
+
+
+def test_records_in_a_folder_one_may_not_write_to_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "line.sqlite"
+    _store(path, [_row(0)])
+    tmp_path.chmod(0o555)
+    try:
+        assert _frames(path) == [0]
+    finally:
+        tmp_path.chmod(0o755)

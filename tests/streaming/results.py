@@ -1,0 +1,54 @@
+"""Judged frames made by hand, and a control that keeps the events."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from edge_ad.prediction import Prediction, Verdict
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Frame, Result
+
+IMAGE = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
+MAP = np.zeros((2, 2), np.float32)
+CAPTURED_UNIX = 1_700_000_000.25
+
+
+def make_result(
+    index: int = 0,
+    score: float = 1.5,
+    *,
+    at: float = 0.0,
+    unix: float = CAPTURED_UNIX,
+    source: str = "",
+    threshold: float = 1.0,
+    bundle: str = "b1",
+) -> Result:
+    frame = Frame(index, IMAGE, at, unix, 1.0, source=source)
+    return Result(frame, Prediction(score, MAP), Verdict.of(score, threshold), 1.0, 2.0, 4.5, bundle)
+
+
+class Told(StreamControl):
+    """Keeps what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__(1.0)
+        self.events: list[Event] = []
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Wait for what another thread or process does."""
+    until = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.005)
