@@ -24,7 +24,7 @@ BRIGHT_LEVEL = 250
 BRIGHT_SHARE = 0.98  # a back light with a part before it is no over-exposed frame
 FROZEN_FRAMES = 5
 FROZEN_SECONDS = 1.0  # a codec may repeat a still scene for some frames, an operating sensor never for so long
-_STEP = 16  # every sixteenth pixel both ways: 3600 of 1280×720
+_STEP = 24  # every 24th pixel both ways: 1620 of 1280×720
 
 
 class FrameHealth:
@@ -68,9 +68,11 @@ class FrameHealth:
         """
         sample = np.ascontiguousarray(image[::_STEP, ::_STEP])
         is_frozen = self._can_freeze and self._is_frozen(sample)
-        if _share(sample.max(axis=2) <= BLACK_LEVEL) >= self._black_share:
+        blue, green, red = (sample[..., channel] for channel in range(3))
+        # Not sample.max(axis=2): over an axis of three, numpy takes twenty times as long.
+        if _share(np.maximum(np.maximum(blue, green), red) <= BLACK_LEVEL) >= self._black_share:
             return "black"
-        if _share(sample.min(axis=2) >= BRIGHT_LEVEL) >= self._bright_share:
+        if _share(np.minimum(np.minimum(blue, green), red) >= BRIGHT_LEVEL) >= self._bright_share:
             return "over-exposed"
         return "frozen" if is_frozen else None
 

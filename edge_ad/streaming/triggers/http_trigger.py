@@ -104,6 +104,7 @@ class _Server(ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 2 * _MOST_CONNECTIONS
 
     def __init__(self, address: tuple[str, int], trigger: HttpTrigger) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET

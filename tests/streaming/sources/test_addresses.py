@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -86,10 +87,8 @@ def test_address_goes_before_the_options() -> None:
 
 @given(st.text(max_size=40), st.sampled_from(["", "v4l2://", "csi://", "basler://", "file://", "rtsp://", "http://"]))
 def test_any_text_is_a_source_or_one_of_our_errors(text: str, scheme: str) -> None:
-    try:
-        source_from_uri(scheme + text)
-    except EdgeAdError as error:
-        assert error.message
+    with contextlib.suppress(EdgeAdError):
+        assert source_from_uri(scheme + text).name
 
 
 def test_sources_load_neither_torch_nor_the_camera_sdk() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -167,8 +166,8 @@ def test_missing_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def product_images(data_root: Path) -> Iterator[list[Path]]:
-    yield sorted((data_root / "metal_plate" / "test" / "good").glob("*.jpg"))[:10]
+def product_images(data_root: Path) -> list[Path]:
+    return sorted((data_root / "metal_plate" / "test" / "good").glob("*.jpg"))[:10]
 
 
 @pytest.mark.data

@@ -97,7 +97,7 @@ def test_camera_that_sends_only_damage_is_lost(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_camera_takes_settings_from_the_command_line() -> None:
-    with pytest.raises(DeviceError, match="camera 63|Camera 63"), camera_source(63, SourceOptions(width=640)):
+    with pytest.raises(DeviceError, match="Camera 63"), camera_source(63, SourceOptions(width=640)):
         pass
 
 

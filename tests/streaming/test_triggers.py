@@ -1,0 +1,252 @@
+"""Which frames are judged."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_ad.errors import DeviceError, UsageError
+from edge_ad.streaming.frame import Frame
+from edge_ad.streaming.triggers import Trigger, trigger_from_text
+from edge_ad.streaming.triggers.base import AskedTrigger
+from edge_ad.streaming.triggers.http_trigger import HttpTrigger
+
+
+def _frame(number: int = 0, *, source: int = 0, at: float | None = None, part_x: int | None = None) -> Frame:
+    """A noisy frame, with a bright part at ``part_x`` if given."""
+    noise = np.random.default_rng(number).normal(60, 4, (48, 64, 3))
+    image = noise.clip(0, 255).astype(np.uint8)
+    if part_x is not None:
+        image[10:40, max(0, part_x) : max(0, part_x + 12)] = 200
+    return Frame(number, image, time.perf_counter() if at is None else at, 0.0, 0.0, source_index=source)
+
+
+def _fired(trigger: Trigger, frames: list[Frame]) -> list[int]:
+    return [frame.index for frame in frames if trigger.fires(frame)]
+
+
+def test_every_frame_and_every_third_of_each_source() -> None:
+    assert _fired(trigger_from_text("every"), [_frame(n) for n in range(4)]) == [0, 1, 2, 3]
+    third = trigger_from_text("every:3")
+    mixed = [_frame(n, source=source) for n in range(7) for source in (0, 1)]
+    assert _fired(third, mixed) == [0, 0, 3, 3, 6, 6]
+
+
+def test_part_that_passes_the_line_fires_once() -> None:
+    trigger = trigger_from_text("motion:32,5,32,45")
+    frames = [_frame(n, at=n / 30, part_x=4 * n - 20) for n in range(25)]  # reaches the line at frame 11 (x + 12 > 32)
+    assert _fired(trigger, frames) == [11]
+
+
+def test_two_parts_fire_twice_and_the_refractory_period_ends() -> None:
+    frames = [_frame(n, at=n / 10, part_x=30 if n in (3, 13) else None) for n in range(20)]
+    assert _fired(trigger_from_text("motion:32,5,32,45?refractory=0.5"), frames) == [3, 13]
+    assert _fired(trigger_from_text("motion:32,5,32,45?refractory=0"), frames) == [3, 4, 13, 14]
+
+
+def test_sensor_noise_is_no_motion() -> None:
+    assert _fired(trigger_from_text("motion:0,20,63,20"), [_frame(n, at=n) for n in range(100)]) == []
+
+
+def test_line_beyond_the_frame_is_named() -> None:
+    with pytest.raises(UsageError, match="beyond the frame"):
+        trigger_from_text("motion:10,10,64,10").fires(_frame())
+
+
+def test_request_takes_the_next_frame_of_each_source_and_none_that_was_waiting() -> None:
+    trigger = AskedTrigger()
+    waiting = _frame(0)
+    trigger.ask("part 7")
+    trigger.ask("part 7")  # sent again
+    assert trigger.last_id == "part 7"
+    assert not trigger.fires(waiting)
+    assert trigger.fires(_frame(1))
+    assert not trigger.fires(_frame(2))
+    assert trigger.fires(_frame(1, source=1))
+    trigger.ask()
+    assert trigger.fires(_frame(3))
+
+
+def _post(url: str, *, method: str = "POST", **headers: str) -> int:
+    request = urllib.request.Request(url, method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+
+
+@pytest.fixture
+def http_trigger() -> Iterator[HttpTrigger]:
+    trigger = trigger_from_text("http:0")
+    assert isinstance(trigger, HttpTrigger)
+    with trigger:
+        yield trigger
+
+
+def test_post_has_the_next_frame_judged(http_trigger: HttpTrigger) -> None:
+    url = f"http://127.0.0.1:{http_trigger.port}/trigger"
+    assert not http_trigger.fires(_frame(0))
+    assert _post(f"{url}?id=part%207") == 202
+    assert http_trigger.last_id == "part 7"
+    assert _fired(http_trigger, [_frame(1), _frame(2)]) == [1]
+
+
+def test_what_is_no_trigger_is_refused(http_trigger: HttpTrigger) -> None:
+    url = f"http://127.0.0.1:{http_trigger.port}/trigger"
+    assert _post(url, method="GET") == 405
+    assert _post(f"http://127.0.0.1:{http_trigger.port}/../etc/passwd") == 404
+    assert _post(url, Origin="http://elsewhere") == 403
+    assert _post(f"{url}?id={'x' * 300}") == 400
+    assert _fired(http_trigger, [_frame(1)]) == []
+
+
+def test_clients_that_never_finish_do_not_shut_out_the_trigger(http_trigger: HttpTrigger) -> None:
+    clients = [socket.create_connection(("127.0.0.1", http_trigger.port)) for _ in range(10)]
+    try:
+        for client in clients:
+            client.sendall(b"POST /trigger HTTP/1.1\r\nX: ")
+        assert _post(f"http://127.0.0.1:{http_trigger.port}/trigger") == 202
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_trigger_that_others_can_reach_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EDGE_AD_TRIGGER_TOKEN", raising=False)
+    with pytest.raises(UsageError, match="needs a token"):
+        trigger_from_text("http:0.0.0.0:0")
+    monkeypatch.setenv("EDGE_AD_TRIGGER_TOKEN", "secret")
+    trigger = trigger_from_text("http:0.0.0.0:0")
+    assert isinstance(trigger, HttpTrigger)
+    with trigger:
+        url = f"http://127.0.0.1:{trigger.port}/trigger"
+        assert [_post(url), _post(url, Authorization="Bearer wrong"), _post(url, Authorization="Bearer secret")] == [
+            401,
+            401,
+            202,
+        ]
+
+
+def test_port_that_is_taken_is_named(http_trigger: HttpTrigger) -> None:
+    with pytest.raises(DeviceError, match=str(http_trigger.port)), trigger_from_text(f"http:{http_trigger.port}"):
+        pass
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sometimes",
+        "every:0",
+        "every:x",
+        "motion:1,2,3",
+        "motion:1,2,1,2",
+        "motion:1,1,9,9?sensitivity=3",
+        "motion:1,1,9,9?difference=nan",
+        "http:",
+        "http:port",
+        "http:99999",
+        "http:80?tokn=x",
+        "mqtt://",
+        "mqtt://host",
+        "mqtt://host/",
+        "mqtt://host:port/topic",
+    ],
+)
+def test_trigger_that_cannot_be_read_is_one_line(text: str) -> None:
+    with pytest.raises(UsageError, match=r"trigger") as failure:
+        trigger_from_text(text)
+    assert "\n" not in str(failure.value)
+
+
+def test_secret_of_a_trigger_is_not_repeated() -> None:
+    for text in ("mqtt://user:secret@host", "http:99999?token=secret"):
+        with pytest.raises(UsageError) as failure:
+            trigger_from_text(text)
+        assert "secret" not in str(failure.value)
+
+
+class _Broker:
+    """A mosquitto that can be stopped and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._settings = folder / "mosquitto.conf"
+        self._settings.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._process = subprocess.Popen(["mosquitto", "-c", str(self._settings)], stderr=subprocess.DEVNULL)
+        _until(self._answers)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def _answers(self) -> bool:
+        with socket.socket() as client:
+            return client.connect_ex(("127.0.0.1", self.port)) == 0
+
+
+def _until(is_so: Callable[[], bool], seconds: float = 8.0) -> None:
+    deadline = time.perf_counter() + seconds
+    while not is_so():
+        assert time.perf_counter() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[_Broker]:
+    if shutil.which("mosquitto") is None:
+        pytest.skip("mosquitto is not installed")
+    pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+    broker = _Broker(tmp_path)
+    broker.start()
+    yield broker
+    broker.stop()
+
+
+def _publish(port: int, topic: str, text: str, *, retain: bool = False) -> None:
+    from paho.mqtt import publish
+
+    publish.single(topic, text, qos=1, retain=retain, hostname="127.0.0.1", port=port)
+
+
+def test_mqtt_message_has_the_next_frame_judged_also_after_the_broker_was_restarted(broker: _Broker) -> None:
+    _publish(broker.port, "line/1/part", "kept", retain=True)
+    trigger = trigger_from_text(f"mqtt://127.0.0.1:{broker.port}/line/+/part")
+    assert isinstance(trigger, AskedTrigger)
+    with trigger:
+        for turn in range(2):
+            _until(lambda turn=turn: _asked(trigger, broker.port, f"part {turn}"))  # type: ignore[misc]
+            assert trigger.last_id == f"part {turn}"
+            assert _fired(trigger, [_frame(1), _frame(2)]) == [1]
+            if turn == 0:
+                broker.stop()
+                broker.start()
+
+
+def _asked(trigger: AskedTrigger, port: int, text: str) -> bool:
+    _publish(port, "line/1/part", text)
+    time.sleep(0.1)
+    return trigger.last_id == text
+
+
+def test_broker_that_is_not_there_is_named() -> None:
+    pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+    with pytest.raises(DeviceError, match="does not answer"), trigger_from_text("mqtt://127.0.0.1:9/topic"):
+        pass
