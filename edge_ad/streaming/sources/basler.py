@@ -26,7 +26,7 @@ _NO_NUMBER = 2**64 - 1  # what pylon says when the camera does not number its fr
 
 
 class BaslerSource(Source):
-    """A camera of pylon, live, at its newest frame.
+    """A camera of pylon, live: at its newest frame, or at every frame that a hardware trigger asks for.
 
     Frames that the camera numbered and that never came are counted in ``missed``, incomplete ones in ``corrupt``.
 
@@ -71,7 +71,7 @@ class BaslerSource(Source):
             self._camera = self._pylon.InstantCamera(self._pylon.TlFactory.GetInstance().CreateDevice(self._device()))
             self._camera.Open()
             self._set_up()
-            self._camera.StartGrabbing(self._pylon.GrabStrategy_LatestImageOnly)
+            self._camera.StartGrabbing(self._strategy())
         except self._genicam.GenericException as error:
             self.close()
             hint = "Look at its cable and supply, and whether another program (pylon Viewer) holds it."
@@ -145,6 +145,12 @@ class BaslerSource(Source):
         else:
             self._numbers.see(number)
         self.source_count, self.missed = self._numbers.count, self._numbers.missed
+
+    def _strategy(self) -> Any:
+        """Triggered frames are parts, so none is replaced by a newer one; of others only the newest matters."""
+        if self._options.hardware_trigger is not None:
+            return self._pylon.GrabStrategy_OneByOne
+        return self._pylon.GrabStrategy_LatestImageOnly
 
     def _device(self) -> Any:
         devices = self._pylon.TlFactory.GetInstance().EnumerateDevices()
