@@ -161,6 +161,7 @@ class _Server(ThreadingHTTPServer):
     """Answers a few readers at a time; one more is turned away, so that none can take all threads or memory."""
 
     daemon_threads = True
+    request_queue_size = 64
     block_on_close = False
 
     def __init__(self, address: tuple[str, int], expose: Any) -> None:

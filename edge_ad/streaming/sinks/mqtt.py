@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import threading
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ class Broker:
             port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
         except ValueError as error:
             raise problem from error
-        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or parts.query or parts.fragment:
+        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or set(url) & set("?#"):
             raise problem
         prefix = unquote(parts.path).strip("/") or f"edge-ad/{re.sub('[^A-Za-z0-9_.-]', '-', socket.gethostname())}"
         if any(sign in "+#\0" for sign in prefix):
@@ -111,6 +112,7 @@ class MqttSink(Sink):
         self._alarm = Alarm("mqtt")
         self._client = self._make_client()
         self._lock = threading.Lock()
+        self._is_connected = threading.Event()
         self._waiting = 0
         self._is_begun = False
         self._source_name = ""
@@ -145,10 +147,11 @@ class MqttSink(Sink):
         self._is_begun = False
         if self._late is not None:
             self._late.cancel()
-        if self._client.is_connected():
+        close_by = time.monotonic() + _CLOSE_S
+        if self._is_connected.wait(_CLOSE_S):  # a stream can be over before its connection is there
             last = self._send("status", "offline", retain=True)
             with suppress(RuntimeError, ValueError):  # the connection went meanwhile: the last will says it
-                last.wait_for_publish(_CLOSE_S)
+                last.wait_for_publish(max(0.1, close_by - time.monotonic()))
         self._client.disconnect()
         self._client.loop_stop()
         with self._lock:
@@ -191,9 +194,11 @@ class MqttSink(Sink):
             self._alarm.raise_once(f"{self._name} refuses the connection: {reason}.")
             return
         self._send("status", "online", retain=True)
+        self._is_connected.set()
         self._alarm.clear(f"{self._name} is back.")
 
     def _gone(self, _client: Any, _data: object, _flags: object, reason: Any, _properties: object) -> None:
+        self._is_connected.clear()
         if self._is_begun:
             self._alarm.raise_once(f"{self._name} is gone: {reason}.")
 
@@ -202,5 +207,5 @@ class MqttSink(Sink):
             self._waiting = max(0, self._waiting - 1)
 
     def _say_if_not_connected(self) -> None:
-        if self._is_begun and not self._client.is_connected():
+        if self._is_begun and not self._is_connected.is_set():
             self._alarm.raise_once(f"{self._name} cannot be reached.")
