@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,7 +22,16 @@ from edge_ad.export.onnx_export import export_onnx
 from edge_ad.models.registry import create_detector
 from tests.runtime.tiny_bundle import tiny_bundle
 
-_PARAMETERS = {"ear": {"width": "nano"}, "fader": {"width": "nano"}, "patch-gaussian": {"rank": 4}}
+_PARAMETERS: dict[str, dict[str, Any]] = {
+    "ear": {"width": "nano"},
+    "fader": {"width": "nano"},
+    "patch-gaussian": {"rank": 4},
+    "patch-metric": {"rank": 4},
+    "patch-nearest": {"bank": 64},
+    "simplenet": {"start": "random", "standardise": "whiten"},
+    "pbas": {"rank": 4},
+    "boundary-shuffling": {"rank": 4, "start": "distance"},
+}
 
 
 @dataclass(frozen=True)

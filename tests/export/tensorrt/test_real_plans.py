@@ -54,6 +54,18 @@ def test_every_precision_of_a_method_becomes_one_plan_for_three_gpus(
         assert share.int8 == 0.0
 
 
+@pytest.mark.parametrize("name", ["fp16", "int8"])
+@pytest.mark.parametrize("method", ["patch-metric", "patch-nearest", "simplenet", "pbas", "boundary-shuffling"])
+def test_a_learned_boundary_becomes_a_plan(graphs: MakeGraphs, method: str, name: str) -> None:
+    made = graphs(method)
+    built = build(made, name, ("sm89",))
+    types = {layer.weights for layer in built.layers if layer.macs}
+    assert name in types
+    if name == "int8":
+        meant = set(made.quantised["int8"]) & set(convolution_macs(made.models["int8"]))
+        assert int8_part(built.layers, meant) >= 0.95
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("target", ALL_TARGETS)
 def test_convolutions_meant_to_be_int8_are_int8_on_each_gpu(graphs: MakeGraphs, method: str, target: str) -> None:
