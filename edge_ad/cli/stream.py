@@ -3,57 +3,131 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
+from edge_ad.cli import stream_options as options
+from edge_ad.cli.options import BackendOption, JsonOption, PrecisionOption, ThreadsOption
+
 if TYPE_CHECKING:
-    from edge_ad.bundle import Bundle
-    from edge_ad.runtime.base import Engine
-    from edge_ad.streaming.session import Limits, Progress
+    from edge_ad.streaming.delivery import Judge
+    from edge_ad.streaming.filters import FilterOptions
+    from edge_ad.streaming.pipeline import Policy
+    from edge_ad.streaming.session import Limits
     from edge_ad.streaming.sinks import Sink
     from edge_ad.streaming.sources import Source
     from edge_ad.streaming.statistics import Summary
+    from edge_ad.streaming.swap import BundleSwapper
 
-__all__ = ["stream"]
+__all__ = ["COMMAND", "stream"]
+
+COMMAND = options.StreamCommand
 
 _INTERRUPTED = 130
 
 
 def stream(
-    bundle: Annotated[Path | None, typer.Option(help="Bundle; the newest one under this folder if not given.")] = None,
-    camera: Annotated[int | None, typer.Option(help="Camera at this machine, from 0.")] = None,
-    source: Annotated[
-        str | None, typer.Option(help="Video file, folder of images, or rtsp:// or http:// stream.")
-    ] = None,
-    backend: Annotated[str, typer.Option(help="auto, tensorrt, openvino or onnxruntime.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16, fp16, int8 or int8-bf16.")] = "auto",
-    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 lets the backend decide.")] = 0,
-    threshold: Annotated[float | None, typer.Option(help="Raw score; the bundle's own if not given.")] = None,
-    save_video: Annotated[Path | None, typer.Option(help="Write the frames with their overlay to this video.")] = None,
-    save_records: Annotated[Path | None, typer.Option(help="Write one line of JSON per frame to this file.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist.")] = False,
-    headless: Annotated[bool, typer.Option("--headless", help="Open no window.")] = False,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="End after so many frames.")] = None,
-    max_seconds: Annotated[float | None, typer.Option(min=0.0, help="End after so many seconds.")] = None,
-    max_outage: Annotated[
-        float | None, typer.Option(min=0.0, help="End when a live source is gone for so many seconds.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+    bundle: options.Bundle = None,
+    backend: BackendOption = "auto",
+    precision: PrecisionOption = "auto",
+    threads: ThreadsOption = 0,
+    threshold: options.Threshold = None,
+    watch_bundle: options.WatchBundle = False,
+    camera: options.Camera = None,
+    source: options.SourceUri = None,
+    width: options.Width = None,
+    height: options.Height = None,
+    fps: options.Fps = None,
+    pixel_format: options.PixelFormat = None,
+    exposure: options.Exposure = None,
+    gain: options.Gain = None,
+    hardware_trigger: options.HardwareTrigger = None,
+    loop: options.Loop = False,
+    start: options.Start = 0.0,
+    pace: options.Pace = "fast",
+    watch: options.Watch = False,
+    after: options.After = "leave",
+    max_outage: options.MaxOutage = None,
+    region: options.RegionOption = None,
+    trigger: options.TriggerOption = "every",
+    frame_health: options.FrameHealthOption = True,
+    policy: options.PolicyOption = "auto",
+    batch: options.Batch = None,
+    part: options.PartOption = None,
+    hysteresis: options.HysteresisOption = None,
+    cool_down: options.CoolDownOption = None,
+    drift: options.DriftOption = True,
+    save_video: options.SaveVideo = None,
+    save_records: options.SaveRecords = None,
+    records: options.Records = None,
+    save_ng: options.SaveNg = None,
+    keep_ng_days: options.KeepNgDays = 30.0,
+    keep_ng_gb: options.KeepNgGb = 10.0,
+    mqtt: options.Mqtt = None,
+    webhook: options.Webhook = None,
+    metrics: options.Metrics = None,
+    hook: options.Hook = None,
+    web: options.Web = None,
+    web_token: options.WebToken = None,
+    overwrite: options.Overwrite = False,
+    headless: options.Headless = False,
+    max_frames: options.MaxFrames = None,
+    max_seconds: options.MaxSeconds = None,
+    as_json: JsonOption = False,
 ) -> None:
-    """Judge the frames of a camera, a video, a folder of images or a network stream.
+    """Judge the frames of cameras, videos, folders of images or network streams.
 
     A file is judged frame by frame, to its end. A live source is judged at its newest frame, and waited for when it
     is gone. Ctrl-C ends the stream and completes its files.
     """
+    from edge_ad.cli.stream_report import print_summary
+    from edge_ad.cli.stream_sinks import Outputs, open_sinks
+    from edge_ad.cli.stream_sources import open_filters, open_sources
+    from edge_ad.streaming.judgement import judges_from_options
     from edge_ad.streaming.session import Limits
+    from edge_ad.streaming.sources import SourceOptions
 
     _check_threshold(threshold)
-    frames = _source(camera, source, max_outage)
-    sinks = _sinks(save_video, save_records, overwrite=overwrite, headless=headless)
-    engine = _engine(_bundle(bundle), backend, precision, threads)
-    summary = _run(engine, frames, threshold, sinks, Limits(max_frames, max_seconds))
-    _print(summary, as_json=json)
+    asked = SourceOptions(
+        width=width,
+        height=height,
+        fps=fps,
+        pixel_format=pixel_format,
+        exposure_us=exposure,
+        gain=gain,
+        hardware_trigger=hardware_trigger,
+        loop=loop,
+        start_s=start,
+        pace=pace,
+        watch=watch,
+        after=after,
+        max_outage_s=max_outage,
+    )
+    sources = open_sources(camera or [], source or [], asked)
+    filters = open_filters(region, trigger, checks_health=frame_health)
+    judges = judges_from_options(part=part, hysteresis=hysteresis, cool_down=cool_down, drift=drift)
+    outputs = Outputs(
+        save_video,
+        save_records,
+        records,
+        save_ng,
+        keep_ng_days,
+        keep_ng_gb,
+        mqtt,
+        webhook,
+        metrics,
+        hook,
+        web,
+        web_token,
+        overwrite,
+        headless,
+    )
+    sinks = open_sinks(outputs)
+    with _swapper(bundle, backend, precision, threads, is_watched=watch_bundle) as swapper:
+        limits = Limits(max_frames, max_seconds)
+        summary = _run(swapper, sources, threshold, sinks, judges, limits, filters, policy, batch)
+    print_summary(summary, as_json=as_json)
     if summary.ended_by == "interrupted":
         raise typer.Exit(_INTERRUPTED)
 
@@ -67,102 +141,57 @@ def _check_threshold(threshold: float | None) -> None:
         raise UsageError(f"The threshold {threshold} is not a finite number.", "edge-ad inspect shows the bundle's.")
 
 
-def _source(camera: int | None, uri: str | None, max_outage_s: float | None) -> Source:
-    from edge_ad.errors import UsageError
-    from edge_ad.streaming.sources import SourceOptions, camera_source, source_from_uri
+def _swapper(path: Path | None, backend: str, precision: str, threads: int, *, is_watched: bool) -> BundleSwapper:
+    from edge_ad.streaming.swap import BundleSwapper, OpenBundle, open_bundle
 
-    if camera is not None and uri is None:
-        return camera_source(camera, SourceOptions(max_outage_s=max_outage_s))
-    if uri is not None and camera is None:
-        return source_from_uri(uri, SourceOptions(max_outage_s=max_outage_s))
-    problem = "Give one source" if camera is None else "Give one source, not two"
-    raise UsageError(f"{problem}.", "Use either --camera N or --source PATH_OR_URL.")
+    def open_next(root: Path) -> OpenBundle:
+        return open_bundle(root, backend=backend, precision=precision, threads=threads, check=True)
 
-
-def _sinks(video: Path | None, records: Path | None, *, overwrite: bool, headless: bool) -> list[Sink]:
-    from edge_ad.cli.console import note
-    from edge_ad.streaming.sinks import RecordsSink, VideoSink, WindowSink, has_display
-
-    sinks: list[Sink] = []
-    if records is not None:
-        sinks.append(RecordsSink(records, overwrite=overwrite))
-    if video is not None:
-        sinks.append(VideoSink(video, overwrite=overwrite))
-    if not headless and has_display():
-        sinks.append(WindowSink())
-    elif not headless:
-        note("There is no display here: running without a window, as with --headless.")
-    return sinks
+    root = path or _newest()
+    first = open_bundle(root, backend=backend, precision=precision, threads=threads)
+    return BundleSwapper(open_next, first, root if is_watched else None)
 
 
-def _bundle(path: Path | None) -> Bundle:
-    from edge_ad.bundle import Bundle, newest_bundle
+def _newest() -> Path:
+    from edge_ad.bundle import newest_bundle
     from edge_ad.cli.console import note
 
-    if path is not None:
-        return Bundle.open(path)
     newest = newest_bundle(Path.cwd())
     note(f"Bundle: {newest.root} (the newest here)")
-    return newest
+    return newest.root
 
 
-def _engine(bundle: Bundle, backend: str, precision: str, threads: int) -> Engine:
-    from edge_ad.runtime import open_engine
-
-    return open_engine(bundle, backend=backend, precision=precision, threads=threads)
-
-
-def _run(engine: Engine, source: Source, threshold: float | None, sinks: list[Sink], limits: Limits) -> Summary:
+def _run(
+    swapper: BundleSwapper,
+    sources: list[Source],
+    threshold: float | None,
+    sinks: list[Sink],
+    judges: list[Judge],
+    limits: Limits,
+    filters: FilterOptions,
+    policy: Policy,
+    batch: int | None,
+) -> Summary:
+    from edge_ad.cli.stream_report import ProgressLine, event_lines
+    from edge_ad.streaming.control import StreamControl
     from edge_ad.streaming.session import run_stream
 
-    progress = _ProgressLine()
-    limit = engine.threshold.value if threshold is None else threshold
-    with engine:
-        try:
-            return run_stream(engine, source, threshold=limit, sinks=sinks, limits=limits, on_progress=progress)
-        finally:
-            progress.end()
-
-
-class _ProgressLine:
-    """One line on stderr: rewritten in a terminal, a new one every ten seconds elsewhere."""
-
-    def __init__(self) -> None:
-        import sys
-
-        self._is_terminal = sys.stderr.isatty()
-        self._every_s = 0.5 if self._is_terminal else 10.0
-        self._next_s = self._every_s
-        self._is_inside_line = False
-
-    def __call__(self, progress: Progress) -> None:
-        """Say where the stream is, when it is time to."""
-        if progress.seconds < self._next_s:
-            return
-        self._next_s = progress.seconds + self._every_s
-        text = (
-            f"{progress.seconds:.0f} s  {progress.frames} frames  {progress.defective} NG  {progress.fps:.1f} FPS  "
-            f"{progress.dropped} dropped  {progress.reconnects} reconnects"
+    progress = ProgressLine(sources)
+    first = swapper.first
+    try:
+        return run_stream(
+            first.engine,
+            sources,
+            threshold=first.threshold if threshold is None else threshold,
+            sinks=[*sinks, event_lines(progress.say)],
+            judges=judges,
+            limits=limits,
+            on_progress=progress,
+            control=StreamControl(first.threshold, first.bundle),
+            policy=policy,
+            batch=batch,
+            filters=filters,
+            swapper=swapper,
         )
-        self._is_inside_line = self._is_terminal
-        typer.echo(f"\r{text}\x1b[K" if self._is_terminal else text, err=True, nl=not self._is_terminal)
-
-    def end(self) -> None:
-        """Leave the line, so that what is printed next starts a new one."""
-        if self._is_inside_line:
-            typer.echo(err=True)
-
-
-def _print(summary: Summary, *, as_json: bool) -> None:
-    from edge_ad.cli.console import print_facts, print_json, print_table
-
-    if as_json:
-        print_json(summary.to_dict())
-        return
-    facts = summary.to_dict()
-    stages = facts.pop("stages_ms")
-    facts.pop("newest_gaps")
-    print_facts({name.replace("_", " "): value for name, value in facts.items()})
-    columns = ("mean_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms")
-    rows = [(name, *(times[column] for column in columns)) for name, times in stages.items()]
-    print_table(("stage", *(column.replace("_", " ") for column in columns)), rows)
+    finally:
+        progress.end()

@@ -40,9 +40,10 @@ def load_verb(verb: str) -> TyperCommand:
         verb: A key of ``VERBS``, such as ``"build-engine"``.
     """
     name = verb.replace("-", "_")
-    function: Callable[..., None] = getattr(importlib.import_module(f"edge_ad.cli.{name}"), name)
+    module = importlib.import_module(f"edge_ad.cli.{name}")
+    function: Callable[..., None] = getattr(module, name)
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    app.command(name=verb, help=_help_text(function))(function)
+    app.command(name=verb, cls=getattr(module, "COMMAND", TyperCommand), help=_help_text(function))(function)
     command = get_command(app)
     assert isinstance(command, TyperCommand)
     return command

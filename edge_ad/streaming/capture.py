@@ -37,7 +37,7 @@ class Capture:
         is_stopping: threading.Event,
     ) -> None:
         self._source, self._index, self._account = source, index, account
-        self._filter = FrameFilter(filters)
+        self._filter = FrameFilter(filters, source)
         self._control, self._is_stopping = control, is_stopping
 
     def frames(self) -> Iterator[Frame | Unjudged]:

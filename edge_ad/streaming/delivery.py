@@ -31,11 +31,21 @@ class Delivery:
         judges: What looks at them first.
         source: What the sinks are told about.
         control: Collects the events of every thread.
+        every_frame_counts: Whether the stream waits for what is slow, and loses no frame.
     """
 
-    def __init__(self, sinks: Sequence[Sink], judges: Sequence[Judge], source: Source, control: StreamControl) -> None:
+    def __init__(
+        self,
+        sinks: Sequence[Sink],
+        judges: Sequence[Judge],
+        source: Source,
+        control: StreamControl,
+        *,
+        every_frame_counts: bool,
+    ) -> None:
         self._judges, self._source, self._control = judges, source, control
-        self._outlets = [_outlet(sink, name) for sink, name in zip(sinks, _names(sinks), strict=True)]
+        names = _names(sinks)
+        self._outlets = [_outlet(*pair, waits=every_frame_counts) for pair in zip(sinks, names, strict=True)]
         self._started: list[Outlet] = []
 
     def __enter__(self) -> Delivery:
@@ -106,10 +116,10 @@ class Delivery:
             raise first
 
 
-def _outlet(sink: Sink, name: str) -> Outlet:
+def _outlet(sink: Sink, name: str, *, waits: bool) -> Outlet:
     if sink.delivery == "inline":
         return InlineOutlet(sink, name)
-    return ThreadOutlet(sink, name, is_lossy=sink.delivery == "lossy")
+    return ThreadOutlet(sink, name, is_lossy=sink.delivery == "lossy" and not (waits and sink.waits_for_files))
 
 
 def _may_lose(outlet: Outlet) -> bool:

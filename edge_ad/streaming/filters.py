@@ -10,35 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.streaming.frame import Frame
+from edge_ad.streaming.region import Region
+from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.triggers import Trigger
 
 __all__ = ["FilterOptions", "FrameFilter"]
-
-
-class _Region(Protocol):
-    def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]: ...
 
 
 class _Health(Protocol):
     def check(self, image: NDArray[np.uint8]) -> str | None: ...
 
 
-class _Trigger(Protocol):
-    def fires(self, frame: Frame) -> bool: ...
-
-
 @dataclass(frozen=True)
 class FilterOptions:
-    """What every source's frames pass.
+    """What every source's frames pass, in this order.
 
     Attributes:
         region: Part of the frame that is judged; None for all of it.
-        make_health: Makes the check of one source's frames (it remembers the frame before); None for no check.
-        make_trigger: Makes the trigger of one source; None to judge every frame.
+        make_health: Makes the check of one source's frames, which remembers the frame before; None for no check.
+        trigger: Chooses the frames that are judged, for all sources; None to judge every frame.
     """
 
-    region: _Region | None = None
-    make_health: Callable[[], _Health] | None = None
-    make_trigger: Callable[[], _Trigger] | None = None
+    region: Region | None = None
+    make_health: Callable[[Source], _Health] | None = None
+    trigger: Trigger | None = None
 
 
 class FrameFilter:
@@ -46,12 +41,12 @@ class FrameFilter:
 
     Args:
         options: What to make.
+        source: The source.
     """
 
-    def __init__(self, options: FilterOptions) -> None:
-        self._region = options.region
-        self._health = options.make_health() if options.make_health else None
-        self._trigger = options.make_trigger() if options.make_trigger else None
+    def __init__(self, options: FilterOptions, source: Source) -> None:
+        self._region, self._trigger = options.region, options.trigger
+        self._health = options.make_health(source) if options.make_health else None
 
     def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The part that is judged: a view, no copy."""

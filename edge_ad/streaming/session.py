@@ -83,7 +83,10 @@ def run_stream(
     with StopSignals() as signals, ExitStack() as stack:
         for item in sources:
             stack.enter_context(item)
-        delivery = Delivery(sinks, judges, as_one_source(sources), control)
+        if filters is not None and filters.trigger is not None:
+            stack.enter_context(filters.trigger)
+        is_live = any(keeps_newest(item, policy) for item in sources)
+        delivery = Delivery(sinks, judges, as_one_source(sources), control, every_frame_counts=not is_live)
         stack.enter_context(delivery)
         warm(Judging(engine, control.bundle, threshold))
         slot = EngineSlot(takeovers.first(engine, threshold), takeovers.taken_over)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from typing import Any
 
@@ -12,28 +11,22 @@ from numpy.typing import NDArray
 
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.filters import FilterOptions
-from edge_ad.streaming.frame import Frame
+from edge_ad.streaming.region import Region
 from edge_ad.streaming.session import Limits, run_stream
+from edge_ad.streaming.sources import Source
 from edge_ad.streaming.statistics import Summary
+from edge_ad.streaming.triggers.base import EveryNth
 from tests.streaming.fakes import FakeEngine, ListSink, NumberedSource, number_of
 
 
-class EveryThird:
-    """A trigger and a health check that count."""
+class TenthIsBlack:
+    """A check that finds every tenth frame black."""
 
-    def __init__(self) -> None:
-        self._count = itertools.count()
-
-    def fires(self, frame: Frame) -> bool:
-        return next(self._count) % 3 == 0
+    def __init__(self, source: Source) -> None:
+        assert source.is_live
 
     def check(self, image: NDArray[np.uint8]) -> str | None:
         return "black" if number_of(image) % 10 == 1 else None
-
-
-class LowerHalf:
-    def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        return image[: image.shape[0] // 2]
 
 
 def _total(summary: Summary) -> int:
@@ -43,7 +36,7 @@ def _total(summary: Summary) -> int:
 @pytest.mark.parametrize("policy", ["newest", "every"])
 def test_source_count_is_the_sum_of_what_became_of_its_frames(policy: Any) -> None:
     source = NumberedSource(300, is_live=True, interval_s=0.001, duplicate_every=7, corrupt_every=11)
-    filters = FilterOptions(make_trigger=EveryThird, make_health=EveryThird)
+    filters = FilterOptions(trigger=EveryNth(3), make_health=TenthIsBlack)
     with FakeEngine(seconds=0.008) as engine:
         summary = run_stream(engine, source, threshold=1.0, policy=policy, filters=filters)
     assert source.source_count == 300
@@ -65,7 +58,9 @@ def test_frames_under_way_at_a_limit_are_counted_and_not_called_dropped(engine: 
 
 def test_delivered_frames_are_the_captured_ones_in_order_and_cropped(engine: FakeEngine) -> None:
     sink = ListSink()
-    run_stream(engine, NumberedSource(50), threshold=1.0, sinks=[sink], filters=FilterOptions(region=LowerHalf()))
+    run_stream(
+        engine, NumberedSource(50), threshold=1.0, sinks=[sink], filters=FilterOptions(region=Region(0, 0, 32, 16))
+    )
     assert [number_of(result.frame.image) for result in sink.results] == list(range(1, 51))
     image = sink.results[0].frame.image
     assert image.shape == (16, 32, 3)
@@ -89,7 +84,7 @@ def test_paused_frames_are_counted_and_not_judged(engine: FakeEngine) -> None:
 
 def test_judged_frames_of_a_file_reach_a_sink_with_those_that_were_not_in_their_order(engine: FakeEngine) -> None:
     sink = ListSink()
-    filters = FilterOptions(make_trigger=EveryThird)
+    filters = FilterOptions(trigger=EveryNth(3))
     summary = run_stream(engine, NumberedSource(90), threshold=1.0, sinks=[sink], filters=filters)
     assert (summary.frames, summary.unjudged) == (30, {"not triggered": 60})
     assert [result.frame.index for result in sink.results] == list(range(0, 90, 3))

@@ -44,6 +44,20 @@ def test_slow_lossless_sink_makes_a_file_wait_and_loses_nothing(engine: FakeEngi
     assert summary.seconds >= 160 * 0.002
 
 
+class LossyOfLive(LossySink):
+    waits_for_files = True
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+def test_video_of_a_file_has_every_frame_and_that_of_a_live_source_slows_nothing(
+    engine: FakeEngine, is_live: bool
+) -> None:
+    slow = LossyOfLive(seconds=0.02)
+    source = FakeSource(40, is_live=is_live, interval_s=0.001)
+    run_stream(engine, source, threshold=1.0, sinks=[slow])
+    assert (len(slow.results) == 40) is not is_live
+
+
 def test_inline_sink_skips_frames_that_others_wait_behind(engine: FakeEngine) -> None:
     window, records = InlineSink(seconds=0.01), ListSink()
     summary = run_stream(engine, FakeSource(60), threshold=1.0, sinks=[window, records])

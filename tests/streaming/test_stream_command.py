@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge_ad.cli import main
+from edge_ad.errors import EdgeAdError
 from tests.runtime.tiny_bundle import tiny_bundle
 
 _ROOT = Path(__file__).parents[2]
@@ -24,7 +25,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _stream(bundle: Path, *arguments: str) -> int:
-    common = ("--bundle", str(bundle), "--backend", "onnxruntime", "--threads", "1", "--headless")
+    common = ("--bundle", str(bundle), "--backend", "onnxruntime", "--threads", "1", "--headless", "--no-frame-health")
     return main(["stream", *common, *arguments])
 
 
@@ -66,6 +67,58 @@ def test_newest_bundle_here_is_taken_and_named(
     assert str(bundle) in capsys.readouterr().err
 
 
+def test_two_sources_region_trigger_and_batch_together(
+    bundle: Path, make_video: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = make_video(6)
+    second = first.rename(tmp_path / "second.mp4")
+    first = make_video(9)
+    sources = ("--source", str(first), "--source", str(second))
+    assert _stream(bundle, *sources, "--region", "8,8,32,24", "--trigger", "every:3", "--batch", "2", "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert [row["frames"] for row in summary["sources"]] == [3, 2]
+    assert summary["unjudged"] == {"not triggered": 10}
+    assert len(summary["bundle"]) == 64
+
+
+def test_black_frames_are_reported_and_not_judged(
+    bundle: Path, make_video: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _stream(bundle, "--source", str(make_video(5)), "--frame-health", "--json") == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["frames"], summary["unjudged"]) == (3, {"black": 2})
+
+
+def test_records_and_ng_images_of_a_stream_are_kept(
+    bundle: Path, make_video: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outputs = ("--records", str(tmp_path / "line.sqlite"), "--save-ng", str(tmp_path / "ng"), "--threshold", "-1e9")
+    assert _stream(bundle, "--source", str(make_video(4)), *outputs, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["defective"] == 4
+    assert len(list((tmp_path / "ng").rglob("*.png"))) == 4
+    assert (tmp_path / "line.sqlite").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "metrics"),
+    [(("--metrics",), ""), (("--metrics", "--headless"), ""), (("--metrics", "1.2.3.4:5"), "1.2.3.4:5"), ((), None)],
+)
+def test_address_option_takes_an_address_or_none(
+    words: tuple[str, ...], metrics: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_ad.cli import stream_sinks
+
+    asked: list[str | None] = []
+
+    def note_and_stop(outputs: stream_sinks.Outputs) -> list[object]:
+        asked.append(outputs.metrics)
+        raise EdgeAdError("enough")
+
+    monkeypatch.setattr(stream_sinks, "open_sinks", note_and_stop)
+    assert main(["stream", "--source", "x.mp4", *words]) == 1
+    assert asked == [metrics]
+
+
 def test_missing_display_is_said(
     bundle: Path, make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,8 +131,15 @@ def test_missing_display_is_said(
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "says"),
     [
-        ((), 2, "one source"),
-        (("--camera", "0", "--source", "x.mp4"), 2, "not two"),
+        ((), 2, "source"),
+        (("--source", "x.mp4", "--source", "x.mp4"), 2, "given twice"),
+        (("--source", "gone.mp4", "--width", "640"), 2, "width"),
+        (("--source", "gone.mp4", "--region", "1,2,3"), 2, "region"),
+        (("--source", "gone.mp4", "--trigger", "sometimes"), 2, "trigger"),
+        (("--source", "gone.mp4", "--part", "5"), 2, "5"),
+        (("--source", "gone.mp4", "--records", "line.jsonl"), 2, "no database"),
+        (("--source", "gone.mp4", "--web-token", "x" * 20), 2, "--web"),
+        (("--source", "gone.mp4", "--batch", "0"), 2, "batch"),
         (("--camera", "63"), 3, "Camera 63"),
         (("--source", "gone.mp4"), 2, "gone.mp4"),
         (("--source", "http://127.0.0.1:9/video"), 3, "does not answer"),

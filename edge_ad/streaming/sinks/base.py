@@ -32,11 +32,13 @@ class Sink(ABC):
         delivery: How it is called. ``"inline"``: in the thread that runs the stream. ``"lossy"``: in a thread of its
             own; what does not fit into its bounded queue is dropped and counted. ``"lossless"``: in a thread of its
             own; a full queue makes the stream wait.
+        waits_for_files: Of a lossy sink: whether a stream of files, in which every frame counts, waits for it.
         dropped: Records that the sink itself had to give up, beside those its queue had no room for.
     """
 
     needs_picture: ClassVar[bool] = False
     wants_end: bool = False
+    waits_for_files: ClassVar[bool] = False
     dropped: int = 0
     delivery: DeliveryKind = "lossless"
 

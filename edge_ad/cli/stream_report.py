@@ -1,0 +1,119 @@
+"""What ``edge-ad stream`` says while it runs and at its end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import typer
+
+from edge_ad.cli.console import print_facts, print_json, print_table
+
+if TYPE_CHECKING:
+    from edge_ad.streaming.progress import Progress
+    from edge_ad.streaming.sinks import Sink
+    from edge_ad.streaming.sources import Source
+    from edge_ad.streaming.statistics import Summary
+
+__all__ = ["ProgressLine", "event_lines", "print_summary"]
+
+_TOLD = frozenset(
+    {"source lost", "source returned", "alarm", "alarm cleared", "bundle swapped", "bundle refused", "drift"}
+    | {"threshold changed", "paused", "resumed"}
+)
+
+
+class ProgressLine:
+    """One line on stderr: rewritten in a terminal, a new one every ten seconds elsewhere.
+
+    Args:
+        sources: Their remarks are shown too.
+    """
+
+    def __init__(self, sources: Sequence[Source] = ()) -> None:
+        self._sources = sources
+        self._is_terminal = sys.stderr.isatty()
+        self._every_s = 0.5 if self._is_terminal else 10.0
+        self._next_s = self._every_s
+        self._is_inside_line = False
+
+    def __call__(self, progress: Progress) -> None:
+        """Say where the stream is, when it is time to."""
+        self._show_notes()
+        if progress.seconds < self._next_s:
+            return
+        self._next_s = progress.seconds + self._every_s
+        text = (
+            f"{progress.seconds:.0f} s  {progress.frames} frames  {progress.defective} NG  {progress.fps:.1f} FPS  "
+            f"{progress.dropped} dropped  {progress.reconnects} reconnects"
+        )
+        self._is_inside_line = self._is_terminal
+        typer.echo(f"\r{text}\x1b[K" if self._is_terminal else text, err=True, nl=not self._is_terminal)
+
+    def say(self, text: str) -> None:
+        """Put a line of its own between."""
+        self.end()
+        typer.echo(text, err=True)
+
+    def end(self) -> None:
+        """Leave the line, so that what is printed next starts a new one."""
+        if self._is_inside_line:
+            self._is_inside_line = False
+            typer.echo(err=True)
+
+    def _show_notes(self) -> None:
+        for source in self._sources:
+            with suppress(IndexError):
+                while source.notes:
+                    self.say(source.notes.popleft())
+
+
+def event_lines(say: Callable[[str], None]) -> Sink:
+    """A sink that says what happens besides frames.
+
+    Args:
+        say: Shows one line.
+    """
+    from edge_ad.streaming.events import Event
+    from edge_ad.streaming.frame import Result
+    from edge_ad.streaming.sinks import Sink
+
+    class EventLines(Sink):
+        delivery = "inline"
+
+        def write(self, result: Result, picture: object) -> None:
+            pass
+
+        def event(self, event: Event) -> None:
+            if event.kind in _TOLD:
+                clock = time.strftime("%H:%M:%S", time.localtime(event.at_unix))
+                say(f"{clock}  {event.kind}: {event.text}")
+
+        def close(self) -> None:
+            pass
+
+    return EventLines()
+
+
+def print_summary(summary: Summary, *, as_json: bool) -> None:
+    """Print what a stream did."""
+    if as_json:
+        print_json(summary.to_dict())
+        return
+    facts = summary.to_dict()
+    stages = facts.pop("stages_ms")
+    sources = facts.pop("sources")
+    facts.pop("newest_gaps")
+    for name in ("unjudged", "sink_drops"):
+        facts[name] = ", ".join(f"{count} {reason}" for reason, count in facts[name].items()) or "none"
+    facts["bundle"] = summary.bundle[:12]
+    print_facts({name.replace("_", " "): value for name, value in facts.items()})
+    columns = ("mean_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms")
+    rows = [(name, *(times[column] for column in columns)) for name, times in stages.items()]
+    print_table(("stage", *(column.replace("_", " ") for column in columns)), rows)
+    if len(sources) > 1:
+        counts = ("frames", "defective", "dropped", "duplicates", "corrupt", "missed", "reconnects")
+        print_table(("source", *counts), [(row["name"], *(row[count] for count in counts)) for row in sources])

@@ -1,0 +1,107 @@
+"""Where the results of ``edge-ad stream`` go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_ad.cli.console import note
+from edge_ad.errors import UsageError
+
+if TYPE_CHECKING:
+    from edge_ad.streaming.sinks import Sink
+
+__all__ = ["Outputs", "open_sinks"]
+
+_DATABASES = (".sqlite", ".sqlite3", ".db")
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What the options ask for; None is not asked for, an empty address is the usual one."""
+
+    video: Path | None = None
+    lines: Path | None = None
+    database: Path | None = None
+    ng_images: Path | None = None
+    keep_ng_days: float = 30.0
+    keep_ng_gb: float = 10.0
+    mqtt: str | None = None
+    webhook: str | None = None
+    metrics: str | None = None
+    hook: str | None = None
+    web: str | None = None
+    web_token: str | None = None
+    overwrite: bool = False
+    headless: bool = False
+
+
+def open_sinks(outputs: Outputs) -> list[Sink]:
+    """Make the sinks; what cannot be made is said before an engine is loaded.
+
+    Raises:
+        UsageError: A file, folder or address that cannot be used.
+        MissingDependencyError: An optional package is not installed.
+        DeviceError: A port that is in use.
+    """
+    return [*_files(outputs), *_services(outputs), *_window(outputs)]
+
+
+def _files(outputs: Outputs) -> list[Sink]:
+    from edge_ad.streaming import sinks
+
+    made: list[Sink] = []
+    if outputs.lines is not None:
+        made.append(sinks.RecordsSink(outputs.lines, overwrite=outputs.overwrite))
+    if outputs.database is not None:
+        if outputs.database.suffix.lower() not in _DATABASES:
+            hint = f"Known endings: {', '.join(_DATABASES)}. For JSON or CSV use --save-records."
+            raise UsageError(f"{outputs.database.name} is no database.", hint)
+        made.append(sinks.records_sink(outputs.database, ng_images=outputs.ng_images))
+    if outputs.ng_images is not None:
+        days, gigabytes = outputs.keep_ng_days, outputs.keep_ng_gb
+        made.append(sinks.ng_images_sink(outputs.ng_images, keep_days=days, keep_gb=gigabytes))
+    if outputs.video is not None:
+        made.append(sinks.VideoSink(outputs.video, overwrite=outputs.overwrite))
+    return made
+
+
+def _services(outputs: Outputs) -> list[Sink]:
+    from edge_ad.streaming import sinks
+
+    made: list[Sink] = []
+    if outputs.mqtt is not None:
+        made.append(sinks.mqtt_sink(outputs.mqtt))
+    if outputs.webhook is not None:
+        made.append(sinks.webhook_sink(outputs.webhook))
+    if outputs.metrics is not None:
+        made.append(sinks.metrics_sink(outputs.metrics))
+    if outputs.hook is not None:
+        made.append(sinks.hook_sink(outputs.hook))
+    if outputs.web is not None:
+        made.append(_web(outputs))
+    elif outputs.web_token is not None:
+        raise UsageError("--web-token means nothing without --web.", "Add --web.")
+    return made
+
+
+def _web(outputs: Outputs) -> Sink:
+    from edge_ad.streaming.web import web_sink
+
+    page = web_sink(outputs.web or "", outputs.web_token, database=outputs.database)
+    note(f"Live page: {page.url}")
+    if page.is_new_token:
+        note(f"Its token, for this run: {page.token}")
+    return page
+
+
+def _window(outputs: Outputs) -> list[Sink]:
+    from edge_ad.streaming.sinks import WindowSink, has_display
+
+    if outputs.headless:
+        return []
+    if has_display():
+        return [WindowSink()]
+    note("There is no display here: running without a window, as with --headless.")
+    return []
