@@ -30,13 +30,9 @@ class Source(ABC):
         duplicates: Frames it delivered twice; `read` gives them once.
         corrupt: Frames that arrived damaged; `read` skips them.
         missed: Frames that it numbered and that never arrived.
-        waits: Whether `read` may wait long for the next frame although none may be lost (a watched folder): a result
-            must not be held back until the next frame comes.
         notes: One-line remarks for the user, oldest first: a setting the camera did not take, an image that cannot be
             decoded. Whoever shows them takes them out (``popleft``); any thread may.
     """
-
-    waits: bool = False
 
     def __init__(self, name: str, *, is_live: bool) -> None:
         self.name = name

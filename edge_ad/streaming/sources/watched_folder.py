@@ -51,8 +51,6 @@ class WatchedFolderSource(Source):
             decoded to ``bad``; otherwise all stay where they are.
     """
 
-    waits = True
-
     def __init__(self, path: Path, *, move: bool = False) -> None:
         super().__init__(str(path), is_live=False)
         self._folder, self._move = path, move

@@ -36,7 +36,6 @@ from edge_ad.streaming.sources.video_file import VideoFileSource
 def test_address_means(address: str, name: str, is_live: bool) -> None:
     source = source_from_uri(address)
     assert (source.name, source.is_live) == (name, is_live)
-    assert source.waits == ("watch=1" in address)
 
 
 @pytest.mark.parametrize(
