@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import subprocess
 import sys
@@ -52,6 +53,22 @@ def test_record_says_everything_about_a_frame(tmp_path: Path) -> None:
             "age_ms": 4.5,
             "bundle": "",
         }
+
+
+def test_records_as_csv_have_a_heading_and_the_same_columns(tmp_path: Path) -> None:
+    path = tmp_path / "records.csv"
+    with RecordsSink(path) as sink:
+        sink.begin(FakeSource(1))
+        for number in range(3):
+            sink.write(_result(number, score=float("nan") if number == 1 else 1.5), None)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["frame"] for row in rows] == ["0", "1", "2"]
+    assert [row["score"] for row in rows] == ["1.5", "", "1.5"]
+    assert rows[0]["source"] == "fake source"
+    assert set(rows[0]) == {
+        "frame", "time", "source", "score", "threshold", "normalised", "verdict", "latency_ms", "age_ms", "bundle"
+    }  # fmt: skip
 
 
 def test_score_that_json_does_not_have_is_null(tmp_path: Path) -> None:

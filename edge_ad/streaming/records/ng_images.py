@@ -159,6 +159,8 @@ class NgImageStore:
             (self._root / name).unlink()
         hour = name.rpartition("/")[0]
         self._hours[hour] = max(0, self._hours[hour] - size)
+        if not self._oldest:
+            self._peek_oldest()  # leaves no hollow folder behind
         return True
 
 

@@ -176,6 +176,7 @@ time.sleep(60)
 
 def test_a_broker_that_is_never_there_costs_a_bounded_queue_and_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_ad.streaming.sinks.mqtt._CONNECT_S", 0.05)
+    monkeypatch.setattr("edge_ad.streaming.sinks.mqtt._CLOSE_S", 0.2)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         told = Told()
@@ -205,6 +206,7 @@ def test_a_login_is_used_and_a_wrong_one_is_an_alarm(tmp_path: Path, monkeypatch
     broker = _Mosquitto(tmp_path, f"allow_anonymous false\npassword_file {passwords}\n")
     broker.start()
     try:
+        monkeypatch.setattr("edge_ad.streaming.sinks.mqtt._CLOSE_S", 0.2)
         monkeypatch.setenv("EDGE_AD_MQTT_USER", "line")
         for password, expected in (("wrong", ["alarm"]), ("s3cret", [])):
             monkeypatch.setenv("EDGE_AD_MQTT_PASSWORD", password)
@@ -235,6 +237,7 @@ def test_tls_trusts_only_the_certificates_it_was_given(tmp_path: Path, monkeypat
     broker = _Mosquitto(tmp_path, f"allow_anonymous true\ncertfile {certificate}\nkeyfile {key}\n")
     broker.start()
     monkeypatch.setattr("edge_ad.streaming.sinks.mqtt._CONNECT_S", 0.5)
+    monkeypatch.setattr("edge_ad.streaming.sinks.mqtt._CLOSE_S", 0.2)
     try:
         for ca_file, is_connected in ((certificate, True), (None, False)):
             if ca_file is None:

@@ -1,0 +1,105 @@
+"""The drift monitor: silent on noise that stays, and in time on a slow rise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import accumulate
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_ad.streaming.judgement import Drift, DriftMonitor, PartJudge
+from tests.streaming.results import make_result
+
+_Noise = Callable[[np.random.Generator, int], NDArray[np.float64]]
+
+
+def _normal(chance: np.random.Generator, count: int) -> NDArray[np.float64]:
+    return chance.normal(10, 1, count)
+
+
+def _long_tailed(chance: np.random.Generator, count: int) -> NDArray[np.float64]:
+    return chance.gamma(3, 1, count)
+
+
+def _neighbours_alike(chance: np.random.Generator, count: int) -> NDArray[np.float64]:
+    """A first-order autoregression, 0.8: ten neighbouring frames of a video see nearly the same."""
+    steps = chance.normal(0, 0.6, count)
+    return 10 + np.array(list(accumulate(steps.tolist(), lambda value, step: 0.8 * value + step)))
+
+
+_NOISES = [_normal, _long_tailed, _neighbours_alike]
+
+
+def _reports(scores: Iterable[float], threshold: float) -> list[tuple[int, Drift]]:
+    monitor = DriftMonitor()
+    found = ((index, monitor.update(score, threshold)) for index, score in enumerate(scores))
+    return [(index, drift) for index, drift in found if drift is not None]
+
+
+@pytest.mark.parametrize("noise", _NOISES)
+def test_scores_that_stay_are_not_reported(noise: _Noise) -> None:
+    reports = 0
+    for seed in range(8):
+        scores = noise(np.random.default_rng(seed), 25_000)
+        threshold = float(np.quantile(scores, 0.99))
+        reports += len(_reports(scores[scores <= threshold].tolist(), threshold))
+    assert reports == 0  # in 200,000 good parts
+
+
+@pytest.mark.parametrize("noise", _NOISES)
+def test_a_slow_rise_is_reported_before_it_is_half_way_to_the_threshold(noise: _Noise) -> None:
+    delays = []
+    for seed in range(8):
+        scores = noise(np.random.default_rng(100 + seed), 14_000)
+        threshold, middle = float(np.quantile(scores, 0.99)), float(np.median(scores))
+        rise = np.concatenate((np.zeros(2000), np.linspace(0, 1, 12_000))) * (threshold - middle)
+        passed = np.flatnonzero(scores + rise <= threshold)  # what did not pass is nothing the monitor sees
+        (index, drift), *_ = _reports((scores + rise)[passed].tolist(), threshold)
+        assert not drift.is_over
+        delays.append((passed[index] - 2000) / 12_000)
+    assert min(delays) > 0
+    assert max(delays) < 0.5
+    assert np.median(delays) < 0.4
+
+
+def test_one_rise_is_one_report_and_its_end_another() -> None:
+    chance = np.random.default_rng(1)
+    level = np.concatenate((np.zeros(3000), np.full(3000, 1.5), np.zeros(3000)))
+    reports = _reports((10 + level + chance.normal(0, 0.5, 9000)).tolist(), 13.0)
+    assert [drift.is_over for _, drift in reports] == [False, True]
+    assert 3000 < reports[0][0] < 3300
+    assert 6000 < reports[1][0] < 6600
+    assert reports[0][1].baseline == pytest.approx(10, abs=0.1)
+    assert 0 < reports[0][1].share < 1
+
+
+def test_a_single_block_is_not_enough_and_a_rise_of_a_tenth_of_the_way_is_nobodys_business() -> None:
+    chance = np.random.default_rng(2)
+    burst = 10 + chance.normal(0, 0.1, 8000)
+    burst[4000:4032] += 3
+    assert _reports(burst.tolist(), 14.0) == []
+    little = 10 + chance.normal(0, 0.1, 8000)
+    little[4000:] += 0.3  # many spreads, but 0.3 of the 4 to the threshold
+    assert _reports(little.tolist(), 14.0) == []
+
+
+def test_scores_of_a_still_picture_make_no_drift_of_their_last_digit() -> None:
+    scores = [10.0] * 3000 + [10.0 + 1e-9] * 3000 + [float("nan")] * 100
+    assert _reports(scores, 14.0) == []
+
+
+def test_only_what_passed_counts_and_another_bundle_starts_again() -> None:
+    judge = PartJudge()
+    chance = np.random.default_rng(3)
+    kinds: list[str] = []
+    for index, score in enumerate(chance.normal(0.5, 0.02, 2000).tolist()):
+        kinds += [event.kind for event in judge.see(make_result(index, score))]
+        kinds += [event.kind for event in judge.see(make_result(index, 5.0)) if event.kind != "ng"]
+    for index, score in enumerate(chance.normal(0.8, 0.02, 2000).tolist()):  # other scores, but another bundle
+        kinds += [event.kind for event in judge.see(make_result(index, score, bundle="b2"))]
+    assert kinds == []
+    for index, score in enumerate(chance.normal(0.9, 0.02, 500).tolist()):
+        kinds += [event.kind for event in judge.see(make_result(index, score, bundle="b2"))]
+    assert kinds == ["drift"]

@@ -1,0 +1,152 @@
+"""Parts, hysteresis, cool-down: the events that follow from several frames."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_ad.errors import UsageError
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.judgement import CoolDownRule, PartJudge, PartRule, judges_from_options
+from tests.streaming.results import make_result
+
+
+def _events(judge: PartJudge, scores: list[float], *, interval_s: float = 0.1, source: str = "line") -> list[Event]:
+    events: list[Event] = []
+    for index, score in enumerate(scores):
+        events += judge.see(make_result(index, score, at=index * interval_s, source=source))
+    return events
+
+
+def _frames(events: list[Event], kind: str) -> list[int]:
+    return [event.data["frame"] for event in events if event.kind == kind]
+
+
+def _verdicts(events: list[Event]) -> list[str]:
+    return [event.data["verdict"] for event in events if event.kind == "part"]
+
+
+def test_every_defective_frame_calls_when_nothing_is_asked_for() -> None:
+    (judge,) = judges_from_options()
+    events = [
+        event for index, score in enumerate([0.5, 1.5, 1.0, 2.0]) for event in judge.see(make_result(index, score))
+    ]
+    assert [(event.kind, event.data["frame"], event.data["score"]) for event in events] == [
+        ("ng", 1, 1.5),
+        ("ng", 3, 2.0),
+    ]
+    assert (events[0].data["threshold"], events[0].data["bundle"]) == (1.0, "b1")
+    assert "score 1.5, limit 1" in events[0].text
+
+
+def test_two_of_four_frames_make_a_part_defective_at_the_second_one() -> None:
+    judge = PartJudge(PartRule.parse("2/4"), watch_drift=False)
+    events = _events(judge, [0.5, 1.5, 0.5, 0.5, 1.5, 0.5, 1.2, 1.9, 0.1, 0.2])
+    assert _verdicts(events) == ["OK", "NG"]  # the third is not complete
+    assert _frames(events, "ng") == [6]
+    assert _frames(events, "part") == [3, 7]
+    part = next(event for event in events if event.kind == "part" and event.data["part"] == 1)
+    assert (part.data["frames"], part.data["defective"], part.data["score"]) == (4, 3, 1.5)  # the second highest
+
+
+def test_a_pause_of_the_trigger_ends_a_part() -> None:
+    judge = PartJudge(PartRule.parse("2/gap:500ms"), watch_drift=False)
+    events: list[Event] = []
+    times = [0.0, 0.1, 0.2, 1.0, 1.1, 5.0]
+    for index, (at, score) in enumerate(zip(times, [1.5, 1.5, 0.5, 1.5, 0.5, 0.5], strict=True)):
+        events += judge.see(make_result(index, score, at=at))
+    assert _verdicts(events) == ["NG", "OK"]
+    assert _frames(events, "ng") == [1]
+    assert _verdicts(list(judge.end())) == ["OK"]  # the last one is over when the stream is
+    assert judge.end() == []
+
+
+def test_sources_have_parts_of_their_own() -> None:
+    judge = PartJudge(PartRule.parse("2/2"), watch_drift=False)
+    kinds = [
+        event.kind
+        for index, (source, score) in enumerate([("a", 1.5), ("b", 1.5), ("b", 0.5), ("a", 1.5)])
+        for event in judge.see(make_result(index, score, source=source))
+    ]
+    assert kinds == ["part", "ng", "part"]
+
+
+def test_hysteresis_gives_one_event_for_a_score_that_trembles() -> None:
+    judge = PartJudge(hysteresis=0.8, watch_drift=False)
+    events = _events(judge, [0.9, 1.05, 0.95, 1.02, 0.81, 0.8, 0.95, 1.1, 0.5])
+    assert _frames(events, "ng") == [1, 7]
+    assert _frames(events, "ng over") == [5, 8]
+
+
+def test_hysteresis_lowers_a_negative_threshold_too() -> None:
+    judge = PartJudge(hysteresis=0.5, watch_drift=False)
+    scores = [-3.0, -1.0, -2.9, -3.1]
+    kinds = [[event.kind for event in judge.see(make_result(0, score, threshold=-2.0))] for score in scores]
+    assert kinds == [[], ["ng"], [], ["ng over"]]  # leaves at -3
+
+
+def test_hysteresis_does_not_go_on_into_the_next_part() -> None:
+    judge = PartJudge(PartRule.parse("2/2"), hysteresis=0.8, watch_drift=False)
+    assert _verdicts(_events(judge, [0.5, 1.5, 0.9, 0.9, 1.5, 0.9])) == ["OK", "OK", "NG"]
+
+
+def test_after_an_event_there_is_silence_and_what_was_held_back_is_counted() -> None:
+    by_time = PartJudge(cool_down=CoolDownRule.parse("1s"), watch_drift=False)
+    events = _events(by_time, [1.5] * 21)  # ten a second
+    assert _frames(events, "ng") == [0, 10, 20]
+    assert [event.data["held_back"] for event in events] == [0, 9, 9]
+    by_frames = PartJudge(cool_down=CoolDownRule.parse("4f"), watch_drift=False)
+    assert _frames(_events(by_frames, [1.5] * 11, interval_s=0.0), "ng") == [0, 5, 10]
+
+
+def test_a_clock_that_is_set_does_not_change_the_silence() -> None:
+    judge = PartJudge(cool_down=CoolDownRule.parse("1s"), watch_drift=False)
+    unix = [1e9, 2e9, 0.0]
+    seen = [judge.see(make_result(n, 1.5, at=n * 0.1, unix=unix[n])) for n in range(3)]
+    assert [len(events) for events in seen] == [1, 0, 0]
+
+
+def test_the_memory_does_not_grow_with_sources_or_frames() -> None:
+    judge = PartJudge(PartRule.parse("2/gap:9s"))
+    for number in range(500):
+        judge.see(make_result(number, 0.5, source=f"camera {number}"))
+    assert len(judge._lines) == 64
+    for number in range(5000):
+        judge.see(make_result(number, 0.5, at=number * 0.1, source="one"))
+    part = judge._lines["one"]._parts._current
+    assert part is not None
+    assert (part.frames, len(part._highest)) == (5000, 2)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 2), min_size=1, max_size=40), st.integers(1, 5), st.integers(0, 4))
+def test_a_part_is_defective_exactly_when_its_score_is_above_the_threshold(
+    scores: list[float], needed: int, more: int
+) -> None:
+    judge = PartJudge(PartRule(needed, needed + more), watch_drift=False)
+    parts = [event for event in _events(judge, scores) if event.kind == "part"]
+    size = needed + more
+    expected = [scores[start : start + size] for start in range(0, len(scores) - size + 1, size)]
+    assert [event.data["verdict"] == "NG" for event in parts] == [
+        sum(score > 1.0 for score in part) >= needed for part in expected
+    ]
+    assert [event.data["score"] > 1.0 for event in parts] == [event.data["verdict"] == "NG" for event in parts]
+
+
+@pytest.mark.parametrize("part", ["", "2", "0/3", "4/3", "2/gap:0s", "2/gap:5", "2000/gap:1s", "a/b", "2/-3", "2/3/4"])
+def test_a_part_that_cannot_be_is_refused(part: str) -> None:
+    with pytest.raises(UsageError):
+        judges_from_options(part=part)
+
+
+@pytest.mark.parametrize("cool_down", ["", "s", "-1s", "1.5f", "2h", "nan"])
+def test_a_cool_down_that_cannot_be_is_refused(cool_down: str) -> None:
+    with pytest.raises(UsageError):
+        judges_from_options(cool_down=cool_down)
+
+
+@pytest.mark.parametrize("hysteresis", [0.0, -1.0, 1.01, float("nan")])
+def test_a_hysteresis_that_cannot_be_is_refused(hysteresis: float) -> None:
+    with pytest.raises(UsageError):
+        judges_from_options(hysteresis=hysteresis)
