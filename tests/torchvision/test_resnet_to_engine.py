@@ -11,7 +11,14 @@ from edge_ad.bundle import Bundle
 from edge_ad.cli.app import main
 from tests.torchvision.product import draw_discs
 
-WIDE = ["backbone=wide-resnet50", "weights=random", "levels=8,16", "embedding=768", "standardise=channel", "hidden=32"]
+WIDE = [
+    "backbone=wide-resnet50",
+    "weights=random",
+    "levels=8,16",
+    "embedding=768",
+    "standardise=channel",
+    "start=random",
+]
 SMALL = ["backbone=resnet18", "weights=random", "rank=2"]
 
 
