@@ -90,18 +90,17 @@ def open_for_writing(
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Open a database of records that a stream may be writing to; the file stays as it is.
+    """Open a database of records that a stream may be writing to; nothing can be changed through it.
 
     Raises:
         DataError: There is none, it is something else, or a newer edge-ad wrote it.
     """
     if not path.is_file():
         raise DataError(f"There are no records at {path}.", "edge-ad stream --records FILE.sqlite writes them.")
-    # Beside a database that nobody writes to, in a folder one may not write to, there is no room for its index.
-    is_still = not os.access(path.parent, os.W_OK) and not path.with_name(path.name + "-wal").exists()
-    uri = f"{path.resolve().as_uri()}?mode=ro{'&immutable=1' if is_still else ''}"
+    uri = f"{path.resolve().as_uri()}?{_reading_mode(path)}"
     connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
+        connection.execute("PRAGMA query_only = ON")
         if _checked_version(connection, path, newest=SCHEMA_VERSION) == 0:
             raise DataError(f"{path} holds no records.", "It is an empty database.")
     except sqlite3.Error as error:
@@ -112,6 +111,13 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         raise
     connection.row_factory = sqlite3.Row
     return connection
+
+
+def _reading_mode(path: Path) -> str:
+    if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
+        return "mode=rw"  # takes the index that readers share away again when it was the last one
+    # Where there is no room for that index, nobody writes either.
+    return "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
 
 
 def _checked_version(connection: sqlite3.Connection, path: Path, *, newest: int) -> int:

@@ -1,0 +1,168 @@
+"""``edge-ad records``: lists, filters, exports, draws; one line for what cannot be."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sqlite3
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_ad.cli import main
+from edge_ad.streaming.events import Event
+from edge_ad.streaming.records import RecordStore, VerdictRow
+
+_START = 1_700_000_000.0  # 2023-11-14T22:13:20Z
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "line.sqlite"
+    store = RecordStore(path, source="line", ng_images=tmp_path / "ng")
+    for frame in range(90):  # a frame a minute
+        is_ng, source = frame % 30 == 29, f"camera {1 - frame % 2}"
+        score, image = (1.5, f"{frame}.png") if is_ng else (0.5 + frame / 1e3, None)
+        row = VerdictRow(source, "b1", frame, _START + 60 * frame, score, 1.0, is_ng, 3.0, 4.5, image)
+        store.commit([row])
+    store.commit([Event("alarm", _START, text="The disk is full.", data={"alarm": "records"})])
+    store.close()
+    (tmp_path / "ng").mkdir()
+    (tmp_path / "ng" / "29.png").touch()
+    return path
+
+
+def _json(capsys: pytest.CaptureFixture[str], *arguments: object) -> list[dict[str, object]]:
+    assert main(["records", *map(str, arguments), "--json"]) == 0
+    output = capsys.readouterr()
+    assert output.err == ""
+    return json.loads(output.out)  # type: ignore[no-any-return]
+
+
+def test_a_list_shows_the_newest_and_says_which_pictures_are_gone(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["records", "list", str(database)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    heading = ["id", "time", "source", "frame", "score", "threshold", "verdict", "latency_ms", "age_ms", "image"]
+    assert lines[0].split() == heading
+    assert len(lines) == 51
+    assert main(["records", "list", str(database), "--verdict", "ng"]) == 0
+    pictures = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert pictures == [str(database.parent / "ng" / "29.png"), "gone", "gone"]
+
+
+def test_filters_choose(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def frames(*arguments: object) -> list[object]:
+        return [record["frame"] for record in _json(capsys, "list", database, *arguments)]
+
+    assert frames("--limit", 2) == [88, 89]
+    assert frames("--since", "2023-11-14T23:41:00Z") == [88, 89]
+    assert frames("--until", "2023-11-14T22:15:00+00:00", "--source", "camera 1") == [0]
+    assert frames("--min-score", 1.2) == [29, 59, 89]
+    assert frames("--since", "1h") == []
+
+
+def test_events_are_listed_too(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (event,) = _json(capsys, "list", database, "--events")
+    assert (event["event"], event["text"], event["data"]) == ("alarm", "The disk is full.", {"alarm": "records"})
+
+
+def test_an_export_has_every_record(database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["records", "export", str(database), "--out", str(tmp_path / "all.csv")]) == 0
+    assert capsys.readouterr().err == f"90 records: {tmp_path / 'all.csv'}\n"
+    with (tmp_path / "all.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["frame"]) for row in rows] == list(range(90))
+    assert (rows[29]["verdict"], rows[29]["image_is_there"], rows[28]["image_is_there"]) == ("NG", "True", "")
+    assert main(["records", "export", str(database), "--verdict", "NG", "--out", str(tmp_path / "ng.jsonl")]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "ng.jsonl").read_text().splitlines()]
+    assert [line["score"] for line in lines] == [1.5, 1.5, 1.5]
+    assert main(["records", "export", str(database), "--events", "--out", str(tmp_path / "events.csv")]) == 0
+    assert '"{""alarm"": ""records""}"' in (tmp_path / "events.csv").read_text()
+
+
+def test_parquet_needs_pyarrow_and_says_so(
+    database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert main(["records", "export", str(database), "--out", str(tmp_path / "all.parquet")]) == 3
+    assert capsys.readouterr().err.splitlines()[0] == "error: Parquet needs pyarrow, which is not installed."
+    assert not list(tmp_path.glob("*parquet*")) + list(tmp_path.glob(".*parquet*"))
+
+
+def test_parquet_keeps_the_types(database: Path, tmp_path: Path) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    assert main(["records", "export", str(database), "--out", str(tmp_path / "all.parquet")]) == 0
+    table = parquet.read_table(tmp_path / "all.parquet")
+    assert (table.num_rows, str(table.schema.field("score").type)) == (90, "double")
+
+
+def test_the_trend_counts_by_hour(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["records", "trend", str(database), "--json"]) == 0
+    hours = json.loads(capsys.readouterr().out)["hours"]
+    assert [(hour["start"], hour["frames"], hour["ng"]) for hour in hours] == [
+        ("2023-11-14T22:00:00.000+00:00", 47, 1),
+        ("2023-11-14T23:00:00.000+00:00", 43, 2),
+    ]
+    assert hours[0]["ng_rate"] == pytest.approx(1 / 47)
+    assert main(["records", "trend", str(database)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_the_trend_is_drawn(database: Path, tmp_path: Path) -> None:
+    for name, choice in (("all.png", []), ("ng.png", ["--verdict", "NG"]), ("one.png", ["--limit", "1"])):
+        assert main(["records", "trend", str(database), *choice, "--out", str(tmp_path / name)]) == 0
+    picture = cv2.imread(str(tmp_path / "all.png"))
+    assert picture is not None
+    assert picture.shape == (760, 1280, 3)
+    red = (picture[96:500, 84:1248] == (61, 69, 214)).all(axis=2)
+    assert np.count_nonzero(red.any(axis=0)) > 3 * 5  # three dots
+    threshold = (picture[96:500, 84:1248] == (40, 32, 26)).all(axis=2).sum(axis=1)
+    assert threshold.max() > 500  # a dashed line across
+
+
+def test_no_records_are_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "line.sqlite"
+    RecordStore(path, source="line").close()
+    for arguments in (["list"], ["trend"], ["trend", "--out", str(tmp_path / "t.png")]):
+        assert main(["records", arguments[0], str(path), *arguments[1:]]) == 0
+    assert not (tmp_path / "t.png").exists()
+    capsys.readouterr()
+    assert _json(capsys, "list", path) == []
+
+
+def test_what_cannot_be_is_one_line(database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "text.sqlite").write_text("notes")
+    (tmp_path / "old.csv").write_text("precious")
+    newer = tmp_path / "newer.sqlite"
+    newer.write_bytes(database.read_bytes())
+    connection = sqlite3.connect(newer)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    cases: list[tuple[str, list[object]]] = [
+        ("nowhere.sqlite", ["list", "nowhere.sqlite"]),
+        ("text.sqlite", ["list", tmp_path / "text.sqlite"]),
+        ("schema 99", ["trend", newer]),
+        ("yesterday", ["list", database, "--since", "yesterday"]),
+        ("exists", ["export", database, "--out", tmp_path / "old.csv"]),
+        ("known kind", ["export", database, "--out", tmp_path / "out.xls"]),
+        ("file to export to", ["export", database]),
+        ("no picture", ["trend", database, "--out", tmp_path / "t.svg"]),
+        ("no folder", ["trend", database, "--out", tmp_path / "no" / "t.png"]),
+        ("terminal", ["list", database, "--out", tmp_path / "t.csv"]),
+        ("verdict", ["list", database, "--verdict", "maybe"]),
+        ("limit", ["list", database, "--limit", "0"]),
+        ("prune", ["prune", database]),
+    ]
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    for says, arguments in cases:
+        assert main(["records", *map(str, arguments)]) == 2, arguments
+        output = capsys.readouterr()
+        assert output.out == ""
+        assert [line.partition(":")[0] for line in output.err.splitlines()] == ["error", "hint"], output.err
+        assert says in output.err.splitlines()[0], output.err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
