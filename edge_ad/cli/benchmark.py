@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edge_ad.cli.console import note, print_facts, print_json, print_table
+from edge_ad.cli.optional_values import OptionalValueCommand
 from edge_ad.cli.options import BackendOption, BundleArgument, JsonOption, PrecisionOption, ThreadsOption
 from edge_ad.errors import UsageError
 
@@ -17,7 +18,13 @@ if TYPE_CHECKING:
     from edge_ad.cli.subject import Subject
     from edge_ad.runtime.tensorrt.timings import DeviceTimings
 
-__all__ = ["benchmark"]
+__all__ = ["COMMAND", "benchmark"]
+
+
+class COMMAND(OptionalValueCommand):
+    """Takes ``--stream`` with or without a video."""
+
+    may_be_bare = frozenset({"--stream"})
 
 
 def benchmark(
@@ -35,15 +42,26 @@ def benchmark(
     precision: PrecisionOption = "auto",
     threads: ThreadsOption = 0,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for each measurement, at least.")] = 5.0,
+    stream: Annotated[
+        str | None,
+        typer.Option(
+            "--stream",
+            metavar="[VIDEO]",
+            help="Measure a stream against the bare engine; renders 1280x720 if no VIDEO.",
+        ),
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of --stream, in which all takes turns.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
     """Measure latency and frame rate on this machine.
 
     Engine: a frame that has the input size already, through the engine. End to end: a decoded frame is resized,
     inferred and judged. Pipelined: frames per second when the backend may work on several frames at a time. All with
-    batch size 1, on real photos.
+    batch size 1, on real photos. With --stream instead: frames per second of a stream over a video against the engine
+    alone, in turns, and the age of its results.
     """
     from edge_ad.bundle import Bundle
+    from edge_ad.cli import stream_benchmark
     from edge_ad.cli.frames import read_frames
     from edge_ad.cli.latency import measure_engine
     from edge_ad.cli.machine import describe_machine
@@ -51,6 +69,12 @@ def benchmark(
     from edge_ad.runtime.target import available_cores
 
     opened = Bundle.open(bundle)
+    if stream is not None:
+        if against is not None or data is not None:
+            raise UsageError("--stream measures neither --against nor --data.", "Give one of them at a time.")
+        with open_engine(opened, backend=backend, precision=precision, threads=threads) as engine:
+            stream_benchmark.benchmark_stream(engine, bundle, stream, seconds=seconds, rounds=rounds, as_json=as_json)
+        return
     frames = read_frames(opened, data)
     # A comparison is fair only when both sides have the same threads.
     threads = threads or (available_cores() if against else 0)

@@ -61,6 +61,7 @@ def stream(
     save_video: options.SaveVideo = None,
     save_records: options.SaveRecords = None,
     records: options.Records = None,
+    durable: options.Durable = False,
     save_ng: options.SaveNg = None,
     keep_ng_days: options.KeepNgDays = 30.0,
     keep_ng_gb: options.KeepNgGb = 10.0,
@@ -122,6 +123,7 @@ def stream(
         web_token,
         overwrite,
         headless,
+        durable,
     )
     sinks = open_sinks(outputs)
     with _swapper(bundle, backend, precision, threads, is_watched=watch_bundle) as swapper:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 import typer
-from typer.core import TyperCommand
+
+from edge_ad.cli.optional_values import OptionalValueCommand
 
 __all__ = ["StreamCommand"]
 
 _SOURCE, _FRAMES, _VERDICT, _OUTPUT, _END = "Source", "Frames", "Verdict", "Output", "End"
-_ADDRESS_OPTIONS = frozenset({"--metrics", "--web"})
 
 Bundle: TypeAlias = Annotated[
     Path | None, typer.Option("--bundle", help="Bundle; the newest one under this folder if not given.")
@@ -184,6 +184,12 @@ Records: TypeAlias = Annotated[
         rich_help_panel=_OUTPUT,
     ),
 ]
+Durable: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--durable", help="Keep what was recorded through a power cut, not only a crash.", rich_help_panel=_OUTPUT
+    ),
+]
 SaveNg: TypeAlias = Annotated[
     Path | None,
     typer.Option("--save-ng", metavar="DIR", help="Keep an image of every defective frame.", rich_help_panel=_OUTPUT),
@@ -254,17 +260,10 @@ MaxSeconds: TypeAlias = Annotated[
 ]
 
 
-class StreamCommand(TyperCommand):
+class StreamCommand(OptionalValueCommand):
     """Groups the options in the help, and takes an address option without an address."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Give ``--web`` and ``--metrics`` an empty address when none follows."""
-        given: list[str] = []
-        for place, word in enumerate(args):
-            given.append(word)
-            if word in _ADDRESS_OPTIONS and (place + 1 == len(args) or args[place + 1].startswith("-")):
-                given.append("")
-        return super().parse_args(ctx, given)
+    may_be_bare = frozenset({"--metrics", "--web"})
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """One list for each group, those without a group first."""

@@ -10,6 +10,7 @@ from edge_ad.cli.console import note
 from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
+    from edge_ad.streaming.records import Durability
     from edge_ad.streaming.sinks import Sink
 
 __all__ = ["Outputs", "open_sinks"]
@@ -35,6 +36,7 @@ class Outputs:
     web_token: str | None = None
     overwrite: bool = False
     headless: bool = False
+    durable: bool = False
 
 
 def open_sinks(outputs: Outputs) -> list[Sink]:
@@ -52,16 +54,18 @@ def _files(outputs: Outputs) -> list[Sink]:
     from edge_ad.streaming import sinks
 
     made: list[Sink] = []
+    durability: Durability = "full" if outputs.durable else "normal"
     if outputs.lines is not None:
         made.append(sinks.RecordsSink(outputs.lines, overwrite=outputs.overwrite))
     if outputs.database is not None:
         if outputs.database.suffix.lower() not in _DATABASES:
             hint = f"Known endings: {', '.join(_DATABASES)}. For JSON or CSV use --save-records."
             raise UsageError(f"{outputs.database.name} is no database.", hint)
-        made.append(sinks.records_sink(outputs.database, ng_images=outputs.ng_images))
+        made.append(sinks.records_sink(outputs.database, ng_images=outputs.ng_images, durability=durability))
     if outputs.ng_images is not None:
         days, gigabytes = outputs.keep_ng_days, outputs.keep_ng_gb
-        made.append(sinks.ng_images_sink(outputs.ng_images, keep_days=days, keep_gb=gigabytes))
+        keep = sinks.ng_images_sink(outputs.ng_images, keep_days=days, keep_gb=gigabytes, durability=durability)
+        made.append(keep)
     if outputs.video is not None:
         made.append(sinks.VideoSink(outputs.video, overwrite=outputs.overwrite))
     return made

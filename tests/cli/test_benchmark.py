@@ -96,3 +96,26 @@ def test_a_device_without_the_training_packages_runs_a_bundle(verb: str, bundle:
     command = [sys.executable, "-c", script, verb, str(bundle.root), *extra]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_stream_is_measured_against_the_engine_alone(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edge_ad.data.sample_product import render_line_video
+
+    render_line_video(tmp_path / "line.mp4", seconds=1, size_hw=(64, 64))
+    arguments = ["benchmark", str(bundle.root), "--backend", "onnxruntime", "--seconds", "0.4", "--rounds", "2"]
+    assert main([*arguments, "--stream", str(tmp_path / "line.mp4"), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    stream = shown["stream"]
+    assert stream["rounds"] == len(stream["ratios"]) == 2
+    assert min(stream[name] for name in ("engine_fps", "decode_fps", "stream_fps", "decoded_stream_fps")) > 0
+    assert 0 < stream["age_p50_ms"] <= stream["age_p99_ms"]
+    assert stream["age_limit_ms"] == pytest.approx(2 * stream["engine_p99_ms"] + stream["frame_ms"])
+    assert any("of the engine alone" in line for line in shown["verdict"])
+
+
+def test_stream_needs_a_video_that_can_be_read(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark", str(bundle.root), "--backend", "onnxruntime", "--stream", "gone.mp4"]) == 2
+    assert "gone.mp4" in capsys.readouterr().err
+    assert main(["benchmark", str(bundle.root), "--stream", "--against", "torch"]) == 2

@@ -37,6 +37,32 @@ def test_stream_speed_compares_the_stream_with_its_parts(
     assert report["ratio"] == pytest.approx(report["fps"]["stream"] / slowest, abs=1e-3)
 
 
+def test_soak_of_a_few_thousand_frames_finds_no_growth() -> None:
+    from benchmarks import soak
+
+    verdict = soak.soak(3000, None)
+    assert verdict["frames"] == 3000
+    checks = {name: holds for name, holds in verdict["checks"].items() if name != "memory_flat"}
+    assert all(checks.values()), verdict
+    # Caches still fill in the first thousands: a leak of one small frame each would be 20 MiB.
+    assert verdict["rss_mib"]["end"] - verdict["rss_mib"]["after_warm_up"] < 6
+
+
+def test_live_streams_count_exactly_and_are_fair(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import live_streams
+
+    words = [*arguments[:-2], "--seconds", "1.5", "--rounds", "1"]
+    monkeypatch.setattr(sys, "argv", ["live_streams", *words])
+    live_streams.main()
+    report = json.loads(capsys.readouterr().out)
+    assert report["slow_engine"]["checks"]["exact_count"]
+    assert report["slow_engine"]["processed"] > 10
+    assert report["slow_engine"]["dropped"] > 10
+    assert report["four_sources"]["spread"] <= 0.3
+
+
 @pytest.mark.slow
 def test_live_stream_survives_its_outage(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

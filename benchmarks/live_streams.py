@@ -1,0 +1,136 @@
+"""Two promises of live streams, on a real engine: no backlog behind a slow one, and fairness between four sources.
+
+    python -m benchmarks.live_streams --bundle BUNDLE --seconds 20
+
+1. A live source of 60 FPS with an engine held to 25 FPS: the age of results stays at most two engine times, and every
+   frame is accounted for.
+2. Four live 1280×720 sources against one, with the engine as fast as it is, in turns: frames per second together, and
+   the spread between the sources.
+
+Prints JSON; the exit code is 0 when every check holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.frames import passing_parts, photos
+from edge_ad.bundle import Bundle
+from edge_ad.cli.stream_speed import MemorySource
+from edge_ad.runtime import Engine, open_engine
+from edge_ad.streaming.session import run_stream
+
+_SIZE_HW = (720, 1280)
+_SOURCE_FPS = 60.0
+_ENGINE_MS = 40.0
+_SOURCES = 4
+_MOST_UNFAIR = 0.10
+
+
+class _Throttled(Engine):
+    """An engine that takes at least so long for a frame, as a slower device does."""
+
+    def __init__(self, engine: Engine, least_ms: float) -> None:
+        super().__init__(engine.describe(), engine.threshold)
+        self._engine, self._least_s = engine, least_ms / 1e3
+        self.took_ms: list[float] = []
+
+    def _open(self) -> None:
+        pass
+
+    def _close(self) -> None:
+        pass
+
+    def _infer(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        started = time.perf_counter()
+        predictions = self._engine.infer(images)
+        time.sleep(max(0.0, started + self._least_s - time.perf_counter()))
+        self.took_ms.append((time.perf_counter() - started) * 1e3)
+        return np.array([p.score for p in predictions], np.float32), np.stack([p.anomaly_map for p in predictions])
+
+
+def slow_engine(engine: Engine, images: list[NDArray[np.uint8]], seconds: float) -> dict[str, Any]:
+    """A fast live source and an engine that cannot keep up."""
+    source = MemorySource(images, interval_s=1 / _SOURCE_FPS, seconds=seconds)
+
+    slow = _Throttled(engine, _ENGINE_MS)
+    with slow:
+        summary = run_stream(slow, source, threshold=engine.threshold.value)
+        engine_ms = float(np.percentile(slow.took_ms[3:], 99))
+    count = source.source_count
+    age = summary.stages_ms["age"]
+    return {
+        "seconds": summary.seconds,
+        "source_count": count,
+        "processed": summary.frames,
+        "dropped": summary.dropped,
+        "duplicates": summary.duplicates,
+        "engine_p99_ms": round(engine_ms, 2),
+        "age_p50_ms": age["p50_ms"],
+        "age_p99_ms": age["p99_ms"],
+        "age_max_ms": age["max_ms"],
+        "checks": {
+            "age": age["p99_ms"] <= 2 * engine_ms,
+            "exact_count": summary.frames + summary.dropped + summary.duplicates == count,
+        },
+    }
+
+
+def four_sources(engine: Engine, images: list[NDArray[np.uint8]], seconds: float, rounds: int) -> dict[str, Any]:
+    """One source and four, in turns; each faster than the engine."""
+    seen: dict[int, list[float]] = {1: [], _SOURCES: []}
+    spreads: list[float] = []
+    for index in range(rounds):
+        for count in (1, _SOURCES) if index % 2 == 0 else (_SOURCES, 1):
+            sources = [
+                MemorySource(images, interval_s=1 / _SOURCE_FPS, seconds=seconds / rounds, name=f"line {number}")
+                for number in range(count)
+            ]
+            summary = run_stream(engine, sources, threshold=engine.threshold.value)
+            seen[count].append(summary.fps)
+            if count == _SOURCES:
+                frames = [row.frames for row in summary.sources]
+                spreads.append((max(frames) - min(frames)) / max(frames))
+    ratio = median(four / one for one, four in zip(seen[1], seen[_SOURCES], strict=True))
+    return {
+        "single_fps": seen[1],
+        "four_fps": seen[_SOURCES],
+        "ratio": round(ratio, 4),
+        "spread": round(max(spreads), 4),
+        "checks": {"total": ratio >= 1.0, "fair": max(spreads) <= _MOST_UNFAIR},
+    }
+
+
+def main() -> int:
+    """Measure both and print them as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bundle", type=Path, required=True)
+    parser.add_argument("--images", type=Path, help="folder of photos; the bundle's reference photos if not given")
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each of the two")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--backend", default="auto")
+    arguments = parser.parse_args()
+    bundle = Bundle.open(arguments.bundle)
+    images = list(passing_parts(photos(bundle, arguments.images, _SIZE_HW), 20))
+    with open_engine(bundle, backend=arguments.backend) as engine:
+        report = {
+            "engine": f"{engine.describe().backend} {engine.describe().precision}",
+            "slow_engine": slow_engine(engine, images, arguments.seconds),
+            "four_sources": four_sources(engine, images, arguments.seconds, arguments.rounds),
+        }
+    print(json.dumps(report, indent=2))
+    parts = (report["slow_engine"], report["four_sources"])
+    return 0 if all(value for part in parts for value in part["checks"].values()) else 1  # type: ignore[index]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""``edge-ad benchmark --stream``: runs the measurement and says what it shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from edge_ad.cli.console import note, print_facts, print_json
+from edge_ad.cli.machine import describe_machine
+from edge_ad.cli.stream_speed import StreamSpeed, measure_stream, render_video
+from edge_ad.runtime.base import Engine
+from edge_ad.runtime.target import available_cores
+
+__all__ = ["benchmark_stream"]
+
+_LEAST_RATIO = 0.95
+
+
+def benchmark_stream(engine: Engine, bundle: Path, video: str, *, seconds: float, rounds: int, as_json: bool) -> None:
+    """Measure an open engine in a stream, and print it.
+
+    Args:
+        engine: Open engine.
+        bundle: Where it came from.
+        video: Path of a video; empty renders one.
+        seconds: Time for each measurement over all rounds.
+        rounds: Number of rounds.
+        as_json: Print JSON.
+
+    Raises:
+        DataError: The video cannot be read.
+    """
+    description = engine.describe()
+    note(f"Measuring {description.backend} {description.precision} ({description.source}).")
+    with TemporaryDirectory() as folder:
+        path = Path(video).expanduser() if video else render_video(Path(folder))
+        speed = measure_stream(engine, path, seconds=seconds, rounds=rounds)
+    machine = describe_machine([])
+    verdict = _verdict(speed)
+    if as_json:
+        shown = video or "rendered, 1280x720"
+        print_json(
+            {
+                "bundle": bundle,
+                "engine": description,
+                "machine": machine,
+                "video": shown,
+                "stream": speed,
+                "verdict": verdict,
+            }
+        )
+        return
+    print_facts({name.replace("_", " "): value for name, value in vars(speed).items() if not isinstance(value, list)})
+    print(f"\nratio in each round: {_list(speed.ratios)}; of decoded frames: {_list(speed.decoded_ratios)}")
+    for line in verdict:
+        print(line)
+
+
+def _verdict(speed: StreamSpeed) -> list[str]:
+    """What the numbers say, in sentences."""
+    lines = [
+        f"The stream runs at {speed.ratio:.3f} of the engine alone over the file, "
+        f"at {speed.decoded_ratio:.3f} over decoded frames.",
+        f"A result is {speed.age_p99_ms:.1f} ms old at the 99th percentile; "
+        f"two engine times and a frame are {speed.age_limit_ms:.1f} ms.",
+    ]
+    if speed.is_decode_the_limit:
+        lines.append(f"Decoding is the limit: {speed.decode_fps:.1f} frames per second in its thread.")
+    elif speed.ratio < _LEAST_RATIO:
+        engine_ms = available_cores() * 1e3 / speed.engine_fps
+        best = engine_ms / (engine_ms + speed.decode_cpu_ms + speed.prepare_ms)
+        lines.append(
+            f"Decoding and resizing take {speed.decode_cpu_ms + speed.prepare_ms:.2f} ms of processor time from an "
+            f"engine that takes {engine_ms:.2f} ms: where they share cores, {best:.3f} is what can be had."
+        )
+    return lines
+
+
+def _list(values: list[float]) -> str:
+    return ", ".join(f"{value:.3f}" for value in values)

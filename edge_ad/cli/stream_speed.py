@@ -1,0 +1,234 @@
+"""How much of the bare engine's speed is left in a stream, and how old its results are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.cli.latency import pipelined_fps
+from edge_ad.data.sample_product import render_line_video
+from edge_ad.images import resize
+from edge_ad.runtime.base import Engine
+from edge_ad.runtime.timing import LatencyStats, measure
+from edge_ad.streaming.pipeline import Policy
+from edge_ad.streaming.session import Limits, run_stream
+from edge_ad.streaming.sources import Source, source_from_uri
+from edge_ad.streaming.statistics import Summary
+
+__all__ = ["MemorySource", "StreamSpeed", "measure_stream", "render_video"]
+
+_SIZE_HW = (720, 1280)
+_VIDEO_SECONDS = 4.0
+_MOST_DECODED = 60  # 2.8 MB each
+
+
+@dataclass(frozen=True)
+class StreamSpeed:
+    """Medians over rounds in which all of it took turns in one process.
+
+    Attributes:
+        engine_fps: Frames of the input size through the engine, several in flight: what a stream cannot exceed.
+        decode_fps: The decoder alone, in one thread.
+        decode_cpu_ms: Processor time of one decoded frame: on a CPU engine's own cores it is the engine's loss.
+        prepare_ms: Resize of one frame to the input size.
+        stream_fps: The stream over the file, every frame.
+        decoded_stream_fps: The stream over frames that are decoded already.
+        ratio: ``stream_fps / engine_fps``.
+        decoded_ratio: ``decoded_stream_fps / engine_fps``.
+        ratios: The first ratio in each round: what it may be expected to vary by.
+        decoded_ratios: The second one in each round.
+        is_decode_the_limit: Whether the decoder alone is slower than the engine alone.
+        engine_p50_ms: Median latency of the engine, one frame at a time.
+        engine_p99_ms: 99th percentile of the same.
+        frame_ms: Interval of the live source.
+        age_p50_ms: Median time from capture to result of a live source that is faster than the engine.
+        age_p99_ms: 99th percentile of the same.
+        age_limit_ms: ``2 * engine_p99_ms + frame_ms``.
+        rounds: Number of rounds.
+    """
+
+    engine_fps: float
+    decode_fps: float
+    decode_cpu_ms: float
+    prepare_ms: float
+    stream_fps: float
+    decoded_stream_fps: float
+    ratio: float
+    decoded_ratio: float
+    ratios: list[float]
+    decoded_ratios: list[float]
+    is_decode_the_limit: bool
+    engine_p50_ms: float
+    engine_p99_ms: float
+    frame_ms: float
+    age_p50_ms: float
+    age_p99_ms: float
+    age_limit_ms: float
+    rounds: int
+
+
+class MemorySource(Source):
+    """Frames that are in memory already.
+
+    Args:
+        images: uint8 (H, W, 3) BGR each, again and again.
+        interval_s: Give one each so many seconds, as a live camera does; None gives them as fast as they are read.
+        seconds: End after so long.
+        name: What it is called.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[NDArray[np.uint8]],
+        *,
+        interval_s: float | None = None,
+        seconds: float = 1.0,
+        name: str = "memory",
+    ) -> None:
+        super().__init__(name, is_live=interval_s is not None)
+        self._images, self._interval_s, self._seconds = cycle(images), interval_s, seconds
+        self._next_at = self._ends_at = 0.0
+
+    def open(self) -> None:
+        """Nothing is to be opened; time runs from the first frame."""
+        self.source_count = 0
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next frame, when it is due."""
+        now = time.perf_counter()
+        self._ends_at = self._ends_at or now + self._seconds
+        if now >= self._ends_at:
+            return None
+        if self._interval_s is not None:
+            self._next_at = max(self._next_at + self._interval_s, now) if self._next_at else now
+            time.sleep(max(0.0, self._next_at - now))
+        self.source_count = (self.source_count or 0) + 1
+        return next(self._images)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def render_video(folder: Path) -> Path:
+    """Render a line of parts, 1280×720."""
+    path = folder / "line.mp4"
+    render_line_video(path, seconds=_VIDEO_SECONDS, size_hw=_SIZE_HW)
+    return path
+
+
+def measure_stream(engine: Engine, video: Path, *, seconds: float, rounds: int) -> StreamSpeed:
+    """Measure an open engine alone and in streams, in turns.
+
+    Args:
+        engine: Open engine.
+        video: Video file.
+        seconds: Time for each measurement over all rounds, about.
+        rounds: Number of rounds, at least 1.
+
+    Raises:
+        DataError: The video cannot be read.
+    """
+    bench = _Bench(engine, video, seconds / rounds)
+    for index in range(rounds):
+        bench.run_round(reverse=index % 2 == 1)
+    return bench.result()
+
+
+class _Bench:
+    def __init__(self, engine: Engine, video: Path, seconds: float) -> None:
+        self._engine, self._video, self._seconds = engine, video, seconds
+        self._size_hw = engine.describe().input_size_hw
+        with source_from_uri(str(video)) as source:
+            read = (source.read() for _ in range(_MOST_DECODED))
+            self._frames = [image for image in read if image is not None]
+        self._ready = [resize(image, self._size_hw)[np.newaxis] for image in self._frames]
+        pipelined_fps(engine, self._ready, 0.2)
+        latency = measure(self._one, min_runs=10, min_seconds=0.2)
+        # Faster than the engine, as a camera that always has a newer frame; no faster than cameras are.
+        self._interval_s = max(1 / 240, latency.p50_ms / 1e3 / 2)
+        self._seen: dict[str, list[float]] = {}
+        self._latencies: list[LatencyStats] = []
+        self._next = cycle(self._ready)
+
+    def run_round(self, *, reverse: bool) -> None:
+        steps = (self._engine_alone, self._stream_file, self._stream_memory, self._stream_live, self._decode)
+        for step in reversed(steps) if reverse else steps:
+            step()
+
+    def result(self) -> StreamSpeed:
+        middle = {name: median(values) for name, values in self._seen.items()}
+        p99 = median(latency.p99_ms for latency in self._latencies)
+        frame_ms = self._interval_s * 1e3
+        ratios = {name: self._ratios(name) for name in ("stream", "decoded_stream")}
+        return StreamSpeed(
+            engine_fps=middle["engine"],
+            decode_fps=middle["decode"],
+            decode_cpu_ms=middle["decode_cpu_ms"],
+            prepare_ms=middle["prepare_ms"],
+            stream_fps=middle["stream"],
+            decoded_stream_fps=middle["decoded_stream"],
+            ratio=median(ratios["stream"]),
+            decoded_ratio=median(ratios["decoded_stream"]),
+            ratios=ratios["stream"],
+            decoded_ratios=ratios["decoded_stream"],
+            is_decode_the_limit=middle["decode"] < middle["engine"],
+            engine_p50_ms=median(latency.p50_ms for latency in self._latencies),
+            engine_p99_ms=p99,
+            frame_ms=frame_ms,
+            age_p50_ms=middle["age_p50_ms"],
+            age_p99_ms=middle["age_p99_ms"],
+            age_limit_ms=2 * p99 + frame_ms,
+            rounds=len(self._latencies),
+        )
+
+    def _ratios(self, name: str) -> list[float]:
+        """Of neighbours in time: a machine that is shared is not the same in every round."""
+        return [ours / alone for ours, alone in zip(self._seen[name], self._seen["engine"], strict=True)]
+
+    def _one(self) -> None:
+        self._engine.infer(self._ready[0])
+
+    def _engine_alone(self) -> None:
+        self._note("engine", pipelined_fps(self._engine, self._ready, self._seconds))
+        runs = {"min_runs": 20, "warm_up_runs": 2}
+        one = measure(lambda: self._engine.infer(next(self._next)), min_seconds=self._seconds, warm_up_ms=0.0, **runs)
+        self._latencies.append(one)
+
+    def _stream_file(self) -> None:
+        source = source_from_uri(str(self._video))
+        self._note("stream", self._stream(source, "every", self._seconds).fps)
+
+    def _stream_memory(self) -> None:
+        summary = self._stream(MemorySource(self._frames, seconds=self._seconds), "every", None)
+        self._note("decoded_stream", summary.fps)
+        self._note("prepare_ms", summary.stages_ms["prepare"]["p50_ms"])
+
+    def _stream_live(self) -> None:
+        source = MemorySource(self._frames, interval_s=self._interval_s, seconds=self._seconds)
+        ages = self._stream(source, "newest", None).stages_ms["age"]
+        self._note("age_p50_ms", ages["p50_ms"])
+        self._note("age_p99_ms", ages["p99_ms"])
+
+    def _decode(self) -> None:
+        with source_from_uri(str(self._video)) as source:
+            source.read()
+            frames, cpu, started = 0, time.process_time(), time.perf_counter()
+            while time.perf_counter() - started < self._seconds and source.read() is not None:
+                frames += 1
+            elapsed = time.perf_counter() - started
+        self._note("decode", frames / elapsed)
+        self._note("decode_cpu_ms", (time.process_time() - cpu) * 1e3 / max(1, frames))
+
+    def _stream(self, source: Source, policy: Policy, max_seconds: float | None) -> Summary:
+        limits = Limits(max_seconds=max_seconds)
+        return run_stream(self._engine, source, threshold=self._engine.threshold.value, policy=policy, limits=limits)
+
+    def _note(self, name: str, value: float) -> None:
+        self._seen.setdefault(name, []).append(value)
