@@ -24,7 +24,7 @@ _HEADERS = {
     ),
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",  # with none, browsers hide where a form comes from, and it would be refused
     "cache-control": "no-store",
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
@@ -84,6 +84,8 @@ class Gate:
             return _line("This page does not answer to that host name.", 421)
         if scope["method"] not in ("GET", "POST"):
             return _line("Only GET and POST.", 405, {"allow": "GET, POST"})
+        if _size(scope) > self._limits.header_bytes:
+            return _line("The request line and headers are too long.", 431, {"connection": "close"})
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit() and int(length[:19]) <= self._limits.body_bytes):
             return _line("The body is too long.", 413, {"connection": "close"})
@@ -146,6 +148,15 @@ class _Replay:
             return dict(await self._receive())
         body, self._body = self._body, None
         return {"type": "http.request", "body": body, "more_body": False}
+
+
+def _size(scope: Scope) -> int:
+    lines = [
+        scope["raw_path"],
+        scope["query_string"],
+        *(part for pair in scope["headers"] for part in (*pair, b": \r\n")),
+    ]
+    return sum(map(len, lines))
 
 
 def _line(text: str, status: int, headers: dict[str, str] | None = None) -> Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from itertools import islice
 from pathlib import Path
@@ -48,7 +48,7 @@ class Ledger:
         return list(islice(reversed(self._records), count))[::-1]
 
 
-def stored_records(path: Path, newest: int) -> Iterator[list[dict[str, Any]]]:
+def stored_records(path: Path, newest: int) -> Generator[list[dict[str, Any]], None, None]:
     """The newest records of a database, oldest first, a page at a time.
 
     No transaction is open between two pages, so that the stream can go on writing and tidying up.

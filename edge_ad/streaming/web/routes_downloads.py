@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -49,24 +49,29 @@ def download_routes(board: Board, database: Path | None) -> list[Route]:
             return PlainTextResponse("This stream writes no database of records.\n", 404)
         if exports.locked():
             return PlainTextResponse("Another export is under way; try again later.\n", 503)
-        return StreamingResponse(_stored(database, newest, exports), headers=_attachment("csv"), media_type="text/csv")
+        pages = stored_records(database, newest)
+        async with exports:  # a database that cannot be read is said before anything is sent
+            first = await asyncio.to_thread(_next_page, pages)
+        return StreamingResponse(_stored(first, pages, exports), headers=_attachment("csv"), media_type="text/csv")
 
     answers = {"/api/records.json": as_json, "/api/records.csv": as_csv, "/api/database.csv": stored}
     return [Route(path, answer, methods=["GET"]) for path, answer in answers.items()]
 
 
-async def _stored(database: Path, newest: int, exports: asyncio.Semaphore) -> AsyncIterator[str]:
+async def _stored(
+    text: str, pages: Generator[list[dict[str, Any]], None, None], exports: asyncio.Semaphore
+) -> AsyncIterator[str]:
     async with exports:
-        pages = stored_records(database, newest)
         try:
             yield csv_lines([], _STORED_COLUMNS, has_header=True)
-            while text := await asyncio.to_thread(_next_page, pages):
+            while text:
                 yield text
+                text = await asyncio.to_thread(_next_page, pages)
         finally:
-            await asyncio.to_thread(pages.close)  # type: ignore[attr-defined]
+            pages.close()
 
 
-def _next_page(pages: Iterator[list[dict[str, Any]]]) -> str:
+def _next_page(pages: Generator[list[dict[str, Any]], None, None]) -> str:
     return csv_lines(next(pages, []), _STORED_COLUMNS, has_header=False)
 
 

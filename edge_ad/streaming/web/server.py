@@ -68,6 +68,11 @@ class PageServer:
         """Draws what is watched."""
         return self._painter
 
+    @property
+    def viewers(self) -> int:
+        """How many watch now."""
+        return 0 if self._feed is None else self._feed.viewers
+
     def start(self) -> None:
         """Answer from now on.
 

@@ -65,6 +65,11 @@ class WebSink(Sink):
         """Where the page is; before the stream begins, port 0 is not known yet."""
         return self._address.url(self._port)
 
+    @property
+    def viewers(self) -> int:
+        """How many pages and MJPEG streams are watched now."""
+        return 0 if self._server is None else self._server.viewers
+
     def attach(self, control: StreamControl) -> None:
         """Steer this stream."""
         self._control = control

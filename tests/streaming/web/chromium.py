@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
 import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +17,17 @@ from typing import Any
 
 __all__ = ["Chromium", "find_chromium"]
 
+_OPTIONS = (
+    "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --hide-scrollbars "
+    "--remote-debugging-pipe"
+)
+# Chromium reads commands from descriptor 3 and answers on 4.
+_LAUNCHER = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.dup2(int(sys.argv[2]), 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 _START_S = 20.0
 _ANSWER_S = 10.0
 
@@ -33,16 +46,14 @@ class Chromium:
         self._session: str | None = None
         command_read, self._commands = os.pipe()
         self._answers, answer_write = os.pipe()
-        options = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --hide-scrollbars"
-        # Chromium reads commands from descriptor 3 and answers on 4.
+        given = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (command_read, answer_write)]
+        command = [binary, *_OPTIONS.split(), f"--user-data-dir={profile}", "about:blank"]
+        quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         self._process = subprocess.Popen(
-            ["sh", "-c", f'exec "$@" 3<&{command_read} 4>&{answer_write}', "sh", binary, *options.split(),
-             "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(command_read, answer_write), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        os.close(command_read)
-        os.close(answer_write)
+            [sys.executable, "-S", "-E", "-c", _LAUNCHER, *map(str, given), *command], pass_fds=given, **quiet
+        )
+        for end in (command_read, answer_write, *given):
+            os.close(end)
 
     def __enter__(self) -> Chromium:
         try:
@@ -71,11 +82,15 @@ class Chromium:
 
     def open(self, url: str, *, width: int, height: int, scale: float = 1.0) -> None:
         """Show a page at a size in CSS pixels."""
-        is_phone = width < 600
-        self.call(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=is_phone
-        )
+        self.call("Page.navigate", url="about:blank")
+        self.problems.clear()
+        self.resize(width, height, scale=scale)
         self.call("Page.navigate", url=url)
+
+    def resize(self, width: int, height: int, *, scale: float = 1.0) -> None:
+        """Give the page another size in CSS pixels."""
+        size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": width < 600}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression in the page."""
@@ -86,10 +101,30 @@ class Chromium:
     def wait_for(self, expression: str, limit_s: float = 8.0) -> Any:
         """The first value of an expression that is true."""
         until = time.monotonic() + limit_s
-        while not (value := self.evaluate(expression)):
+        while not (value := self._try(expression)):
             assert time.monotonic() < until, f"not true in the page: {expression}"
             time.sleep(0.05)
         return value
+
+    def _try(self, expression: str) -> Any:
+        """Its value, or None where the page is just being replaced and has nothing of what the expression names."""
+        try:
+            return self.evaluate(expression)
+        except AssertionError:
+            return None
+
+    def type(self, text: str) -> None:
+        """Type into what has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def press(self, key: str, *, times: int = 1) -> None:
+        """Press a key by its name, such as ``"Enter"``."""
+        more = {"text": "\r"} if key == "Enter" else {}
+        codes = {"Enter": 13, "Tab": 9, "Escape": 27}
+        for _ in range(times):
+            key_code = {"key": key, "code": key, "windowsVirtualKeyCode": codes[key]}
+            self.call("Input.dispatchKeyEvent", type="keyDown", **key_code, **more)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **key_code)
 
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))

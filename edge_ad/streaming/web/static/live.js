@@ -18,7 +18,8 @@ export function followState(onState, onSilence) {
       onState(JSON.parse(event.data));
     };
     source.onerror = () => {
-      if (source.readyState === EventSource.CLOSED) explain();
+      source.close(); // it would try again by itself, but not say why
+      explain();
     };
   }
 
