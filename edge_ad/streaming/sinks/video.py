@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import StorageError, UsageError
 from edge_ad.streaming.frame import Result
-from edge_ad.streaming.sinks.base import DeliveryKind, Sink, check_output
+from edge_ad.streaming.sinks.base import Sink, check_output
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.sources.video_capture import quiet
 
@@ -36,22 +36,20 @@ class VideoSink(Sink):
     Args:
         path: ``.mp4``, ``.mov``, ``.mkv`` or ``.avi``.
         overwrite: Replace an existing file.
-        every_frame: Make the stream wait for the encoder, as for a file that is judged frame by frame. Otherwise a
-            frame the encoder has no time for is left out, as it must be beside a line.
 
     Raises:
         UsageError: The file exists, its folder does not, or its ending is unknown.
     """
 
     needs_picture = True
-    delivery: DeliveryKind = "lossy"
+    delivery = "lossy"
+    waits_for_files = True  # a video of a file has every frame of it
+    waits_for_files = True
 
-    def __init__(self, path: Path, *, overwrite: bool = False, every_frame: bool = False) -> None:
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         if path.suffix.lower() not in _CODECS:
             raise UsageError(f"{path.name} is no known kind of video.", f"Known endings: {', '.join(_CODECS)}.")
         check_output(path, overwrite=overwrite)
-        if every_frame:
-            self.delivery = "lossless"
         self._path = path
         self._partial = path.with_name(f".{path.stem}.partial{path.suffix.lower()}")
         self._writer: cv2.VideoWriter | None = None
