@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Protocol
 
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result, Unjudged
+from edge_ad.streaming.judgement.base import EndingJudge, Judge
 from edge_ad.streaming.outlets import InlineOutlet, Item, Outlet, Picture, ThreadOutlet
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
 
 __all__ = ["Delivery", "Judge"]
-
-
-class Judge(Protocol):
-    """Sees every result in its order and says what follows from several of them."""
-
-    def see(self, result: Result) -> Sequence[Event]:
-        """Take the next result and give the events that follow from it."""
 
 
 class Delivery:
@@ -86,6 +78,13 @@ class Delivery:
         for judge in self._judges:
             for event in judge.see(result):
                 self._control.emit(event)
+
+    def end_judgement(self) -> None:
+        """Have the judges say what only the end of the stream decides."""
+        for judge in self._judges:
+            if isinstance(judge, EndingJudge):
+                for event in judge.end():
+                    self._control.emit(event)
 
     def unjudged(self, unjudged: Unjudged, *, while_waiting: Callable[[], None]) -> None:
         """Deliver a frame that is not judged."""

@@ -90,6 +90,7 @@ class StreamLoop:
             return ended_by or self._reason_to_end() or "end of source"
         finally:
             self._watchdog.stopping()
+            self._delivery.end_judgement()
             self._delivery.events(while_waiting=self._while_waiting)
         return ended_by
 

@@ -1,10 +1,11 @@
 """What follows from several frames together: parts, hysteresis, cool-down, drift of the good scores."""
 
+from edge_ad.streaming.judgement.base import EndingJudge, Judge
 from edge_ad.streaming.judgement.cool_down import CoolDown, CoolDownRule
 from edge_ad.streaming.judgement.drift import Drift, DriftMonitor
 from edge_ad.streaming.judgement.hysteresis import Hysteresis
 from edge_ad.streaming.judgement.options import judges_from_options
-from edge_ad.streaming.judgement.part_judge import Judge, PartJudge
+from edge_ad.streaming.judgement.part_judge import PartJudge
 from edge_ad.streaming.judgement.parts import Part, PartRule, Parts
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "CoolDownRule",
     "Drift",
     "DriftMonitor",
+    "EndingJudge",
     "Hysteresis",
     "Judge",
     "Part",

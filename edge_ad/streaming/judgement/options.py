@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from edge_ad.streaming.judgement.base import Judge
 from edge_ad.streaming.judgement.cool_down import CoolDownRule
-from edge_ad.streaming.judgement.part_judge import Judge, PartJudge
+from edge_ad.streaming.judgement.part_judge import PartJudge
 from edge_ad.streaming.judgement.parts import PartRule
 
 __all__ = ["judges_from_options"]

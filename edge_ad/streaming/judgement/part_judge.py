@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result
@@ -14,16 +14,9 @@ from edge_ad.streaming.judgement.drift import Drift, DriftMonitor
 from edge_ad.streaming.judgement.hysteresis import Hysteresis
 from edge_ad.streaming.judgement.parts import Part, PartRule, Parts
 
-__all__ = ["Judge", "PartJudge"]
+__all__ = ["PartJudge"]
 
 _MOST_SOURCES = 64  # the one not seen for longest is forgotten
-
-
-class Judge(Protocol):
-    """Sees every result in the order of the frames and says what follows from several of them."""
-
-    def see(self, result: Result) -> Sequence[Event]:
-        """Take the next result and give the events that follow from it."""
 
 
 class PartJudge:

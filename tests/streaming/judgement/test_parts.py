@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,10 @@ from hypothesis import strategies as st
 from edge_ad.errors import UsageError
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.judgement import CoolDownRule, PartJudge, PartRule, judges_from_options
+from edge_ad.streaming.records.reader import RecordFilter, RecordReader
+from edge_ad.streaming.session import run_stream
+from edge_ad.streaming.sinks import records_sink
+from tests.streaming.fakes import FakeEngine, FakeSource
 from tests.streaming.results import make_result
 
 
@@ -150,3 +156,12 @@ def test_a_cool_down_that_cannot_be_is_refused(cool_down: str) -> None:
 def test_a_hysteresis_that_cannot_be_is_refused(hysteresis: float) -> None:
     with pytest.raises(UsageError):
         judges_from_options(hysteresis=hysteresis)
+
+
+def test_the_last_part_of_a_stream_is_told_before_its_sinks_close(tmp_path: Path, engine: FakeEngine) -> None:
+    path = tmp_path / "line.sqlite"
+    judges = judges_from_options(part="2/gap:5s")
+    run_stream(engine, FakeSource(20), threshold=1.0, sinks=[records_sink(path)], judges=judges)
+    with RecordReader(path) as reader:
+        (part,) = reader.events(RecordFilter())
+    assert (part["event"], part["data"]["verdict"], part["data"]["frames"]) == ("part", "OK", 20)
