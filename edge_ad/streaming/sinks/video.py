@@ -44,7 +44,6 @@ class VideoSink(Sink):
     needs_picture = True
     delivery = "lossy"
     waits_for_files = True  # a video of a file has every frame of it
-    waits_for_files = True
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         if path.suffix.lower() not in _CODECS:
