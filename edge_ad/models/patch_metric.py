@@ -41,7 +41,7 @@ class PatchMetricParameters(DefectParameters):
     epochs: int = Field(default=0, ge=0)
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
     schedule: str = "one-cycle"
-    positions: float = Field(default=0.25, gt=0, le=1)
+    positions: float = Field(default=0.0625, gt=0, le=1)
 
 
 class PatchMetric(FeatureDetector):

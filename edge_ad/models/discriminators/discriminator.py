@@ -55,7 +55,7 @@ class DiscriminatorParameters(DefectParameters):
     discriminator_scale: float = Field(default=2.0, gt=0, le=1000)
     weight_decay: float = Field(default=1e-5, ge=0, le=1)
     schedule: str = "one-cycle"
-    positions: float = Field(default=0.25, gt=0, le=1)
+    positions: float = Field(default=0.0625, gt=0, le=1)
 
 
 class Patches(NamedTuple):

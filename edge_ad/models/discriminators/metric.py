@@ -33,7 +33,7 @@ class DefectParameters(FeatureParameters):
         coverage: Share of a patch that a pseudo-defect must cover for the patch to count as defective.
     """
 
-    kinds: tuple[str, ...] = Field(default=("perlin", "cutpaste", "blur"), min_length=1)
+    kinds: tuple[str, ...] = Field(default=tuple(KINDS), min_length=1)
     draws: int = Field(default=2, ge=1, le=64)
     coverage: float = Field(default=0.3, ge=0, lt=1)
 

@@ -13,7 +13,9 @@ from tests.models.detectors import fit, train
 
 @pytest.fixture
 def detector() -> SimpleNet:
-    made = create_detector("simplenet", {"size": 64, "hidden": 32, "standardise": "channel", "start": "random"})
+    made = create_detector(
+        "simplenet", {"size": 64, "hidden": 32, "standardise": "channel", "start": "random", "positions": 0.25}
+    )
     assert isinstance(made, SimpleNet)
     return made
 
