@@ -60,7 +60,7 @@ class Capture:
             self._account.captured += 1
             reason = "paused" if self._control.is_paused else self._filter.reason(frame)
             if reason is None:
-                yield frame
+                yield self._filter.named(frame)
             else:
                 self._account.unjudged[reason] += 1
                 yield Unjudged(frame, reason)

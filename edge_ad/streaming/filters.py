@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -58,3 +58,8 @@ class FrameFilter:
         if unhealthy is not None:
             return unhealthy
         return None if self._trigger is None or self._trigger.fires(frame) else "not triggered"
+
+    def named(self, frame: Frame) -> Frame:
+        """A frame that is to be judged, with what the trigger calls its part."""
+        part = "" if self._trigger is None else self._trigger.part_of(frame)
+        return replace(frame, part=part) if part else frame

@@ -24,6 +24,7 @@ class Frame:
         capture_ms: How long the read took (decoding; for a camera also waiting for the next frame).
         source: Name of the source.
         source_index: Which of several sources, from 0.
+        part: What the trigger called the part it shows; empty when it calls it nothing.
     """
 
     index: int
@@ -33,6 +34,7 @@ class Frame:
     capture_ms: float
     source: str = ""
     source_index: int = 0
+    part: str = ""
 
 
 @dataclass(frozen=True)

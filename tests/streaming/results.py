@@ -26,8 +26,9 @@ def make_result(
     source: str = "",
     threshold: float = 1.0,
     bundle: str = "b1",
+    part: str = "",
 ) -> Result:
-    frame = Frame(index, IMAGE, at, unix, 1.0, source=source)
+    frame = Frame(index, IMAGE, at, unix, 1.0, source=source, part=part)
     return Result(frame, Prediction(score, MAP), Verdict.of(score, threshold), 1.0, 2.0, 4.5, bundle)
 
 

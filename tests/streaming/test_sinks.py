@@ -123,7 +123,7 @@ except StorageError as error:
 @pytest.mark.parametrize("suffix", [".mp4", ".avi", ".mkv"])
 def test_video_has_every_frame_with_its_overlay(tmp_path: Path, engine: FakeEngine, suffix: str) -> None:
     path = tmp_path / f"line{suffix}"
-    run_stream(engine, FakeSource(12, size_hw=(48, 64)), threshold=1.0, sinks=[VideoSink(path, every_frame=True)])
+    run_stream(engine, FakeSource(12, size_hw=(48, 64)), threshold=1.0, sinks=[VideoSink(path)])
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
     assert _frames(path) == 12
 

@@ -18,7 +18,7 @@ def judges_from_options(
     Always to be used, with or without options: the ``"ng"`` events that webhook, MQTT and hook act on come from here.
 
     Args:
-        part: ``n/m`` or ``n/gap:0.5s``; None judges every frame by itself. See `PartRule.parse`.
+        part: ``n/m``, ``n/m:id`` or ``n/gap:0.5s``; None judges every frame by itself. See `PartRule.parse`.
         hysteresis: Lower limit as a share of the threshold, in (0, 1]; None for none.
         cool_down: ``2s``, ``500ms`` or ``30f``; None for none. See `CoolDownRule.parse`.
         drift: Whether to watch the scores of what passed.

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
+from edge_ad.errors import UsageError
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result
 from edge_ad.streaming.judgement.cool_down import CoolDown, CoolDownRule
@@ -28,7 +29,7 @@ class PartJudge:
     - ``"ng over"``, with hysteresis and without parts: the score is below the lower limit again.
     - ``"drift"`` and ``"drift over"``: see `DriftMonitor`.
 
-    A state of hysteresis does not go on into the next part.
+    A state of hysteresis does not go on into the next part. Parts by id have frames of several sources.
 
     Args:
         rule: What a part is; None judges every frame by itself.
@@ -37,7 +38,7 @@ class PartJudge:
         watch_drift: Whether to watch the scores of what passed.
 
     Raises:
-        UsageError: The hysteresis is outside (0, 1].
+        UsageError: The hysteresis is outside (0, 1], or asked for with parts by id.
     """  # noqa: D415 - a list follows
 
     def __init__(
@@ -49,13 +50,16 @@ class PartJudge:
         watch_drift: bool = True,
     ) -> None:
         Hysteresis(hysteresis)
+        if hysteresis < 1 and rule is not None and rule.by_id:
+            message = "The frames of a part by id follow from different cameras, and have no hysteresis."
+            raise UsageError(message, "Leave out --hysteresis.")
         self._rule, self._hysteresis, self._watch_drift = rule, hysteresis, watch_drift
         self._cool_down = cool_down or CoolDownRule()
         self._lines: OrderedDict[str, _Line] = OrderedDict()
 
     def see(self, result: Result) -> Sequence[Event]:
         """Take the next result and give the events that follow from it."""
-        name = result.frame.source
+        name = "" if self._rule is not None and self._rule.by_id else result.frame.source
         line = self._lines.pop(name, None) or _Line(
             name, self._rule, self._hysteresis, self._cool_down, DriftMonitor() if self._watch_drift else None
         )
@@ -108,17 +112,17 @@ class _Line:
         return events
 
     def end(self) -> list[Event]:
-        part = self._parts.end()
-        return [] if part is None or self._newest is None else self._over(part, self._newest)
+        last = self._newest
+        return [] if last is None else [event for part in self._parts.end() for event in self._over(part, last)]
 
     def _act(self, part: Part, result: Result) -> list[Event]:
         held_back = self._cool_down.held_back
         if not self._cool_down.lets_through(result.frame.captured_at, self._frames):
             return []
         self._cool_down.held_back = 0
-        what = f"Part {part.number}" if self._has_parts else f"Frame {result.frame.index}"
+        what = f"Part {part.name or part.number}" if self._has_parts else f"Frame {result.frame.index}"
         text = f"{what} is defective: score {result.verdict.score:.4g}, limit {result.verdict.threshold:.4g}."
-        data = {"held_back": held_back} | ({"part": part.number} if self._has_parts else {})
+        data = {"held_back": held_back} | ({"part": part.number, "part_id": part.name} if self._has_parts else {})
         return [self._event("ng", result, text, data)]
 
     def _over(self, part: Part, last: Result) -> list[Event]:
@@ -127,13 +131,16 @@ class _Line:
             verdict = "NG" if part.is_defective else "OK"
             data = {
                 "part": part.number,
+                "part_id": part.name,
                 "verdict": verdict,
                 "frames": part.frames,
                 "defective": part.defective,
                 "score": _finite(part.score),
                 "started_unix": part.started_unix,
             }
-            text = f"Part {part.number} is {verdict}: {part.defective} of {part.frames} frames are defective."
+            text = (
+                f"Part {part.name or part.number} is {verdict}: {part.defective} of {part.frames} frames are defective."
+            )
             events.append(self._event("part", last, text, data))
         if self._drift is not None and not part.is_defective:
             events += self._follow(self._drift, part, last)

@@ -13,7 +13,10 @@ from edge_ad.streaming.frame import Result
 __all__ = ["Part", "PartRule", "Parts"]
 
 _MOST_NEEDED = 1000
-_RULE = re.compile(r"(?P<needed>\d{1,6})/(?:(?P<frames>\d{1,6})|gap:(?P<gap>\d+(?:\.\d+)?)(?P<unit>ms|s))")
+_MOST_OPEN = 16  # parts that wait for a frame of another camera; the oldest is taken for over
+_RULE = re.compile(
+    r"(?P<needed>\d{1,6})/(?:(?P<frames>\d{1,6})(?P<by_id>:id)?|gap:(?P<gap>\d+(?:\.\d+)?)(?P<unit>ms|s))"
+)
 
 
 @dataclass(frozen=True)
@@ -25,21 +28,27 @@ class PartRule:
         frames: Judged frames it has, m; None when the gap decides.
         gap_s: Time without a judged frame after which the next frame belongs to another part: the pause of a trigger
             between two parts; None when the number decides.
+        by_id: Whether the frames of a part are those that the trigger gave the same id, of whatever source: several
+            cameras that look at one part.
     """
 
     needed: int
     frames: int | None = None
     gap_s: float | None = None
+    by_id: bool = False
 
     @classmethod
     def parse(cls, text: str) -> PartRule:
-        """Take ``n/m`` (n of m frames) or ``n/gap:0.5s`` (n of the frames between two pauses of half a second).
+        """Take ``n/m`` (n of m frames), ``n/m:id`` or ``n/gap:0.5s``.
+
+        The second is n of the m frames for which the trigger gave the same id, the third n of those between two pauses
+        of half a second.
 
         Raises:
-            UsageError: It is neither, or n is 0, above m or above 1000.
+            UsageError: It is none of them, or n is 0, above m or above 1000.
         """
         match = _RULE.fullmatch(text.strip())
-        hint = "Such as 2/5 for two of five frames, or 2/gap:0.5s for two of those between pauses."
+        hint = "Such as 2/5 for two of five frames, 1/4:id for four with one id, 2/gap:0.5s for those between pauses."
         if match is None:
             raise UsageError(f"{text!r} does not say what a part is.", hint)
         needed, frames, gap = int(match["needed"]), match["frames"], match["gap"]
@@ -47,7 +56,7 @@ class PartRule:
         gap_s = None if gap is None else float(gap) / (1000 if match["unit"] == "ms" else 1)
         if not 1 <= needed <= most or gap_s == 0:
             raise UsageError(f"No part can have {text} frames that count.", hint)
-        return cls(needed, None if frames is None else int(frames), gap_s)
+        return cls(needed, None if frames is None else int(frames), gap_s, match["by_id"] is not None)
 
 
 class Part:
@@ -63,11 +72,13 @@ class Part:
         frames: Judged frames.
         defective: How many of them count as defective.
         started_unix: Wall-clock time of its first frame.
+        name: What the trigger calls it; empty for nothing.
     """
 
     def __init__(self, number: int, rule: PartRule, first: Result) -> None:
         self.number, self.frames, self.defective = number, 0, 0
         self.started_unix = first.frame.captured_unix
+        self.name = first.frame.part
         self._rule = rule
         self._highest: list[float] = []  # a heap of the n highest scores
 
@@ -100,7 +111,7 @@ class Part:
 
 
 class Parts:
-    """Puts the frames of one source into parts, one after the other.
+    """Puts frames into parts: one after the other, or by id as many as are under way at once.
 
     Args:
         rule: What a part is.
@@ -109,11 +120,14 @@ class Parts:
     def __init__(self, rule: PartRule) -> None:
         self._rule = rule
         self._current: Part | None = None
+        self._open: dict[str, Part] = {}
         self._count = 0
         self._newest_at = -math.inf
 
     def part_of(self, result: Result) -> tuple[Part, Part | None]:
         """The part a frame belongs to, and the part that it ends by not belonging to it."""
+        if self._rule.by_id:
+            return self._part_by_id(result)
         at, before = result.frame.captured_at, self._current
         has_paused = self._rule.gap_s is not None and at - self._newest_at >= self._rule.gap_s
         self._newest_at = at
@@ -123,7 +137,18 @@ class Parts:
         self._count += 1
         return self._current, before if before is not None and not before.is_complete else None
 
-    def end(self) -> Part | None:
-        """The last part, when the gap decides and so nothing is missing from it."""
+    def end(self) -> list[Part]:
+        """The parts that are over when the stream is: those of which nobody knows how many frames they have."""
         part, self._current = self._current, None
-        return part if part is not None and self._rule.gap_s is not None else None
+        return [part] if part is not None and self._rule.gap_s is not None else []
+
+    def _part_by_id(self, result: Result) -> tuple[Part, Part | None]:
+        name = result.frame.part
+        part = self._open.get(name)
+        if part is not None and not part.is_complete:
+            return part, None
+        self._open = {key: part for key, part in self._open.items() if not part.is_complete}
+        oldest = self._open.pop(next(iter(self._open))) if len(self._open) >= _MOST_OPEN else None
+        part = self._open[name] = Part(self._count, self._rule, result)
+        self._count += 1
+        return part, oldest

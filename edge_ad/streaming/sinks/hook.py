@@ -31,7 +31,7 @@ __all__ = ["HookSink", "parse_command"]
 _CAPACITY = 16  # an ejector that is that far behind would hit other parts
 _CLOSE_S = 5.0
 _KINDS = ("ng", "ng over", "drift", "alarm", "alarm cleared")
-_NUMBERS = ("score", "threshold", "frame", "part")
+_FACTS = ("score", "threshold", "frame", "part", "part_id")
 _SECRETS = ("EDGE_AD_WEBHOOK_TOKEN", "EDGE_AD_MQTT_PASSWORD")
 
 
@@ -58,7 +58,7 @@ class HookSink(Sink):
     It gets no input, its output is thrown away, and what it started is killed when it takes too long. In its
     environment: EDGE_AD_EVENT (``ng``, ``ng over``, ``drift``, ``alarm``, ``alarm cleared``), EDGE_AD_VERDICT (``NG``
     or ``OK``; empty when the event is not about a part), EDGE_AD_SOURCE, EDGE_AD_TIME (ISO 8601), EDGE_AD_TEXT and,
-    where the event has them, EDGE_AD_SCORE, EDGE_AD_THRESHOLD, EDGE_AD_FRAME and EDGE_AD_PART.
+    where the event has them, EDGE_AD_SCORE, EDGE_AD_THRESHOLD, EDGE_AD_FRAME, EDGE_AD_PART and EDGE_AD_PART_ID.
 
     Args:
         command: Program and arguments.
@@ -142,6 +142,6 @@ def _environment(event: Event) -> dict[str, str]:
         "TIME": iso_time(event.at_unix),
         "TEXT": event.text,
     }
-    facts |= {name.upper(): str(event.data[name]) for name in _NUMBERS if name in event.data}
+    facts |= {name.upper(): str(event.data[name]) for name in _FACTS if name in event.data}
     inherited = {name: value for name, value in os.environ.items() if name not in _SECRETS}
     return {**inherited, **{f"EDGE_AD_{name}": value.replace("\0", "") for name, value in facts.items()}}

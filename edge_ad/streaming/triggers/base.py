@@ -43,6 +43,10 @@ class Trigger(ABC):
     def fires(self, frame: Frame) -> bool:
         """Whether this frame is to be judged."""
 
+    def part_of(self, frame: Frame) -> str:
+        """What it calls the part that a frame it has just fired for shows; empty for nothing."""
+        return ""
+
 
 class EveryFrame(Trigger):
     """Judges all frames."""
@@ -81,6 +85,7 @@ class AskedTrigger(Trigger):
         self.last_id = ""
         self._asked_at = float("-inf")
         self._answered: dict[int, float] = {}
+        self._parts: dict[int, str] = {}
         self._lock = threading.Lock()
 
     def ask(self, identity: str = "") -> None:
@@ -95,4 +100,10 @@ class AskedTrigger(Trigger):
             if frame.captured_at < asked_at or self._answered.get(frame.source_index, float("-inf")) >= asked_at:
                 return False
             self._answered[frame.source_index] = asked_at
+            self._parts[frame.source_index] = self.last_id
             return True
+
+    def part_of(self, frame: Frame) -> str:
+        """What was said with the request that its newest frame answered."""
+        with self._lock:
+            return self._parts.get(frame.source_index, "")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
 from edge_ad.streaming.events import Event
+from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.judgement import CoolDownRule, PartJudge, PartRule, judges_from_options
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import records_sink
+from edge_ad.streaming.triggers.base import AskedTrigger
 from tests.streaming.fakes import FakeEngine, FakeSource
 from tests.streaming.results import make_result
 
@@ -66,6 +70,42 @@ def test_a_pause_of_the_trigger_ends_a_part() -> None:
     assert _frames(events, "ng") == [1]
     assert _verdicts(list(judge.end())) == ["OK"]  # the last one is over when the stream is
     assert judge.end() == []
+
+
+def test_cameras_that_look_at_one_part_judge_it_together() -> None:
+    judge = PartJudge(PartRule.parse("1/2:id"), watch_drift=False)
+    events: list[Event] = []
+    frames = [("left", "A7", 0.5), ("left", "A8", 1.5), ("right", "A7", 0.5), ("right", "A8", 0.5), ("left", "A9", 0.5)]
+    for index, (source, part, score) in enumerate(frames):
+        events += judge.see(make_result(index, score, source=source, part=part))
+    assert [(event.kind, event.data["part_id"], event.data["frame"]) for event in events] == [
+        ("ng", "A8", 1),
+        ("part", "A7", 2),
+        ("part", "A8", 3),
+    ]
+    assert _verdicts(events) == ["OK", "NG"]
+    late: list[Event] = []
+    for number in range(40):  # the right camera is gone: what waits for it is told, and does not pile up
+        late += judge.see(make_result(number, 0.5, source="left", part=f"B{number}"))
+    assert [event.data["part_id"] for event in late] == ["A9", *(f"B{number}" for number in range(24))]
+    assert {event.data["frames"] for event in late} == {1}
+
+
+def test_the_id_of_a_trigger_reaches_the_part(engine: FakeEngine, tmp_path: Path) -> None:
+    trigger = AskedTrigger()
+
+    class Asked(FakeSource):
+        def read(self) -> NDArray[np.uint8] | None:
+            if self.reads % 10 == 0:
+                trigger.ask(f"part {self.reads // 10}")
+            return super().read()
+
+    path = tmp_path / "line.sqlite"
+    filters, judges = FilterOptions(trigger=trigger), judges_from_options(part="1/1:id")
+    run_stream(engine, Asked(30), threshold=0.1, sinks=[records_sink(path)], judges=judges, filters=filters)
+    with RecordReader(path) as reader:
+        told = [(event["event"], event["data"]["part_id"]) for event in reader.events(RecordFilter())]
+    assert [name for kind, name in told if kind == "part"] == ["part 0", "part 1", "part 2"]
 
 
 def test_sources_have_parts_of_their_own() -> None:
@@ -150,6 +190,11 @@ def test_a_part_that_cannot_be_is_refused(part: str) -> None:
 def test_a_cool_down_that_cannot_be_is_refused(cool_down: str) -> None:
     with pytest.raises(UsageError):
         judges_from_options(cool_down=cool_down)
+
+
+def test_parts_of_several_cameras_have_no_hysteresis() -> None:
+    with pytest.raises(UsageError, match="no hysteresis"):
+        judges_from_options(part="1/2:id", hysteresis=0.9)
 
 
 @pytest.mark.parametrize("hysteresis", [0.0, -1.0, 1.01, float("nan")])
