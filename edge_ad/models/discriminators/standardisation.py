@@ -105,7 +105,7 @@ class CrossFit:
         count, (_, channels, height, width) = len(self._folds), features.shape
         fold_of = (torch.arange(len(features)) if images is None else images) % count
         together = features.new_empty(len(features), height * width, channels)
-        for index in fold_of.unique().tolist():
+        for index in sorted(set(fold_of.tolist())):
             together[fold_of == index] = self._folds[index](features[fold_of == index])
         return together
 
