@@ -3,7 +3,6 @@
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sinks.database import DatabaseSink
 from edge_ad.streaming.sinks.factories import (
-    default_ng_directory,
     hook_sink,
     metrics_sink,
     mqtt_sink,
@@ -23,7 +22,6 @@ __all__ = [
     "Sink",
     "VideoSink",
     "WindowSink",
-    "default_ng_directory",
     "has_display",
     "hook_sink",
     "metrics_sink",

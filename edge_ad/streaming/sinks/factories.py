@@ -13,7 +13,6 @@ from edge_ad.streaming.sinks.ng_images import NgImagesSink
 from edge_ad.streaming.sinks.records import RecordsSink
 
 __all__ = [
-    "default_ng_directory",
     "hook_sink",
     "metrics_sink",
     "mqtt_sink",
@@ -48,11 +47,6 @@ def records_sink(
     if path.suffix.lower() in _LINES:
         return RecordsSink(path, overwrite=overwrite)
     raise UsageError(f"{path.name} is no known kind of records.", f"Known endings: {', '.join(_DATABASE + _LINES)}.")
-
-
-def default_ng_directory(records: Path) -> Path:
-    """Where NG images lie beside a database, when nothing else is asked for: ``line.sqlite`` → ``line-ng``."""
-    return records.with_name(f"{records.stem}-ng")
 
 
 def ng_images_sink(

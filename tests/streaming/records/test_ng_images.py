@@ -11,7 +11,7 @@ from edge_ad.errors import StorageError, UsageError
 from edge_ad.images import read_image
 from edge_ad.streaming.records.ng_images import NgImageStore, ng_image_name
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
-from edge_ad.streaming.sinks import DatabaseSink, NgImagesSink, default_ng_directory, ng_images_sink
+from edge_ad.streaming.sinks import DatabaseSink, NgImagesSink, ng_images_sink
 from tests.streaming.fakes import FakeSource
 from tests.streaming.results import CAPTURED_UNIX, IMAGE, Told, make_result
 
@@ -35,8 +35,8 @@ def test_names_sort_as_the_frames_were_captured_and_stay_inside_the_folder() -> 
 
 
 def test_a_defective_frame_is_kept_bit_for_bit_and_its_record_names_it(tmp_path: Path) -> None:
-    path = tmp_path / "line.sqlite"
-    sinks = [DatabaseSink(path, ng_images=default_ng_directory(path)), ng_images_sink(default_ng_directory(path))]
+    path, pictures = tmp_path / "line.sqlite", tmp_path / "line-ng"
+    sinks = [DatabaseSink(path, ng_images=pictures), ng_images_sink(pictures)]
     for sink in sinks:
         sink.begin(FakeSource(None))
         for number in range(4):
