@@ -122,14 +122,14 @@ def _outlet(sink: Sink, name: str, *, waits: bool) -> Outlet:
 
 
 def _may_lose(outlet: Outlet) -> bool:
-    return outlet.sink.delivery != "lossless" or outlet.lost > 0
+    return outlet.sink.delivery == "lossy" or outlet.lost > 0
 
 
 def _names(sinks: Sequence[Sink]) -> list[str]:
     """A name for each sink, such as ``video``; a second one of a kind is ``video-2``."""
     names: list[str] = []
     for sink in sinks:
-        kind = type(sink).__name__.removesuffix("Sink").lower() or "sink"
+        kind = type(sink).__name__.removesuffix("Sink").strip("_").lower() or "sink"
         count = sum(name.partition("-")[0] == kind for name in names)
         names.append(kind if count == 0 else f"{kind}-{count + 1}")
     return names

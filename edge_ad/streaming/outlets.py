@@ -115,8 +115,8 @@ class InlineOutlet(Outlet):
         self.sink.begin(source)
 
     def give(self, item: Item, *, is_behind: bool, while_waiting: Callable[[], None]) -> None:
-        """Hand over at once, or drop a result when others wait behind it."""
-        if is_behind and isinstance(item, Picture):
+        """Hand over at once; a picture is not drawn when other results wait behind it."""
+        if is_behind and isinstance(item, Picture) and self.sink.needs_picture:
             self.drops += 1
         else:
             self._write(item)

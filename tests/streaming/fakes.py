@@ -179,3 +179,4 @@ class LossySink(ListSink):
 
 class InlineSink(ListSink):
     delivery = "inline"
+    needs_picture = True
