@@ -9,7 +9,6 @@ from edge_ad.cli.console import note, print_facts, print_json
 from edge_ad.cli.machine import describe_machine
 from edge_ad.cli.stream_speed import StreamSpeed, measure_stream, render_video
 from edge_ad.runtime.base import Engine
-from edge_ad.runtime.target import available_cores
 
 __all__ = ["benchmark_stream"]
 
@@ -67,11 +66,11 @@ def _verdict(speed: StreamSpeed) -> list[str]:
     if speed.is_decode_the_limit:
         lines.append(f"Decoding is the limit: {speed.decode_fps:.1f} frames per second in its thread.")
     elif speed.ratio < _LEAST_RATIO:
-        engine_ms = available_cores() * 1e3 / speed.engine_fps
-        best = engine_ms / (engine_ms + speed.decode_cpu_ms + speed.prepare_ms)
         lines.append(
             f"Decoding and resizing take {speed.decode_cpu_ms + speed.prepare_ms:.2f} ms of processor time from an "
-            f"engine that takes {engine_ms:.2f} ms: where they share cores, {best:.3f} is what can be had."
+            f"engine that takes {speed.engine_cpu_ms:.2f} ms: where all cores are in use, "
+            f"{speed.engine_cpu_ms / speed.stream_cpu_ms:.3f} is what can be had, and "
+            f"{speed.engine_cpu_ms / speed.decoded_stream_cpu_ms:.3f} of decoded frames."
         )
     return lines
 

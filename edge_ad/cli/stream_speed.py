@@ -37,6 +37,10 @@ class StreamSpeed:
         engine_fps: Frames of the input size through the engine, several in flight: what a stream cannot exceed.
         decode_fps: The decoder alone, in one thread.
         decode_cpu_ms: Processor time of one decoded frame: on a CPU engine's own cores it is the engine's loss.
+        engine_cpu_ms: Processor time of one frame in the engine alone; who else uses the machine
+            hardly touches it.
+        stream_cpu_ms: Processor time of one frame in the stream over the file, decoding included.
+        decoded_stream_cpu_ms: The same over decoded frames.
         prepare_ms: Resize of one frame to the input size.
         stream_fps: The stream over the file, every frame.
         decoded_stream_fps: The stream over frames that are decoded already.
@@ -57,6 +61,9 @@ class StreamSpeed:
     engine_fps: float
     decode_fps: float
     decode_cpu_ms: float
+    engine_cpu_ms: float
+    stream_cpu_ms: float
+    decoded_stream_cpu_ms: float
     prepare_ms: float
     stream_fps: float
     decoded_stream_fps: float
@@ -171,6 +178,9 @@ class _Bench:
             engine_fps=middle["engine"],
             decode_fps=middle["decode"],
             decode_cpu_ms=middle["decode_cpu_ms"],
+            engine_cpu_ms=middle["engine_cpu_ms"],
+            stream_cpu_ms=middle["stream_cpu_ms"],
+            decoded_stream_cpu_ms=middle["decoded_stream_cpu_ms"],
             prepare_ms=middle["prepare_ms"],
             stream_fps=middle["stream"],
             decoded_stream_fps=middle["decoded_stream"],
@@ -196,17 +206,23 @@ class _Bench:
         self._engine.infer(self._ready[0])
 
     def _engine_alone(self) -> None:
-        self._note("engine", pipelined_fps(self._engine, self._ready, self._seconds))
+        started, cpu = time.perf_counter(), time.process_time()
+        fps = pipelined_fps(self._engine, self._ready, self._seconds)
+        frames = fps * (time.perf_counter() - started)
+        self._note("engine", fps)
+        self._note("engine_cpu_ms", (time.process_time() - cpu) * 1e3 / frames)
         runs = {"min_runs": 20, "warm_up_runs": 2}
         one = measure(lambda: self._engine.infer(next(self._next)), min_seconds=self._seconds, warm_up_ms=0.0, **runs)
         self._latencies.append(one)
 
     def _stream_file(self) -> None:
         source = source_from_uri(str(self._video))
-        self._note("stream", self._stream(source, "every", self._seconds).fps)
+        self._note("stream", self._stream(source, "every", self._seconds, cpu_of="stream").fps)
 
     def _stream_memory(self) -> None:
-        summary = self._stream(MemorySource(self._frames, seconds=self._seconds), "every", None)
+        summary = self._stream(
+            MemorySource(self._frames, seconds=self._seconds), "every", None, cpu_of="decoded_stream"
+        )
         self._note("decoded_stream", summary.fps)
         self._note("prepare_ms", summary.stages_ms["prepare"]["p50_ms"])
 
@@ -226,9 +242,13 @@ class _Bench:
         self._note("decode", frames / elapsed)
         self._note("decode_cpu_ms", (time.process_time() - cpu) * 1e3 / max(1, frames))
 
-    def _stream(self, source: Source, policy: Policy, max_seconds: float | None) -> Summary:
-        limits = Limits(max_seconds=max_seconds)
-        return run_stream(self._engine, source, threshold=self._engine.threshold.value, policy=policy, limits=limits)
+    def _stream(self, source: Source, policy: Policy, max_seconds: float | None, *, cpu_of: str = "") -> Summary:
+        cpu, limits = time.process_time(), Limits(max_seconds=max_seconds)
+        threshold = self._engine.threshold.value
+        summary = run_stream(self._engine, source, threshold=threshold, policy=policy, limits=limits)
+        if cpu_of:  # the three frames of the warm-up are frames too
+            self._note(f"{cpu_of}_cpu_ms", (time.process_time() - cpu) * 1e3 / (summary.frames + 3))
+        return summary
 
     def _note(self, name: str, value: float) -> None:
         self._seen.setdefault(name, []).append(value)
