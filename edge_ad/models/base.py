@@ -82,6 +82,8 @@ class AnomalyDetector(nn.Module, ABC):
     trains_on_features: ClassVar[bool] = False
     """Whether the gradient stages see nothing but ``frozen_outputs``. Such a detector is trained again when the
     features change, as under an INT8 backbone; its ``fit_features`` starts it anew. Nothing is mirrored for it."""
+    trains_backbone: ClassVar[bool] = False
+    """Whether the gradient stages change the backbone. Then nothing is fitted on its features before they are over."""
     defect_kinds: Sequence[str] = ()
     """Kinds of pseudo-defects, out of ``edge_ad.data.pseudo_defects.KINDS``, that the detector learns from."""
     defect_draws: int = 0
@@ -103,7 +105,8 @@ class AnomalyDetector(nn.Module, ABC):
     def fit_features(self, fit: Tensor, held_out: Tensor) -> None:
         """Fit everything that is fitted, not trained, on backbone features of good images.
 
-        Called before training, and again with the features of the quantised backbone when an INT8 graph is built.
+        Called before training, or after it where training changes the backbone, and again with the features of the
+        quantised backbone when an INT8 graph is built.
 
         Args:
             fit: (N, C, h, w) features of the fitting images.
@@ -123,7 +126,8 @@ class AnomalyDetector(nn.Module, ABC):
 
         Args:
             images: (N, 3, H, W).
-            features: (N, C, h, w) backbone features of these images, which are the ones ``fit_features`` fitted.
+            features: (N, C, h, w) backbone features of these images, which are the ones ``fit_features`` fitted; None
+                without a backbone that is frozen.
         """
         return images.new_zeros((images.shape[0], 0))
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from edge_ad.errors import UsageError
 from edge_ad.models.base import AnomalyDetector, MethodParameters
+from edge_ad.models.cutpaste import CutPaste, CutPasteParameters
 from edge_ad.models.discriminators import (
     BoundaryShuffling,
     BoundaryShufflingParameters,
@@ -43,6 +44,7 @@ METHODS: dict[str, _Method] = {
     "simplenet": _Method(SimpleNetParameters, SimpleNet),
     "pbas": _Method(PbasParameters, Pbas),
     "boundary-shuffling": _Method(BoundaryShufflingParameters, BoundaryShuffling),
+    "cutpaste": _Method(CutPasteParameters, CutPaste),
 }
 
 

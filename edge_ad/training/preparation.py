@@ -15,12 +15,12 @@ from edge_ad.data.pseudo_defects import PseudoDefects
 from edge_ad.data.splits import GoodSplit
 from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
-from edge_ad.training.feature_cache import FeatureCache, to_tensor
+from edge_ad.training.feature_cache import FeatureCache, compute_features, to_tensor
 from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
 from edge_ad.training.precision import choose_device
 from edge_ad.training.runs import Run, read_record
 
-__all__ = ["FeaturesOf", "fit_to_images", "loop_settings", "prepare", "refit"]
+__all__ = ["FeaturesOf", "fit_after_training", "fit_to_images", "loop_settings", "prepare", "refit"]
 
 # Other draws than those that judge a detector: the seeds of these begin at the detector's own, which are small.
 _FIRST_DEFECT_SEED = 1 << 40
@@ -32,11 +32,16 @@ FeaturesOf: TypeAlias = Callable[[NDArray[np.uint8]], Tensor]
 
 def prepare(detector: AnomalyDetector, split: GoodSplit) -> TrainingSet:
     """Read the images, fit what is fitted, and compute what the frozen parts say of the fitting images."""
-    size_hw = (detector.config.size, detector.config.size)
-    fit, held_out = (read_resized(part, size_hw) for part in (split.fit, split.calibrate))
-    return fit_to_images(
-        detector, fit, held_out, None if detector.backbone is None else FeatureCache(detector.backbone)
-    )
+    fit, held_out = _read(detector, split)
+    frozen = None if detector.trains_backbone else detector.backbone
+    return fit_to_images(detector, fit, held_out, None if frozen is None else FeatureCache(frozen))
+
+
+def fit_after_training(detector: AnomalyDetector, split: GoodSplit) -> None:
+    """Fit what is fitted on a backbone that the gradient stages have trained; nothing where it was frozen."""
+    if detector.trains_backbone and detector.backbone is not None:
+        fit, held_out = (compute_features(detector.backbone, images) for images in _read(detector, split))
+        detector.fit_features(fit, held_out)
 
 
 def fit_to_images(
@@ -48,7 +53,7 @@ def fit_to_images(
         detector: Its fitted parts are replaced; one that trains on features starts anew.
         fit: uint8 BGR (N, H, W, 3) to fit and train on.
         held_out: uint8 BGR (M, H, W, 3) for quantiles.
-        features_of: The backbone, in whatever form; None for a detector without one.
+        features_of: The backbone, in whatever form; None for a detector without one, or one that trains it.
     """
     features = None
     if features_of is not None:
@@ -57,6 +62,12 @@ def fit_to_images(
         _show_defects(detector, fit, features_of)
     images = torch.empty(len(fit), 0) if detector.trains_on_features else to_tensor(fit)
     return TrainingSet(fit, detector.frozen_outputs(images, features))
+
+
+def _read(detector: AnomalyDetector, split: GoodSplit) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Images to fit on, and those held out, uint8 BGR (N, H, W, 3) each."""
+    size_hw = (detector.config.size, detector.config.size)
+    return read_resized(split.fit, size_hw), read_resized(split.calibrate, size_hw)
 
 
 def _show_defects(detector: AnomalyDetector, fit: NDArray[np.uint8], features_of: FeaturesOf) -> None:

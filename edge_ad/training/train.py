@@ -24,7 +24,7 @@ from edge_ad.training.features import byte_limit
 from edge_ad.training.loop import EpochReport, run_stages
 from edge_ad.training.mosaic_scale import choose_mosaic_scale
 from edge_ad.training.precision import choose_device
-from edge_ad.training.preparation import loop_settings, prepare
+from edge_ad.training.preparation import fit_after_training, loop_settings, prepare
 from edge_ad.training.runs import (
     CHECKPOINT_FILE,
     RESUME_FILE,
@@ -148,7 +148,8 @@ def _train(root: Path, record: RunRecord, detector: AnomalyDetector, split: Good
         raise
     except StorageError as error:
         raise StorageError(error.message, f"{error.hint} Then: edge-ad train --resume {root}".lstrip()) from error
-    _finish(root, record, detector.cpu(), time.monotonic() - began)
+    fit_after_training(detector.cpu(), split)
+    _finish(root, record, detector, time.monotonic() - began)
     return root
 
 

@@ -1,4 +1,4 @@
-"""A head that was trained on features is trained again on those of the INT8 backbone."""
+"""What was trained or fitted on features is so again on those of the INT8 backbone."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,12 @@ from tests.export.conftest import OPTIONS
 
 
 @pytest.mark.parametrize(
-    ("method", "values"), [("simplenet", {"hidden": 16, "epochs": 3}), ("patch-metric", {"rank": 4, "epochs": 2})]
+    ("method", "values"),
+    [
+        ("simplenet", {"hidden": 16, "epochs": 3}),
+        ("patch-metric", {"rank": 4, "epochs": 2}),
+        ("cutpaste", {"head_epochs": 1, "epochs": 1}),
+    ],
 )
 def test_the_int8_engine_sees_what_the_trained_head_sees(
     run: Run, method: str, values: dict[str, object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -28,10 +33,10 @@ def test_the_int8_engine_sees_what_the_trained_head_sees(
     monkeypatch.setenv("EDGE_AD_CACHE", str(tmp_path / "cache"))
     request = TrainingRequest(method, data=run.product_root, root=tmp_path / "run", values={"size": 64, **values})
     learned = load_run(train(request, lambda report: None))
-    trained_again: list[Path] = []
+    fitted_again: list[Path] = []
 
     def refit(run: Run, *arguments: Any) -> AnomalyDetector:
-        trained_again.append(run.root)
+        fitted_again.append(run.root)
         return preparation.refit(run, *arguments)
 
     monkeypatch.setattr(int8_refit, "refit", refit)
@@ -41,5 +46,5 @@ def test_the_int8_engine_sees_what_the_trained_head_sees(
     for precision in ("fp32", "int8"):
         with open_engine(bundle, backend="openvino", precision=precision) as engine:
             maps.append(np.stack([item.anomaly_map for item in engine.infer(images)]))
-    assert trained_again == [learned.root]  # a fresh head that starts as the Gaussian correlates well untrained
+    assert fitted_again == [learned.root]  # a fresh head that starts as the Gaussian correlates well untrained
     assert map_correlation(*maps) > 0.9

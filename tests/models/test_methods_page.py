@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_ad.models.base import MethodParameters
+from edge_ad.models.cutpaste import CutPasteParameters
 from edge_ad.models.discriminators import BoundaryShufflingParameters, PbasParameters, SimpleNetParameters
 from edge_ad.models.discriminators.centred import CentredParameters
 from edge_ad.models.discriminators.discriminator import DiscriminatorParameters
@@ -32,6 +33,7 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("Parameters of a boundary around centres", CentredParameters, DiscriminatorParameters),
     ("`pbas`", PbasParameters, CentredParameters),
     ("`boundary-shuffling`", BoundaryShufflingParameters, CentredParameters),
+    ("`cutpaste`", CutPasteParameters, FeatureParameters),
 ]
 
 

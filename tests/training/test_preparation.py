@@ -65,11 +65,12 @@ def test_a_stopped_training_goes_on_bit_for_bit(product: Path, tmp_path: Path, m
     _assert_same_state(load_run(whole), load_run(resume(tmp_path / "cut", _ignore)))
 
 
-@pytest.mark.parametrize("method", [*LEARNED, "patch-gaussian", "patch-nearest"])
+@pytest.mark.parametrize("method", [*LEARNED, "cutpaste", "patch-gaussian", "patch-nearest"])
 def test_a_refit_on_the_same_features_changes_nothing_and_on_others_everything(
     product: Path, tmp_path: Path, method: str
 ) -> None:
-    values = _tiny(method) if method in LEARNED else {"size": 64}
+    values = {"cutpaste": {"size": 64, "head_epochs": 1, "epochs": 1}}.get(method, {"size": 64})
+    values = _tiny(method) if method in LEARNED else values
     run = load_run(train(TrainingRequest(method, product, tmp_path / "run", values), _ignore))
     fit, held_out = (read_resized(part, (64, 64)) for part in (run.split.fit, run.split.calibrate))
     assert run.detector.backbone is not None

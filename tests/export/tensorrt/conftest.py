@@ -31,6 +31,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "simplenet": {"start": "random", "standardise": "whiten"},
     "pbas": {"rank": 4},
     "boundary-shuffling": {"rank": 4, "start": "distance"},
+    "cutpaste": {},
 }
 
 

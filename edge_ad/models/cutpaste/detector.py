@@ -1,0 +1,155 @@
+"""CutPaste (Li et al., CVPR 2021) as one network with a map.
+
+The paper trains a network on whole images for detection, and another on crops for localisation, CutPaste-patch, whose
+crops it scores one by one with a stride. Here both are one network that is run once. A window's embedding is the
+feature map averaged over the window: that of a crop whose surroundings the convolutions see, instead of the zeros that
+pad a crop, and so exactly that of a larger crop with the receptive field around it. So that such windows are what
+training sees, a second classifier is trained on the windows of the whole images: normal, or with a part of a rectangle
+or scar inside. The image's embedding is the mean of its windows', global average pooling. Each embedding has a Gaussian
+with Ledoit-Wolf shrinkage: one of the image, and one of the windows, with a mean for each position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from edge_ad.models.base import DetectorOutput, Stage, TrainingBatch
+from edge_ad.models.cutpaste.classification import CLASSES, balanced_cross_entropy, make_views, window_labels
+from edge_ad.models.cutpaste.mahalanobis import Mahalanobis
+from edge_ad.models.feature_detector import FeatureDetector, FeatureParameters
+
+__all__ = ["CutPaste", "CutPasteParameters"]
+
+_SMALLEST_UNIT = 1e-6  # images that are all the same have no distance
+
+
+class CutPasteParameters(FeatureParameters):
+    """Parameters of CutPaste.
+
+    Attributes:
+        hidden: Hidden units of the classifiers.
+        jitter: Colour jitter of what is pasted; 0 leaves it out.
+        window_weight: Weight of the classification of windows; 0 leaves it out.
+        head_steps: Steps aimed at with the backbone frozen, when ``head_epochs`` is 0.
+        head_epochs: Epochs with the backbone frozen; 0 lets ``head_steps`` and the number of images decide.
+        steps: Steps aimed at with the backbone trained, when ``epochs`` is 0.
+        epochs: Epochs with the backbone trained; 0 lets ``steps`` and the number of images decide.
+        learning_rate: Peak learning rate of the classifiers.
+        backbone_scale: Learning rate of the backbone over that of the classifiers.
+        schedule: Name of a schedule in ``edge_ad.training.schedules``.
+        score: ``image``: distance of the image's embedding; ``map``: maximum of the map.
+    """
+
+    hidden: int = Field(default=128, ge=1, le=4096)
+    jitter: float = Field(default=0.1, ge=0, le=0.5)
+    window_weight: float = Field(default=1.0, ge=0, le=1000)
+    head_steps: int = Field(default=100, ge=1)
+    head_epochs: int = Field(default=0, ge=0)
+    steps: int = Field(default=500, ge=1)
+    epochs: int = Field(default=0, ge=0)
+    learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    backbone_scale: float = Field(default=0.1, gt=0, le=10)
+    schedule: str = "one-cycle"
+    score: Literal["image", "map"] = "image"
+
+
+class CutPaste(FeatureDetector):
+    """Mahalanobis distance of embeddings that tell pasted patches from what belongs there.
+
+    Both distances are in units of what held-out good images have, the image's of their mean and the map's of their
+    mean maximum, so that a threshold on the score is one for the map too.
+
+    Args:
+        config: Parameters.
+        pretrained: Load weights into the backbone; False when a checkpoint follows.
+    """
+
+    method: ClassVar[str] = "cutpaste"
+    trains_backbone: ClassVar[bool] = True
+    config: CutPasteParameters
+
+    def __init__(self, config: CutPasteParameters, *, pretrained: bool = True) -> None:
+        super().__init__(config, pretrained=pretrained)
+        channels = self.patch_features.channels
+        self.heads = nn.ModuleDict({name: _classifier(channels, config.hidden) for name in ("image", "window")})
+        self.gaussian = nn.ModuleDict({
+            "image": Mahalanobis(channels, (1, 1)),
+            "window": Mahalanobis(channels, self.grid_hw),
+        })  # fmt: skip
+        self.requires_grad_(False)
+
+    def stages(self) -> Sequence[Stage]:
+        """The classifiers alone, then all."""
+        config = self.config
+        return (
+            Stage("head", config.head_epochs, config.learning_rate, config.schedule, config.head_steps),
+            Stage("backbone", config.epochs, config.learning_rate, config.schedule, config.steps),
+        )
+
+    def start_stage(self, stage: Stage) -> list[dict[str, Any]]:
+        """The classifiers, and in the second stage the backbone at its own rate."""
+        self.requires_grad_(False)
+        self.heads.requires_grad_(True)
+        groups = [{"params": list(self.heads.parameters()), "lr_scale": 1.0}]
+        if stage.name == "backbone":
+            self.patch_features.requires_grad_(True)
+            backbone = list(self.patch_features.parameters())
+            groups.insert(0, {"params": backbone, "lr_scale": self.config.backbone_scale})
+        return groups
+
+    def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
+        """Cross-entropy of normal, rectangle and scar: of images, and of windows with all classes counting alike."""
+        with torch.autocast(batch.images.device.type, enabled=False):  # rounded colours would give a patch away
+            images, classes, masks = make_views(batch.images, self.config.jitter, generator)
+        features = self.patch_features(images)
+        terms = {"image": balanced_cross_entropy(self.heads["image"](features.mean((2, 3))), classes)}
+        if self.config.window_weight:
+            labels = window_labels(classes, masks, self.grid_hw, self.config.neighbourhood)
+            logits = self.heads["window"](features.permute(0, 2, 3, 1).flatten(0, 2))
+            terms["window"] = self.config.window_weight * balanced_cross_entropy(logits, labels.flatten())
+        return terms
+
+    @torch.no_grad()
+    def fit_features(self, fit: Tensor, held_out: Tensor) -> None:
+        """Fit the Gaussians; held-out images are the unit."""
+        self._distance("window").fit(fit)
+        self._distance("window").divide_by(_unit(super().score_features(held_out).score))
+        self._distance("image").fit(_embedding(fit))
+        self._distance("image").divide_by(_unit(self._distance("image")(_embedding(held_out))))
+
+    def score_patches(self, features: Tensor) -> Tensor:
+        """Distance of each window's embedding."""
+        distances: Tensor = self.gaussian["window"](features)
+        return distances
+
+    def score_features(self, features: Tensor) -> DetectorOutput:
+        """The map from windows; the score from the image's embedding, or the map's maximum."""
+        output = super().score_features(features)
+        if self.config.score == "map":
+            return output
+        return output._replace(score=self.gaussian["image"](_embedding(features)).amax((1, 2, 3)))
+
+    def _distance(self, name: str) -> Mahalanobis:
+        module = self.gaussian[name]
+        assert isinstance(module, Mahalanobis)
+        return module
+
+
+def _classifier(channels: int, hidden: int) -> nn.Module:
+    return nn.Sequential(
+        nn.LayerNorm(channels), nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, len(CLASSES))
+    )
+
+
+def _embedding(features: Tensor) -> Tensor:
+    """(N, C, h, w) → (N, C, 1, 1)."""
+    return features.mean((2, 3), keepdim=True)
+
+
+def _unit(distances: Tensor) -> float:
+    return max(float(distances.mean()), _SMALLEST_UNIT)
