@@ -12,10 +12,10 @@ __all__ = ["EventLog"]
 
 _KEPT = 200
 _MOST_ALARMS = 20
-_QUIET_KINDS = frozenset({"part"})  # one for every part would push out what somebody must read
+_QUIET_KINDS = frozenset({"part", "ng", "ng over"})  # one for every part would push out what somebody must read
 # Which event ends the alarm that another one starts.
 _STARTS = {"source lost": "source", "alarm": "alarm", "drift": "drift"}
-_ENDS = {"source returned": "source", "alarm cleared": "alarm", "bundle swapped": "drift"}
+_ENDS = {"source returned": "source", "alarm cleared": "alarm", "drift over": "drift", "bundle swapped": "drift"}
 _TOPICS = ("alarm", "name", "sink", "topic")
 
 

@@ -13,7 +13,7 @@ __all__ = ["Find", "Gallery"]
 _CAPACITY = 48
 _SAME_PART_S = 0.5  # frames above the threshold that follow each other this closely show one part
 _LONGEST_PART_S = 10.0
-_REPAINT_S = 0.5
+_REPAINT_S = 1.0
 
 
 @dataclass
