@@ -91,6 +91,7 @@ class Connection(H11Protocol):
     connections_of_page: ClassVar[Connections]
     _timer: asyncio.TimerHandle | None = None
     _is_refused = False
+    _is_busy = False
     _waiting_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -127,14 +128,16 @@ class Connection(H11Protocol):
     def resume_writing(self) -> None:
         """The client has read."""
         super().resume_writing()
-        self._cancel()
+        self.expect_nothing() if self._is_busy else self.expect_request()
 
     def expect_request(self) -> None:
         """From now on the client has to send a request."""
+        self._is_busy = False
         self._wait(self.connections_of_page.limits.idle_s)
 
     def expect_nothing(self) -> None:
         """It is the server's turn."""
+        self._is_busy = True
         self._cancel()
 
     def _wait(self, seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
@@ -21,6 +22,7 @@ from edge_ad.streaming.web.board import Board
 
 __all__ = ["Painter", "Picture", "draw", "encode", "thumbnail"]
 
+_LOG = logging.getLogger(__name__)
 _LONGEST_SIDE = 1280
 _SMALLEST_SIDE = 320
 _THUMBNAIL_WH = (296, 192)
@@ -157,8 +159,11 @@ class Painter:
                 self._has_news = False
                 views, finds = self._take()
             started = time.monotonic()
-            self._paint_finds(finds)
-            self._paint_views(views)
+            try:
+                self._paint_finds(finds)
+                self._paint_views(views)
+            except Exception:  # a frame that cannot be drawn must not end the picture of all later ones
+                _LOG.exception("The live page could not draw a frame")
             self._rest(started + max(1 / _FPS, self.viewers / _SENT_PER_SECOND))
 
     def _take(self) -> tuple[list[_View], OrderedDict[int, Result]]:

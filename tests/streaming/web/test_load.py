@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import socket
 import threading
@@ -80,6 +81,25 @@ def test_viewer_that_never_reads_is_cut_and_costs_no_memory() -> None:
             )
             time.sleep(0.01)
         assert page.get("/").status == 200
+
+
+def test_client_that_read_slowly_once_has_no_more_time_than_others(page: LivePage) -> None:
+    page.show(*(judged(number) for number in range(10_000)))
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.connect(("127.0.0.1", page.port))
+        client.sendall(_ASK % b"/api/records.json?newest=10000")
+        time.sleep(0.2)  # the server waits for it
+        client.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            while client.recv(1 << 16):
+                pass
+        started = time.monotonic()
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            while time.monotonic() - started < 5:
+                client.sendall(b"x")
+                time.sleep(0.02)
+    assert time.monotonic() - started < 3
 
 
 def test_one_that_reads_slowly_gets_the_newest_and_not_what_it_missed(page: LivePage) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 
+from edge_ad.prediction import Prediction
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Frame, Result, Unjudged
 from edge_ad.streaming.web import pictures
@@ -120,3 +122,14 @@ def test_find_gets_its_pictures_without_anybody_watching(board: Board, painter: 
         assert jpeg is not None
         decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
         assert decoded.shape[:2] == size_hw
+
+
+def test_frame_that_cannot_be_drawn_does_not_end_the_picture(
+    board: Board, painter: Painter, caplog: pytest.LogCaptureFixture
+) -> None:
+    painter.newest(0, is_plain=False)
+    broken = replace(judged(1), prediction=Prediction(0.5, np.zeros((0, 0), np.float32)))
+    _show(board, painter, broken)
+    _wait_for(lambda: "could not draw a frame" in caplog.text)
+    _show(board, painter, judged(2))
+    _wait_for(lambda: painter.newest(0, is_plain=False))
