@@ -14,6 +14,7 @@ from edge_ad.cli.options import JsonOption
 __all__ = ["train"]
 
 _PARAMETER_HELP = "Parameter of the method, NAME=VALUE; repeat it for more. docs/methods.md lists them."
+_WORKERS_HELP = "Processes that simulate defects for draem; by default one per spare core, at most 4."
 
 
 def train(
@@ -30,6 +31,7 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     flips: Annotated[bool, typer.Option(help="Mirror images at random.")] = True,
     amp: Annotated[bool, typer.Option(help="bfloat16 where the hardware has it.")] = True,
+    workers: Annotated[int | None, typer.Option(min=0, help=_WORKERS_HELP)] = None,
     skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
     resume: Annotated[Path | None, typer.Option(help="Go on with this stopped run.")] = None,
     json: JsonOption = False,
@@ -60,6 +62,7 @@ def train(
                 mixed_precision=amp,
                 skip_unreadable=skip_unreadable,
                 ear=ear,
+                workers=_spare_cores() if workers is None else workers,
             )
             root = training.train(request, listen)
     record = read_record(root)
@@ -82,6 +85,13 @@ def _say_how_to_go_on(root: Path) -> Iterator[None]:
         if (root / "run.json").is_file() and not (root / "checkpoint.safetensors").is_file():
             note(f"Stopped. To go on: edge-ad train --resume {root}")
         raise
+
+
+def _spare_cores() -> int:
+    import os
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(4, cores - 1)
 
 
 def _values(parameters: list[str], **given: Any) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from edge_ad.data.simulated_defects import Simulator
+
 __all__ = ["AnomalyDetector", "DetectorOutput", "MethodParameters", "Stage", "TrainingBatch"]
 
 
@@ -32,10 +34,14 @@ class TrainingBatch(NamedTuple):
     Attributes:
         images: float32 RGB (N, 3, H, W) in [0, 1]; (N, 0) for a detector that trains on features.
         frozen: Per-image results of the frozen parts, as ``frozen_outputs`` gave them, (N, ...).
+        defective: The images with simulated defects, (N, 3, H, W); None for a detector without a simulator.
+        masks: 1 where a defect was simulated, else 0, float32 (N, 1, H, W); None likewise.
     """
 
     images: Tensor
     frozen: Tensor
+    defective: Tensor | None = None
+    masks: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,8 @@ class AnomalyDetector(nn.Module, ABC):
     """Kinds of pseudo-defects, out of ``edge_ad.data.pseudo_defects.KINDS``, that the detector learns from."""
     defect_draws: int = 0
     """Pseudo-defects that are painted on each fitting image for ``fit_defects``."""
+    simulator: Simulator | None = None
+    """Simulates the defects that each epoch shows the detector anew; None for one that learns from good images."""
     config: MethodParameters
 
     @abstractmethod

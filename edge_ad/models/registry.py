@@ -20,6 +20,7 @@ from edge_ad.models.discriminators import (
     SimpleNet,
     SimpleNetParameters,
 )
+from edge_ad.models.draem import Draem, DraemParameters
 from edge_ad.models.ear import Ear, EarParameters
 from edge_ad.models.fader import Fader, FaderParameters
 from edge_ad.models.mask_sources.dino import load_dino
@@ -44,6 +45,7 @@ METHODS: dict[str, _Method] = {
     "simplenet": _Method(SimpleNetParameters, SimpleNet),
     "pbas": _Method(PbasParameters, Pbas),
     "boundary-shuffling": _Method(BoundaryShufflingParameters, BoundaryShuffling),
+    "draem": _Method(DraemParameters, Draem),
     "cutpaste": _Method(CutPasteParameters, CutPaste),
 }
 

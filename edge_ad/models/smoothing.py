@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["GaussianFilter", "MeanFilter"]
+__all__ = ["GaussianFilter", "MeanFilter", "PaddedMeanFilter"]
 
 
 class MeanFilter(nn.Module):
@@ -25,6 +25,27 @@ class MeanFilter(nn.Module):
         half = self.window // 2
         rows = F.avg_pool2d(anomaly_map, (self.window, 1), 1, (half, 0), count_include_pad=False)
         return F.avg_pool2d(rows, (1, self.window), 1, (0, half), count_include_pad=False)
+
+
+class PaddedMeanFilter(nn.Module):
+    """Mean over a square window with zeros beyond the border, as DRAEM's score has it.
+
+    Written as two convolutions of fixed weights, which every backend runs alike.
+
+    Args:
+        window: Side, pixels, odd.
+    """
+
+    def __init__(self, window: int = 21) -> None:
+        super().__init__()
+        self.reach = window // 2
+        self.register_buffer("kernel", torch.full((1, 1, 1, window), 1 / window))
+
+    def forward(self, anomaly_map: Tensor) -> Tensor:
+        """(N, 1, H, W) → the same shape."""
+        kernel = self.get_buffer("kernel")
+        rows = F.conv2d(anomaly_map, kernel, padding=(0, self.reach))
+        return F.conv2d(rows, kernel.transpose(2, 3), padding=(self.reach, 0))
 
 
 class GaussianFilter(nn.Module):

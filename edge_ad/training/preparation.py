@@ -111,4 +111,5 @@ def loop_settings(training: Mapping[str, Any], detector: AnomalyDetector) -> Loo
         batch_size=int(str(training["batch_size"])),
         flips=bool(training["flips"]),
         mixed_precision=bool(training["mixed_precision"]),
+        workers=int(str(training.get("workers", 0))),
     )

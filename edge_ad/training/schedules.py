@@ -12,7 +12,10 @@ _WARM_UP_SHARE = 0.1
 _START_SCALE = 0.04
 _SGDR_CYCLES = (1, 2, 4)  # each restart doubles the cycle (Loshchilov & Hutter 2017, T_mult = 2)
 
-SCHEDULES = ("one-cycle", "fixed", "warm-up", "sgdr")
+_STEPS = (0.8, 0.9)
+_STEP_FACTOR = 0.2
+
+SCHEDULES = ("one-cycle", "fixed", "warm-up", "sgdr", "step")
 
 
 def learning_rate_scale(schedule: str, progress: float) -> float:
@@ -20,7 +23,8 @@ def learning_rate_scale(schedule: str, progress: float) -> float:
 
     Args:
         schedule: ``fixed``; ``warm-up`` (linear over the first tenth, then fixed; Goyal et al. 2017); ``sgdr`` (cosine
-            with warm restarts, cycles of 1, 2 and 4 sevenths); ``one-cycle`` (warm-up, then one cosine to zero).
+            with warm restarts, cycles of 1, 2 and 4 sevenths); ``one-cycle`` (warm-up, then one cosine to zero);
+            ``step`` (a fifth after 80 %, a fifth of that after 90 %; DRAEM).
         progress: Steps done over all steps, in [0, 1).
 
     Returns:
@@ -35,6 +39,8 @@ def learning_rate_scale(schedule: str, progress: float) -> float:
         return _warm_up(progress)
     if schedule == "sgdr":
         return _restarting_cosine(progress)
+    if schedule == "step":
+        return float(_STEP_FACTOR ** sum(progress >= step for step in _STEPS))
     if schedule == "one-cycle":
         if progress < _WARM_UP_SHARE:
             return _warm_up(progress)

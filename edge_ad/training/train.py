@@ -58,6 +58,7 @@ class TrainingRequest:
         mixed_precision: bfloat16 where the hardware has it.
         skip_unreadable: Leave unreadable images out instead of refusing.
         ear: A finished EAR run to put FADeR on, instead of training EAR first.
+        workers: Processes that simulate defects, for a method that learns from them; the result does not depend on it.
     """
 
     method: str
@@ -70,6 +71,7 @@ class TrainingRequest:
     mixed_precision: bool = True
     skip_unreadable: bool = False
     ear: Path | None = None
+    workers: int = 0
 
 
 def train(request: TrainingRequest, listen: Listener) -> Path:
@@ -181,6 +183,7 @@ class _CheckpointKeeper:
             "epoch": report.progress.epoch,
             "learning_rate": report.learning_rate,
             "seconds": round(report.seconds, 3),
+            **({} if report.waited_seconds is None else {"waited_seconds": round(report.waited_seconds, 3)}),
             **report.losses,
         }
         path = self._root / _LOG_FILE
@@ -253,6 +256,7 @@ def _new_record(
             "batch_size": request.batch_size,
             "flips": request.flips,
             "mixed_precision": request.mixed_precision,
+            **({} if detector.simulator is None else {"workers": request.workers}),
         },
         versions={"edge-ad": __version__, **package_versions()},
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),

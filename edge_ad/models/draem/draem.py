@@ -1,0 +1,140 @@
+"""DRAEM (Zavrtanik et al., ICCV 2021): a discriminatively trained reconstruction embedding.
+
+One network restores normal appearance; another sees restoration and image side by side and learns, from simulated
+defects with exact masks, which differences matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from edge_ad.data.simulated_defects import DefectSimulator, Opacity, texture_photos
+from edge_ad.errors import UsageError
+from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
+from edge_ad.models.draem.losses import focal_loss
+from edge_ad.models.draem.networks import WIDTHS, Discriminative, Reconstructive, Width, fold, unfold
+from edge_ad.models.smoothing import PaddedMeanFilter
+from edge_ad.models.ssim import ssim
+
+__all__ = ["Draem", "DraemParameters"]
+
+Schedule = Literal["step", "one-cycle", "fixed", "warm-up", "sgdr"]
+
+
+class DraemParameters(MethodParameters):
+    """Parameters of DRAEM.
+
+    Attributes:
+        width: Size of both networks.
+        textures: Folder of photographs to paint defects with, searched with its subfolders; None renders textures.
+        opacity: Range of β, the share of the texture inside a defect: ``code`` (0.2, 1], ``slide`` [0.1, 1].
+        clean_share: Share of the samples without a defect.
+        rotation: Training images are turned by up to this many degrees, either way; 0 leaves them.
+        ssim_weight: λ of the structural similarity.
+        focusing: γ of the focal loss.
+        epochs: Epochs; 0 lets the number of images decide (about ``steps`` steps).
+        steps: Steps aimed at when ``epochs`` is 0.
+        learning_rate: Peak learning rate.
+        schedule: Learning-rate schedule.
+    """
+
+    width: Width = "lean"
+    textures: str | None = None
+    opacity: Opacity = "code"
+    clean_share: float = Field(default=0.5, ge=0, lt=1)
+    rotation: float = Field(default=0.0, ge=0, le=180)
+    ssim_weight: float = Field(default=1.0, ge=0)
+    focusing: float = Field(default=2.0, ge=0)
+    epochs: int = Field(default=0, ge=0)
+    steps: int = Field(default=3000, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    schedule: Schedule = "step"
+
+
+class Draem(AnomalyDetector):
+    """DRAEM detector.
+
+    Args:
+        config: Parameters.
+        pretrained: Whether a training follows, which needs the photographs; there are no weights to load.
+
+    Raises:
+        UsageError: The image size does not fit the networks.
+        DataError: There are no photographs in ``textures``.
+    """
+
+    method: ClassVar[str] = "draem"
+    config: DraemParameters
+
+    def __init__(self, config: DraemParameters, *, pretrained: bool = True) -> None:
+        super().__init__()
+        self.config = config
+        spec = WIDTHS[config.width]
+        _check_size(config.size, spec.block * 2 ** (len(spec.discriminative) - 1))
+        self.block = spec.block
+        self.reconstructive = Reconstructive(spec)
+        self.discriminative = Discriminative(spec)
+        self.smoothing = PaddedMeanFilter()
+        if pretrained:
+            self.simulator = _simulator(config)
+
+    def stages(self) -> Sequence[Stage]:
+        """One stage: both networks together."""
+        config = self.config
+        return (Stage("draem", config.epochs, config.learning_rate, config.schedule, config.steps),)
+
+    def start_stage(self, stage: Stage) -> list[dict[str, object]]:
+        """Train both networks."""
+        self.train().requires_grad_(True)
+        return [{"params": self.trainable(), "lr_scale": 1.0}]
+
+    def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
+        """L2 + λ·SSIM between the reconstruction of the defective image and the good one, and the focal loss."""
+        assert batch.defective is not None
+        assert batch.masks is not None
+        blocks = fold(batch.defective, self.block)
+        restored = self.reconstructive(blocks)
+        logits = unfold(self.discriminative(restored, blocks), self.block).float()
+        reconstruction = unfold(restored, self.block).float()
+        with torch.autocast(batch.images.device.type, enabled=False):
+            return {
+                "l2": F.mse_loss(reconstruction, batch.images),
+                "ssim": self.config.ssim_weight * (1 - ssim(reconstruction, batch.images)).mean(),
+                "focal": focal_loss(logits, batch.masks, focusing=self.config.focusing),
+            }
+
+    def forward(self, images: Tensor) -> DetectorOutput:
+        """Map: the probability of the anomalous class. Score: the maximum of its 21×21 average."""
+        blocks = fold(images, self.block)
+        logits = self.discriminative(self.reconstructive(blocks), blocks)
+        classes = logits.shape[1] // 2
+        # Softmax over two classes is the sigmoid of their difference; pixels come last, over full channels.
+        probability = unfold(torch.sigmoid(logits[:, classes:] - logits[:, :classes]), self.block)
+        return DetectorOutput(self.smoothing(probability).amax((1, 2, 3)), probability)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """What normal would look like here, (N, 3, H, W) in [0, 1]."""
+        return unfold(self.reconstructive(fold(images, self.block)), self.block).clamp(0, 1)
+
+
+def _simulator(config: DraemParameters) -> DefectSimulator:
+    photos = texture_photos(Path(config.textures)) if config.textures else ()
+    return DefectSimulator(
+        config.seed,
+        photos,
+        opacity=config.opacity,
+        clean_share=config.clean_share,
+        rotation=config.rotation,
+    )
+
+
+def _check_size(size: int, multiple: int) -> None:
+    if size % multiple or size < 32:
+        raise UsageError(f"The image size {size} does not fit.", f"Give --size a multiple of {multiple}, 32 or more.")
