@@ -15,6 +15,7 @@ from typer.main import get_command
 __all__ = ["VERBS", "VerbGroup", "load_verb"]
 
 VERBS: dict[str, str] = {
+    "show-defects": "Draw defects as they are simulated on your parts.",
     "train": "Fit a detector to photos of good parts.",
     "evaluate": "Measure a run or a bundle on test images.",
     "export": "Write a run as a bundle, ready for devices.",
@@ -24,6 +25,7 @@ VERBS: dict[str, str] = {
     "stream": "Judge the frames of a camera, video or folder.",
     "records": "List, export or draw what streams recorded.",
     "benchmark": "Measure latency and frame rate on this machine.",
+    "report": "Make a page of recorded benchmarks.",
     "inspect": "Show what is inside a bundle and check its files.",
     "doctor": "Show which backends and devices are here.",
     "demo": "Go the whole way on a rendered product.",

@@ -1,0 +1,1 @@
+"""Energy of a measurement: RAPL on x86, tegrastats on a Jetson."""

@@ -1,0 +1,1 @@
+"""What benchmarks recorded, as figures, comparisons and a page."""
