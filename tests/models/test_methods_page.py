@@ -11,6 +11,7 @@ from edge_ad.models.discriminators import BoundaryShufflingParameters, PbasParam
 from edge_ad.models.discriminators.centred import CentredParameters
 from edge_ad.models.discriminators.discriminator import DiscriminatorParameters
 from edge_ad.models.discriminators.metric import DefectParameters
+from edge_ad.models.draem import DraemParameters
 from edge_ad.models.ear import EarParameters
 from edge_ad.models.fader import FaderParameters
 from edge_ad.models.feature_detector import FeatureParameters
@@ -33,6 +34,7 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("Parameters of a boundary around centres", CentredParameters, DiscriminatorParameters),
     ("`pbas`", PbasParameters, CentredParameters),
     ("`boundary-shuffling`", BoundaryShufflingParameters, CentredParameters),
+    ("`draem`", DraemParameters, MethodParameters),
     ("`cutpaste`", CutPasteParameters, FeatureParameters),
 ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from types import MappingProxyType
 
@@ -46,11 +47,18 @@ def _stripes(size_hw: Size, rng: np.random.Generator) -> Field:
 
 
 def _cells(size_hw: Size, rng: np.random.Generator) -> Field:
-    """Distance to the nearest of scattered points: scales, bubbles, grains."""
-    count = int(rng.integers(20, 200))
-    open_ground = np.full(size_hw, 255, np.uint8)
-    open_ground[rng.integers(0, size_hw[0], count), rng.integers(0, size_hw[1], count)] = 0
-    return np.asarray(cv2.distanceTransform(open_ground, cv2.DIST_L2, cv2.DIST_MASK_PRECISE), np.float32)
+    """Distance to the nearest of scattered points, one in each square of a lattice: scales, bubbles, grains."""
+    # Not OpenCV's distance transform, whose last bits differ from call to call.
+    side = float(rng.uniform(10.0, 40.0))
+    rows, columns = (np.arange(pixels, dtype=np.float32) / np.float32(side) for pixels in size_hw)
+    row, column = rows.astype(np.intp) + 1, columns.astype(np.intp) + 1
+    offsets = rng.random((2, row[-1] + 2, column[-1] + 2), np.float32)
+    nearest = np.full(size_hw, np.inf, np.float32)
+    for i, j in itertools.product((-1, 0, 1), repeat=2):
+        down = offsets[0][row + i].take(column + j, axis=1) + (row + i - 1 - rows)[:, None].astype(np.float32)
+        right = offsets[1][row + i].take(column + j, axis=1) + (column + j - 1 - columns)[None, :].astype(np.float32)
+        np.minimum(nearest, down * down + right * right, out=nearest)
+    return np.sqrt(nearest)
 
 
 def _grain(size_hw: Size, rng: np.random.Generator) -> Field:
