@@ -108,18 +108,19 @@ def _section(section: Section) -> str:
 
 
 def _table(table: Table) -> str:
-    head = "".join(_cell("th", index, text, table) for index, text in enumerate(table.header))
+    numbers = table.is_number
+    head = "".join(_cell("th", text, is_number) for text, is_number in zip(table.header, numbers, strict=True))
     body = "".join(
         f"<tr{' class=' + chr(34) + 'bad' + chr(34) if number in table.flagged else ''}>"
-        + "".join(_cell("td", index, text, table) for index, text in enumerate(row))
+        + "".join(_cell("td", text, is_number) for text, is_number in zip(row, numbers, strict=True))
         + "</tr>"
         for number, row in enumerate(table.rows)
     )
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _cell(tag: str, index: int, text: str, table: Table) -> str:
-    css = ' class="number"' if index >= table.text_columns else ""
+def _cell(tag: str, text: str, is_number: bool) -> str:
+    css = ' class="number"' if is_number else ""
     shown = f'<span class="fine">{escape(text)}</span>' if text == "not measured" else escape(text)
     return f"<{tag}{css}>{shown}</{tag}>"
 

@@ -52,7 +52,7 @@ def pareto_chart(points: Sequence[Point], accuracy_name: str) -> str:
         An ``<svg>`` element coloured by the classes ``s1`` …, ``axis``, ``front``.
     """
     x = Scale.around([point.latency_ms for point in points], _LEFT, _WIDTH - _RIGHT, is_log=True, margin=0.12)
-    y = Scale.around([point.accuracy for point in points], _HEIGHT - _BOTTOM, _TOP, margin=0.18)
+    y = Scale.around([point.accuracy for point in points], _HEIGHT - _BOTTOM, _TOP, margin=0.18, least=0.01)
     best = front(points)
     parts = [_grid(x, y, accuracy_name), _steps(best, x, y)]
     taken: list[tuple[float, float, float]] = []
@@ -67,7 +67,7 @@ def _grid(x: Scale, y: Scale, name: str) -> str:
         line(x(value), _TOP, x(value), base) + label(x(value), base + 18, f"{value:g}", "middle") for value in ticks(x)
     ]
     digits = 3 if y.high - y.low < 0.1 else 2
-    for value in ticks(y, 5):
+    for value in (tick for tick in ticks(y, 5) if tick <= 1):
         parts.append(line(_LEFT, y(value), _WIDTH - _RIGHT, y(value)))
         parts.append(label(_LEFT - 8, y(value) + 4, f"{value:.{digits}f}", "end"))
     parts.append(label((_LEFT + _WIDTH - _RIGHT) / 2, base + 40, "ms per frame, end to end (median)", "middle"))
@@ -89,7 +89,7 @@ def _mark(point: Point, x: Scale, y: Scale, *, on_front: bool, taken: list[tuple
     length = 6.6 * len(point.name)
     is_right = across + 10 + length > _WIDTH - _RIGHT
     left = across - 10 - length if is_right else across + 10
-    height = _free_height(left, up + 4, length, taken)
+    height = _free_height(left, up - 9, length, taken)
     taken.append((left, height, length))
     name = label(across - 10 if is_right else across + 10, height, point.name, "end" if is_right else "start")
     return f'<circle class="{css}" cx="{across:.1f}" cy="{up:.1f}" r="6"><title>{escape(text)}</title></circle>{name}'

@@ -22,7 +22,10 @@ def scaling_chart(row: ScalingRow) -> str:
     """
     sizes, costs = zip(*row.points, strict=True)
     x = Scale.around(sizes, _LEFT, _WIDTH - _RIGHT, is_log=True)
-    y = Scale.around(costs, _HEIGHT - _BOTTOM, _TOP, is_log=True, margin=0.15)
+    reach = max(
+        1.0, math.sqrt(2 * min(costs) / max(costs))
+    )  # at least a factor of two: noise is not to look like growth
+    y = Scale.around([min(costs) / reach, max(costs) * reach], _HEIGHT - _BOTTOM, _TOP, is_log=True, margin=0.15)
     base = _HEIGHT - _BOTTOM
     parts = [
         line(_LEFT, y(value), _WIDTH - _RIGHT, y(value)) + label(_LEFT - 8, y(value) + 4, f"{value:g}", "end")

@@ -167,4 +167,4 @@ def _scaling(rows: Sequence[ScalingRow]) -> Section:
 
 def _name(row: LatencyRow) -> str:
     batch = "" if row.batch == 1 else f" ×{row.batch}"
-    return f"{row.product} {row.engine.backend} {row.engine.precision}, {row.engine.threads or 'auto'} thr{batch}"
+    return f"{row.product} {row.engine.backend} {row.engine.precision}, {row.engine.threads or 'auto'} threads{batch}"

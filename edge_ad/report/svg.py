@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+_FEWEST_TICKS = 3
+
 __all__ = ["Scale", "axis_name", "label", "line", "svg", "ticks"]
 
 
@@ -30,7 +32,14 @@ class Scale:
 
     @classmethod
     def around(
-        cls, values: Sequence[float], start: float, end: float, *, is_log: bool = False, margin: float = 0.06
+        cls,
+        values: Sequence[float],
+        start: float,
+        end: float,
+        *,
+        is_log: bool = False,
+        margin: float = 0.06,
+        least: float = 0.0,
     ) -> Scale:
         """A scale that holds all values, with some room on both sides.
 
@@ -40,8 +49,11 @@ class Scale:
             end: Last pixel.
             is_log: As in the class.
             margin: Room, as a share of the range.
+            least: Smallest range, so that noise is not shown as large.
         """
         low, high = min(values), max(values)
+        if high - low < least:
+            low, high = (low + high - least) / 2, (low + high + least) / 2
         if is_log:
             reach = max(math.log(high / low), 0.2) * margin
             return cls(low / math.exp(reach), high * math.exp(reach), start, end, is_log=True)
@@ -69,8 +81,12 @@ def ticks(scale: Scale, most: int = 7) -> list[float]:
         first = math.ceil(scale.low / step)
         return [index * step for index in range(first, math.floor(scale.high / step) + 1)]
     decades = range(math.floor(math.log10(scale.low)), math.ceil(math.log10(scale.high)) + 1)
-    found = [base * 10.0**decade for decade in decades for base in (1, 2, 5)]
-    return [value for value in found if scale.low <= value <= scale.high]
+    for bases in ((1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), tuple(tenth / 10 for tenth in range(10, 100))):
+        found = [round(base * 10.0**decade, 12) for decade in decades for base in bases]
+        inside = [value for value in found if scale.low <= value <= scale.high]
+        if len(inside) >= _FEWEST_TICKS:
+            break
+    return inside[:: max(1, len(inside) // (2 * most))]
 
 
 def _round_step(raw: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,8 @@ __all__ = [
 ]
 
 _NOT = "not measured"
+_NUMBER = re.compile(r"[-+±]?\d")
+_LONGEST_NUMBER = 24
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,7 @@ class Table:
     Attributes:
         header: One per column.
         rows: Cells, as long as the header.
-        text_columns: So many columns from the left are text, the others numbers.
+        text_columns: So many columns from the left are text, whatever stands in them.
         flagged: Indices of rows to point out.
     """
 
@@ -41,37 +44,45 @@ class Table:
     text_columns: int = 1
     flagged: frozenset[int] = frozenset()
 
+    @property
+    def is_number(self) -> list[bool]:
+        """Column → whether it is of numbers, which are aligned on the right."""
+        columns = [[row[index] for row in self.rows] for index in range(len(self.header))]
+        return [index >= self.text_columns and all(map(_is_number, column)) for index, column in enumerate(columns)]
+
+
+def _is_number(cell: str) -> bool:
+    return cell in ("", "–", _NOT) or (len(cell) < _LONGEST_NUMBER and _NUMBER.match(cell) is not None)
+
 
 def markdown(table: Table) -> str:
     """The table as Markdown, without a line at its end."""
-    rule = "|".join("---" if index < table.text_columns else "--:" for index in range(len(table.header)))
+    rule = "|".join("--:" if is_number else "---" for is_number in table.is_number)
     lines = [f"| {' | '.join(table.header)} |", f"|{rule}|"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in table.rows)])
 
 
 def latency_table(rows: Sequence[LatencyRow]) -> Table:
     """Latency end to end, in milliseconds, with the accuracy of the same engine."""
-    header = ["product", "engine", "batch", "threads", "p50", "mean", "std", "min", "p90", "p95", "p99", "max", "runs"]
-    cells = [_latency_cells(row) for row in rows]
-    return Table([*header, "settled", "I-AUROC", "P-AUROC", "PRO", "against FP32 torch"], cells, text_columns=2)
+    header = ["product", "engine", "batch", "threads", "p50", "p99", "I-AUROC", "P-AUROC", "PRO", "against FP32 torch"]
+    rest = ["mean", "std", "min", "p90", "p95", "max", "runs", "settled"]
+    return Table([*header, *rest], [_latency_cells(row) for row in rows], text_columns=2)
 
 
 def _latency_cells(row: LatencyRow) -> list[str]:
     figures, facts = row.end_to_end, row.engine
-    values = (
-        *(figures.p50_ms, figures.mean_ms, figures.std_ms, figures.min_ms),
-        *(figures.p90_ms, figures.p95_ms, figures.p99_ms, figures.max_ms),
-    )
-    settled = f"±{row.protocol.spread:.0%}" if row.protocol.stable else f"no (±{row.protocol.spread:.0%})"
+    rest = (figures.mean_ms, figures.std_ms, figures.min_ms, figures.p90_ms, figures.p95_ms, figures.max_ms)
     return [
         row.product,
         f"{row.method}, {facts.backend} {facts.precision}",
         str(row.batch),
         str(facts.threads or "auto"),
-        *(f"{value:.4g}" for value in values),
-        str(figures.runs),
-        settled,
+        f"{figures.p50_ms:.4g}",
+        f"{figures.p99_ms:.4g}",
         *_accuracy_cells(row),
+        *(f"{value:.4g}" for value in rest),
+        str(figures.runs),
+        f"±{row.protocol.spread:.0%}" if row.protocol.stable else f"±{row.protocol.spread:.0%}: no",
     ]
 
 

@@ -1,0 +1,136 @@
+"""Methods × products × seeds, with CPU time and peak memory of each training; goes on where it was stopped.
+
+    python -m benchmarks.suites.accuracy_suite --data DIR/screw DIR/metal_plate --seeds 0 1 2 --out accuracy.jsonl
+    python -m benchmarks.suites.accuracy_suite --show accuracy.jsonl [discriminator_table.jsonl]
+
+Each training runs in a process of its own, so that its memory is its own: the whole way a user goes, from photos to
+a run, in eager torch, evaluated on the test images. Rows that the file has are not measured again. ``--show`` prints
+means over seeds, and beside them, in columns of their own, what the papers report for their backbone on their data
+sets: never the same experiment, so nothing is computed from both. Rows of
+`benchmarks.discriminator_table` are shown too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.suites.published import published_columns
+from benchmarks.suites.record import append_row, now, read_lines
+from edge_ad.data.products import open_product
+from edge_ad.evaluation.evaluate import evaluate
+from edge_ad.report.rows import AccuracyRow
+from edge_ad.report.tables import Table, accuracy_table, markdown
+
+_KEY = ("product", "size", "seed", "share", "method")
+_DIGITS = 4
+
+
+def split_method(text: str) -> tuple[str, dict[str, str]]:
+    """``name:parameter=value,parameter=value`` → name and parameters."""
+    name, _, rest = text.partition(":")
+    return name, dict(item.split("=", 1) for item in rest.split(",") if item)
+
+
+def measure(method: str, data: Path, size: int, seed: int) -> dict[str, Any]:
+    """Train and evaluate in this process; returns the row."""
+    product = open_product(data)  # before torch is imported: what is wrong with a folder is known at once
+
+    from edge_ad.cli.subject import open_run
+    from edge_ad.training.train import TrainingRequest, train
+
+    name, values = split_method(method)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        request = TrainingRequest(
+            name, data, Path(folder) / "run", {"size": size, "seed": seed, **values}, device="cpu"
+        )
+        run = train(request, lambda report: None)
+        seconds, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)
+        subject = open_run(run, 0)
+        metrics = evaluate(subject.predict, product, subject.size_hw).metrics
+    return {
+        "kind": "accuracy",
+        "recorded": now(),
+        "product": product.name,
+        "size": size,
+        "seed": seed,
+        "share": 1.0,
+        "method": method,
+        **{key: round(value, _DIGITS) for key, value in metrics.items()},
+        "seconds": round(seconds, 1),
+        "cpu_seconds": round(used.ru_utime + used.ru_stime, 1),
+        "peak_mib": round(used.ru_maxrss / 1024),
+    }
+
+
+def missing(chosen: Any, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, Path, int]]:
+    """Method, product and seed of each row that is not there yet."""
+    done = {tuple(row.get(name) for name in _KEY) for row in rows}
+    wanted = [(method, data, seed) for data in chosen.data for seed in chosen.seeds for method in chosen.methods]
+    return [item for item in wanted if (item[1].resolve().name, chosen.size, item[2], 1.0, item[0]) not in done]
+
+
+def run_missing(chosen: Any) -> int:
+    """Measure what is missing, each in a process of its own; returns how many failed."""
+    failed = 0
+    for method, data, seed in missing(chosen, read_lines(chosen.out)):
+        command = [sys.executable, "-m", "benchmarks.suites.accuracy_suite", "--one", method, "--data", str(data)]
+        command += ["--seeds", str(seed), "--size", str(chosen.size)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            print(f"{method} on {data.name}, seed {seed}: failed", file=sys.stderr)
+            failed += 1
+            continue
+        row = json.loads(done.stdout.splitlines()[-1])
+        append_row(chosen.out, row)
+        print(json.dumps(row), flush=True)
+    return failed
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Our means over seeds and the papers' figures in columns of their own, as Markdown."""
+    ours = accuracy_table([AccuracyRow.model_validate(row) for row in rows])
+    header, published = published_columns([row[1] for row in ours.rows])
+    cells = [[*row, *extra] for row, extra in zip(ours.rows, published, strict=True)]
+    return markdown(Table([*ours.header, *header], cells, text_columns=ours.text_columns))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--data", type=Path, nargs="+", default=[])
+    made.add_argument("--methods", nargs="+", default=["patch-gaussian", "patch-metric", "patch-nearest"])
+    made.add_argument("--seeds", type=int, nargs="+", default=[0])
+    made.add_argument("--size", type=int, default=256)
+    made.add_argument("--out", type=Path, default=Path("accuracy.jsonl"))
+    made.add_argument("--show", type=Path, nargs="+")
+    made.add_argument("--one", help=argparse.SUPPRESS)
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure what is missing, or print what is there."""
+    made = parser()
+    chosen = made.parse_args(arguments)
+    if chosen.show:
+        print(table([row for path in chosen.show for row in read_lines(path)]))
+        return 0
+    if not chosen.data:
+        made.error("--data FOLDER is needed")
+    if chosen.one:
+        print(json.dumps(measure(chosen.one, chosen.data[0], chosen.size, chosen.seeds[0])))
+        return 0
+    return 1 if run_missing(chosen) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
