@@ -38,3 +38,8 @@ def test_sgdr_restarts_at_one_and_three_sevenths() -> None:
 def test_an_unknown_schedule_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match="one-cycle"):
         learning_rate_scale("linear", 0.5)
+
+
+def test_step_falls_to_a_fifth_after_80_and_90_percent() -> None:
+    scales = [learning_rate_scale("step", progress) for progress in (0.0, 0.79, 0.8, 0.89, 0.9, 0.99)]
+    assert scales == pytest.approx([1, 1, 0.2, 0.2, 0.04, 0.04])

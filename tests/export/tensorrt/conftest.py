@@ -23,6 +23,7 @@ from edge_ad.models.registry import create_detector
 from tests.runtime.tiny_bundle import tiny_bundle
 
 _PARAMETERS: dict[str, dict[str, Any]] = {
+    "draem": {},
     "ear": {"width": "nano"},
     "fader": {"width": "nano"},
     "patch-gaussian": {"rank": 4},

@@ -55,7 +55,9 @@ def test_every_precision_of_a_method_becomes_one_plan_for_three_gpus(
 
 
 @pytest.mark.parametrize("name", ["fp16", "int8"])
-@pytest.mark.parametrize("method", ["patch-metric", "patch-nearest", "simplenet", "pbas", "boundary-shuffling", "cutpaste"])
+@pytest.mark.parametrize(
+    "method", ["patch-metric", "patch-nearest", "simplenet", "pbas", "boundary-shuffling", "draem", "cutpaste"]
+)
 def test_a_learned_boundary_becomes_a_plan(graphs: MakeGraphs, method: str, name: str) -> None:
     made = graphs(method)
     built = build(made, name, ("sm89",))

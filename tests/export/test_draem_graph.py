@@ -1,0 +1,68 @@
+"""DRAEM as one graph: the detector's numbers from plain operators, and an INT8 graph that passes its gate."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from edge_ad.calibration.graph_runner import run_graph
+from edge_ad.calibration.layers import float_reasons, int8_candidates
+from edge_ad.export.bundle_export import export_run
+from edge_ad.export.deploy import DeployGraph
+from edge_ad.export.int8 import calibrate_bundle, has_int8_graph
+from edge_ad.export.onnx_export import export_onnx
+from edge_ad.models import AnomalyDetector, create_detector
+from edge_ad.training.runs import Run, load_run
+from edge_ad.training.train import TrainingRequest, train
+from tests.export.conftest import OPTIONS
+
+PLAIN = {
+    "Add", "Cast", "Concat", "Conv", "DepthToSpace", "Div", "Mul", "ReduceMax", "Relu", "Reshape", "Resize", "Sigmoid",
+    "Slice", "SpaceToDepth", "Split", "Sub", "Squeeze", "Transpose",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def detector() -> AnomalyDetector:
+    """With statistics and weights that are not those of the start, as after a training."""
+    made = create_detector("draem", {"size": 64}).train()
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.mul_(1.5)
+        for _ in range(3):
+            made(torch.rand(4, 3, 64, 64))
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def model(detector: AnomalyDetector) -> onnx.ModelProto:
+    return export_onnx(detector)
+
+
+def test_the_graph_gives_the_detectors_numbers(detector: AnomalyDetector, model: onnx.ModelProto) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    with torch.no_grad():
+        scores, maps = DeployGraph(detector)(torch.from_numpy(images))
+    predictions = run_graph(model, images)
+    np.testing.assert_allclose([item.score for item in predictions], scores.numpy(), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(np.stack([item.anomaly_map for item in predictions]), maps.numpy(), rtol=0, atol=1e-4)
+    assert maps.std() > 1e-3
+
+
+def test_it_has_plain_operators_and_no_batch_norm(model: onnx.ModelProto) -> None:
+    assert {node.op_type for node in model.graph.node} <= PLAIN
+
+
+def test_both_networks_are_int8_candidates_and_the_mean_filter_is_not(model: onnx.ModelProto) -> None:
+    assert {layer.split(".")[0] for layer in int8_candidates(model)} == {"reconstructive", "discriminative"}
+    assert all(layer.startswith("smoothing") for layer in float_reasons(model))
+
+
+@pytest.mark.slow
+def test_a_tiny_run_gets_an_int8_graph_through_the_gate(run: Run, tmp_path: Path) -> None:
+    values = {"size": 64, "epochs": 20, "learning_rate": 3e-3}
+    request = TrainingRequest("draem", data=run.product_root, root=tmp_path / "run", values=values, batch_size=5)
+    learned = load_run(train(request, lambda report: None))
+    assert has_int8_graph(calibrate_bundle(learned, export_run(learned), OPTIONS))
