@@ -8,8 +8,9 @@
 A method is written ``name`` or ``name:parameter=value,parameter=value``. Every image goes through the backbone once for
 all methods. ``held_out`` is the image AUROC of held-out good images against pseudo-defects, ``unseen`` the same with
 scars, scratches and smears alone: the only columns that a default may be chosen by, and for a method that learns from
-pseudo-defects ``unseen`` alone, with ``kinds=perlin,cutpaste,blur``. ``seconds`` is fitting and training on cached features. Rows
-that the file has already are not measured again; ``--show`` prints the mean and the standard deviation over seeds.
+pseudo-defects ``unseen`` alone, with ``kinds=perlin,cutpaste,blur``. ``seconds`` is fitting and training on cached
+features. Rows that the file has already are not measured again; ``--show`` prints the mean and the standard deviation
+over seeds.
 """
 
 from __future__ import annotations

@@ -1,0 +1,138 @@
+"""The recorded rows of the detectors on patch features as Markdown, for docs/discriminators.md.
+
+python -m benchmarks.discriminator_markdown            # rewrite the tables of the page from the recorded rows
+python -m benchmarks.discriminator_markdown --show     # print them
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
+
+RESULTS = Path(__file__).parent / "results"
+DOCUMENT = Path(__file__).parents[1] / "docs" / "discriminators.md"
+_COLUMNS = {
+    "image_auroc": "I-AUROC",
+    "pixel_auroc": "P-AUROC",
+    "pixel_ap": "P-AP",
+    "pro": "PRO",
+    "held_out": "held out",
+    "unseen": "thin",
+}
+
+
+def read_rows(name: str) -> list[dict[str, Any]]:
+    """Rows of a recorded file, in the order in which they were measured; none where there is no file."""
+    path = RESULTS / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def accuracy_table(rows: Iterable[Row]) -> str:
+    """Products × methods, mean ± standard deviation over seeds, and the mean of each method over its products."""
+    groups = _grouped(rows, ("product", "method"))
+    table = [("product", "method", "seeds", *_COLUMNS.values())]
+    for (product, method), group in groups.items():
+        table.append((product, method, str(len(group)), *_cells(group)))
+    means: defaultdict[str, list[float]] = defaultdict(list)
+    for (_, method), group in groups.items():
+        means[method].append(statistics.fmean(row["image_auroc"] for row in group))
+    most = max(map(len, means.values()), default=0)
+    for method, values in means.items():
+        if len(values) == most > 1:
+            table.append(
+                (f"mean of {most}", method, "", f"{statistics.fmean(values):.3f}", *[""] * (len(_COLUMNS) - 1))
+            )
+    return _markdown(table)
+
+
+def int8_table(rows: Iterable[Row]) -> str:
+    """INT8 engine minus FP32 engine."""
+    names = ("image_auroc", "pixel_auroc", "pixel_ap", "pro")
+    table = [("product", "method", "seed", "FP32 I-AUROC", *(f"Δ {_COLUMNS[name]}" for name in names))]
+    for row in rows:
+        start = (row["product"], row["method"], str(row["seed"]))
+        if "refused" in row:
+            table.append((*start, "refused by the gate", *[""] * len(names)))
+            continue
+        differences = (f"{row['int8'][name] - row['fp32'][name]:+.4f}" for name in names)
+        table.append((*start, f"{row['fp32']['image_auroc']:.4f}", *differences))
+    return _markdown(table)
+
+
+def cached_table(rows: Iterable[Row]) -> str:
+    """An epoch with the backbone in the loop against one on cached features."""
+    table = [("method", "images", "in the loop, s", "cached, s", "ratio", "largest relative difference of a weight")]
+    for row in rows:
+        seconds = (str(row["loop_seconds"]), str(row["cached_seconds"]))
+        table.append((row["method"], str(row["images"]), *seconds, f"{row['ratio']} ×", f"{row['difference']:.1e}"))
+    return _markdown(table)
+
+
+def latency_table(rows: Iterable[Row]) -> str:
+    """End to end on this machine, and against eager FP32 torch in the same run."""
+    table = [("method", "precision", "engine p50, ms", "end to end p50, ms", "eager torch p50, ms", "ratio", "rounds")]
+    for row in rows:
+        times = (f"{row[name]:.1f}" for name in ("engine_ms", "end_to_end_ms", "torch_ms"))
+        rounds = f"{min(row['ratio_per_round']):.1f}–{max(row['ratio_per_round']):.1f}"
+        table.append((row["method"], row["precision"], *times, f"{row['ratio']:.2f} ×", rounds))
+    return _markdown(table)
+
+
+def _grouped(rows: Iterable[Row], names: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
+    groups: defaultdict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row[name] for name in names)].append(row)
+    return dict(groups)
+
+
+def _cells(group: Sequence[Row]) -> list[str]:
+    return [_cell([row[name] for row in group]) for name in _COLUMNS]
+
+
+def _cell(values: Sequence[float]) -> str:
+    mean = f"{statistics.fmean(values):.3f}"
+    return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.3f}"
+
+
+def _markdown(table: Sequence[Sequence[str]]) -> str:
+    head, *body = (f"| {' | '.join(cells)} |" for cells in table)
+    return "\n".join([head, "|" + "---|" * len(table[0]), *body]) + "\n"
+
+
+TABLES: dict[str, tuple[str, Callable[[Iterable[Row]], str]]] = {
+    "accuracy": ("discriminator_table", accuracy_table),
+    "ablation": ("discriminator_ablation", accuracy_table),
+    "int8": ("discriminator_int8", int8_table),
+    "cached": ("cached_training", cached_table),
+    "latency": ("discriminator_latency", latency_table),
+}
+
+
+def rewrite(text: str, rows_of: Callable[[str], Iterable[Row]] = read_rows) -> str:
+    """The document with its tables made anew."""
+    for name, (file, table) in TABLES.items():
+        between = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", re.DOTALL)
+        text = between.sub(table(rows_of(file)).replace("\\", r"\\"), text)
+    return text
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Rewrite the page, or print its tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--show", action="store_true", help="print the tables instead of rewriting the page")
+    if parser.parse_args(arguments).show:
+        print("\n".join(table(read_rows(file)) for file, table in TABLES.values()))
+        return
+    DOCUMENT.write_text(rewrite(DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
