@@ -12,7 +12,7 @@ TORCHVISION := $(VENV)-torchvision
 BINDINGS := 8.6.1=tensorrt-bindings 10.3.0=tensorrt-cu12-bindings 10.13.3.9=tensorrt-cu12-bindings \
 	11.4.0.106=tensorrt-cu13-bindings 13.5.0=cuda-bindings 1.9.0=cuda-pathfinder
 
-.PHONY: help demo test test-torchvision check bench clean
+.PHONY: help demo test test-torchvision check bench peers has-bundle clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,7 +20,8 @@ help:
 	@echo "make test    run the tests (ARGS='-k name' picks some)"
 	@echo "make test-torchvision    the tests of the ResNet backbones, in an environment of their own (5.6 GB)"
 	@echo "make check   formatting, lint, types and import rules"
-	@echo "make bench   measure a bundle against torch, and its stream (BUNDLE=path; else the demo's or the first run's)"
+	@echo "make bench   measure a bundle, its scaling and its rivals, make the report (BUNDLE=path; else the demo's or the first run's)"
+	@echo "make peers   measure a bundle beside eager torch, plain OpenVINO, plain ONNX Runtime and benchmark_app"
 	@echo "make clean   remove the environment, caches and build products"
 	@echo "PYTHON=python3.12 picks the interpreter of a new environment; it must be 3.10 or newer."
 
@@ -41,11 +42,29 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-dev
+# DATA names the bundle's product, for real photos and accuracy. Rows go to $(BENCH); RECORD=1 rewrites what the documents show.
+DATA   ?=
+ifndef BENCH
+BENCH  := runs/bench-$(shell date +%Y%m%d-%H%M%S)
+endif
+RUN    := $(patsubst %/,%,$(dir $(BUNDLE)))
+ONDATA := $(if $(DATA),--data $(DATA))
+
+bench: $(VENV)/.installed-dev has-bundle
+	$(BIN)/python -m benchmarks.suites.latency $(BUNDLE) $(ONDATA) --out $(BENCH)/engines.jsonl $(ARGS)
+	$(BIN)/python -m benchmarks.suites.peers $(BUNDLE) $(if $(wildcard $(RUN)/run.json),--run $(RUN)) $(ONDATA) --out $(BENCH)/peers.jsonl
+	$(BIN)/python -m benchmarks.suites.scaling --out $(BENCH)/scaling.jsonl
+	$(if $(DATA),$(BIN)/python -m benchmarks.suites.accuracy_suite --data $(DATA) --out $(BENCH)/accuracy.jsonl)
+	$(BIN)/python -m benchmarks.stream_speed --bundle $(BUNDLE) > $(BENCH)/stream.json
+	$(BIN)/edge-ad report $(BENCH) --out $(BENCH)/report
+	$(if $(RECORD),cp $(BENCH)/*.jsonl benchmarks/results/ && $(BIN)/python -m benchmarks.write_tables)
+
+peers: $(VENV)/.installed-dev has-bundle
+	$(BIN)/python -m benchmarks.suites.peers $(BUNDLE) $(if $(wildcard $(RUN)/run.json),--run $(RUN)) $(ONDATA) $(ARGS)
+
+has-bundle:
 	@test -n "$(BUNDLE)" || { echo "error: there is no bundle to measure." >&2; \
 	  echo "hint: run make demo first, or name one: make bench BUNDLE=runs/<name>/bundle" >&2; exit 2; }
-	$(BIN)/edge-ad benchmark $(BUNDLE) --against torch $(ARGS)
-	$(BIN)/python -m benchmarks.stream_speed --bundle $(BUNDLE)
 
 clean:
 	rm -rf $(VENV) $(TORCHVISION) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -128,3 +128,22 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     path.write_text('{"value": \n' + json.dumps({"value": 1}) + "\n")
     with pytest.raises(ValueError, match="Expecting"):
         read_lines(path)
+
+
+def test_a_real_engine_that_was_slowed_down_is_told_from_itself(root: Path, tmp_path: Path) -> None:
+    from edge_ad.bundle import Bundle
+    from edge_ad.report.comparison import Limits, compare_results
+    from edge_ad.runtime import open_engine
+    from tests.report.rows import latency_row
+
+    bundle = Bundle.open(root)
+    images = list(bundle.reference().images)
+    with open_engine(bundle, backend="onnxruntime", threads=1) as engine:
+        slow = delayed(engine.infer, 1.0)  # the tiny engine takes a fraction of it
+        paths = [FramePath(infer, SIZE_HW, 0.5, images=images) for infer in (engine.infer, slow)]
+        candidates = [Candidate(path) for path in paths]
+        measure_in_turns(candidates, Yardstick(), Settings(0.1, 96, 3, 4, 0.0, 5, quick=True))
+    old, new = (latency_row([value for value, _ in item.rounds], session="one") for item in candidates)
+    (change,) = compare_results([new], [old], Limits()).changes
+    assert (change.how, change.verdict) == ("paired", "slower")
+    assert new.rounds[0].p50_ms > 1.0

@@ -1,0 +1,187 @@
+"""The tables of the documents, made from recorded results; a test holds the documents to them.
+
+    python -m benchmarks.write_tables            # rewrite what stands between the marks
+    python -m benchmarks.write_tables --show     # print the tables
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; the line under it says which
+recorded file it comes from and which command made that. A table that has not been recorded is left out of both.
+docs/controls.md has a writer of its own (`benchmarks.fader_markdown`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.suites.accuracy_suite import table as accuracy_with_published
+from benchmarks.suites.record import read_lines
+from edge_ad.report.results import Results, read_results
+from edge_ad.report.rows import AccuracyRow, LatencyRow
+from edge_ad.report.tables import Table, cost_table, latency_table, markdown, peers_table, scaling_table
+
+__all__ = ["DOCUMENTS", "RESULTS", "main", "rewrite", "tables"]
+
+RESULTS = Path(__file__).parent / "results"
+_ROOT = Path(__file__).parents[1]
+DOCUMENTS = (_ROOT / "README.md", _ROOT / "docs" / "benchmarks.md")
+_BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+_GAUSSIAN = "Rows of `patch-gaussian`: seed 0 of `discriminator_table.jsonl` ([commands](docs/discriminators.md))."
+_METRICS = ("image_auroc", "pixel_auroc", "pixel_ap", "pro")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a table comes from.
+
+    Attributes:
+        file: Recorded file, below `RESULTS`.
+        command: What made it.
+        make: Recorded file → Markdown.
+    """
+
+    file: str
+    command: str
+    make: Callable[[Path], str]
+
+    def text(self) -> str:
+        """The table, and the line that says where it comes from."""
+        where = f"*From `benchmarks/results/{self.file}`, made by `{self.command}`.*"
+        return f"{self.make(RESULTS / self.file)}\n\n{where}\n"
+
+
+_ENGINES = "python -m benchmarks.suites.latency BUNDLE... --data DIR/<product>... --quick --out engines.jsonl"
+_PEERS = "python -m benchmarks.suites.peers BUNDLE --run RUN --data DIR/metal_plate --out peers.jsonl"
+_SCALING = "python -m benchmarks.suites.scaling --what size batch sources --rounds 4 --seconds 0.3 --out scaling.jsonl"
+_ACCURACY = "python -m benchmarks.suites.accuracy_suite --data DIR/<product>... --out accuracy.jsonl"
+
+
+def tables() -> dict[str, Source]:
+    """Name → source, of those that have been recorded."""
+    return {name: source for name, source in _sources().items() if (RESULTS / source.file).is_file()}
+
+
+def _sources() -> dict[str, Source]:
+    return {
+        "accuracy": Source("engines.jsonl", _ENGINES, _accuracy),
+        "precision": Source("engines.jsonl", _ENGINES, _precision),
+        "latency": Source("engines.jsonl", _ENGINES, lambda path: markdown(latency_table(_latency(path)))),
+        "cost": Source("engines.jsonl", _ENGINES, lambda path: markdown(cost_table(_latency(path)))),
+        "speed": Source("peers.jsonl", _PEERS, _speed),
+        "peers": Source("peers.jsonl", _PEERS, _peers),
+        "scaling": Source("scaling.jsonl", _SCALING, lambda path: markdown(scaling_table(_read(path).scaling))),
+        "methods": Source("accuracy.jsonl", _ACCURACY, lambda path: accuracy_with_published(read_lines(path))),
+    }
+
+
+def rewrite(text: str, made: Mapping[str, str]) -> str:
+    """A document with its tables made anew.
+
+    Raises:
+        KeyError: It asks for a table that there is not.
+    """
+    return _BLOCK.sub(lambda found: f"{found[1]}{made[found[2]]}{found[3]}", text)
+
+
+def _read(path: Path) -> Results:
+    return read_results([path])
+
+
+def _latency(path: Path) -> list[LatencyRow]:
+    return _read(path).latency
+
+
+def _accuracy(path: Path) -> str:
+    """Engines and, beneath each product, the patch Gaussian in torch (seed 0)."""
+    gaussian = {row.product: row for row in _gaussians(path)}
+    cells: list[list[str]] = []
+    for product, rows in _by_product(_latency(path)).items():
+        for row in sorted(rows, key=lambda item: item.engine.precision, reverse=True):
+            assert row.accuracy is not None
+            cells.append([_code(product), _engine(row), *_figures(row.accuracy.metrics)])
+        if product in gaussian:
+            cells.append([_code(product), "`patch-gaussian`, torch FP32", *_figures(gaussian[product].model_dump())])
+    table = Table(["product", "engine", "I-AUROC", "P-AUROC", "P-AP", "PRO"], cells, text_columns=2)
+    return f"{markdown(table)}\n\n{_GAUSSIAN}"
+
+
+def _gaussians(path: Path) -> list[AccuracyRow]:
+    found = [path.with_name(name) for name in ("accuracy.jsonl", "discriminator_table.jsonl")]
+    rows = [row for row in _read_all(found) if row.method == "patch-gaussian"]
+    return [row for row in rows if (row.size, row.seed, row.share) == (256, 0, 1.0)][::-1]
+
+
+def _read_all(paths: list[Path]) -> list[AccuracyRow]:
+    return read_results([path for path in paths if path.is_file()]).accuracy
+
+
+def _by_product(rows: list[LatencyRow]) -> dict[str, list[LatencyRow]]:
+    found: dict[str, list[LatencyRow]] = {}
+    for row in rows:
+        if row.batch == 1 and row.accuracy is not None and row.engine.backend == "openvino":
+            found.setdefault(row.product, []).append(row)
+    return found
+
+
+def _engine(row: LatencyRow) -> str:
+    return f"{row.method.upper().replace('FADER', 'FADeR')}, OpenVINO {row.engine.precision.upper()}"
+
+
+def _code(product: str) -> str:
+    return f"`{product}`"
+
+
+def _figures(metrics: Mapping[str, object]) -> list[str]:
+    return ["–" if (value := metrics.get(name)) is None else f"{value:.3f}" for name in _METRICS]
+
+
+def _precision(path: Path) -> str:
+    """How far the INT8 engines are from the FP32 engines, as a sentence."""
+    names = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "pro": "PRO"}
+    largest = dict.fromkeys(names, (0.0, "–"))
+    for product, rows in _by_product(_latency(path)).items():
+        metrics = {row.engine.precision: row.accuracy.metrics for row in rows if row.accuracy is not None}
+        if {"int8", "fp32"} <= metrics.keys():
+            for name in names:
+                change = metrics["int8"][name] - metrics["fp32"][name]
+                largest[name] = max(largest[name], (change, f"`{product}`"), key=lambda item: abs(item[0]))
+    words = [f"{change:+.4f} of {names[name]} ({product})" for name, (change, product) in largest.items()]
+    return f"The INT8 engines against the FP32 engines on the same test images, at most: {', '.join(words)}."
+
+
+def _speed(path: Path) -> str:
+    """How many times as fast as eager torch, end to end."""
+    cells = []
+    for row in _read(path).peers:
+        for side in row.sides:
+            if "torch" in side.name:
+                rounds = f"{min(side.ratio_per_round):.1f} to {max(side.ratio_per_round):.1f} over the rounds"
+                cells.append([f"{row.product}: {row.scope} against {side.name}", f"{side.ratio:.1f} × ({rounds})"])
+    return markdown(Table(["speed, batch 1, 2 threads", "ratio"], cells, text_columns=2))
+
+
+def _peers(path: Path) -> str:
+    return "\n\n".join(f"**{row.product}, {row.scope}**\n\n{markdown(peers_table(row))}" for row in _read(path).peers)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Rewrite the documents, or print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--show", action="store_true", help="print, change nothing")
+    chosen = parser.parse_args(arguments)
+    made = {name: source.text() for name, source in tables().items()}
+    if chosen.show:
+        print("\n".join(f"## {name}\n\n{text}" for name, text in made.items()))
+        return
+    for document in DOCUMENTS:
+        old = document.read_text(encoding="utf-8")
+        new = rewrite(old, made)
+        if new != old:
+            document.write_text(new, encoding="utf-8")
+            print(f"{document.name}: rewritten")
+
+
+if __name__ == "__main__":
+    main()
