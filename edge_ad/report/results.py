@@ -15,6 +15,7 @@ from edge_ad.report.rows import AccuracyRow, LatencyRow, PeersRow, ScalingRow
 
 __all__ = ["Results", "read_results"]
 
+_TRAINING_FIELDS = {"product", "size", "seed", "method", "image_auroc"}
 _HINT = "Name files that the benchmarks wrote, such as benchmarks/results/engines.jsonl."
 
 
@@ -90,7 +91,9 @@ def _add(results: Results, document: dict[str, Any], path: Path, number: int) ->
                 results.scaling.append(ScalingRow.model_validate(document))
             case "peers":
                 results.peers.append(PeersRow.model_validate(document))
-            case "accuracy" | None if "method" in document:
+            case "accuracy":
+                results.accuracy.append(AccuracyRow.model_validate(document))
+            case None if document.keys() >= _TRAINING_FIELDS:
                 results.accuracy.append(AccuracyRow.model_validate(document))
             case _:  # tables of other suites stand in the same folder
                 return

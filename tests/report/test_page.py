@@ -149,6 +149,12 @@ def test_a_file_that_is_no_result_is_named(
     assert not (tmp_path / "out").exists()
 
 
+def test_rows_of_other_tables_in_the_folder_are_passed_over(results: Path, tmp_path: Path) -> None:
+    write(tmp_path / "other.jsonl", {"method": "pbas", "precision": "int8"}, {"kind": "stream", "fps": 3})
+    assert main(["report", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    assert "pbas" not in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
 def test_results_without_a_common_engine_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new, old = write(tmp_path / "new", latency_document(batch=2)), write(tmp_path / "old", latency_document())
     assert main(["report", str(new), "--compare", str(old), "--out", str(tmp_path / "out")]) == 2
