@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -24,6 +24,7 @@ def _noise(count: int, height: int, width: int, seed: int = 0) -> Tensor:
     return torch.randint(0, 256, (count, 3, height, width), generator=_generator(seed)) / 255
 
 
+@settings(deadline=None)
 @given(height=SIDES, width=SIDES, seed=SEEDS)
 def test_a_rectangle_keeps_to_the_published_area_and_aspect(height: int, width: int, seed: int) -> None:
     patch = draw_rectangle((height, width), _generator(seed))
@@ -35,6 +36,7 @@ def test_a_rectangle_keeps_to_the_published_area_and_aspect(height: int, width: 
     assert 0.3 <= columns / rows <= 3.3
 
 
+@settings(deadline=None)
 @given(height=SIDES, width=SIDES, seed=SEEDS)
 def test_a_scar_keeps_to_the_published_size_and_angle_and_lies_within_the_image(
     height: int, width: int, seed: int
