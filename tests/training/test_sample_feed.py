@@ -106,7 +106,7 @@ def test_a_worker_imports_no_torch() -> None:
 @pytest.mark.skipif(os.name != "posix", reason="sends signals to a group of processes")
 def test_ctrl_c_ends_a_training_with_workers_tidily(product: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "edge_ad", "train", "draem", "--data", str(product), "--runs", str(tmp_path)]
-    options = ["--name", "run", "--size", "64", "--epochs", "500", "--workers", "2"]
+    options = ["--name", "run", "--size", "64", "--epochs", "50000", "--workers", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
         [*command, *options], env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -38,7 +38,7 @@ def record(path, name):
         sink.begin(FakeSource(None))
     number = 0
     while True:
-        result = make_result(number, 0.5 + (number % 40 == 0), source=name)
+        result = make_result(number, 0.5 + (number % 400 == 0), source=name)
         pictures.write(result, None)
         database.write(result, None)
         number += 1

@@ -39,6 +39,8 @@ def _script(tmp_path: Path, text: str) -> Path:
 
 
 def test_a_defect_runs_the_command_with_its_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for setting in ("EDGE_AD_CACHE", "EDGE_AD_CACHE_LIMIT", "EDGE_AD_DATA"):
+        monkeypatch.delenv(setting, raising=False)
     monkeypatch.setenv("EDGE_AD_MQTT_PASSWORD", "s3cret")
     out = tmp_path / "out"
     script = _script(tmp_path, 'env > "$1"')
