@@ -103,9 +103,18 @@ def test_a_worker_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+# The tests may run in the background of a shell, where Ctrl-C is ignored by whatever is started.
+_INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from edge_ad.cli import main
+raise SystemExit(main())
+"""
+
+
 @pytest.mark.skipif(os.name != "posix", reason="sends signals to a group of processes")
 def test_ctrl_c_ends_a_training_with_workers_tidily(product: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "edge_ad", "train", "draem", "--data", str(product), "--runs", str(tmp_path)]
+    command = [sys.executable, "-c", _INTERRUPTIBLE, "train", "draem", "--data", str(product), "--runs", str(tmp_path)]
     options = ["--name", "run", "--size", "64", "--epochs", "50000", "--workers", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(
