@@ -76,6 +76,7 @@ def _bearer() -> dict[str, str]:
 
 
 def main() -> None:
+    """Put the load that the first argument names on the port that comes by standard input."""
     with suppress(OSError):
         os.nice(19)  # what the clients themselves cost is not the page's
     load, port = sys.argv[1], int(sys.stdin.readline())
