@@ -1,6 +1,7 @@
 """Clients of the live page for its benchmark, in a process of their own: `python -m benchmarks.live_page_clients LOAD`.
 
-Reads the port from stdin, then loads the page until it is killed. LOAD is ``"N viewer"``, ``"misuse"`` or ``"flood"``.
+Reads the port from stdin, then loads the page until it is killed. LOAD is ``"N viewer"``, ``"misuse"`` or ``"flood"``;
+with ``" elsewhere"`` behind it the port is that of something else, such as of LOAD ``"dummy"``, which prints its own.
 """
 
 from __future__ import annotations
@@ -44,25 +45,53 @@ def watch(port: int, viewers: int) -> None:
             response.read()
 
 
-def misuse(port: int, attempts_per_s: float) -> None:
-    """Hold two hundred connections; each asks for something it does not get, and comes back when it is cut."""
+def misuse(port: int, attempts_per_s: float, *, has_page: bool = True) -> None:
+    """Hold two hundred connections; each asks for something it does not get, and comes back when it is cut.
+
+    Args:
+        port: Where to.
+        attempts_per_s: New connections per second, of all together.
+        has_page: Whether there is a page, which a further client may watch and never reads.
+    """
     selector = selectors.DefaultSelector()
-    deaf = _get(port, "/stream.mjpg")  # one that may watch, and never reads
+    deaf = _get(port, "/stream.mjpg") if has_page else None
     started, attempts = time.monotonic(), 0
-    while deaf:
+    while deaf or not has_page:
         while len(selector.get_map()) < _CONNECTIONS and attempts < attempts_per_s * (time.monotonic() - started + 1):
             attempts += 1
-            client = socket.create_connection(("127.0.0.1", port))
+            client = socket.socket()
             client.setblocking(False)
-            with suppress(OSError):
-                client.send(_MISUSE[attempts % len(_MISUSE)])
-            selector.register(client, selectors.EVENT_READ)
+            client.connect_ex(("127.0.0.1", port))
+            selector.register(client, selectors.EVENT_WRITE, _MISUSE[attempts % len(_MISUSE)])
         for key, _ in selector.select(0.05):
-            with suppress(OSError):
-                if key.fileobj.recv(1 << 16):  # type: ignore[union-attr]
-                    continue
-            selector.unregister(key.fileobj)
-            key.fileobj.close()  # type: ignore[union-attr]
+            if not _goes_on(selector, key):
+                selector.unregister(key.fileobj)
+                key.fileobj.close()  # type: ignore[union-attr]
+
+
+def _goes_on(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> bool:
+    """Send what a connection has to say, then wait for its end."""
+    client = key.fileobj
+    assert isinstance(client, socket.socket)
+    with suppress(OSError):
+        if key.data is None:
+            return bool(client.recv(1 << 16))
+        client.send(key.data)
+        selector.modify(client, selectors.EVENT_READ)
+        return True
+    return False
+
+
+def be_dummy() -> None:
+    """A server that refuses everybody at once, and says its port: what clients cost a machine that has no page."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+    print(listener.getsockname()[1], flush=True)
+    while True:
+        client, _ = listener.accept()
+        with client, suppress(OSError):
+            client.settimeout(1)
+            client.recv(1 << 17)
+            client.sendall(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 
 
 def _get(port: int, path: str) -> http.client.HTTPConnection:
@@ -79,10 +108,14 @@ def main() -> None:
     """Put the load that the first argument names on the port that comes by standard input."""
     with suppress(OSError):
         os.nice(19)  # what the clients themselves cost is not the page's
-    load, port = sys.argv[1], int(sys.stdin.readline())
+    load = sys.argv[1]
+    if load == "dummy":
+        be_dummy()
+    port = int(sys.stdin.readline())
     with suppress(OSError, http.client.HTTPException):  # the stream has ended
-        if load in ("misuse", "flood"):
-            misuse(port, _ATTEMPTS_PER_S if load == "misuse" else float("inf"))
+        if load.startswith(("misuse", "flood")):
+            bound = _ATTEMPTS_PER_S if load.startswith("misuse") else float("inf")
+            misuse(port, bound, has_page="elsewhere" not in load)
         else:
             watch(port, int(load.split()[0]))
 

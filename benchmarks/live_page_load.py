@@ -37,7 +37,7 @@ _SIZE_HW = (720, 1280)
 _FRAMES = 60
 _MOST_COST = 0.05
 _SETTLE_S = 1.0
-_PAGE_THREADS = ("stream-web-server", "stream-web-painter", "stream-sink-web")
+_PAGE_THREADS = ("stream-web-door", "stream-web-server", "stream-web-painter", "stream-sink-web")
 
 
 class DecodedFrames(Source):

@@ -7,72 +7,62 @@ what it asked for, would keep its connection for ever.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+import socket
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from edge_ad.streaming.web.crowd import Crowd
 from edge_ad.streaming.web.limits import Limits
 
 __all__ = ["Connection", "Connections"]
 
-_LINGERING = 32  # refused connections that are told so; the others are cut without a word
-_LINGER_S = 0.3
-_TOO_MANY = "The live page has too many connections.\n"
-_REFUSAL = (
-    "HTTP/1.1 503 Service Unavailable\r\ncontent-type: text/plain; charset=utf-8\r\nretry-after: 10\r\n"
-    f"content-length: {len(_TOO_MANY)}\r\nconnection: close\r\n\r\n{_TOO_MANY}"
-).encode("ascii")
+Make = Callable[[], "Connection"]
 
 
 class Connections:
-    """All connections of one server; used in the server's thread only.
+    """All connections of one server, from the door on; used in the server's thread only.
 
     Args:
         limits: What is allowed.
+        crowd: Where a connection is counted until it ends.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, crowd: Crowd) -> None:
         self.limits = limits
+        self._crowd = crowd
         self._open: dict[tuple[str, int], Connection] = {}
-        self._per_address: Counter[str] = Counter()
-        self._refused: set[asyncio.Transport] = set()
+        self._opening: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
-        return len(self._open) + len(self._refused)
+        return len(self._open)
 
     def protocol(self) -> type[Connection]:
         """The class for uvicorn to make connections of."""
         return type("CountedConnection", (Connection,), {"connections_of_page": self})
 
-    def admit(self, connection: Connection, client: tuple[str, int]) -> bool:
-        """Count a connection, unless there are too many."""
-        is_full = len(self._open) >= self.limits.connections
-        if is_full or self._per_address[client[0]] >= self.limits.connections_per_address:
-            return False
+    def take(self, make: Make, guest: socket.socket, peer: tuple[str, int], content: bytes) -> None:
+        """Go on with a connection that the door lets in.
+
+        Args:
+            make: Makes a `Connection`.
+            guest: The connection.
+            peer: Its address and port.
+            content: What it has sent so far.
+        """
+        task = asyncio.get_running_loop().create_task(self._take(make, guest, peer, content))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    def join(self, connection: Connection, client: tuple[str, int]) -> None:
+        """Note one that is open."""
         self._open[client] = connection
-        self._per_address[client[0]] += 1
-        return True
 
     def leave(self, client: tuple[str, int]) -> None:
-        """Forget a connection."""
+        """Forget it."""
         if self._open.pop(client, None) is not None:
-            self._per_address[client[0]] -= 1
-            if self._per_address[client[0]] <= 0:
-                del self._per_address[client[0]]
-
-    def refuse(self, transport: asyncio.Transport) -> None:
-        """Tell a client that there are too many, if there is time to, and cut the connection."""
-        if len(self._refused) >= _LINGERING:
-            transport.abort()
-            return
-        self._refused.add(transport)
-        transport.write(_REFUSAL)
-        asyncio.get_running_loop().call_later(_LINGER_S, transport.abort)
-
-    def forget(self, transport: asyncio.Transport) -> None:
-        """Forget a connection that was refused."""
-        self._refused.discard(transport)
+            self._crowd.leave(client[0])
 
     def busy(self, client: Any, is_busy: bool) -> None:
         """Note that a request has come in, or was answered."""
@@ -81,44 +71,45 @@ class Connections:
 
     def abort(self) -> None:
         """Cut all connections."""
-        for transport in [*self._refused, *(connection.transport for connection in self._open.values())]:
-            transport.abort()
+        for connection in list(self._open.values()):
+            connection.transport.abort()
+
+    async def _take(self, make: Make, guest: socket.socket, peer: tuple[str, int], content: bytes) -> None:
+        def greet() -> Connection:
+            connection = make()
+            connection.peer, connection.sent_before = peer, content
+            return connection
+
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(greet, guest)
+        except OSError:  # it is gone meanwhile
+            guest.close()
+            self._crowd.leave(peer[0])
 
 
 class Connection(H11Protocol):
     """One connection, with a time limit for what the client has to do next."""
 
     connections_of_page: ClassVar[Connections]
+    peer: tuple[str, int] = ("", 0)
+    sent_before: bytes = b""
     _timer: asyncio.TimerHandle | None = None
-    _is_refused = False
     _is_busy = False
     _waiting_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Count it, or refuse it."""
-        peer = transport.get_extra_info("peername")
-        self._peer: tuple[str, int] = (str(peer[0]), int(peer[1])) if peer else ("", 0)
+        """Begin with what the door has heard."""
         self._transport = transport
-        if not self.connections_of_page.admit(self, self._peer):
-            self._is_refused = True
-            self.connections_of_page.refuse(transport)
-            return
+        self.connections_of_page.join(self, self.peer)
         super().connection_made(transport)
         self.expect_request()
+        self.data_received(self.sent_before)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
-        if self._is_refused:
-            self.connections_of_page.forget(self._transport)
-            return
         self._cancel()
-        self.connections_of_page.leave(self._peer)
+        self.connections_of_page.leave(self.peer)
         super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Take what the client sends."""
-        if not self._is_refused:
-            super().data_received(data)
 
     def pause_writing(self) -> None:
         """The client does not read as fast as it is sent to."""

@@ -12,28 +12,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_ad.streaming.web.access import Access
 from edge_ad.streaming.web.connections import Connections
+from edge_ad.streaming.web.refusals import PROTECTING_HEADERS
+from edge_ad.streaming.web.rules import PUBLIC_PATHS, content_length
 
 __all__ = ["Gate"]
 
 _LOG = logging.getLogger(__name__)
-_PUBLIC_PATHS = frozenset({"/login", "/style.css", "/icon.svg"})
-_HEADERS = {
-    "content-security-policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
-        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    ),
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "same-origin",  # with none, browsers hide where a form comes from, and it would be refused
-    "cache-control": "no-store",
-    "cross-origin-resource-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
-}
 
 
 class Gate:
     """Checks host, method, size, token and origin, in this order, and adds the headers that protect the page.
+
+    The door has checked the first request of a connection; this is for all. Whoever is refused or has not logged in
+    comes through the door again with the next request.
 
     Args:
         app: What answers a request that passes.
@@ -65,19 +56,22 @@ class Gate:
         finally:
             self._connections.busy(client, False)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, receive: Receive, reply: _Reply) -> None:
         headers = Headers(scope=scope)
-        refusal = self._refuse(scope, headers) or await self._refuse_stranger(scope, headers)
+        is_stranger = not self._access.is_logged_in(headers, self._cookie)
+        refusal = self._refuse(scope, headers) or (await self._refuse_stranger(scope, headers) if is_stranger else None)
+        reply.is_last = is_stranger or refusal is not None
         if refusal is not None:
-            await refusal(scope, receive, send)
+            await refusal(scope, receive, reply)
             return
         if scope["method"] == "POST":
             body = await self._body(receive)
             if body is None:
-                await _line("The body is too long or too slow.", 413)(scope, receive, send)
+                reply.is_last = True
+                await _line("The body is too long or too slow.", 413)(scope, receive, reply)
                 return
             receive = _Replay(body, receive)
-        await self._app(scope, receive, send)
+        await self._app(scope, receive, reply)
 
     def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
         if not self._access.knows_host(headers.get("host")):
@@ -85,16 +79,16 @@ class Gate:
         if scope["method"] not in ("GET", "POST"):
             return _line("Only GET and POST.", 405, {"allow": "GET, POST"})
         if _size(scope) > self._limits.header_bytes:
-            return _line("The request line and headers are too long.", 431, {"connection": "close"})
-        length = headers.get("content-length", "0")
-        if not (length.isascii() and length.isdigit() and int(length[:19]) <= self._limits.body_bytes):
-            return _line("The body is too long.", 413, {"connection": "close"})
+            return _line("The request line and headers are too long.", 431)
+        length = content_length(headers.get("content-length", "0"))
+        if length is None or length > self._limits.body_bytes:
+            return _line("The body is too long.", 413)
         if scope["method"] == "POST" and not self._access.is_own_origin(headers):
             return _line("Requests from other sites are refused.", 403)
         return None
 
     async def _refuse_stranger(self, scope: Scope, headers: Headers) -> Response | None:
-        if scope["path"] in _PUBLIC_PATHS or self._access.is_logged_in(headers, self._cookie):
+        if scope["path"] in PUBLIC_PATHS:
             return None
         if "authorization" in headers:
             await asyncio.sleep(self._limits.wrong_token_s)  # guessing takes time
@@ -121,18 +115,25 @@ class Gate:
 
 
 class _Reply:
-    """Sends with the protecting headers."""
+    """Sends with the protecting headers.
+
+    Attributes:
+        has_started: Whether the answer has begun.
+        is_last: Whether the connection ends with it.
+    """
 
     def __init__(self, send: Send) -> None:
-        self.has_started = False
+        self.has_started = self.is_last = False
         self._send = send
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.has_started = True
             headers = MutableHeaders(scope=message)
-            for name, value in _HEADERS.items():
+            for name, value in PROTECTING_HEADERS.items():
                 headers[name] = value
+            if self.is_last:
+                headers["connection"] = "close"
         await self._send(message)
 
 

@@ -14,11 +14,15 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from edge_ad.errors import DeviceError, EdgeAdError
 from edge_ad.streaming.web.access import Access
 from edge_ad.streaming.web.board import Board
-from edge_ad.streaming.web.connections import Connections
+from edge_ad.streaming.web.connections import Connection, Connections
+from edge_ad.streaming.web.cpu_share import CpuShare
+from edge_ad.streaming.web.crowd import Crowd
+from edge_ad.streaming.web.door import Door
 from edge_ad.streaming.web.feed import Busy, Feed
 from edge_ad.streaming.web.gate import Gate
 from edge_ad.streaming.web.limits import Limits
@@ -27,6 +31,7 @@ from edge_ad.streaming.web.routes_downloads import download_routes
 from edge_ad.streaming.web.routes_pages import page_routes
 from edge_ad.streaming.web.routes_steering import steering_routes
 from edge_ad.streaming.web.routes_watching import BUSY, watching_routes
+from edge_ad.streaming.web.rules import Rules
 
 __all__ = ["PageServer"]
 
@@ -36,7 +41,6 @@ _GRACE_S = 0.15  # for answers under way
 _CHECK_S = 0.02
 _CALM_CHECK_S = 0.2
 _BURST_S = 0.1
-_LONGEST_PAUSE_S = 0.25
 
 
 class PageServer:
@@ -118,15 +122,19 @@ class PageServer:
         self._is_stopping = asyncio.Event()
         self._feed = Feed(self._board, self._painter, self._limits.viewers)
         self._loop = asyncio.get_running_loop()
-        connections = Connections(self._limits)
-        server = uvicorn.Server(self._config(connections, self._feed))
+        crowd = Crowd(self._limits)
+        connections = Connections(self._limits, crowd)
+        routes = self._routes(self._feed)
+        server = uvicorn.Server(self._config(connections, routes))
         tasks = [
             asyncio.create_task(task)
-            for task in (server.serve(sockets=[self._listener]), self._feed.run(), _stay_modest(connections))
+            for task in (server.serve(sockets=[]), self._feed.run(), _stay_modest(connections))
         ]
+        door = self._door(server, connections, crowd, routes)
         try:
-            await self._wait_for_end(server, tasks)
+            await self._wait_for_end(server, door, tasks)
         finally:
+            door.close()
             self._feed.close()
             server.should_exit = True
             await asyncio.sleep(_GRACE_S)
@@ -134,10 +142,11 @@ class PageServer:
             tasks[-1].cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _wait_for_end(self, server: uvicorn.Server, tasks: list[asyncio.Task[None]]) -> None:
+    async def _wait_for_end(self, server: uvicorn.Server, door: Door, tasks: list[asyncio.Task[None]]) -> None:
         assert self._is_stopping is not None
         while not server.started and not tasks[0].done():
             await asyncio.sleep(0.01)
+        door.open()
         self._is_started.set()
         stopping = asyncio.create_task(self._is_stopping.wait())
         done, _ = await asyncio.wait({stopping, *tasks}, return_when=asyncio.FIRST_COMPLETED)
@@ -145,18 +154,39 @@ class PageServer:
         for task in done - {stopping}:
             task.result()
 
-    def _config(self, connections: Connections, feed: Feed) -> uvicorn.Config:
-        cookie = f"edge_ad_{self._listener.getsockname()[1]}"  # cookies do not tell the ports of a host apart
-        routes = [
-            *page_routes(self._access, cookie=cookie, wrong_token_s=self._limits.wrong_token_s),
+    def _door(self, server: uvicorn.Server, connections: Connections, crowd: Crowd, routes: list[Route]) -> Door:
+        loop, config = asyncio.get_running_loop(), server.config
+
+        def make() -> Connection:
+            made = config.http_protocol_class(  # type: ignore[call-arg]
+                config=config, server_state=server.server_state, app_state=server.lifespan.state
+            )
+            assert isinstance(made, Connection)
+            return made
+
+        def admit(guest: socket.socket, peer: tuple[str, int], content: bytes) -> None:
+            loop.call_soon_threadsafe(connections.take, make, guest, peer, content)
+
+        rules = Rules(self._access, self._limits, self._cookie, routes)
+        return Door(self._listener, rules.judge, admit, crowd, self._limits)
+
+    @property
+    def _cookie(self) -> str:
+        return f"edge_ad_{self._listener.getsockname()[1]}"  # cookies do not tell the ports of a host apart
+
+    def _routes(self, feed: Feed) -> list[Route]:
+        return [
+            *page_routes(self._access, cookie=self._cookie, wrong_token_s=self._limits.wrong_token_s),
             *watching_routes(self._board, feed),
             *steering_routes(self._board),
             *download_routes(self._board, self._database),
         ]
+
+    def _config(self, connections: Connections, routes: list[Route]) -> uvicorn.Config:
         app = Starlette(routes=routes, exception_handlers={EdgeAdError: _misuse, Busy: _busy})
         app.router.redirect_slashes = False
         return uvicorn.Config(
-            Gate(app, self._access, connections, cookie),
+            Gate(app, self._access, connections, self._cookie),
             http=connections.protocol(),
             ws="none",
             loop="asyncio",
@@ -175,19 +205,14 @@ class PageServer:
 async def _stay_modest(connections: Connections) -> None:
     """Keep the server's thread within its share of a core, whatever is asked of it.
 
-    Every connection costs a little, even one that is refused, and Python gives the stream and the server the same
-    interpreter. What is above the share is slept off, in the loop's thread: nothing is accepted or read meanwhile, so
-    that the rest waits in the kernel or at the client.
+    What is above the share is slept off, in the loop's thread: nothing is read meanwhile, so that the rest waits in
+    the kernel or at the client.
     """
-    share, debt_s = connections.limits.cpu_share, 0.0
-    seen_at, used_s = time.monotonic(), time.thread_time()
+    share = CpuShare(connections.limits.cpu_share, _BURST_S)
     while True:
         await asyncio.sleep(_CHECK_S if len(connections) else _CALM_CHECK_S)
-        at, used = time.monotonic(), time.thread_time()
-        debt_s = max(-_BURST_S, debt_s + (used - used_s) - share * (at - seen_at))
-        seen_at, used_s = at, used
-        if debt_s > 0:
-            time.sleep(min(debt_s / share, _LONGEST_PAUSE_S))
+        if rest_s := share.rest_s():
+            time.sleep(rest_s)
 
 
 async def _misuse(request: Request, error: Exception) -> Response:
