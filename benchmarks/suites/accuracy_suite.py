@@ -40,8 +40,8 @@ def split_method(text: str) -> tuple[str, dict[str, str]]:
     return name, dict(item.split("=", 1) for item in rest.split(",") if item)
 
 
-def measure(method: str, data: Path, size: int, seed: int) -> dict[str, Any]:
-    """Train and evaluate in this process; returns the row."""
+def measure(method: str, data: Path, size: int, seed: int, runs: Path | None = None) -> dict[str, Any]:
+    """Train and evaluate in this process; returns the row. The run stays in ``runs``, where that is given."""
     product = open_product(data)  # before torch is imported: what is wrong with a folder is known at once
 
     from edge_ad.cli.subject import open_run
@@ -50,9 +50,8 @@ def measure(method: str, data: Path, size: int, seed: int) -> dict[str, Any]:
     name, values = split_method(method)
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        request = TrainingRequest(
-            name, data, Path(folder) / "run", {"size": size, "seed": seed, **values}, device="cpu"
-        )
+        root = (runs or Path(folder)) / f"{product.name}-{name}-{seed}"
+        request = TrainingRequest(name, data, root, {"size": size, "seed": seed, **values}, device="cpu")
         run = train(request, lambda report: None)
         seconds, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)
         subject = open_run(run, 0)
@@ -85,6 +84,7 @@ def run_missing(chosen: Any) -> int:
     for method, data, seed in missing(chosen, read_lines(chosen.out)):
         command = [sys.executable, "-m", "benchmarks.suites.accuracy_suite", "--one", method, "--data", str(data)]
         command += ["--seeds", str(seed), "--size", str(chosen.size)]
+        command += ["--runs", str(chosen.runs)] if chosen.runs else []
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
             print(f"{method} on {data.name}, seed {seed}: failed", file=sys.stderr)
@@ -112,6 +112,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seeds", type=int, nargs="+", default=[0])
     made.add_argument("--size", type=int, default=256)
     made.add_argument("--out", type=Path, default=Path("accuracy.jsonl"))
+    made.add_argument("--runs", type=Path, help="keep the runs in this folder")
     made.add_argument("--show", type=Path, nargs="+")
     made.add_argument("--one", help=argparse.SUPPRESS)
     return made
@@ -127,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not chosen.data:
         made.error("--data FOLDER is needed")
     if chosen.one:
-        print(json.dumps(measure(chosen.one, chosen.data[0], chosen.size, chosen.seeds[0])))
+        print(json.dumps(measure(chosen.one, chosen.data[0], chosen.size, chosen.seeds[0], chosen.runs)))
         return 0
     return 1 if run_missing(chosen) else 0
 

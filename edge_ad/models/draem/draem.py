@@ -20,6 +20,7 @@ from edge_ad.errors import UsageError
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
 from edge_ad.models.draem.losses import focal_loss
 from edge_ad.models.draem.networks import WIDTHS, Discriminative, Reconstructive, Width, fold, unfold
+from edge_ad.models.draem.windows import windows
 from edge_ad.models.smoothing import PaddedMeanFilter
 from edge_ad.models.ssim import ssim
 
@@ -37,6 +38,9 @@ class DraemParameters(MethodParameters):
         opacity: Range of β, the share of the texture inside a defect: ``code`` (0.2, 1], ``slide`` [0.1, 1].
         clean_share: Share of the samples without a defect.
         rotation: Training images are turned by up to this many degrees, either way; 0 leaves them.
+        crop: Side of the windows that training cuts out of its images, pixels; 0 trains on whole images, as does a
+            window that is not smaller than they are.
+        crops: Windows of each image.
         ssim_weight: λ of the structural similarity.
         focusing: γ of the focal loss.
         epochs: Epochs; 0 lets the number of images decide (about ``steps`` steps).
@@ -50,12 +54,14 @@ class DraemParameters(MethodParameters):
     opacity: Opacity = "code"
     clean_share: float = Field(default=0.5, ge=0, lt=1)
     rotation: float = Field(default=0.0, ge=0, le=180)
+    crop: int = Field(default=128, ge=0)
+    crops: int = Field(default=2, ge=1, le=64)
     ssim_weight: float = Field(default=1.0, ge=0)
     focusing: float = Field(default=2.0, ge=0)
     epochs: int = Field(default=0, ge=0)
     steps: int = Field(default=3000, ge=1)
-    learning_rate: float = Field(default=1e-4, gt=0)
-    schedule: Schedule = "step"
+    learning_rate: float = Field(default=1e-3, gt=0)
+    schedule: Schedule = "one-cycle"
 
 
 class Draem(AnomalyDetector):
@@ -66,7 +72,7 @@ class Draem(AnomalyDetector):
         pretrained: Whether a training follows, which needs the photographs; there are no weights to load.
 
     Raises:
-        UsageError: The image size does not fit the networks.
+        UsageError: The size of images or windows does not fit the networks.
         DataError: There are no photographs in ``textures``.
     """
 
@@ -77,7 +83,10 @@ class Draem(AnomalyDetector):
         super().__init__()
         self.config = config
         spec = WIDTHS[config.width]
-        _check_size(config.size, spec.block * 2 ** (len(spec.discriminative) - 1))
+        multiple = spec.block * 2 ** (len(spec.discriminative) - 1)
+        _check_size("image size", "--size", config.size, multiple)
+        if config.crop:
+            _check_size("crop", "crop=", config.crop, multiple)
         self.block = spec.block
         self.reconstructive = Reconstructive(spec)
         self.discriminative = Discriminative(spec)
@@ -99,15 +108,17 @@ class Draem(AnomalyDetector):
         """L2 + λ·SSIM between the reconstruction of the defective image and the good one, and the focal loss."""
         assert batch.defective is not None
         assert batch.masks is not None
-        blocks = fold(batch.defective, self.block)
+        parts = windows((batch.images, batch.defective, batch.masks), self.config.crop, self.config.crops, generator)
+        images, defective, masks = parts
+        blocks = fold(defective, self.block)
         restored = self.reconstructive(blocks)
         logits = unfold(self.discriminative(restored, blocks), self.block).float()
         reconstruction = unfold(restored, self.block).float()
-        with torch.autocast(batch.images.device.type, enabled=False):
+        with torch.autocast(images.device.type, enabled=False):
             return {
-                "l2": F.mse_loss(reconstruction, batch.images),
-                "ssim": self.config.ssim_weight * (1 - ssim(reconstruction, batch.images)).mean(),
-                "focal": focal_loss(logits, batch.masks, focusing=self.config.focusing),
+                "l2": F.mse_loss(reconstruction, images),
+                "ssim": self.config.ssim_weight * (1 - ssim(reconstruction, images)).mean(),
+                "focal": focal_loss(logits, masks, focusing=self.config.focusing),
             }
 
     def forward(self, images: Tensor) -> DetectorOutput:
@@ -135,6 +146,6 @@ def _simulator(config: DraemParameters) -> DefectSimulator:
     )
 
 
-def _check_size(size: int, multiple: int) -> None:
+def _check_size(name: str, option: str, size: int, multiple: int) -> None:
     if size % multiple or size < 32:
-        raise UsageError(f"The image size {size} does not fit.", f"Give --size a multiple of {multiple}, 32 or more.")
+        raise UsageError(f"The {name} {size} does not fit.", f"Give {option} a multiple of {multiple}, 32 or more.")
