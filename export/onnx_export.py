@@ -16,6 +16,7 @@ from edge_ad.calibration.graph import drop_unused, infer_shapes
 from edge_ad.errors import EdgeAdError
 from edge_ad.export.deploy import DeployGraph
 from edge_ad.export.passes import (
+    fold_linear_maps,
     lower_opset,
     make_batch_dynamic,
     maps_by_matrix_product,
@@ -81,6 +82,7 @@ def trace(module: nn.Module, example: torch.Tensor, inputs: list[str], outputs: 
     square_by_product(model)
     sigmoid_beside_convolution(model)
     maps_by_matrix_product(model)
+    fold_linear_maps(model)
     make_batch_dynamic(model, _TRACED_BATCH)
     drop_unused(model)
     infer_shapes(model)

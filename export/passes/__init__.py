@@ -3,11 +3,13 @@
 from edge_ad.export.passes.arithmetic import sigmoid_beside_convolution, square_by_product
 from edge_ad.export.passes.batch import make_batch_dynamic, resize_by_scale
 from edge_ad.export.passes.interpolation import maps_by_matrix_product
+from edge_ad.export.passes.linear_maps import fold_linear_maps
 from edge_ad.export.passes.names import name_layers
 from edge_ad.export.passes.opset import OPSET, lower_opset
 
 __all__ = [
     "OPSET",
+    "fold_linear_maps",
     "lower_opset",
     "make_batch_dynamic",
     "maps_by_matrix_product",

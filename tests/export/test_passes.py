@@ -1,12 +1,13 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import NodeProto, helper, numpy_helper
 
 from edge_ad.calibration.graph import attribute, infer_shapes
 from edge_ad.errors import EdgeAdError
 from edge_ad.export.passes import (
     OPSET,
+    fold_linear_maps,
     lower_opset,
     make_batch_dynamic,
     maps_by_matrix_product,
@@ -124,6 +125,54 @@ def test_maps_of_several_channels_are_left_as_they_are() -> None:
     model = graph([node], {"x": [1, 2, 6, 6]}, {"y": [1, 2, 6, 6]}, {})
     maps_by_matrix_product(model)
     assert [node.op_type for node in model.graph.node] == ["AveragePool"]
+
+
+def _smoothing(taps: int) -> tuple[list[NodeProto], dict[str, np.ndarray]]:
+    half, kernel = taps // 2, np.abs(values(taps)) + 0.1
+    nodes = [
+        helper.make_node("Pad", ["big", "pads"], ["padded"], "smoothing/Pad", mode="edge"),
+        helper.make_node("Conv", ["padded", "across"], ["smooth"], "smoothing/Conv"),
+        helper.make_node("Conv", ["smooth", "down"], ["y"], "smoothing/Conv_2"),
+    ]
+    constants = {
+        "pads": np.array([0, 0, half, half, 0, 0, half, half], np.int64),
+        "across": kernel.reshape(1, 1, 1, taps),
+        "down": kernel.reshape(1, 1, taps, 1),
+    }
+    return nodes, constants
+
+
+def test_an_interpolation_and_the_smoothing_behind_it_become_one_product() -> None:
+    resize = helper.make_node("Resize", ["x", "", "scales"], ["big"], "detector/up", mode="linear")
+    smoothing, constants = _smoothing(5)
+    scales = np.array([1, 1, 4, 4], np.float32)
+    model = graph([resize, *smoothing], {"x": [2, 1, 5, 4]}, {"y": [2, 1, 20, 16]}, {"scales": scales, **constants})
+    x = values(2, 1, 5, 4)
+    expected = run(model, x)
+    maps_by_matrix_product(model)
+    fold_linear_maps(model)
+    assert [node.name for node in model.graph.node] == ["detector/up/folded/columns", "detector/up/folded/rows"]
+    np.testing.assert_allclose(run(model, x), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_smoothing_alone_stays_a_short_filter() -> None:
+    smoothing, constants = _smoothing(5)
+    model = graph(smoothing, {"big": [2, 1, 20, 16]}, {"y": [2, 1, 20, 16]}, constants)
+    fold_linear_maps(model)
+    assert [node.op_type for node in model.graph.node] == ["Pad", "Conv", "Conv"]
+
+
+def test_a_map_that_another_node_reads_stays() -> None:
+    resize = helper.make_node("Resize", ["x", "", "scales"], ["big"], "detector/up", mode="linear")
+    smoothing, constants = _smoothing(5)
+    reader = helper.make_node("ReduceMax", ["big"], ["peak"], keepdims=0)
+    shapes: dict[str, list[int | str]] = {"y": [2, 1, 20, 16], "peak": []}
+    scales = np.array([1, 1, 4, 4], np.float32)
+    model = graph([resize, *smoothing, reader], {"x": [2, 1, 5, 4]}, shapes, {"scales": scales, **constants})
+    maps_by_matrix_product(model)
+    before = len(model.graph.node)
+    fold_linear_maps(model)
+    assert len(model.graph.node) == before
 
 
 def test_layers_are_named_after_their_modules_and_tell_nothing_of_the_machine() -> None:
