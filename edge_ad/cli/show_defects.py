@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from edge_ad.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from edge_ad.evaluation.defect_sheet import DefectTile
 
 __all__ = ["show_defects"]
@@ -21,67 +19,133 @@ _METHOD_HELP = (
     "Whose defects: draem, those that it learns from; mixed, those that judge detectors; "
     "or one kind of these: perlin, cutpaste, scar, blur, smear, scratch."
 )
+_RUN_HELP = "A finished run: its held-out good images, and what it restores and finds there."
+_TEXTURES_HELP = "Folder of texture photos; without it the run's, or rendered ones."
+_KEY = (1, 0)  # of no training: that of draem has stage 0 alone
+_SIZE = 256
 
 
 def show_defects(
-    data: Annotated[Path, typer.Option(help="Folder of the product's photos.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of the product's photos.")] = None,
+    run: Annotated[Path | None, typer.Option(help=_RUN_HELP)] = None,
     out: Annotated[Path, typer.Option(help="PNG file to write.")] = Path("defects.png"),
     method: Annotated[str, typer.Option(help=_METHOD_HELP)] = "draem",
-    textures: Annotated[
-        Path | None, typer.Option(help="Folder of texture photos; without it they are rendered.")
-    ] = None,
+    textures: Annotated[Path | None, typer.Option(help=_TEXTURES_HELP)] = None,
     opacity: Annotated[Literal["code", "slide"], typer.Option(help="Range of draem's opacity.")] = "code",
     count: Annotated[int, typer.Option(min=1, max=64, help="Defects to show.")] = 12,
-    size: Annotated[int, typer.Option(min=32, max=2048, help="Side of the images, pixels.")] = 256,
+    size: Annotated[int | None, typer.Option(min=32, max=2048, help="Side of the images, pixels.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the defects.")] = 0,
     skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Draw a sheet of the defects that are simulated on your good parts, to see whether they look like yours."""
-    from edge_ad.cli.console import print_facts, print_json
+    from edge_ad.errors import UsageError
+
+    if (data is None) == (run is None):
+        raise UsageError("Say whose parts: --data or --run.", "edge-ad show-defects --data FOLDER")
+    if run is not None:
+        if size is not None or skip_unreadable:
+            raise UsageError("--size and --skip-unreadable are the run's.", "Leave them out with --run.")
+        facts = _show_run(run, out, _Choice(method, textures, opacity, seed), count)
+    else:
+        assert data is not None
+        chosen = _Choice(method, textures, opacity, seed)
+        facts = _show_product(data, out, chosen, count, size or _SIZE, skip_unreadable)
+    _print(facts, json)
+
+
+class _Choice:
+    """Which defects."""
+
+    def __init__(self, method: str, textures: Path | None, opacity: Literal["code", "slide"], seed: int) -> None:
+        from edge_ad.data.simulated_defects import texture_photos
+
+        self.method, self.opacity, self.seed = method, opacity, seed
+        self.photos = () if textures is None else texture_photos(textures)
+
+    def words(self) -> str:
+        source = f"textures of {len(self.photos)} photos" if self.photos else "rendered textures"
+        return f"{self.method}, seed {self.seed}, {source}"
+
+    def tiles(self, paths: Sequence[Path], size: int) -> list[DefectTile]:
+        """One defect on each image."""
+        from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
+        from edge_ad.data.simulated_defects import DefectSimulator
+        from edge_ad.errors import UsageError
+        from edge_ad.evaluation.defect_sheet import DefectTile
+        from edge_ad.images import read_resized
+
+        names, images = [path.name for path in paths], read_resized(paths, (size, size))
+        if self.method == "draem":
+            simulator = DefectSimulator(self.seed, self.photos, opacity=self.opacity, clean_share=0.0)
+            samples = [simulator.sample(image, (*_KEY, index)) for index, image in enumerate(images)]
+            return [DefectTile(name, *sample) for name, sample in zip(names, samples, strict=True)]
+        if self.method != "mixed" and self.method not in KINDS:
+            found = ", ".join(KINDS)
+            raise UsageError(f"There are no defects {self.method!r}.", f"Choose one of: draem, mixed, {found}.")
+        kinds = tuple(KINDS) if self.method == "mixed" else (self.method,)
+        painted, masks = PseudoDefects(self.seed, self.photos, kinds=kinds).apply(images)
+        return [DefectTile(*parts) for parts in zip(names, images, painted, masks, strict=True)]
+
+
+def _show_product(
+    data: Path, out: Path, chosen: _Choice, count: int, size: int, skip_unreadable: bool
+) -> dict[str, Any]:
     from edge_ad.data.products import open_product
-    from edge_ad.data.simulated_defects import texture_photos
     from edge_ad.evaluation.defect_sheet import draw_defect_sheet
     from edge_ad.evaluation.sheet import encode_png
-    from edge_ad.images import read_resized
     from edge_ad.storage import write_file
 
-    photos = () if textures is None else texture_photos(textures)
     product = open_product(data, skip_unreadable=skip_unreadable)
-    paths = [product.good[index % len(product.good)] for index in range(count)]
-    tiles = _tiles([path.name for path in paths], read_resized(paths, (size, size)), method, photos, opacity, seed)
-    source = f"textures of {len(photos)} photos" if photos else "rendered textures"
-    title, subtitle = (
-        f"Simulated defects on {product.name}",
-        f"{method}, seed {seed}, {source}. Good, defective, outlined.",
-    )
+    tiles = chosen.tiles(_cycled(product.good, count), size)
+    title, subtitle = f"Simulated defects on {product.name}", f"{chosen.words()}. Good, defective, outlined."
     write_file(out, encode_png(draw_defect_sheet(tiles, title=title, subtitle=subtitle)))
+    return _facts(out, tiles)
+
+
+def _show_run(root: Path, out: Path, chosen: _Choice, count: int) -> dict[str, Any]:
+    """With the run's own opacity, and with its textures unless others were named."""
+    from edge_ad.evaluation.defect_sheet import draw_defect_sheet
+    from edge_ad.evaluation.sheet import encode_png
+    from edge_ad.storage import write_file
+    from edge_ad.training.held_out_defects import judge_defects
+    from edge_ad.training.runs import load_run
+
+    run = load_run(root)
+    if run.method == "draem" and not chosen.photos:
+        textures = run.parameters.get("textures")
+        chosen = _Choice(chosen.method, Path(textures) if textures else None, run.parameters["opacity"], chosen.seed)
+    held_out = (*run.split.calibrate, *run.split.threshold)
+    judged = judge_defects(run.detector, chosen.tiles(_cycled(held_out, count), run.detector.config.size))
+    pictures = "Good, defective, outlined, restored, found" if judged.left is not None else "Good, defective, found"
+    sheet = draw_defect_sheet(
+        judged.tiles,
+        title=f"What {run.method} makes of simulated defects on held-out images of {run.product_name}",
+        subtitle=f"{chosen.words()}. {pictures}. Green in the map: as much as in a good image.",
+        map_threshold=max(judged.good_maximum, 1e-6),
+    )
+    write_file(out, encode_png(sheet))
+    figures = {"image_auroc": judged.image_auroc, "pixel_ap": judged.pixel_ap, "left_after_restoring": judged.left}
+    return _facts(out, judged.tiles) | {name: value for name, value in figures.items() if value is not None}
+
+
+def _cycled(paths: Sequence[Path], count: int) -> list[Path]:
+    return [paths[index % len(paths)] for index in range(count)]
+
+
+def _facts(out: Path, tiles: Sequence[DefectTile]) -> dict[str, Any]:
     shares = [float(tile.mask.mean()) for tile in tiles]
+    return {"sheet": out, "defects": len(tiles), "smallest_share": min(shares), "largest_share": max(shares)}
+
+
+def _print(facts: dict[str, Any], json: bool) -> None:
+    from edge_ad.cli.console import print_facts, print_json
+
     if json:
-        print_json({"sheet": out, "defects": len(tiles), "smallest_share": min(shares), "largest_share": max(shares)})
-    else:
-        print_facts({"sheet": out, "defects": len(tiles), "area": f"{min(shares):.2%} to {max(shares):.2%}"})
-
-
-def _tiles(
-    names: list[str],
-    images: NDArray[np.uint8],
-    method: str,
-    photos: tuple[Path, ...],
-    opacity: Literal["code", "slide"],
-    seed: int,
-) -> list[DefectTile]:
-    from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
-    from edge_ad.data.simulated_defects import DefectSimulator
-    from edge_ad.errors import UsageError
-    from edge_ad.evaluation.defect_sheet import DefectTile
-
-    if method == "draem":
-        simulator = DefectSimulator(seed, photos, opacity=opacity, clean_share=0.0)
-        samples = [simulator.sample(image, (0, 0, index)) for index, image in enumerate(images)]
-        return [DefectTile(name, *sample) for name, sample in zip(names, samples, strict=True)]
-    if method != "mixed" and method not in KINDS:
-        raise UsageError(f"There are no defects {method!r}.", f"Choose one of: draem, mixed, {', '.join(KINDS)}.")
-    kinds = tuple(KINDS) if method == "mixed" else (method,)
-    painted, masks = PseudoDefects(seed, photos, kinds=kinds).apply(images)
-    return [DefectTile(*parts) for parts in zip(names, images, painted, masks, strict=True)]
+        print_json(facts)
+        return
+    area = f"{facts.pop('smallest_share'):.2%} to {facts.pop('largest_share'):.2%}"
+    rounded = {
+        key.replace("_", " "): round(value, 4) if isinstance(value, float) else value for key, value in facts.items()
+    }
+    print_facts({"sheet": rounded.pop("sheet"), "defects": rounded.pop("defects"), "area": area, **rounded})

@@ -1,0 +1,94 @@
+"""What a finished run makes of simulated defects on good images that no weight was trained on.
+
+No test image is seen, so parameters may be chosen by these figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from edge_ad.evaluation.average_precision import pixel_average_precision
+from edge_ad.evaluation.defect_sheet import DefectTile
+from edge_ad.evaluation.roc import image_auroc
+from edge_ad.models.base import AnomalyDetector
+from edge_ad.prediction import Prediction
+from edge_ad.training.feature_cache import to_tensor
+from edge_ad.training.runs import torch_predictor
+
+__all__ = ["HeldOutDefects", "judge_defects"]
+
+
+@dataclass(frozen=True)
+class HeldOutDefects:
+    """Found and restored.
+
+    Attributes:
+        tiles: With map, and with reconstruction where the detector makes one.
+        image_auroc: Of the scores, defective images against the same ones without a defect.
+        pixel_ap: Average precision of the maps over the pixels of the defective images.
+        left: Squared difference to the good image inside the masks, after reconstruction over before it; None without.
+        good_maximum: Largest map value of the images without a defect.
+    """
+
+    tiles: list[DefectTile]
+    image_auroc: float
+    pixel_ap: float
+    left: float | None
+    good_maximum: float
+
+
+def judge_defects(detector: AnomalyDetector, tiles: Sequence[DefectTile]) -> HeldOutDefects:
+    """Show a detector good images and the same ones with defects.
+
+    Args:
+        detector: On the CPU and in evaluation mode.
+        tiles: At least one, each with a defect; images of the size that the detector takes.
+    """
+    predict = torch_predictor(detector)
+    good = [predict(tile.good[None])[0] for tile in tiles]
+    found = [predict(tile.defective[None])[0] for tile in tiles]
+    judged = [
+        replace(tile, anomaly_map=item.anomaly_map, reconstruction=_restored(detector, tile.defective))
+        for tile, item in zip(tiles, found, strict=True)
+    ]
+    labels = np.repeat([False, True], len(tiles))
+    return HeldOutDefects(
+        judged,
+        image_auroc(labels, np.array([item.score for item in (*good, *found)])),
+        pixel_average_precision(np.stack([tile.mask for tile in tiles]), _maps(found)),
+        _left(judged),
+        float(_maps(good).max()),
+    )
+
+
+@torch.inference_mode()
+def _restored(detector: AnomalyDetector, image: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    restored = detector.reconstruct(to_tensor(image[None]))
+    if restored is None:
+        return None
+    pixels = (restored[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    return np.ascontiguousarray(pixels[..., ::-1])
+
+
+def _left(tiles: Sequence[DefectTile]) -> float | None:
+    before = after = 0.0
+    for tile in tiles:
+        if tile.reconstruction is None:
+            return None
+        before += _squared(tile.defective, tile)
+        after += _squared(tile.reconstruction, tile)
+    return after / before
+
+
+def _squared(picture: NDArray[np.uint8], tile: DefectTile) -> float:
+    difference = picture[tile.mask].astype(np.float64) - tile.good[tile.mask]
+    return float(np.square(difference).sum())
+
+
+def _maps(predictions: Sequence[Prediction]) -> NDArray[np.float32]:
+    return np.stack([item.anomaly_map for item in predictions])
