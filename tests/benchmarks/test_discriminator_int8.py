@@ -1,0 +1,87 @@
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from benchmarks import discriminator_int8
+
+FIGURES = {"fp32": 0.91234567, "int8": 0.9, "unasked": 1.0}
+
+
+class Commands:
+    """Stands for the commands of edge-ad: notes them, and leaves the files that the script looks for."""
+
+    def __init__(self, refuses: bool = False) -> None:
+        self.given: list[list[str]] = []
+        self.refuses = refuses
+
+    def __call__(self, arguments: Sequence[str | Path]) -> str:
+        words = [str(item) for item in arguments]
+        self.given.append(words)
+        if words[0] == "train":
+            run = Path(words[words.index("--runs") + 1]) / words[words.index("--name") + 1]
+            (run / "bundle").mkdir(parents=True)
+            (run / "checkpoint.safetensors").touch()
+            (run / "bundle" / "manifest.json").touch()
+        if words[0] == "build-engine" and self.refuses:
+            raise subprocess.CalledProcessError(4, words, stderr="Building.\nerror: INT8 fails the accuracy gate.\n")
+        if words[0] == "evaluate":
+            value = FIGURES[words[words.index("--precision") + 1]]
+            return json.dumps({"metrics": dict.fromkeys((*discriminator_int8.METRICS, "image_ap"), value)})
+        return ""
+
+    @property
+    def names(self) -> list[str]:
+        return [words[0] for words in self.given]
+
+
+def measured(folder: Path, *options: str) -> list[dict[str, object]]:
+    out = folder / "rows.jsonl"
+    data = ["--data", str(folder / "bolt"), "--runs", str(folder / "runs")]
+    discriminator_int8.main([*data, "--out", str(out), "--methods", "pbas", *options])
+    return [json.loads(line) for line in out.read_text().splitlines()]
+
+
+def test_a_row_has_both_engines_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = Commands()
+    monkeypatch.setattr(discriminator_int8, "edge_ad", commands)
+    (row,) = measured(tmp_path, "--seeds", "3", "--parameter", "epochs=1")
+    assert (row["product"], row["method"], row["seed"]) == ("bolt", "pbas", 3)
+    assert row["fp32"] == dict.fromkeys(discriminator_int8.METRICS, 0.91235)
+    assert row["int8"] == dict.fromkeys(discriminator_int8.METRICS, 0.9)
+    assert commands.names == ["train", "build-engine", "evaluate", "evaluate"]
+    assert commands.given[0][-4:] == ["--seed", "3", "--parameter", "epochs=1"]
+
+
+def test_what_is_recorded_is_not_measured_again_and_what_is_trained_is_not_trained_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = Commands()
+    monkeypatch.setattr(discriminator_int8, "edge_ad", commands)
+    measured(tmp_path)
+    assert len(measured(tmp_path)) == 1
+    assert commands.names.count("train") == 1
+    (tmp_path / "rows.jsonl").unlink()
+    measured(tmp_path)
+    assert commands.names.count("train") == 1
+
+
+def test_an_evaluation_older_than_its_bundle_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = Commands()
+    monkeypatch.setattr(discriminator_int8, "edge_ad", commands)
+    measured(tmp_path)
+    (tmp_path / "rows.jsonl").unlink()
+    for kept in (tmp_path / "runs" / "bolt").glob("*.json"):
+        os.utime(kept, (1, 1))
+    measured(tmp_path)
+    assert commands.names.count("evaluate") == 4
+
+
+def test_a_refused_build_is_a_row_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(discriminator_int8, "edge_ad", Commands(refuses=True))
+    (row,) = measured(tmp_path)
+    assert row["refused"] == "error: INT8 fails the accuracy gate."
+    assert "int8" not in row
