@@ -62,7 +62,7 @@ def _evaluated(data: Path, run: Path, precision: str) -> dict[str, Any]:
 
 def latency(data: Path, run: Path, method: str, precision: str, seconds: float) -> dict[str, Any]:
     """End to end, a decoded photo to its verdict, batch 1, against eager FP32 torch."""
-    options = ["--data", data, "--precision", precision, "--threads", "2", "--seconds", str(seconds)]
+    options: list[str | Path] = ["--data", data, "--precision", precision, "--threads", "2", "--seconds", str(seconds)]
     measured = json.loads(edge_ad(["benchmark", run / "bundle", "--against", "torch", "--json", *options]))
     taken, compared = measured["measurements"], measured["measurements"]["comparison"]
     return {
