@@ -13,7 +13,8 @@ from edge_ad.errors import DeviceError, UsageError
 __all__ = ["DEFAULT_PORT", "Address", "listen", "parse_address"]
 
 DEFAULT_PORT = 8080
-_BACKLOG = 64  # for those who come while the door rests
+# While the door rests, connections wait here in turn; without room they try again, seconds later.
+_BACKLOG = 256
 # A small send buffer bounds what waits for a viewer that reads slowly, and so how old a picture can be there.
 _SEND_BUFFER_BYTES = 256 << 10
 _PATTERN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]/\s]*))(?::(?P<port>\d{1,5}))?")

@@ -21,6 +21,7 @@ from edge_ad.streaming.web.waiting import Waiting
 __all__ = ["Admit", "Door", "Judge"]
 
 Peer = tuple[str, int]
+_Parting = tuple[Refusal, bool]  # and whether everything that the client sent was read
 _Decision = Refusal | Literal["pass", "wait"]
 Judge = Callable[[RequestHead], Refusal | None]
 Admit = Callable[[socket.socket, Peer, bytes], None]
@@ -59,7 +60,7 @@ class Door:
         self._bell, self._bell_rope = socket.socketpair()
         self._selector = selectors.DefaultSelector()
         self._silent: Waiting[_Guest] = Waiting(limits.idle_s, limits.strangers, self._cut)
-        self._delayed: Waiting[Refusal] = Waiting(limits.wrong_token_s, _MOST_DELAYED, self._part)
+        self._delayed: Waiting[_Parting] = Waiting(limits.wrong_token_s, _MOST_DELAYED, self._part)
         self._lingering: Waiting[None] = Waiting(_LINGER_S, _MOST_LINGERING, lambda guest, _: guest.close())
         self._thread = threading.Thread(target=self._run, name="stream-web-door", daemon=True)
 
@@ -123,20 +124,24 @@ class Door:
             self._silent.drop(guest)
             return
         found.content += chunk
-        decision = self._decide(found.content, len(found.content) - len(chunk))
+        decision = self._decide(found, len(found.content) - len(chunk))
         if decision == "wait":
             self._listen_to(guest, found)
         else:
             self._dismiss(guest, found, decision)
 
-    def _decide(self, content: bytearray, new_from: int) -> _Decision:
-        end, most = head_end(content, new_from), self._limits.header_bytes
+    def _decide(self, found: _Guest, new_from: int) -> _Decision:
+        content, most = found.content, self._limits.header_bytes
+        end = head_end(content, new_from)
         if (len(content) if end is None else end) > most:
             return _TOO_LONG
         if end is None:
             return "wait" if may_become_head(content) else _NO_REQUEST
         head = parse_head(content[:end])
-        return _NO_REQUEST if head is None else self._judge(head) or "pass"
+        if head is None:
+            return _NO_REQUEST
+        found.is_heard_out = head.method == "GET" and end == len(content)
+        return self._judge(head) or "pass"
 
     def _dismiss(self, guest: socket.socket, found: _Guest, decision: Refusal | Literal["pass"]) -> None:
         self._silent.take(guest)
@@ -145,17 +150,20 @@ class Door:
             if self._crowd.enter(found.peer[0]):
                 self._admit(guest, found.peer, bytes(found.content))
             else:
-                self._part(guest, _TOO_MANY)
+                self._part(guest, (_TOO_MANY, found.is_heard_out))
         elif decision.delay_s > 0:
-            self._delayed.add(guest, decision)
+            self._delayed.add(guest, (decision, found.is_heard_out))
         else:
-            self._part(guest, decision)
+            self._part(guest, (decision, found.is_heard_out))
 
-    def _part(self, guest: socket.socket, answer: Refusal) -> None:
+    def _part(self, guest: socket.socket, parting: _Parting) -> None:
+        answer, is_heard_out = parting
         with suppress(OSError):
             guest.send(answer.content)
-            guest.shutdown(socket.SHUT_WR)
-        self._lingering.add(guest, None)
+        if is_heard_out:
+            guest.close()
+        else:
+            self._lingering.add(guest, None)
 
     def _cut(self, guest: socket.socket, found: _Guest) -> None:
         self._stop_listening(guest, found)
@@ -175,4 +183,5 @@ class _Guest:
     """A connection that has not said yet what it wants."""
 
     def __init__(self, peer: Peer) -> None:
-        self.peer, self.content, self.is_listened_to = peer, bytearray(), False
+        self.peer, self.content = peer, bytearray()
+        self.is_listened_to = self.is_heard_out = False

@@ -130,7 +130,7 @@ class Feed:
     async def _next_picture(self, index: int, is_plain: bool, after: int, longest_s: float) -> Picture | None:
         until = time.monotonic() + longest_s
         while not self._is_closing:
-            picture = self._painter.newest(index, is_plain=is_plain)
+            picture = self._painter.newest(index, is_plain=is_plain, after=after)
             if picture is not None and picture.serial != after:
                 return picture
             if (left_s := until - time.monotonic()) <= 0:

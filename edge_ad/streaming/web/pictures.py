@@ -29,6 +29,7 @@ _THUMBNAIL_WH = (296, 192)
 _THUMBNAIL_SHARE = 0.6  # of the height of the frame
 _FPS = 15.0
 _SENT_PER_SECOND = 60.0  # to all viewers together: with more than four of them everybody gets fewer
+_CURRENT_S = 0.15  # a picture older than that is drawn again for who comes, if there is a newer frame
 _WATCHED_S = 2.0  # a view that nobody asked for in this time is no longer drawn
 _MOST_WAITING_FINDS = 4
 _NICE = 10
@@ -43,10 +44,12 @@ class Picture:
     Attributes:
         serial: Number of the frame in its source, as the page counts them.
         jpeg: The file.
+        drawn_at: When it was drawn (`time.monotonic`).
     """
 
     serial: int
     jpeg: bytes
+    drawn_at: float
 
 
 def draw(item: Result | Unjudged, *, is_plain: bool) -> NDArray[np.uint8]:
@@ -107,6 +110,7 @@ class Painter:
         self._on_picture = on_picture
         self._changed = threading.Condition()
         self._wanted: dict[_View, float] = {}  # view → until when
+        self._awaited: set[_View] = set()  # of them those whose newest picture somebody has already
         self._newest: dict[_View, Picture] = {}
         self._finds: OrderedDict[int, Result] = OrderedDict()
         self._is_stopping = False
@@ -124,15 +128,34 @@ class Painter:
             self._changed.notify()
         self._thread.join()
 
-    def newest(self, index: int, *, is_plain: bool) -> Picture | None:
-        """The newest picture of a view, which is drawn for the next two seconds because somebody asks for it."""
+    def newest(self, index: int, *, is_plain: bool, after: int | None = None) -> Picture | None:
+        """The newest picture of a view, which is drawn for the next two seconds because somebody asks for it.
+
+        Args:
+            index: Of the source.
+            is_plain: Without heat map and contour.
+            after: Serial number of the one that is already there. As long as nobody who asks has the newest, nothing
+                newer is drawn: a viewer that does not read costs no drawing.
+
+        Returns:
+            The one that is there already, or another that is current; None while it is drawn.
+        """
         view = (index, is_plain)
         with self._changed:
-            is_new = view not in self._wanted
+            picture = self._newest.get(view)
             self._wanted[view] = time.monotonic() + _WATCHED_S
-            if is_new:
+            if picture is not None and picture.serial != after and self._is_current(picture, index):
+                return picture
+            if view not in self._awaited:
+                self._awaited.add(view)
                 self._tell()
-            return self._newest.get(view)
+            return picture if picture is not None and picture.serial == after else None
+
+    def _is_current(self, picture: Picture, index: int) -> bool:
+        if time.monotonic() - picture.drawn_at < _CURRENT_S:
+            return True
+        found = self._board.picture(index)
+        return found is None or found[1] == picture.serial
 
     def note(self, find: int | None, result: Result | None) -> None:
         """Say that there is a new frame, and which find it should be drawn for; returns at once."""
@@ -141,7 +164,7 @@ class Painter:
                 self._finds[find] = result
                 while len(self._finds) > _MOST_WAITING_FINDS:
                     self._finds.popitem(last=False)
-            if self._wanted or self._finds:
+            if self._awaited or self._finds:
                 self._tell()
 
     def _tell(self) -> None:
@@ -170,9 +193,10 @@ class Painter:
         now = time.monotonic()
         for view in [view for view, until in self._wanted.items() if until < now]:
             del self._wanted[view]
+            self._awaited.discard(view)
             self._newest.pop(view, None)  # whoever comes back later must not see an old frame
         finds, self._finds = self._finds, OrderedDict()
-        return list(self._wanted), finds
+        return list(self._awaited), finds
 
     def _paint_views(self, views: list[_View]) -> None:
         is_new = False
@@ -181,9 +205,10 @@ class Painter:
             old = self._newest.get((index, is_plain))
             if found is None or (old is not None and old.serial == found[1]):
                 continue
-            picture = Picture(found[1], encode(draw(found[0], is_plain=is_plain)))
+            picture = Picture(found[1], encode(draw(found[0], is_plain=is_plain)), time.monotonic())
             with self._changed:
                 self._newest[index, is_plain] = picture
+                self._awaited.discard((index, is_plain))
             is_new = True
         if is_new:
             self._on_picture()

@@ -36,7 +36,13 @@ class Refusal:
     delay_s: float = 0.0
 
 
-def refusal(status: int, text: str, headers: Mapping[str, str] | None = None, *, delay_s: float = 0.0) -> Refusal:
+def refusal(
+    status: int,
+    text: str,
+    headers: Mapping[str, str] | None = None,
+    *,
+    delay_s: float = 0.0,
+) -> Refusal:
     """Make an answer of one line, with the headers that protect the page.
 
     Args:

@@ -40,9 +40,9 @@ class Rules:
         self._access, self._limits, self._cookie = access, limits, cookie
         self._paths = {route.path for route in routes if "{" not in route.path}
         self._patterns: list[re.Pattern[str]] = [route.path_regex for route in routes if "{" in route.path]
-        headers = {"www-authenticate": 'Bearer realm="edge-ad"'}
-        self._no_token = refusal(401, "A token is needed.", headers)
-        self._wrong_token = refusal(401, "A token is needed.", headers, delay_s=limits.wrong_token_s)
+        headers, text = {"www-authenticate": 'Bearer realm="edge-ad"'}, "A token is needed."
+        self._no_token = refusal(401, text, headers)
+        self._wrong_token = refusal(401, text, headers, delay_s=limits.wrong_token_s)
         self._logins, self._logins_at = 4 * limits.logins_per_s, time.monotonic()
 
     def judge(self, head: RequestHead) -> Refusal | None:

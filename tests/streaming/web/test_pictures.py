@@ -102,6 +102,36 @@ def test_frame_is_drawn_once_for_all_and_no_more_often_than_a_page_shows(
     assert number > 2 * len(encoded)
 
 
+def test_nothing_newer_is_drawn_while_nobody_has_taken_the_newest(
+    board: Board, painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    monkeypatch.setattr(pictures, "encode", lambda image: encoded.append(0) or encode(image))
+    _show(board, painter, judged(1))
+    _wait_for(lambda: painter.newest(0, is_plain=False))
+    first = painter.newest(0, is_plain=False)
+    assert first is not None
+    for number in range(2, 30):
+        _show(board, painter, judged(number))
+        time.sleep(0.01)
+    assert len(encoded) == 1
+    _wait_for(lambda: painter.newest(0, is_plain=False, after=first.serial) not in (None, first))
+    assert len(encoded) == 2
+
+
+def test_who_comes_late_gets_no_old_picture(board: Board, painter: Painter) -> None:
+    _show(board, painter, judged(1))
+    _wait_for(lambda: painter.newest(0, is_plain=False))
+    _show(board, painter, judged(2))
+    time.sleep(0.3)
+    found = None
+    until = time.monotonic() + 5
+    while found is None and time.monotonic() < until:
+        found = painter.newest(0, is_plain=False)
+    assert found is not None
+    assert found.serial == 2
+
+
 def test_view_that_nobody_asks_for_is_forgotten(
     board: Board, painter: Painter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
