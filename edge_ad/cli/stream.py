@@ -62,6 +62,7 @@ def stream(
     save_records: options.SaveRecords = None,
     records: options.Records = None,
     durable: options.Durable = False,
+    keep_records_days: options.KeepRecordsDays = None,
     save_ng: options.SaveNg = None,
     keep_ng_days: options.KeepNgDays = 30.0,
     keep_ng_gb: options.KeepNgGb = 10.0,
@@ -124,6 +125,7 @@ def stream(
         overwrite,
         headless,
         durable,
+        keep_records_days,
     )
     sinks = open_sinks(outputs)
     with _swapper(bundle, backend, precision, threads, is_watched=watch_bundle) as swapper:

@@ -190,6 +190,12 @@ Durable: TypeAlias = Annotated[
         "--durable", help="Keep what was recorded through a power cut, not only a crash.", rich_help_panel=_OUTPUT
     ),
 ]
+KeepRecordsDays: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--keep-records-days", help="Remove records from the database after so many days.", rich_help_panel=_OUTPUT
+    ),
+]
 SaveNg: TypeAlias = Annotated[
     Path | None,
     typer.Option("--save-ng", metavar="DIR", help="Keep an image of every defective frame.", rich_help_panel=_OUTPUT),

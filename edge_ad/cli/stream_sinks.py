@@ -37,6 +37,7 @@ class Outputs:
     overwrite: bool = False
     headless: bool = False
     durable: bool = False
+    keep_records_days: float | None = None
 
 
 def open_sinks(outputs: Outputs) -> list[Sink]:
@@ -61,7 +62,11 @@ def _files(outputs: Outputs) -> list[Sink]:
         if outputs.database.suffix.lower() not in _DATABASES:
             hint = f"Known endings: {', '.join(_DATABASES)}. For JSON or CSV use --save-records."
             raise UsageError(f"{outputs.database.name} is no database.", hint)
-        made.append(sinks.records_sink(outputs.database, ng_images=outputs.ng_images, durability=durability))
+        keep_days = outputs.keep_records_days
+        records = sinks.records_sink(
+            outputs.database, ng_images=outputs.ng_images, durability=durability, keep_days=keep_days
+        )
+        made.append(records)
     if outputs.ng_images is not None:
         days, gigabytes = outputs.keep_ng_days, outputs.keep_ng_gb
         keep = sinks.ng_images_sink(outputs.ng_images, keep_days=days, keep_gb=gigabytes, durability=durability)

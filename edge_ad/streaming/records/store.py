@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from edge_ad.errors import StorageError
 from edge_ad.streaming.events import Event
+from edge_ad.streaming.records.retention import Retention
 from edge_ad.streaming.records.schema import Durability, open_for_writing
 
 __all__ = ["RecordStore", "Row", "UnjudgedRow", "VerdictRow"]
@@ -77,15 +78,24 @@ class RecordStore:
         source: What the stream looks at, in words.
         ng_images: Folder of the NG images; None when none are kept.
         durability: What a committed record survives.
+        keep_days: Remove what is older, of earlier streams too; None for no limit.
 
     Raises:
         DataError: The file is something else, or a newer edge-ad wrote it.
         StorageError: It cannot be written.
+        UsageError: The limit is not positive.
     """
 
     def __init__(
-        self, path: Path, *, source: str, ng_images: Path | None = None, durability: Durability = "normal"
+        self,
+        path: Path,
+        *,
+        source: str,
+        ng_images: Path | None = None,
+        durability: Durability = "normal",
+        keep_days: float | None = None,
     ) -> None:
+        self._retention = Retention(keep_days)
         self._path, self._source, self._durability = path, source, durability
         self._ng_images = "" if ng_images is None else os.path.relpath(ng_images, path.parent)
         self._connection: sqlite3.Connection | None = None
@@ -116,6 +126,7 @@ class RecordStore:
             self._stream, self._names = before
             self._roll_back(is_full="full" in str(error))
             raise self._failure(error) from error
+        self._retention.enforce(self._connection)
 
     def close(self) -> None:
         """Release the database; may be called twice."""

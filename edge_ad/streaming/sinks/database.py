@@ -14,6 +14,7 @@ from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result, Unjudged
 from edge_ad.streaming.records.group_commit import GroupCommit
 from edge_ad.streaming.records.ng_images import ng_image_name
+from edge_ad.streaming.records.retention import Retention
 from edge_ad.streaming.records.schema import Durability, open_for_reading
 from edge_ad.streaming.records.store import RecordStore, Row, UnjudgedRow, VerdictRow
 from edge_ad.streaming.sinks.alarm import Alarm
@@ -36,10 +37,11 @@ class DatabaseSink(Sink):
         path: The database; made when it is not there.
         ng_images: Folder in which another sink keeps the NG images, to name them in the records.
         durability: What a committed record survives.
+        keep_days: Remove records that are older; None for no limit.
         on_commit: Told how many records of this stream are durable, after every transaction.
 
     Raises:
-        UsageError: The folder of the database does not exist, or it is a folder itself.
+        UsageError: The folder of the database does not exist, or it is a folder itself, or the limit is not positive.
         DataError: The file is no database of records, or a newer edge-ad wrote it.
     """
 
@@ -51,12 +53,15 @@ class DatabaseSink(Sink):
         *,
         ng_images: Path | None = None,
         durability: Durability = "normal",
+        keep_days: float | None = None,
         on_commit: Callable[[int], None] | None = None,
     ) -> None:
         check_output(path, overwrite=True)
         if path.exists() and path.stat().st_size > 0:
             open_for_reading(path).close()
+        Retention(keep_days)  # a wrong limit is said before the stream begins
         self._path, self._ng_images, self._durability, self._on_commit = path, ng_images, durability, on_commit
+        self._keep_days = keep_days
         self._alarm = Alarm("records")
         self._store: RecordStore | None = None
         self._commits: GroupCommit[Row] | None = None
@@ -70,7 +75,11 @@ class DatabaseSink(Sink):
         """Open the database; a stream that cannot record does not start."""
         self._source_name = source.name
         self._store = RecordStore(
-            self._path, source=source.name, ng_images=self._ng_images, durability=self._durability
+            self._path,
+            source=source.name,
+            ng_images=self._ng_images,
+            durability=self._durability,
+            keep_days=self._keep_days,
         )
         self._commits = GroupCommit(
             self._store.commit, on_commit=self._on_commit, on_failure=self._failed, on_recovery=self._recovered

@@ -27,7 +27,12 @@ _METRICS = ("127.0.0.1", 9464)
 
 
 def records_sink(
-    path: Path, *, overwrite: bool = False, ng_images: Path | None = None, durability: Durability = "normal"
+    path: Path,
+    *,
+    overwrite: bool = False,
+    ng_images: Path | None = None,
+    durability: Durability = "normal",
+    keep_days: float | None = None,
 ) -> Sink:
     """``--records FILE``: a database that goes on from stream to stream, or JSON lines or CSV of this stream.
 
@@ -37,13 +42,15 @@ def records_sink(
         ng_images: Folder in which `ng_images_sink` keeps pictures, to name them in the database.
         durability: ``"full"`` keeps a committed record through a power cut, at the price of a flush to the disk
             several times a second.
+        keep_days: Remove what is older from the database; None for no limit.
 
     Raises:
-        UsageError: The ending is unknown, the folder does not exist, or the file may not be replaced.
+        UsageError: The ending is unknown, the folder does not exist, the file may not be replaced, or the limit is not
+            positive.
         DataError: The database is another program's, or a newer edge-ad wrote it.
     """
     if path.suffix.lower() in _DATABASE:
-        return DatabaseSink(path, ng_images=ng_images, durability=durability)
+        return DatabaseSink(path, ng_images=ng_images, durability=durability, keep_days=keep_days)
     if path.suffix.lower() in _LINES:
         return RecordsSink(path, overwrite=overwrite)
     raise UsageError(f"{path.name} is no known kind of records.", f"Known endings: {', '.join(_DATABASE + _LINES)}.")

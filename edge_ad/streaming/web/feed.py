@@ -40,15 +40,15 @@ class Feed:
     def __init__(self, board: Board, painter: Painter, most_viewers: int) -> None:
         self.viewers = 0
         self._board, self._painter, self._most_viewers = board, painter, most_viewers
-        self._waiting = 0
+        self._waiting = self._hearing = 0
         self._is_closing = False
         self._message, self._number = b"", 0
         self._stated, self._pictured, self._arrived = _Bell(), _Bell(), _Bell()
 
     async def run(self) -> None:
-        """Make a message of the state whenever it is time to, while somebody watches."""
+        """Make a message of the state whenever it is time to, while somebody hears it."""
         while not self._is_closing:
-            if self.viewers == 0:
+            if self._hearing == 0:
                 await self._arrived.wait(_QUIET_S)
                 continue
             try:
@@ -112,8 +112,11 @@ class Feed:
             self._waiting -= 1
 
     @contextmanager
-    def viewer(self) -> Iterator[None]:
+    def viewer(self, *, hears_states: bool) -> Iterator[None]:
         """Count somebody who watches.
+
+        Args:
+            hears_states: Whether it is sent the state, and not pictures only.
 
         Raises:
             Busy: There are as many as there may be.
@@ -121,11 +124,13 @@ class Feed:
         if self.viewers >= self._most_viewers:
             raise Busy
         self._count(1)
+        self._hearing += hears_states
         self._arrived.ring()
         try:
             yield
         finally:
             self._count(-1)
+            self._hearing -= hears_states
 
     async def _next_picture(self, index: int, is_plain: bool, after: int, longest_s: float) -> Picture | None:
         until = time.monotonic() + longest_s

@@ -16,6 +16,7 @@ from edge_ad.streaming.web.queries import choice, number
 __all__ = ["BUSY", "watching_routes"]
 
 BUSY = "There are as many viewers as there may be; try again later.\n"
+_EVENTS = "text/event-stream"
 _LONGEST_WAIT_S = 5.0
 _MOST_SOURCES = 1000
 _VIEWS = ("overlay", "plain")
@@ -30,7 +31,7 @@ def watching_routes(board: Board, feed: Feed) -> list[Route]:
     """
 
     async def live(request: Request) -> Response:
-        return _Watch(feed, feed.states(), media_type="text/event-stream")
+        return _Watch(feed, feed.states(), media_type=_EVENTS)
 
     async def motion(request: Request) -> Response:
         index, is_plain = _view(request)
@@ -85,7 +86,7 @@ class _Watch(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with self._feed.viewer():
+            with self._feed.viewer(hears_states=self.media_type == _EVENTS):
                 await super().__call__(scope, receive, send)
         except Busy:
             await PlainTextResponse(BUSY, 503, {"retry-after": "10"})(scope, receive, send)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
 import pytest
 
-from edge_ad.errors import DataError, StorageError
+from edge_ad.errors import DataError, StorageError, UsageError
 from edge_ad.streaming.events import Event
+from edge_ad.streaming.records import retention
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.records.schema import _STEPS, SCHEMA_VERSION, open_for_reading, open_for_writing
 from edge_ad.streaming.records.store import RecordStore, Row, UnjudgedRow, VerdictRow
@@ -152,3 +154,38 @@ def test_records_in_a_folder_one_may_not_write_to_can_be_read(tmp_path: Path) ->
         assert _frames(path) == [0]
     finally:
         tmp_path.chmod(0o755)
+
+
+def test_records_older_than_the_limit_are_removed_and_the_others_stay(tmp_path: Path) -> None:
+    path, now = tmp_path / "line.sqlite", time.time()
+    days = [3.0, 2.0, 0.5, 0.0]
+    rows: list[Row] = [_row(0, time_unix=now - day * 86400) for day in days]
+    rows += [Event("part", now - day * 86400, "line", "", {}) for day in days]
+    rows += [UnjudgedRow(now - day * 86400, "line", "black") for day in days]
+    _store(path, rows)
+    store = RecordStore(path, source="line", keep_days=1.0)
+    store.commit([_row(0, time_unix=now)])
+    store.close()
+    with RecordReader(path) as reader:
+        assert [record["id"] for record in reader.records(RecordFilter())] == [3, 4, 5]
+        assert len(list(reader.events(RecordFilter()))) == 2
+        assert sum(row["frames"] for row in reader.unjudged()) == 2
+
+
+def test_very_many_old_records_are_removed_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "_MOST_AT_ONCE", 3)
+    path = tmp_path / "line.sqlite"
+    _store(path, [_row(frame) for frame in range(8)])
+    store = RecordStore(path, source="line", keep_days=1.0)
+    left = []
+    for _ in range(4):
+        store.commit([])
+        left.append(len(_frames(path)))
+    store.close()
+    assert left == [5, 2, 0, 0]
+
+
+def test_records_are_kept_for_some_time_or_for_ever(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be kept for 0 days"):
+        RecordStore(tmp_path / "line.sqlite", source="line", keep_days=0.0)
+    assert not (tmp_path / "line.sqlite").exists()
