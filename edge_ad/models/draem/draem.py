@@ -59,7 +59,7 @@ class DraemParameters(MethodParameters):
     ssim_weight: float = Field(default=1.0, ge=0)
     focusing: float = Field(default=2.0, ge=0)
     epochs: int = Field(default=0, ge=0)
-    steps: int = Field(default=3000, ge=1)
+    steps: int = Field(default=1500, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
     schedule: Schedule = "one-cycle"
 
