@@ -8,11 +8,13 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL = $(PIP) -c constraints.txt
 # torchvision needs a build of torch of its own, and so an environment of its own.
 TORCHVISION := $(VENV)-torchvision
+# So does anomalib, which make peers measures beside us. ANOMALIB= leaves it out.
+ANOMALIB ?= $(VENV)-anomalib
 # What the tests hold edge-ad's use of TensorRT and CUDA to: version=package of Python bindings, without the libraries.
 BINDINGS := 8.6.1=tensorrt-bindings 10.3.0=tensorrt-cu12-bindings 10.13.3.9=tensorrt-cu12-bindings \
 	11.4.0.106=tensorrt-cu13-bindings 13.5.0=cuda-bindings 1.9.0=cuda-pathfinder
 
-.PHONY: help demo test test-torchvision check bench peers has-bundle clean
+.PHONY: help demo test test-torchvision check bench peers accuracy has-bundle clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,8 +22,9 @@ help:
 	@echo "make test    run the tests (ARGS='-k name' picks some)"
 	@echo "make test-torchvision    the tests of the ResNet backbones, in an environment of their own (5.6 GB)"
 	@echo "make check   formatting, lint, types and import rules"
-	@echo "make bench   measure a bundle, its scaling and its rivals, make the report (BUNDLE=path; else the demo's or the first run's)"
-	@echo "make peers   measure a bundle beside eager torch, plain OpenVINO, plain ONNX Runtime and benchmark_app"
+	@echo "make bench   measure bundles, rivals, scaling and the comparison itself, make the report (BUNDLE='path...', DATA='folder...')"
+	@echo "make peers   measure a bundle beside eager torch, plain OpenVINO and ONNX Runtime, benchmark_app, anomalib (6.5 GB of its own)"
+	@echo "make accuracy    train and evaluate METHODS on each product of DATA with SEEDS; goes on where it was stopped"
 	@echo "make clean   remove the environment, caches and build products"
 	@echo "PYTHON=python3.12 picks the interpreter of a new environment; it must be 3.10 or newer."
 
@@ -42,32 +45,46 @@ check: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# DATA names the bundle's product, for real photos and accuracy. Rows go to $(BENCH); RECORD=1 rewrites what the documents show.
+# BUNDLE and DATA may name several; rivals are measured on the first. Rows go to $(BENCH); RECORD=1 rewrites the documents.
 DATA   ?=
 ifndef BENCH
 BENCH  := runs/bench-$(shell date +%Y%m%d-%H%M%S)
 endif
-RUN    := $(patsubst %/,%,$(dir $(BUNDLE)))
-ONDATA := $(if $(DATA),--data $(DATA))
+FIRST  := $(firstword $(BUNDLE))
+RUN    := $(patsubst %/,%,$(dir $(FIRST)))
+ONDATA := $(if $(DATA),--data $(firstword $(DATA)))
+WITH_ANOMALIB := --anomalib $(ANOMALIB)/models --anomalib-python $(ANOMALIB)/bin/python
+PEERS  := -m benchmarks.suites.peers $(FIRST) $(if $(wildcard $(RUN)/run.json),--run $(RUN)) $(ONDATA)
 
 bench: $(VENV)/.installed-dev has-bundle
-	$(BIN)/python -m benchmarks.suites.latency $(BUNDLE) $(ONDATA) --out $(BENCH)/engines.jsonl $(ARGS)
-	$(BIN)/python -m benchmarks.suites.peers $(BUNDLE) $(if $(wildcard $(RUN)/run.json),--run $(RUN)) $(ONDATA) --out $(BENCH)/peers.jsonl
+	$(BIN)/python -m benchmarks.suites.latency $(BUNDLE) $(if $(DATA),--data $(DATA)) --out $(BENCH)/engines.jsonl $(ARGS)
+	$(BIN)/python $(PEERS) --out $(BENCH)/peers.jsonl $(if $(wildcard $(ANOMALIB)/models/.exported),$(WITH_ANOMALIB))
 	$(BIN)/python -m benchmarks.suites.scaling --out $(BENCH)/scaling.jsonl
-	$(if $(DATA),$(BIN)/python -m benchmarks.suites.accuracy_suite --data $(DATA) --out $(BENCH)/accuracy.jsonl)
-	$(BIN)/python -m benchmarks.stream_speed --bundle $(BUNDLE) > $(BENCH)/stream.json
-	$(BIN)/edge-ad report $(BENCH) --out $(BENCH)/report
-	$(if $(RECORD),cp $(BENCH)/*.jsonl benchmarks/results/ && $(BIN)/python -m benchmarks.write_tables)
+	$(BIN)/python -m benchmarks.suites.detection $(FIRST) $(ONDATA) --out $(BENCH)/detection.jsonl
+	$(BIN)/python -m benchmarks.stream_speed --bundle $(FIRST) > $(BENCH)/stream.json
+	$(if $(RECORD),cp $(BENCH)/*.jsonl benchmarks/results/)
+	$(if $(RECORD),$(BIN)/python -m benchmarks.write_tables)
+	$(if $(RECORD),$(BIN)/python -m benchmarks.fader_markdown)
+	$(if $(RECORD),$(BIN)/python -m benchmarks.discriminator_markdown)
+	$(BIN)/edge-ad report $(if $(RECORD),benchmarks/results,$(BENCH)) --out $(BENCH)/report
 
-peers: $(VENV)/.installed-dev has-bundle
-	$(BIN)/python -m benchmarks.suites.peers $(BUNDLE) $(if $(wildcard $(RUN)/run.json),--run $(RUN)) $(ONDATA) $(ARGS)
+peers: $(VENV)/.installed-dev has-bundle $(if $(ANOMALIB),$(ANOMALIB)/models/.exported)
+	$(BIN)/python $(PEERS) $(if $(ANOMALIB),$(WITH_ANOMALIB)) $(ARGS)
+
+# Hours for all methods, products and seeds; rows that are there are not measured again.
+SEEDS    ?= 0
+METHODS  ?= patch-gaussian patch-metric patch-nearest
+ACCURACY ?= runs/accuracy.jsonl
+accuracy: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks.suites.accuracy_suite --data $(DATA) --methods $(METHODS) --seeds $(SEEDS) --out $(ACCURACY)
+	$(BIN)/python -m benchmarks.suites.accuracy_suite --show $(ACCURACY)
 
 has-bundle:
 	@test -n "$(BUNDLE)" || { echo "error: there is no bundle to measure." >&2; \
 	  echo "hint: run make demo first, or name one: make bench BUNDLE=runs/<name>/bundle" >&2; exit 2; }
 
 clean:
-	rm -rf $(VENV) $(TORCHVISION) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(TORCHVISION) $(ANOMALIB) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: an environment is made once and updated only when what it is made from has changed.
@@ -91,6 +108,17 @@ $(TORCHVISION)/.installed: pyproject.toml constraints.txt constraints-torchvisio
 	grep -v '^torch==' constraints.txt | cat - constraints-torchvision.txt > $(TORCHVISION)/constraints.txt
 	$(TORCHVISION)/bin/python -m pip install --quiet --disable-pip-version-check -c $(TORCHVISION)/constraints.txt \
 	  -e '.[train,torchvision]' pytest hypothesis
+	@touch $@
+
+$(ANOMALIB)/.installed: constraints.txt constraints-torchvision.txt constraints-anomalib.txt
+	$(PYTHON) -m venv $(ANOMALIB)
+	grep -v '^torch==' constraints.txt | cat - constraints-torchvision.txt constraints-anomalib.txt > $(ANOMALIB)/constraints.txt
+	$(ANOMALIB)/bin/python -m pip install --quiet --disable-pip-version-check -c $(ANOMALIB)/constraints.txt \
+	  anomalib torch torchvision openvino onnx onnxscript
+	@touch $@
+
+$(ANOMALIB)/models/.exported: $(ANOMALIB)/.installed benchmarks/suites/anomalib_export.py
+	$(ANOMALIB)/bin/python benchmarks/suites/anomalib_export.py $(ANOMALIB)/models
 	@touch $@
 
 # Not every version has a wheel for every Python and machine; the tests of one that is not there are skipped.

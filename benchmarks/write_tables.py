@@ -15,6 +15,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
+from typing import Any
 
 from benchmarks.suites.accuracy_suite import table as accuracy_with_published
 from benchmarks.suites.record import read_lines
@@ -54,6 +56,7 @@ class Source:
 
 _ENGINES = "python -m benchmarks.suites.latency BUNDLE... --data DIR/<product>... --quick --out engines.jsonl"
 _PEERS = "python -m benchmarks.suites.peers BUNDLE --run RUN --data DIR/metal_plate --out peers.jsonl"
+_DETECTION = "python -m benchmarks.suites.detection BUNDLE --data DIR/metal_plate --out detection.jsonl"
 _SCALING = "python -m benchmarks.suites.scaling --what size batch sources --rounds 4 --seconds 0.3 --out scaling.jsonl"
 _ACCURACY = "python -m benchmarks.suites.accuracy_suite --data DIR/<product>... --out accuracy.jsonl"
 
@@ -72,6 +75,7 @@ def _sources() -> dict[str, Source]:
         "speed": Source("peers.jsonl", _PEERS, _speed),
         "peers": Source("peers.jsonl", _PEERS, _peers),
         "scaling": Source("scaling.jsonl", _SCALING, lambda path: markdown(scaling_table(_read(path).scaling))),
+        "detection": Source("detection.jsonl", _DETECTION, _detection),
         "methods": Source("accuracy.jsonl", _ACCURACY, lambda path: accuracy_with_published(read_lines(path))),
     }
 
@@ -152,18 +156,42 @@ def _precision(path: Path) -> str:
 
 
 def _speed(path: Path) -> str:
-    """How many times as fast as eager torch, end to end."""
+    """How many times as fast as others, end to end."""
     cells = []
     for row in _read(path).peers:
         for side in row.sides:
-            if "torch" in side.name:
-                rounds = f"{min(side.ratio_per_round):.1f} to {max(side.ratio_per_round):.1f} over the rounds"
-                cells.append([f"{row.product}: {row.scope} against {side.name}", f"{side.ratio:.1f} × ({rounds})"])
-    return markdown(Table(["speed, batch 1, 2 threads", "ratio"], cells, text_columns=2))
+            if row.scope.endswith("end to end") and side.name not in (row.reference, "benchmark_app"):
+                ratios = side.ratio_per_round
+                over = f"{min(ratios):.1f} to {max(ratios):.1f} in {len(ratios)} rounds"
+                cells.append([f"{row.product}: {row.scope}", side.name, f"{side.ratio:.1f} × ({over})", side.note])
+    return markdown(Table(["what", "instead of", "times as fast", "note"], cells, text_columns=2))
 
 
 def _peers(path: Path) -> str:
     return "\n\n".join(f"**{row.product}, {row.scope}**\n\n{markdown(peers_table(row))}" for row in _read(path).peers)
+
+
+def _detection(path: Path) -> str:
+    """How often a delay and noise are flagged, by what the two sides have in common."""
+    rows = [row for row in read_lines(path) if row.get("kind") == "detection"]
+    cells = [_detected(how, [row[how] for row in rows if how in row]) for how in ("paired", "yardstick")]
+    header = ["how", "slower build flagged", "its ratio", "noise flagged", "its ratio"]
+    names = ", ".join(dict.fromkeys(f"{row['product']}, {row['engine']}, delay {row['delay']:.0%}" for row in rows))
+    calm, every = sum(row["calm_rounds"] for row in rows), sum(row["rounds"] for row in rows)
+    note = f"{names}; {calm} of {every} rounds were calm."
+    return f"{markdown(Table(header, cells))}\n\n{note}"
+
+
+def _detected(how: str, rows: list[dict[str, Any]]) -> list[str]:
+    cells = [how]
+    for kind in ("delay", "noise"):
+        found = [row[kind] for row in rows]
+        ratios = sorted(item["ratio"] for item in found)
+        cells += [
+            f"{sum(item['flagged'] for item in found)} of {len(found)}",
+            f"{median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})",
+        ]
+    return cells
 
 
 def main(arguments: list[str] | None = None) -> None:

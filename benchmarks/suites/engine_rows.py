@@ -61,7 +61,7 @@ def engine_row(
         "stages": stages,
         "absent": absent,
         "quantiles_ms": [float(value) / 1e6 for value in np.quantile(totals, _QUANTILES)],
-        "rounds": [{"p50_ms": value, "yardstick_ms": yard} for value, yard in candidate.rounds],
+        "rounds": [item._asdict() for item in candidate.rounds],
         **facts,
     }
 

@@ -34,8 +34,10 @@ class Published:
 _FADER = "FADeR paper, tables 1 to 5"
 _PBAS = "PBAS paper, WideResNet-50"
 _SHUFFLING = "boundary-shuffling paper, WideResNet-50"
+_DRAEM = "DRAEM paper, 700 epochs, 97 million weights"
 
 PUBLISHED: dict[str, tuple[Published, ...]] = {
+    "draem": (Published("MVTec AD", 98.0, 97.3, None, _DRAEM),),
     "ear": (Published("MVTec AD", 94.2, 90.2, None, _FADER),),
     "fader": (Published("MVTec AD", 96.4, 93.8, None, _FADER), Published("VisA", 96.0, None, None, _FADER)),
     "pbas": (

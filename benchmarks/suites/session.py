@@ -7,15 +7,32 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, median
+from typing import NamedTuple
 
 from benchmarks.suites.stability import WINDOWS, Settings, is_stable, spread
 from benchmarks.suites.stages import FramePath
+from benchmarks.suites.steal import StealClock, is_calm
 from benchmarks.suites.yardstick import Yardstick
 from edge_ad.prediction import Prediction
 
-__all__ = ["Candidate", "delayed", "measure_in_turns"]
+__all__ = ["Candidate", "Round", "delayed", "measure_in_turns"]
 
 _UNTIMED = 2  # wake the threads and caches that the engine before has taken
+_MOST_ROUNDS = 3  # times as many as a window needs, until enough of them are calm
+
+
+class Round(NamedTuple):
+    """One turn of one engine.
+
+    Attributes:
+        p50_ms: Median of its runs.
+        yardstick_ms: Of the yardstick before and after it.
+        stolen: Share of the machine's time that its host took in the whole round; None where nothing says.
+    """
+
+    p50_ms: float
+    yardstick_ms: float
+    stolen: float | None
 
 
 @dataclass
@@ -24,13 +41,13 @@ class Candidate:
 
     Attributes:
         path: What is timed.
-        rounds: (median in ms, yardstick in ms) of each round.
+        rounds: Each round, in their order.
         windows_ms: Median of each window.
         measured_s: Seconds that were timed.
     """
 
     path: FramePath
-    rounds: list[tuple[float, float]] = field(default_factory=list)
+    rounds: list[Round] = field(default_factory=list)
     windows_ms: list[float] = field(default_factory=list)
     measured_s: float = 0.0
 
@@ -69,6 +86,9 @@ class Candidate:
 def measure_in_turns(candidates: Sequence[Candidate], yardstick: Yardstick, settings: Settings) -> None:
     """Measure windows until the last three of every candidate agree, and each has its seconds and runs.
 
+    Rounds in which the host took the machine's time are kept, and more are measured: a window is the median of its calm
+    ones.
+
     Args:
         candidates: They keep what was measured. No run is left out, also not of the windows before they agreed.
         yardstick: Timed before and after each block.
@@ -76,26 +96,48 @@ def measure_in_turns(candidates: Sequence[Candidate], yardstick: Yardstick, sett
     """
     for candidate in candidates:
         candidate.warm_up(settings)
+    ends = time.perf_counter() + settings.patience_s
     for window in range(settings.most_windows):
-        _measure_window(candidates, yardstick, settings)
+        _measure_window(candidates, yardstick, settings, ends)
         enough = all(item.runs >= settings.runs and item.measured_s >= settings.seconds for item in candidates)
-        if window + 1 >= WINDOWS and enough and all(is_stable(item.windows_ms) for item in candidates):
+        settled = enough and all(is_stable(item.windows_ms) for item in candidates)
+        if window + 1 >= WINDOWS and (settled or time.perf_counter() >= ends):
             return
 
 
-def _measure_window(candidates: Sequence[Candidate], yardstick: Yardstick, settings: Settings) -> None:
+def _measure_window(candidates: Sequence[Candidate], yardstick: Yardstick, settings: Settings, ends: float) -> None:
     seconds = settings.seconds / WINDOWS / settings.rounds
     runs = math.ceil(settings.runs / WINDOWS / settings.rounds)
-    for index in range(settings.rounds):
-        first = index % len(candidates)
-        before = yardstick.median_ms()
-        for candidate in [*candidates[first:], *candidates[:first]]:
-            block_ms = candidate.run_block(seconds, runs)
-            after = yardstick.median_ms()
-            candidate.rounds.append((block_ms, fmean((before, after))))
-            before = after
+    before = len(candidates[0].rounds)
+    calm = 0
+    for index in range(_MOST_ROUNDS * settings.rounds):
+        calm += is_calm(_measure_round(candidates, yardstick, index, seconds, runs))
+        if calm == settings.rounds or (index + 1 >= settings.rounds and time.perf_counter() >= ends):
+            break
     for candidate in candidates:
-        candidate.windows_ms.append(median(value for value, _ in candidate.rounds[-settings.rounds :]))
+        candidate.windows_ms.append(_middle(candidate.rounds[before:]))
+
+
+def _measure_round(
+    candidates: Sequence[Candidate], yardstick: Yardstick, index: int, seconds: float, runs: int
+) -> float | None:
+    """A turn of each; returns what was stolen meanwhile."""
+    first = index % len(candidates)
+    clock, before = StealClock(), yardstick.median_ms()
+    found = []
+    for candidate in [*candidates[first:], *candidates[:first]]:
+        block_ms, after = candidate.run_block(seconds, runs), yardstick.median_ms()
+        found.append((candidate, block_ms, fmean((before, after))))
+        before = after
+    stolen = clock.lap()
+    for candidate, block_ms, yard_ms in found:
+        candidate.rounds.append(Round(block_ms, yard_ms, stolen))
+    return stolen
+
+
+def _middle(rounds: Sequence[Round]) -> float:
+    """Median of a window's calm rounds; of all where none was."""
+    return median([item.p50_ms for item in rounds if is_calm(item.stolen)] or [item.p50_ms for item in rounds])
 
 
 def delayed(infer: Callable[..., list[Prediction]], delay_ms: float) -> Callable[..., list[Prediction]]:

@@ -23,6 +23,8 @@ class Settings:
         warm_up_s: Untimed before that, for at least so long.
         warm_up_runs: And at least so often.
         quick: Whether this is shorter than what the suite asks for by default.
+        patience_s: Repeat no round and no window after so many seconds of a session: what then is missing is measured
+            once, as it comes.
     """
 
     seconds: float = 10.0
@@ -32,11 +34,12 @@ class Settings:
     warm_up_s: float = 0.2
     warm_up_runs: int = 10
     quick: bool = False
+    patience_s: float = 240.0
 
     @classmethod
     def short(cls) -> Settings:
         """A look: 1.5 s and 60 runs; recorded as quick."""
-        return cls(seconds=1.5, runs=60, most_windows=4, rounds=4, quick=True)
+        return cls(seconds=1.5, runs=60, most_windows=4, patience_s=40.0, rounds=4, quick=True)
 
 
 def spread(medians: Sequence[float]) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_ad.report.bootstrap import RatioInterval, paired_ratio, unpaired_ratio
-from edge_ad.report.rows import LatencyRow
+from edge_ad.report.rows import LatencyRow, Round
 
 __all__ = ["Change", "Comparison", "Limits", "compare_results"]
 
@@ -80,7 +80,8 @@ def compare_results(new: Sequence[LatencyRow], old: Sequence[LatencyRow], limits
     """Compare rows that measure the same thing.
 
     A row is slower when its interval lies above 1 and its ratio above the limit. The intervals are wide enough that
-    all of them together raise a false alarm in at most one of twenty comparisons (Bonferroni).
+    all of them together raise a false alarm in at most one of twenty comparisons (Bonferroni). Rounds in which a
+    virtual machine's host took its time (`Round.is_calm`) count only where there are too few others.
 
     Args:
         new: New rows.
@@ -113,13 +114,26 @@ def _change(new: LatencyRow, old: LatencyRow, limits: Limits, confidence: float)
 
 
 def _ratio(new: LatencyRow, old: LatencyRow, confidence: float) -> tuple[RatioInterval, str]:
-    first, second = ([item.p50_ms for item in row.rounds] for row in (new, old))
-    if new.session == old.session and len(first) == len(second):
-        return paired_ratio(first, second, confidence=confidence), "paired"
+    if new.session == old.session and len(new.rounds) == len(old.rounds):
+        pairs = list(zip(new.rounds, old.rounds, strict=True))
+        calm = [pair for pair in pairs if pair[0].is_calm and pair[1].is_calm]
+        first, second = zip(*(calm if len(calm) >= _FEWEST_ROUNDS else pairs), strict=True)
+        return paired_ratio(_medians(first), _medians(second), confidence=confidence), "paired"
+    first, second = _calm(new.rounds), _calm(old.rounds)
     if _same_yardstick(new, old):
-        first, second = ([item.p50_ms / item.yardstick_ms for item in row.rounds] for row in (new, old))
-        return unpaired_ratio(first, second, confidence=confidence), "yardstick"
-    return unpaired_ratio(first, second, confidence=confidence), "plain"
+        over = [[item.p50_ms / item.yardstick_ms for item in rounds] for rounds in (first, second)]
+        return unpaired_ratio(*over, confidence=confidence), "yardstick"
+    return unpaired_ratio(_medians(first), _medians(second), confidence=confidence), "plain"
+
+
+def _calm(rounds: Sequence[Round]) -> Sequence[Round]:
+    """Rounds in which nobody took the machine's time; all of them where those are too few."""
+    calm = [item for item in rounds if item.is_calm]
+    return calm if len(calm) >= _FEWEST_ROUNDS else rounds
+
+
+def _medians(rounds: Sequence[Round]) -> list[float]:
+    return [item.p50_ms for item in rounds]
 
 
 def _same_yardstick(new: LatencyRow, old: LatencyRow) -> bool:

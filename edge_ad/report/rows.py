@@ -24,6 +24,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+_CALM = 0.03
 
 
 class _Record(BaseModel):
@@ -92,10 +93,17 @@ class Round(_Record):
     Attributes:
         p50_ms: Of the engine's end-to-end latency.
         yardstick_ms: Of a fixed piece of work beside it, which says how fast the machine was in that round.
+        stolen: Share of the machine's time that its host gave to others in that round; None where nothing says.
     """
 
     p50_ms: float = Field(gt=0)
     yardstick_ms: float = Field(gt=0)
+    stolen: float | None = None
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether the machine had its time for itself, as far as is known."""
+        return self.stolen is None or self.stolen <= _CALM
 
 
 class Throughput(_Record):
@@ -244,6 +252,9 @@ class PeersRow(_Measurement):
     scope: str
     reference: str
     sides: list[PeerSide]
+    threads: int | None = None
+    rounds: int | None = None
+    calm_rounds: int | None = None
     not_measured: dict[str, str] = {}
 
 

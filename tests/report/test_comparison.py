@@ -7,8 +7,9 @@ import pytest
 
 from edge_ad.report.bootstrap import paired_ratio, unpaired_ratio
 from edge_ad.report.comparison import Limits, compare_results
+from edge_ad.report.rows import LatencyRow
 from tests.report.noise import MACHINES, block_medians
-from tests.report.rows import latency_row
+from tests.report.rows import latency_document, latency_row
 
 ROUNDS = 24
 REPETITIONS = 20
@@ -74,6 +75,22 @@ def test_rounds_are_paired_only_within_a_session() -> None:
     assert compare_results([new], [other], Limits()).changes[0].how == "yardstick"
     elsewhere = latency_row([10.0] * 8, session="b", machine={"yardstick": "numpy 2"})
     assert compare_results([new], [elsewhere], Limits()).changes[0].how == "plain"
+
+
+@pytest.mark.parametrize("session", ["a", "b"])
+def test_rounds_whose_time_was_stolen_do_not_count(session: str) -> None:
+    def row(rounds_ms: list[float], stolen: list[float], session: str) -> Any:
+        document = latency_document(rounds_ms, session=session)
+        for turn, share in zip(document["rounds"], stolen, strict=True):
+            turn["stolen"] = share
+        return LatencyRow.model_validate(document)
+
+    calm, busy = [0.0] * 6, [0.4] * 6
+    old = row([10.0] * 12, calm + calm, "a")
+    new = row([10.0] * 6 + [30.0] * 6, calm + busy, session)
+    assert compare_results([new], [old], Limits()).changes[0].interval.high == pytest.approx(1.0)
+    few = row([10.0] * 3 + [30.0] * 9, calm[:3] + [0.4] * 9, session)
+    assert compare_results([few], [old], Limits()).changes[0].interval.ratio == pytest.approx(3.0)
 
 
 def test_a_machine_that_is_slower_as_a_whole_is_no_regression() -> None:

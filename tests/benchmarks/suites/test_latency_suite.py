@@ -88,8 +88,8 @@ def test_all_candidates_have_the_same_rounds() -> None:
     slow, fast = Candidate(frame_path(0.002)), Candidate(frame_path(0.0005))
     measure_in_turns([slow, fast], Yardstick(), TINY)
     assert len(slow.rounds) == len(fast.rounds) == 6
-    assert min(value for value, _ in slow.rounds) >= 2.0
-    assert all(yard > 0 for _, yard in slow.rounds)
+    assert min(item.p50_ms for item in slow.rounds) >= 2.0
+    assert all(item.yardstick_ms > 0 for item in slow.rounds)
     assert slow.runs >= 24
 
 
@@ -143,7 +143,7 @@ def test_a_real_engine_that_was_slowed_down_is_told_from_itself(root: Path, tmp_
         paths = [FramePath(infer, SIZE_HW, 0.5, images=images) for infer in (engine.infer, slow)]
         candidates = [Candidate(path) for path in paths]
         measure_in_turns(candidates, Yardstick(), Settings(0.1, 96, 3, 4, 0.0, 5, quick=True))
-    old, new = (latency_row([value for value, _ in item.rounds], session="one") for item in candidates)
+    old, new = (latency_row([turn.p50_ms for turn in item.rounds], session="one") for item in candidates)
     (change,) = compare_results([new], [old], Limits()).changes
     assert (change.how, change.verdict) == ("paired", "slower")
     assert new.rounds[0].p50_ms > 1.0

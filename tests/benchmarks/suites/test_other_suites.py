@@ -2,17 +2,27 @@
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.suites import accuracy_suite
-from benchmarks.suites.peers import OURS, in_turns, parse_benchmark_app, peers_row, timed
+from benchmarks.suites import accuracy_suite, anomalib_peer, detection
+from benchmarks.suites.benchmark_app import benchmark_app, parse_benchmark_app
+from benchmarks.suites.peers import OURS, peers_row
 from benchmarks.suites.power_law import fit_power_law
 from benchmarks.suites.published import PUBLISHED, published_columns
 from benchmarks.suites.scaling import in_rounds
+from benchmarks.suites.stability import Settings
+from benchmarks.suites.steal import StealClock, is_calm, parse_stat
+from benchmarks.suites.ways import Block, Turns, in_turns, timed
+from edge_ad.bundle import Reference
+from edge_ad.cli.frames import read_frames
 from edge_ad.report.rows import PeersRow
+from edge_ad.runtime import open_engine
+from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
 
 BENCHMARK_APP = """[Step 11/11] Dumping statistics report
 [ INFO ] Execution Devices:['CPU']
@@ -58,27 +68,119 @@ def test_sizes_take_turns() -> None:
 
 
 def test_the_median_of_benchmark_app_is_read() -> None:
-    assert parse_benchmark_app(BENCHMARK_APP) == 31.47
+    assert parse_benchmark_app(BENCHMARK_APP) == Block(31.47, 31)
+    assert parse_benchmark_app(BENCHMARK_APP.replace("31.47 ms", "314.70 us")).p50_ms == pytest.approx(0.3147)
     with pytest.raises(ValueError, match="no such model"):
         parse_benchmark_app("[ ERROR ] no such model")
 
 
+def turns(ours: list[float], other: list[float], stolen: list[float | None]) -> Turns:
+    blocks = {OURS: ours, "other": other}
+    return Turns({name: [Block(value, 2) for value in values] for name, values in blocks.items()}, stolen)
+
+
 def test_ratios_are_those_of_the_same_round() -> None:
-    found = {OURS: [[10.0, 10.0], [20.0, 20.0], [10.0]], "other": [[20.0], [40.0, 40.0], [30.0]]}
+    found = turns([10.0, 20.0, 10.0], [20.0, 40.0, 30.0], [None, None, None])
     row = PeersRow.model_validate(
         {**peers_row("engine", found, {"other": "a note"}), "bundle": "b", "product": "p", "machine": {}}
     )
     ours, other = row.sides
     assert ours.ratio_per_round == [1.0, 1.0, 1.0]
-    assert (other.ratio, other.ratio_per_round, other.runs, other.note) == (2.0, [2.0, 2.0, 3.0], 4, "a note")
+    assert (other.ratio, other.ratio_per_round, other.runs, other.note) == (2.0, [2.0, 2.0, 3.0], 6, "a note")
 
 
-def test_who_begins_changes_from_round_to_round() -> None:
+def test_a_round_whose_time_was_stolen_does_not_count_unless_all_were() -> None:
+    row = peers_row("engine", turns([10.0, 10.0, 10.0], [11.0, 90.0, 12.0], [0.0, 0.3, 0.01]), {})
+    assert row["sides"][1]["ratio_per_round"] == [1.1, 1.2]
+    assert (row["rounds"], row["calm_rounds"], row["stolen_per_round"]) == (3, 2, [0.0, 0.3, 0.01])
+    assert len(peers_row("engine", turns([10.0], [90.0], [0.3]), {})["sides"][1]["ratio_per_round"]) == 1
+
+
+def test_who_begins_changes_from_round_to_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.suites.ways.is_calm", lambda share: True)
     calls: list[str] = []
-    ways = {name: lambda seconds, name=name: calls.append(name) or [1.0] for name in "abc"}
-    in_turns(ways, rounds=3, seconds=1.0)
+    ways = {name: lambda seconds, name=name: calls.append(name) or Block(1.0, 1) for name in "abc"}
+    assert len(in_turns(ways, rounds=3, seconds=1.0).stolen) == 3
     assert "".join(calls) == "abcbcacab"
-    assert len(timed(lambda: None)(0.0)) == 3
+    assert timed(lambda: None)(0.0).runs == 3
+
+
+def test_rounds_are_repeated_until_enough_are_calm_but_not_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.suites.ways.is_calm", lambda share: False)
+    assert len(in_turns({OURS: lambda seconds: Block(1.0, 1)}, rounds=3, seconds=0.0).stolen) == 6
+
+
+def test_stolen_time_is_the_share_since_the_last_lap() -> None:
+    texts = iter(["cpu 10 0 10 70 0 0 0 10 0 0\ncpu0 1 1 1 1 1 1 1 1\n", "cpu 20 0 20 130 0 0 0 30 9 9\n", "nothing"])
+    clock = StealClock(lambda: next(texts))
+    assert clock.lap() == pytest.approx(0.2)
+    assert clock.lap() is None
+    assert (is_calm(None), is_calm(0.03), is_calm(0.04)) == (True, True, False)
+    with pytest.raises(ValueError, match="all CPUs"):
+        parse_stat("intr 1 2 3")
+
+
+def test_frames_settings_and_graph_reach_benchmark_app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def run(command: list[str], **named: object) -> subprocess.CompletedProcess[str]:
+        seen.append(command)
+        return subprocess.CompletedProcess(command, 0, BENCHMARK_APP, "")
+
+    bundle, folder = tiny_bundle(tmp_path / "bundle"), tmp_path / "app"
+    folder.mkdir()
+    way = benchmark_app(bundle.graph_path("fp32"), [np.zeros((1, *SIZE_HW, 3), np.uint8)] * 2, 3, folder)
+    monkeypatch.setattr(subprocess, "run", run)
+    assert way(2.4) == Block(31.47, 31)
+    command = seen[0]
+    assert command[command.index("-t") + 1] == "2"
+    settings = json.loads((folder / "settings.json").read_text())["CPU"]
+    assert settings == {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": 3,
+    }
+    assert len(list((folder / "frames").glob("*.npy"))) == 2
+    assert (folder / "graph.xml").is_file()
+
+
+def test_anomalib_models_are_timed_by_a_process_that_waits_for_its_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timer = tmp_path / "timer.py"
+    timer.write_text(
+        "import sys\n"
+        "if 'broken' in sys.argv[1]: sys.exit('no such layer')\n"
+        "print('a library says hello'); print('ready', flush=True)\n"
+        'for line in sys.stdin: print(\'{"p50_ms": %s, "runs": 4}\' % line.strip(), flush=True)\n'
+    )
+    monkeypatch.setattr(anomalib_peer, "_TIMER", timer)
+    models, work = tmp_path / "models", tmp_path / "work"
+    models.mkdir()
+    work.mkdir()
+    for name in ("STFPM.xml", "broken.xml"):
+        (models / name).touch()
+    (models / "failed.json").write_text('{"DRAEM": "not exported"}')
+    images = [np.zeros((4, 4, 3), np.uint8)]
+    with anomalib_peer.anomalib_ways(Path(sys.executable), models, images, 1, work) as (ways, missing):
+        assert ways["anomalib STFPM"](0.5) == Block(0.5, 4)
+        assert ways["anomalib STFPM"](0.25) == Block(0.25, 4)
+    assert missing == {"anomalib DRAEM": "not exported", "anomalib broken": "no such layer"}
+
+
+def test_a_real_delay_is_flagged_and_the_same_engine_is_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 255, (3, *SIZE_HW, 3), dtype=np.uint8)
+    reference = Reference(images=images, scores=np.ones(3, np.float32), maps=np.ones((3, *SIZE_HW), np.float32))
+    bundle = tiny_bundle(tmp_path / "bundle", reference=reference)
+    settings = Settings(0.1, 96, 3, 4, 0.0, 5, quick=True)
+    with open_engine(bundle, backend="onnxruntime", threads=1) as engine:
+        rows = detection.session_rows(bundle, engine, read_frames(bundle, None), delay=9.0, settings=settings)
+    found = detection.repetition(rows, rows)
+    assert found["paired"]["delay"]["flagged"]
+    assert found["paired"]["delay"]["ratio"] > 3
+    assert found["paired"]["noise"]["how"] == "paired"
+    assert detection.repetition(rows, None).keys() == {"paired"}
 
 
 def row(**changes: object) -> dict[str, object]:
