@@ -24,6 +24,7 @@ import cv2
 import psutil
 
 from benchmarks.frames import passing_parts, photos
+from benchmarks.live_rows import add_out_option, add_row
 from edge_ad.bundle import Bundle
 from edge_ad.runtime import open_engine
 from edge_ad.streaming.session import Limits, Progress, run_stream
@@ -148,10 +149,12 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=180.0)
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--threads", type=int, default=0)
+    add_out_option(parser)
     arguments = parser.parse_args()
     bundle = Bundle.open(arguments.bundle)
     verdict = run(bundle, arguments.images, arguments.seconds, arguments.backend, arguments.threads)
     print(json.dumps(verdict, indent=2))
+    add_row(arguments.out, "live_stream", verdict)
     return 0 if verdict["passed"] else 1
 
 

@@ -25,6 +25,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from benchmarks.live_rows import add_out_option, add_row
 from edge_ad.bundle import Bundle
 from edge_ad.runtime import Engine, EngineDescription, open_engine
 from edge_ad.streaming.filters import FilterOptions
@@ -179,9 +180,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=200_000)
     parser.add_argument("--bundle", type=Path, help="judge with this bundle's engine; a fast stand-in if not given")
+    add_out_option(parser)
     arguments = parser.parse_args()
     verdict = soak(arguments.frames, arguments.bundle)
     print(json.dumps(verdict, indent=2))
+    add_row(arguments.out, "soak", verdict)
     return 0 if verdict["passed"] else 1
 
 

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.frames import passing_parts, photos
+from benchmarks.live_rows import add_out_option, add_row
 from edge_ad.bundle import Bundle
 from edge_ad.images import resize
 from edge_ad.runtime import Engine, open_engine
@@ -129,10 +130,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--threads", type=int, default=0)
+    add_out_option(parser)
     arguments = parser.parse_args()
     bundle = Bundle.open(arguments.bundle)
     report = run(bundle, arguments.images, arguments.frames, arguments.rounds, arguments.backend, arguments.threads)
     print(json.dumps(report, indent=2))
+    add_row(arguments.out, "stream_speed", report)
     return 0
 
 

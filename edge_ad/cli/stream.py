@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edge_ad.cli import stream_options as options
-from edge_ad.cli.options import BackendOption, JsonOption, PrecisionOption, ThreadsOption
+from edge_ad.cli.option_groups import takes_groups
+from edge_ad.cli.stream_options import (
+    Ending,
+    Frames,
+    Judging,
+    Sources,
+    SourceSettings,
+    StreamCommand,
+    StreamEngine,
+)
+from edge_ad.cli.stream_output_options import Outputs
 
 if TYPE_CHECKING:
     from edge_ad.streaming.delivery import Judge
     from edge_ad.streaming.filters import FilterOptions
-    from edge_ad.streaming.pipeline import Policy
-    from edge_ad.streaming.session import Limits
     from edge_ad.streaming.sinks import Sink
     from edge_ad.streaming.sources import Source
     from edge_ad.streaming.statistics import Summary
@@ -22,61 +29,20 @@ if TYPE_CHECKING:
 
 __all__ = ["COMMAND", "stream"]
 
-COMMAND = options.StreamCommand
+COMMAND = StreamCommand
 
 _INTERRUPTED = 130
 
 
+@takes_groups
 def stream(
-    bundle: options.Bundle = None,
-    backend: BackendOption = "auto",
-    precision: PrecisionOption = "auto",
-    threads: ThreadsOption = 0,
-    threshold: options.Threshold = None,
-    watch_bundle: options.WatchBundle = False,
-    camera: options.Camera = None,
-    source: options.SourceUri = None,
-    width: options.Width = None,
-    height: options.Height = None,
-    fps: options.Fps = None,
-    pixel_format: options.PixelFormat = None,
-    exposure: options.Exposure = None,
-    gain: options.Gain = None,
-    hardware_trigger: options.HardwareTrigger = None,
-    loop: options.Loop = False,
-    start: options.Start = 0.0,
-    pace: options.Pace = "fast",
-    watch: options.Watch = False,
-    after: options.After = "leave",
-    max_outage: options.MaxOutage = None,
-    region: options.RegionOption = None,
-    trigger: options.TriggerOption = "every",
-    frame_health: options.FrameHealthOption = True,
-    policy: options.PolicyOption = "auto",
-    batch: options.Batch = None,
-    part: options.PartOption = None,
-    hysteresis: options.HysteresisOption = None,
-    cool_down: options.CoolDownOption = None,
-    drift: options.DriftOption = True,
-    save_video: options.SaveVideo = None,
-    save_records: options.SaveRecords = None,
-    records: options.Records = None,
-    durable: options.Durable = False,
-    keep_records_days: options.KeepRecordsDays = None,
-    save_ng: options.SaveNg = None,
-    keep_ng_days: options.KeepNgDays = 30.0,
-    keep_ng_gb: options.KeepNgGb = 10.0,
-    mqtt: options.Mqtt = None,
-    webhook: options.Webhook = None,
-    metrics: options.Metrics = None,
-    hook: options.Hook = None,
-    web: options.Web = None,
-    web_token: options.WebToken = None,
-    overwrite: options.Overwrite = False,
-    headless: options.Headless = False,
-    max_frames: options.MaxFrames = None,
-    max_seconds: options.MaxSeconds = None,
-    as_json: JsonOption = False,
+    engine: StreamEngine,
+    sources: Sources,
+    settings: SourceSettings,
+    frames: Frames,
+    judging: Judging,
+    outputs: Outputs,
+    ending: Ending,
 ) -> None:
     """Judge the frames of cameras, videos, folders of images or network streams.
 
@@ -84,54 +50,19 @@ def stream(
     is gone. Ctrl-C ends the stream and completes its files.
     """
     from edge_ad.cli.stream_report import print_summary
-    from edge_ad.cli.stream_sinks import Outputs, open_sinks
+    from edge_ad.cli.stream_sinks import open_sinks
     from edge_ad.cli.stream_sources import open_filters, open_sources
     from edge_ad.streaming.judgement import judges_from_options
-    from edge_ad.streaming.session import Limits
     from edge_ad.streaming.sources import SourceOptions
 
-    _check_threshold(threshold)
-    asked = SourceOptions(
-        width=width,
-        height=height,
-        fps=fps,
-        pixel_format=pixel_format,
-        exposure_us=exposure,
-        gain=gain,
-        hardware_trigger=hardware_trigger,
-        loop=loop,
-        start_s=start,
-        pace=pace,
-        watch=watch,
-        after=after,
-        max_outage_s=max_outage,
-    )
-    sources = open_sources(camera or [], source or [], asked)
-    filters = open_filters(region, trigger, checks_health=frame_health)
-    judges = judges_from_options(part=part, hysteresis=hysteresis, cool_down=cool_down, drift=drift)
-    outputs = Outputs(
-        save_video,
-        save_records,
-        records,
-        save_ng,
-        keep_ng_days,
-        keep_ng_gb,
-        mqtt,
-        webhook,
-        metrics,
-        hook,
-        web,
-        web_token,
-        overwrite,
-        headless,
-        durable,
-        keep_records_days,
-    )
+    _check_threshold(engine.threshold)
+    opened = open_sources(sources.cameras or [], sources.uris or [], SourceOptions(**vars(settings)))
+    filters = open_filters(frames.region, frames.trigger, checks_health=frames.checks_health)
+    judges = judges_from_options(**vars(judging))
     sinks = open_sinks(outputs)
-    with _swapper(bundle, backend, precision, threads, is_watched=watch_bundle) as swapper:
-        limits = Limits(max_frames, max_seconds)
-        summary = _run(swapper, sources, threshold, sinks, judges, limits, filters, policy, batch)
-    print_summary(summary, as_json=as_json)
+    with _swapper(engine) as swapper:
+        summary = _run(swapper, opened, engine.threshold, sinks, judges, filters, frames, ending)
+    print_summary(summary, as_json=ending.as_json)
     if summary.ended_by == "interrupted":
         raise typer.Exit(_INTERRUPTED)
 
@@ -145,15 +76,16 @@ def _check_threshold(threshold: float | None) -> None:
         raise UsageError(f"The threshold {threshold} is not a finite number.", "edge-ad inspect shows the bundle's.")
 
 
-def _swapper(path: Path | None, backend: str, precision: str, threads: int, *, is_watched: bool) -> BundleSwapper:
+def _swapper(asked: StreamEngine) -> BundleSwapper:
     from edge_ad.streaming.swap import BundleSwapper, OpenBundle, open_bundle
 
-    def open_next(root: Path) -> OpenBundle:
-        return open_bundle(root, backend=backend, precision=precision, threads=threads, check=True)
+    choice: dict[str, Any] = {"backend": asked.backend, "precision": asked.precision, "threads": asked.threads}
 
-    root = path or _newest()
-    first = open_bundle(root, backend=backend, precision=precision, threads=threads)
-    return BundleSwapper(open_next, first, root if is_watched else None)
+    def open_next(root: Path) -> OpenBundle:
+        return open_bundle(root, **choice, check=True)
+
+    root = asked.bundle or _newest()
+    return BundleSwapper(open_next, open_bundle(root, **choice), root if asked.is_watched else None)
 
 
 def _newest() -> Path:
@@ -171,14 +103,13 @@ def _run(
     threshold: float | None,
     sinks: list[Sink],
     judges: list[Judge],
-    limits: Limits,
     filters: FilterOptions,
-    policy: Policy,
-    batch: int | None,
+    frames: Frames,
+    ending: Ending,
 ) -> Summary:
     from edge_ad.cli.stream_report import ProgressLine, event_lines
     from edge_ad.streaming.control import StreamControl
-    from edge_ad.streaming.session import run_stream
+    from edge_ad.streaming.session import Limits, run_stream
 
     progress = ProgressLine(sources)
     first = swapper.first
@@ -189,11 +120,11 @@ def _run(
             threshold=first.threshold if threshold is None else threshold,
             sinks=[*sinks, event_lines(progress.say)],
             judges=judges,
-            limits=limits,
+            limits=Limits(ending.max_frames, ending.max_seconds),
             on_progress=progress,
             control=StreamControl(first.threshold, first.bundle),
-            policy=policy,
-            batch=batch,
+            policy=frames.policy,
+            batch=frames.batch,
             filters=filters,
             swapper=swapper,
         )

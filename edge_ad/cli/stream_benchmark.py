@@ -57,22 +57,33 @@ def benchmark_stream(engine: Engine, bundle: Path, video: str, *, seconds: float
 
 def _verdict(speed: StreamSpeed) -> list[str]:
     """What the numbers say, in sentences."""
-    lines = [
+    slower = "decoding" if speed.is_decode_the_limit else "the engine"
+    is_kept = "kept" if speed.age_p99_ms <= speed.age_limit_ms else "not kept"
+    return [
+        f"Alone, the engine makes {speed.engine_fps:.1f} frames per second and the decoder {speed.decode_fps:.1f} in "
+        f"one thread: {slower} is the slower of the two.",
         f"The stream runs at {speed.ratio:.3f} of the engine alone over the file, "
         f"at {speed.decoded_ratio:.3f} over decoded frames.",
-        f"A result is {speed.age_p99_ms:.1f} ms old at the 99th percentile; "
-        f"two engine times and a frame are {speed.age_limit_ms:.1f} ms.",
+        *_why_slower(speed),
+        f"A result is {speed.age_p99_ms:.1f} ms old at the 99th percentile; two engine times (99th percentile) and a "
+        f"frame are {speed.age_limit_ms:.1f} ms: {is_kept}.",
     ]
+
+
+def _why_slower(speed: StreamSpeed) -> list[str]:
     if speed.is_decode_the_limit:
-        lines.append(f"Decoding is the limit: {speed.decode_fps:.1f} frames per second in its thread.")
-    elif speed.ratio < _LEAST_RATIO:
-        lines.append(
-            f"Decoding and resizing take {speed.decode_cpu_ms + speed.prepare_ms:.2f} ms of processor time from an "
-            f"engine that takes {speed.engine_cpu_ms:.2f} ms: where all cores are in use, "
-            f"{speed.engine_cpu_ms / speed.stream_cpu_ms:.3f} is what can be had, and "
-            f"{speed.engine_cpu_ms / speed.decoded_stream_cpu_ms:.3f} of decoded frames."
-        )
-    return lines
+        return ["Decoding is the limit over the file: what the stream takes of the engine is seen over decoded frames."]
+    if speed.ratio >= _LEAST_RATIO:
+        return []
+    rest = max(0.0, speed.stream_cpu_ms - speed.engine_cpu_ms - speed.decode_cpu_ms - speed.prepare_ms)
+    return [
+        f"A frame of the file takes {speed.stream_cpu_ms:.2f} ms of processor time: {speed.engine_cpu_ms:.2f} in the "
+        f"engine, {speed.decode_cpu_ms:.2f} to decode, {speed.prepare_ms:.2f} to resize, {rest:.2f} for all else.",
+        "Where the engine uses all cores, decoding is the limit: "
+        f"{speed.engine_cpu_ms / speed.stream_cpu_ms:.3f} is what can be had over the file, and "
+        f"{speed.engine_cpu_ms / speed.decoded_stream_cpu_ms:.3f} over decoded frames. Fewer threads for the engine "
+        "(--threads) or a decoder in hardware leave it its cores.",
+    ]
 
 
 def _list(values: list[float]) -> str:

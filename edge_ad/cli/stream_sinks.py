@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_ad.cli.console import note
+from edge_ad.cli.stream_output_options import Outputs
 from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
@@ -16,28 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["Outputs", "open_sinks"]
 
 _DATABASES = (".sqlite", ".sqlite3", ".db")
-
-
-@dataclass(frozen=True)
-class Outputs:
-    """What the options ask for; None is not asked for, an empty address is the usual one."""
-
-    video: Path | None = None
-    lines: Path | None = None
-    database: Path | None = None
-    ng_images: Path | None = None
-    keep_ng_days: float = 30.0
-    keep_ng_gb: float = 10.0
-    mqtt: str | None = None
-    webhook: str | None = None
-    metrics: str | None = None
-    hook: str | None = None
-    web: str | None = None
-    web_token: str | None = None
-    overwrite: bool = False
-    headless: bool = False
-    durable: bool = False
-    keep_records_days: float | None = None
 
 
 def open_sinks(outputs: Outputs) -> list[Sink]:
