@@ -10,7 +10,7 @@ from edge_ad.report.svg import Scale, label, line, svg, ticks
 
 __all__ = ["distribution_chart", "ratio_chart", "stage_chart"]
 
-_WIDTH, _LEFT, _RIGHT, _TOP = 1052, 260, 96, 30
+_WIDTH, _LEFT, _RIGHT, _TOP = 1052, 300, 96, 30
 _ROW = 34
 
 

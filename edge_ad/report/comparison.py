@@ -117,7 +117,8 @@ def _ratio(new: LatencyRow, old: LatencyRow, confidence: float) -> tuple[RatioIn
     if new.session == old.session and len(new.rounds) == len(old.rounds):
         pairs = list(zip(new.rounds, old.rounds, strict=True))
         calm = [pair for pair in pairs if pair[0].is_calm and pair[1].is_calm]
-        first, second = zip(*(calm if len(calm) >= _FEWEST_ROUNDS else pairs), strict=True)
+        chosen = calm if len(calm) >= _FEWEST_ROUNDS else pairs
+        first, second = ([pair[side] for pair in chosen] for side in (0, 1))
         return paired_ratio(_medians(first), _medians(second), confidence=confidence), "paired"
     first, second = _calm(new.rounds), _calm(old.rounds)
     if _same_yardstick(new, old):
@@ -126,7 +127,7 @@ def _ratio(new: LatencyRow, old: LatencyRow, confidence: float) -> tuple[RatioIn
     return unpaired_ratio(_medians(first), _medians(second), confidence=confidence), "plain"
 
 
-def _calm(rounds: Sequence[Round]) -> Sequence[Round]:
+def _calm(rounds: list[Round]) -> list[Round]:
     """Rounds in which nobody took the machine's time; all of them where those are too few."""
     calm = [item for item in rounds if item.is_calm]
     return calm if len(calm) >= _FEWEST_ROUNDS else rounds

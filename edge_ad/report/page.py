@@ -94,10 +94,8 @@ def _cards(rows: Sequence[LatencyRow]) -> str:
 
 
 def _section(section: Section) -> str:
-    legend = "".join(f'<span class="{css}"></span>{escape(name)} ' for css, name in section.legend)
-    charts = "".join(
-        f"<div>{f'<h3>{escape(title)}</h3>' if title else ''}{drawing}</div>" for title, drawing in section.charts
-    )
+    legend = "".join(f'<i><span class="{css}"></span>{escape(name)}</i> ' for css, name in section.legend)
+    charts = "".join(_chart(title, drawing, is_wide=section.is_wide) for title, drawing in section.charts)
     return (
         f'<h2>{escape(section.title)}</h2><p class="note">{escape(section.lead)}</p>'
         + (f'<p class="legend">{legend}</p>' if legend else "")
@@ -105,6 +103,13 @@ def _section(section: Section) -> str:
         + ("" if section.table is None else _table(section.table))
         + "".join(f'<p class="note">{escape(note)}</p>' for note in section.notes)
     )
+
+
+def _chart(title: str, drawing: str, *, is_wide: bool) -> str:
+    heading = f"<h3>{escape(title)}</h3>" if title else ""
+    if is_wide:  # a phone scrolls what it could not show legibly
+        return f'{heading}<div class="scroll chart">{drawing}</div>'
+    return f"<div>{heading}{drawing}</div>"
 
 
 def _table(table: Table) -> str:
@@ -155,7 +160,7 @@ def _machines(results: Results) -> str:
         rows = "".join(
             f"<tr><th>{escape(name)}</th><td>{escape(str(value))}</td></tr>" for name, value in facts.items()
         )
-        blocks.append(f"<table>{rows}</table>")
+        blocks.append(f'<table class="facts">{rows}</table>')
     hashes = "".join(
         f"<tr><td>{escape(row.product)}</td><td>{escape(row.engine.precision)}</td><td>{escape(row.graph_sha256)}</td></tr>"
         for row in results.latency

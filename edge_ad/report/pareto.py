@@ -11,7 +11,7 @@ from edge_ad.report.svg import Scale, axis_name, label, line, svg, ticks
 __all__ = ["Point", "front", "pareto_chart"]
 
 _WIDTH, _HEIGHT = 1052, 340
-_LEFT, _RIGHT, _TOP, _BOTTOM = 62, 24, 18, 52
+_LEFT, _RIGHT, _TOP, _BOTTOM = 80, 24, 18, 52
 _LINE = 15
 
 

@@ -10,7 +10,7 @@ from edge_ad.report.bars import distribution_chart, ratio_chart, stage_chart
 from edge_ad.report.comparison import Comparison
 from edge_ad.report.pareto import Point, pareto_chart
 from edge_ad.report.results import Results
-from edge_ad.report.rows import LatencyRow, ScalingRow
+from edge_ad.report.rows import LatencyRow, PeersRow, ScalingRow
 from edge_ad.report.scaling_chart import scaling_chart
 from edge_ad.report.tables import (
     Table,
@@ -72,6 +72,7 @@ def all_sections(results: Results, comparison: Comparison | None) -> Iterator[Se
             f"In turns in one run, on the same frames; above 1 is slower than {peers.reference}.",
             [("", ratio_chart(peers.sides, peers.reference))],
             table=peers_table(peers),
+            notes=_rounds(peers),
         )
     if results.scaling:
         yield _scaling(results.scaling)
@@ -129,7 +130,7 @@ def _latencies(rows: Sequence[LatencyRow]) -> Iterator[Section]:
         )
     if quick:
         notes.append(f"{quick} of {len(rows)} rows are quick looks, shorter than 10 s and 1000 runs.")
-    shown = [(_name(row), row.end_to_end, row.quantiles_ms) for row in rows]
+    shown = [(name, row.end_to_end, row.quantiles_ms) for name, row in zip(_names(rows), rows, strict=True)]
     lead = "Every run counts: whiskers reach from the fastest to the slowest. Bar: p10 to p90; dots: p95 and p99."
     yield Section(
         "Latency, end to end", lead, [("", distribution_chart(shown))], table=latency_table(rows), notes=notes
@@ -146,14 +147,20 @@ def _latencies(rows: Sequence[LatencyRow]) -> Iterator[Section]:
 
 def _stages(rows: Sequence[LatencyRow]) -> Section:
     values = [
-        (_name(row), {name: part.p50_ms for name, part in row.stages.items() if part and name in _STAGES})
-        for row in rows
+        (name, {stage: part.p50_ms for stage, part in row.stages.items() if part and stage in _STAGES})
+        for name, row in zip(_names(rows), rows, strict=True)
     ]
     used = [stage for stage in _STAGES if any(stage in parts for _, parts in values)]
     absent = sorted({f"{stage}: {why}." for row in rows for stage, why in row.absent.items()})
     legend = [(f"s{_STAGES.index(stage) + 1}", stage) for stage in used]
     lead = "Separate clocks around each step of the same runs."
     return Section("Where the time goes", lead, [("", stage_chart(values, _STAGES))], legend=legend, notes=absent)
+
+
+def _rounds(peers: PeersRow) -> list[str]:
+    if peers.rounds is None or peers.calm_rounds is None:
+        return []
+    return [f"From {peers.calm_rounds} of {peers.rounds} rounds: those in which the host left the machine its time."]
 
 
 def _scaling(rows: Sequence[ScalingRow]) -> Section:
@@ -165,6 +172,18 @@ def _scaling(rows: Sequence[ScalingRow]) -> Section:
     return Section("Scaling", lead, charts, table=scaling_table(rows), is_wide=False)
 
 
-def _name(row: LatencyRow) -> str:
-    batch = "" if row.batch == 1 else f" ×{row.batch}"
-    return f"{row.product} {row.engine.backend} {row.engine.precision}, {row.engine.threads or 'auto'} threads{batch}"
+def _names(rows: Sequence[LatencyRow]) -> list[str]:
+    """Names for charts: what all rows have in common is left out."""
+    parts = [
+        (
+            row.product,
+            row.method,
+            row.engine.backend,
+            row.engine.precision,
+            f"{row.engine.threads or 'auto'} threads",
+            f"batch {row.batch}",
+        )
+        for row in rows
+    ]
+    kept = [index for index in range(len(parts[0])) if index in (0, 3) or len({part[index] for part in parts}) > 1]
+    return [" ".join(part[index] for index in kept) for part in parts]

@@ -24,6 +24,7 @@ STYLE = (
         for index in range(1, 8)
     )
     + """
+svg text{paint-order:stroke;stroke:var(--paper);stroke-width:3px;stroke-linejoin:round}
 svg .bar{fill-opacity:.75}
 svg .whisker{stroke:var(--muted);stroke-width:1.5}
 svg .median{stroke:var(--ink);stroke-width:2.5}
@@ -35,6 +36,8 @@ h3{font-size:16px;margin:24px 0 8px}
 .two{display:grid;grid-template-columns:repeat(auto-fit,minmax(420px,1fr));gap:8px 32px}
 .two>div{min-width:0}
 .scroll{overflow-x:auto}
+.chart svg{min-width:720px}
+.facts th{white-space:nowrap;overflow-wrap:normal;width:1%}
 .scroll table{font-size:13.5px}
 .scroll td{padding-right:14px}
 .cards.wide{grid-template-columns:repeat(auto-fill,minmax(260px,1fr))}
@@ -43,6 +46,7 @@ td.number,th.number{text-align:right;padding-left:12px}
 .bad{color:var(--defective);font-weight:600}
 .fine{color:var(--muted)}
 .legend span{margin-right:6px}
+.legend i{font-style:normal;white-space:nowrap;margin-right:6px}
 @media(max-width:520px){.two{grid-template-columns:1fr}}
 """
 )
