@@ -12,7 +12,7 @@ from edge_ad.training.train import TrainingRequest, resume, train
 
 
 def _request(product: Path, root: Path, *, workers: int = 0) -> TrainingRequest:
-    values = {"size": 64, "epochs": 3, "rotation": 5.0}
+    values = {"size": 64, "epochs": 3, "rotation": 5.0, "crop": 32, "crops": 3}
     return TrainingRequest("draem", product, root, values, batch_size=4, workers=workers)
 
 
