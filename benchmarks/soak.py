@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.live_rows import add_out_option, add_row
 from edge_ad.bundle import Bundle
+from edge_ad.manifest import Threshold
 from edge_ad.runtime import Engine, EngineDescription, open_engine
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.frame import Result
@@ -40,15 +41,24 @@ from edge_ad.streaming.statistics import Summary
 
 MOST_MIB_PER_10000 = 1.0
 _SIDE = 48
+_THRESHOLD = 0.4
 _SAMPLES = 400
 _WARM_UP_SHARE = 0.2
 
 
-class _BrightnessEngine(Engine):
+class BrightnessEngine(Engine):
     """Scores a frame by its mean brightness: next to no time, so that all else is what runs."""
 
     def __init__(self) -> None:
-        super().__init__(EngineDescription("stand-in", "fp32", "none", "1", (32, 32), 1))
+        threshold = Threshold(
+            value=_THRESHOLD,
+            rule="of a stand-in",
+            false_alarm_rate=0.5,
+            false_alarm_bound=1.0,
+            confidence=0.5,
+            good_images=1,
+        )
+        super().__init__(EngineDescription("stand-in", "fp32", "none", "1", (32, 32), 1), threshold)
 
     def _open(self) -> None:
         pass
@@ -130,14 +140,14 @@ def soak(frames: int, bundle: Path | None) -> dict[str, Any]:
     samples = Samples(max(1, frames // _SAMPLES))
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        engine: Engine = _BrightnessEngine() if bundle is None else open_engine(Bundle.open(bundle))
+        engine: Engine = BrightnessEngine() if bundle is None else open_engine(Bundle.open(bundle))
         stack.enter_context(engine)
         gc.collect()
         root = Path(folder)
         summary = run_stream(
             engine,
             [_NoiseSource("line 1"), _NoiseSource("line 2")],
-            threshold=0.4,
+            threshold=_THRESHOLD,
             sinks=[RecordsSink(root / "line.jsonl"), records_sink(root / "line.sqlite"), _SlowSink()],
             judges=judges_from_options(part="2/3", cool_down="30f"),
             limits=Limits(max_frames=frames),

@@ -65,6 +65,23 @@ def test_live_streams_count_exactly_and_are_fair(
     assert report["four_sources"]["spread"] <= 0.3
 
 
+def test_slow_stand_in_leaves_no_backlog_and_the_row_is_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from benchmarks import live_streams
+
+    out = tmp_path / "rows.jsonl"
+    monkeypatch.setattr(sys, "argv", ["live_streams", "--only", "slow", "--seconds", "2", "--out", str(out)])
+    live_streams.main()
+    seen = json.loads(capsys.readouterr().out)["slow_engine"]
+    assert seen["checks"]["exact_count"]
+    assert 5 < seen["processed"] <= 2 * 25 + 5
+    assert seen["dropped"] > seen["processed"] / 2
+    (row,) = map(json.loads, out.read_text().splitlines())
+    assert (row["benchmark"], row["slow_engine"]) == ("live_streams", seen)
+    assert row["machine"]["cores"] >= 1
+
+
 @pytest.mark.slow
 def test_live_stream_survives_its_outage(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
