@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -133,13 +134,20 @@ def test_more_logins_than_a_person_needs_are_refused() -> None:
         assert page.get("/api/events", **_BEARER).status == 200
 
 
-def test_share_is_slept_off_after_the_burst() -> None:
+def test_share_is_slept_off_after_the_burst(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = {"monotonic": 100.0, "thread_time": 5.0}
+    monkeypatch.setattr("edge_ad.streaming.web.cpu_share.time", SimpleNamespace(
+        monotonic=lambda: clock["monotonic"], thread_time=lambda: clock["thread_time"]
+    ))  # fmt: skip
     share = CpuShare(0.1, 0.02)
+    clock["thread_time"] += 0.02
     assert share.rest_s() == 0
-    until = time.thread_time() + 0.05
-    while time.thread_time() < until:
-        pass
-    assert 0.05 < share.rest_s() <= 0.25
+    clock["thread_time"] += 0.01
+    assert share.rest_s() == pytest.approx(0.1)
+    clock["monotonic"] += 0.1
+    assert share.rest_s() == pytest.approx(0.0, abs=1e-9)
+    clock["thread_time"] += 9.0
+    assert share.rest_s() == 0.25
 
 
 def _is_over(client: socket.socket) -> bool:
