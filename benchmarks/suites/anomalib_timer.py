@@ -17,7 +17,7 @@ from statistics import median
 import cv2
 import numpy as np
 
-_UNTIMED = 5
+_UNTIMED = 2
 _FEWEST = 3
 
 

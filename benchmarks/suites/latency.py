@@ -61,7 +61,7 @@ def measure_bundles(bundles: Sequence[tuple[Bundle, Path]], products: dict[str, 
         products: Name → product.
         chosen: The arguments of the command.
     """
-    settings, yardstick = Settings.short() if chosen.quick else Settings(), Yardstick()
+    settings, yardstick = Settings.short() if chosen.quick else Settings(patience_s=chosen.patience), Yardstick()
     with ExitStack() as stack:
         entries = [entry for bundle, out in bundles for entry in _entries(bundle, out, products, chosen, stack)]
         before = clocks()
@@ -162,6 +162,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--against", type=Path, help="an older bundle, measured in the same rounds")
     made.add_argument("--old-out", type=Path, default=Path("old.jsonl"))
     made.add_argument("--quick", action="store_true")
+    made.add_argument("--patience", type=float, default=240.0, help="seconds after which nothing is repeated to settle")
     made.add_argument("--no-cold-start", action="store_true")
     made.add_argument("--slow-down", type=float, default=0.0, help="delay every run by this share: a test of --compare")
     return made

@@ -1,5 +1,6 @@
 """The latency suite on the smallest real bundle."""
 
+import dataclasses
 import json
 import math
 import time
@@ -8,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.suites import latency
+from benchmarks.suites import latency, session
 from benchmarks.suites.cold_start import parse_status
 from benchmarks.suites.record import append_row, read_lines
-from benchmarks.suites.session import Candidate, delayed, measure_in_turns
+from benchmarks.suites.session import Candidate, Round, delayed, measure_in_turns
 from benchmarks.suites.stability import Settings, is_stable, spread
 from benchmarks.suites.stages import FramePath
 from benchmarks.suites.yardstick import Yardstick
@@ -21,6 +22,12 @@ from edge_ad.report.results import read_results
 from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
 
 TINY = Settings(seconds=0.06, runs=24, most_windows=3, rounds=2, warm_up_s=0.0, warm_up_runs=2, quick=True)
+
+
+@pytest.fixture(autouse=True)
+def calm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No round is repeated, whatever the machine that runs the tests is doing."""
+    monkeypatch.setattr(session, "is_calm", lambda stolen: True)
 
 
 @pytest.fixture
@@ -91,6 +98,22 @@ def test_all_candidates_have_the_same_rounds() -> None:
     assert min(item.p50_ms for item in slow.rounds) >= 2.0
     assert all(item.yardstick_ms > 0 for item in slow.rounds)
     assert slow.runs >= 24
+
+
+def test_rounds_that_were_stolen_are_kept_and_repeated_while_there_is_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "is_calm", lambda stolen: False)
+    patient, hasty = Candidate(frame_path(0.0)), Candidate(frame_path(0.0))
+    measure_in_turns([patient], Yardstick(), TINY)
+    measure_in_turns([hasty], Yardstick(), dataclasses.replace(TINY, patience_s=0.0))
+    assert (len(patient.rounds), len(hasty.rounds)) == (18, 6)  # three times as many at most
+    assert len(patient.windows_ms) == len(hasty.windows_ms) == 3
+
+
+def test_a_window_is_the_median_of_its_calm_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    turns = [Round(10.0, 3.0, 0.0), Round(90.0, 3.0, 0.4), Round(12.0, 3.0, None)]
+    assert session._middle(turns) == 11.0
+    assert session._middle(turns[1:2]) == 90.0
 
 
 def test_an_injected_delay_is_as_long_as_it_says() -> None:
