@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.suites.accuracy_suite import table as accuracy_with_published
 from benchmarks.suites.record import read_lines
+from edge_ad.report.comparison import Limits, compare_results
 from edge_ad.report.results import Results, read_results
 from edge_ad.report.rows import AccuracyRow, LatencyRow
 from edge_ad.report.tables import Table, cost_table, latency_table, markdown, peers_table, scaling_table
@@ -54,8 +55,12 @@ class Source:
         return f"{self.make(RESULTS / self.file)}\n\n{where}\n"
 
 
-_ENGINES = "python -m benchmarks.suites.latency BUNDLE... --data DIR/<product>... --quick --out engines.jsonl"
-_PEERS = "python -m benchmarks.suites.peers BUNDLE --run RUN --data DIR/metal_plate --out peers.jsonl"
+_ENGINES = "python -m benchmarks.suites.latency BUNDLE... --data DIR/<product>... [--quick] --out engines.jsonl"
+_AGAIN = "python -m benchmarks.suites.latency BUNDLE --data DIR/metal_plate --patience 110 --out again/engines.jsonl"
+_PEERS = (
+    "python -m benchmarks.suites.peers BUNDLE --run RUN --data DIR/metal_plate --rounds 8 "
+    "--anomalib MODELS --anomalib-python PYTHON --out peers.jsonl"
+)
 _DETECTION = "python -m benchmarks.suites.detection BUNDLE --data DIR/metal_plate --out detection.jsonl"
 _SCALING = "python -m benchmarks.suites.scaling --what size batch sources --rounds 4 --seconds 0.3 --out scaling.jsonl"
 _ACCURACY = "python -m benchmarks.suites.accuracy_suite --data DIR/<product>... --out accuracy.jsonl"
@@ -74,6 +79,7 @@ def _sources() -> dict[str, Source]:
         "cost": Source("engines.jsonl", _ENGINES, lambda path: markdown(cost_table(_latency(path)))),
         "speed": Source("peers.jsonl", _PEERS, _speed),
         "peers": Source("peers.jsonl", _PEERS, _peers),
+        "again": Source("again/engines.jsonl", _AGAIN, _again),
         "scaling": Source("scaling.jsonl", _SCALING, lambda path: markdown(scaling_table(_read(path).scaling))),
         "detection": Source("detection.jsonl", _DETECTION, _detection),
         "methods": Source("accuracy.jsonl", _ACCURACY, lambda path: accuracy_with_published(read_lines(path))),
@@ -157,18 +163,57 @@ def _precision(path: Path) -> str:
 
 def _speed(path: Path) -> str:
     """How many times as fast as others, end to end."""
-    cells = []
+    cells, notes = [], dict[str, None]()
     for row in _read(path).peers:
         for side in row.sides:
             if row.scope.endswith("end to end") and side.name not in (row.reference, "benchmark_app"):
                 ratios = side.ratio_per_round
                 over = f"{min(ratios):.1f} to {max(ratios):.1f} in {len(ratios)} rounds"
-                cells.append([f"{row.product}: {row.scope}", side.name, f"{side.ratio:.1f} × ({over})", side.note])
-    return markdown(Table(["what", "instead of", "times as fast", "note"], cells, text_columns=2))
+                cells.append([f"{row.product}: {row.scope}", side.name, f"{side.ratio:.1f} × ({over})"])
+                notes |= {f"{side.name.split()[0]}: {side.note}.": None} if side.note else {}
+    table = markdown(Table(["what", "instead of", "times as fast"], cells, text_columns=2))
+    return "\n\n".join([table, *notes])
 
 
 def _peers(path: Path) -> str:
     return "\n\n".join(f"**{row.product}, {row.scope}**\n\n{markdown(peers_table(row))}" for row in _read(path).peers)
+
+
+def _again(path: Path) -> str:
+    """The same suite run twice: how far its medians are from each other, as they are and as ratios."""
+    second, first = ({row.key: row for row in _latency(file)} for file in (path.parents[1] / path.name, path))
+    common = [key for key in second if key in first]
+    changes = compare_results([second[key] for key in common], [first[key] for key in common], Limits()).changes
+    cells = []
+    for key, change in zip(common, changes, strict=True):
+        old, new = (rows[key].end_to_end.p50_ms for rows in (first, second))
+        interval = f"{change.interval.ratio:.3f} ({change.interval.low:.3f} to {change.interval.high:.3f})"
+        medians = [f"{old:.2f}", f"{new:.2f}", f"{new / old:.3f}"]
+        cells.append([_code(change.row.product), _engine(change.row), *medians, interval, change.verdict])
+    header = [
+        "product",
+        "engine",
+        "first, ms",
+        "second, ms",
+        "second / first",
+        "by the yardstick, calm rounds",
+        "verdict",
+    ]
+    table = markdown(Table(header, cells, text_columns=2))
+    ratios = [_int8_over_fp32([rows[key] for key in common]) for rows in (first, second)]
+    return f"{table}\n\n{', then '.join(ratios)}."
+
+
+def _int8_over_fp32(rows: Iterable[LatencyRow]) -> str:
+    """Ratio of the two precisions within one session, medians of the calm rounds' ratios, by product."""
+    found = []
+    for product, group in _by_product(list(rows)).items():
+        turns = {row.engine.precision: row.rounds for row in group}
+        if {"int8", "fp32"} <= turns.keys():
+            pairs = zip(turns["fp32"], turns["int8"], strict=True)
+            ratio = median(slow.p50_ms / fast.p50_ms for slow, fast in pairs if slow.is_calm)
+            found.append(f"FP32 / INT8 on {_code(product)} {ratio:.3f}")
+    return ", ".join(found)
 
 
 def _detection(path: Path) -> str:
