@@ -18,6 +18,8 @@ from edge_ad.cli.machine import describe_machine
 
 __all__ = ["add_out_option", "add_row"]
 
+_PATH = "bundle"  # where it lies on the machine that measured
+
 
 def add_out_option(parser: argparse.ArgumentParser) -> None:
     """Give a benchmark its ``--out``."""
@@ -35,7 +37,8 @@ def add_row(out: Path | None, benchmark: str, report: dict[str, Any]) -> None:
     if out is None:
         return
     recorded = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    row = {"benchmark": benchmark, "recorded": recorded, "machine": describe_machine(), **report}
+    measured = {name: value for name, value in report.items() if name != _PATH}
+    row = {"benchmark": benchmark, "recorded": recorded, "machine": describe_machine(), **measured}
     with out.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
 
