@@ -33,6 +33,10 @@ def _files(outputs: Outputs) -> list[Sink]:
 
     made: list[Sink] = []
     durability: Durability = "full" if outputs.durable else "normal"
+    if outputs.database is None and outputs.keep_records_days is not None:
+        raise UsageError(
+            "There is no database whose records --keep-records-days could remove.", "Give --records FILE.sqlite too."
+        )
     if outputs.lines is not None:
         made.append(sinks.RecordsSink(outputs.lines, overwrite=outputs.overwrite))
     if outputs.database is not None:
