@@ -54,6 +54,8 @@ FIRST  := $(firstword $(BUNDLE))
 RUN    := $(patsubst %/,%,$(dir $(FIRST)))
 ONDATA := $(if $(DATA),--data $(firstword $(DATA)))
 WITH_ANOMALIB := --anomalib $(ANOMALIB)/models --anomalib-python $(ANOMALIB)/bin/python
+# Rivals are compared within one session: rows without anomalib do not replace rows with it.
+RECORDED := engines scaling detection $(if $(wildcard $(ANOMALIB)/models/.exported),peers)
 PEERS  := -m benchmarks.suites.peers $(FIRST) $(if $(wildcard $(RUN)/run.json),--run $(RUN)) $(ONDATA)
 
 bench: $(VENV)/.installed-dev has-bundle
@@ -62,10 +64,11 @@ bench: $(VENV)/.installed-dev has-bundle
 	$(BIN)/python -m benchmarks.suites.scaling --out $(BENCH)/scaling.jsonl
 	$(BIN)/python -m benchmarks.suites.detection $(FIRST) $(ONDATA) --out $(BENCH)/detection.jsonl
 	$(BIN)/python -m benchmarks.stream_speed --bundle $(FIRST) > $(BENCH)/stream.json
-	$(if $(RECORD),cp $(BENCH)/*.jsonl benchmarks/results/)
+	$(if $(RECORD),cp $(RECORDED:%=$(BENCH)/%.jsonl) benchmarks/results/)
 	$(if $(RECORD),$(BIN)/python -m benchmarks.write_tables)
 	$(if $(RECORD),$(BIN)/python -m benchmarks.fader_markdown)
 	$(if $(RECORD),$(BIN)/python -m benchmarks.discriminator_markdown)
+	$(if $(RECORD),$(BIN)/python -m benchmarks.simulated_defects_markdown)
 	$(BIN)/edge-ad report $(if $(RECORD),benchmarks/results,$(BENCH)) --out $(BENCH)/report
 
 peers: $(VENV)/.installed-dev has-bundle $(if $(ANOMALIB),$(ANOMALIB)/models/.exported)

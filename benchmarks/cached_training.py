@@ -45,8 +45,8 @@ class InTheLoop:
         self._backbone, self._images, self._cross_fit = backbone, images, cross_fit
 
     @torch.no_grad()
-    def __getitem__(self, chosen: Tensor) -> Tensor:
-        """Standardised features (n, P, C) of the images that are named."""
+    def index_select(self, dimension: int, chosen: Tensor) -> Tensor:
+        """Standardised features (n, P, C) of the images that are named; the dimension is that of the images, 0."""
         features = self._backbone(to_tensor(self._images[chosen.numpy()]))
         return self._cross_fit(features.contiguous(), chosen)
 

@@ -124,7 +124,8 @@ def _simulated(data: TrainingSet, settings: LoopSettings, chosen: Tensor, feed: 
 def feature_batches(data: TrainingSet, settings: LoopSettings, parts: tuple[Tensor, ...]) -> Iterator[TrainingBatch]:
     """Batches without images, and never mirrored: a mirrored feature map is not the features of a mirrored image."""
     for chosen in parts:
-        yield TrainingBatch(torch.empty(len(chosen), 0), data.frozen[chosen].to(settings.device))
+        frozen = data.frozen.index_select(0, chosen)  # a third of the time of indexing
+        yield TrainingBatch(torch.empty(len(chosen), 0), frozen.to(settings.device))
 
 
 def _flip(batch: TrainingBatch, generator: torch.Generator) -> TrainingBatch:

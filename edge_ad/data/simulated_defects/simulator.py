@@ -20,7 +20,7 @@ from edge_ad.data.simulated_defects.augmentations import augment
 from edge_ad.data.simulated_defects.photos import photographed_texture
 from edge_ad.data.simulated_defects.rendered import rendered_texture
 
-__all__ = ["DefectSimulator", "Opacity", "SimulatedDefect", "Simulator", "draw_opacity", "perlin_mask"]
+__all__ = ["DefectSimulator", "Opacity", "SimulatedDefect", "Simulator", "draw_opacity", "is_grey", "perlin_mask"]
 
 Opacity = Literal["code", "slide"]
 
@@ -57,6 +57,9 @@ class Simulator(Protocol):
 class DefectSimulator:
     """DRAEM's simulation.
 
+    A grey image, whose three channels are equal, gets grey defects: no camera of its kind can see a coloured one, and a
+    network that may tell defects by their colour learns little else.
+
     Attributes:
         seed: With the key of a sample, determines everything.
         photos: Photographs of textures; without them textures are rendered.
@@ -87,8 +90,14 @@ class DefectSimulator:
         if rng.random() < self.clean_share:
             return SimulatedDefect(good, good, np.zeros(size_hw, np.bool_))
         mask = perlin_mask(size_hw, rng)
+        texture = self._texture(size_hw, rng)
+        if is_grey(good):
+            texture = _grey(texture)
+        return SimulatedDefect(good, _blend(good, texture, mask, draw_opacity(self.opacity, rng)), mask)
+
+    def _texture(self, size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
         source = photographed_texture(self.photos, size_hw, rng) if self.photos else rendered_texture(size_hw, rng)
-        return SimulatedDefect(good, _blend(good, augment(source, rng), mask, draw_opacity(self.opacity, rng)), mask)
+        return augment(source, rng)
 
 
 def perlin_mask(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -120,6 +129,16 @@ def _blend(
     inside = good[mask].astype(np.float32)
     defective[mask] = np.rint(inside + np.float32(opacity) * (texture[mask].astype(np.float32) - inside))
     return defective
+
+
+def is_grey(image: NDArray[np.uint8]) -> bool:
+    """Whether the three channels of an image, uint8 (h, w, 3), are the same."""
+    return bool((image == image[..., :1]).all())
+
+
+def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    return np.asarray(cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR), np.uint8)
 
 
 def _turned(image: NDArray[np.uint8], rng: np.random.Generator, degrees: float) -> NDArray[np.uint8]:

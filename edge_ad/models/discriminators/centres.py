@@ -50,7 +50,7 @@ def find_centres(projected: Tensor, kind: CentreKind, clusters: int, generator: 
 def nearest_centre(patches: Tensor, centres: Tensor) -> Tensor:
     """The centre (M, C) that is nearest to each patch (M, C) by Euclidean distance; no gradient passes the choice."""
     with torch.no_grad():
-        chosen = torch.cat([_closeness(part, centres).argmax(1) for part in torch.split(patches, _ROWS)])
+        chosen = torch.cat([_largest(_closeness(part, centres)) for part in torch.split(patches, _ROWS)])
     return centres[chosen]
 
 
@@ -61,7 +61,14 @@ def _closeness(patches: Tensor, centres: Tensor) -> Tensor:
 
 def _alignment(query: Tensor, centres: Tensor) -> Tensor:
     """Index of the centre that is nearest to each query by cosine, (P,)."""
-    return (F.normalize(query, dim=1) @ F.normalize(centres, dim=1).T).argmax(1)
+    return _largest(F.normalize(query, dim=1) @ F.normalize(centres, dim=1).T)
+
+
+def _largest(closeness: Tensor) -> Tensor:
+    """Index of the largest value of each row, (M,)."""
+    if closeness.device.type != "cpu":
+        return closeness.argmax(1)
+    return torch.from_numpy(closeness.detach().numpy().argmax(1))  # a tenth of the time of torch's own
 
 
 def _move(centres: Tensor, query: Tensor, target: Tensor) -> None:
@@ -76,7 +83,7 @@ def _k_means(patches: Tensor, clusters: int, generator: torch.Generator) -> Tens
     order = torch.randperm(len(patches), generator=generator)
     centres = patches[order[torch.arange(clusters) % len(order)]].clone()
     for _ in range(_ROUNDS):
-        nearest = torch.cat([_closeness(part, centres).argmax(1) for part in torch.split(patches, _ROWS)])
+        nearest = torch.cat([_largest(_closeness(part, centres)) for part in torch.split(patches, _ROWS)])
         counts = torch.bincount(nearest, minlength=clusters)
         sums = torch.zeros_like(centres).index_add_(0, nearest, patches)
         centres[counts > 0] = sums[counts > 0] / counts[counts > 0, None]  # an empty cluster stays where it is

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_ad.data.simulated_defects import DefectSimulator, Opacity, texture_photos
-from edge_ad.data.simulated_defects.simulator import draw_opacity, perlin_mask
+from edge_ad.data.simulated_defects.simulator import draw_opacity, is_grey, perlin_mask
 from edge_ad.errors import DataError
 
 
@@ -110,3 +110,17 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
         texture_photos(tmp_path)
     with pytest.raises(DataError, match="no folder"):
         texture_photos(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("turned", [0.0, 20.0])
+def test_a_grey_image_gets_grey_defects_and_a_coloured_one_coloured_ones(
+    image: NDArray[np.uint8], turned: float
+) -> None:
+    simulator = DefectSimulator(1, clean_share=0.0, rotation=turned)
+    grey = np.ascontiguousarray(np.repeat(image[..., :1], 3, axis=-1))
+    samples = [simulator.sample(grey, (0, 0, index)) for index in range(10)]
+    assert all(is_grey(sample.defective) for sample in samples)
+    assert all((sample.defective != sample.good).any() for sample in samples)
+    coloured = simulator.sample(image, (0, 0, 0))
+    assert np.array_equal(coloured.mask, samples[0].mask)
+    assert not is_grey(coloured.defective)
