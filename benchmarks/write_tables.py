@@ -32,6 +32,7 @@ _ROOT = Path(__file__).parents[1]
 DOCUMENTS = (_ROOT / "README.md", _ROOT / "docs" / "benchmarks.md")
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _GAUSSIAN = "Rows of `patch-gaussian`: seed 0 of `discriminator_table.jsonl` ([commands](docs/discriminators.md))."
+_NAMES = {"fader": "FADeR", "ear": "EAR", "draem": "DRAEM", "cutpaste": "CutPaste"}
 _METRICS = ("image_auroc", "pixel_auroc", "pixel_ap", "pro")
 
 
@@ -107,8 +108,10 @@ def _accuracy(path: Path) -> str:
     """Engines and, beneath each product, the patch Gaussian in torch (seed 0)."""
     gaussian = {row.product: row for row in _gaussians(path)}
     cells: list[list[str]] = []
-    for product, rows in _by_product(_latency(path)).items():
-        for row in sorted(rows, key=lambda item: item.engine.precision, reverse=True):
+    bundles = _by_bundle(_latency(path))
+    for product in dict.fromkeys(product for product, _ in bundles):
+        rows = [row for (name, _), both in bundles.items() if name == product for row in both]
+        for row in rows:
             assert row.accuracy is not None
             cells.append([_code(product), _engine(row), *_figures(row.accuracy.metrics)])
         if product in gaussian:
@@ -127,16 +130,17 @@ def _read_all(paths: list[Path]) -> list[AccuracyRow]:
     return read_results([path for path in paths if path.is_file()]).accuracy
 
 
-def _by_product(rows: list[LatencyRow]) -> dict[str, list[LatencyRow]]:
-    found: dict[str, list[LatencyRow]] = {}
-    for row in rows:
+def _by_bundle(rows: Iterable[LatencyRow]) -> dict[tuple[str, str], list[LatencyRow]]:
+    """Rows of OpenVINO that know their accuracy: product and method → the precisions, the last of the alphabet first."""
+    found: dict[tuple[str, str], list[LatencyRow]] = {}
+    for row in sorted(rows, key=lambda item: item.engine.precision, reverse=True):
         if row.batch == 1 and row.accuracy is not None and row.engine.backend == "openvino":
-            found.setdefault(row.product, []).append(row)
+            found.setdefault((row.product, row.method), []).append(row)
     return found
 
 
 def _engine(row: LatencyRow) -> str:
-    return f"{row.method.upper().replace('FADER', 'FADeR')}, OpenVINO {row.engine.precision.upper()}"
+    return f"{_NAMES.get(row.method, _code(row.method))}, OpenVINO {row.engine.precision.upper()}"
 
 
 def _code(product: str) -> str:
@@ -151,13 +155,15 @@ def _precision(path: Path) -> str:
     """How far the INT8 engines are from the FP32 engines, as a sentence."""
     names = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "pro": "PRO"}
     largest = dict.fromkeys(names, (0.0, "–"))
-    for product, rows in _by_product(_latency(path)).items():
+    for (product, method), rows in _by_bundle(_latency(path)).items():
         metrics = {row.engine.precision: row.accuracy.metrics for row in rows if row.accuracy is not None}
         if {"int8", "fp32"} <= metrics.keys():
             for name in names:
                 change = metrics["int8"][name] - metrics["fp32"][name]
-                largest[name] = max(largest[name], (change, f"`{product}`"), key=lambda item: abs(item[0]))
-    words = [f"{change:+.4f} of {names[name]} ({product})" for name, (change, product) in largest.items()]
+                largest[name] = max(
+                    largest[name], (change, f"{_code(method)} on {_code(product)}"), key=lambda item: abs(item[0])
+                )
+    words = [f"{change:+.4f} of {names[name]} ({which})" for name, (change, which) in largest.items()]
     return f"The INT8 engines against the FP32 engines on the same test images, at most: {', '.join(words)}."
 
 
@@ -205,9 +211,9 @@ def _again(path: Path) -> str:
 
 
 def _int8_over_fp32(rows: Iterable[LatencyRow]) -> str:
-    """Ratio of the two precisions within one session, medians of the calm rounds' ratios, by product."""
+    """Ratio of the two precisions within one session, medians of the calm rounds' ratios, by bundle."""
     found = []
-    for product, group in _by_product(list(rows)).items():
+    for (product, _), group in _by_bundle(rows).items():
         turns = {row.engine.precision: row.rounds for row in group}
         if {"int8", "fp32"} <= turns.keys():
             pairs = zip(turns["fp32"], turns["int8"], strict=True)

@@ -40,6 +40,7 @@ from edge_ad.errors import EdgeAdError
 from edge_ad.runtime import Engine, open_engine
 
 _LIMIT = 32
+_PATIENCE_S, _SHARED_PATIENCE_S = 240.0, 600.0
 
 
 @dataclass
@@ -61,7 +62,7 @@ def measure_bundles(bundles: Sequence[tuple[Bundle, Path]], products: dict[str, 
         products: Name → product.
         chosen: The arguments of the command.
     """
-    settings, yardstick = Settings.short() if chosen.quick else Settings(patience_s=chosen.patience), Yardstick()
+    settings, yardstick = Settings.short() if chosen.quick else Settings(patience_s=patience_of(chosen)), Yardstick()
     with ExitStack() as stack:
         entries = [entry for bundle, out in bundles for entry in _entries(bundle, out, products, chosen, stack)]
         before = clocks()
@@ -162,10 +163,17 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--against", type=Path, help="an older bundle, measured in the same rounds")
     made.add_argument("--old-out", type=Path, default=Path("old.jsonl"))
     made.add_argument("--quick", action="store_true")
-    made.add_argument("--patience", type=float, default=240.0, help="seconds after which nothing is repeated to settle")
+    patience = "seconds of a bundle after which nothing is repeated to settle; 240, of which several bundles share 600"
+    made.add_argument("--patience", type=float, help=patience)
     made.add_argument("--no-cold-start", action="store_true")
     made.add_argument("--slow-down", type=float, default=0.0, help="delay every run by this share: a test of --compare")
     return made
+
+
+def patience_of(chosen: Any) -> float:
+    """Seconds of each bundle after which nothing is repeated."""
+    shared = min(_PATIENCE_S, _SHARED_PATIENCE_S / len(chosen.bundles))
+    return shared if chosen.patience is None else float(chosen.patience)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -170,3 +170,11 @@ def test_a_real_engine_that_was_slowed_down_is_told_from_itself(root: Path, tmp_
     (change,) = compare_results([new], [old], Limits()).changes
     assert (change.how, change.verdict) == ("paired", "slower")
     assert new.rounds[0].p50_ms > 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "seconds"),
+    [(["one"], 240.0), (["one", "two"], 240.0), ([*"abcdefgh"], 75.0), (["one", "--patience", "9"], 9.0)],
+)
+def test_several_bundles_share_their_patience(arguments: list[str], seconds: float) -> None:
+    assert latency.patience_of(latency.parser().parse_args(arguments)) == seconds
