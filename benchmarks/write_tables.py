@@ -131,7 +131,7 @@ def _read_all(paths: list[Path]) -> list[AccuracyRow]:
 
 
 def _by_bundle(rows: Iterable[LatencyRow]) -> dict[tuple[str, str], list[LatencyRow]]:
-    """Rows of OpenVINO that know their accuracy: product and method → the precisions, the last of the alphabet first."""
+    """Rows of OpenVINO that know their accuracy: product and method → precisions, INT8 before FP32."""
     found: dict[tuple[str, str], list[LatencyRow]] = {}
     for row in sorted(rows, key=lambda item: item.engine.precision, reverse=True):
         if row.batch == 1 and row.accuracy is not None and row.engine.backend == "openvino":
