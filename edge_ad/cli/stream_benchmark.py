@@ -60,10 +60,12 @@ def _verdict(speed: StreamSpeed) -> list[str]:
     slower = "decoding" if speed.is_decode_the_limit else "the engine"
     is_kept = "kept" if speed.age_p99_ms <= speed.age_limit_ms else "not kept"
     return [
-        f"Alone, the engine makes {speed.engine_fps:.1f} frames per second and the decoder {speed.decode_fps:.1f} in "
-        f"one thread: {slower} is the slower of the two.",
-        f"The stream runs at {speed.ratio:.3f} of the engine alone over the file, "
-        f"at {speed.decoded_ratio:.3f} over decoded frames.",
+        f"Alone, the engine makes {speed.engine_one_fps:.1f} frames per second one after the other and "
+        f"{speed.engine_fps:.1f} with several in flight, the decoder {speed.decode_fps:.1f} in one thread: {slower} is "
+        "the slower of the two.",
+        f"The stream runs at {speed.ratio:.3f} of the engine with several in flight over the file, at "
+        f"{speed.decoded_ratio:.3f} over decoded frames; at {speed.ratio_to_one:.3f} and "
+        f"{speed.decoded_ratio_to_one:.3f} of the engine one frame after the other.",
         *_why_slower(speed),
         f"A result is {speed.age_p99_ms:.1f} ms old at the 99th percentile; two engine times (99th percentile) and a "
         f"frame are {speed.age_limit_ms:.1f} ms: {is_kept}.",

@@ -35,6 +35,7 @@ class StreamSpeed:
 
     Attributes:
         engine_fps: Frames of the input size through the engine, several in flight: what a stream cannot exceed.
+        engine_one_fps: The same, one frame after the other: batch 1, as latencies are measured.
         decode_fps: The decoder alone, in one thread.
         decode_cpu_ms: Processor time of one decoded frame: on a CPU engine's own cores it is the engine's loss.
         engine_cpu_ms: Processor time of one frame in the engine alone; who else uses the machine
@@ -46,6 +47,8 @@ class StreamSpeed:
         decoded_stream_fps: The stream over frames that are decoded already.
         ratio: ``stream_fps / engine_fps``.
         decoded_ratio: ``decoded_stream_fps / engine_fps``.
+        ratio_to_one: ``stream_fps / engine_one_fps``; a stream has several frames in flight and may exceed 1.
+        decoded_ratio_to_one: ``decoded_stream_fps / engine_one_fps``.
         ratios: The first ratio in each round: what it may be expected to vary by.
         decoded_ratios: The second one in each round.
         is_decode_the_limit: Whether the decoder alone is slower than the engine alone.
@@ -59,6 +62,7 @@ class StreamSpeed:
     """
 
     engine_fps: float
+    engine_one_fps: float
     decode_fps: float
     decode_cpu_ms: float
     engine_cpu_ms: float
@@ -69,6 +73,8 @@ class StreamSpeed:
     decoded_stream_fps: float
     ratio: float
     decoded_ratio: float
+    ratio_to_one: float
+    decoded_ratio_to_one: float
     ratios: list[float]
     decoded_ratios: list[float]
     is_decode_the_limit: bool
@@ -173,9 +179,11 @@ class _Bench:
         middle = {name: median(values) for name, values in self._seen.items()}
         p99 = median(latency.p99_ms for latency in self._latencies)
         frame_ms = self._interval_s * 1e3
-        ratios = {name: self._ratios(name) for name in ("stream", "decoded_stream")}
+        ratios = {name: self._ratios(name, "engine") for name in ("stream", "decoded_stream")}
+        to_one = {name: median(self._ratios(name, "engine_one")) for name in ("stream", "decoded_stream")}
         return StreamSpeed(
             engine_fps=middle["engine"],
+            engine_one_fps=middle["engine_one"],
             decode_fps=middle["decode"],
             decode_cpu_ms=middle["decode_cpu_ms"],
             engine_cpu_ms=middle["engine_cpu_ms"],
@@ -186,6 +194,8 @@ class _Bench:
             decoded_stream_fps=middle["decoded_stream"],
             ratio=median(ratios["stream"]),
             decoded_ratio=median(ratios["decoded_stream"]),
+            ratio_to_one=to_one["stream"],
+            decoded_ratio_to_one=to_one["decoded_stream"],
             ratios=ratios["stream"],
             decoded_ratios=ratios["decoded_stream"],
             is_decode_the_limit=middle["decode"] < middle["engine"],
@@ -198,9 +208,9 @@ class _Bench:
             rounds=len(self._latencies),
         )
 
-    def _ratios(self, name: str) -> list[float]:
+    def _ratios(self, name: str, engine: str) -> list[float]:
         """Of neighbours in time: a machine that is shared is not the same in every round."""
-        return [ours / alone for ours, alone in zip(self._seen[name], self._seen["engine"], strict=True)]
+        return [ours / alone for ours, alone in zip(self._seen[name], self._seen[engine], strict=True)]
 
     def _one(self) -> None:
         self._engine.infer(self._ready[0])
@@ -214,6 +224,7 @@ class _Bench:
         runs = {"min_runs": 20, "warm_up_runs": 2}
         one = measure(lambda: self._engine.infer(next(self._next)), min_seconds=self._seconds, warm_up_ms=0.0, **runs)
         self._latencies.append(one)
+        self._note("engine_one", one.fps)
 
     def _stream_file(self) -> None:
         source = source_from_uri(str(self._video))

@@ -35,3 +35,13 @@ def test_windows_reach_every_corner_and_follow_from_the_generator() -> None:
 def test_no_window_and_one_that_is_not_smaller_leave_the_images_whole(side: int) -> None:
     pixels = _coordinates(2, 9, 10)
     assert windows((pixels,), side, 4, torch.Generator())[0] is pixels
+
+
+def test_the_border_of_an_image_is_in_a_quarter_of_the_windows() -> None:
+    rows = torch.arange(256.0).reshape(1, 1, 256, 1).expand(1, 1, 256, 256)
+    (cut,) = windows([rows], 128, 4000, torch.Generator().manual_seed(0))
+    seen = torch.bincount(cut[:, 0, :, 0].long().flatten(), minlength=256) / 4000
+    assert seen[0] == pytest.approx(0.25, abs=0.03)  # middles in the first quarter of the image
+    assert seen[-1] == pytest.approx(0.25, abs=0.03)
+    assert seen.min() > 0.22
+    assert seen.max() < 0.8
