@@ -85,7 +85,9 @@ def _cards(rows: Sequence[LatencyRow]) -> str:
     for product, row in best.items():
         auroc = None if row.accuracy is None else row.accuracy.metrics.get("image_auroc")
         accuracy = "accuracy not measured" if auroc is None else f"image AUROC {auroc:.3f}"
-        small = f"{row.engine.backend} {row.engine.precision}, p99 {row.end_to_end.p99_ms:.3g} ms; {accuracy}"
+        small = (
+            f"{row.method}, {row.engine.backend} {row.engine.precision}, p99 {row.end_to_end.p99_ms:.3g} ms; {accuracy}"
+        )
         cards.append(
             f'<div class="card"><span>{escape(product)}</span><b>{row.end_to_end.p50_ms:.3g} ms</b>'
             f"<small>{escape(small)}</small></div>"

@@ -13,6 +13,8 @@ __all__ = ["Point", "front", "pareto_chart"]
 _WIDTH, _HEIGHT = 1052, 340
 _LEFT, _RIGHT, _TOP, _BOTTOM = 80, 24, 18, 52
 _LINE = 15
+_RADIUS = 6
+_FARTHEST = 7  # lines
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def pareto_chart(points: Sequence[Point], accuracy_name: str) -> str:
     y = Scale.around([point.accuracy for point in points], _HEIGHT - _BOTTOM, _TOP, margin=0.18, least=0.01)
     best = front(points)
     parts = [_grid(x, y, accuracy_name), _steps(best, x, y)]
-    taken: list[tuple[float, float, float]] = []
+    taken = [(x(point.latency_ms) - _RADIUS, y(point.accuracy) + 4, 2.0 * _RADIUS) for point in points]  # by marks
     for point in sorted(points, key=lambda item: item.latency_ms):
         parts.append(_mark(point, x, y, on_front=point in best, taken=taken))
     return svg(_WIDTH, _HEIGHT, f"{accuracy_name} against latency", "".join(parts))
@@ -91,14 +93,17 @@ def _mark(point: Point, x: Scale, y: Scale, *, on_front: bool, taken: list[tuple
     left = across - 10 - length if is_right else across + 10
     height = _free_height(left, up - 9, length, taken)
     taken.append((left, height, length))
-    name = label(across - 10 if is_right else across + 10, height, point.name, "end" if is_right else "start")
-    return f'<circle class="{css}" cx="{across:.1f}" cy="{up:.1f}" r="6"><title>{escape(text)}</title></circle>{name}'
+    begin = across - 10 if is_right else across + 10
+    name = label(begin, height, point.name, "end" if is_right else "start")
+    leader = "" if abs(height - up) < 2 * _LINE else line(across, up, begin, height - 4)
+    mark = f'<circle class="{css}" cx="{across:.1f}" cy="{up:.1f}" r="{_RADIUS}"><title>{escape(text)}</title></circle>'
+    return leader + mark + name
 
 
 def _free_height(left: float, wanted: float, length: float, taken: Sequence[tuple[float, float, float]]) -> float:
     """A line near the wanted one on which no other name stands."""
-    for offset in (0, -_LINE, _LINE, -2 * _LINE, 2 * _LINE, -3 * _LINE, 3 * _LINE):
-        height = wanted + offset
+    for lines in sorted(range(-_FARTHEST, _FARTHEST + 1), key=abs):
+        height = wanted + lines * _LINE
         inside = _TOP + 6 < height < _HEIGHT - _BOTTOM
         if inside and not any(
             abs(height - other) < _LINE - 2 and left < begin + size and begin < left + length

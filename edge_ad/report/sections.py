@@ -99,13 +99,12 @@ def _changes(comparison: Comparison) -> Section:
 def _pareto(rows: Sequence[LatencyRow]) -> Section:
     products: defaultdict[str, list[Point]] = defaultdict(list)
     missing = 0
-    for row in rows:
+    for row, name in zip(rows, _names(rows, of_one_product=True), strict=True):
         value = None if row.accuracy is None else row.accuracy.metrics.get("image_auroc")
         if value is None:
             missing += 1
             continue
-        name = f"{row.engine.backend} {row.engine.precision}, {row.engine.threads or 'auto'} threads"
-        products[row.product].append(Point(f"{row.method}, {name}", row.end_to_end.p50_ms, value, _colour(row)))
+        products[row.product].append(Point(name, row.end_to_end.p50_ms, value, _colour(row)))
     charts = [(product, pareto_chart(points, "image AUROC")) for product, points in products.items()]
     notes = [f"Engines without test images, and so without accuracy: {missing}."] if missing else []
     lead = "Filled: no other engine is both as fast and as accurate. Batch 1, from the photo's file to the verdict."
@@ -172,8 +171,8 @@ def _scaling(rows: Sequence[ScalingRow]) -> Section:
     return Section("Scaling", lead, charts, table=scaling_table(rows), is_wide=False)
 
 
-def _names(rows: Sequence[LatencyRow]) -> list[str]:
-    """Names for charts: what all rows have in common is left out."""
+def _names(rows: Sequence[LatencyRow], *, of_one_product: bool = False) -> list[str]:
+    """Names for charts: what all rows have in common is left out, and the product where a chart is of one."""
     parts = [
         (
             row.product,
@@ -185,5 +184,6 @@ def _names(rows: Sequence[LatencyRow]) -> list[str]:
         )
         for row in rows
     ]
-    kept = [index for index in range(len(parts[0])) if index in (0, 3) or len({part[index] for part in parts}) > 1]
-    return [" ".join(part[index] for index in kept) for part in parts]
+    always = (1, 3) if of_one_product else (0, 3)
+    differing = [index for index in range(1, len(parts[0])) if len({part[index] for part in parts}) > 1]
+    return [" ".join(part[index] for index in sorted({*always, *differing})) for part in parts]

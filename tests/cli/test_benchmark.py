@@ -109,7 +109,10 @@ def test_stream_is_measured_against_the_engine_alone(
     shown = json.loads(capsys.readouterr().out)
     stream = shown["stream"]
     assert stream["rounds"] == len(stream["ratios"]) == 2
-    assert min(stream[name] for name in ("engine_fps", "engine_one_fps", "decode_fps", "stream_fps", "decoded_stream_fps")) > 0
+    assert (
+        min(stream[name] for name in ("engine_fps", "engine_one_fps", "decode_fps", "stream_fps", "decoded_stream_fps"))
+        > 0
+    )
     assert 0 < stream["age_p50_ms"] <= stream["age_p99_ms"]
     assert stream["age_limit_ms"] == pytest.approx(2 * stream["engine_p99_ms"] + stream["frame_ms"])
     assert any("of the engine one frame after the other" in line for line in shown["verdict"])

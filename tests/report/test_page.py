@@ -1,5 +1,6 @@
 """The page and the command that writes it."""
 
+import itertools
 import json
 import re
 from html.parser import HTMLParser
@@ -188,3 +189,15 @@ def test_ticks_are_round_and_inside(scale: Scale) -> None:
 
 def test_a_side_needs_its_rounds() -> None:
     assert PeerSide.model_validate({**SIDE, "name": "x"}).ratio == 1.0
+
+
+def test_names_of_engines_that_are_close_do_not_stand_on_each_other() -> None:
+    points = [Point(f"method-{index} int8", 15.0 + 0.02 * index, 1.0) for index in range(11)] + [
+        Point("far", 60.0, 1.0)
+    ]
+    drawing = pareto_chart(points, "image AUROC")
+    found = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(?:start|end)">method-', drawing)
+    assert len(found) == 11
+    places = [(float(across), float(down)) for across, down in found]
+    for one, other in itertools.combinations(places, 2):
+        assert abs(one[1] - other[1]) >= 13 or abs(one[0] - other[0]) >= 80
