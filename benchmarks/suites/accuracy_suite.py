@@ -40,6 +40,13 @@ def split_method(text: str) -> tuple[str, dict[str, str]]:
     return name, dict(item.split("=", 1) for item in rest.split(",") if item)
 
 
+def run_name(product: str, method: str, seed: int) -> str:
+    """Folder of a run: product, method and what it was given, but for paths, and seed."""
+    name, values = split_method(method)
+    given = [f"{key}{value}" for key, value in values.items() if "/" not in value]
+    return "-".join([product, name, *given, str(seed)])
+
+
 def measure(method: str, data: Path, size: int, seed: int, runs: Path | None = None) -> dict[str, Any]:
     """Train and evaluate in this process; returns the row. The run stays in ``runs``, where that is given."""
     product = open_product(data)  # before torch is imported: what is wrong with a folder is known at once
@@ -50,7 +57,7 @@ def measure(method: str, data: Path, size: int, seed: int, runs: Path | None = N
     name, values = split_method(method)
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
-        root = (runs or Path(folder)) / f"{product.name}-{name}-{seed}"
+        root = (runs or Path(folder)) / run_name(product.name, method, seed)
         request = TrainingRequest(name, data, root, {"size": size, "seed": seed, **values}, device="cpu")
         run = train(request, lambda report: None)
         seconds, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)

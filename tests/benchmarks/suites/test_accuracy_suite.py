@@ -14,5 +14,5 @@ def test_a_row_is_of_the_run_that_is_kept(tmp_path: Path) -> None:
     known = AccuracyRow.model_validate(row)
     assert (known.product, known.size, known.seed) == ("parts", 32, 3)
     assert 0 <= known.image_auroc <= 1
-    run = load_run(tmp_path / "runs" / "parts-draem-3")
+    run = load_run(tmp_path / "runs" / "parts-draem-epochs1-clean_share0.25-3")
     assert (run.parameters["seed"], run.parameters["clean_share"], run.split.seed) == (3, 0.25, 3)

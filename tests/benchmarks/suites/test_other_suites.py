@@ -229,3 +229,8 @@ def test_every_published_figure_is_a_percentage_with_a_source() -> None:
 def test_a_method_may_have_parameters() -> None:
     assert accuracy_suite.split_method("pbas:degree=0.1,refine=false") == ("pbas", {"degree": "0.1", "refine": "false"})
     assert accuracy_suite.split_method("ear") == ("ear", {})
+
+
+def test_runs_of_one_method_with_other_parameters_are_other_runs() -> None:
+    assert accuracy_suite.run_name("screw", "draem:textures=../photos,steps=600", 1) == "screw-draem-steps600-1"
+    assert accuracy_suite.run_name("screw", "ear", 0) == "screw-ear-0"
