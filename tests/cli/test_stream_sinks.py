@@ -1,3 +1,5 @@
+"""What the sinks of a stream refuse before anything is opened."""
+
 import pytest
 
 from edge_ad.cli.stream_output_options import Outputs
