@@ -128,21 +128,14 @@ class BoundaryShuffling(CentredDiscriminator):
         return F.softplus(self.radius_field(standardised)).squeeze(2) + _SMALLEST_RADIUS
 
     def _nudged(self, boundary: _Boundary) -> Tensor:
-        """Eq. 2 and 3. Directions are constants; the radius keeps its gradient, by which eq. 7 shapes the field."""
+        """Eq. 2 and 3. Directions are constants; the radius keeps its gradient, by which eq. 7 shapes the field.
+
+        The loss L_det of a normal patch rises with its logit, so that its gradient has the direction of the logit's.
+        """
         moved = boundary.normal.detach()
         if self.config.step:
-            moved = nudge(moved, self._gradient(moved), self.config.step * boundary.radius.detach()[:, None])
+            moved = nudge(moved, self.head.gradient(moved), self.config.step * boundary.radius.detach()[:, None])
         return at_distance(moved, boundary.centre, self.config.reach * boundary.radius[:, None])
-
-    def _gradient(self, normal: Tensor) -> Tensor:
-        """∂L_det/∂u of normal patches (M, C). Batch norm judges by its running statistics, and these stay."""
-        with torch.enable_grad():
-            probe = normal.clone().requires_grad_(True)
-            self.head.norm.eval()
-            loss = cross_entropy(self.head.discriminate(probe), anomalous=False)
-            self.head.norm.train()
-            (gradient,) = torch.autograd.grad(loss, probe)
-        return gradient
 
     def _shuffled(self, patches: Patches, boundary: _Boundary, generator: torch.Generator) -> Tensor:
         """Eq. 4, brought beyond the boundary as eq. 3 does; only the patches that were shuffled, (M', C)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from edge_ad.models.discriminators.metric import Metric, length
 from edge_ad.models.discriminators.standardisation import Standardisation
@@ -84,6 +85,25 @@ class PatchHead(nn.Module):
         logits: Tensor = self.out(self.activation(self.norm(self.hidden(projected)))).squeeze(1)
         return logits + self._from_distance(projected) if self.distance else logits
 
+    @torch.no_grad()
+    def gradient(self, projected: Tensor) -> Tensor:
+        """``∂D/∂u`` of projected u (M, C), as a deployed head judges: batch norm by its running statistics.
+
+        Written out, as the discriminator is two linear maps: a pass of autograd costs more than a step's own.
+        """
+        scale, shift = self._folded_norm()
+        hidden = F.linear(projected, self.hidden.weight * scale[:, None], self.hidden.bias * scale + shift)
+        slope = torch.where(hidden > 0, 1.0, _SLOPE) * (self.out.weight * scale)
+        gradient = slope @ self.hidden.weight
+        return gradient + self.scale * projected / length(projected)[:, None] if self.distance else gradient
+
+    def _folded_norm(self) -> tuple[Tensor, Tensor]:
+        """Batch norm by its running statistics as ``s·h + t``: (s, t), (hidden,) each."""
+        assert self.norm.running_mean is not None
+        assert self.norm.running_var is not None
+        scale = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
+        return scale, self.norm.bias - self.norm.running_mean * scale
+
     def _from_distance(self, projected: Tensor) -> Tensor:
         """``a·|u| + b``, without the last axis."""
         return self.scale * length(projected) + self.offset
@@ -120,11 +140,9 @@ class PatchHead(nn.Module):
 
     @torch.no_grad()
     def _fold(self) -> None:
-        assert self.norm.running_mean is not None
-        assert self.norm.running_var is not None
-        scale = self.norm.weight / (self.norm.running_var + self.norm.eps).sqrt()
+        scale, shift = self._folded_norm()
         hidden = self.hidden.weight * scale[:, None]
-        weight, bias = hidden, (self.hidden.bias - self.norm.running_mean) * scale + self.norm.bias
+        weight, bias = hidden, self.hidden.bias * scale + shift
         if self.standardisation.kind != "local" and not self.distance:
             weight = hidden @ self.projection.weight @ self.standardisation.get_buffer("transform")
             bias = bias + hidden @ self.projection.bias

@@ -41,6 +41,23 @@ def test_the_fold_equals_the_layers_after_training(features: Tensor, kind: Stand
         torch.testing.assert_close(head(features), layers, atol=1e-10, rtol=1e-10)
 
 
+@pytest.mark.parametrize("distance", [False, True])
+def test_the_gradient_is_autograds_by_running_statistics_and_changes_nothing(features: Tensor, distance: bool) -> None:
+    head = _head("whiten", features, distance=distance)
+    head.start(0)
+    torch.nn.init.normal_(head.out.weight)
+    head.train()
+    vectors = head.standardisation(features).flatten(0, 1)
+    head.discriminate(vectors)  # statistics of its own
+    before = {name: value.clone() for name, value in head.state_dict().items()}
+    found = head.gradient(vectors)
+    assert head.norm.training
+    assert all(torch.equal(value, before[name]) for name, value in head.state_dict().items())
+    head.norm.eval()
+    (expected,) = torch.autograd.grad(head.discriminate(probe := vectors.clone().requires_grad_()).sum(), probe)
+    torch.testing.assert_close(found, expected, atol=1e-7, rtol=1e-5)
+
+
 @pytest.mark.parametrize("kind", ["position", "local"])
 def test_starting_from_the_distance_it_ranks_as_the_gaussian_does(features: Tensor, kind: StandardisationKind) -> None:
     head = _head(kind, features, distance=True)
