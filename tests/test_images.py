@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import cv2
 import numpy as np
 import pytest
@@ -126,6 +128,35 @@ def test_a_constant_image_stays_constant_at_any_size(height, width, to_height, t
 
 def test_the_right_size_is_returned_as_it_is(photo):
     assert resize(photo, photo.shape[:2]) is photo
+
+
+def one_step_after_another(image, size_hw):
+    """The same resizing with new images in between; for photos that shrink to at most half."""
+    height, width = size_hw
+    while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width:
+        image = cv2.resize(image, (image.shape[1] // 2, image.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    if image.shape[:2] != size_hw:
+        image = cv2.resize(image, (2 * width, 2 * height), interpolation=cv2.INTER_LINEAR)
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return image
+
+
+@settings(max_examples=40, deadline=None)
+@given(sizes=st.lists(st.tuples(st.integers(130, 420), st.integers(130, 420)), min_size=2, max_size=12), seed=sides)
+def test_what_a_thread_keeps_between_images_never_shows_in_a_result(sizes, seed):
+    draw = np.random.default_rng(seed)
+    images = [draw.integers(0, 256, (*size, 3), np.uint8) for size in sizes]
+    results = [resize(image, (64, 60)) for image in images]
+    for image, result in zip(images, results, strict=True):
+        np.testing.assert_array_equal(result, one_step_after_another(image, (64, 60)))
+
+
+def test_threads_do_not_share_what_they_keep():
+    images = [np.full((720, 1280, 3), level, np.uint8) for level in range(0, 240, 8)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda image: resize(image, (256, 256)), images * 4))
+    for image, result in zip(images * 4, results, strict=True):
+        assert (result == image[0, 0]).all()
 
 
 @pytest.mark.parametrize("size_hw", [(150, 201), (128, 128), (256, 256), (64, 96), (33, 77), (10, 10)])
