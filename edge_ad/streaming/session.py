@@ -13,6 +13,7 @@ from edge_ad.streaming.delivery import Delivery, Judge
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.inference import warm_up
 from edge_ad.streaming.loop import Limits, StreamLoop
+from edge_ad.streaming.opencv_threads import opencv_beside
 from edge_ad.streaming.pipeline import Pipeline, Policy, keeps_newest
 from edge_ad.streaming.progress import Progress
 from edge_ad.streaming.several import as_one_source
@@ -80,7 +81,7 @@ def run_stream(
     control.use_bundle(control.bundle, threshold)
     takeovers = Takeovers(control, swapper)
     warm = _WarmUp(sources, policy, batch)
-    with StopSignals() as signals, ExitStack() as stack:
+    with StopSignals() as signals, opencv_beside(engine.describe()), ExitStack() as stack:
         for item in sources:
             stack.enter_context(item)
         if filters is not None and filters.trigger is not None:
