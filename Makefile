@@ -56,12 +56,12 @@ ONDATA := $(if $(DATA),--data $(firstword $(DATA)))
 WITH_ANOMALIB := --anomalib $(ANOMALIB)/models --anomalib-python $(ANOMALIB)/bin/python
 # Rivals are compared within one session: rows without anomalib do not replace rows with it.
 RECORDED := engines scaling detection $(if $(wildcard $(ANOMALIB)/models/.exported),peers)
-PEERS  := -m benchmarks.suites.peers $(FIRST) $(if $(wildcard $(RUN)/run.json),--run $(RUN)) $(ONDATA)
+PEERS  := -m benchmarks.suites.peers $(FIRST) --rounds 8 $(if $(wildcard $(RUN)/run.json),--run $(RUN)) $(ONDATA)
 
 bench: $(VENV)/.installed-dev has-bundle
 	$(BIN)/python -m benchmarks.suites.latency $(BUNDLE) $(if $(DATA),--data $(DATA)) --out $(BENCH)/engines.jsonl $(ARGS)
 	$(BIN)/python $(PEERS) --out $(BENCH)/peers.jsonl $(if $(wildcard $(ANOMALIB)/models/.exported),$(WITH_ANOMALIB))
-	$(BIN)/python -m benchmarks.suites.scaling --out $(BENCH)/scaling.jsonl
+	$(BIN)/python -m benchmarks.suites.scaling --rounds 4 --seconds 0.3 --out $(BENCH)/scaling.jsonl
 	$(BIN)/python -m benchmarks.suites.detection $(FIRST) $(ONDATA) --out $(BENCH)/detection.jsonl
 	$(BIN)/python -m benchmarks.stream_speed --bundle $(FIRST) > $(BENCH)/stream.json
 	$(if $(RECORD),cp $(RECORDED:%=$(BENCH)/%.jsonl) benchmarks/results/)

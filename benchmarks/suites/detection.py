@@ -32,7 +32,7 @@ from edge_ad.report.comparison import Limits, compare_results
 from edge_ad.report.rows import LatencyRow
 from edge_ad.runtime import Engine, open_engine
 
-_SHORT = Settings(seconds=2.4, runs=120, most_windows=3, rounds=8, quick=True, patience_s=15.0)
+_SHORT = Settings(seconds=2.4, runs=120, most_windows=3, rounds=6, quick=True, patience_s=8.0)
 _NAMES = ("first", "second", "delayed")
 
 
@@ -61,8 +61,8 @@ def session_rows(
 
 
 def _median_ms(candidate: Candidate) -> float:
-    """Of a block in which nothing was stolen, or of the last of ten."""
-    for _ in range(10):
+    """Of a block in which nothing was stolen, or of the last of four."""
+    for _ in range(4):
         clock = StealClock()
         found = candidate.run_block(0.5, 20)
         if is_calm(clock.lap()):

@@ -94,7 +94,7 @@ def measure(chosen: Any) -> None:
 
 
 def _turns(ways: Mapping[str, Way], chosen: Any) -> Turns:
-    return in_turns(ways, chosen.rounds, chosen.seconds)
+    return in_turns(ways, chosen.rounds, chosen.seconds, chosen.patience)
 
 
 def _engine_ways(engine: Engine, graph: Path, frames: Frames, threads: int, folder: Path) -> dict[str, Way]:
@@ -140,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--what", nargs="+", choices=_SCOPES, default=list(_SCOPES))
     made.add_argument("--rounds", type=int, default=10)
     made.add_argument("--seconds", type=float, default=1.0, help="of each block")
+    made.add_argument("--patience", type=float, default=120.0, help="seconds of a scope after which no round begins")
     made.add_argument("--anomalib", type=Path, help="folder with models that anomalib_export wrote")
     made.add_argument("--anomalib-python", type=Path, help="interpreter of anomalib's environment")
     made.add_argument("--out", type=Path, default=Path("peers.jsonl"))

@@ -51,13 +51,14 @@ class Candidate:
     windows_ms: list[float] = field(default_factory=list)
     measured_s: float = 0.0
 
-    def warm_up(self, settings: Settings) -> None:
-        """Run untimed."""
-        ends, runs = time.perf_counter() + settings.warm_up_s, 0
-        while runs < settings.warm_up_runs or time.perf_counter() < ends:
+    def warm_up(self, settings: Settings) -> float:
+        """Run without keeping anything; returns about what a run takes, in seconds."""
+        ends = time.perf_counter() + settings.warm_up_s
+        while self.runs < settings.warm_up_runs or time.perf_counter() < ends:
             self.path.run()
-            runs += 1
+        run_s = median(self.path.log.totals_ns()) / 1e9
         self.path.log.marks.clear()
+        return run_s
 
     def run_block(self, seconds: float, runs: int) -> float:
         """Time a block; returns its median in milliseconds."""
@@ -87,15 +88,14 @@ def measure_in_turns(candidates: Sequence[Candidate], yardstick: Yardstick, sett
     """Measure windows until the last three of every candidate agree, and each has its seconds and runs.
 
     Rounds in which the host took the machine's time are kept, and more are measured: a window is the median of its calm
-    ones.
+    ones. How many runs the patience leaves time for is settled before the first of them.
 
     Args:
         candidates: They keep what was measured. No run is left out, also not of the windows before they agreed.
         yardstick: Timed before and after each block.
         settings: How long.
     """
-    for candidate in candidates:
-        candidate.warm_up(settings)
+    settings = settings.within_patience(sum(candidate.warm_up(settings) for candidate in candidates))
     ends = time.perf_counter() + settings.patience_s
     for window in range(settings.most_windows):
         _measure_window(candidates, yardstick, settings, ends)

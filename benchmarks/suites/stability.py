@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["WINDOWS", "Settings", "spread"]
 
 WINDOWS = 3
 _TOLERANCE = 0.10
+_FEWEST_RUNS = 240  # whatever the patience: enough for a p99 of which two runs lie above
+_SHARE_FOR_RUNS = 0.8  # of the patience; the rest is for the yardstick
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Settings:
 
     Attributes:
         seconds: Measure each engine for at least so long.
-        runs: And at least so often.
+        runs: And at least so often, as far as the patience goes.
         most_windows: Give up, and call the row unstable, after so many windows.
         rounds: Rounds of each window; in a round every engine has its turn.
         warm_up_s: Untimed before that, for at least so long.
@@ -35,6 +37,15 @@ class Settings:
     warm_up_runs: int = 10
     quick: bool = False
     patience_s: float = 240.0
+
+    def within_patience(self, run_s: float) -> Settings:
+        """The same with as many runs as the patience leaves time for, 240 at least; never more.
+
+        Args:
+            run_s: What one run of every engine of the session takes together.
+        """
+        affordable = int(_SHARE_FOR_RUNS * self.patience_s / max(run_s, 1e-9))
+        return replace(self, runs=min(self.runs, max(_FEWEST_RUNS, affordable)))
 
     @classmethod
     def short(cls) -> Settings:

@@ -109,6 +109,17 @@ def test_rounds_that_were_stolen_are_kept_and_repeated_while_there_is_patience(m
     assert len(patient.windows_ms) == len(hasty.windows_ms) == 3
 
 
+@pytest.mark.parametrize(("run_s", "runs"), [(0.01, 1000), (0.05, 640), (0.5, 240), (0.0, 1000)])
+def test_the_patience_leaves_time_for_so_many_runs(run_s: float, runs: int) -> None:
+    assert Settings(patience_s=40.0).within_patience(run_s).runs == runs
+
+
+def test_a_session_has_no_more_runs_than_its_patience_leaves_time_for() -> None:
+    slow = Candidate(frame_path(0.002))
+    measure_in_turns([slow], Yardstick(), dataclasses.replace(TINY, runs=2400, patience_s=0.7))
+    assert 240 <= slow.runs < 600
+
+
 def test_a_window_is_the_median_of_its_calm_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     turns = [Round(10.0, 3.0, 0.0), Round(90.0, 3.0, 0.4), Round(12.0, 3.0, None)]
@@ -174,7 +185,7 @@ def test_a_real_engine_that_was_slowed_down_is_told_from_itself(root: Path, tmp_
 
 @pytest.mark.parametrize(
     ("arguments", "seconds"),
-    [(["one"], 240.0), (["one", "two"], 240.0), ([*"abcdefgh"], 75.0), (["one", "--patience", "9"], 9.0)],
+    [(["one"], 240.0), (["one", "two"], 200.0), ([*"abcdefgh"], 50.0), (["one", "--patience", "9"], 9.0)],
 )
 def test_several_bundles_share_their_patience(arguments: list[str], seconds: float) -> None:
     assert latency.patience_of(latency.parser().parse_args(arguments)) == seconds
