@@ -111,7 +111,7 @@ class BoundaryShuffling(CentredDiscriminator):
         if config.compactness_weight:
             terms["compactness"] = config.compactness_weight * compactness(distance, boundary.radius, config.tightness)
         if config.contrast_weight:
-            outside = (nudged - centre).norm(dim=1)
+            outside = config.reach * boundary.radius  # d(u_out): where eq. 3 puts what is nudged
             contrast = boundary_contrast(distance, outside, boundary.radius, config.contrast_margin)
             terms["contrast"] = config.contrast_weight * contrast
         if config.adaptive and config.radius_weight:
@@ -128,14 +128,14 @@ class BoundaryShuffling(CentredDiscriminator):
         return F.softplus(self.radius_field(standardised)).squeeze(2) + _SMALLEST_RADIUS
 
     def _nudged(self, boundary: _Boundary) -> Tensor:
-        """Eq. 2 and 3. Directions are constants; the radius keeps its gradient, by which eq. 7 shapes the field.
+        """Eq. 2 and 3, without a gradient: eq. 7 knows how far from the centre they lie.
 
         The loss L_det of a normal patch rises with its logit, so that its gradient has the direction of the logit's.
         """
-        moved = boundary.normal.detach()
+        moved, radius = boundary.normal.detach(), boundary.radius.detach()[:, None]
         if self.config.step:
-            moved = nudge(moved, self.head.gradient(moved), self.config.step * boundary.radius.detach()[:, None])
-        return at_distance(moved, boundary.centre, self.config.reach * boundary.radius[:, None])
+            moved = nudge(moved, self.head.gradient(moved), self.config.step * radius)
+        return at_distance(moved, boundary.centre, self.config.reach * radius)
 
     def _shuffled(self, patches: Patches, boundary: _Boundary, generator: torch.Generator) -> Tensor:
         """Eq. 4, brought beyond the boundary as eq. 3 does; only the patches that were shuffled, (M', C)."""
@@ -144,15 +144,15 @@ class BoundaryShuffling(CentredDiscriminator):
         partners = draw_similar(together, config.candidates, generator)
         mask = (torch.rand(together.shape[:2], generator=generator) < config.shuffled).to(together.device)
         mixed = shuffle(together, partners, mask.to(together.dtype), config.strength).flatten(0, 1)
-        chosen = mask.flatten()
-        reach = config.reach * boundary.radius.detach()[chosen, None]
-        return at_distance(mixed[chosen], boundary.centre[chosen], reach)
+        chosen = mask.flatten().nonzero().squeeze(1)
+        reach = config.reach * boundary.radius.detach().index_select(0, chosen)[:, None]
+        return at_distance(mixed.index_select(0, chosen), boundary.centre.index_select(0, chosen), reach)
 
     def _detection(self, normal: Tensor, nudged: Tensor, shuffled: Tensor) -> dict[str, Tensor]:
         """Eq. 5."""
         config = self.config
         sizes = [len(normal), len(nudged), len(shuffled)]
-        logits = self.head.discriminate(torch.cat([normal, nudged.detach(), shuffled]))
+        logits = self.head.discriminate(normal, nudged, shuffled)
         real, outside, mixed = torch.split(logits, sizes)
         terms = {"normal": cross_entropy(real, anomalous=False)}
         if config.nudge_weight:

@@ -50,13 +50,17 @@ def find_centres(projected: Tensor, kind: CentreKind, clusters: int, generator: 
 def nearest_centre(patches: Tensor, centres: Tensor) -> Tensor:
     """The centre (M, C) that is nearest to each patch (M, C) by Euclidean distance; no gradient passes the choice."""
     with torch.no_grad():
-        chosen = torch.cat([_largest(_closeness(part, centres)) for part in torch.split(patches, _ROWS)])
-    return centres[chosen]
+        return centres.index_select(0, _nearest(patches, centres))
+
+
+def _nearest(patches: Tensor, centres: Tensor) -> Tensor:
+    """Index of the centre that is nearest to each patch, (M,), a part of them at a time."""
+    return torch.cat([_largest(_closeness(part, centres)) for part in torch.split(patches, _ROWS)])
 
 
 def _closeness(patches: Tensor, centres: Tensor) -> Tensor:
     """``u·c - |c|²/2``, (M, K): largest where ``|u - c|`` is smallest."""
-    return torch.addmm(-0.5 * centres.square().sum(1), patches, centres.T)
+    return (patches @ centres.T).sub_(0.5 * centres.square().sum(1))
 
 
 def _alignment(query: Tensor, centres: Tensor) -> Tensor:
@@ -83,7 +87,7 @@ def _k_means(patches: Tensor, clusters: int, generator: torch.Generator) -> Tens
     order = torch.randperm(len(patches), generator=generator)
     centres = patches[order[torch.arange(clusters) % len(order)]].clone()
     for _ in range(_ROUNDS):
-        nearest = torch.cat([_largest(_closeness(part, centres)) for part in torch.split(patches, _ROWS)])
+        nearest = _nearest(patches, centres)
         counts = torch.bincount(nearest, minlength=clusters)
         sums = torch.zeros_like(centres).index_add_(0, nearest, patches)
         centres[counts > 0] = sums[counts > 0] / counts[counts > 0, None]  # an empty cluster stays where it is

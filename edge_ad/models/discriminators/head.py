@@ -80,10 +80,15 @@ class PatchHead(nn.Module):
         projected: Tensor = self.projection(standardised)
         return projected
 
-    def discriminate(self, projected: Tensor) -> Tensor:
-        """Projected u (M, C) → logits (M,), higher is more anomalous."""
-        logits: Tensor = self.out(self.activation(self.norm(self.hidden(projected)))).squeeze(1)
-        return logits + self._from_distance(projected) if self.distance else logits
+    def discriminate(self, *parts: Tensor) -> Tensor:
+        """Projected u (M, C) → logits (M,), higher is more anomalous.
+
+        Args:
+            parts: Judged together, as one batch; those without a gradient are spared the way back to them.
+        """
+        hidden = torch.cat([self.hidden(part) for part in parts])
+        logits: Tensor = self.out(self.activation(self.norm(hidden))).squeeze(1)
+        return logits + torch.cat([self._from_distance(part) for part in parts]) if self.distance else logits
 
     @torch.no_grad()
     def gradient(self, projected: Tensor) -> Tensor:
@@ -93,7 +98,7 @@ class PatchHead(nn.Module):
         """
         scale, shift = self._folded_norm()
         hidden = F.linear(projected, self.hidden.weight * scale[:, None], self.hidden.bias * scale + shift)
-        slope = torch.where(hidden > 0, 1.0, _SLOPE) * (self.out.weight * scale)
+        slope = hidden.gt_(0).mul_(1 - _SLOPE).add_(_SLOPE).mul_(self.out.weight * scale)
         gradient = slope @ self.hidden.weight
         return gradient + self.scale * projected / length(projected)[:, None] if self.distance else gradient
 

@@ -56,7 +56,7 @@ class Pbas(CentredDiscriminator):
             terms["compactness"] = config.compactness_weight * (normal - centre).norm(dim=1).mean()
         if config.refine:
             fake = self._synthesise(normal, centre, generator)
-            logits = self.head.discriminate(torch.cat([normal, fake]))
+            logits = self.head.discriminate(normal, fake)
             terms["normal"] = cross_entropy(logits[: len(normal)], anomalous=False)
             terms["synthetic"] = cross_entropy(logits[len(normal) :], anomalous=True)
         return terms

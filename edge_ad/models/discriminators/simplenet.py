@@ -37,6 +37,6 @@ class SimpleNet(Discriminator):
         """Truncated L1 between patches and the same patches with noise."""
         normal = patches.projected.flatten(0, 1)
         fake = add_noise(normal, self.config.noise, generator)
-        logits = self.head.discriminate(torch.cat([normal, fake]))
+        logits = self.head.discriminate(normal, fake)
         real, synthetic = truncated_l1(logits[: len(normal)], logits[len(normal) :], self.config.margin)
         return {"normal": real, "synthetic": synthetic}

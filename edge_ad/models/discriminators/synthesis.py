@@ -39,8 +39,7 @@ def nudge(normal: Tensor, gradient: Tensor, step: float | Tensor) -> Tensor:
         gradient: g, (..., C).
         step: α.
     """
-    moved: Tensor = normal + step * gradient / gradient.norm(dim=-1, keepdim=True).clamp_min(_TINY)
-    return moved
+    return torch.addcmul(normal, gradient, step / gradient.norm(dim=-1, keepdim=True).clamp_min(_TINY))
 
 
 def at_distance(moved: Tensor, centre: Tensor, distance: Tensor) -> Tensor:
@@ -52,8 +51,7 @@ def at_distance(moved: Tensor, centre: Tensor, distance: Tensor) -> Tensor:
         distance: t of each, (..., 1).
     """
     outwards = moved - centre
-    projected: Tensor = centre + outwards * distance / outwards.norm(dim=-1, keepdim=True).clamp_min(_TINY)
-    return projected
+    return torch.addcmul(centre, outwards, distance / outwards.norm(dim=-1, keepdim=True).clamp_min(_TINY))
 
 
 def draw_similar(patches: Tensor, candidates: int, generator: torch.Generator) -> Tensor:
@@ -89,4 +87,4 @@ def shuffle(patches: Tensor, partners: Tensor, mask: Tensor, strength: float) ->
         strength: λ in [0, 1].
     """
     others = patches.gather(1, partners[..., None].expand_as(patches))
-    return patches + strength * mask[..., None] * (others - patches)
+    return torch.lerp(patches, others, strength * mask[..., None])
