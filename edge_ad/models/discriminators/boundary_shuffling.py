@@ -152,7 +152,7 @@ class BoundaryShuffling(CentredDiscriminator):
         """Eq. 5."""
         config = self.config
         sizes = [len(normal), len(nudged), len(shuffled)]
-        logits = self.head.discriminate(normal, nudged, shuffled)
+        logits = self.head.discriminate(normal, torch.cat([nudged, shuffled]))
         real, outside, mixed = torch.split(logits, sizes)
         terms = {"normal": cross_entropy(real, anomalous=False)}
         if config.nudge_weight:
