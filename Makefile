@@ -23,7 +23,7 @@ help:
 	@echo "make test-torchvision    the tests of the ResNet backbones, in an environment of their own (5.6 GB)"
 	@echo "make check   formatting, lint, types and import rules"
 	@echo "make bench   measure bundles, rivals, scaling and the comparison itself, make the report (BUNDLE='path...', DATA='folder...')"
-	@echo "make peers   measure a bundle beside eager torch, plain OpenVINO and ONNX Runtime, benchmark_app, anomalib (6.5 GB of its own)"
+	@echo "make peers   measure a bundle beside eager torch, plain OpenVINO and ONNX Runtime, benchmark_app, anomalib (7 GB of its own)"
 	@echo "make accuracy    train and evaluate METHODS on each product of DATA with SEEDS; goes on where it was stopped"
 	@echo "make clean   remove the environment, caches and build products"
 	@echo "PYTHON=python3.12 picks the interpreter of a new environment; it must be 3.10 or newer."
@@ -72,7 +72,8 @@ bench: $(VENV)/.installed-dev has-bundle
 	$(BIN)/edge-ad report $(if $(RECORD),benchmarks/results,$(BENCH)) --out $(BENCH)/report
 
 peers: $(VENV)/.installed-dev has-bundle $(if $(ANOMALIB),$(ANOMALIB)/models/.exported)
-	$(BIN)/python $(PEERS) $(if $(ANOMALIB),$(WITH_ANOMALIB)) $(ARGS)
+	$(BIN)/python $(PEERS) $(if $(ANOMALIB),$(WITH_ANOMALIB)) --out $(BENCH)/peers.jsonl $(ARGS)
+	$(BIN)/edge-ad report $(BENCH)/peers.jsonl --out $(BENCH)/report
 
 # Hours for all methods, products and seeds; rows that are there are not measured again.
 SEEDS    ?= 0
