@@ -164,7 +164,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--against", type=Path, help="an older bundle, measured in the same rounds")
     made.add_argument("--old-out", type=Path, default=Path("old.jsonl"))
     made.add_argument("--quick", action="store_true")
-    patience = "seconds of a bundle after which nothing is repeated; 240; several bundles share 400"
+    patience = "seconds of a bundle after which nothing is repeated; 240, but several bundles share 400"
     made.add_argument("--patience", type=float, help=patience)
     made.add_argument("--no-cold-start", action="store_true")
     made.add_argument("--slow-down", type=float, default=0.0, help="delay every run by this share: a test of --compare")
