@@ -1,11 +1,12 @@
 """Detectors on patch features after INT8: the engine's figures against FP32's, and its latency against eager torch.
 
     python -m benchmarks.discriminator_int8 --data FOLDER... --runs FOLDER --out int8.jsonl [--seeds 0 1 2]
+        [--precision int8-bf16]
     python -m benchmarks.discriminator_int8 --latency --data FOLDER --runs FOLDER --out latency.jsonl [--methods fader]
 
-The first trains what is missing under ``--runs/<product>/<method>-<seed>``, builds its INT8 engine and evaluates both
-graphs of the bundle on the test images, with the commands that users have; ``--parameter`` goes to ``edge-ad train``.
-A build whose gate refuses INT8 is a row without figures that says so. The second measures ``edge-ad benchmark
+The first trains what is missing under ``--runs/<product>/<method>-<seed>``, builds its engine and evaluates both graphs
+of the bundle on the test images, with the commands that users have; ``--parameter`` goes to ``edge-ad train``. A build
+whose gate refuses the precision is a row without figures that says so. The second measures ``edge-ad benchmark
 --against torch`` of runs that are there: engine and eager FP32 torch in turns.
 """
 
@@ -33,21 +34,23 @@ def edge_ad(arguments: Sequence[str | Path]) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def accuracy(data: Path, run: Path, method: str, seed: int, parameters: Sequence[str]) -> dict[str, Any]:
+def accuracy(
+    data: Path, run: Path, method: str, seed: int, precision: str, parameters: Sequence[str]
+) -> dict[str, Any]:
     """Train, build and evaluate; what is there already is not made again."""
-    row: dict[str, Any] = {"product": data.name, "method": method, "seed": seed}
+    row: dict[str, Any] = {"product": data.name, "method": method, "seed": seed, "precision": precision}
     if not (run / "checkpoint.safetensors").is_file():
         given = [part for item in parameters for part in ("--parameter", item)]
         edge_ad(
             ["train", method, "--data", data, "--runs", run.parent, "--name", run.name, "--seed", str(seed), *given]
         )
     try:
-        edge_ad(["build-engine", run, "--precision", "int8"])
+        edge_ad(["build-engine", run, "--precision", precision])
     except subprocess.CalledProcessError as error:
         return row | {"refused": error.stderr.strip().splitlines()[-1]}
-    for precision in ("fp32", "int8"):
-        metrics = _evaluated(data, run, precision)["metrics"]
-        row[precision] = {name: round(metrics[name], 5) for name in METRICS}
+    for name in ("fp32", precision):
+        metrics = _evaluated(data, run, name)["metrics"]
+        row[name] = {metric: round(metrics[metric], 5) for metric in METRICS}
     return row
 
 
@@ -88,7 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--parameter", action="append", default=[], help="NAME=VALUE for the training")
     parser.add_argument("--latency", action="store_true")
-    parser.add_argument("--precision", default="int8", help="of --latency")
+    parser.add_argument("--precision", default="int8", help="of the engine")
     parser.add_argument("--seconds", type=float, default=5.0, help="of --latency, for each measurement")
     chosen = parser.parse_args(arguments)
     lines = chosen.out.read_text().splitlines() if chosen.out.is_file() else []
@@ -100,7 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["product"], row["method"], row.get("seed"), row.get("precision")
+    return row["product"], row["method"], row.get("seed"), row.get("precision", "int8")
 
 
 def _rows(chosen: argparse.Namespace, done: set[tuple[Any, ...]]) -> Any:
@@ -110,8 +113,8 @@ def _rows(chosen: argparse.Namespace, done: set[tuple[Any, ...]]) -> Any:
                 run = chosen.runs / data.name / f"{method}-{seed}"
                 if chosen.latency and (data.name, method, None, chosen.precision) not in done:
                     yield latency(data, run, method, chosen.precision, chosen.seconds)
-                elif not chosen.latency and (data.name, method, seed, None) not in done:
-                    yield accuracy(data, run, method, seed, chosen.parameter)
+                elif not chosen.latency and (data.name, method, seed, chosen.precision) not in done:
+                    yield accuracy(data, run, method, seed, chosen.precision, chosen.parameter)
 
 
 if __name__ == "__main__":

@@ -67,6 +67,22 @@ def int8_table(rows: Iterable[Row]) -> str:
     return _markdown(table)
 
 
+def bf16_table(rows: Iterable[Row]) -> str:
+    """Engine in INT8 and bfloat16 minus FP32 engine, mean over seeds, and how far a single one goes."""
+    names = ("image_auroc", "pixel_auroc", "pixel_ap", "pro")
+    table = [("product", "method", "seeds", *(f"Δ {_COLUMNS[name]}" for name in names), "largest Δ I-AUROC of a seed")]
+    for (product, method), group in _grouped(rows, ("product", "method")).items():
+        built = [row for row in group if "refused" not in row]
+        start = (product, method, str(len(built)))
+        if not built:
+            table.append((*start, "refused by the gate", *[""] * len(names)))
+            continue
+        differences = {name: [row[row["precision"]][name] - row["fp32"][name] for row in built] for name in names}
+        means = (f"{statistics.fmean(values):+.4f}" for values in differences.values())
+        table.append((*start, *means, f"{max(differences['image_auroc'], key=abs):+.4f}"))
+    return _markdown(table)
+
+
 def cached_table(rows: Iterable[Row]) -> str:
     """An epoch with the backbone in the loop against one on cached features."""
     table = [("method", "images", "in the loop, s", "cached, s", "ratio", "largest relative difference of a weight")]
@@ -111,6 +127,7 @@ TABLES: dict[str, tuple[str, Callable[[Iterable[Row]], str]]] = {
     "accuracy": ("discriminator_table", accuracy_table),
     "ablation": ("discriminator_ablation", accuracy_table),
     "int8": ("discriminator_int8", int8_table),
+    "int8-bf16": ("discriminator_int8_bf16", bf16_table),
     "cached": ("cached_training", cached_table),
     "latency": ("discriminator_latency", latency_table),
 }

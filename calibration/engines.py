@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +19,9 @@ __all__ = ["open_graph"]
 
 
 @contextmanager
-def open_graph(model: ModelProto, backend: str, precision: Precision, threshold: Threshold) -> Iterator[Engine]:
+def open_graph(
+    model: ModelProto, backend: str, precision: Precision, threshold: Threshold, float32: Sequence[str] = ()
+) -> Iterator[Engine]:
     """Open a deploy graph as the bundle's engine would be.
 
     Args:
@@ -27,6 +29,7 @@ def open_graph(model: ModelProto, backend: str, precision: Precision, threshold:
         backend: ``"openvino"`` or ``"onnxruntime"``.
         precision: What the graph is, for the engine's description.
         threshold: Any threshold; the scores do not depend on it.
+        float32: Parts that an engine in bfloat16 computes in float32.
     """
     dims = model.graph.input[0].type.tensor_type.shape.dim
     with tempfile.TemporaryDirectory(prefix="edge-ad-") as folder:
@@ -40,6 +43,7 @@ def open_graph(model: ModelProto, backend: str, precision: Precision, threshold:
             directory=None,
             directory_version="",
             words="in memory",
+            float32=float32,
         )
         kind = OpenVinoEngine if backend == "openvino" else OnnxRuntimeEngine
         with kind(source) as engine:

@@ -1,4 +1,4 @@
-"""Which layers the search begins with in INT8, and why the others are in float."""
+"""Which layers the search begins with in INT8, why the others are in float, and what bfloat16 leaves alone."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import re
 
 from onnx import ModelProto, NodeProto
 
-from edge_ad.calibration.graph import attribute
+from edge_ad.calibration.graph import attribute, producers
 from edge_ad.calibration.qdq import quantisable_layers
 
-__all__ = ["float_reasons", "int8_candidates", "is_backbone"]
+__all__ = ["float32_parts", "float_reasons", "int8_candidates", "is_backbone"]
 
-_JUDGES = ("mask_source", "own_distance", "predictor", "soft_mask", "gaussian", "msgms", "smoothing")
+_JUDGES = (
+    *("mask_source", "own_distance", "predictor", "soft_mask", "gaussian", "standardisation", "metric", "msgms"),
+    *("smoothing", "detector"),
+)
 _BACKBONE_MODULE = "patch_features."
 # Stem and stages 0 and 1 carry nearly all of the noise that an INT8 backbone adds to its features, but for one layer,
 # which adds a tenth of what its neighbours do and has a third of their arithmetic.
 _BACKBONE_START = re.compile(r"patch_features\.network\.(stem|stages\.0\.|stages\.1\.(?!0\.expand))")
+# bfloat16 has 8 bits to INT8's 256 levels: near the top of a range it is the coarser of the two.
+_FLOAT32_START = re.compile(r"patch_features\.network\.(stem|stages\.0\.)")
 
 
 def int8_candidates(model: ModelProto) -> list[str]:
@@ -33,8 +38,40 @@ def is_backbone(layer: str) -> bool:
     return layer.startswith(_BACKBONE_MODULE)
 
 
+def float32_parts(model: ModelProto) -> list[list[str]]:
+    """Nodes and modules to leave in float32 where the rest of a graph is computed in bfloat16, the fewest first.
+
+    First the start of the backbone, whose noise every later layer amplifies, and all that leads to it. Then also what
+    INT8 leaves in float for the sake of accuracy: more of that start, and what judges distances and errors.
+
+    Returns:
+        One or two lists; a name stands for all nodes whose names go on with ``/`` or ``.``.
+    """
+    least = _up_to(model, _FLOAT32_START)
+    judging = dict.fromkeys(_module(node) for node in model.graph.node if _module(node) in _JUDGES)
+    most = [*_up_to(model, _BACKBONE_START), *judging]
+    return [least] if set(most) <= set(least) else [least, most]
+
+
+def _up_to(model: ModelProto, names: re.Pattern[str]) -> list[str]:
+    """Names of the nodes that match, and of all that they depend on, in the order of the graph."""
+    sources = producers(model)
+    found: dict[str, None] = {}
+    waiting = [node for node in model.graph.node if names.match(node.name)]
+    while waiting:
+        node = waiting.pop()
+        if node.name not in found:
+            found[node.name] = None
+            waiting += [sources[name] for name in node.input if name in sources]
+    return [node.name for node in model.graph.node if node.name in found]
+
+
+def _module(node: NodeProto) -> str:
+    return str(node.name.split("/")[0].split(".")[0])
+
+
 def _float_reason(node: NodeProto) -> str:
-    if node.name.split("/")[0].split(".")[0] in _JUDGES:
+    if _module(node) in _JUDGES:
         return "judges distances or errors: a mask flips on a small difference"
     if "/" in node.name:
         return "an operator without a weight of its module"

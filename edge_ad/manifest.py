@@ -21,8 +21,9 @@ __all__ = [
 SCHEMA_VERSION = 1
 
 Precision = Literal["fp32", "bf16", "fp16", "int8", "int8-bf16"]
-"""What a graph computes in. ``bf16`` and ``int8-bf16`` are the graphs of ``fp32`` and ``int8``, with everything that is
-float in them computed in bfloat16 by the engine: gated, and with a threshold, of their own."""
+"""What a graph computes in. ``bf16`` and ``int8-bf16`` are the graphs of ``fp32`` and ``int8``, with what is float in
+them computed in bfloat16 by the engine, but for the parts that the record names: with a gate and a threshold of their
+own."""
 
 BF16_OF: dict[Precision, Precision] = {"fp32": "bf16", "int8": "int8-bf16"}
 """Precision → the same graph in bfloat16."""
@@ -93,11 +94,13 @@ class GraphInfo(_Strict):
         file: File name inside the bundle.
         threshold: Threshold on this graph's own scores.
         gate: Accuracy gate against FP32; None for FP32 itself.
+        float32: Names of nodes and modules that an engine in bfloat16 computes in float32 nevertheless.
     """
 
     file: str
     threshold: Threshold
     gate: GateReport | None = None
+    float32: list[str] = []
 
 
 class SplitInfo(_Strict):

@@ -1,10 +1,11 @@
-"""INT8 layers in a run's detector: what is fitted on features is fitted on those of the INT8 backbone."""
+"""Other arithmetic in a run's detector: what is fitted on features is fitted on those of the backbone in that form."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -22,9 +23,12 @@ from edge_ad.images import read_resized
 from edge_ad.training.preparation import refit
 from edge_ad.training.runs import Run
 
-__all__ = ["HeldImages", "RefittingQuantiser"]
+__all__ = ["FeaturesOfGraph", "HeldImages", "RefittingQuantiser"]
 
 Images = NDArray[np.uint8]
+
+FeaturesOfGraph: TypeAlias = Callable[[ModelProto, str, Images], NDArray[np.float32]]
+"""A deploy graph, the name of its tensor with the features, and images → features, float32 (N, C, h, w)."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class RefittingQuantiser:
         held: Images.
         rule: How ranges follow from what was measured.
         say: Told about each fit.
+        features: Runs the backbone; what is not the plain one calls for a fit without any INT8 layer too.
     """
 
     def __init__(
@@ -79,7 +84,9 @@ class RefittingQuantiser:
         held: HeldImages,
         rule: RangeRule,
         say: Callable[[str], None],
+        features: FeaturesOfGraph = backbone_features,
     ) -> None:
+        self._features = features
         self._run, self._model, self._layers, self._held = run, model, layers, held
         self._rule, self._say = rule, say
         self._refitted: dict[tuple[str, ...], Quantiser] = {}
@@ -88,7 +95,7 @@ class RefittingQuantiser:
     def quantise(self, layers: Collection[str]) -> ModelProto:
         """The graph with these layers in INT8."""
         backbone = tuple(layer for layer in self._layers if layer in layers and is_backbone(layer))
-        if not backbone:
+        if not backbone and self._features is backbone_features:
             return self.plain.quantise(layers)
         if backbone not in self._refitted:
             self._refitted[backbone] = self._refit(backbone)
@@ -96,13 +103,13 @@ class RefittingQuantiser:
 
     def _refit(self, backbone: tuple[str, ...]) -> Quantiser:
         """Export the detector with everything that is fitted or trained on features, on those of the INT8 backbone."""
-        self._say(f"Fitting on the features of the INT8 backbone ({len(backbone)} layers).")
+        self._say(f"Fitting on the features of the INT8 backbone ({len(backbone)} layers)." if backbone else "Fitting.")
         quantised, output = self.plain.quantise(backbone), backbone_output(self._model)
         detector = refit(
             self._run,
             self._held.fit,
             self._held.calibrate,
-            lambda images: torch.from_numpy(backbone_features(quantised, output, images)),
+            lambda images: torch.from_numpy(self._features(quantised, output, images)),
         )
         model = export_onnx(detector)
         # What follows the backbone sees the features of its INT8 form, which must be the form that was fitted on.

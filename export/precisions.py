@@ -160,6 +160,6 @@ def _with_fp16(run: Run, bundle: Bundle, backend: str, options: GraphOptions, sa
 def _with_bf16(run: Run, bundle: Bundle, base: Literal["fp32", "int8"], options: GraphOptions, say: Say) -> Bundle:
     from edge_ad.export.bf16 import Bf16Options, add_bf16_graph, has_bf16_graph, is_bf16_current
 
-    wanted = Bf16Options(base, options.limits)
+    wanted = Bf16Options(base, options.limits, options.calibration_images)
     is_there = has_bf16_graph(bundle, base) if options == _ANY else is_bf16_current(bundle, wanted)
     return bundle if is_there else add_bf16_graph(run, bundle, wanted, say)

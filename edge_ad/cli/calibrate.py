@@ -67,12 +67,12 @@ def calibrate(
     if precision == "fp16":
         bundle = _with_fp16(opened, bundle, Fp16Options(name, limits, calibration_images), force)
     elif precision == "bf16":
-        bundle = _with_bf16(opened, bundle, Bf16Options("fp32", limits), force)
+        bundle = _with_bf16(opened, bundle, Bf16Options("fp32", limits, calibration_images), force)
     else:
         options = CalibrationOptions(name, ranges, limits, calibration_images)
         bundle = _with_int8(opened, bundle, options, force, sensitivity)
     if precision == "int8-bf16":
-        bundle = _with_bf16(opened, bundle, Bf16Options("int8", limits), force)
+        bundle = _with_bf16(opened, bundle, Bf16Options("int8", limits, calibration_images), force)
     if as_json:
         print_json(_document(bundle, precision, name, sensitivity))
     else:

@@ -15,6 +15,7 @@ from edge_ad.manifest import BF16_OF, Precision
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.base import Engine, EngineDescription
 from edge_ad.runtime.openvino_api import openvino_api, openvino_version
+from edge_ad.runtime.openvino_float32 import check_float32, keep_float32, mark_float32
 from edge_ad.runtime.source import INPUT_NAME, OUTPUT_NAMES, EngineSource, backend_errors, check_deploy_graph, saving
 from edge_ad.runtime.target import available_cores, processor
 
@@ -45,11 +46,13 @@ def save_openvino(source: EngineSource, folder: Path) -> Mapping[str, str]:
         StorageError: No space or no permission.
     """
     openvino = openvino_api()
-    model = _read(openvino.Core(), source.onnx, source.input_size_hw)
+    model = _read_source(openvino.Core(), source)
+    ir = folder / _GRAPH_FILE
     with saving(folder):
-        openvino.save_model(model, str(folder / _GRAPH_FILE), compress_to_fp16=False)
+        openvino.save_model(model, str(ir), compress_to_fp16=False)
+    ir.write_text(mark_float32(ir.read_text(encoding="utf-8"), source.float32), encoding="utf-8")  # marks are not saved
     settings = _settings(0, source.precision)
-    compiled = _compile(openvino.Core(), _with_batch(model, 1), settings)
+    compiled = _compile(openvino.Core(), _with_batch(model, 1), settings, source)
     blob = compiled.export_model()
     (folder / _COMPILED_FILE).write_bytes(blob if isinstance(blob, bytes) else blob.getvalue())
     return {
@@ -63,8 +66,8 @@ class OpenVinoEngine(Engine):
     """An engine on OpenVINO's CPU plugin.
 
     The graph is specialised to each batch size, one frame first: a static shape runs faster than a dynamic one. What is
-    float in it is computed in float32, or in bfloat16 where the precision says so: OpenVINO would choose by itself, and
-    its scores would then not be those that were gated.
+    float in it is computed in float32, or in bfloat16 where the precision says so, but for the parts that were gated in
+    float32: OpenVINO would choose by itself, and its scores would then not be those that were gated.
 
     Args:
         source: The graph to run.
@@ -152,13 +155,11 @@ class OpenVinoEngine(Engine):
         if batch == 1 and directory is not None and self._source.directory_version == self._description.version:
             with backend_errors(_NAME, f"load {_COMPILED_FILE}"):
                 return self._core.import_model((directory / _COMPILED_FILE).read_bytes(), _DEVICE, settings)
-        return _compile(self._core, _with_batch(self._graph(), batch), settings)
+        return _compile(self._core, _with_batch(self._graph(), batch), settings, self._source)
 
     def _graph(self) -> Any:
         if self._model is None:
-            directory = self._source.directory
-            path = self._source.onnx if directory is None else directory / _GRAPH_FILE
-            self._model = _read(self._core, path, self._source.input_size_hw)
+            self._model = _read_source(self._core, self._source)
         return self._model
 
     def _stream_requests(self) -> list[Any]:
@@ -169,7 +170,7 @@ class OpenVinoEngine(Engine):
                 "PERFORMANCE_HINT": "THROUGHPUT",
                 "NUM_STREAMS": threads,
             }  # one thread each: no waiting within a frame
-            self._stream_model = _compile(self._core, _with_batch(self._graph(), 1), settings)
+            self._stream_model = _compile(self._core, _with_batch(self._graph(), 1), settings, self._source)
         # One more than there are streams, so that none is idle while a result is fetched.
         return [self._stream_model.create_infer_request() for _ in range(threads + 1)]
 
@@ -181,6 +182,14 @@ def _settings(threads: int, precision: Precision) -> dict[str, Any]:
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
     return settings
+
+
+def _read_source(core: Any, source: EngineSource) -> Any:
+    if source.directory is not None:
+        return _read(core, source.directory / _GRAPH_FILE, source.input_size_hw)
+    model = _read(core, source.onnx, source.input_size_hw)
+    with backend_errors(_NAME, f"mark what stays in float32 in {source.onnx.name}"):
+        return keep_float32(core, model, source.float32)
 
 
 def _read(core: Any, path: Path, size_hw: tuple[int, int]) -> Any:
@@ -202,9 +211,11 @@ def _with_batch(model: Any, batch: int) -> Any:
         return copy
 
 
-def _compile(core: Any, model: Any, settings: dict[str, Any]) -> Any:
+def _compile(core: Any, model: Any, settings: dict[str, Any], source: EngineSource) -> Any:
     with backend_errors(_NAME, "compile the graph"):
-        return core.compile_model(model, _DEVICE, settings)
+        compiled = core.compile_model(model, _DEVICE, settings)
+        check_float32(compiled, source.float32)
+        return compiled
 
 
 def _outputs(request: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -34,6 +34,7 @@ class EngineSource:
         words: Where the engine comes from, for people.
         rebuild_command: Command that builds the folder again; empty where there is none.
         options: Options the folder was built with.
+        float32: Parts that an engine in bfloat16 computes in float32.
     """
 
     onnx: Path
@@ -45,6 +46,7 @@ class EngineSource:
     words: str
     rebuild_command: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
+    float32: Sequence[str] = ()
 
     @classmethod
     def of(cls, bundle: Bundle, precision: Precision, engine: EngineDirectory | None = None) -> EngineSource:
@@ -60,6 +62,7 @@ class EngineSource:
             words=f"{engine.path.parent.name}/{engine.path.name}" if engine else f"{graph.file}, built in memory",
             rebuild_command=_rebuild_command(bundle, engine.sidecar) if engine else "",
             options=engine.sidecar.options if engine else {},
+            float32=graph.float32,
         )
 
     def saved_in(self, folder: Path, version: str) -> EngineSource:

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks import discriminator_int8
 
-FIGURES = {"fp32": 0.91234567, "int8": 0.9, "unasked": 1.0}
+FIGURES = {"fp32": 0.91234567, "int8": 0.9, "int8-bf16": 0.8, "unasked": 1.0}
 
 
 class Commands:
@@ -78,6 +78,21 @@ def test_an_evaluation_older_than_its_bundle_is_made_again(tmp_path: Path, monke
         os.utime(kept, (1, 1))
     measured(tmp_path)
     assert commands.names.count("evaluate") == 4
+
+
+def test_each_precision_has_a_row_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = Commands()
+    monkeypatch.setattr(discriminator_int8, "edge_ad", commands)
+    measured(tmp_path)
+    rows = measured(tmp_path, "--precision", "int8-bf16")
+    assert [row["precision"] for row in rows] == ["int8", "int8-bf16"]
+    assert rows[1]["int8-bf16"] == dict.fromkeys(discriminator_int8.METRICS, 0.8)
+    assert commands.given[-2] == [
+        "build-engine",
+        str(tmp_path / "runs" / "bolt" / "pbas-0"),
+        "--precision",
+        "int8-bf16",
+    ]
 
 
 def test_a_refused_build_is_a_row_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 from onnx import ModelProto, helper
 
-from edge_ad.calibration.layers import float_reasons, int8_candidates, is_backbone
+from edge_ad.calibration.layers import float32_parts, float_reasons, int8_candidates, is_backbone
 from tests.export.graphs import graph
 
 
@@ -46,3 +46,25 @@ def test_sensitive_layers_stay_in_float_and_each_has_its_reason() -> None:
     reasons = float_reasons(model)
     assert list(reasons) == [node.name for node in model.graph.node]
     assert [reason.split()[0] for reason in reasons.values()] == [*["start"] * 3, "depthwise:", *["judges"] * 4, "an"]
+
+
+def test_bfloat16_leaves_the_start_of_the_backbone_alone_and_then_what_judges() -> None:
+    model = chain(
+        ("Cast", 1),
+        ("patch_features.network.stem", 1),
+        ("patch_features.network.stages.0.0.project", 1),
+        ("patch_features.network.stages.1.0.expand", 1),
+        ("patch_features.network.stages.1.1.expand", 1),
+        ("patch_features.network.stages.2.0.expand", 1),
+        ("standardisation/Conv", 1),
+        ("unet.encoder.0.0", 1),
+        ("detector/Resize", 1),
+    )
+    names = [node.name for node in model.graph.node]
+    least, most = float32_parts(model)
+    assert least == names[:3]  # what leads to the start is part of it
+    assert most == [*names[:5], "standardisation", "detector"]
+
+
+def test_a_graph_without_backbone_and_judges_is_in_bfloat16_altogether() -> None:
+    assert float32_parts(chain(("unet.encoder.0.0", 1), ("unet.head", 1))) == [[]]

@@ -5,10 +5,14 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx.numpy_helper import to_array
 
 from edge_ad.bundle import Bundle
+from edge_ad.calibration.bf16_features import bf16_features
 from edge_ad.calibration.gate import GateLimits
+from edge_ad.calibration.subgraph import backbone_output
 from edge_ad.cli import main
 from edge_ad.errors import DeviceError, QualityGateError
 from edge_ad.export.bf16 import Bf16Options, add_bf16_graph, has_bf16_graph, is_bf16_current
@@ -36,7 +40,7 @@ def test_a_graph_in_bfloat16_has_a_gate_and_a_threshold_of_its_own(run: Run, own
     assert is_bf16_current(bundle, options)
     assert not is_bf16_current(bundle, Bf16Options("fp32"))
     info = bundle.graph("bf16")
-    assert info.file == bundle.graph("fp32").file
+    assert "patch_features.network.stem" in info.float32
     assert info.gate is not None
     assert info.gate.passed
     images = read_resized(run.split.threshold, bundle.manifest.input_size_hw)
@@ -58,7 +62,11 @@ def test_a_gate_that_fails_leaves_the_bundle_as_it_was(run: Run, own: Bundle) ->
     for _ in range(2):
         with pytest.raises(QualityGateError, match="bf16 fails the accuracy gate"):
             add_bf16_graph(run, Bundle.open(own.root), Bf16Options("fp32", impossible), said.append)
-    assert len(said) == 1  # the second time it is known
+    gated = [text for text in said if text.startswith("bf16 with")]
+    assert [text.split(" in float32")[0] for text in gated] == [
+        "bf16 with the start of the backbone",
+        "bf16 with all that judges",
+    ]  # once: the second time it is known
     assert set(Bundle.open(own.root).manifest.graphs) == before
 
 
@@ -79,3 +87,20 @@ def test_the_verb_gates_it_and_is_content_with_one_that_passed(
     assert json.loads(capsys.readouterr().out)["gate"]["passed"] is True
     assert main(command) == 0
     assert "up to date" in capsys.readouterr().err
+
+
+@needs_bf16
+def test_what_is_fitted_on_features_is_fitted_on_those_that_the_engine_computes(run: Run, calibrated: Bundle) -> None:
+    bundle = add_bf16_graph(run, calibrated, Bf16Options("int8", LIMITS))
+    base, own = (onnx.load(str(bundle.graph_path(name))) for name in ("int8", "int8-bf16"))
+    assert bundle.graph("int8-bf16").gate is not None
+    kinds = [[node.op_type for node in model.graph.node] for model in (base, own)]
+    assert kinds[0] == kinds[1]  # the same layers in INT8
+    before, after = ({tensor.name: to_array(tensor) for tensor in model.graph.initializer} for model in (base, own))
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    assert "detector.gaussian.mean" in changed
+    assert not any("network" in name for name in changed)  # the backbone is frozen
+    images = read_resized(run.split.fit, bundle.manifest.input_size_hw)
+    parts = bundle.graph("int8-bf16").float32
+    features = bf16_features(own, backbone_output(own), images, float32=parts)
+    np.testing.assert_allclose(after["detector.gaussian.mean"][0], features.mean(0), rtol=1e-4, atol=1e-5)

@@ -1,0 +1,127 @@
+"""Frames per second of a detector's engine with several frames in flight, against eager torch on the whole machine.
+
+    python -m benchmarks.throughput --data FOLDER --runs FOLDER --out throughput.jsonl [--methods patch-metric ...]
+        [--precisions int8 int8-bf16]
+
+A frame is a decoded photo, which is resized, scored and judged. Torch works both ways that a machine can be filled: one
+process on all cores, and one process per core with one thread each; the faster is what the engine is compared with. All
+take turns, in several rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.torch_workers import torch_workers
+from edge_ad.bundle import Bundle
+from edge_ad.cli.frames import Frames, read_frames
+from edge_ad.images import resize
+from edge_ad.prediction import Verdict
+from edge_ad.runtime import open_engine
+from edge_ad.runtime.base import Engine
+from edge_ad.runtime.target import available_cores
+
+__all__ = ["engine_frames_per_second", "main", "measure"]
+
+METHODS = ("patch-gaussian", "patch-metric", "simplenet", "pbas", "boundary-shuffling")
+_AHEAD = 10
+
+
+def measure(run: Path, data: Path, precision: str, *, rounds: int, seconds: float) -> dict[str, Any]:
+    """One row: medians over rounds, and the ratio of each round.
+
+    Args:
+        run: Folder of a run, with its bundle and an engine of the precision in it.
+        data: Product whose photos are the frames.
+        precision: Of the engine.
+        rounds: Rounds, >= 1.
+        seconds: Time of each side in a round.
+    """
+    bundle = Bundle.open(run / "bundle")
+    frames, cores = read_frames(bundle, data), available_cores()
+    with ExitStack() as stack:
+        engine = stack.enter_context(open_engine(bundle, precision=precision, threads=cores))
+        workers = {
+            f"{processes} x {threads} threads": stack.enter_context(
+                torch_workers(run, list(frames.images), processes=processes, threads=threads)
+            )
+            for processes, threads in dict.fromkeys([(1, cores), (cores, 1)])
+        }
+        engine_frames_per_second(engine, frames, 0.2)  # compiles what only several frames in flight need
+        sides: dict[str, Callable[[float], float]] = {
+            "ours": lambda time: engine_frames_per_second(engine, frames, time),
+            **{name: worker.frames_per_second for name, worker in workers.items()},
+        }
+        found: dict[str, list[float]] = {name: [] for name in sides}
+        for index in range(rounds):
+            for name in list(sides) if index % 2 == 0 else reversed(list(sides)):
+                found[name].append(sides[name](seconds))
+    return {"engine": engine.describe().source, "cores": cores, **_summary(found)}
+
+
+def engine_frames_per_second(engine: Engine, frames: Frames, seconds: float) -> float:
+    """Decoded frames resized, scored and judged, with as many in flight as the engine takes."""
+    size_hw, threshold = engine.describe().input_size_hw, engine.threshold.value
+    start, done = time.perf_counter(), 0
+    for prediction in engine.infer_many(_until(start + seconds, frames, size_hw)):
+        Verdict.of(prediction.score, threshold)
+        done += 1
+    return done / (time.perf_counter() - start)
+
+
+def _until(deadline: float, frames: Frames, size_hw: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
+    for index, image in enumerate(frames.endless()):
+        if index >= _AHEAD and time.perf_counter() >= deadline:
+            return
+        yield resize(image, size_hw)[np.newaxis]
+
+
+def _summary(found: dict[str, list[float]]) -> dict[str, Any]:
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    rival = max((name for name in found if name != "ours"), key=medians.__getitem__)
+    per_round = [ours / theirs for ours, theirs in zip(found["ours"], found[rival], strict=True)]
+    return {
+        "fps": round(medians["ours"], 1),
+        "torch": {name: round(median, 1) for name, median in medians.items() if name != "ours"},
+        "ratio": round(medians["ours"] / medians[rival], 2),
+        "ratio_per_round": [round(ratio, 2) for ratio in per_round],
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Append one line of JSON for each row that is not in the file yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="a product")
+    parser.add_argument("--runs", type=Path, required=True, help="runs are <runs>/<product>/<method>-0")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    parser.add_argument("--precisions", nargs="+", default=["int8"])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each side in a round")
+    chosen = parser.parse_args(arguments)
+    lines = chosen.out.read_text(encoding="utf-8").splitlines() if chosen.out.is_file() else []
+    done = {(row["product"], row["method"], row["precision"]) for row in map(json.loads, lines)}
+    for method in chosen.methods:
+        run = chosen.runs / chosen.data.name / f"{method}-0"
+        for precision in chosen.precisions:
+            if (chosen.data.name, method, precision) in done:
+                continue
+            row = {"product": chosen.data.name, "method": method, "precision": precision}
+            row |= measure(run, chosen.data, precision, rounds=chosen.rounds, seconds=chosen.seconds)
+            with chosen.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
