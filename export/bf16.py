@@ -25,7 +25,7 @@ from edge_ad.training.runs import Run
 
 __all__ = ["BACKEND", "Bf16Options", "add_bf16_graph", "has_bf16_graph", "is_bf16_current"]
 
-_FORM = "sensitive parts in float32, fitted again"  # what was gated in another form is gated again
+_FORM = "sensitive parts in float32, fitted again, transposed late"  # what was made in another form is made again
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ class Bf16Options:
 
 def has_bf16_graph(bundle: Bundle, base: Base) -> bool:
     """Whether the bundle's present graph passed its gate in bfloat16, whatever the options."""
-    return _recorded(bundle, BF16_OF[base]).get("graph") == bundle.graph_sha256(base)
+    recorded = _recorded(bundle, BF16_OF[base])
+    return (recorded.get("form"), recorded.get("graph")) == (_FORM, bundle.graph_sha256(base))
 
 
 def is_bf16_current(bundle: Bundle, options: Bf16Options) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edge_ad.bundle import Bundle
@@ -17,11 +18,12 @@ from edge_ad.calibration.calibration_set import calibration_set
 from edge_ad.calibration.engines import open_graph
 from edge_ad.calibration.gate import GateData, GateLimits, GateReference, describe_checks, judge
 from edge_ad.calibration.graph_runner import graph_predictor
-from edge_ad.calibration.layers import float32_parts, int8_candidates
+from edge_ad.calibration.layers import float32_parts, int8_beside_bf16, int8_candidates
 from edge_ad.calibration.range_rules import RangeRule
 from edge_ad.calibration.subgraph import has_backbone
 from edge_ad.export.gated_graph import own_threshold, read_report
 from edge_ad.export.int8_refit import HeldImages, RefittingQuantiser
+from edge_ad.export.passes import transpose_late
 from edge_ad.manifest import BF16_OF, GateReport, Precision, Threshold
 from edge_ad.training.runs import Run
 
@@ -68,6 +70,7 @@ class Bf16Search:
     def __init__(self, run: Run, bundle: Bundle, base: Base, calibration_images: Path | None, say: Say) -> None:
         self._run, self._bundle, self._base, self._say = run, bundle, base, say
         self._float_model, self._model = (_graph(bundle, name) for name in ("fp32", base))
+        self._layers = int8_beside_bf16(read_report(bundle, base).get("int8_layers", []))
         size_hw = bundle.manifest.input_size_hw
         ranges = calibration_set(run.split, run.product_root, size_hw, calibration_images)
         self._held = HeldImages.read(run.split, ranges.paths, size_hw)
@@ -75,7 +78,7 @@ class Bf16Search:
     def run(self, limits: GateLimits) -> Bf16Graph:
         """The first graph that passes, or the last that does not."""
         reference = GateReference.of(GateData.of(self._held.held_out), graph_predictor(self._float_model))
-        candidates = float32_parts(self._model)
+        candidates = float32_parts(_arranged(self._model) if has_backbone(self._model) else self._model)
         for index, parts in enumerate(candidates):
             found = self._judged(parts, reference, limits)
             kept = "the start of the backbone" if parts and index == 0 else "all that judges" if parts else "nothing"
@@ -85,25 +88,32 @@ class Bf16Search:
         return found
 
     def _judged(self, parts: list[str], reference: GateReference, limits: GateLimits) -> Bf16Graph:
-        fitted, base = self._fitted(parts), self._bundle.graph(self._base)
-        quantised = base.gate.quantised_layers if base.gate is not None else 0
+        fitted, threshold = self._fitted(parts), self._bundle.graph(self._base).threshold
         model = self._model if fitted is None else fitted
-        with open_graph(model, BACKEND, BF16_OF[self._base], base.threshold, parts) as engine:
-            report = judge(reference, engine.infer, limits, quantised_layers=quantised)
-            threshold = own_threshold(engine, self._held.threshold) if report.passed else None
-        return Bf16Graph(fitted, parts, report, threshold)
+        with open_graph(model, BACKEND, BF16_OF[self._base], threshold, parts) as engine:
+            report = judge(reference, engine.infer, limits, quantised_layers=len(self._layers))
+            own = own_threshold(engine, self._held.threshold) if report.passed else None
+        return Bf16Graph(fitted, parts, report, own)
 
     def _fitted(self, parts: list[str]) -> ModelProto | None:
         """The graph with everything that is fitted on features, on those of its backbone in bfloat16."""
         if not has_backbone(self._model):
             return None
-        features = partial(bf16_features, float32=parts)
-        report = read_report(self._bundle, self._base)
-        layers: list[str] = report.get("int8_layers", [])
-        candidates = int8_candidates(self._float_model) if layers else []
-        rule: RangeRule = report.get("source", {}).get("rule", "percentile")
+        candidates = int8_candidates(self._float_model) if self._layers else []
+        rule: RangeRule = read_report(self._bundle, self._base).get("source", {}).get("rule", "percentile")
+
+        def features(model: ModelProto, name: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return bf16_features(_arranged(model), name, images, float32=parts)
+
         quantiser = RefittingQuantiser(self._run, self._float_model, candidates, self._held, rule, self._say, features)
-        return quantiser.quantise(layers)
+        return _arranged(quantiser.quantise(self._layers))
+
+
+def _arranged(model: ModelProto) -> ModelProto:
+    """A copy with the photo's layout changed late, which pays where the rest is fast."""
+    copy = ModelProto.FromString(model.SerializeToString())
+    transpose_late(copy)
+    return copy
 
 
 def _graph(bundle: Bundle, precision: Precision) -> ModelProto:

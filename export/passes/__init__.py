@@ -6,6 +6,7 @@ from edge_ad.export.passes.interpolation import maps_by_matrix_product
 from edge_ad.export.passes.linear_maps import fold_linear_maps
 from edge_ad.export.passes.names import name_layers
 from edge_ad.export.passes.opset import OPSET, lower_opset
+from edge_ad.export.passes.photo import transpose_late
 
 __all__ = [
     "OPSET",
@@ -17,4 +18,5 @@ __all__ = [
     "resize_by_scale",
     "sigmoid_beside_convolution",
     "square_by_product",
+    "transpose_late",
 ]

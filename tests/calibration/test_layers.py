@@ -1,7 +1,7 @@
 import numpy as np
 from onnx import ModelProto, helper
 
-from edge_ad.calibration.layers import float32_parts, float_reasons, int8_candidates, is_backbone
+from edge_ad.calibration.layers import float32_parts, float_reasons, int8_beside_bf16, int8_candidates, is_backbone
 from tests.export.graphs import graph
 
 
@@ -68,3 +68,8 @@ def test_bfloat16_leaves_the_start_of_the_backbone_alone_and_then_what_judges() 
 
 def test_a_graph_without_backbone_and_judges_is_in_bfloat16_altogether() -> None:
     assert float32_parts(chain(("unet.encoder.0.0", 1), ("unet.head", 1))) == [[]]
+
+
+def test_a_layer_that_bfloat16_is_faster_at_is_not_int8_beside_it() -> None:
+    layers = ["patch_features.network.stages.1.0.expand", "patch_features.network.stages.2.0.expand", "unet.head"]
+    assert int8_beside_bf16(layers) == layers[1:]
