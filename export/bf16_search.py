@@ -78,7 +78,9 @@ class Bf16Search:
     def run(self, limits: GateLimits) -> Bf16Graph:
         """The first graph that passes, or the last that does not."""
         reference = GateReference.of(GateData.of(self._held.held_out), graph_predictor(self._float_model))
-        candidates = float32_parts(_arranged(self._model) if has_backbone(self._model) else self._model)
+        # Of the float graph: what quantises a layer differs between the INT8 graph and the one that is made of it here.
+        named = self._float_model
+        candidates = float32_parts(_arranged(named) if has_backbone(named) else named)
         for index, parts in enumerate(candidates):
             found = self._judged(parts, reference, limits)
             kept = "the start of the backbone" if parts and index == 0 else "all that judges" if parts else "nothing"

@@ -25,6 +25,7 @@ Say = Callable[[str], None]
 # In the order in which they are made: bfloat16 is a way of running a graph that is there.
 _WORTH_HAVING_ON_CPU: tuple[Precision, ...] = ("int8", "int8-bf16", "fp32")
 _WORTH_HAVING_ON_GPU: tuple[Precision, ...] = ("int8", "fp16", "fp32")
+_ENOUGH_INT8 = 0.9  # bfloat16 for the rest gains nothing, and the search for what it may compute takes a minute
 _BASE_OF = {variant: base for base, variant in BF16_OF.items()}
 
 
@@ -95,6 +96,10 @@ def graphs_of_run(
         return bundle, list(asked_for)
     made: list[Precision] = []
     for precision in _worth_having(backend):
+        is_new = precision not in bundle.manifest.graphs
+        if precision == "int8-bf16" and is_new and (share := _int8_share(bundle)) > _ENOUGH_INT8:
+            say(f"Without int8-bf16: {share:.1%} of the convolutions' arithmetic is INT8 already.")
+            continue
         try:
             bundle = _with_graph(run, bundle, precision, gate, options, say)
         except (BundleError, QualityGateError) as error:
@@ -108,6 +113,13 @@ def graphs_of_run(
 def _worth_having(backend: str) -> list[Precision]:
     names = _WORTH_HAVING_ON_GPU if backend in TENSORRT_BACKENDS else _WORTH_HAVING_ON_CPU
     return [name for name in names if not precision_problem(backend, name)]
+
+
+def _int8_share(bundle: Bundle) -> float:
+    """Share of the convolutions' arithmetic that a bundle's INT8 graph does in INT8; 0 where there is none."""
+    from edge_ad.export.int8 import read_int8_report
+
+    return float(read_int8_report(bundle).get("macs", {}).get("int8_share", 0.0))
 
 
 def _gate_backend(name: str) -> str:

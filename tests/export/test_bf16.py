@@ -90,8 +90,11 @@ def test_the_verb_gates_it_and_is_content_with_one_that_passed(
 
 
 @needs_bf16
-def test_what_is_fitted_on_features_is_fitted_on_those_that_the_engine_computes(run: Run, calibrated: Bundle) -> None:
-    bundle = add_bf16_graph(run, calibrated, Bf16Options("int8", LIMITS))
+def test_what_is_fitted_on_features_is_fitted_on_those_that_the_engine_computes(
+    run: Run, calibrated: Bundle, tmp_path: Path
+) -> None:
+    shutil.copytree(calibrated.root, tmp_path / "bundle")
+    bundle = add_bf16_graph(run, Bundle.open(tmp_path / "bundle"), Bf16Options("int8", LIMITS))
     base, own = (onnx.load(str(bundle.graph_path(name))) for name in ("int8", "int8-bf16"))
     assert bundle.graph("int8-bf16").gate is not None
     wanted, found = (sum(node.op_type == "QuantizeLinear" for node in model.graph.node) for model in (base, own))

@@ -16,6 +16,7 @@ from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError, QualityGateError, UsageError
 from edge_ad.export.build import build_engines, open_target, run_of
 from edge_ad.export.bundle_export import export_run, is_current
+from edge_ad.export.precisions import graphs_of_run
 from edge_ad.export.verify import verify_target
 from edge_ad.images import read_resized
 from edge_ad.runtime.backends import open_engine
@@ -93,7 +94,21 @@ def test_every_step_is_skipped_when_nothing_has_changed(run: Run, calibrated: Bu
     said: list[str] = []
     again = build_engines(tmp_path / "run", backend="openvino", say=said.append)
     assert all(item.was_current for item in again)
-    assert not any(line.startswith(("Building", "Exporting", "Fitting")) for line in said)
+    assert not [line for line in said if line.startswith(("Building", "Exporting", "Fitting"))], said
+
+
+def test_bfloat16_is_not_tried_where_nearly_all_is_int8(
+    run: Run, calibrated: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(run.root, tmp_path / "run")
+    report = tmp_path / "run" / "bundle" / "precision" / "int8.json"
+    assert 0 < json.loads(report.read_text())["macs"]["int8_share"] < 0.9  # of a patch detector, for which it is tried
+    monkeypatch.setattr("edge_ad.export.precisions._int8_share", lambda bundle: 0.957)
+    monkeypatch.setattr("edge_ad.export.precisions.precision_problem", lambda backend, precision: "")
+    said: list[str] = []
+    _, made = graphs_of_run(tmp_path / "run", "openvino", None, said.append)
+    assert made == ["int8", "fp32"]
+    assert "Without int8-bf16: 95.7% of the convolutions' arithmetic is INT8 already." in said
 
 
 def test_engines_are_built_from_a_bundle_alone_without_torch_or_onnx(calibrated: Bundle, tmp_path: Path) -> None:
