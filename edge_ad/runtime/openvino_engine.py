@@ -50,7 +50,8 @@ def save_openvino(source: EngineSource, folder: Path) -> Mapping[str, str]:
     ir = folder / _GRAPH_FILE
     with saving(folder):
         openvino.save_model(model, str(ir), compress_to_fp16=False)
-    ir.write_text(mark_float32(ir.read_text(encoding="utf-8"), source.float32), encoding="utf-8")  # marks are not saved
+    if source.float32:  # marks are not saved
+        ir.write_text(mark_float32(ir.read_text(encoding="utf-8"), source.float32), encoding="utf-8")
     settings = _settings(0, source.precision)
     compiled = _compile(openvino.Core(), _with_batch(model, 1), settings, source)
     blob = compiled.export_model()
