@@ -13,20 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.torch_workers import torch_workers
 from edge_ad.bundle import Bundle
 from edge_ad.cli.frames import Frames, read_frames
+from edge_ad.cli.latency import pipelined_fps
 from edge_ad.images import resize
-from edge_ad.prediction import Verdict
 from edge_ad.runtime import open_engine
 from edge_ad.runtime.base import Engine
 from edge_ad.runtime.target import available_cores
@@ -34,7 +32,6 @@ from edge_ad.runtime.target import available_cores
 __all__ = ["engine_frames_per_second", "main", "measure"]
 
 METHODS = ("patch-gaussian", "patch-metric", "simplenet", "pbas", "boundary-shuffling")
-_AHEAD = 10
 
 
 def measure(run: Path, data: Path, precision: str, *, rounds: int, seconds: float) -> dict[str, Any]:
@@ -57,7 +54,6 @@ def measure(run: Path, data: Path, precision: str, *, rounds: int, seconds: floa
             )
             for processes, threads in dict.fromkeys([(1, cores), (cores, 1)])
         }
-        engine_frames_per_second(engine, frames, 0.2)  # compiles what only several frames in flight need
         sides: dict[str, Callable[[float], float]] = {
             "ours": lambda time: engine_frames_per_second(engine, frames, time),
             **{name: worker.frames_per_second for name, worker in workers.items()},
@@ -70,20 +66,9 @@ def measure(run: Path, data: Path, precision: str, *, rounds: int, seconds: floa
 
 
 def engine_frames_per_second(engine: Engine, frames: Frames, seconds: float) -> float:
-    """Decoded frames resized, scored and judged, with as many in flight as the engine takes."""
-    size_hw, threshold = engine.describe().input_size_hw, engine.threshold.value
-    start, done = time.perf_counter(), 0
-    for prediction in engine.infer_many(_until(start + seconds, frames, size_hw)):
-        Verdict.of(prediction.score, threshold)
-        done += 1
-    return done / (time.perf_counter() - start)
-
-
-def _until(deadline: float, frames: Frames, size_hw: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
-    for index, image in enumerate(frames.endless()):
-        if index >= _AHEAD and time.perf_counter() >= deadline:
-            return
-        yield resize(image, size_hw)[np.newaxis]
+    """Decoded frames resized and scored, with as many in flight as the engine takes."""
+    size_hw = engine.describe().input_size_hw
+    return pipelined_fps(engine, (resize(image, size_hw)[np.newaxis] for image in frames.endless()), seconds)
 
 
 def _summary(found: dict[str, list[float]]) -> dict[str, Any]:

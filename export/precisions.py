@@ -102,7 +102,7 @@ def graphs_of_run(
             continue
         try:
             bundle = _with_graph(run, bundle, precision, gate, options, say)
-        except (BundleError, QualityGateError) as error:
+        except (BundleError, DeviceError, QualityGateError) as error:
             say(f"Without {precision}: {error.message}")
             bundle = Bundle.open(bundle.root)  # a graph that the precision was to be made of may be new
         else:

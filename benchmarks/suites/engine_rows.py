@@ -116,7 +116,7 @@ def throughput_of(engine: Engine, images: Sequence[NDArray[np.uint8]], seconds: 
     batches = [resize(image, size_hw)[np.newaxis] for image in images]
     turns = cycle(batches)
     one_by_one = measure(lambda: engine.infer(next(turns)), min_seconds=seconds, min_runs=10)
-    return {"in_flight_fps": pipelined_fps(engine, batches, seconds), "one_by_one_fps": one_by_one.fps}
+    return {"in_flight_fps": pipelined_fps(engine, turns, seconds), "one_by_one_fps": one_by_one.fps}
 
 
 def energy_of(candidate: Candidate, batch: int, seconds: float) -> tuple[dict[str, Any] | None, str]:

@@ -58,7 +58,7 @@ def measure_engine(engine: Engine, frames: Frames, rival: Subject | None, *, sec
     batches = [resize(image, size_hw)[np.newaxis] for image in frames.images]
     endless = cycle(batches)
     alone = measure(lambda: engine.infer(next(endless)), min_seconds=seconds)
-    fps = pipelined_fps(engine, batches, seconds)
+    fps = pipelined_fps(engine, endless, seconds)
     judge = frame_judge(engine.infer, frames.endless(), size_hw, threshold)
     if rival is None:
         return Measurements(alone, measure(judge, min_seconds=seconds), fps, None)
@@ -87,15 +87,15 @@ def frame_judge(
     return judge
 
 
-def pipelined_fps(engine: Engine, batches: list[NDArray[np.uint8]], seconds: float) -> float:
+def pipelined_fps(engine: Engine, batches: Iterator[NDArray[np.uint8]], seconds: float) -> float:
     """Frames per second through ``infer_many``.
 
     Args:
         engine: Open engine.
-        batches: uint8 (1, H, W, 3) each, repeated as often as needed.
+        batches: uint8 (1, H, W, 3) each, endless; what making one takes counts.
         seconds: Time to run for, at least.
     """
-    for _ in engine.infer_many(islice(cycle(batches), 10)):  # compiles what only the pipeline needs
+    for _ in engine.infer_many(islice(batches, 10)):  # compiles what only the pipeline needs
         pass
     start = time.perf_counter()
     done = 0
@@ -105,8 +105,8 @@ def pipelined_fps(engine: Engine, batches: list[NDArray[np.uint8]], seconds: flo
     return done / (time.perf_counter() - start)
 
 
-def _until(deadline: float, batches: list[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
-    for index, batch in enumerate(cycle(batches)):
+def _until(deadline: float, batches: Iterator[NDArray[np.uint8]]) -> Iterator[NDArray[np.uint8]]:
+    for index, batch in enumerate(batches):
         if index >= 10 and time.perf_counter() >= deadline:
             return
         yield batch

@@ -162,7 +162,7 @@ class _Bench:
             read = (source.read() for _ in range(_MOST_DECODED))
             self._frames = [image for image in read if image is not None]
         self._ready = [resize(image, self._size_hw)[np.newaxis] for image in self._frames]
-        pipelined_fps(engine, self._ready, 0.2)
+        pipelined_fps(engine, cycle(self._ready), 0.2)
         latency = measure(self._one, min_runs=10, min_seconds=0.2)
         # Faster than the engine, as a camera that always has a newer frame; no faster than cameras are.
         self._interval_s = max(1 / 240, latency.p50_ms / 1e3 / 2)
@@ -217,7 +217,7 @@ class _Bench:
 
     def _engine_alone(self) -> None:
         started, cpu = time.perf_counter(), time.process_time()
-        fps = pipelined_fps(self._engine, self._ready, self._seconds)
+        fps = pipelined_fps(self._engine, cycle(self._ready), self._seconds)
         frames = fps * (time.perf_counter() - started)
         self._note("engine", fps)
         self._note("engine_cpu_ms", (time.process_time() - cpu) * 1e3 / frames)

@@ -75,19 +75,25 @@ def _match(model: ModelProto) -> _Preamble | None:
     concat = _only(readers, slices[0].output[0], "Concat") if slices else None
     if concat is None or not _reverses(slices, concat, readers, values):
         return None
-    nodes, tensor = [cast, transpose, *slices, concat], concat.output[0]
+    found = _normalised(concat, readers, values)
+    if found is None or found.scale.min() <= 0 or not _is_free(found.convolution, readers, values):
+        return None
+    return found._replace(nodes=[cast, transpose, *slices, *found.nodes])
+
+
+def _normalised(
+    concat: NodeProto, readers: dict[str, list[NodeProto]], values: dict[str, NDArray[np.generic]]
+) -> _Preamble | None:
+    """The arithmetic from the channels put together up to a convolution."""
+    nodes, tensor = [concat], concat.output[0]
     scale, shift = np.ones(_CHANNELS), np.zeros(_CHANNELS)
     while (step := _arithmetic(readers[tensor], tensor, values)) is not None:
-        node, value = step
-        factor = {"Mul": value, "Div": 1 / value if node.op_type == "Div" else value}.get(node.op_type, np.ones(1))
-        offset = {"Add": value, "Sub": -value}.get(node.op_type, np.zeros(1))
+        node, factor, offset = step
         scale, shift = scale * factor, shift * factor + offset
         nodes.append(node)
         tensor = node.output[0]
     convolution = _only(readers, tensor, "Conv")
-    if convolution is None or scale.min() <= 0 or not _is_free(convolution, readers, values):
-        return None
-    return _Preamble(nodes, convolution, scale, shift)
+    return None if convolution is None else _Preamble(nodes, convolution, scale, shift)
 
 
 def _only(readers: dict[str, list[NodeProto]], tensor: str, kind: str) -> NodeProto | None:
@@ -112,14 +118,17 @@ def _reverses(
 
 def _arithmetic(
     readers: list[NodeProto], tensor: str, values: dict[str, NDArray[np.generic]]
-) -> tuple[NodeProto, NDArray[np.float64]] | None:
-    """The only reader of a tensor, where it adds to or multiplies it by a constant, and that constant by channel."""
+) -> tuple[NodeProto, NDArray[np.float64], NDArray[np.float64]] | None:
+    """The only reader of a tensor, where it is ``a·x + b`` with constants, and a and b by channel."""
     if len(readers) != 1 or readers[0].op_type not in ("Add", "Sub", "Mul", "Div") or readers[0].input[0] != tensor:
         return None
-    value = values.get(readers[0].input[1])
-    if value is None or value.size not in (1, _CHANNELS) or (value.size > 1 and value.shape[-3:] != (_CHANNELS, 1, 1)):
+    constant = values.get(readers[0].input[1])
+    if constant is None or (constant.size > 1 and constant.shape not in ((_CHANNELS, 1, 1), (1, _CHANNELS, 1, 1))):
         return None
-    return readers[0], value.astype(np.float64).ravel()
+    value = constant.astype(np.float64).ravel()
+    if readers[0].op_type in ("Mul", "Div"):
+        return readers[0], value if readers[0].op_type == "Mul" else 1 / value, np.zeros(1)
+    return readers[0], np.ones(1), value if readers[0].op_type == "Add" else -value
 
 
 def _is_free(

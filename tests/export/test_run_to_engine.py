@@ -13,7 +13,7 @@ import pytest
 from edge_ad.bundle import Bundle
 from edge_ad.cli.app import main
 from edge_ad.data.splits import content_hash
-from edge_ad.errors import DataError, QualityGateError, UsageError
+from edge_ad.errors import DataError, DeviceError, QualityGateError, UsageError
 from edge_ad.export.build import build_engines, open_target, run_of
 from edge_ad.export.bundle_export import export_run, is_current
 from edge_ad.export.precisions import graphs_of_run
@@ -109,6 +109,23 @@ def test_bfloat16_is_not_tried_where_nearly_all_is_int8(
     _, made = graphs_of_run(tmp_path / "run", "openvino", None, said.append)
     assert made == ["int8", "fp32"]
     assert "Without int8-bf16: 95.7% of the convolutions' arithmetic is INT8 already." in said
+
+
+def test_a_precision_that_the_backend_refuses_is_left_out_with_the_reason(
+    run: Run, calibrated: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> Bundle:
+        raise DeviceError("OpenVINO computes the stem in bfloat16, which was gated in float32.")
+
+    shutil.copytree(run.root, tmp_path / "run")
+    monkeypatch.setattr("edge_ad.export.precisions._with_bf16", refuse)
+    monkeypatch.setattr("edge_ad.export.precisions.precision_problem", lambda backend, precision: "")
+    said: list[str] = []
+    _, made = graphs_of_run(tmp_path / "run", "openvino", None, said.append)
+    assert made == ["int8", "fp32"]
+    assert any(line.startswith("Without int8-bf16: OpenVINO computes the stem") for line in said)
+    with pytest.raises(DeviceError):  # asked for, it is an error
+        graphs_of_run(tmp_path / "run", "openvino", ["int8-bf16"], said.append)
 
 
 def test_engines_are_built_from_a_bundle_alone_without_torch_or_onnx(calibrated: Bundle, tmp_path: Path) -> None:
