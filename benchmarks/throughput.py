@@ -13,8 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from benchmarks.torch_workers import torch_workers
 from edge_ad.bundle import Bundle
 from edge_ad.cli.frames import Frames, read_frames
 from edge_ad.cli.latency import pipelined_fps
+from edge_ad.errors import EdgeAdError
 from edge_ad.images import resize
 from edge_ad.runtime import open_engine
 from edge_ad.runtime.base import Engine
@@ -83,7 +86,7 @@ def _summary(found: dict[str, list[float]]) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Append one line of JSON for each row that is not in the file yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="a product")
@@ -94,19 +97,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2.0, help="of each side in a round")
     chosen = parser.parse_args(arguments)
+    try:
+        _append_rows(chosen)
+    except EdgeAdError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _append_rows(chosen: argparse.Namespace) -> None:
     lines = chosen.out.read_text(encoding="utf-8").splitlines() if chosen.out.is_file() else []
     done = {(row["product"], row["method"], row["precision"]) for row in map(json.loads, lines)}
-    for method in chosen.methods:
+    for method, precision in product(chosen.methods, chosen.precisions):
+        if (chosen.data.name, method, precision) in done:
+            continue
         run = chosen.runs / chosen.data.name / f"{method}-0"
-        for precision in chosen.precisions:
-            if (chosen.data.name, method, precision) in done:
-                continue
-            row = {"product": chosen.data.name, "method": method, "precision": precision}
-            row |= measure(run, chosen.data, precision, rounds=chosen.rounds, seconds=chosen.seconds)
-            with chosen.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            print(row, flush=True)
+        row = {"product": chosen.data.name, "method": method, "precision": precision}
+        row |= measure(run, chosen.data, precision, rounds=chosen.rounds, seconds=chosen.seconds)
+        with chosen.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(row, flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.errors import EdgeAdError, UsageError
+
 __all__ = ["TorchWorkers", "torch_workers"]
 
 Frame = NDArray[np.uint8]
@@ -53,6 +55,9 @@ def torch_workers(run: Path, frames: list[Frame], *, processes: int, threads: in
         frames: Decoded frames, uint8 (H, W, 3) BGR each.
         processes: How many.
         threads: Threads of each.
+
+    Raises:
+        UsageError: A process cannot open the run.
     """
     context = multiprocessing.get_context("spawn")  # a fork would inherit the threads of torch in a broken state
     pipes, started = [], []
@@ -65,7 +70,8 @@ def torch_workers(run: Path, frames: list[Frame], *, processes: int, threads: in
         started.append(process)
     try:
         for pipe in pipes:
-            pipe.recv()
+            if (said := pipe.recv()) != _READY:
+                raise UsageError(said)
         yield TorchWorkers(pipes)
     finally:
         for pipe, process in zip(pipes, started, strict=True):
@@ -79,7 +85,11 @@ def _serve(pipe: Connection, run: Path, frames: list[Frame], threads: int) -> No
     from edge_ad.cli.latency import frame_judge
     from edge_ad.cli.subject import open_run
 
-    subject = open_run(run, threads)
+    try:
+        subject = open_run(run, threads)
+    except EdgeAdError as error:
+        pipe.send(str(error))
+        return
     judge = frame_judge(subject.predict, cycle(frames), subject.size_hw, 0.0)
     for _ in range(_WARM_UP):
         judge()

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import throughput
 from benchmarks.torch_workers import torch_workers
 from edge_ad.cli import main
+from edge_ad.errors import UsageError
 
 
 @pytest.fixture(scope="module")
@@ -54,5 +55,18 @@ def test_workers_work_when_they_are_asked_and_end_with_the_context(folder: Path)
 
 
 def test_a_worker_that_cannot_open_its_run_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(EOFError), torch_workers(tmp_path, [], processes=1, threads=1):
+    with (
+        pytest.raises(UsageError, match=r"is not a run \(no run.json in it\)"),
+        torch_workers(tmp_path, [], processes=1, threads=1),
+    ):
         pass
+
+
+def test_a_run_that_is_not_there_is_one_line_and_writes_nothing(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "rows.jsonl"
+    options = ["--data", str(folder / "dots"), "--runs", str(tmp_path), "--out", str(out), "--methods", "pbas"]
+    assert throughput.main(options) == 2
+    assert capsys.readouterr().err.splitlines()[0].startswith("error: ")
+    assert not out.exists()
