@@ -14,7 +14,7 @@ __all__ = ["float32_parts", "float_reasons", "int8_beside_bf16", "int8_candidate
 
 _JUDGES = (
     *("mask_source", "own_distance", "predictor", "soft_mask", "gaussian", "standardisation", "metric", "msgms"),
-    *("smoothing", "detector"),
+    *("metric_distance", "smoothing", "detector"),
 )
 _BACKBONE_MODULE = "patch_features."
 # Stem and stages 0 and 1 carry nearly all of the noise that an INT8 backbone adds to its features, but for one layer,

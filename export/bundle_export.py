@@ -32,6 +32,7 @@ _GRAPH_FILE = "model.onnx"
 _REFERENCE_FILE = "reference.npz"
 _SOURCE_FILE = "precision/source.json"
 _GRAPH_FORM = 2  # raised when the exported graph of an unchanged run changes; 2: uint8 is cast first
+_GRAPH_FORMS = {"patch-metric": 3}  # of single methods; 3: Gaussian and metric in one form
 _REFERENCE_IMAGES = 8
 _BATCH = 4
 
@@ -96,7 +97,8 @@ def is_current(run: Run) -> Bundle | None:
 
 def fingerprint(run: Run) -> str:
     """SHA-256 over what an export depends on: version, parameters, weights and the split."""
-    digest = hashlib.sha256(f"{__version__} {_GRAPH_FORM} {run.method}".encode())
+    form = _GRAPH_FORMS.get(run.method, _GRAPH_FORM)
+    digest = hashlib.sha256(f"{__version__} {form} {run.method}".encode())
     digest.update(run.detector.config.model_dump_json().encode())
     for name, tensor in sorted(run.detector.state_dict().items()):
         digest.update(name.encode())

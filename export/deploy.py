@@ -19,7 +19,7 @@ class DeployGraph(nn.Module):
 
     def __init__(self, detector: AnomalyDetector) -> None:
         super().__init__()
-        self.detector = detector
+        self.detector = detector.deployed()
         self.eval()
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -155,6 +155,10 @@ class AnomalyDetector(nn.Module, ABC):
         """Named loss terms of a batch; their sum is minimised."""
         raise NotImplementedError(f"{self.method} has no gradient stage")
 
+    def deployed(self) -> AnomalyDetector:
+        """The detector as it is exported: the same function of an image, cheaper to compute; this one by default."""
+        return self
+
     def reconstruct(self, images: Tensor) -> Tensor | None:
         """What the method thinks normal looks like, (N, 3, H, W) in [0, 1]; None when it does not reconstruct."""
         return None

@@ -6,6 +6,7 @@ pseudo-defects is only which directions of the whitened features count.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from edge_ad.models.discriminators.metric import DefectParameters, Metric
 from edge_ad.models.discriminators.positions import gather_positions
 from edge_ad.models.discriminators.standardisation import CrossFit, Standardisation
 from edge_ad.models.feature_detector import FeatureDetector
+from edge_ad.models.metric_distance import MetricDistance
 
 __all__ = ["PatchMetric", "PatchMetricParameters"]
 
@@ -64,6 +66,7 @@ class PatchMetric(FeatureDetector):
             channels, self.grid_hw, "local", rank=config.rank, shrinkage=config.shrinkage
         )
         self.metric = Metric(channels)
+        self.metric_distance: MetricDistance | None = None
         self._cross_fit: CrossFit | None = None
         self._standardised: Tensor | None = None
 
@@ -105,5 +108,15 @@ class PatchMetric(FeatureDetector):
 
     def score_patches(self, features: Tensor) -> Tensor:
         """Distances under the learned metric."""
-        distances: Tensor = self.metric(self.standardisation(features))
+        whole = self.metric_distance
+        distances: Tensor = self.metric(self.standardisation(features)) if whole is None else whole(features)
         return distances.reshape(-1, 1, *self.grid_hw)
+
+    def deployed(self) -> PatchMetric:
+        """With the Gaussian and the metric in one form, where the metric can be inverted."""
+        if not MetricDistance.fits(self.metric):
+            return self
+        assert self.standardisation.gaussian is not None
+        deployed = copy.deepcopy(self)
+        deployed.metric_distance = MetricDistance(self.standardisation.gaussian, self.metric)
+        return deployed

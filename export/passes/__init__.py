@@ -2,6 +2,7 @@
 
 from edge_ad.export.passes.arithmetic import sigmoid_beside_convolution, square_by_product
 from edge_ad.export.passes.batch import make_batch_dynamic, resize_by_scale
+from edge_ad.export.passes.channels import fill_channels
 from edge_ad.export.passes.interpolation import maps_by_matrix_product
 from edge_ad.export.passes.linear_maps import fold_linear_maps
 from edge_ad.export.passes.names import name_layers
@@ -10,6 +11,7 @@ from edge_ad.export.passes.photo import transpose_late
 
 __all__ = [
     "OPSET",
+    "fill_channels",
     "fold_linear_maps",
     "lower_opset",
     "make_batch_dynamic",

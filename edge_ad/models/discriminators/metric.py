@@ -18,10 +18,11 @@ from edge_ad.data.pseudo_defects import KINDS
 from edge_ad.models.discriminators.losses import cross_entropy
 from edge_ad.models.feature_detector import FeatureParameters
 
-__all__ = ["DefectParameters", "Metric", "length"]
+__all__ = ["TINY", "DefectParameters", "Metric", "length"]
 
 _START_SCALE, _START_OFFSET = 3.0, -3.0  # logit 0 at the mean distance of normal patches
-_TINY = 1e-12
+TINY = 1e-12
+"""Keeps a square root away from zero, where it has no gradient."""
 
 
 class DefectParameters(FeatureParameters):
@@ -72,7 +73,7 @@ class Metric(nn.Module):
         """
         self._defects = []
         nn.init.eye_(self.weight)
-        nn.init.constant_(self.scale, _START_SCALE / max(mean_length, _TINY))
+        nn.init.constant_(self.scale, _START_SCALE / max(mean_length, TINY))
         nn.init.constant_(self.offset, _START_OFFSET)
 
     def add_defects(self, standardised: Tensor, masks: Tensor, grid_hw: tuple[int, int], coverage: float) -> None:
@@ -108,4 +109,4 @@ class Metric(nn.Module):
 
 def length(vectors: Tensor) -> Tensor:
     """Euclidean length of (..., C), away from zero, where it has no gradient."""
-    return (vectors.square().sum(-1) + _TINY).sqrt()
+    return (vectors.square().sum(-1) + TINY).sqrt()
