@@ -104,8 +104,11 @@ def test_what_is_fitted_on_features_is_fitted_on_those_that_the_engine_computes(
     shared = before.keys() & after.keys()
     changed = {name for name in shared if not np.array_equal(before[name], after[name])}
     assert "detector.gaussian.mean" in changed
-    # The backbone is frozen; its stem reads the channels in the order of the photo.
-    assert [name for name in changed if "network" in name] == ["detector.patch_features.network.stem.weight"]
+    # The backbone is frozen; its stem reads the channels in the order of the photo, one block is filled with zeros.
+    backbone = {name.split("network.")[1].rpartition(".")[0] for name in changed if "network" in name}
+    assert backbone == {"stem", *(f"stages.1.1.{part}" for part in ("expand", "depthwise", "project"))}
+    project = "detector.patch_features.network.stages.1.1.project.weight"
+    assert (before[project].shape[1], after[project].shape[1], np.abs(after[project][:, 144:]).max()) == (144, 160, 0)
     images = read_resized(run.split.fit, bundle.manifest.input_size_hw)
     parts = bundle.graph("int8-bf16").float32
     features = bf16_features(own, backbone_output(own), images, float32=parts)
