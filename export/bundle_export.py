@@ -32,7 +32,8 @@ _GRAPH_FILE = "model.onnx"
 _REFERENCE_FILE = "reference.npz"
 _SOURCE_FILE = "precision/source.json"
 _GRAPH_FORM = 2  # raised when the exported graph of an unchanged run changes; 2: uint8 is cast first
-_GRAPH_FORMS = {"patch-metric": 3}  # of single methods; 3: Gaussian and metric in one form
+# Of single methods; 3: the Gaussian of a position and the map that follows it in one form.
+_GRAPH_FORMS = dict.fromkeys(("patch-metric", "simplenet", "pbas", "boundary-shuffling"), 3)
 _REFERENCE_IMAGES = 8
 _BATCH = 4
 

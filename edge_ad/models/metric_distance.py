@@ -1,12 +1,12 @@
 """The distance of ``patch-metric`` as engines compute it: every direction of a position is read once.
 
 As it is trained, features are first standardised by the Gaussian of their position and then go through the metric,
-``d = |M y|``: the directions A of the position are multiplied with twice, and M once more. In m = M z, with z whitened
-and T = M⁻ᵀ A, P = M A, b = 1 / (1 + sqrt(1 - g)), it is a quadratic form of low rank beside the identity:
+``d = |M y|``: the directions of the position are multiplied with twice, and M once more. In the terms of
+``mapped_gaussian`` it is a quadratic form of low rank beside the identity:
 
-    k · d² = |m - P b Tᵀ m|² = |m|² - mᵀ S m,    S = T b Pᵀ + P b Tᵀ - T b Pᵀ P b Tᵀ = V diag(λ) Vᵀ,
+    d² = |m - P Tᵀ m|² = |m|² - mᵀ S m,    S = T Pᵀ + P Tᵀ - T Pᵀ P Tᵀ = V diag(λ) Vᵀ,
 
-with at most twice as many directions as A has. ``M W / sqrt(k)`` is one matrix.
+with at most twice as many directions as the position has.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from torch.nn import functional as F
 
 from edge_ad.models.discriminators.metric import TINY, Metric
 from edge_ad.models.gaussian import PositionGaussian
+from edge_ad.models.mapped_gaussian import joint_matrix, mapped_directions
 
 __all__ = ["MetricDistance"]
 
 _POSITIONS_AT_ONCE = 128  # bounds the memory of the decomposition
-_MOST_CONDITION = 100.0  # of M; learned ones lie below 15
 
 
 class MetricDistance(nn.Module):
@@ -29,23 +29,17 @@ class MetricDistance(nn.Module):
 
     Args:
         gaussian: Fitted.
-        metric: Learned; see ``fits``.
+        metric: Learned; its matrix is invertible.
     """
 
     def __init__(self, gaussian: PositionGaussian, metric: Metric) -> None:
         super().__init__()
-        matrix, shrinkage = metric.weight.detach().double(), gaussian.shrinkage
-        whiten = gaussian.get_buffer("whiten").double()[:, :, 0, 0]
+        matrix = metric.weight.detach().double()
         directions, signs = _quadratic_form(matrix, gaussian.get_buffer("directions"))
         self.register_buffer("mean", gaussian.get_buffer("mean").clone())
-        self.register_buffer("matrix", (matrix @ whiten / shrinkage**0.5).float()[:, :, None, None])
+        self.register_buffer("matrix", joint_matrix(gaussian, matrix))
         self.register_buffer("directions", directions)
         self.register_buffer("signs", signs)
-
-    @staticmethod
-    def fits(metric: Metric) -> bool:
-        """Whether the metric can be inverted without loss."""
-        return bool(torch.linalg.cond(metric.weight.detach().double()) <= _MOST_CONDITION)
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, h, w) → distances (N, P)."""
@@ -58,19 +52,17 @@ class MetricDistance(nn.Module):
 
 def _quadratic_form(matrix: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     """V·sqrt|λ| (P, C, K) and the signs of λ (P, 1, K), K = min(C, 2·rank), float32, for A (P, C, rank)."""
-    inverse = torch.linalg.inv(matrix)
-    parts = [_decomposed(matrix, inverse, part.double()) for part in torch.split(directions, _POSITIONS_AT_ONCE)]
+    parts = [_decomposed(matrix, part.double()) for part in torch.split(directions, _POSITIONS_AT_ONCE)]
     values, vectors = (torch.cat(part) for part in zip(*parts, strict=True))
     return (vectors * values.abs().sqrt()[:, None]).float(), values.sign()[:, None].float()
 
 
-def _decomposed(matrix: Tensor, inverse: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+def _decomposed(matrix: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     """λ (P, K) ascending and V (P, C, K) of S, by way of the space that T and P span."""
-    gain = directions.square().sum(1).clamp_max(1)
-    shrunk = torch.diag_embed(1 / (1 + (1 - gain).sqrt()))  # b
-    taken, mapped = inverse.T @ directions, matrix @ directions  # T, P
-    across = shrunk @ mapped.transpose(1, 2) @ mapped @ shrunk
-    form = torch.cat([torch.cat([-across, shrunk], 2), torch.cat([shrunk, torch.zeros_like(shrunk)], 2)], 1)
-    basis, inside = torch.linalg.qr(torch.cat([taken, mapped], 2))
+    taken, given = mapped_directions(matrix, directions)
+    across = given.transpose(1, 2) @ given
+    one = torch.eye(across.shape[2], dtype=across.dtype).expand_as(across)
+    form = torch.cat([torch.cat([-across, one], 2), torch.cat([one, torch.zeros_like(one)], 2)], 1)
+    basis, inside = torch.linalg.qr(torch.cat([taken, given], 2))
     values, vectors = torch.linalg.eigh(inside @ form @ inside.transpose(1, 2))
     return values, basis @ vectors

@@ -19,6 +19,7 @@ from edge_ad.models.discriminators.metric import DefectParameters, Metric
 from edge_ad.models.discriminators.positions import gather_positions
 from edge_ad.models.discriminators.standardisation import CrossFit, Standardisation
 from edge_ad.models.feature_detector import FeatureDetector
+from edge_ad.models.mapped_gaussian import is_invertible
 from edge_ad.models.metric_distance import MetricDistance
 
 __all__ = ["PatchMetric", "PatchMetricParameters"]
@@ -114,7 +115,7 @@ class PatchMetric(FeatureDetector):
 
     def deployed(self) -> PatchMetric:
         """With the Gaussian and the metric in one form, where the metric can be inverted."""
-        if not MetricDistance.fits(self.metric):
+        if not is_invertible(self.metric.weight):
             return self
         assert self.standardisation.gaussian is not None
         deployed = copy.deepcopy(self)

@@ -55,7 +55,7 @@ class CentredDiscriminator(Discriminator):
     def distance_to_centres(self, features: Tensor) -> Tensor:
         """Distance of each position to its nearest centre: (N, C, h, w) → (N, 1, h, w), as matrix products."""
         centres = self.get_buffer("centres")
-        projected = self.head.project(self.head.standardisation(features))
+        projected = self.head.projected(features)
         closeness = torch.matmul(projected, centres.T) - 0.5 * centres.square().sum(1)
         squared = projected.square().sum(2) - 2 * closeness.amax(2)
         return squared.clamp_min(0).sqrt().reshape(-1, 1, *self.grid_hw)

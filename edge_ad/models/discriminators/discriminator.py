@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -182,3 +183,9 @@ class Discriminator(FeatureDetector):
         """Logits of the folded head."""
         logits: Tensor = self.head(features)
         return logits
+
+    def deployed(self) -> Discriminator:
+        """With standardisation and projection in one form."""
+        deployed = copy.deepcopy(self)
+        deployed.head.merge()
+        return deployed

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from edge_ad.models.discriminators.metric import Metric, length
 from edge_ad.models.discriminators.standardisation import Standardisation
+from edge_ad.models.mapped_gaussian import MappedGaussian, is_invertible
 
 __all__ = ["PatchHead"]
 
@@ -47,6 +48,7 @@ class PatchHead(nn.Module):
         self.out = nn.Linear(hidden, 1)
         self.folded = nn.Conv2d(channels, hidden, 1).requires_grad_(False)
         self.folded_out = nn.Conv2d(hidden, 1, 1).requires_grad_(False)
+        self.whole: MappedGaussian | None = None
 
     def start(self, seed: int, *, mean_length: float = 1.0) -> None:
         """Draw new weights, as a run with this seed begins; the projection is the identity.
@@ -78,6 +80,12 @@ class PatchHead(nn.Module):
     def project(self, standardised: Tensor) -> Tensor:
         """Standardised z (M, C) → projected u (M, C)."""
         projected: Tensor = self.projection(standardised)
+        return projected
+
+    def projected(self, features: Tensor) -> Tensor:
+        """Features (N, C, h, w) → u by position, (N, P, C)."""
+        whole = self.whole
+        projected: Tensor = self.project(self.standardisation(features)) if whole is None else whole(features)
         return projected
 
     def discriminate(self, *parts: Tensor) -> Tensor:
@@ -136,12 +144,18 @@ class PatchHead(nn.Module):
 
     def _forward_unfolded(self, features: Tensor) -> Tensor:
         height, width = features.shape[2:]
-        projected = self.project(self.standardisation(features))  # (N, P, C)
-        as_map = projected.transpose(1, 2).reshape(-1, projected.shape[2], height, width)
+        projected = self.projected(features)
+        # Engines keep channels last: as long as they are the last here too, nothing is moved.
+        as_map = projected.reshape(-1, height, width, projected.shape[2]).permute(0, 3, 1, 2)
         logits: Tensor = self.folded_out(self.activation(self.folded(as_map)))
         if self.distance:
             logits = logits + self._from_distance(projected).reshape(-1, 1, height, width)
         return logits
+
+    def merge(self) -> None:
+        """Make one of standardisation by position and projection, for deployment, where there is such a form."""
+        if self.standardisation.gaussian is not None and is_invertible(self.projection.weight):
+            self.whole = MappedGaussian(self.standardisation.gaussian, self.projection)
 
     @torch.no_grad()
     def _fold(self) -> None:
