@@ -125,7 +125,9 @@ class BoundaryShuffling(CentredDiscriminator):
 
     def _radii(self, standardised: Tensor) -> Tensor:
         """Eq. 1: (N, P, C) → (N, P)."""
-        return F.softplus(self.radius_field(standardised)).squeeze(2) + _SMALLEST_RADIUS
+        field = self.radius_field
+        linear = torch.mv(standardised.flatten(0, 1), field.weight[0]) + field.bias  # sooner than a matrix of one row
+        return F.softplus(linear).reshape(standardised.shape[:2]) + _SMALLEST_RADIUS
 
     def _nudged(self, boundary: _Boundary) -> Tensor:
         """Eq. 2 and 3, without a gradient: eq. 7 knows how far from the centre they lie.

@@ -60,7 +60,7 @@ def _nearest(patches: Tensor, centres: Tensor) -> Tensor:
 
 def _closeness(patches: Tensor, centres: Tensor) -> Tensor:
     """``u·c - |c|²/2``, (M, K): largest where ``|u - c|`` is smallest."""
-    return (patches @ centres.T).sub_(0.5 * centres.norm(dim=1).square())
+    return F.linear(patches, centres, -0.5 * centres.norm(dim=1).square())
 
 
 def _alignment(query: Tensor, centres: Tensor) -> Tensor:
