@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from edge_ad.errors import DataError
 
-__all__ = ["PositionGaussian"]
+__all__ = ["PositionGaussian", "vectors_by_position"]
 
 _REGULARISATION = 1e-2  # of the mean variance; PaDiM adds 0.01 to the diagonal
 _VARIANCE_FLOOR = 1e-6  # keeps the covariance invertible when all images are the same
@@ -87,9 +87,7 @@ class PositionGaussian(nn.Module):
 
     def _whitened(self, features: Tensor) -> Tensor:
         """(N, C, h, w) → z (N, P, C), as engines keep it in memory anyway."""
-        centred = features - self.get_buffer("mean")
-        whitened = nn.functional.conv2d(centred, self.get_buffer("whiten"))
-        return whitened.permute(0, 2, 3, 1).flatten(1, 2)
+        return vectors_by_position(features, self.get_buffer("mean"), self.get_buffer("whiten"))
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, h, w) → Mahalanobis distances (N, 1, h, w)."""
@@ -99,6 +97,12 @@ class PositionGaussian(nn.Module):
         along = torch.matmul(whitened.transpose(0, 1), self.get_buffer("directions"))  # (P, N, rank)
         squared = (length - along.square().sum(2).transpose(0, 1)) / self.shrinkage
         return squared.clamp_min(0).sqrt().reshape(-1, 1, height, width)
+
+
+def vectors_by_position(features: Tensor, mean: Tensor, matrix: Tensor) -> Tensor:
+    """``matrix (x - mean)`` of features (N, C, h, w) as (N, P, C); ``matrix`` is a 1×1 convolution (C, C, 1, 1)."""
+    mapped = nn.functional.conv2d(features - mean, matrix)
+    return mapped.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 def _principal_directions(samples: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from edge_ad.models.gaussian import PositionGaussian
+from edge_ad.models.gaussian import PositionGaussian, vectors_by_position
 
 __all__ = ["MappedGaussian", "is_invertible", "joint_matrix", "mapped_directions"]
 
@@ -40,8 +39,7 @@ class MappedGaussian(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, h, w) → u by position, (N, P, C)."""
-        mapped = F.conv2d(features - self.get_buffer("mean"), self.get_buffer("matrix"))
-        vectors = mapped.permute(0, 2, 3, 1).flatten(1, 2)
+        vectors = vectors_by_position(features, self.get_buffer("mean"), self.get_buffer("matrix"))
         along = torch.matmul(vectors.transpose(0, 1), self.get_buffer("taken"))  # (P, N, rank)
         explained = torch.matmul(along, self.get_buffer("given")).transpose(0, 1)
         return vectors - explained + self.get_buffer("bias")

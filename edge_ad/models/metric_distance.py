@@ -13,10 +13,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from edge_ad.models.discriminators.metric import TINY, Metric
-from edge_ad.models.gaussian import PositionGaussian
+from edge_ad.models.gaussian import PositionGaussian, vectors_by_position
 from edge_ad.models.mapped_gaussian import joint_matrix, mapped_directions
 
 __all__ = ["MetricDistance"]
@@ -43,8 +42,7 @@ class MetricDistance(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, h, w) → distances (N, P)."""
-        mapped = F.conv2d(features - self.get_buffer("mean"), self.get_buffer("matrix"))
-        vectors = mapped.permute(0, 2, 3, 1).flatten(1, 2)
+        vectors = vectors_by_position(features, self.get_buffer("mean"), self.get_buffer("matrix"))
         along = torch.matmul(vectors.transpose(0, 1), self.get_buffer("directions"))  # (P, N, K)
         removed = (along.square() * self.get_buffer("signs")).sum(2).transpose(0, 1)
         return ((vectors.square().sum(2) - removed).clamp_min(0) + TINY).sqrt()
