@@ -7,6 +7,7 @@ Outputs of convolutions are not quantised: the next layer quantises its input, a
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,11 @@ from onnx import ModelProto, NodeProto, checker, helper, numpy_helper
 from edge_ad.calibration.graph import add_constant, constants, drop_unused, replace_nodes
 from edge_ad.calibration.hoist import quantise_moved_values
 
-__all__ = ["QUANTISABLE", "insert_qdq", "quantisable_layers", "quantise_weight"]
+__all__ = ["LEVELS", "QUANTISABLE", "insert_qdq", "quantisable_layers", "quantise_weight", "weight_scales"]
 
 QUANTISABLE = ("Conv", "MatMul", "Gemm")
-_LEVELS = 127
+LEVELS = 127
+"""Symmetric int8 is -127..127."""
 _SMALLEST_SCALE = 1e-8
 
 
@@ -28,13 +30,20 @@ def quantisable_layers(model: ModelProto) -> list[NodeProto]:
     return [node for node in model.graph.node if node.op_type in QUANTISABLE and node.input[1] in values]
 
 
-def insert_qdq(model: ModelProto, layers: Collection[str], clips: Mapping[str, float]) -> ModelProto:
+def insert_qdq(
+    model: ModelProto,
+    layers: Collection[str],
+    clips: Mapping[str, float],
+    rounded: Mapping[str, NDArray[np.int8]] = MappingProxyType({}),
+) -> ModelProto:
     """Quantise inputs and weights of some layers.
 
     Args:
         model: Float graph; it is left as it is.
         layers: Names of its nodes to quantise.
         clips: Input tensor → magnitude that becomes level 127.
+        rounded: Layer → its weight as int8 levels, on the scales of `weight_scales`; of others to the nearest level.
+            A weight that several layers read is rounded as for the first of them.
 
     Returns:
         The graph with Q/DQ, accepted by ``onnx.checker``.
@@ -50,7 +59,7 @@ def insert_qdq(model: ModelProto, layers: Collection[str], clips: Mapping[str, f
                 done[source] = _quantise_activation(quantised, nodes, source, clips[source])
             key = f"{weight}:{node.op_type}"
             if key not in done:
-                done[key] = _quantise_weight_of(quantised, nodes, node, weights[weight])
+                done[key] = _quantise_weight_of(quantised, nodes, node, weights[weight], rounded.get(node.name))
             node.input[0], node.input[1] = done[source], done[key]
         nodes.append(node)
     replace_nodes(quantised, nodes)
@@ -70,14 +79,23 @@ def quantise_weight(weight: NDArray[np.float32], axis: int) -> tuple[NDArray[np.
     Returns:
         int8 weight of the same shape, in [-127, 127], and float32 (C,) scales.
     """
-    others = tuple(index for index in range(weight.ndim) if index != axis)
-    scales = np.maximum(np.abs(weight).max(axis=others) / _LEVELS, _SMALLEST_SCALE).astype(np.float32)
-    levels = np.rint(weight / np.expand_dims(scales, others))
-    return np.clip(levels, -_LEVELS, _LEVELS).astype(np.int8), scales
+    scales = weight_scales(weight, axis)
+    levels = np.rint(weight / np.expand_dims(scales, _other_axes(weight, axis)))
+    return np.clip(levels, -LEVELS, LEVELS).astype(np.int8), scales
+
+
+def weight_scales(weight: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    """float32 (C,): what one int8 level is worth for each output channel; arguments as in `quantise_weight`."""
+    largest = np.abs(weight).max(axis=_other_axes(weight, axis))
+    return np.asarray(np.maximum(largest / LEVELS, _SMALLEST_SCALE), np.float32)
+
+
+def _other_axes(weight: NDArray[np.float32], axis: int) -> tuple[int, ...]:
+    return tuple(index for index in range(weight.ndim) if index != axis)
 
 
 def _quantise_activation(model: ModelProto, nodes: list[NodeProto], tensor: str, clip: float) -> str:
-    scale = add_constant(model, f"{tensor}.scale", np.array(max(clip / _LEVELS, _SMALLEST_SCALE), np.float32))
+    scale = add_constant(model, f"{tensor}.scale", np.array(max(clip / LEVELS, _SMALLEST_SCALE), np.float32))
     zero = add_constant(model, f"{tensor}.zero_point", np.array(0, np.int8))
     levels, restored = f"{tensor}.int8", f"{tensor}.dequantised"
     nodes.append(helper.make_node("QuantizeLinear", [tensor, scale, zero], [levels], f"{tensor}/quantise"))
@@ -85,9 +103,16 @@ def _quantise_activation(model: ModelProto, nodes: list[NodeProto], tensor: str,
     return restored
 
 
-def _quantise_weight_of(model: ModelProto, nodes: list[NodeProto], node: NodeProto, weight: NDArray[np.float32]) -> str:
+def _quantise_weight_of(
+    model: ModelProto,
+    nodes: list[NodeProto],
+    node: NodeProto,
+    weight: NDArray[np.float32],
+    rounded: NDArray[np.int8] | None,
+) -> str:
     axis = 0 if node.op_type == "Conv" or _is_transposed_gemm(node) else weight.ndim - 1
-    levels, scales = quantise_weight(weight, axis)
+    nearest, scales = quantise_weight(weight, axis)
+    levels = nearest if rounded is None else rounded
     name = node.input[1]
     inputs = [
         add_constant(model, f"{name}.int8", levels),

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
-from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from edge_ad.calibration.qdq import insert_qdq, quantisable_layers
+from edge_ad.calibration.backbone_form import BackboneForm
+from edge_ad.calibration.qdq import quantisable_layers
 from edge_ad.calibration.ranges import RangeRule, measure_histograms
 
 __all__ = ["Quantiser"]
@@ -25,7 +25,7 @@ class Quantiser:
         frames: Calibration images, uint8 (N, H, W, 3).
         rule: How ranges follow from what was measured.
         measured: Graph to measure in, with the same tensor names, where it is another than ``model``.
-        known: Ranges that are set already; tensor → magnitude that becomes level 127.
+        backbone: The form of the layers of a backbone, whose ranges are set; ``model`` is scaled as it says.
     """
 
     def __init__(
@@ -36,25 +36,27 @@ class Quantiser:
         rule: RangeRule,
         *,
         measured: ModelProto | None = None,
-        known: Mapping[str, float] = MappingProxyType({}),
+        backbone: BackboneForm | None = None,
     ) -> None:
         self._model, self._layers, self._frames, self._rule = model, layers, frames, rule
         self._measured = model if measured is None else measured
-        self._known = known
+        self._backbone = BackboneForm() if backbone is None else backbone
 
     @cached_property
     def clips(self) -> dict[str, float]:
         """Input tensor of a layer → magnitude that becomes level 127."""
-        tensors = [name for name in self.inputs_of(self._layers) if name not in self._known]
+        known = self._backbone.clips
+        tensors = [name for name in self._inputs if name not in known]
         frames = (image[np.newaxis] for image in self._frames)
         histograms = measure_histograms(self._measured, tensors, frames)
-        return {**self._known, **{name: histogram.clip(self._rule) for name, histogram in histograms.items()}}
+        return {**known, **{name: histogram.clip(self._rule) for name, histogram in histograms.items()}}
 
-    def inputs_of(self, layers: Collection[str]) -> list[str]:
-        """Tensors that these layers read, each once."""
-        inputs = (node.input[0] for node in quantisable_layers(self._model) if node.name in layers)
+    @property
+    def _inputs(self) -> list[str]:
+        """Tensors that the layers read, each once."""
+        inputs = (node.input[0] for node in quantisable_layers(self._model) if node.name in self._layers)
         return list(dict.fromkeys(inputs))
 
     def quantise(self, layers: Collection[str]) -> ModelProto:
         """The graph with these layers in INT8, in the form of `insert_qdq`."""
-        return insert_qdq(self._model, layers, self.clips)
+        return self._backbone.quantise(self._model, layers, self.clips)

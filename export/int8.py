@@ -11,10 +11,11 @@ import onnx
 from onnx import ModelProto
 
 from edge_ad.bundle import Bundle
+from edge_ad.calibration.backbone_form import BACKBONE_FORM
 from edge_ad.calibration.calibration_set import CalibrationSet, calibration_set
 from edge_ad.calibration.engines import open_graph
 from edge_ad.calibration.gate import GateLimits
-from edge_ad.calibration.layers import int8_candidates
+from edge_ad.calibration.layers import int8_candidates, is_backbone
 from edge_ad.calibration.ranges import RangeRule
 from edge_ad.calibration.sensitivity import LayerSensitivity
 from edge_ad.errors import BundleError
@@ -183,7 +184,8 @@ def _images(run: Run, bundle: Bundle, options: CalibrationOptions) -> Calibratio
 
 def _source(bundle: Bundle, options: CalibrationOptions, images: CalibrationSet) -> dict[str, Any]:
     common = graph_source(bundle, options.backend, options.limits, images.identity)
-    return {**common, "rule": options.rule}
+    form = {"backbone": BACKBONE_FORM} if any(map(is_backbone, int8_candidates(_float_graph(bundle)))) else {}
+    return {**common, "rule": options.rule, **form}
 
 
 def _with_report(bundle: Bundle, info: GraphInfo, document: dict[str, Any], files: dict[str, bytes]) -> Bundle:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
@@ -12,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from edge_ad.calibration.backbone_form import BackboneForm
+from edge_ad.calibration.equalisation import scale_channels
 from edge_ad.calibration.layers import is_backbone
-from edge_ad.calibration.qdq import insert_qdq
 from edge_ad.calibration.quantiser import Quantiser
 from edge_ad.calibration.ranges import RangeRule
 from edge_ad.calibration.subgraph import backbone_features, backbone_output
@@ -90,7 +92,17 @@ class RefittingQuantiser:
         self._run, self._model, self._layers, self._held = run, model, layers, held
         self._rule, self._say = rule, say
         self._refitted: dict[tuple[str, ...], Quantiser] = {}
-        self.plain = Quantiser(model, layers, held.ranges, rule)
+
+    @cached_property
+    def plain(self) -> Quantiser:
+        """Quantises the detector as it was trained."""
+        model = scale_channels(self._model, self._form.scales)
+        return Quantiser(model, self._layers, self._held.ranges, self._rule, backbone=self._form)
+
+    @cached_property
+    def _form(self) -> BackboneForm:
+        layers = [layer for layer in self._layers if is_backbone(layer)]
+        return BackboneForm.measure(self._model, layers, self._held.ranges, self._rule)
 
     def quantise(self, layers: Collection[str]) -> ModelProto:
         """The graph with these layers in INT8."""
@@ -111,8 +123,7 @@ class RefittingQuantiser:
             self._held.calibrate,
             lambda images: torch.from_numpy(self._features(quantised, output, images)),
         )
-        model = export_onnx(detector)
+        model = scale_channels(export_onnx(detector), self._form.scales)
         # What follows the backbone sees the features of its INT8 form, which must be the form that was fitted on.
-        known = {name: self.plain.clips[name] for name in self.plain.inputs_of(backbone)}
-        measured = insert_qdq(model, backbone, known)
-        return Quantiser(model, self._layers, self._held.ranges, self._rule, measured=measured, known=known)
+        measured = self._form.quantise(model, backbone, self._form.clips)
+        return Quantiser(model, self._layers, self._held.ranges, self._rule, measured=measured, backbone=self._form)
