@@ -53,22 +53,8 @@ def accuracy_table(rows: Iterable[Row]) -> str:
     return _markdown(table)
 
 
-def int8_table(rows: Iterable[Row]) -> str:
-    """INT8 engine minus FP32 engine."""
-    names = ("image_auroc", "pixel_auroc", "pixel_ap", "pro")
-    table = [("product", "method", "seed", "FP32 I-AUROC", *(f"Δ {_COLUMNS[name]}" for name in names))]
-    for row in rows:
-        start = (row["product"], row["method"], str(row["seed"]))
-        if "refused" in row:
-            table.append((*start, "refused by the gate", *[""] * len(names)))
-            continue
-        differences = (f"{row['int8'][name] - row['fp32'][name]:+.4f}" for name in names)
-        table.append((*start, f"{row['fp32']['image_auroc']:.4f}", *differences))
-    return _markdown(table)
-
-
-def bf16_table(rows: Iterable[Row]) -> str:
-    """Engine in INT8 and bfloat16 minus FP32 engine, mean over seeds, and how far a single one goes."""
+def engine_table(rows: Iterable[Row]) -> str:
+    """Engine of a precision minus FP32 engine, mean over seeds, and how far a single one goes."""
     names = ("image_auroc", "pixel_auroc", "pixel_ap", "pro")
     table = [("product", "method", "seeds", *(f"Δ {_COLUMNS[name]}" for name in names), "largest Δ I-AUROC of a seed")]
     for (product, method), group in _grouped(rows, ("product", "method")).items():
@@ -137,8 +123,8 @@ def _markdown(table: Sequence[Sequence[str]]) -> str:
 TABLES: dict[str, tuple[str, Callable[[Iterable[Row]], str]]] = {
     "accuracy": ("discriminator_table", accuracy_table),
     "ablation": ("discriminator_ablation", accuracy_table),
-    "int8": ("discriminator_int8", int8_table),
-    "int8-bf16": ("discriminator_int8_bf16", bf16_table),
+    "int8": ("discriminator_int8", engine_table),
+    "int8-bf16": ("discriminator_int8_bf16", engine_table),
     "cached": ("cached_training", cached_table),
     "latency": ("discriminator_latency", latency_table),
     "throughput": ("discriminator_throughput", throughput_table),

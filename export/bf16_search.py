@@ -18,7 +18,7 @@ from edge_ad.calibration.calibration_set import calibration_set
 from edge_ad.calibration.engines import open_graph
 from edge_ad.calibration.gate import GateData, GateLimits, GateReference, describe_checks, judge
 from edge_ad.calibration.graph_runner import graph_predictor
-from edge_ad.calibration.layers import float32_parts, int8_beside_bf16, int8_candidates
+from edge_ad.calibration.layers import float32_parts, int8_candidates
 from edge_ad.calibration.range_rules import RangeRule
 from edge_ad.calibration.subgraph import has_backbone
 from edge_ad.export.gated_graph import own_threshold, read_report
@@ -70,7 +70,7 @@ class Bf16Search:
     def __init__(self, run: Run, bundle: Bundle, base: Base, calibration_images: Path | None, say: Say) -> None:
         self._run, self._bundle, self._base, self._say = run, bundle, base, say
         self._float_model, self._model = (_graph(bundle, name) for name in ("fp32", base))
-        self._layers = int8_beside_bf16(read_report(bundle, base).get("int8_layers", []))
+        self._layers = read_report(bundle, base).get("int8_layers", [])
         size_hw = bundle.manifest.input_size_hw
         ranges = calibration_set(run.split, run.product_root, size_hw, calibration_images)
         self._held = HeldImages.read(run.split, ranges.paths, size_hw)

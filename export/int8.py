@@ -69,8 +69,9 @@ class CalibrationOptions:
 
 
 def has_int8_graph(bundle: Bundle) -> bool:
-    """Whether the bundle has an INT8 graph that was made from its present FP32 graph, whatever the options."""
-    return is_from_present_fp32(bundle, "int8")
+    """Whether the bundle has an INT8 graph of today's form, made from its present FP32 graph, whatever the options."""
+    form = _form(bundle)
+    return is_from_present_fp32(bundle, "int8") and form.items() <= read_int8_report(bundle).get("source", {}).items()
 
 
 def is_calibrated(run: Run, bundle: Bundle, options: CalibrationOptions) -> bool:
@@ -184,8 +185,12 @@ def _images(run: Run, bundle: Bundle, options: CalibrationOptions) -> Calibratio
 
 def _source(bundle: Bundle, options: CalibrationOptions, images: CalibrationSet) -> dict[str, Any]:
     common = graph_source(bundle, options.backend, options.limits, images.identity)
-    form = {"backbone": BACKBONE_FORM} if any(map(is_backbone, int8_candidates(_float_graph(bundle)))) else {}
-    return {**common, "rule": options.rule, **form}
+    return {**common, "rule": options.rule, **_form(bundle)}
+
+
+def _form(bundle: Bundle) -> dict[str, str]:
+    """What the INT8 form of the graph's backbone is called; empty without one."""
+    return {"backbone": BACKBONE_FORM} if any(map(is_backbone, int8_candidates(_float_graph(bundle)))) else {}
 
 
 def _with_report(bundle: Bundle, info: GraphInfo, document: dict[str, Any], files: dict[str, bytes]) -> Bundle:

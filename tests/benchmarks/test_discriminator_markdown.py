@@ -4,7 +4,7 @@ from benchmarks.discriminator_markdown import (
     DOCUMENT,
     TABLES,
     accuracy_table,
-    int8_table,
+    engine_table,
     latency_table,
     read_rows,
     rewrite,
@@ -37,11 +37,12 @@ def test_a_mean_is_given_only_over_as_many_products_as_the_most_have() -> None:
     assert "| mean of 2 | simplenet" not in table
 
 
-def test_int8_is_told_as_a_difference_and_a_refusal_as_one() -> None:
+def test_an_engine_is_told_as_a_mean_difference_and_its_largest_and_a_refusal_as_one() -> None:
     figures = {"image_auroc": 0.9, "pixel_auroc": 0.8, "pixel_ap": 0.5, "pro": 0.7}
-    made = {"product": "a", "method": "pbas", "seed": 0, "fp32": figures, "int8": {**figures, "pro": 0.69}}
-    table = int8_table([made, {"product": "b", "method": "pbas", "seed": 0, "refused": "error: no"}])
-    assert "| a | pbas | 0 | 0.9000 | +0.0000 | +0.0000 | +0.0000 | -0.0100 |" in table
+    made = {"product": "a", "method": "pbas", "precision": "int8", "fp32": figures}
+    rows = [made | {"seed": seed, "int8": {**figures, "image_auroc": 0.9 - seed / 100}} for seed in (0, 1)]
+    table = engine_table([*rows, {"product": "b", "method": "pbas", "seed": 0, "refused": "error: no"}])
+    assert "| a | pbas | 2 | -0.0050 | +0.0000 | +0.0000 | +0.0000 | -0.0100 |" in table
     assert "| b | pbas | 0 | refused by the gate |" in table
 
 

@@ -5,20 +5,26 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
 from edge_ad.bundle import Bundle
+from edge_ad.calibration.backbone_form import BackboneForm
+from edge_ad.calibration.equalisation import scale_channels
 from edge_ad.calibration.gate import GateLimits
-from edge_ad.calibration.layers import float_reasons, int8_candidates
+from edge_ad.calibration.layers import float_reasons, int8_candidates, is_backbone
+from edge_ad.calibration.quantiser import Quantiser
+from edge_ad.calibration.subgraph import backbone_features, backbone_output
 from edge_ad.cli.app import main
 from edge_ad.errors import DataError, QualityGateError
-from edge_ad.export import int8_search
+from edge_ad.export import int8, int8_search
 from edge_ad.export.bundle_export import is_current
 from edge_ad.export.int8 import add_sensitivity, calibrate_bundle, has_int8_graph, is_calibrated, read_int8_report
 from edge_ad.export.int8_refit import HeldImages, RefittingQuantiser
 from edge_ad.export.tensorrt.convolutions import convolution_macs
 from edge_ad.export.tensorrt.qdq_check import check_qdq
+from edge_ad.images import read_resized
 from edge_ad.training.runs import Run
 from tests.export.conftest import OPTIONS
 
@@ -54,6 +60,13 @@ def test_a_calibration_is_current_for_its_own_options_only(own_run: Run) -> None
     assert not is_calibrated(own_run, bundle, replace(OPTIONS, rule="mse"))
     assert not is_calibrated(own_run, bundle, replace(OPTIONS, limits=GateLimits()))
     assert not is_calibrated(own_run, bundle, replace(OPTIONS, calibration_images=own_run.product_root))
+
+
+def test_an_int8_graph_of_another_form_is_made_again(own_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = bundle_of(own_run)
+    monkeypatch.setattr(int8, "BACKBONE_FORM", "another")
+    assert not has_int8_graph(bundle)
+    assert not is_calibrated(own_run, bundle, OPTIONS)
 
 
 def test_the_report_says_where_every_layer_is_and_what_share_of_the_arithmetic_is_int8(calibrated: Bundle) -> None:
@@ -197,6 +210,23 @@ def test_build_engine_calibrates_anew_for_other_options_and_only_then(
     for options in (given, []):
         assert main([*command, *options]) == 0
         assert "Ranges by" not in capsys.readouterr().err
+
+
+def test_the_backbone_in_int8_is_nearer_to_float_than_with_weights_rounded_to_the_nearest(own_run: Run) -> None:
+    model = onnx.load(str(bundle_of(own_run).graph_path("fp32")))
+    layers = [layer for layer in int8_candidates(model) if is_backbone(layer)]
+    frames, unseen = (read_resized(part, (64, 64)) for part in (own_run.split.fit, own_run.split.threshold))
+    form = BackboneForm.measure(model, layers, frames, "percentile")
+    output = backbone_output(model)
+    exact = backbone_features(model, output, unseen)
+
+    def noise(graph: onnx.ModelProto) -> float:
+        error = backbone_features(graph, output, unseen) - exact
+        return float(np.square(error - error.mean(0)).mean())
+
+    assert set(form.rounded) == set(layers)
+    formed = form.quantise(scale_channels(model, form.scales), layers, form.clips)
+    assert noise(formed) < 0.5 * noise(Quantiser(model, layers, frames, "percentile").quantise(layers))
 
 
 def test_a_bundle_alone_cannot_be_calibrated_by_build_engine(
