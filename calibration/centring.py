@@ -33,26 +33,30 @@ def centre_inputs(
     Returns:
         The graph, which computes the same, and the clips, half as large for each map that is centred now.
     """
-    centred = ModelProto.FromString(model.SerializeToString())
-    made, readers, values = producers(centred), consumers(centred), constants(centred)
-    changed = dict(clips)
+    centred, changed = ModelProto.FromString(model.SerializeToString()), dict(clips)
+    made, outputs = producers(centred), {output.name for output in centred.graph.output}
+    readers = consumers(centred)
     for clip in [node for node in centred.graph.node if node.op_type == "Clip"]:
-        tensor, source = clip.output[0], made.get(clip.input[0])
-        apart = source is not None and readers[clip.input[0]] == [clip] and _has_bias(source, values)
-        pointwise = all(node.name in layers and _is_pointwise(node, values) for node in readers[tensor])
-        bounds = _bounds(clip, values)
-        if source is None or not (apart and pointwise and readers[tensor]) or bounds is None or bounds[0] != 0:
+        source, reading, values = made.get(clip.input[0]), readers[clip.output[0]], constants(centred)
+        if source is None or readers[clip.input[0]] != [clip] or outputs.intersection([*clip.input, *clip.output]):
             continue
-        shift = clips[tensor] / 2
-        _add_to_bias(centred, source, np.float32(-shift), values)
-        for index, bound in enumerate(bounds, 1):
-            clip.input[index] = add_constant(centred, f"{tensor}.bound", np.array(bound - shift, np.float32))
-        for node in readers[tensor]:
-            weight = numpy_helper.to_array(values[node.input[1]])
-            _add_to_bias(centred, node, shift * weight.sum(axis=(1, 2, 3), dtype=np.float64), values)
-        changed[tensor] = clips[tensor] - shift
-        values = constants(centred)
+        quantised = reading and all(node.name in layers and _is_pointwise(node, values) for node in reading)
+        if quantised and _has_bias(source, values) and _begins_at_zero(clip, values):
+            changed[clip.output[0]] = _shift(centred, source, clip, reading, clips[clip.output[0]] / 2)
     return centred, changed
+
+
+def _shift(model: ModelProto, source: NodeProto, clip: NodeProto, reading: list[NodeProto], shift: float) -> float:
+    """Take ``shift`` off a map, and give back what then is its clip."""
+    values = constants(model)
+    _add_to_bias(model, source, np.float32(-shift), values)
+    for index in (1, 2):
+        bound = float(numpy_helper.to_array(values[clip.input[index]])) - shift
+        clip.input[index] = add_constant(model, f"{clip.output[0]}.bound", np.array(bound, np.float32))
+    for node in reading:
+        weight = numpy_helper.to_array(values[node.input[1]])
+        _add_to_bias(model, node, shift * weight.sum(axis=(1, 2, 3), dtype=np.float64), values)
+    return shift
 
 
 def _is_pointwise(node: NodeProto, values: Mapping[str, TensorProto]) -> bool:
@@ -67,11 +71,9 @@ def _has_bias(node: NodeProto, values: Mapping[str, TensorProto]) -> bool:
     return node.op_type == "Conv" and len(node.input) > 2 and all(name in values for name in node.input[1:])
 
 
-def _bounds(clip: NodeProto, values: Mapping[str, TensorProto]) -> tuple[float, float] | None:
-    if len(clip.input) < 3 or any(name not in values for name in clip.input[1:]):
-        return None
-    least, most = (float(numpy_helper.to_array(values[name])) for name in clip.input[1:])
-    return least, most
+def _begins_at_zero(clip: NodeProto, values: Mapping[str, TensorProto]) -> bool:
+    constant = len(clip.input) > 2 and all(name in values for name in clip.input[1:])
+    return constant and float(numpy_helper.to_array(values[clip.input[1]])) == 0
 
 
 def _add_to_bias(

@@ -1,8 +1,10 @@
-"""A small inverted bottleneck as a deploy backbone: a linear map, a residual block behind it, pooling of its sum."""
+"""Two small backbones: an inverted bottleneck with a residual sum and pooling, and a block as of a ResNet."""
+
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
 
 SIZE = 24
 LAYERS = ["net.expand", "net.project", "net.after"]
@@ -16,9 +18,7 @@ def bottleneck(seed: int = 0) -> ModelProto:
     """uint8 (1, 24, 24, 3) → float32 (1, 8, 24, 24); channels of ``reduced`` differ in range by up to a hundred."""
     pad = {"pads": [1, 1, 1, 1]}
     nodes = [
-        helper.make_node("Cast", ["image"], ["float"], "prepare/cast", to=TensorProto.FLOAT),
-        helper.make_node("Transpose", ["float"], ["planes"], "prepare/transpose", perm=[0, 3, 1, 2]),
-        helper.make_node("Div", ["planes", "white"], ["x"], "prepare/scale"),
+        *_photo(),
         helper.make_node("Conv", ["x", "reduce.w", "reduce.b"], ["reduced"], "net.reduce", **pad),
         helper.make_node("Conv", ["reduced", "expand.w", "expand.b"], ["wide"], "net.expand"),
         helper.make_node("Clip", ["wide", "zero", "six"], ["wide.relu"], "net/clip"),
@@ -32,13 +32,26 @@ def bottleneck(seed: int = 0) -> ModelProto:
         helper.make_node("Conv", ["sum", "after.w", "after.b"], ["later"], "net.after"),
         helper.make_node("Add", ["pooled", "later"], ["features"], "net/last"),
     ]
-    tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in _weights(seed).items()]
-    image = helper.make_tensor_value_info("image", TensorProto.UINT8, [1, SIZE, SIZE, 3])
-    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, 8, SIZE, SIZE])
-    graph = helper.make_graph(nodes, "bottleneck", [image], [features], tensors)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    checker.check_model(model, full_check=True)
-    return model
+    return _model(nodes, _weights(seed))
+
+
+def residual(seed: int = 0) -> ModelProto:
+    """A block as of a ResNet, uint8 (1, 24, 24, 3) → float32 (1, 8, 24, 24): ReLU lies between all its layers."""
+    rng, pad = np.random.default_rng(seed), {"pads": [1, 1, 1, 1]}
+    shapes = {"reduce.w": (16, 3, 3, 3), "wide.w": (16, 16, 3, 3), "narrow.w": (16, 16, 1, 1), "last.w": (8, 16, 1, 1)}
+    weights = {name: 2 * rng.normal(size=shape) / np.sqrt(np.prod(shape[1:])) for name, shape in shapes.items()}
+    nodes = [
+        *_photo(),
+        helper.make_node("Conv", ["x", "reduce.w"], ["reduced"], "net.reduce", **pad),
+        helper.make_node("Relu", ["reduced"], ["first"], "net/relu"),
+        helper.make_node("Conv", ["first", "wide.w"], ["widened"], "net.wide", **pad),
+        helper.make_node("Relu", ["widened"], ["second"], "net/relu2"),
+        helper.make_node("Conv", ["second", "narrow.w"], ["narrowed"], "net.narrow"),
+        helper.make_node("Add", ["first", "narrowed"], ["sum"], "net/add"),
+        helper.make_node("Relu", ["sum"], ["third"], "net/relu3"),
+        helper.make_node("Conv", ["third", "last.w"], ["features"], "net.last"),
+    ]
+    return _model(nodes, {"white": np.array(255.0), **weights})
 
 
 def photos(count: int, seed: int = 0) -> NDArray[np.uint8]:
@@ -70,3 +83,21 @@ def _weights(seed: int) -> dict[str, NDArray[np.float64]]:
         "after.w": normal(8, 8, 1, 1) / spread.reshape(1, 8, 1, 1),
         "after.b": rng.normal(size=8),
     }
+
+
+def _photo() -> list[NodeProto]:
+    return [
+        helper.make_node("Cast", ["image"], ["float"], "prepare/cast", to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["float"], ["planes"], "prepare/transpose", perm=[0, 3, 1, 2]),
+        helper.make_node("Div", ["planes", "white"], ["x"], "prepare/scale"),
+    ]
+
+
+def _model(nodes: list[NodeProto], constants: Mapping[str, NDArray[np.float64]]) -> ModelProto:
+    tensors = [numpy_helper.from_array(value.astype(np.float32), name) for name, value in constants.items()]
+    image = helper.make_tensor_value_info("image", TensorProto.UINT8, [1, SIZE, SIZE, 3])
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, [1, 8, SIZE, SIZE])
+    graph = helper.make_graph(nodes, "backbone", [image], [features], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    checker.check_model(model, full_check=True)
+    return model

@@ -8,7 +8,7 @@ from edge_ad.calibration.equalisation import scale_channels
 from edge_ad.calibration.graph_runner import create_session
 from edge_ad.calibration.qdq import insert_qdq
 from edge_ad.calibration.quantiser import Quantiser
-from tests.calibration.backbones import LAYERS, bottleneck, photos
+from tests.calibration.backbones import LAYERS, bottleneck, photos, residual
 
 UNSEEN = photos(6, seed=1)
 
@@ -56,6 +56,17 @@ def test_other_layers_are_quantised_beside_it_as_ever() -> None:
     plain = BackboneForm().quantise(model, ["net.reduce"], {"x": 1.0})
     assert plain == insert_qdq(model, ["net.reduce"], {"x": 1.0})
     assert graph != plain
+
+
+def test_larger_kernels_are_rounded_to_the_nearest_and_nothing_is_shifted_past_a_relu() -> None:
+    model = residual()
+    layers = ["net.wide", "net.narrow", "net.last"]
+    form = BackboneForm.measure(model, layers, photos(16), "minmax")
+    assert set(form.rounded) == {"net.narrow", "net.last"}
+    assert form.scales == {}
+    formed = form.quantise(model, layers, form.clips)
+    exact, nearest = features(model), Quantiser(model, layers, photos(16), "minmax").quantise(layers)
+    assert noise(formed, exact) < noise(nearest, exact) < 1e-2
 
 
 def test_openvino_computes_what_onnx_runtime_does() -> None:

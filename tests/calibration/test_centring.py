@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from edge_ad.calibration.centring import centre_inputs
 from edge_ad.calibration.graph import constants, set_attribute
@@ -45,7 +45,7 @@ def test_half_a_step_is_half_the_error_whatever_the_clip() -> None:
         assert np.square(half + clip / 2 - exact).mean() < 0.3 * np.square(plain - exact).mean()
 
 
-@pytest.mark.parametrize("change", ["float", "padding", "no bias", "another reader", "lower bound"])
+@pytest.mark.parametrize("change", ["float", "padding", "no bias", "another reader", "lower bound", "output"])
 def test_a_map_that_cannot_be_shifted_stays(change: str) -> None:
     model, layers = bottleneck(), PROJECT
     project = node_of(model, "net.project")
@@ -57,6 +57,8 @@ def test_a_map_that_cannot_be_shifted_stays(change: str) -> None:
         del project.input[2]
     elif change == "another reader":
         node_of(model, "net.pool").input[0] = CLIPPED
+    elif change == "output":
+        model.graph.output.append(helper.make_tensor_value_info(CLIPPED, TensorProto.FLOAT, [1, 16, 24, 24]))
     else:
         constants(model)["zero"].CopyFrom(numpy_helper.from_array(np.array(-1, np.float32), "zero"))
     centred, clips = centre_inputs(model, layers, {CLIPPED: 6.0})

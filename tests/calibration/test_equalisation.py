@@ -58,6 +58,16 @@ def test_a_reader_that_cannot_take_the_factor_leaves_the_whole_group_alone(opera
     assert channel_scales(model, LAYERS, FRAMES) == {}
 
 
+def test_a_maker_that_cannot_take_the_factor_does_so_too() -> None:
+    model = bottleneck()
+    nodes = list(model.graph.node)
+    at = next(index for index, node in enumerate(nodes) if node.name == "net.reduce")
+    nodes[at].output[0] = "raw"
+    nodes.insert(at + 1, helper.make_node("Relu", ["raw"], ["reduced"], "net/other"))
+    replace_nodes(model, nodes)
+    assert channel_scales(model, LAYERS, FRAMES) == {}
+
+
 def test_a_channel_that_is_always_zero_is_no_division_by_zero() -> None:
     model = bottleneck()
     for name in ("reduce.w", "reduce.b", "project.w", "project.b"):
