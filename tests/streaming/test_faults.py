@@ -18,6 +18,7 @@ from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sources import reconnecting
 from edge_ad.streaming.sources.reconnecting import ReconnectingSource
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink, NumberedSource, number_of
+from tests.streaming.results import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -62,7 +63,7 @@ def test_source_killed_and_restarted_a_hundred_times_misses_nothing(
     assert [number_of(result.frame.image) for result in sink.results] == list(range(1, 304))
     assert [event.kind for event in sink.events][:200] == ["source lost", "source returned"] * 100
     assert process.num_fds() <= descriptors
-    assert process.num_threads() <= threads
+    wait_until(lambda: process.num_threads() <= threads)  # the kernel ends a thread a moment after it was joined
 
 
 @pytest.mark.parametrize("is_live", [True, False])
