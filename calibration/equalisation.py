@@ -93,6 +93,7 @@ def _linear_groups(model: ModelProto) -> list[set[str]]:
         if not group & outputs
         and all(_takes_factor(node, values, made) for name in group for node in (made[name], *readers[name]))
         and all(node.input[0] == name or node.op_type == "Add" for name in group for node in readers[name])
+        and len({values[made[name].input[1]].dims[0] for name in group if made[name].op_type == "Conv"}) == 1
     ]
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from onnx import ModelProto, helper
+from onnx import ModelProto, helper, numpy_helper
 
 from edge_ad.calibration.equalisation import channel_scales, scale_channels
 from edge_ad.calibration.graph import constants, replace_nodes
@@ -65,6 +65,16 @@ def test_a_maker_that_cannot_take_the_factor_does_so_too() -> None:
     nodes[at].output[0] = "raw"
     nodes.insert(at + 1, helper.make_node("Relu", ["raw"], ["reduced"], "net/other"))
     replace_nodes(model, nodes)
+    assert channel_scales(model, LAYERS, FRAMES) == {}
+
+
+def test_a_map_of_one_channel_that_is_added_to_all_of_them_does_so_too() -> None:
+    model = bottleneck()
+    for name in ("project.w", "project.b"):
+        constants(model)[name].CopyFrom(
+            numpy_helper.from_array(numpy_helper.to_array(constants(model)[name])[:1], name)
+        )
+    assert values_of(model, "projected").shape[1] == 1
     assert channel_scales(model, LAYERS, FRAMES) == {}
 
 
