@@ -1,12 +1,16 @@
 """What the feature cache saves: an epoch on cached features against the same epoch with the backbone in the loop.
 
-    python -m benchmarks.cached_training [--data FOLDER] [--images 80] [--size 256] [--rounds 5] [--methods pbas ...]
+    python -m benchmarks.cached_training [--data FOLDER] [--images 80] [--size 256] [--rounds 5] [--processes 1]
+                                         [--methods pbas ...]
 
 Both trainings see the same batches in the same order from the same start; in the loop, the backbone and the
 standardisation run for every batch. They have two epochs, of which the second is timed. ``ratio`` is the median over
 the rounds of the time in the loop over the time on cached features, measured in turn. ``difference`` is the largest
 one between the weights that the two trainings left, over the largest weight. Without --data a rendered product is
 used: the time does not depend on what the images show.
+
+Every row is measured in processes of its own, as what a process has allocated before changes how long the next
+allocation takes; of several ``processes`` the row has the medians, and ``lowest`` and ``highest`` of their ratios.
 """
 
 from __future__ import annotations
@@ -16,9 +20,12 @@ import copy
 import json
 import statistics
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -41,6 +48,15 @@ _BATCH = 8
 _SHORT: tuple[dict[str, Any], dict[str, Any]] = ({"metric_steps": 1, "epochs": 2}, {"epochs": 2})
 
 
+class Measurement(TypedDict):
+    """What one process found: medians over its rounds, and the largest relative difference of a weight."""
+
+    loop_seconds: float
+    cached_seconds: float
+    ratio: float
+    difference: float
+
+
 @dataclass(frozen=True)
 class InTheLoop(TrainingSet):
     """A training set that computes the features of its images whenever a batch asks; ``frozen`` gives their shape.
@@ -60,8 +76,11 @@ class InTheLoop(TrainingSet):
         return self.cross_fit(features.contiguous(), chosen)
 
 
-def measure(method: str, images: NDArray[np.uint8], values: dict[str, Any], rounds: int) -> dict[str, Any]:
-    """Train two epochs both ways, in turn; the row's times are those of the last."""
+def measure(
+    method: str, images: NDArray[np.uint8], values: dict[str, Any], rounds: int, threads: int = 2
+) -> Measurement:
+    """Train two epochs both ways, in turn; the times are those of the last."""
+    torch.set_num_threads(threads)
     detector = create_detector(method, {**_SHORT[method == "patch-metric"], **values})
     assert isinstance(detector, FeatureDetector)
     backbone = detector.backbone
@@ -77,12 +96,27 @@ def measure(method: str, images: NDArray[np.uint8], values: dict[str, Any], roun
             weights[name] = _train(copy.deepcopy(detector), data, seconds[name])
     ratios = [loop / fast for loop, fast in zip(seconds["loop"], seconds["cached"], strict=True)]
     return {
-        "method": method,
-        "images": len(images),
-        "loop_seconds": round(statistics.median(seconds["loop"]), 3),
-        "cached_seconds": round(statistics.median(seconds["cached"]), 4),
-        "ratio": round(statistics.median(ratios), 1),
+        "loop_seconds": statistics.median(seconds["loop"]),
+        "cached_seconds": statistics.median(seconds["cached"]),
+        "ratio": statistics.median(ratios),
         "difference": _difference(weights["loop"], weights["cached"]),
+    }
+
+
+def summarise(method: str, images: int, measured: Sequence[Measurement]) -> dict[str, Any]:
+    """The row of a method: medians over processes, and how far their ratios lie apart."""
+    median = {name: statistics.median(one[name] for one in measured) for name in ("loop_seconds", "cached_seconds")}
+    ratios = [one["ratio"] for one in measured]
+    return {
+        "method": method,
+        "images": images,
+        "loop_seconds": round(median["loop_seconds"], 3),
+        "cached_seconds": round(median["cached_seconds"], 4),
+        "ratio": round(statistics.median(ratios), 1),
+        "lowest": round(min(ratios), 1),
+        "highest": round(max(ratios), 1),
+        "processes": len(measured),
+        "difference": max(one["difference"] for one in measured),
     }
 
 
@@ -107,14 +141,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--images", type=int, default=80)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     chosen = parser.parse_args(arguments)
-    torch.set_num_threads(chosen.threads)
     with tempfile.TemporaryDirectory() as folder:
         images = _images(chosen.data, Path(folder), chosen.images, chosen.size)
     for method in chosen.methods:
-        print(json.dumps(measure(method, images, {"size": chosen.size}, chosen.rounds)), flush=True)
+        work = (method, images, {"size": chosen.size}, chosen.rounds, chosen.threads)
+        measured = [_in_a_process_of_its_own(work) for _ in range(chosen.processes)]
+        print(json.dumps(summarise(method, len(images), measured)), flush=True)
+
+
+def _in_a_process_of_its_own(work: tuple[Any, ...]) -> Measurement:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(measure, *work).result()
 
 
 def _images(data: Path | None, folder: Path, count: int, size: int) -> NDArray[np.uint8]:

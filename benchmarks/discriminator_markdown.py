@@ -71,10 +71,22 @@ def engine_table(rows: Iterable[Row]) -> str:
 
 def cached_table(rows: Iterable[Row]) -> str:
     """An epoch with the backbone in the loop against one on cached features."""
-    table = [("method", "images", "in the loop, s", "cached, s", "ratio", "largest relative difference of a weight")]
+    table = [
+        (
+            "method",
+            "images",
+            "in the loop, s",
+            "cached, s",
+            "ratio",
+            "processes",
+            "largest relative difference of a weight",
+        )
+    ]
     for row in rows:
         seconds = (str(row["loop_seconds"]), str(row["cached_seconds"]))
-        table.append((row["method"], str(row["images"]), *seconds, f"{row['ratio']} ×", f"{row['difference']:.1e}"))
+        spread = f"{row['processes']}: {row['lowest']}–{row['highest']}"
+        start = (row["method"], str(row["images"]), *seconds)
+        table.append((*start, f"{row['ratio']} ×", spread, f"{row['difference']:.1e}"))
     return _markdown(table)
 
 

@@ -15,7 +15,7 @@ CentreKind = Literal["average", "iterative", "clustering", "aligned"]
 _SMOOTHING = 0.1  # PBAS: share of a new batch in the moving average
 _BATCH = 8  # images, as in PBAS
 _ROUNDS = 10  # of k-means
-_ROWS = 8192  # patches compared with all centres at a time
+_ROWS = 512  # patches compared with all centres at a time
 
 
 def find_centres(projected: Tensor, kind: CentreKind, clusters: int, generator: torch.Generator) -> Tensor:
@@ -55,12 +55,25 @@ def nearest_centre(patches: Tensor, centres: Tensor) -> Tensor:
 
 def _nearest(patches: Tensor, centres: Tensor) -> Tensor:
     """Index of the centre that is nearest to each patch, (M,), a part of them at a time."""
-    return torch.cat([_largest(_closeness(part, centres)) for part in torch.split(patches, _ROWS)])
+    half = 0.5 * centres.norm(dim=1).square()
+    return torch.cat([_largest(_closeness(part, centres, half)) for part in torch.split(patches, _ROWS)])
 
 
-def _closeness(patches: Tensor, centres: Tensor) -> Tensor:
-    """``u·c - |c|²/2``, (M, K): largest where ``|u - c|`` is smallest."""
-    return F.linear(patches, centres, -0.5 * centres.norm(dim=1).square())
+def _closeness(patches: Tensor, centres: Tensor, half: Tensor) -> Tensor:
+    """``u·c - |c|²/2``, (M, K): largest where ``|u - c|`` is smallest.
+
+    Args:
+        patches: u, (M, C).
+        centres: c, (K, C).
+        half: ``|c|²/2``, (K,).
+    """
+    if patches.device.type != "cpu":
+        return F.linear(patches, centres, -half)
+    # On the CPU as a 1x1 convolution over a map that is one patch wide: its kernel is up to twice as fast as that of
+    # a product, and adds the bias on the way.
+    as_map = patches.reshape(1, len(patches), 1, -1).permute(0, 3, 1, 2)
+    closeness = F.conv2d(as_map, centres[:, :, None, None], -half)
+    return closeness.permute(0, 2, 3, 1).reshape(len(patches), -1)
 
 
 def _alignment(query: Tensor, centres: Tensor) -> Tensor:
