@@ -32,8 +32,17 @@ _GRAPH_FILE = "model.onnx"
 _REFERENCE_FILE = "reference.npz"
 _SOURCE_FILE = "precision/source.json"
 _GRAPH_FORM = 2  # raised when the exported graph of an unchanged run changes; 2: uint8 is cast first
-# Of single methods; 3: the Gaussian of a position and the map that follows it in one form.
-_GRAPH_FORMS = dict.fromkeys(("patch-metric", "simplenet", "pbas", "boundary-shuffling"), 3)
+# Of methods whose photo the backbone alone reads; 4: the photo is transposed late.
+_BY_FEATURES = (
+    "patch-gaussian",
+    "patch-nearest",
+    "patch-metric",
+    "simplenet",
+    "pbas",
+    "boundary-shuffling",
+    "cutpaste",
+)
+_GRAPH_FORMS = dict.fromkeys(_BY_FEATURES, 4)
 _REFERENCE_IMAGES = 8
 _BATCH = 4
 

@@ -24,6 +24,7 @@ from edge_ad.export.passes import (
     resize_by_scale,
     sigmoid_beside_convolution,
     square_by_product,
+    transpose_late,
 )
 from edge_ad.models.base import AnomalyDetector
 
@@ -83,6 +84,7 @@ def trace(module: nn.Module, example: torch.Tensor, inputs: list[str], outputs: 
     sigmoid_beside_convolution(model)
     maps_by_matrix_product(model)
     fold_linear_maps(model)
+    transpose_late(model)
     make_batch_dynamic(model, _TRACED_BATCH)
     drop_unused(model)
     infer_shapes(model)

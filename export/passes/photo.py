@@ -45,9 +45,8 @@ def transpose_late(model: ModelProto) -> bool:
     _reverse_channels(model, found.convolution)
     scale, shift = found.scale[::-1], found.shift[::-1]
     values = {"scale": scale, "shift": shift, "least": shift.min(), "most": (_WHITE * scale + shift).max()}
-    names = {
-        name: add_constant(model, f"photo.{name}", np.asarray(value, np.float32)) for name, value in values.items()
-    }
+    width = model.graph.input[0].type.tensor_type.shape.dim[2].dim_value
+    names = {name: add_constant(model, f"photo.{name}", _whole_row(value, width)) for name, value in values.items()}
     steps = [
         ("Mul", [names["scale"]]),
         ("Abs", []),
@@ -62,6 +61,12 @@ def transpose_late(model: ModelProto) -> bool:
     dropped = {node.output[0] for node in found.nodes}
     replace_nodes(model, [*nodes, *(node for node in model.graph.node if node.output[0] not in dropped)])
     return True
+
+
+def _whole_row(value: NDArray[np.float64], width: int) -> NDArray[np.float32]:
+    """A value by channel as one number, where it is, or for a whole row (W, C): three numbers at a time are slow."""
+    once = np.asarray(value, np.float32)
+    return np.tile(once, (width, 1)) if np.ptp(once) else once.ravel()[0].reshape(())
 
 
 def _match(model: ModelProto) -> _Preamble | None:

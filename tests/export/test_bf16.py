@@ -108,14 +108,13 @@ def test_what_is_fitted_on_features_is_fitted_on_those_that_the_engine_computes(
     assert bundle.graph("int8-bf16").gate is not None
     wanted, found = (sum(node.op_type == "QuantizeLinear" for node in model.graph.node) for model in (base, own))
     assert 0 < found == wanted
-    assert [node.op_type for node in own.graph.node][:6] == ["Cast", "Mul", "Abs", "Add", "Clip", "Transpose"]
     before, after = ({tensor.name: to_array(tensor) for tensor in model.graph.initializer} for model in (base, own))
     shared = before.keys() & after.keys()
     changed = {name for name in shared if not np.array_equal(before[name], after[name])}
     assert "detector.gaussian.mean" in changed
-    # The backbone is frozen; its stem reads the channels in the order of the photo, one block is filled with zeros.
+    # The backbone is frozen; one block is filled with zeros.
     backbone = {name.split("network.")[1].rpartition(".")[0] for name in changed if "network" in name}
-    assert backbone == {"stem", *(f"stages.1.1.{part}" for part in ("expand", "depthwise", "project"))}
+    assert backbone == {f"stages.1.1.{part}" for part in ("expand", "depthwise", "project")}
     project = "detector.patch_features.network.stages.1.1.project.weight"
     assert (before[project].shape[1], after[project].shape[1], np.abs(after[project][:, 144:]).max()) == (144, 160, 0)
     images = read_resized(run.split.fit, bundle.manifest.input_size_hw)

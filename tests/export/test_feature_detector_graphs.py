@@ -54,6 +54,11 @@ def test_the_graph_gives_the_detectors_numbers(detector: AnomalyDetector, model:
     np.testing.assert_allclose(np.stack([item.anomaly_map for item in predictions]), maps.numpy(), rtol=1e-4, atol=1e-4)
 
 
+def test_the_photo_is_transposed_right_before_the_first_convolution(model: onnx.ModelProto) -> None:
+    kinds = [node.op_type for node in model.graph.node]
+    assert kinds[: kinds.index("Conv") + 1] == ["Cast", "Mul", "Abs", "Add", "Clip", "Transpose", "Conv"]
+
+
 def test_nothing_of_the_training_is_deployed(detector: AnomalyDetector, model: onnx.ModelProto) -> None:
     carried = {tensor.name for tensor in model.graph.initializer}
     assert not any("radius_field" in name for name in carried)

@@ -5,6 +5,7 @@ import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, checker, helper
+from onnx.numpy_helper import to_array
 
 from edge_ad.export.passes import transpose_late
 from tests.export.graphs import graph
@@ -62,6 +63,13 @@ def test_the_convolution_gives_the_same(per_channel: bool) -> None:
     assert transpose_late(model)
     kinds = [node.op_type for node in model.graph.node]
     assert kinds == ["Cast", "Mul", "Abs", "Add", "Clip", "Transpose", "Conv"]
+    row = (10, 3) if per_channel else ()
+    assert {item.name: to_array(item).shape for item in model.graph.initializer if item.name.startswith("photo.")} == {
+        "photo.scale": (),
+        "photo.shift": row,
+        "photo.least": (),
+        "photo.most": (),
+    }
     np.testing.assert_allclose(result(model), expected, rtol=1e-5, atol=1e-5)
     assert not transpose_late(model)  # there is nothing left to change
 
