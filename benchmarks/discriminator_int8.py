@@ -3,11 +3,13 @@
     python -m benchmarks.discriminator_int8 --data FOLDER... --runs FOLDER --out int8.jsonl [--seeds 0 1 2]
         [--precision int8-bf16]
     python -m benchmarks.discriminator_int8 --latency --data FOLDER --runs FOLDER --out latency.jsonl [--methods fader]
+        [--passes 3]
 
 The first trains what is missing under ``--runs/<product>/<method>-<seed>``, builds its engine and evaluates both graphs
 of the bundle on the test images, with the commands that users have; ``--parameter`` goes to ``edge-ad train``. A build
 whose gate refuses the precision is a row without figures that says so. The second measures ``edge-ad benchmark
---against torch`` of runs that are there: engine and eager FP32 torch in turns.
+--against torch`` of runs that are there: engine and eager FP32 torch in turns. Each pass goes through all of them, so
+that a shared machine is met in several of its moods.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +95,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--parameter", action="append", default=[], help="NAME=VALUE for the training")
     parser.add_argument("--latency", action="store_true")
     parser.add_argument("--precision", default="int8", help="of the engine")
+    parser.add_argument("--passes", type=int, default=1, help="of --latency")
     parser.add_argument("--seconds", type=float, default=5.0, help="of --latency, for each measurement")
     chosen = parser.parse_args(arguments)
     lines = chosen.out.read_text().splitlines() if chosen.out.is_file() else []
@@ -103,18 +107,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _key(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["product"], row["method"], row.get("seed"), row.get("precision", "int8")
+    return row["product"], row["method"], row.get("seed"), row.get("precision", "int8"), row.get("pass")
 
 
 def _rows(chosen: argparse.Namespace, done: set[tuple[Any, ...]]) -> Any:
-    for data in chosen.data:
-        for seed in chosen.seeds:
-            for method in chosen.methods:
-                run = chosen.runs / data.name / f"{method}-{seed}"
-                if chosen.latency and (data.name, method, None, chosen.precision) not in done:
-                    yield latency(data, run, method, chosen.precision, chosen.seconds)
-                elif not chosen.latency and (data.name, method, seed, chosen.precision) not in done:
-                    yield accuracy(data, run, method, seed, chosen.precision, chosen.parameter)
+    seeds = chosen.seeds if not chosen.latency else range(chosen.passes)
+    for data, number, method in product(chosen.data, seeds, chosen.methods):
+        if chosen.latency and (data.name, method, None, chosen.precision, number) not in done:
+            run = chosen.runs / data.name / f"{method}-{chosen.seeds[0]}"
+            yield latency(data, run, method, chosen.precision, chosen.seconds) | {"pass": number}
+        elif not chosen.latency and (data.name, method, number, chosen.precision, None) not in done:
+            run = chosen.runs / data.name / f"{method}-{number}"
+            yield accuracy(data, run, method, number, chosen.precision, chosen.parameter)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,11 @@ def engine_table(rows: Iterable[Row]) -> str:
     return _markdown(table)
 
 
+def screw_table(rows: Iterable[Row]) -> str:
+    """The learned detectors on ``screw``, where figures move most from one measurement to the next."""
+    return engine_table(row for row in rows if row["product"] == "screw" and row["method"] != "patch-gaussian")
+
+
 def cached_table(rows: Iterable[Row]) -> str:
     """An epoch with the backbone in the loop against one on cached features."""
     table = [
@@ -91,13 +96,20 @@ def cached_table(rows: Iterable[Row]) -> str:
 
 
 def latency_table(rows: Iterable[Row]) -> str:
-    """End to end on this machine, and against eager FP32 torch in the same run."""
-    table = [("method", "precision", "engine p50, ms", "end to end p50, ms", "eager torch p50, ms", "ratio", "rounds")]
-    for row in rows:
+    """End to end on this machine, and against eager FP32 torch in the same run; of several passes the middle one."""
+    names = ("engine p50, ms", "end to end p50, ms", "eager torch p50, ms")
+    table = [("method", "precision", *names, "ratio", "its rounds", "all passes")]
+    for (method, precision), passes in _grouped(rows, ("method", "precision")).items():
+        ratios = sorted(row["ratio"] for row in passes)
+        row = next(row for row in passes if row["ratio"] == statistics.median_low(ratios))
         times = (f"{row[name]:.1f}" for name in ("engine_ms", "end_to_end_ms", "torch_ms"))
         rounds = f"{min(row['ratio_per_round']):.1f}–{max(row['ratio_per_round']):.1f}"
-        table.append((row["method"], row["precision"], *times, f"{row['ratio']:.2f} ×", rounds))
+        table.append((method, precision, *times, f"{row['ratio']:.2f} ×", rounds, f"{len(ratios)}: {_range(ratios)}"))
     return _markdown(table)
+
+
+def _range(values: Sequence[float]) -> str:
+    return f"{min(values):.2f}–{max(values):.2f}"
 
 
 def throughput_table(rows: Iterable[Row]) -> str:
@@ -136,7 +148,9 @@ TABLES: dict[str, tuple[str, Callable[[Iterable[Row]], str]]] = {
     "accuracy": ("discriminator_table", accuracy_table),
     "ablation": ("discriminator_ablation", accuracy_table),
     "int8": ("discriminator_int8", engine_table),
+    "int8-before": ("again/discriminator_int8", screw_table),
     "int8-bf16": ("discriminator_int8_bf16", engine_table),
+    "int8-bf16-before": ("again/discriminator_int8_bf16", screw_table),
     "cached": ("cached_training", cached_table),
     "latency": ("discriminator_latency", latency_table),
     "throughput": ("discriminator_throughput", throughput_table),

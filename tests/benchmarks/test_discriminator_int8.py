@@ -10,6 +10,16 @@ from benchmarks import discriminator_int8
 
 FIGURES = {"fp32": 0.91234567, "int8": 0.9, "int8-bf16": 0.8, "unasked": 1.0}
 
+TIMES = {
+    "engine": {"p50_ms": 2.0},
+    "comparison": {
+        "ours": {"p50_ms": 2.5},
+        "theirs": {"p50_ms": 10.0},
+        "ratio_of_medians": 4.0,
+        "ratio_per_round": [3.9, 4.1],
+    },
+}
+
 
 class Commands:
     """Stands for the commands of edge-ad: notes them, and leaves the files that the script looks for."""
@@ -31,6 +41,8 @@ class Commands:
         if words[0] == "evaluate":
             value = FIGURES[words[words.index("--precision") + 1]]
             return json.dumps({"metrics": dict.fromkeys((*discriminator_int8.METRICS, "image_ap"), value)})
+        if words[0] == "benchmark":
+            return json.dumps({"engine": {"source": "made"}, "measurements": TIMES})
         return ""
 
     @property
@@ -100,3 +112,15 @@ def test_a_refused_build_is_a_row_that_says_so(tmp_path: Path, monkeypatch: pyte
     (row,) = measured(tmp_path)
     assert row["refused"] == "error: INT8 fails the accuracy gate."
     assert "int8" not in row
+
+
+def test_latency_is_measured_in_passes_that_go_on_where_they_were_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands = Commands()
+    monkeypatch.setattr(discriminator_int8, "edge_ad", commands)
+    assert len(measured(tmp_path, "--latency")) == 1
+    rows = measured(tmp_path, "--latency", "--passes", "3")
+    assert [(row["pass"], row["ratio"], row["torch_ms"]) for row in rows] == [(n, 4.0, 10.0) for n in range(3)]
+    assert commands.names == ["benchmark"] * 3
+    assert commands.given[0][1] == str(tmp_path / "runs" / "bolt" / "pbas-0" / "bundle")

@@ -49,5 +49,6 @@ def test_an_engine_is_told_as_a_mean_difference_and_its_largest_and_a_refusal_as
 def test_latency_rows_have_both_sides_of_the_ratio() -> None:
     times = {"engine_ms": 5.0, "end_to_end_ms": 6.0, "torch_ms": 30.0}
     row = {"method": "pbas", "precision": "int8", **times, "ratio": 5.0, "ratio_per_round": [5.0, 4.0, 6.0]}
-    table = latency_table([row])
-    assert "| pbas | int8 | 5.0 | 6.0 | 30.0 | 5.00 × | 4.0–6.0 |" in table
+    table = latency_table([row | {"engine_ms": 7.0, "ratio": 4.5}, row, row | {"engine_ms": 9.0, "ratio": 5.5}])
+    assert table.count("pbas") == 1
+    assert "| pbas | int8 | 5.0 | 6.0 | 30.0 | 5.00 × | 4.0–6.0 | 3: 4.50–5.50 |" in table
