@@ -2,71 +2,91 @@
 
     python -m benchmarks.backbone_noise RUN...
 
-Each run gives a line per way to make the same layers INT8. The signal is how a feature differs between photos at its
-position, the noise how INT8 differs from FP32, less what is the same in all photos and so fitted away; both in the
-space where the signal of all positions has unit covariance, as distances see it.
+Each run gives a row per way to make its backbone INT8, and to run what is float in it in bfloat16 where the processor
+has that: decibels on good photos, and under defects simulated in them. The signal is how a feature differs between good
+photos at its position, the noise how INT8 differs from FP32, less what is the same in all photos and so fitted away.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from benchmarks.feature_noise import NoiseOnPhotos
 from edge_ad.calibration.backbone_form import BackboneForm
+from edge_ad.calibration.bf16_features import bf16_features
 from edge_ad.calibration.equalisation import scale_channels
-from edge_ad.calibration.layers import int8_candidates, is_backbone
+from edge_ad.calibration.layers import first_blocks, float32_parts, int8_candidates, is_backbone
 from edge_ad.calibration.quantiser import Quantiser
+from edge_ad.calibration.range_rules import RangeRule
 from edge_ad.calibration.subgraph import backbone_features, backbone_output
 from edge_ad.export.onnx_export import export_onnx
+from edge_ad.export.passes import fill_channels
 from edge_ad.images import read_resized
-from edge_ad.training.runs import Run, load_run
+from edge_ad.runtime.target import processor
+from edge_ad.training.runs import load_run
 
-_REGULARISATION = 1e-3  # of the mean variance
+_LATE_FLOAT32 = "patch_features.network.stages.1."  # of the part in float32, what could be in bfloat16
 
-
-def signal_to_noise(exact: NDArray[np.float32], rounded: NDArray[np.float32]) -> float:
-    """Decibels; features are (N, C, h, w), N photos."""
-    signal, noise = (_by_patch(values) for values in (exact, rounded - exact))
-    covariance = signal.T @ signal / len(signal)
-    covariance += np.eye(len(covariance)) * (_REGULARISATION * np.trace(covariance) / len(covariance))
-    root = np.linalg.cholesky(np.linalg.inv(covariance))
-    return float(10 * np.log10(np.square(signal @ root).mean() / np.square(noise @ root).mean()))
+FeaturesOf: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def _by_patch(values: NDArray[np.float32]) -> NDArray[np.float64]:
-    centred = (values - values.mean(0)).astype(np.float64)
-    return centred.transpose(0, 2, 3, 1).reshape(-1, values.shape[1])
-
-
-def ways(run: Run) -> Iterator[tuple[str, ModelProto]]:
-    """Graphs of a run with the layers of its backbone in INT8."""
-    model, size_hw = export_onnx(run.detector), (run.detector.config.size,) * 2
+def ways(model: ModelProto, frames: NDArray[np.uint8]) -> Iterator[tuple[str, FeaturesOf]]:
+    """Ways to compute the features of a float graph, its ranges measured on some frames."""
     layers = [layer for layer in int8_candidates(model) if is_backbone(layer)]
-    frames = read_resized(run.split.calibrate, size_hw)
-    form = BackboneForm.measure(model, layers, frames, "percentile")
-    yield "FP32", model
-    yield "rounded to the nearest", Quantiser(model, layers, frames, "percentile").quantise(layers)
-    scaled = scale_channels(model, form.scales)
-    yield "equalised, centred, rounded by error feedback", form.quantise(scaled, layers, form.clips)
+    more = [*layers, *first_blocks(model)]
+    yield "to the nearest, with first blocks", _run(Quantiser(model, more, frames, "percentile").quantise(more))
+    yield "by form, with first blocks, percentile", _run(_formed(model, more, frames, "percentile"))
+    yield "by form, with first blocks, minmax", _run(_formed(model, more, frames, "minmax"))
+    yield "by form, percentile", _run(_formed(model, layers, frames, "percentile"))
+    today = _formed(model, layers, frames, "minmax")
+    yield "by form, minmax (int8 of today)", _run(today)
+    if processor().has_bf16:
+        kept = float32_parts(_filled(model))[0]
+        less = [part for part in kept if not part.startswith(_LATE_FLOAT32)]
+        yield "the same in bfloat16 but for stem and stage 0", _run_bf16(today, less)
+        yield "the same in bfloat16 but for 1.0 too (int8-bf16 of today)", _run_bf16(today, kept)
+
+
+def _formed(model: ModelProto, layers: Collection[str], frames: NDArray[np.uint8], rule: RangeRule) -> ModelProto:
+    form = BackboneForm.measure(model, layers, frames, rule)
+    return form.quantise(scale_channels(model, form.scales), layers, form.clips)
+
+
+def _run(model: ModelProto) -> FeaturesOf:
+    return lambda images: backbone_features(model, backbone_output(model), images)
+
+
+def _run_bf16(model: ModelProto, float32: Collection[str]) -> FeaturesOf:
+    filled = _filled(model)
+    return lambda images: bf16_features(filled, backbone_output(filled), images, float32=float32)
+
+
+def _filled(model: ModelProto) -> ModelProto:
+    """Arranged as for bfloat16."""
+    copy = ModelProto.FromString(model.SerializeToString())
+    fill_channels(copy)
+    return copy
 
 
 def main() -> None:
-    """Print the lines."""
+    """Print the rows."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+", type=Path)
     for root in parser.parse_args().runs:
         run = load_run(root)
-        graphs = dict(ways(run))
-        images = read_resized(run.split.threshold, (run.detector.config.size,) * 2)
-        output = backbone_output(graphs["FP32"])
-        exact = backbone_features(graphs.pop("FP32"), output, images)
-        for way, graph in graphs.items():
-            print(f"{root}: {way}: {signal_to_noise(exact, backbone_features(graph, output, images)):.1f} dB")
+        size_hw = (run.detector.config.size,) * 2
+        model = export_onnx(run.detector)
+        compared = NoiseOnPhotos(read_resized(run.split.threshold, size_hw), _run(model))
+        for way, features in ways(model, read_resized(run.split.calibrate, size_hw)):
+            good, under = compared.decibels(features)
+            print(f"{root}: {way}: {good:.1f} dB, under defects {under:.1f} dB", flush=True)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from edge_ad.calibration.weight_rounding import round_with_moments, second_momen
 
 __all__ = ["BACKBONE_FORM", "BackboneForm"]
 
-BACKBONE_FORM = "later stages, channels equalised, maps centred, weights rounded by error feedback"
+BACKBONE_FORM = "later stages without first blocks, channels equalised, maps centred, weights rounded by error feedback"
 """Part of where an INT8 graph comes from: another form is another graph."""
 
 

@@ -9,7 +9,7 @@ from onnx import ModelProto, NodeProto
 from edge_ad.calibration.graph import attribute, producers
 from edge_ad.calibration.qdq import quantisable_layers
 
-__all__ = ["float32_parts", "float_reasons", "int8_candidates", "is_backbone"]
+__all__ = ["first_blocks", "float32_parts", "float_reasons", "int8_candidates", "is_backbone"]
 
 _JUDGES = (
     *("mask_source", "own_distance", "predictor", "soft_mask", "gaussian", "standardisation", "metric", "msgms"),
@@ -19,8 +19,11 @@ _BACKBONE_MODULE = "patch_features."
 # What makes the largest maps carries most of the noise that an INT8 backbone adds to its features, and later layers
 # amplify it, while these layers have little of the arithmetic.
 _BACKBONE_START = re.compile(r"patch_features\.network\.(stem|stages\.[01]\.|stages\.2\.0\.expand)")
+# The first block of a stage has no residual: all that later layers see goes through its few channels once.
+_FIRST_BLOCKS = re.compile(r"patch_features\.network\.stages\.([23]\.0\.|4\.0\.expand)")
+_FIRST_BLOCK_REASON = "first block of a stage: nothing goes around its noise"
 # bfloat16 has 8 bits to INT8's 256 levels: near the top of a range it is the coarser of the two.
-_FLOAT32_START = re.compile(r"patch_features\.network\.(stem|stages\.0\.)")
+_FLOAT32_START = re.compile(r"patch_features\.network\.(stem|stages\.0\.|stages\.1\.0\.)")
 
 
 def int8_candidates(model: ModelProto) -> list[str]:
@@ -31,6 +34,11 @@ def int8_candidates(model: ModelProto) -> list[str]:
 def float_reasons(model: ModelProto) -> dict[str, str]:
     """Layers that have an INT8 form and are left in float from the start → why, in the order of the graph."""
     return {node.name: reason for node in quantisable_layers(model) if (reason := _float_reason(node))}
+
+
+def first_blocks(model: ModelProto) -> list[str]:
+    """Names of the layers that are in float because they belong to the first block of a stage, in that order."""
+    return [name for name, reason in float_reasons(model).items() if reason == _FIRST_BLOCK_REASON]
 
 
 def is_backbone(layer: str) -> bool:
@@ -79,4 +87,6 @@ def _float_reason(node: NodeProto) -> str:
         return "start of the backbone: most of the noise of an INT8 backbone would come from there"
     if attribute(node, "group", 1) != 1:
         return "depthwise: little arithmetic, and one scale for channels of very different size"
+    if _FIRST_BLOCKS.match(node.name):
+        return _FIRST_BLOCK_REASON
     return ""

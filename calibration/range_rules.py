@@ -8,9 +8,21 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["RANGE_RULES", "RangeRule", "entropy", "least_error", "percentile"]
+__all__ = [
+    "RANGE_RULES",
+    "RangeChoice",
+    "RangeRule",
+    "backbone_rule",
+    "describe_choice",
+    "entropy",
+    "least_error",
+    "other_rule",
+    "percentile",
+]
 
 RangeRule = Literal["percentile", "mse", "entropy", "minmax"]
+RangeChoice = Literal["auto", "percentile", "mse", "entropy", "minmax"]
+"""A rule for every layer, or ``auto``: a rule for the layers of a frozen backbone and one for the others."""
 Counts = NDArray[np.int64]
 
 _LEVELS = 127  # symmetric int8 uses -127..127
@@ -66,6 +78,26 @@ RANGE_RULES: dict[RangeRule, Callable[[Counts, float, float], float]] = {
     "entropy": entropy,
     "minmax": lambda counts, limit, largest: largest,
 }
+
+
+def backbone_rule(choice: RangeChoice) -> RangeRule:
+    """The rule for a frozen backbone: by default nothing is clipped that the calibration images show.
+
+    A defect lies at the edge of what good parts show, or outside; what a percentile cuts off is where it shows.
+    """
+    return "minmax" if choice == "auto" else choice
+
+
+def other_rule(choice: RangeChoice) -> RangeRule:
+    """The rule for all other layers."""
+    return "percentile" if choice == "auto" else choice
+
+
+def describe_choice(choice: RangeChoice, *, has_backbone: bool) -> str:
+    """In words, for a report."""
+    if choice == "auto" and has_backbone:
+        return f"{backbone_rule(choice)} in the backbone, {other_rule(choice)} elsewhere"
+    return other_rule(choice)
 
 
 def _squared_error(values: NDArray[np.float64], clip: float) -> NDArray[np.float64]:

@@ -19,7 +19,7 @@ from edge_ad.calibration.engines import open_graph
 from edge_ad.calibration.gate import GateData, GateLimits, GateReference, describe_checks, judge
 from edge_ad.calibration.graph_runner import graph_predictor
 from edge_ad.calibration.layers import float32_parts, int8_candidates
-from edge_ad.calibration.range_rules import RangeRule
+from edge_ad.calibration.range_rules import RangeChoice
 from edge_ad.calibration.subgraph import has_backbone
 from edge_ad.export.gated_graph import own_threshold, read_report
 from edge_ad.export.int8_refit import HeldImages, RefittingQuantiser
@@ -102,7 +102,7 @@ class Bf16Search:
         if not has_backbone(self._model):
             return None
         candidates = int8_candidates(self._float_model) if self._layers else []
-        rule: RangeRule = read_report(self._bundle, self._base).get("source", {}).get("rule", "percentile")
+        rule: RangeChoice = read_report(self._bundle, self._base).get("source", {}).get("rule", "auto")
 
         def features(model: ModelProto, name: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
             return bf16_features(_arranged(model), name, images, float32=parts)

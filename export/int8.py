@@ -16,7 +16,7 @@ from edge_ad.calibration.calibration_set import CalibrationSet, calibration_set
 from edge_ad.calibration.engines import open_graph
 from edge_ad.calibration.gate import GateLimits
 from edge_ad.calibration.layers import int8_candidates, is_backbone
-from edge_ad.calibration.ranges import RangeRule
+from edge_ad.calibration.range_rules import RangeChoice, describe_choice
 from edge_ad.calibration.sensitivity import LayerSensitivity
 from edge_ad.errors import BundleError
 from edge_ad.export.gated_graph import (
@@ -57,13 +57,13 @@ class CalibrationOptions:
 
     Attributes:
         backend: Backend whose engine must pass the gate.
-        rule: How ranges follow from histograms.
+        rule: How ranges follow from histograms; ``auto`` has one rule for a backbone and one for what follows it.
         limits: What the engine may lose against FP32.
         calibration_images: Folder of the user's own images to measure ranges on; None for those of the run.
     """
 
     backend: str
-    rule: RangeRule = "percentile"
+    rule: RangeChoice = "auto"
     limits: GateLimits = field(default_factory=GateLimits)
     calibration_images: Path | None = None
 
@@ -117,7 +117,7 @@ def calibrate_bundle(
     document = {
         "source": _source(bundle, options, images),
         "engine": description,
-        "calibration": {"images": len(images.paths), "chosen": images.words, "ranges": options.rule},
+        "calibration": {"images": len(images.paths), "chosen": images.words, "ranges": _ranges(model, options)},
         **describe_graph(model, found),
         **describe_search(search.reference, found),
         "latency": search.costs(found),
@@ -164,7 +164,7 @@ def _search(
 ) -> tuple[Int8Search, HeldImages]:
     if not int8_candidates(model):
         raise BundleError(f"{run.method} has no layer that gains from INT8.", "Use its FP32 graph.")
-    listeners.say(f"Ranges by {options.rule} on {images.words}.")
+    listeners.say(f"Ranges by {_ranges(model, options)} on {images.words}.")
     held = HeldImages.read(run.split, images.paths, bundle.manifest.input_size_hw)
     threshold = bundle.graph("fp32").threshold
     return Int8Search(run, model, held, options.backend, options.rule, threshold, listeners), held
@@ -190,7 +190,15 @@ def _source(bundle: Bundle, options: CalibrationOptions, images: CalibrationSet)
 
 def _form(bundle: Bundle) -> dict[str, str]:
     """What the INT8 form of the graph's backbone is called; empty without one."""
-    return {"backbone": BACKBONE_FORM} if any(map(is_backbone, int8_candidates(_float_graph(bundle)))) else {}
+    return {"backbone": BACKBONE_FORM} if _has_int8_backbone(_float_graph(bundle)) else {}
+
+
+def _has_int8_backbone(model: ModelProto) -> bool:
+    return any(map(is_backbone, int8_candidates(model)))
+
+
+def _ranges(model: ModelProto, options: CalibrationOptions) -> str:
+    return describe_choice(options.rule, has_backbone=_has_int8_backbone(model))
 
 
 def _with_report(bundle: Bundle, info: GraphInfo, document: dict[str, Any], files: dict[str, bytes]) -> Bundle:

@@ -17,7 +17,7 @@ from edge_ad.calibration.backbone_form import BackboneForm
 from edge_ad.calibration.equalisation import scale_channels
 from edge_ad.calibration.layers import is_backbone
 from edge_ad.calibration.quantiser import Quantiser
-from edge_ad.calibration.ranges import RangeRule
+from edge_ad.calibration.range_rules import RangeChoice, backbone_rule, other_rule
 from edge_ad.calibration.subgraph import backbone_features, backbone_output
 from edge_ad.data.splits import GoodSplit
 from edge_ad.export.onnx_export import export_onnx
@@ -84,13 +84,14 @@ class RefittingQuantiser:
         model: ModelProto,
         layers: Sequence[str],
         held: HeldImages,
-        rule: RangeRule,
+        rule: RangeChoice,
         say: Callable[[str], None],
         features: FeaturesOfGraph = backbone_features,
     ) -> None:
         self._features = features
         self._run, self._model, self._layers, self._held = run, model, layers, held
-        self._rule, self._say = rule, say
+        self._rule, self._say = other_rule(rule), say
+        self._backbone_rule = backbone_rule(rule)
         self._refitted: dict[tuple[str, ...], Quantiser] = {}
 
     @cached_property
@@ -102,7 +103,7 @@ class RefittingQuantiser:
     @cached_property
     def _form(self) -> BackboneForm:
         layers = [layer for layer in self._layers if is_backbone(layer)]
-        return BackboneForm.measure(self._model, layers, self._held.ranges, self._rule)
+        return BackboneForm.measure(self._model, layers, self._held.ranges, self._backbone_rule)
 
     def quantise(self, layers: Collection[str]) -> ModelProto:
         """The graph with these layers in INT8."""

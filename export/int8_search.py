@@ -14,7 +14,7 @@ from edge_ad.calibration.gate import GateLimits, judge
 from edge_ad.calibration.gate_data import GateData, GateReference
 from edge_ad.calibration.graph_runner import graph_predictor
 from edge_ad.calibration.layers import int8_candidates
-from edge_ad.calibration.ranges import RangeRule
+from edge_ad.calibration.range_rules import RangeChoice
 from edge_ad.calibration.search import MixedPrecision, search_mixed_precision
 from edge_ad.calibration.sensitivity import FEW_IMAGES, LayerSensitivity, SensitivityAnalysis
 from edge_ad.export.int8_latency import measure_costs
@@ -57,7 +57,7 @@ class Int8Search:
         model: ModelProto,
         held: HeldImages,
         backend: str,
-        rule: RangeRule,
+        rule: RangeChoice,
         threshold: Threshold,
         listeners: Listeners,
     ) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from edge_ad.bundle import Bundle
-from edge_ad.calibration.range_rules import RangeRule
+from edge_ad.calibration.range_rules import RangeChoice
 from edge_ad.errors import BundleError, DeviceError, QualityGateError
 from edge_ad.manifest import BF16_OF, Precision
 from edge_ad.runtime.availability import BACKENDS, TENSORRT_BACKENDS, probe_backend
@@ -40,7 +40,7 @@ class GraphOptions:
     """
 
     max_drop: float | None = None
-    ranges: RangeRule | None = None
+    ranges: RangeChoice | None = None
     calibration_images: Path | None = None
 
     @property
@@ -156,7 +156,7 @@ def _with_graph(
 def _with_int8(run: Run, bundle: Bundle, backend: str, options: GraphOptions, say: Say) -> Bundle:
     from edge_ad.export.int8 import CalibrationOptions, calibrate_bundle, has_int8_graph, is_calibrated
 
-    wanted = CalibrationOptions(backend, options.ranges or "percentile", options.limits, options.calibration_images)
+    wanted = CalibrationOptions(backend, options.ranges or "auto", options.limits, options.calibration_images)
     is_there = has_int8_graph(bundle) if options == _ANY else is_calibrated(run, bundle, wanted)
     return bundle if is_there else calibrate_bundle(run, bundle, wanted, say)
 

@@ -25,8 +25,8 @@ def build_engine(
         typer.Option(min=0.0, max=1.0, help="Accuracy gate: largest drop of image and of pixel AUROC against FP32."),
     ] = None,
     ranges: Annotated[
-        Literal["percentile", "mse", "entropy", "minmax"] | None,
-        typer.Option(help="INT8: how ranges follow from the calibration images."),
+        Literal["auto", "percentile", "mse", "entropy", "minmax"] | None,
+        typer.Option(help="INT8: how ranges follow from the images; auto: minmax in a backbone, percentile elsewhere."),
     ] = None,
     calibration_images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Your own photos of good parts to calibrate on, at least 8.")

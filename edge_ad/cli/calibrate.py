@@ -30,9 +30,9 @@ def calibrate(
         typer.Option(min=0.0, max=1.0, help="Largest drop of image and of pixel AUROC against FP32; of PRO 2.5 times."),
     ] = 0.002,
     ranges: Annotated[
-        Literal["percentile", "mse", "entropy", "minmax"],
-        typer.Option(help="INT8: how ranges follow from the calibration images."),
-    ] = "percentile",
+        Literal["auto", "percentile", "mse", "entropy", "minmax"],
+        typer.Option(help="INT8: how ranges follow from the images; auto: minmax in a backbone, percentile elsewhere."),
+    ] = "auto",
     calibration_images: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Your own photos of good parts to calibrate on, at least 8; no test image."),

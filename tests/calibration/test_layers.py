@@ -1,7 +1,7 @@
 import numpy as np
 from onnx import ModelProto, helper
 
-from edge_ad.calibration.layers import float32_parts, float_reasons, int8_candidates, is_backbone
+from edge_ad.calibration.layers import first_blocks, float32_parts, float_reasons, int8_candidates, is_backbone
 from tests.export.graphs import graph
 
 
@@ -18,8 +18,8 @@ def chain(*layers: tuple[str, int]) -> ModelProto:
 
 def test_the_networks_of_a_detector_become_int8_in_the_order_of_the_graph() -> None:
     names = [
-        "patch_features.network.stages.2.0.project",
-        "patch_features.network.stages.4.1.project",
+        "patch_features.network.stages.3.1.expand",
+        "patch_features.network.stages.4.0.project",
         "unet.encoder.0.0",
         "unet.decoder.1.4",
         "unet.head",
@@ -36,7 +36,9 @@ def test_sensitive_layers_stay_in_float_and_each_has_its_reason() -> None:
         ("patch_features.network.stages.0.0.project", 1),
         ("patch_features.network.stages.1.0.expand", 1),
         ("patch_features.network.stages.2.0.expand", 1),
+        ("patch_features.network.stages.2.0.project", 1),
         ("patch_features.network.stages.3.0.depthwise", 4),
+        ("patch_features.network.stages.4.0.expand", 1),
         ("mask_source.vit.encoder.0", 1),
         ("predictor.first", 1),
         ("msgms/Conv", 1),
@@ -46,7 +48,9 @@ def test_sensitive_layers_stay_in_float_and_each_has_its_reason() -> None:
     assert int8_candidates(model) == []
     reasons = float_reasons(model)
     assert list(reasons) == [node.name for node in model.graph.node]
-    assert [reason.split()[0] for reason in reasons.values()] == [*["start"] * 4, "depthwise:", *["judges"] * 4, "an"]
+    starts = [reason.split()[0] for reason in reasons.values()]
+    assert starts == [*["start"] * 4, "first", "depthwise:", "first", *["judges"] * 4, "an"]
+    assert first_blocks(model) == [f"patch_features.network.stages.{name}" for name in ("2.0.project", "4.0.expand")]
 
 
 def test_bfloat16_leaves_the_start_of_the_backbone_alone_and_then_what_judges() -> None:
@@ -63,7 +67,7 @@ def test_bfloat16_leaves_the_start_of_the_backbone_alone_and_then_what_judges() 
     )
     names = [node.name for node in model.graph.node]
     least, most = float32_parts(model)
-    assert least == names[:3]  # what leads to the start is part of it
+    assert least == names[:4]  # what leads to the start is part of it
     assert most == [*names[:5], "standardisation", "detector"]
 
 

@@ -112,9 +112,9 @@ def test_what_is_fitted_on_features_is_fitted_on_those_that_the_engine_computes(
     shared = before.keys() & after.keys()
     changed = {name for name in shared if not np.array_equal(before[name], after[name])}
     assert "detector.gaussian.mean" in changed
-    # The backbone is frozen; one block is filled with zeros.
-    backbone = {name.split("network.")[1].rpartition(".")[0] for name in changed if "network" in name}
-    assert backbone == {f"stages.1.1.{part}" for part in ("expand", "depthwise", "project")}
+    # The backbone is frozen; blocks in float throughout are filled with zeros.
+    blocks = {".".join(name.split("stages.")[1].split(".")[:2]) for name in changed if "network" in name}
+    assert blocks == {"1.1", "2.0", "3.0"}
     project = "detector.patch_features.network.stages.1.1.project.weight"
     assert (before[project].shape[1], after[project].shape[1], np.abs(after[project][:, 144:]).max()) == (144, 160, 0)
     images = read_resized(run.split.fit, bundle.manifest.input_size_hw)
