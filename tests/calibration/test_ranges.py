@@ -5,6 +5,7 @@ import pytest
 from onnx import helper
 from onnxruntime.quantization.calibrate import HistogramCollector
 
+from edge_ad.calibration.range_rules import RangeChoice, backbone_rule, describe_choice, other_rule
 from edge_ad.calibration.ranges import Histogram, RangeRule, measure_histograms
 from tests.export.graphs import graph
 
@@ -127,3 +128,18 @@ def test_every_rule_gives_a_range_above_0_that_was_seen(rule: RangeRule) -> None
     for values in (np.zeros(5), np.full(9, 0.3), rng.normal(0, 1e-6, 100), rng.normal(0, 1e4, 100)):
         clip = histogram(values).clip(rule)
         assert 0 < clip <= max(float(np.abs(values).max()), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("choice", "backbone", "other", "words"),
+    [
+        ("auto", "minmax", "percentile", "minmax in the backbone, percentile elsewhere"),
+        ("mse", "mse", "mse", "mse"),
+    ],
+)
+def test_a_choice_is_a_rule_for_the_backbone_and_one_for_all_else(
+    choice: RangeChoice, backbone: str, other: str, words: str
+) -> None:
+    assert (backbone_rule(choice), other_rule(choice)) == (backbone, other)
+    assert describe_choice(choice, has_backbone=True) == words
+    assert describe_choice(choice, has_backbone=False) == other

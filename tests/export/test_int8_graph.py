@@ -15,6 +15,7 @@ from edge_ad.calibration.equalisation import scale_channels
 from edge_ad.calibration.gate import GateLimits
 from edge_ad.calibration.layers import float_reasons, int8_candidates, is_backbone
 from edge_ad.calibration.quantiser import Quantiser
+from edge_ad.calibration.range_rules import RangeChoice
 from edge_ad.calibration.subgraph import backbone_features, backbone_output
 from edge_ad.cli.app import main
 from edge_ad.errors import DataError, QualityGateError
@@ -227,6 +228,19 @@ def test_the_backbone_in_int8_is_nearer_to_float_than_with_weights_rounded_to_th
     assert set(form.rounded) == set(layers)
     formed = form.quantise(scale_channels(model, form.scales), layers, form.clips)
     assert noise(formed) < 0.5 * noise(Quantiser(model, layers, frames, "percentile").quantise(layers))
+
+
+def test_by_default_all_that_the_images_show_is_in_the_ranges_of_a_backbone(own_run: Run) -> None:
+    model = onnx.load(str(bundle_of(own_run).graph_path("fp32")))
+    held = HeldImages.read(own_run.split, own_run.split.calibrate, (64, 64))
+
+    def clips(rule: RangeChoice) -> dict[str, float]:
+        return RefittingQuantiser(own_run, model, int8_candidates(model), held, rule, lambda text: None).plain.clips
+
+    assert clips("auto") == clips("minmax")
+    least_error = clips("mse")
+    assert all(least_error[tensor] <= clip for tensor, clip in clips("auto").items())
+    assert least_error != clips("auto")
 
 
 def test_a_bundle_alone_cannot_be_calibrated_by_build_engine(
