@@ -23,7 +23,7 @@ _BACKBONE_START = re.compile(r"patch_features\.network\.(stem|stages\.[01]\.|sta
 _FIRST_BLOCKS = re.compile(r"patch_features\.network\.stages\.([23]\.0\.|4\.0\.expand)")
 _FIRST_BLOCK_REASON = "first block of a stage: nothing goes around its noise"
 # bfloat16 has 8 bits to INT8's 256 levels: near the top of a range it is the coarser of the two.
-_FLOAT32_START = re.compile(r"patch_features\.network\.(stem|stages\.0\.|stages\.1\.0\.)")
+_FLOAT32_START = re.compile(r"patch_features\.network\.(stem|stages\.0\.)")
 
 
 def int8_candidates(model: ModelProto) -> list[str]:

@@ -1,9 +1,4 @@
-"""Round weights to int8 so that the error of one makes up for that of others, as far as their inputs go together.
-
-GPTQ (Frantar et al. 2023, "Accurate post-training quantization for generative pre-trained transformers"), which rounds
-one weight of each output after the other and lets those that are still to come take the error: the sum over the inputs
-is what must be right, not the single weight.
-"""
+"""Weights of an INT8 backbone, rounded by error feedback, and the moments of what they are multiplied with."""
 
 from __future__ import annotations
 
@@ -13,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from edge_ad.calibration.error_feedback import round_by_feedback
 from edge_ad.calibration.graph_runner import create_session
 from edge_ad.calibration.qdq import LEVELS, weight_scales
 from edge_ad.calibration.ranges import with_outputs
@@ -32,18 +28,9 @@ def round_with_moments(weight: NDArray[np.float32], moments: NDArray[np.float64]
     Returns:
         int8 of the shape of the weight, in [-127, 127]; level 127 is the largest magnitude of an output's weights.
     """
-    order = np.argsort(-np.diag(moments), kind="stable")  # the inputs that matter most are rounded first
     exact = weight.reshape(len(weight), -1) / weight_scales(weight, 0)[:, np.newaxis]
-    rest = exact[:, order].astype(np.float64)
-    feedback = _feedback(moments[np.ix_(order, order)])
-    levels = np.empty_like(rest)
-    for index in range(rest.shape[1]):
-        levels[:, index] = np.clip(np.rint(rest[:, index]), -LEVELS, LEVELS)
-        error = (rest[:, index] - levels[:, index]) / feedback[index, index]
-        rest[:, index:] -= np.outer(error, feedback[index, index:])
-    restored = np.empty_like(levels)
-    restored[:, order] = levels
-    return restored.reshape(weight.shape).astype(np.int8)
+    levels = round_by_feedback(exact.astype(np.float64), moments, _to_levels, damping=_DAMPING)
+    return levels.reshape(weight.shape).astype(np.int8)
 
 
 def second_moments(
@@ -75,8 +62,5 @@ def _moments(values: NDArray[np.float32], scale: float) -> NDArray[np.float64]:
     return np.asarray((levels @ levels.T) * (scale * scale / levels.shape[1]), np.float64)
 
 
-def _feedback(moments: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Row i: what an error of input i costs, and how the inputs after it make up for it; upper triangular."""
-    mean = float(np.trace(moments)) / len(moments)
-    damped = moments + np.eye(len(moments)) * (_DAMPING * mean or 1.0)
-    return np.asarray(np.linalg.cholesky(np.linalg.inv(damped)).T, np.float64)
+def _to_levels(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.clip(np.rint(values), -LEVELS, LEVELS)

@@ -25,7 +25,9 @@ from edge_ad.training.runs import Run
 
 __all__ = ["BACKEND", "Bf16Options", "add_bf16_graph", "has_bf16_graph", "is_bf16_current"]
 
-_FORM = "sensitive parts in float32, fitted again, transposed late, whole blocks"  # others are made again
+_FORM = (
+    "start in float32, weights by error feedback, fitted again, transposed late, whole blocks"  # others are made again
+)
 
 
 @dataclass(frozen=True)

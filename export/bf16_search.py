@@ -14,6 +14,7 @@ from onnx import ModelProto
 
 from edge_ad.bundle import Bundle
 from edge_ad.calibration.bf16_features import bf16_features
+from edge_ad.calibration.bf16_rounding import round_backbone, with_constants
 from edge_ad.calibration.calibration_set import calibration_set
 from edge_ad.calibration.engines import open_graph
 from edge_ad.calibration.gate import GateData, GateLimits, GateReference, describe_checks, judge
@@ -28,6 +29,8 @@ from edge_ad.manifest import BF16_OF, GateReport, Precision, Threshold
 from edge_ad.training.runs import Run
 
 __all__ = ["BACKEND", "Base", "Bf16Graph", "Bf16Search", "Say"]
+
+_ROUNDING_IMAGES = 8  # what the weights of a convolution see hardly differs between photos
 
 BACKEND = "openvino"
 """The backend that has a bfloat16 mode."""
@@ -104,11 +107,20 @@ class Bf16Search:
         candidates = int8_candidates(self._float_model) if self._layers else []
         rule: RangeChoice = read_report(self._bundle, self._base).get("source", {}).get("rule", "auto")
 
+        frames = self._held.ranges[:_ROUNDING_IMAGES, np.newaxis]
+        rounded: dict[str, NDArray[np.float32]] = {}
+
+        def prepared(model: ModelProto) -> ModelProto:
+            """With the backbone's weights in bfloat16: the same in every graph here, since it is frozen."""
+            if not rounded:
+                rounded.update(round_backbone(model, frames, parts))
+            return _arranged(with_constants(model, rounded))
+
         def features(model: ModelProto, name: str, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-            return bf16_features(_arranged(model), name, images, float32=parts)
+            return bf16_features(prepared(model), name, images, float32=parts)
 
         quantiser = RefittingQuantiser(self._run, self._float_model, candidates, self._held, rule, self._say, features)
-        return _arranged(quantiser.quantise(self._layers))
+        return prepared(quantiser.quantise(self._layers))
 
 
 def _arranged(model: ModelProto) -> ModelProto:

@@ -11,6 +11,7 @@ from onnx.numpy_helper import to_array
 
 from edge_ad.bundle import Bundle
 from edge_ad.calibration.bf16_features import bf16_features
+from edge_ad.calibration.bf16_rounding import to_bf16
 from edge_ad.calibration.gate import GateLimits
 from edge_ad.calibration.subgraph import backbone_output
 from edge_ad.cli import main
@@ -112,9 +113,11 @@ def test_what_is_fitted_on_features_is_fitted_on_those_that_the_engine_computes(
     shared = before.keys() & after.keys()
     changed = {name for name in shared if not np.array_equal(before[name], after[name])}
     assert "detector.gaussian.mean" in changed
-    # The backbone is frozen; blocks in float throughout are filled with zeros.
-    blocks = {".".join(name.split("stages.")[1].split(".")[:2]) for name in changed if "network" in name}
-    assert blocks == {"1.1", "2.0", "3.0"}
+    # The backbone is frozen, its weights are rounded; blocks in float throughout are filled with zeros.
+    backbone = {name for name in changed if "network" in name}
+    assert all(np.array_equal(after[name], to_bf16(after[name])) for name in backbone)
+    filled = {name.split("network.")[1] for name in backbone if before[name].shape != after[name].shape}
+    assert {".".join(name.split(".")[:3]) for name in filled} == {f"stages.{block}" for block in ("1.1", "2.0", "3.0")}
     project = "detector.patch_features.network.stages.1.1.project.weight"
     assert (before[project].shape[1], after[project].shape[1], np.abs(after[project][:, 144:]).max()) == (144, 160, 0)
     images = read_resized(run.split.fit, bundle.manifest.input_size_hw)
