@@ -21,6 +21,7 @@ from onnx import ModelProto
 from benchmarks.feature_noise import NoiseOnPhotos
 from edge_ad.calibration.backbone_form import BackboneForm
 from edge_ad.calibration.bf16_features import bf16_features
+from edge_ad.calibration.bf16_rounding import round_backbone, with_constants
 from edge_ad.calibration.equalisation import scale_channels
 from edge_ad.calibration.layers import first_blocks, float32_parts, int8_candidates, is_backbone
 from edge_ad.calibration.quantiser import Quantiser
@@ -31,8 +32,6 @@ from edge_ad.export.passes import fill_channels
 from edge_ad.images import read_resized
 from edge_ad.runtime.target import processor
 from edge_ad.training.runs import load_run
-
-_LATE_FLOAT32 = "patch_features.network.stages.1."  # of the part in float32, what could be in bfloat16
 
 FeaturesOf: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -48,10 +47,10 @@ def ways(model: ModelProto, frames: NDArray[np.uint8]) -> Iterator[tuple[str, Fe
     today = _formed(model, layers, frames, "minmax")
     yield "by form, minmax (int8 of today)", _run(today)
     if processor().has_bf16:
-        kept = float32_parts(_filled(model))[0]
-        less = [part for part in kept if not part.startswith(_LATE_FLOAT32)]
-        yield "the same in bfloat16 but for stem and stage 0", _run_bf16(today, less)
-        yield "the same in bfloat16 but for 1.0 too (int8-bf16 of today)", _run_bf16(today, kept)
+        parts = float32_parts(_filled(model))[0]
+        yield "the same, float part in bfloat16, to the nearest", _run_bf16(today, parts)
+        rounded = with_constants(today, round_backbone(today, frames[:8, np.newaxis], parts))
+        yield "the same, float part in bfloat16 by error feedback (int8-bf16 of today)", _run_bf16(rounded, parts)
 
 
 def _formed(model: ModelProto, layers: Collection[str], frames: NDArray[np.uint8], rule: RangeRule) -> ModelProto:
