@@ -25,9 +25,8 @@ from edge_ad.training.runs import Run
 
 __all__ = ["BACKEND", "Bf16Options", "add_bf16_graph", "has_bf16_graph", "is_bf16_current"]
 
-_FORM = (
-    "start in float32, weights by error feedback, fitted again, transposed late, whole blocks"  # others are made again
-)
+# A graph of another form is made again.
+_FORM = "start in float32, weights by error feedback, fitted again, transposed late, whole blocks, positions as groups"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from edge_ad.export.passes.linear_maps import fold_linear_maps
 from edge_ad.export.passes.names import name_layers
 from edge_ad.export.passes.opset import OPSET, lower_opset
 from edge_ad.export.passes.photo import transpose_late
+from edge_ad.export.passes.positions import positions_as_groups
 
 __all__ = [
     "OPSET",
@@ -17,6 +18,7 @@ __all__ = [
     "make_batch_dynamic",
     "maps_by_matrix_product",
     "name_layers",
+    "positions_as_groups",
     "resize_by_scale",
     "sigmoid_beside_convolution",
     "square_by_product",
