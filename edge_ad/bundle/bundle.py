@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -159,15 +160,21 @@ def newest_bundle(directory: Path) -> Bundle:
 
 
 def _read_manifest(root: Path) -> Manifest:
-    if not (root / MANIFEST_FILE).is_file():
-        problem = f"has no {MANIFEST_FILE}" if root.is_dir() else "is not a folder" if root.exists() else "is not there"
-        raise UsageError(f"{root} is not a bundle: it {problem}.", "Name one, or make one: edge-ad export <run>")
     path = root / MANIFEST_FILE
+    if not path.is_file():
+        problem = f"has no {MANIFEST_FILE}" if root.is_dir() else "is not a folder" if root.exists() else "is not there"
+        raise UsageError(f"{root} is not a bundle: it {problem}.", _where_one_is(root))
     manifest = read_document(path, Manifest, supported_version=SCHEMA_VERSION, hint=_REBUILD)
     for name in (graph.file for graph in manifest.graphs.values()):
         if check_name(name, where=str(path)) not in manifest.files:
             raise BundleError(f"{path} records no SHA-256 for {name}.", _REBUILD)
     return manifest
+
+
+def _where_one_is(directory: Path) -> str:
+    """What to do about a folder that is no bundle; a run holds its own."""
+    inside = [path for path in _folders(directory) if (path / MANIFEST_FILE).is_file()]
+    return f"Name the one in it: {inside[0]}" if len(inside) == 1 else "Name one, or make one: edge-ad export <run>"
 
 
 def _fill(staged: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Manifest:
@@ -193,7 +200,9 @@ def _fill(staged: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -
 def _folders(directory: Path) -> list[Path]:
     if not directory.is_dir():
         return []
-    return [path for path in directory.iterdir() if path.is_dir() and not path.name.startswith(".")]
+    # Of others, such as lost+found of a disk, nothing is asked.
+    mine = (path for path in directory.iterdir() if os.access(path, os.R_OK | os.X_OK))
+    return [path for path in mine if path.is_dir() and not path.name.startswith(".")]
 
 
 def _is_empty_folder(path: Path) -> bool:

@@ -120,6 +120,17 @@ def test_what_is_not_a_bundle_is_named(tmp_path: Path) -> None:
             Bundle.open(tmp_path / name)
 
 
+def test_the_folder_of_a_run_leads_to_its_bundle(tmp_path: Path) -> None:
+    made = written(tmp_path / "run" / "bundle")
+    with pytest.raises(UsageError) as caught:
+        Bundle.open(tmp_path / "run")
+    assert caught.value.hint == f"Name the one in it: {made.root}"
+    written(tmp_path / "run" / "another")
+    with pytest.raises(UsageError) as caught:
+        Bundle.open(tmp_path / "run")
+    assert "edge-ad export" in str(caught.value.hint)  # it is not said which
+
+
 _EVIL = ["../secret", "/etc/passwd", "a/../../b", "a\\..\\b", "C:/x", "", ".", "a//b", "./a", "a/", "a\nb", "\0"]
 
 
@@ -293,6 +304,21 @@ def test_metrics_are_added_and_remeasured_ones_replaced(tmp_path: Path) -> None:
     other = first.model_copy(update={"engine": "openvino int8"})
     bundle = bundle.with_metrics(first).with_metrics(other).with_metrics(again)
     assert Bundle.open(bundle.root).manifest.metrics == [other, again]
+
+
+def test_a_folder_that_may_not_be_entered_hides_no_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, locked = written(tmp_path / "bundle"), tmp_path / "lost+found"
+    locked.mkdir()
+    is_file = Path.is_file
+
+    def refused(path: Path) -> bool:
+        if path.parent == locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return is_file(path)
+
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != locked)
+    monkeypatch.setattr(Path, "is_file", refused)
+    assert newest_bundle(tmp_path) == made
 
 
 def test_the_newest_bundle_is_the_one_created_last_not_touched_last(tmp_path: Path) -> None:
