@@ -200,9 +200,9 @@ def _fill(staged: Path, manifest: Manifest, files: Mapping[str, bytes | Path]) -
 def _folders(directory: Path) -> list[Path]:
     if not directory.is_dir():
         return []
-    # Of others, such as lost+found of a disk, nothing is asked.
-    mine = (path for path in directory.iterdir() if os.access(path, os.R_OK | os.X_OK))
-    return [path for path in mine if path.is_dir() and not path.name.startswith(".")]
+    # Nothing can be asked of what may not be entered, such as lost+found of a disk.
+    open_to_us = (path for path in directory.iterdir() if os.access(path, os.R_OK | os.X_OK))
+    return [path for path in open_to_us if path.is_dir() and not path.name.startswith(".")]
 
 
 def _is_empty_folder(path: Path) -> bool:

@@ -16,9 +16,9 @@ _CHANNELS_SECOND, _CHANNELS_LAST = [0, 3, 1, 2], [0, 2, 3, 1]
 def positions_as_groups(model: ModelProto) -> list[str]:
     """Make a 1×1 convolution with a group for each position of every product (P, N, i) × constant (P, i, o).
 
-    One photo makes each of the P products a single row by a matrix: in bfloat16 that takes OpenVINO up to twice the
-    time of the convolution, in float32 often less. Images lie along the height of the convolution, so that each matrix
-    is read once for all of them; with channels last nothing is moved.
+    One photo makes each of the P products a single row by a matrix, which OpenVINO does faster as a convolution in
+    bfloat16, and not always in float32 (``benchmarks/position_products.py``). Images lie along the height of the
+    convolution, so that each matrix is read once for all of them; with channels last nothing is moved.
 
     Changed where the constant is float and read by nothing else.
 
