@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,8 +10,9 @@ from numpy.typing import NDArray
 
 from edge_ad.calibration.gate_data import GateData, GateReference, Predictor, predict_all
 from edge_ad.manifest import GateReport
+from edge_ad.runtime.parity import map_correlation
 
-__all__ = ["GateData", "GateLimits", "GateReference", "describe_checks", "failed_checks", "judge", "map_correlation"]
+__all__ = ["GateData", "GateLimits", "GateReference", "describe_checks", "failed_checks", "judge"]
 
 _AT_LEAST = ("map_correlation",)  # the other checks are at most their limit
 
@@ -103,12 +103,3 @@ def _checks(reference: GateReference, scores: NDArray[np.float64], maps: NDArray
         "map_correlation": float(np.mean([map_correlation(a, b) for a, b in pairs])),
         "score_drift": float(abs((scores - reference.scores)[good].mean()) / reference.spread),
     }
-
-
-def map_correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Pearson correlation of two maps; 1 for two flat ones, 0 when only one is flat."""
-    a64, b64 = a.ravel() - a.mean(dtype=np.float64), b.ravel() - b.mean(dtype=np.float64)
-    length = math.sqrt(float(a64 @ a64) * float(b64 @ b64))
-    if length == 0.0:
-        return 1.0 if not a64.any() and not b64.any() else 0.0
-    return float(a64 @ b64) / length

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 __all__ = [
     "BF16_OF",
     "SCHEMA_VERSION",
+    "Document",
     "GateReport",
     "GraphInfo",
     "Manifest",
@@ -29,11 +30,16 @@ BF16_OF: dict[Precision, Precision] = {"fp32": "bf16", "int8": "int8-bf16"}
 """Precision → the same graph in bfloat16."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class Document(BaseModel):
+    """Base of whatever is read from and written to disk: known fields only, never changed, finite numbers only.
+
+    A threshold of NaN or infinity would pass every part, and a limit of NaN every engine.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Threshold(_Strict):
+class Threshold(Document):
     """A decision threshold and the rule that set it.
 
     Attributes:
@@ -53,7 +59,7 @@ class Threshold(_Strict):
     good_images: int = Field(ge=1)
 
 
-class MetricsRecord(_Strict):
+class MetricsRecord(Document):
     """Metrics with the data and the engine they were measured on.
 
     Attributes:
@@ -69,7 +75,7 @@ class MetricsRecord(_Strict):
     values: dict[str, float]
 
 
-class GateReport(_Strict):
+class GateReport(Document):
     """Comparison of a graph with its FP32 reference on held-out good images and pseudo-defects.
 
     Attributes:
@@ -87,7 +93,7 @@ class GateReport(_Strict):
     quantised_layers: int = 0
 
 
-class GraphInfo(_Strict):
+class GraphInfo(Document):
     """One ONNX graph of a bundle.
 
     Attributes:
@@ -103,7 +109,7 @@ class GraphInfo(_Strict):
     float32: list[str] = []
 
 
-class SplitInfo(_Strict):
+class SplitInfo(Document):
     """How the good images were split: the seed and the content hashes of each part."""
 
     seed: int
@@ -112,7 +118,7 @@ class SplitInfo(_Strict):
     threshold: list[str]
 
 
-class Manifest(_Strict):
+class Manifest(Document):
     """Contents of ``manifest.json``.
 
     Attributes:

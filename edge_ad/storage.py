@@ -13,12 +13,27 @@ from pathlib import Path
 
 from edge_ad.errors import StorageError
 
-__all__ = ["atomic_directory", "clone_tree", "disk_is_full", "sha256_file", "storage_errors", "write_file"]
+__all__ = [
+    "atomic_directory",
+    "cache_folder",
+    "clone_tree",
+    "disk_is_full",
+    "sha256_file",
+    "storage_errors",
+    "write_file",
+]
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _HASH_CHUNK_BYTES = 1 << 20
 _FULL_BELOW_BYTES = 1 << 16
+
+
+def cache_folder() -> Path:
+    """Where what can be made again is kept: ``$EDGE_AD_CACHE``, else the user's cache folder; it need not exist."""
+    chosen = os.environ.get("EDGE_AD_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(chosen) if chosen else base / "edge-ad"
 
 
 def sha256_file(path: Path) -> str:

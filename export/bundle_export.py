@@ -18,10 +18,9 @@ from edge_ad.data.splits import GoodSplit, content_hash
 from edge_ad.errors import BundleError, DataError, QualityGateError
 from edge_ad.evaluation.thresholds import fit_threshold
 from edge_ad.export.onnx_export import export_onnx
-from edge_ad.export.parity import ONNX_TOLERANCE, Deviation, compare
 from edge_ad.images import read_resized
 from edge_ad.manifest import GraphInfo, Manifest, SplitInfo
-from edge_ad.prediction import Prediction
+from edge_ad.runtime.parity import ONNX_TOLERANCE, Deviation, compare, recorded_predictions
 from edge_ad.training.runs import Run, torch_predictor
 from edge_ad.training.versions import package_versions
 
@@ -70,7 +69,7 @@ def export_run(run: Run, say: Say = lambda text: None) -> Bundle:
     images = read_resized(run.split.threshold, size_hw)
     predictions = run_graph(model, images)
     reference = _reference(run, images)
-    deviation = compare(predictions[: len(reference.images)], _predictions(reference), ONNX_TOLERANCE)
+    deviation = compare(predictions[: len(reference.images)], recorded_predictions(reference), ONNX_TOLERANCE)
     _check(deviation)
     say(f"The graph differs from torch by {deviation.score:.1e} (score) and {deviation.map:.1e} (map) at most.")
     threshold = fit_threshold(np.array([prediction.score for prediction in predictions]))
@@ -142,10 +141,6 @@ def _reference(run: Run, images: NDArray[np.uint8]) -> Reference:
         scores=np.array([prediction.score for prediction in predictions], np.float32),
         maps=np.stack([prediction.anomaly_map for prediction in predictions]).astype(np.float32),
     )
-
-
-def _predictions(reference: Reference) -> list[Prediction]:
-    return [Prediction(float(score), map_) for score, map_ in zip(reference.scores, reference.maps, strict=True)]
 
 
 def _check(deviation: Deviation) -> None:

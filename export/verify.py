@@ -10,14 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.bundle import Bundle
-from edge_ad.calibration.gate import map_correlation
 from edge_ad.export.build import open_target
-from edge_ad.export.parity import Deviation, compare, tolerance_of
 from edge_ad.export.precisions import runnable
 from edge_ad.manifest import Precision
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.availability import BACKENDS, probe_backend
 from edge_ad.runtime.backends import open_engine
+from edge_ad.runtime.parity import Deviation, parity_of, recorded_predictions
 
 __all__ = ["Check", "Verification", "verify_target"]
 
@@ -35,13 +34,19 @@ class Check:
         source: Where it was opened from.
         deviation: Differences of scores and maps.
         map_correlation: Mean correlation of its maps with those of the reference.
-        passed: FP32: within the tolerance. INT8: its maps correlate as its gate asks, and its gate passed.
+        score_shift: Largest difference of a score from its own threshold, as a share of the map's range.
+        map_difference: Size of the differences of the maps, as a share of the reference's.
+        problem: What is wrong, in words; empty when it passed.
+        passed: FP32: within the tolerance. Others: within the limits of their gate and of `parity_of`.
     """
 
     engine: str
     source: str
     deviation: Deviation
     map_correlation: float
+    score_shift: float
+    map_difference: float
+    problem: str
     passed: bool
 
 
@@ -97,8 +102,7 @@ def verify_target(path: Path, *, backend: str = "auto", threads: int = 0, say: S
 
 def _recorded(bundle: Bundle) -> tuple[str, NDArray[np.uint8], list[Prediction]]:
     recorded = bundle.reference()
-    pairs = zip(recorded.scores, recorded.maps, strict=True)
-    return "torch fp32, as recorded at export", recorded.images, [Prediction(float(s), m) for s, m in pairs]
+    return "torch fp32, as recorded at export", recorded.images, recorded_predictions(recorded)
 
 
 def _torch(run_root: Path, bundle: Bundle) -> tuple[str, NDArray[np.uint8], list[Prediction]]:
@@ -126,16 +130,5 @@ def _check(
     with open_engine(bundle, backend=backend, precision=precision, threads=threads) as engine:
         predictions = [engine.infer(images[index : index + 1])[0] for index in range(len(images))]
         source = engine.describe().source
-    deviation = compare(predictions, reference, tolerance_of(backend))
-    correlation = _map_correlation(predictions, reference)
-    gate = bundle.graph(precision).gate
-    if precision == "fp32":
-        passed = deviation.is_within
-    else:
-        passed = gate is not None and gate.passed and correlation >= gate.limits["map_correlation"]
-    return Check(f"{backend} {precision}", source, deviation, correlation, passed)
-
-
-def _map_correlation(predictions: list[Prediction], reference: list[Prediction]) -> float:
-    pairs = zip(predictions, reference, strict=True)
-    return float(np.mean([map_correlation(ours.anomaly_map, theirs.anomaly_map) for ours, theirs in pairs]))
+    parity = parity_of(bundle, precision, backend, predictions, reference)
+    return Check(f"{backend} {precision}", source, **vars(parity), passed=parity.passed)

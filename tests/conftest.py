@@ -1,6 +1,7 @@
 """Fixtures of every test."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,14 @@ from hypothesis import settings
 # A slow machine is no failure, and a failure must be the same on every machine.
 settings.register_profile("edge-ad", deadline=None, derandomize=True, database=None)
 settings.load_profile("edge-ad")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is remembered between runs is remembered for one run of the tests: a test must not pass by an older one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGE_AD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from edge_ad.errors import BundleError
 from edge_ad.storage import sha256_file
 
-__all__ = ["check_hashes", "check_name", "read_document", "to_bytes"]
+__all__ = ["check_hashes", "check_name", "parse_json", "read_document", "to_bytes"]
 
 _Document = TypeVar("_Document", bound=BaseModel)
 _SHOWN_PROBLEMS = 3
@@ -31,7 +32,7 @@ def read_document(path: Path, kind: type[_Document], *, supported_version: int, 
         BundleError: Unreadable, not JSON, of a newer version, or not what ``kind`` asks for.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(path.read_bytes())
     except OSError as error:
         raise BundleError(f"{path} cannot be read: {error.strerror}.", hint) from error
     except (ValueError, RecursionError) as error:
@@ -43,6 +44,16 @@ def read_document(path: Path, kind: type[_Document], *, supported_version: int, 
         return kind.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise BundleError(f"{path} is not understood: {_problems(error)}.", hint) from error
+
+
+def parse_json(content: bytes) -> object:
+    """JSON as the standard has it: ``NaN``, ``Infinity`` and numbers too large for a float are refused.
+
+    Raises:
+        ValueError: Not such JSON.
+        RecursionError: Nested too deeply.
+    """
+    return json.loads(content, parse_constant=_refuse_number, parse_float=_finite)
 
 
 def to_bytes(document: BaseModel) -> bytes:
@@ -85,6 +96,17 @@ def check_hashes(root: Path, files: Mapping[str, str], *, hint: str) -> None:
             raise BundleError(f"{path} is a link that leads out of {root}.", hint)
         if _hash(path, hint) != expected:
             raise BundleError(f"{path} was changed or damaged: its SHA-256 is not the recorded one.", hint)
+
+
+def _refuse_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is not a finite number")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        _refuse_number(text)
+    return value
 
 
 def _hash(path: Path, hint: str) -> str:

@@ -8,12 +8,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import NoReturn, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import ConfigDict, Field
 
 from edge_ad.bundle.bundle import Bundle
 from edge_ad.bundle.documents import check_hashes, read_document, to_bytes
 from edge_ad.errors import BundleError
-from edge_ad.manifest import Precision, Threshold
+from edge_ad.manifest import Document, Precision, Threshold
 from edge_ad.storage import atomic_directory, sha256_file, write_file
 
 __all__ = [
@@ -57,7 +57,7 @@ class EngineKey:
         return f"{self.backend}-{self.precision}-{self.target}"
 
 
-class EngineSidecar(BaseModel):
+class EngineSidecar(Document):
     """Contents of ``engine.json``.
 
     Attributes:
@@ -75,7 +75,7 @@ class EngineSidecar(BaseModel):
             engines; None where it was not measured.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(strict=True)
 
     schema_version: int = ENGINE_SCHEMA_VERSION
     backend: str
@@ -84,7 +84,7 @@ class EngineSidecar(BaseModel):
     backend_version: str
     onnx_sha256: str
     threshold: Threshold
-    options: dict[str, str] = {}
+    options: dict[str, str] = Field(default_factory=dict)
     files: dict[str, str]
     created: str
     latency_ms: float | None = None

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from edge_ad.errors import BundleError
+from edge_ad.manifest import Document
 
 __all__ = [
     "LAYERS_FILE",
@@ -27,7 +28,7 @@ LAYERS_FILE = "layers.json"
 INT8 = "int8"
 
 
-class PlanLayer(BaseModel):
+class PlanLayer(Document):
     """One layer of a plan: often several nodes of the graph in one kernel.
 
     Attributes:
@@ -40,15 +41,13 @@ class PlanLayer(BaseModel):
         convolutions: Of these, each convolution and its multiply-accumulates for one image.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
     name: str
     type: str
-    inputs: list[str] = []
-    outputs: list[str] = []
+    inputs: list[str] = Field(default_factory=list)
+    outputs: list[str] = Field(default_factory=list)
     weights: str = ""
-    nodes: list[str] = []
-    convolutions: dict[str, int] = {}
+    nodes: list[str] = Field(default_factory=list)
+    convolutions: dict[str, int] = Field(default_factory=dict)
 
     @property
     def macs(self) -> int:

@@ -85,6 +85,8 @@ def _list(reader: RecordReader, chosen: RecordFilter, *, events: bool, as_json: 
 def _shown(record: dict[str, object], name: str) -> object:
     if name == "image" and record["image"] is not None and not record["image_is_there"]:
         return "gone"
+    if name == "verdict" and record["reason"]:
+        return f"{record['verdict']}: {record['reason']}"
     return record[name]
 
 

@@ -55,7 +55,6 @@ def stream(
     from edge_ad.streaming.judgement import judges_from_options
     from edge_ad.streaming.sources import SourceOptions
 
-    _check_threshold(engine.threshold)
     opened = open_sources(sources.cameras or [], sources.uris or [], SourceOptions(**vars(settings)))
     filters = open_filters(frames.region, frames.trigger, checks_health=frames.checks_health)
     judges = judges_from_options(**vars(judging))
@@ -67,25 +66,18 @@ def stream(
         raise typer.Exit(_INTERRUPTED)
 
 
-def _check_threshold(threshold: float | None) -> None:
-    import math
-
-    from edge_ad.errors import UsageError
-
-    if threshold is not None and not math.isfinite(threshold):  # NaN would pass every frame
-        raise UsageError(f"The threshold {threshold} is not a finite number.", "edge-ad inspect shows the bundle's.")
-
-
 def _swapper(asked: StreamEngine) -> BundleSwapper:
+    from edge_ad.runtime.verification import Verification
     from edge_ad.streaming.swap import BundleSwapper, OpenBundle, open_bundle
 
+    verification = Verification(allow_unverified=asked.allows_unverified)
     choice: dict[str, Any] = {"backend": asked.backend, "precision": asked.precision, "threads": asked.threads}
 
-    def open_next(root: Path) -> OpenBundle:
-        return open_bundle(root, **choice, check=True)
+    def opener(root: Path) -> OpenBundle:
+        return open_bundle(root, **choice, verification=verification)
 
     root = asked.bundle or _newest()
-    return BundleSwapper(open_next, open_bundle(root, **choice), root if asked.is_watched else None)
+    return BundleSwapper(opener, opener(root), root if asked.is_watched else None, verification.cancel)
 
 
 def _newest() -> Path:

@@ -33,6 +33,12 @@ class StreamEngine:
         bool,
         typer.Option("--watch-bundle", help="Take over the bundle, between two frames, when its folder is replaced."),
     ] = False
+    allows_unverified: Annotated[
+        bool,
+        typer.Option(
+            "--allow-unverified", help="Judge with a bundle that has no recorded outputs to verify its engine by."
+        ),
+    ] = False
 
 
 @dataclass(frozen=True)

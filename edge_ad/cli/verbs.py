@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import re
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
+
+from edge_ad.errors import UsageError
 
 __all__ = ["VERBS", "VerbGroup", "load_verb"]
 
@@ -43,7 +47,7 @@ def load_verb(verb: str) -> TyperCommand:
     """
     name = verb.replace("-", "_")
     module = importlib.import_module(f"edge_ad.cli.{name}")
-    function: Callable[..., None] = getattr(module, name)
+    function: Callable[..., None] = _with_finite_numbers(getattr(module, name))
     app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
     app.command(name=verb, cls=getattr(module, "COMMAND", TyperCommand), help=_help_text(function))(function)
     command = get_command(app)
@@ -67,6 +71,20 @@ class VerbGroup(TyperGroup):
         """Find the verb that was asked for, and only now import it."""
         name, placeholder, rest = super().resolve_command(ctx, args)
         return name, None if placeholder is None else load_verb(str(name)), rest
+
+
+def _with_finite_numbers(function: Callable[..., None]) -> Callable[..., None]:
+    """Refuse NaN and infinity in every option: as a threshold or a limit they would let everything pass."""
+
+    @wraps(function)
+    def checked(**options: object) -> None:
+        for name, value in options.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{option} cannot be {value}: it is not a finite number.", "Give a number.")
+        function(**options)
+
+    return checked
 
 
 def _help_text(function: Callable[..., None]) -> str:

@@ -43,7 +43,17 @@ def verify(
         document = {"passed": result.passed, "reference": result.reference, "checks": result.checks}
         print_json(document if comparisons is None else {**document, "polygraphy": comparisons})
     else:
-        columns = ["engine", "score", "map", "map 99.9 %", "images off", "tolerance", "correlation", "passed"]
+        columns = [
+            "engine",
+            "score",
+            "map",
+            "map 99.9 %",
+            "images off",
+            "tolerance",
+            "correlation",
+            "score shift",
+            "passed",
+        ]
         rows = [
             [
                 check.engine,
@@ -53,6 +63,7 @@ def verify(
                 f"{check.deviation.outliers} of {check.deviation.images}",
                 check.deviation.tolerance if check.engine.endswith("fp32") else None,
                 check.map_correlation,
+                check.score_shift,
                 check.passed,
             ]
             for check in result.checks
@@ -61,7 +72,7 @@ def verify(
         if comparisons is not None:
             rows = [[item.subject, item.outcome] for item in comparisons]
             print_table(["graph or plan", "outcome"], rows, title=f"\nPolygraphy ({polygraphy}/replay.sh repeats it)")
-    failed = [check.engine for check in result.checks if not check.passed]
+    failed = [f"{check.engine} ({check.problem})" for check in result.checks if not check.passed]
     if failed:
         raise QualityGateError(
             f"{', '.join(failed)} {'does' if len(failed) == 1 else 'do'} not give the trained numbers.",

@@ -87,12 +87,11 @@ class StreamControl:
         Raises:
             UsageError: It is not a finite number: NaN would pass every frame.
         """
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise UsageError(f"The threshold {value} is not a finite number.", "edge-ad inspect shows the bundle's.")
+        value = _finite(value)
         with self._lock:
-            old, self._threshold = self._threshold, float(value)
+            old, self._threshold = self._threshold, value
         text = f"Threshold changed from {old:g} to {value:g} by {by}."
-        self._tell("threshold changed", text, old=old, new=float(value), by=by)
+        self._tell("threshold changed", text, old=old, new=value, by=by)
 
     def pause(self, by: str) -> None:
         """Let frames pass unjudged; they are counted as ``"paused"``."""
@@ -152,9 +151,26 @@ class StreamControl:
         self._take_progress = take
 
     def use_bundle(self, bundle: BundleFacts, threshold: float) -> None:
-        """Note that another bundle judges from now on, with this threshold."""
+        """Note that another bundle judges from now on, with this threshold.
+
+        Raises:
+            UsageError: The threshold is not a finite number.
+        """
+        value = _finite(threshold)
         with self._lock:
-            self._bundle, self._threshold = bundle, threshold
+            self._bundle, self._threshold = bundle, value
 
     def _tell(self, kind: str, text: str, **data: Any) -> None:
         self.emit(Event(kind, time.time(), text=text, data=data))
+
+
+def _finite(threshold: float) -> float:
+    """The threshold as a float; NaN or infinity would pass every frame."""
+    is_number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+    try:
+        value = float(threshold) if is_number else math.nan
+    except OverflowError:  # an integer beyond every float
+        value = math.inf
+    if not math.isfinite(value):
+        raise UsageError(f"The threshold {threshold} is not a finite number.", "edge-ad inspect shows the bundle's.")
+    return value

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Result, Unjudged
-from edge_ad.streaming.judgement.base import EndingJudge, Judge
+from edge_ad.streaming.judgement import EndingJudge, Judge, NotFiniteAlarm
 from edge_ad.streaming.outlets import InlineOutlet, Item, Outlet, Picture, ThreadOutlet
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
@@ -20,7 +20,7 @@ class Delivery:
 
     Args:
         sinks: Where results go.
-        judges: What looks at them first.
+        judges: What looks at them first; that an engine gives numbers at all is looked at in any case.
         source: What the sinks are told about.
         control: Collects the events of every thread.
         every_frame_counts: Whether the stream waits for what is slow, and loses no frame.
@@ -35,7 +35,8 @@ class Delivery:
         *,
         every_frame_counts: bool,
     ) -> None:
-        self._judges, self._source, self._control = judges, source, control
+        self._judges: Sequence[Judge] = (NotFiniteAlarm(), *judges)
+        self._source, self._control = source, control
         names = _names(sinks)
         self._outlets = [_outlet(*pair, waits=every_frame_counts) for pair in zip(sinks, names, strict=True)]
         self._started: list[Outlet] = []

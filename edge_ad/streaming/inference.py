@@ -176,7 +176,7 @@ class Inference:
         self._given_at = None
         infer_ms = _ms_since(started)
         self._latency_s = infer_ms / 1e3
-        verdict = Verdict.of(prediction.score, self._control.threshold)
+        verdict = Verdict.judge(prediction, self._control.threshold)
         age_ms = _ms_since(item.frame.captured_at)
         return Result(item.frame, prediction, verdict, item.prepare_ms, infer_ms, age_ms, judging.bundle["hash"])
 

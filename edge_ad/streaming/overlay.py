@@ -65,7 +65,8 @@ def _draw_banner(strip: NDArray[np.uint8], verdict: Verdict, unit: float) -> Non
     strip[-max(2, round(4 * unit)) :] = _colour(verdict)
     _centred(strip, "NG" if verdict.is_anomalous else "OK", (pill_end // 2, height // 2), 1.25 * unit)
     left, right = pill_end + pad, strip.shape[1] - pad
-    text = f"score {_number(verdict.score)}   limit {_number(verdict.threshold)}"
+    score = verdict.reason or f"score {_number(verdict.score)}"
+    text = f"{score}   limit {_number(verdict.threshold)}"
     _write(strip, text, (left, round(24 * unit)), 0.6 * unit)
     _draw_bar(strip, verdict, (left, round(34 * unit)), (right, round(46 * unit)), unit)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from edge_ad.prediction import NOT_FINITE
 from edge_ad.streaming.accounts import SourceAccount
 from edge_ad.streaming.frame import Result
 from edge_ad.streaming.gaps import Gap, GapLog
@@ -32,7 +33,8 @@ class Summary:
         seconds: Length of the stream, from start to end.
         frames: Frames judged and delivered.
         ok: Frames at or below the threshold.
-        defective: Frames above it.
+        defective: Frames above it, or without a finite score and map.
+        not_finite: Defective frames without a finite score and map.
         threshold: The raw score the verdicts were made with, at the end.
         fps: (frames - 1) / (time between the first and the last delivered frame).
         dropped: Frames that were replaced by a newer one before the engine was free.
@@ -75,6 +77,7 @@ class Summary:
     sink_drops: Mapping[str, int] = field(default_factory=dict)
     bundle: str = ""
     swaps: int = 0
+    not_finite: int = 0
     sources: tuple[SourceProgress, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -97,13 +100,15 @@ class StreamStatistics:
 
     Attributes:
         frames: Results so far.
-        defective: How many were above the threshold.
+        defective: How many were above the threshold, or not finite.
+        not_finite: How many had no finite score and map.
         rate: Their frame rate.
     """
 
     def __init__(self) -> None:
         self.frames = 0
         self.defective = 0
+        self.not_finite = 0
         self.rate = FrameRate()
         self._stages = {name: DurationHistogram() for name in ("capture", "prepare", "infer", "deliver", "age")}
         self._latency = DurationHistogram()
@@ -120,6 +125,7 @@ class StreamStatistics:
         """
         self.frames += 1
         self.defective += result.verdict.is_anomalous
+        self.not_finite += result.verdict.reason == NOT_FINITE
         self.rate.add(delivered_at)
         self._stages["capture"].add(result.frame.capture_ms)
         self._stages["prepare"].add(result.prepare_ms)
@@ -178,6 +184,7 @@ class StreamStatistics:
             sink_drops=dict(sink_drops or {}),
             bundle=bundle,
             swaps=swaps,
+            not_finite=self.not_finite,
             sources=sources,
         )
 

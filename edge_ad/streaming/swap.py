@@ -10,16 +10,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import cast
 
 from edge_ad.bundle import Bundle
 from edge_ad.bundle.bundle import MANIFEST_FILE
 from edge_ad.errors import BundleError, EdgeAdError
-from edge_ad.manifest import Precision
 from edge_ad.runtime import open_engine
+from edge_ad.runtime.verification import Verification
 from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.events import Event
-from edge_ad.streaming.parity import check_parity
 from edge_ad.streaming.slot import EngineSlot, Judging
 
 __all__ = ["BundleSwapper", "OpenBundle", "open_bundle"]
@@ -45,19 +43,24 @@ Opener = Callable[[Path], OpenBundle]
 
 
 def open_bundle(
-    path: Path, *, backend: str = "auto", precision: str = "auto", threads: int = 0, check: bool = False
+    path: Path,
+    *,
+    backend: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
+    verification: Verification | None = None,
 ) -> OpenBundle:
-    """Open a bundle and its engine.
+    """Open a bundle and its engine, once the engine has given the outputs that the bundle recorded.
 
     Args:
         path: Folder of the bundle.
         backend: ``"auto"`` or a backend's name.
         precision: ``"auto"`` or a precision.
         threads: CPU threads; 0 lets the backend decide.
-        check: Hold the engine against the outputs that the bundle recorded.
+        verification: Verifies the engine; None for one that needs recorded outputs.
 
     Raises:
-        EdgeAdError: It is broken, cannot run here, or does not give the recorded outputs.
+        EdgeAdError: It is broken, cannot run here, does not give the recorded outputs, or has none.
     """
     before = _manifest_hash(path)
     bundle = Bundle.open(path)
@@ -65,6 +68,7 @@ def open_bundle(
         raise BundleError(
             f"{path} changed while it was opened.", "Write a bundle's manifest last, or rename its folder."
         )
+    (verification or Verification())(bundle, backend=backend, precision=precision, threads=threads)
     engine = open_engine(bundle, backend=backend, precision=precision, threads=threads)
     description = engine.describe()
     threshold = engine.threshold.value
@@ -78,8 +82,6 @@ def open_bundle(
     )
     with ExitStack() as stack:
         stack.enter_context(engine)
-        if check:
-            check_parity(bundle, engine, cast("Precision", description.precision))
         return OpenBundle(Judging(engine, facts, threshold), stack.pop_all())
 
 
@@ -95,14 +97,21 @@ class BundleSwapper:
         opener: Opens and checks a bundle, as `open_bundle` does.
         first: The bundle that judges first; closed when another one has taken over, or at the end.
         watched: Folder whose manifest is looked at twice a second; a change asks for it. None watches nothing.
+        cancel: Has the opener give up a bundle that it is about to open; called when the stream ends.
 
     Attributes:
         first: What judges first.
     """
 
-    def __init__(self, opener: Opener, first: OpenBundle, watched: Path | None = None) -> None:
+    def __init__(
+        self,
+        opener: Opener,
+        first: OpenBundle,
+        watched: Path | None = None,
+        cancel: Callable[[], None] = lambda: None,
+    ) -> None:
         self.first = first.judging
-        self._opener, self._watched = opener, watched
+        self._opener, self._watched, self._cancel = opener, watched, cancel
         self._stacks = {id(first.judging): first.stack}
         self._retired: list[ExitStack] = []
         self._asked: tuple[Path, str] | None = None
@@ -142,6 +151,7 @@ class BundleSwapper:
         with self._changed:
             self._is_ending = True
             self._changed.notify_all()
+        self._cancel()
         if self._thread is not None:
             self._thread.join(_JOIN_TIMEOUT_S)  # a bundle that is being opened is opened first
         with self._changed:

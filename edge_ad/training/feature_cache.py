@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_ad import __version__
+from edge_ad.storage import cache_folder
 from edge_ad.training.features import (
     FILE_SUFFIX,
     byte_limit,
@@ -155,6 +156,4 @@ def _network_digest(backbone: nn.Module) -> str:
 
 
 def _folder() -> Path:
-    chosen = os.environ.get("EDGE_AD_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return (Path(chosen) if chosen else base / "edge-ad") / "features"
+    return cache_folder() / "features"

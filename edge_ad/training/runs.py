@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from edge_ad.data.splits import GoodSplit
 from edge_ad.errors import CheckpointError, UsageError
+from edge_ad.manifest import Document
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import restore_detector
 from edge_ad.prediction import Prediction
@@ -38,11 +39,7 @@ CHECKPOINT_FILE = "checkpoint.safetensors"
 RESUME_FILE = "training.safetensors"
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class SplitRecord(_Strict):
+class SplitRecord(Document):
     """The split of the good images: content hash of each file by its path below the product's folder."""
 
     seed: int
@@ -51,7 +48,7 @@ class SplitRecord(_Strict):
     threshold: dict[str, str]
 
 
-class RunRecord(_Strict):
+class RunRecord(Document):
     """Contents of ``run.json``.
 
     Attributes:
@@ -71,13 +68,13 @@ class RunRecord(_Strict):
     schema_version: int = 1
     method: str
     parameters: dict[str, JsonValue]
-    choices: dict[str, JsonValue] = {}
+    choices: dict[str, JsonValue] = Field(default_factory=dict)
     status: Literal["training", "finished"]
     product_root: str
     product_name: str
     split: SplitRecord
-    training: dict[str, JsonValue] = {}
-    versions: dict[str, str] = {}
+    training: dict[str, JsonValue] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
     created: str
 
 

@@ -136,6 +136,8 @@ def _set_permissions(
         flags.append("GPU_FALLBACK")
     for flag in flags:
         config.set_flag(trt.BuilderFlag.__members__[flag])
+    if precision == "fp32":  # TensorFloat-32 has ten bits: FP32 would not be the numbers of the trained network
+        config.clear_flag(trt.BuilderFlag.TF32)
     return {
         "strongly_typed": str(capabilities.strongly_typed and not implicit).lower(),
         "flags": " ".join(flags).lower() or "none",

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from edge_ad.calibration.gate import GateLimits, judge, map_correlation
+from edge_ad.calibration.gate import GateLimits, judge
 from edge_ad.calibration.gate_data import GateData, GateReference
 from edge_ad.prediction import Prediction
 
@@ -92,11 +92,3 @@ def test_an_engine_that_gives_nan_fails(reference: GateReference) -> None:
         return [Prediction(float("nan"), np.full((48, 48), np.nan, np.float32)) for _ in images]
 
     assert not judge(reference, broken, GateLimits(), quantised_layers=1).passed
-
-
-def test_the_correlation_of_flat_maps_is_defined() -> None:
-    flat, slope = np.ones((4, 4), np.float32), np.arange(16, dtype=np.float32).reshape(4, 4)
-    assert map_correlation(flat, flat * 2) == 1.0
-    assert map_correlation(flat, slope) == 0.0
-    assert map_correlation(slope, slope * 3 + 1) == pytest.approx(1.0)
-    assert map_correlation(slope, -slope) == pytest.approx(-1.0)

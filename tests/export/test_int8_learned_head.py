@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_ad.calibration.gate import map_correlation
 from edge_ad.export import int8_refit
 from edge_ad.export.bundle_export import export_run
 from edge_ad.export.int8 import calibrate_bundle
 from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.runtime import open_engine
+from edge_ad.runtime.parity import map_correlation
 from edge_ad.training import preparation
 from edge_ad.training.runs import Run, load_run
 from edge_ad.training.train import TrainingRequest, train

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from edge_ad.bundle import Bundle, Reference, write_bundle
+from edge_ad.bundle.reference import REFERENCE_FILE
 from edge_ad.manifest import GateReport, GraphInfo, Manifest, Precision, SplitInfo, Threshold
 
 SIZE_HW = (24, 32)
@@ -47,6 +49,13 @@ def deploy_graph(*, seed: int = 0, output: str = "anomaly_map") -> bytes:
     return bytes(model.SerializeToString())
 
 
+def recorded_outputs(graph: bytes) -> Reference:
+    """What a graph says about two frames of noise, by ONNX's own evaluator."""
+    images = np.random.default_rng(0).integers(0, 256, (2, *SIZE_HW, 3), dtype=np.uint8)
+    scores, maps = ReferenceEvaluator(onnx.load_from_string(graph)).run(["score", "anomaly_map"], {"image": images})
+    return Reference(images, scores, maps)
+
+
 def threshold(value: float = 0.5) -> Threshold:
     return Threshold(
         value=value, rule="test", false_alarm_rate=0.01, false_alarm_bound=0.1, confidence=0.95, good_images=40
@@ -59,8 +68,14 @@ def graph_info(file: str = "model.onnx", *, gate_passed: bool | None = None) -> 
 
 
 def tiny_bundle(
-    root: Path, graphs: dict[Precision, GraphInfo] | None = None, *, seed: int = 0, reference: Reference | None = None
+    root: Path,
+    graphs: dict[Precision, GraphInfo] | None = None,
+    *,
+    seed: int = 0,
+    reference: Reference | None = None,
+    has_reference: bool = True,
 ) -> Bundle:
+    """A bundle with recorded outputs of its own graph, unless others are given."""
     graphs = graphs or {"fp32": graph_info()}
     manifest = Manifest(
         method="tiny",
@@ -72,6 +87,6 @@ def tiny_bundle(
         created="2025-01-01T00:00:00+00:00",
     )
     files = {graph.file: deploy_graph(seed=seed) for graph in graphs.values()}
-    if reference is not None:
-        files["reference.npz"] = reference.to_bytes()
+    if has_reference:
+        files[REFERENCE_FILE] = (reference or recorded_outputs(deploy_graph(seed=seed))).to_bytes()
     return write_bundle(root, manifest, files)

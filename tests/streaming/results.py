@@ -29,7 +29,8 @@ def make_result(
     part: str = "",
 ) -> Result:
     frame = Frame(index, IMAGE, at, unix, 1.0, source=source, part=part)
-    return Result(frame, Prediction(score, MAP), Verdict.of(score, threshold), 1.0, 2.0, 4.5, bundle)
+    prediction = Prediction(score, MAP)
+    return Result(frame, prediction, Verdict.judge(prediction, threshold), 1.0, 2.0, 4.5, bundle)
 
 
 class Told(StreamControl):

@@ -49,6 +49,7 @@ def test_record_says_everything_about_a_frame(tmp_path: Path) -> None:
             "threshold": 1.0,
             "normalised": 0.6,
             "verdict": "NG",
+            "reason": "",
             "latency_ms": 3.0,
             "age_ms": 4.5,
             "bundle": "",
@@ -65,9 +66,11 @@ def test_records_as_csv_have_a_heading_and_the_same_columns(tmp_path: Path) -> N
         rows = list(csv.DictReader(file))
     assert [row["frame"] for row in rows] == ["0", "1", "2"]
     assert [row["score"] for row in rows] == ["1.5", "", "1.5"]
+    assert [(row["verdict"], row["reason"]) for row in rows] == [("NG", ""), ("NG", "not finite"), ("NG", "")]
     assert rows[0]["source"] == "fake source"
     assert set(rows[0]) == {
-        "frame", "time", "source", "score", "threshold", "normalised", "verdict", "latency_ms", "age_ms", "bundle"
+        "frame", "time", "source", "score", "threshold", "normalised", "verdict", "reason", "latency_ms", "age_ms",
+        "bundle",
     }  # fmt: skip
 
 

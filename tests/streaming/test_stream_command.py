@@ -10,11 +10,15 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
+from edge_ad.bundle import Bundle
 from edge_ad.cli import main
 from edge_ad.errors import EdgeAdError
-from tests.runtime.tiny_bundle import tiny_bundle
+from tests.runtime.tiny_bundle import deploy_graph, graph_info, tiny_bundle
 
 _ROOT = Path(__file__).parents[2]
 
@@ -194,3 +198,55 @@ def _wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> N
             return
         time.sleep(0.02)
     raise AssertionError("the stream wrote no records")
+
+
+def _blind_to_bright_frames(root: Path) -> Bundle:
+    """A bundle whose engine gives NaN for frames of a mean above 0.67, and what was recorded for all others."""
+    model = onnx.load_from_string(deploy_graph())
+    nodes = model.graph.node
+    nodes[-1].output[0] = "highest"
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.67), "bright"))
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(0.0), "nothing"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, 2, 3], np.int64), "all"))
+    nodes.extend(
+        [
+            helper.make_node("ReduceMean", ["unit", "all"], ["mean"], keepdims=0),
+            helper.make_node("Sub", ["bright", "mean"], ["room"]),
+            helper.make_node("Sqrt", ["room"], ["root"]),
+            helper.make_node("Mul", ["root", "nothing"], ["addend"]),
+            helper.make_node("Add", ["highest", "addend"], ["score"]),
+        ]
+    )
+    onnx.checker.check_model(model, full_check=True)
+    return tiny_bundle(root).with_graph("fp32", graph_info(), {"model.onnx": model.SerializeToString()})
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_frames_for_which_the_engine_gives_no_number_are_ng_everywhere(
+    tmp_path: Path, make_video: Callable[..., Path], capsys: pytest.CaptureFixture[str], backend: str
+) -> None:
+    bundle, video = _blind_to_bright_frames(tmp_path / "bundle").root, make_video(12)  # frame k has brightness 20 k
+    arguments = ["stream", "--bundle", str(bundle), "--backend", backend, "--source", str(video), "--headless"]
+    outputs = ["--records", str(tmp_path / "r.sqlite"), "--save-records", str(tmp_path / "r.jsonl")]
+    assert main([*arguments, *outputs, "--no-frame-health", "--threshold", "1e9", "--json"]) == 0
+    shown = capsys.readouterr()
+    summary = json.loads(shown.out)
+    assert (summary["frames"], summary["ok"], summary["defective"], summary["not_finite"]) == (12, 9, 3, 3)
+    assert "alarm: The score or the anomaly map of frame 9 is not finite" in shown.err
+    lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert main(["records", "list", str(tmp_path / "r.sqlite"), "--json"]) == 0
+    stored = json.loads(capsys.readouterr().out)
+    for rows in (lines, stored):
+        assert [row["verdict"] for row in rows] == ["OK"] * 9 + ["NG"] * 3
+        assert [(row["score"] is None, row["reason"]) for row in rows[9:]] == [(True, "not finite")] * 3
+    assert main(["records", "list", str(tmp_path / "r.sqlite")]) == 0
+    assert capsys.readouterr().out.count("NG: not finite") == 3
+
+
+def test_a_bundle_without_recorded_outputs_judges_only_when_asked(
+    tmp_path: Path, make_video: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, video = tiny_bundle(tmp_path / "bare", has_reference=False).root, str(make_video(3))
+    assert _stream(bundle, "--source", video) == 1
+    assert "--allow-unverified" in capsys.readouterr().err
+    assert _stream(bundle, "--source", video, "--allow-unverified") == 0

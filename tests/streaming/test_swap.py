@@ -10,17 +10,22 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
+from edge_ad.bundle import Bundle
 from edge_ad.errors import BundleError
 from edge_ad.runtime.base import EngineDescription
+from edge_ad.runtime.verification import Verification
 from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.slot import Judging
 from edge_ad.streaming.statistics import Summary
 from edge_ad.streaming.swap import BundleSwapper, OpenBundle, open_bundle
-from tests.runtime.tiny_bundle import tiny_bundle
+from tests.runtime.tiny_bundle import deploy_graph, graph_info, tiny_bundle
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink, NumberedSource
+from tests.streaming.results import wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -143,54 +148,110 @@ def test_stream_that_ends_before_the_bundle_is_open_closes_it(engine: FakeEngine
     assert opener.engines["late"].is_closed
 
 
-def test_watched_folder_that_is_replaced_takes_over_and_a_broken_one_is_refused(tmp_path: Path) -> None:
-    line, sink = tmp_path / "line", ListSink()
-    tiny_bundle(line)
-    first = open_bundle(line, backend="onnxruntime", threads=1)
-    control = StreamControl(bundle=first.judging.bundle)
+def _replace(line: Path, change: Callable[[Path], object]) -> None:
+    """Put a changed bundle in the place of one, as a deployment does: made beside it, then renamed."""
+    beside = line.with_name("next")
+    shutil.copytree(line, beside)
+    change(beside)
+    manifest = beside / "manifest.json"
+    manifest.write_text(manifest.read_text() + "\n")  # another content hash
+    line.rename(line.with_name(f"before {time.monotonic_ns()}"))
+    beside.rename(line)
+
+
+def _tear(root: Path) -> None:
+    (root / "model.onnx").write_bytes(b"torn")
+
+
+def _scale_outputs(root: Path) -> None:
+    """Scores and maps a hundredth of what they were, and every hash as it should be."""
+    model = onnx.load_from_string(deploy_graph())
+    (second,) = (tensor for tensor in model.graph.initializer if tensor.name == "second")
+    second.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(second) / np.float32(100), "second"))
+    Bundle.open(root).with_graph("fp32", graph_info(), {"model.onnx": model.SerializeToString()})
+
+
+def _set_threshold(root: Path) -> None:
+    manifest = root / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"value": 0.5', '"value": Infinity'))
+
+
+def _take_outputs_away(root: Path) -> None:
+    shutil.rmtree(root)
+    tiny_bundle(root, has_reference=False)
+
+
+def _stream_of(line: Path, sink: ListSink, steer: Callable[[StreamControl], None], *, watched: bool = False) -> Summary:
+    """A live stream that goes on until ``steer``, in a thread of its own, has ended it."""
+    verification = Verification()
 
     def opener(path: Path) -> OpenBundle:
-        return open_bundle(path, backend="onnxruntime", threads=1, check=True)
+        return open_bundle(path, backend="onnxruntime", threads=1, verification=verification)
 
-    def replace() -> None:
-        shutil.copytree(line, tmp_path / "next")
-        manifest = tmp_path / "next" / "manifest.json"
-        manifest.write_text(manifest.read_text() + "\n")
-        shutil.move(line, tmp_path / "before")
-        (tmp_path / "next").rename(line)
-        time.sleep(2.0)
-        (line / "model.onnx").write_bytes(b"torn")
-        manifest = line / "manifest.json"
-        manifest.write_text(manifest.read_text() + "\n")
+    first = opener(line)
+    control = StreamControl(bundle=first.judging.bundle)
 
-    changes = threading.Timer(0.3, replace)
-    changes.start()
-    with BundleSwapper(opener, first, watched=line) as swapper:
+    def run() -> None:
+        try:
+            steer(control)
+        finally:
+            control.stop()
+
+    steering = threading.Thread(target=run)
+    steering.start()
+    with BundleSwapper(opener, first, line if watched else None, verification.cancel) as swapper:
+        source = FakeSource(None, is_live=True, interval_s=0.02)
         summary = run_stream(
-            first.judging.engine,
-            FakeSource(None, is_live=True, interval_s=0.02),
-            threshold=1.0,
-            sinks=[sink],
-            control=control,
-            swapper=swapper,
-            limits=Limits(max_seconds=4.5),
+            first.judging.engine, source, threshold=1.0, sinks=[sink], control=control, swapper=swapper
         )
-    changes.join()
+    steering.join()
+    return summary
+
+
+def _wait_for_events(sink: ListSink, count: int) -> None:
+    wait_until(lambda: len(sink.events) >= count, timeout_s=120.0)
+
+
+def test_watched_folder_that_is_replaced_takes_over_and_a_torn_one_is_refused(tmp_path: Path) -> None:
+    line, sink = tmp_path / "line", ListSink()
+    before = tiny_bundle(line)
+
+    def deploy(_: StreamControl) -> None:
+        wait_until(lambda: bool(sink.results))
+        for number, change in enumerate((lambda root: None, _tear)):
+            _replace(line, change)
+            _wait_for_events(sink, number + 1)
+
+    summary = _stream_of(line, sink, deploy, watched=True)
     assert [event.kind for event in sink.events] == ["bundle swapped", "bundle refused"]
-    hashes = [result.bundle for result in sink.results]
-    assert list(dict.fromkeys(hashes)) == [first.judging.bundle["hash"], summary.bundle]
+    assert "SHA-256" in sink.events[1].text
+    hashes = list(dict.fromkeys(result.bundle for result in sink.results))
+    assert hashes == [sink.events[0].data["old"], summary.bundle]
     assert len(summary.bundle) == 64
+    assert before.root == line
 
 
-def test_engine_that_does_not_give_the_recorded_outputs_is_refused(tmp_path: Path) -> None:
-    from edge_ad.bundle import Bundle
-    from edge_ad.bundle.reference import REFERENCE_FILE, Reference
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (_scale_outputs, "does not give the trained numbers"),
+        (_set_threshold, "not a finite number"),
+        (_take_outputs_away, "no recorded outputs"),
+    ],
+)
+def test_bundle_that_would_judge_otherwise_is_refused_at_a_swap_and_at_the_start(
+    tmp_path: Path, change: Callable[[Path], None], why: str
+) -> None:
+    line, sink = tiny_bundle(tmp_path / "line").root, ListSink()
+    change(tiny_bundle(tmp_path / "other").root)
 
-    bundle = tiny_bundle(tmp_path / "line")
-    images = np.random.default_rng(0).integers(0, 255, (3, *bundle.manifest.input_size_hw, 3), dtype=np.uint8)
-    noise = np.random.default_rng(1).random(images.shape[:3], dtype=np.float32)
-    wrong = Reference(images, noise.max(axis=(1, 2)), noise)
-    assert isinstance(bundle.with_files({REFERENCE_FILE: wrong.to_bytes()}), Bundle)
-    open_bundle(tmp_path / "line", backend="onnxruntime").stack.close()
-    with pytest.raises(BundleError, match="does not give the trained numbers"):
-        open_bundle(tmp_path / "line", backend="onnxruntime", check=True)
+    def ask(control: StreamControl) -> None:
+        control.swap_bundle(tmp_path / "other", by="test")
+        _wait_for_events(sink, 1)
+
+    summary = _stream_of(line, sink, ask)
+    assert [event.kind for event in sink.events] == ["bundle refused"]
+    assert why in sink.events[0].text
+    assert (summary.swaps, summary.bundle) == (0, sink.events[0].data["bundle"])
+    with pytest.raises(BundleError, match=why):
+        open_bundle(tmp_path / "other")

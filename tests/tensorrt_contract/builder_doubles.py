@@ -53,6 +53,7 @@ class BuilderWorld:
             add_optimization_profile=lambda profile: 0,
             set_memory_pool_limit=lambda pool, pool_size: None,
             set_flag=lambda flag: None,
+            clear_flag=lambda flag: None,
             create_timing_cache=lambda content: self._double("ITimingCache", serialize=lambda: b"timings"),
             set_timing_cache=lambda cache, ignore_mismatch: True,
             get_timing_cache=lambda: self._double("ITimingCache", serialize=lambda: b"timings"),

@@ -65,6 +65,11 @@ def test_the_graph_carries_its_precision_where_the_version_lets_it(version: str,
     )
 
 
+def test_fp32_is_not_computed_in_tensorfloat(build: Build) -> None:
+    assert "clear_flag" in build("fp32")["calls"]
+    assert "clear_flag" not in build("int8")["calls"]
+
+
 def test_the_profile_goes_from_one_image_to_the_largest_batch(build: Build) -> None:
     built = build("batch")
     assert built["profile"] == [["image", [1, 24, 32, 3], [4, 24, 32, 3], [16, 24, 32, 3]]]

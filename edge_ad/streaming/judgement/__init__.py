@@ -4,6 +4,7 @@ from edge_ad.streaming.judgement.base import EndingJudge, Judge
 from edge_ad.streaming.judgement.cool_down import CoolDown, CoolDownRule
 from edge_ad.streaming.judgement.drift import Drift, DriftMonitor
 from edge_ad.streaming.judgement.hysteresis import Hysteresis
+from edge_ad.streaming.judgement.not_finite import NotFiniteAlarm
 from edge_ad.streaming.judgement.options import judges_from_options
 from edge_ad.streaming.judgement.part_judge import PartJudge
 from edge_ad.streaming.judgement.parts import Part, PartRule, Parts
@@ -16,6 +17,7 @@ __all__ = [
     "EndingJudge",
     "Hysteresis",
     "Judge",
+    "NotFiniteAlarm",
     "Part",
     "PartJudge",
     "PartRule",

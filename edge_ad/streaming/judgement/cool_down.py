@@ -63,7 +63,8 @@ class CoolDown:
             at: Monotonic time of its frame, in seconds.
             frame: How many frames of the source were judged before it.
         """
-        if at - self._last_at < self._rule.seconds or frame - self._last_frame <= self._rule.frames:
+        is_too_soon = self._rule.frames > 0 and frame - self._last_frame <= self._rule.frames
+        if is_too_soon or at - self._last_at < self._rule.seconds:
             self.held_back += 1
             return False
         self._last_at, self._last_frame = at, frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edge_ad.errors import UsageError
+from edge_ad.prediction import Verdict
 
 __all__ = ["Hysteresis"]
 
@@ -13,6 +14,7 @@ class Hysteresis:
         enter:  s > t            leave:  s <= t - (1 - ratio) * |t|
 
     The lower limit is ``ratio * t`` for the positive thresholds that all detectors have, and moves with the threshold.
+    What is not a finite number is above every limit.
 
     Args:
         ratio: Lower limit as a share of the upper one, in (0, 1]; 1 is no hysteresis.
@@ -28,10 +30,10 @@ class Hysteresis:
         self._ratio = ratio
         self.is_inside = False
 
-    def update(self, score: float, threshold: float) -> bool:
-        """Take the next score; whether it counts as defective."""
-        limit = threshold - (1 - self._ratio) * abs(threshold) if self.is_inside else threshold
-        self.is_inside = score > limit
+    def update(self, verdict: Verdict) -> bool:
+        """Take the next verdict; whether it counts as defective."""
+        lower = verdict.threshold - (1 - self._ratio) * abs(verdict.threshold)
+        self.is_inside = verdict.is_anomalous or (self.is_inside and verdict.score > lower)
         return self.is_inside
 
     def reset(self) -> None:

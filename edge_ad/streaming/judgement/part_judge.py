@@ -29,6 +29,9 @@ class PartJudge:
     - ``"ng over"``, with hysteresis and without parts: the score is below the lower limit again.
     - ``"drift"`` and ``"drift over"``: see `DriftMonitor`.
 
+    A frame without a finite score or map makes its part defective, and so does a frame that is missing when a part by
+    number or id is over; ``reason`` in the event's data says which.
+
     A state of hysteresis does not go on into the next part. Parts by id have frames of several sources.
 
     Args:
@@ -64,9 +67,8 @@ class PartJudge:
             name, self._rule, self._hysteresis, self._cool_down, DriftMonitor() if self._watch_drift else None
         )
         self._lines[name] = line
-        if len(self._lines) > _MOST_SOURCES:
-            self._lines.popitem(last=False)
-        return line.see(result)
+        forgotten = self._lines.popitem(last=False)[1].end() if len(self._lines) > _MOST_SOURCES else []
+        return [*forgotten, *line.see(result)]
 
     def end(self) -> Sequence[Event]:
         """The events of parts that only the end of the stream completes."""
@@ -94,14 +96,14 @@ class _Line:
 
     def see(self, result: Result) -> list[Event]:
         part, ended = self._parts.part_of(result)
-        events = [] if ended is None or self._newest is None else self._over(ended, self._newest)
+        events = [] if ended is None or self._newest is None else self._ended(ended, self._newest)
         self._newest = result
         was_inside = self._hysteresis.is_inside and not (self._has_parts and part.frames == 0)
         if not was_inside:
             self._hysteresis.reset()
-        is_inside = self._hysteresis.update(result.verdict.score, result.verdict.threshold)
+        is_inside = self._hysteresis.update(result.verdict)
         was_defective = part.is_defective
-        part.add(float(result.verdict.score), is_defective=is_inside)
+        part.add(result, is_defective=is_inside)
         if part.is_defective and not was_defective and (self._has_parts or not (self._has_hysteresis and was_inside)):
             events += self._act(part, result)
         if was_inside and not is_inside and not self._has_parts and self._has_hysteresis:
@@ -113,7 +115,14 @@ class _Line:
 
     def end(self) -> list[Event]:
         last = self._newest
-        return [] if last is None else [event for part in self._parts.end() for event in self._over(part, last)]
+        return [] if last is None else [event for part in self._parts.end() for event in self._ended(part, last)]
+
+    def _ended(self, part: Part, last: Result) -> list[Event]:
+        """What follows from a part to which no frame will come: one that lacks some is defective now."""
+        was_defective = part.is_defective
+        part.end()
+        acts = self._act(part, last) if part.is_defective and not was_defective else []
+        return [*acts, *self._over(part, last)]
 
     def _act(self, part: Part, result: Result) -> list[Event]:
         held_back = self._cool_down.held_back
@@ -121,8 +130,10 @@ class _Line:
             return []
         self._cool_down.held_back = 0
         what = f"Part {part.name or part.number}" if self._has_parts else f"Frame {result.frame.index}"
-        text = f"{what} is defective: score {result.verdict.score:.4g}, limit {result.verdict.threshold:.4g}."
-        data = {"held_back": held_back} | ({"part": part.number, "part_id": part.name} if self._has_parts else {})
+        why = part.reason or f"score {result.verdict.score:.4g}, limit {result.verdict.threshold:.4g}"
+        data = {"held_back": held_back, "reason": part.reason}
+        data |= {"part": part.number, "part_id": part.name} if self._has_parts else {}
+        text = f"{what} is defective: {why}."
         return [self._event("ng", result, text, data)]
 
     def _over(self, part: Part, last: Result) -> list[Event]:
@@ -133,14 +144,15 @@ class _Line:
                 "part": part.number,
                 "part_id": part.name,
                 "verdict": verdict,
+                "reason": part.reason,
                 "frames": part.frames,
                 "defective": part.defective,
                 "score": _finite(part.score),
                 "started_unix": part.started_unix,
             }
-            text = (
-                f"Part {part.name or part.number} is {verdict}: {part.defective} of {part.frames} frames are defective."
-            )
+            counts = f"{part.defective} of {part.frames} frames are defective"
+            why = f"{part.reason}, {counts}" if part.reason else counts
+            text = f"Part {part.name or part.number} is {verdict}: {why}."
             events.append(self._event("part", last, text, data))
         if self._drift is not None and not part.is_defective:
             events += self._follow(self._drift, part, last)

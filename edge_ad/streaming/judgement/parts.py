@@ -8,9 +8,13 @@ import re
 from dataclasses import dataclass
 
 from edge_ad.errors import UsageError
+from edge_ad.prediction import NOT_FINITE
 from edge_ad.streaming.frame import Result
 
-__all__ = ["Part", "PartRule", "Parts"]
+__all__ = ["INCOMPLETE", "Part", "PartRule", "Parts"]
+
+INCOMPLETE = "incomplete"
+"""Reason of the verdict on a part that was over before it had all its frames: nobody looked at all of it."""
 
 _MOST_NEEDED = 1000
 _MOST_OPEN = 16  # parts that wait for a frame of another camera; the oldest is taken for over
@@ -60,7 +64,7 @@ class PartRule:
 
 
 class Part:
-    """One part so far.
+    """One part so far. A frame without a finite number makes it defective, however many frames the rule asks for.
 
     Args:
         number: How many parts of the same source came before.
@@ -73,19 +77,21 @@ class Part:
         defective: How many of them count as defective.
         started_unix: Wall-clock time of its first frame.
         name: What the trigger calls it; empty for nothing.
+        reason: Why it is defective whatever its scores are: ``"not finite"``, ``"incomplete"``; empty otherwise.
     """
 
     def __init__(self, number: int, rule: PartRule, first: Result) -> None:
         self.number, self.frames, self.defective = number, 0, 0
         self.started_unix = first.frame.captured_unix
         self.name = first.frame.part
+        self.reason = ""
         self._rule = rule
         self._highest: list[float] = []  # a heap of the n highest scores
 
     @property
     def is_defective(self) -> bool:
-        """Whether n frames are."""
-        return self.defective >= self._rule.needed
+        """Whether n frames are, or not all of it was inspected."""
+        return bool(self.reason) or self.defective >= self._rule.needed
 
     @property
     def is_complete(self) -> bool:
@@ -96,18 +102,25 @@ class Part:
     def score(self) -> float:
         """The n-th highest score of its frames: above the threshold exactly when n frames are.
 
-        The lowest one, while there are fewer than n frames.
+        The lowest one, while there are fewer than n frames. A score that is not finite counts as infinity.
         """
         return self._highest[0] if self._highest else math.nan
 
-    def add(self, score: float, *, is_defective: bool) -> None:
+    def add(self, result: Result, *, is_defective: bool) -> None:
         """Count a frame."""
         self.frames += 1
         self.defective += is_defective
+        self.reason = self.reason or result.verdict.reason
+        score = math.inf if result.verdict.reason == NOT_FINITE else float(result.verdict.score)
         if len(self._highest) < self._rule.needed:
             heapq.heappush(self._highest, score)
         else:
             heapq.heappushpop(self._highest, score)
+
+    def end(self) -> None:
+        """Note that no frame follows: a part that lacks some of its m frames was not inspected."""
+        if self._rule.frames is not None and not self.is_complete:
+            self.reason = self.reason or INCOMPLETE
 
 
 class Parts:
@@ -138,9 +151,10 @@ class Parts:
         return self._current, before if before is not None and not before.is_complete else None
 
     def end(self) -> list[Part]:
-        """The parts that are over when the stream is: those of which nobody knows how many frames they have."""
-        part, self._current = self._current, None
-        return [part] if part is not None and self._rule.gap_s is not None else []
+        """The parts that are under way when the stream ends: over, or incomplete."""
+        under_way = [part for part in (self._current, *self._open.values()) if part and not part.is_complete]
+        self._current, self._open = None, {}
+        return under_way
 
     def _part_by_id(self, result: Result) -> tuple[Part, Part | None]:
         name = result.frame.part

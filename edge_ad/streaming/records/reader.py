@@ -17,16 +17,16 @@ from edge_ad.streaming.records.schema import open_for_reading
 __all__ = ["COLUMNS", "EVENT_COLUMNS", "Bucket", "RecordFilter", "RecordReader"]
 
 COLUMNS = (
-    "id", "time", "source", "frame", "score", "threshold", "verdict", "bundle", "latency_ms", "age_ms", "image",
-    "image_is_there",
+    "id", "time", "source", "frame", "score", "threshold", "verdict", "reason", "bundle", "latency_ms", "age_ms",
+    "image", "image_is_there",
 )  # fmt: skip
 """The keys of a record, in their order."""
 
 EVENT_COLUMNS = ("id", "time", "event", "source", "text", "data")
 """The keys of an event, in their order."""
 
-_VERDICTS = """SELECT v.id, v.time_unix, s.name AS source, v.frame, v.score, v.threshold, v.is_ng, b.hash AS bundle,
-    v.latency_ms, v.age_ms, v.image, t.ng_images FROM verdicts v JOIN sources s ON s.id = v.source
+_VERDICTS = """SELECT v.id, v.time_unix, s.name AS source, v.frame, v.score, v.threshold, v.is_ng, v.reason,
+    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, t.ng_images FROM verdicts v JOIN sources s ON s.id = v.source
     JOIN bundles b ON b.id = v.bundle JOIN streams t ON t.id = v.stream"""
 
 
@@ -135,6 +135,7 @@ class RecordReader:
                 "score": row["score"],
                 "threshold": row["threshold"],
                 "verdict": verdict_name(bool(row["is_ng"])),
+                "reason": row["reason"],
                 "bundle": row["bundle"],
                 "latency_ms": row["latency_ms"],
                 "age_ms": row["age_ms"],
@@ -193,4 +194,4 @@ class RecordReader:
             raise DataError(f"{self._path} cannot be read: {error}.", hint) from error
 
 
-_OF_VERDICTS = {"source": "s.name", "is_ng": "v.is_ng", "score": "v.score"}
+_OF_VERDICTS = {"source": "s.name", "is_ng": "v.is_ng", "score": "coalesce(v.score, 9e999)"}

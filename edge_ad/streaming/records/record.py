@@ -9,7 +9,7 @@ from typing import Any
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result
 
-__all__ = ["event_record", "iso_time", "record_of", "verdict_name"]
+__all__ = ["event_record", "finite", "iso_time", "record_of", "verdict_name"]
 
 
 def record_of(result: Result, source_name: str = "") -> dict[str, Any]:
@@ -21,18 +21,19 @@ def record_of(result: Result, source_name: str = "") -> dict[str, Any]:
 
     Returns:
         ``frame``, ``time`` (ISO 8601 UTC), ``source``, ``score``, ``threshold``, ``normalised``, ``verdict`` (``"OK"``
-        or ``"NG"``), ``latency_ms`` (prepare and infer), ``age_ms`` (capture to result) and ``bundle``; a number that
-        JSON does not have is None.
+        or ``"NG"``), ``reason`` (``"not finite"`` or empty), ``latency_ms`` (prepare and infer), ``age_ms`` (capture to
+        result) and ``bundle``; a number that JSON does not have is None.
     """
     verdict, frame = result.verdict, result.frame
     return {
         "frame": frame.index,
         "time": iso_time(frame.captured_unix),
         "source": frame.source or source_name,
-        "score": _finite(verdict.score),
-        "threshold": _finite(verdict.threshold),
-        "normalised": _finite(verdict.normalised),
+        "score": finite(verdict.score),
+        "threshold": finite(verdict.threshold),
+        "normalised": finite(verdict.normalised),
         "verdict": verdict_name(verdict.is_anomalous),
+        "reason": verdict.reason,
         "latency_ms": round(result.prepare_ms + result.infer_ms, 3),
         "age_ms": round(result.age_ms, 3),
         "bundle": result.bundle,
@@ -60,5 +61,6 @@ def verdict_name(is_anomalous: bool) -> str:
     return "NG" if is_anomalous else "OK"
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """The number, or None when JSON and databases have no such number."""
     return float(value) if math.isfinite(value) else None

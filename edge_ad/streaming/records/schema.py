@@ -48,9 +48,19 @@ _STEPS: tuple[str, ...] = (
             v.latency_ms, v.age_ms, v.image
         FROM verdicts v JOIN sources s ON s.id = v.source JOIN bundles b ON b.id = v.bundle;
     """,
+    """
+    ALTER TABLE verdicts ADD COLUMN reason TEXT NOT NULL DEFAULT '';
+    DROP VIEW records;
+    CREATE VIEW records AS
+        SELECT v.id, strftime('%Y-%m-%dT%H:%M:%fZ', v.time_unix, 'unixepoch') AS time, s.name AS source, v.frame,
+            v.score, v.threshold, CASE v.is_ng WHEN 0 THEN 'OK' ELSE 'NG' END AS verdict, v.reason, b.hash AS bundle,
+            v.latency_ms, v.age_ms, v.image
+        FROM verdicts v JOIN sources s ON s.id = v.source JOIN bundles b ON b.id = v.bundle;
+    """,
 )
 
 SCHEMA_VERSION = len(_STEPS)
+_REASON_SINCE = 2  # the version whose verdicts have a reason
 
 
 def open_for_writing(
@@ -100,9 +110,11 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     uri = f"{path.resolve().as_uri()}?{_reading_mode(path)}"
     connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
-        connection.execute("PRAGMA query_only = ON")
-        if _checked_version(connection, path, newest=SCHEMA_VERSION) == 0:
+        version = _checked_version(connection, path, newest=SCHEMA_VERSION)
+        if version == 0:
             raise DataError(f"{path} holds no records.", "It is an empty database.")
+        _read_as_newest(connection, version)
+        connection.execute("PRAGMA query_only = ON")
     except sqlite3.Error as error:
         connection.close()
         raise DataError(f"{path} cannot be read as records: {error}.") from error
@@ -137,6 +149,14 @@ def _checked_version(connection: sqlite3.Connection, path: Path, *, newest: int)
             "Use the newer edge-ad that wrote it, or give another file.",
         )
     return version
+
+
+def _read_as_newest(connection: sqlite3.Connection, version: int) -> None:
+    """Have an older database answer as the newest does: views in memory stand before its tables."""
+    if version < _REASON_SINCE:
+        connection.execute("PRAGMA temp_store = MEMORY")
+        for name in ("verdicts", "records"):
+            connection.execute(f"CREATE TEMP VIEW {name} AS SELECT *, '' AS reason FROM main.{name}")
 
 
 def _migrate(connection: sqlite3.Connection, version: int, steps: Sequence[str]) -> None:

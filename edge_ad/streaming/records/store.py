@@ -29,24 +29,26 @@ class VerdictRow:
         bundle: Content hash of the bundle that judged it.
         frame: Its number in the source.
         time_unix: When it was captured, in seconds since the epoch.
-        score: Raw anomaly score.
-        threshold: What it was held against.
-        is_ng: Whether it was above.
+        score: Raw anomaly score; None when it is not finite.
+        threshold: What it was held against; None when it is not finite.
+        is_ng: Whether it was above, or something is not finite.
         latency_ms: Prepare and infer.
         age_ms: Capture to result.
         image: Name of its picture inside the folder of NG images; None when none is kept.
+        reason: ``"not finite"`` or empty.
     """
 
     source: str
     bundle: str
     frame: int
     time_unix: float
-    score: float
-    threshold: float
+    score: float | None
+    threshold: float | None
     is_ng: bool
     latency_ms: float
     age_ms: float
     image: str | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,8 @@ Row: TypeAlias = VerdictRow | UnjudgedRow | Event
 
 _VERDICT = (
     "INSERT INTO verdicts "
-    "(stream, source, bundle, frame, time_unix, score, threshold, is_ng, latency_ms, age_ms, image) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "(stream, source, bundle, frame, time_unix, score, threshold, is_ng, reason, latency_ms, age_ms, image) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _EVENT = "INSERT INTO events (stream, time_unix, kind, source, text, data) VALUES (?, ?, ?, ?, ?, ?)"
 _UNJUDGED = """INSERT INTO unjudged (minute_unix, source, reason, frames) VALUES (?, ?, ?, 1)
@@ -163,8 +165,8 @@ class RecordStore:
             connection.execute(_EVENT, values)
             return
         ids = (self._stream_id(connection), *(self._id(connection, *name) for name in _names_of(row)))
-        numbers = (row.frame, row.time_unix, row.score, row.threshold, row.is_ng, row.latency_ms, row.age_ms)
-        connection.execute(_VERDICT, (*ids, *numbers, row.image))
+        numbers = (row.frame, row.time_unix, row.score, row.threshold, row.is_ng, row.reason)
+        connection.execute(_VERDICT, (*ids, *numbers, row.latency_ms, row.age_ms, row.image))
 
     def _stream_id(self, connection: sqlite3.Connection) -> int:
         if self._stream is None:

@@ -14,6 +14,7 @@ from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result, Unjudged
 from edge_ad.streaming.records.group_commit import GroupCommit
 from edge_ad.streaming.records.ng_images import ng_image_name
+from edge_ad.streaming.records.record import finite
 from edge_ad.streaming.records.retention import Retention
 from edge_ad.streaming.records.schema import Durability, open_for_reading
 from edge_ad.streaming.records.store import RecordStore, Row, UnjudgedRow, VerdictRow
@@ -95,9 +96,10 @@ class DatabaseSink(Sink):
                 bundle=result.bundle,
                 frame=frame.index,
                 time_unix=frame.captured_unix,
-                score=float(verdict.score),
-                threshold=float(verdict.threshold),
+                score=finite(verdict.score),
+                threshold=finite(verdict.threshold),
                 is_ng=bool(verdict.is_anomalous),
+                reason=verdict.reason,
                 latency_ms=round(result.prepare_ms + result.infer_ms, 3),
                 age_ms=round(result.age_ms, 3),
                 image=ng_image_name(frame, self._source_name) if has_image else None,

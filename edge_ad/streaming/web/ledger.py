@@ -18,11 +18,11 @@ from edge_ad.streaming.records.schema import open_for_reading
 __all__ = ["COLUMNS", "Ledger", "csv_lines", "stored_records"]
 
 COLUMNS = (
-    "time", "source", "frame", "verdict", "score", "threshold", "normalised", "latency_ms", "age_ms", "bundle"
+    "time", "source", "frame", "verdict", "reason", "score", "threshold", "normalised", "latency_ms", "age_ms", "bundle"
 )  # fmt: skip
 _PAGE = 2000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_QUERY = """SELECT id, time, source, frame, verdict, score, threshold, latency_ms, age_ms, bundle FROM records
+_QUERY = """SELECT id, time, source, frame, verdict, reason, score, threshold, latency_ms, age_ms, bundle FROM records
     WHERE id > ? ORDER BY id LIMIT ?"""
 
 

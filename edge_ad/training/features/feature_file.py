@@ -18,8 +18,10 @@ from pathlib import Path
 from typing import IO, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import Field, PositiveInt
 from torch import Tensor
+
+from edge_ad.manifest import Document
 
 __all__ = ["FILE_SUFFIX", "UNFINISHED_SUFFIX", "file_bytes", "map_features", "write_features"]
 
@@ -32,9 +34,7 @@ _CHUNK_BYTES = 1 << 20
 _DTYPES = {"float16": torch.float16, "bfloat16": torch.bfloat16, "float32": torch.float32, "float64": torch.float64}
 
 
-class _Header(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+class _Header(Document):
     shape: tuple[PositiveInt, ...] = Field(min_length=1, max_length=8)
     dtype: Literal["float16", "bfloat16", "float32", "float64"]
     crc32: int

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from edge_ad.export.parity import compare, tolerance_of
 from edge_ad.prediction import Prediction
+from edge_ad.runtime.parity import compare, map_correlation, tolerance_of
 
 
 def predictions(maps: np.ndarray) -> list[Prediction]:
@@ -37,7 +37,19 @@ def test_nan_is_never_within_tolerance() -> None:
     broken = maps.copy()
     broken[0, 0, 0] = np.nan
     assert not compare(predictions(broken), predictions(maps), 1.0).is_within
+    sound = Prediction(0.0, maps[0].astype(np.float32))
+    for score, values in ((0.0, broken), (np.nan, maps), (np.inf, maps)):  # only the map, only the score
+        one = Prediction(float(score), values[0].astype(np.float32))
+        assert not compare([one], [sound], 1.0).is_within
 
 
 def test_openvino_has_more_room_than_onnx_runtime() -> None:
     assert tolerance_of("onnxruntime") < tolerance_of("openvino") == 1e-3
+
+
+def test_the_correlation_of_flat_maps_is_defined() -> None:
+    flat, slope = np.ones((4, 4), np.float32), np.arange(16, dtype=np.float32).reshape(4, 4)
+    assert map_correlation(flat, flat * 2) == 1.0
+    assert map_correlation(flat, slope) == 0.0
+    assert map_correlation(slope, slope * 3 + 1) == pytest.approx(1.0)
+    assert map_correlation(slope, -slope) == pytest.approx(-1.0)

@@ -1,0 +1,220 @@
+"""Whether an engine gives the trained network's numbers: what ``verify`` shows, and what every stream asks first.
+
+A graph in FP32 must give the same scores and maps within a tolerance. A graph in another precision has passed an
+accuracy gate with a threshold of its own, so that its maps are held against the limit of that gate, and its scores,
+seen from its own threshold, must lie where those of the trained network lie.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.bundle import Bundle, Reference
+from edge_ad.manifest import Precision
+from edge_ad.prediction import Prediction
+
+__all__ = [
+    "MAP_DIFFERENCE_LIMIT",
+    "ONNX_TOLERANCE",
+    "OPENVINO_TOLERANCE",
+    "SCORE_SHIFT_LIMIT",
+    "Deviation",
+    "Parity",
+    "compare",
+    "map_correlation",
+    "parity_of",
+    "recorded_predictions",
+    "tolerance_of",
+]
+
+ONNX_TOLERANCE = 1e-4
+OPENVINO_TOLERANCE = 1e-3
+"""OpenVINO may fuse and reorder sums."""
+
+SCORE_SHIFT_LIMIT = 0.25
+MAP_DIFFERENCE_LIMIT = 0.5
+_LEAST_MAP_CORRELATION = 0.9  # whatever a gate was told to let pass
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """Differences between predictions and their reference, as shares of the reference's scale.
+
+    The scale is the largest magnitude in the reference maps, but at least 1: maps of reconstruction methods lie in
+    [0, 1] and are compared absolutely, Mahalanobis distances reach hundreds and are compared relatively.
+
+    Attributes:
+        score: Largest difference of a score.
+        map: Largest difference of a pixel.
+        map_typical: 99.9th percentile of the differences of pixels. A patch whose distance lies within float error of a
+            binary mask's limit may flip; then ``map`` is large and this is not.
+        outliers: Images with a pixel further away than ``tolerance``.
+        images: Images compared.
+        tolerance: What they were held against.
+    """
+
+    score: float
+    map: float
+    map_typical: float
+    outliers: int
+    images: int
+    tolerance: float
+
+    @property
+    def is_within(self) -> bool:
+        """Whether every score and every pixel is within the tolerance; False when one is not finite."""
+        return self.score <= self.tolerance and self.map <= self.tolerance
+
+
+@dataclass(frozen=True)
+class Parity:
+    """One engine held against the reference.
+
+    Attributes:
+        deviation: Differences of scores and maps.
+        map_correlation: Mean correlation of its maps with those of the reference.
+        score_shift: Largest difference of a score, each seen from its own graph's threshold, as a share of the
+            furthest that a pixel of the reference lies from the FP32 threshold.
+        map_difference: Root mean square of the differences of the maps, as a share of the reference's.
+        problem: What is wrong, in words; empty when it passed.
+    """
+
+    deviation: Deviation
+    map_correlation: float
+    score_shift: float
+    map_difference: float
+    problem: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether the engine gives the trained numbers."""
+        return not self.problem
+
+
+def parity_of(
+    bundle: Bundle,
+    precision: Precision,
+    backend: str,
+    predictions: Sequence[Prediction],
+    reference: Sequence[Prediction],
+) -> Parity:
+    """Hold what an engine said against what the trained network said.
+
+    Args:
+        bundle: The bundle; it has the thresholds, and the limits of the gate.
+        precision: Graph that the engine runs.
+        backend: What runs it.
+        predictions: The engine's, N >= 1.
+        reference: The trained network's on the same images, N.
+    """
+    deviation = compare(predictions, reference, tolerance_of(backend))
+    correlation = _mean_correlation(predictions, reference)
+    shift = _score_shift(bundle, precision, predictions, reference)
+    difference = _map_difference(predictions, reference)
+    if not all(item.is_finite for item in (*predictions, *reference)):
+        problem = "a score or a map is not finite"
+    elif precision == "fp32":
+        problem = "" if deviation.is_within else _of_tolerance(deviation)
+    else:
+        problem = _of_gate(bundle, precision, correlation, shift, difference)
+    return Parity(deviation, correlation, shift, difference, problem)
+
+
+def recorded_predictions(reference: Reference) -> list[Prediction]:
+    """What the trained network said when the bundle was exported."""
+    return [Prediction(float(score), values) for score, values in zip(reference.scores, reference.maps, strict=True)]
+
+
+def compare(predictions: Sequence[Prediction], reference: Sequence[Prediction], tolerance: float) -> Deviation:
+    """Compare predictions on the same images.
+
+    Args:
+        predictions: What an engine said, N >= 1.
+        reference: What the trained network said, N.
+        tolerance: Largest difference that is allowed.
+    """
+    scores, maps = _arrays(predictions)
+    reference_scores, reference_maps = _arrays(reference)
+    scale = max(1.0, float(np.abs(reference_maps).max()))
+    with np.errstate(invalid="ignore"):  # infinity minus infinity is NaN, and NaN is not within
+        differences = np.abs(maps - reference_maps) / scale
+        score = float(np.abs(scores - reference_scores).max()) / scale
+    per_image = differences.max(axis=(1, 2))
+    return Deviation(
+        score=score,
+        map=float(per_image.max()),
+        map_typical=float(np.quantile(differences, 0.999)),
+        outliers=int(np.count_nonzero(~(per_image <= tolerance))),
+        images=len(per_image),
+        tolerance=tolerance,
+    )
+
+
+def tolerance_of(backend: str) -> float:
+    """Tolerance of an FP32 engine."""
+    return ONNX_TOLERANCE if backend == "onnxruntime" else OPENVINO_TOLERANCE
+
+
+def map_correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    """Pearson correlation of two maps; 1 for two flat ones, 0 when only one is flat."""
+    a64, b64 = a.ravel() - a.mean(dtype=np.float64), b.ravel() - b.mean(dtype=np.float64)
+    length = math.sqrt(float(a64 @ a64) * float(b64 @ b64))
+    if length == 0.0:
+        return 1.0 if not a64.any() and not b64.any() else 0.0
+    return float(a64 @ b64) / length
+
+
+def _of_tolerance(deviation: Deviation) -> str:
+    worst = max(deviation.score, deviation.map)
+    return f"scores or maps differ by {worst:.1e} of the map's range, {deviation.tolerance:.0e} is allowed"
+
+
+def _of_gate(bundle: Bundle, precision: Precision, correlation: float, shift: float, difference: float) -> str:
+    gate = bundle.graph(precision).gate
+    if gate is None or not gate.passed:
+        return "its graph did not pass an accuracy gate"
+    # A gate that was told to let everything pass does not make the line do so.
+    least = max(gate.limits.get("map_correlation", 0.0), _LEAST_MAP_CORRELATION)
+    if not correlation >= least:
+        return f"its maps correlate by {correlation:.3f}, {least:g} is asked for"
+    if not shift <= SCORE_SHIFT_LIMIT:
+        return f"a score lies {shift:.2f} of the map's range from where it was, {SCORE_SHIFT_LIMIT:g} is allowed"
+    if not difference <= MAP_DIFFERENCE_LIMIT:
+        return f"its maps differ by {difference:.2f} of their size, {MAP_DIFFERENCE_LIMIT:g} is allowed"
+    return ""
+
+
+def _mean_correlation(predictions: Sequence[Prediction], reference: Sequence[Prediction]) -> float:
+    pairs = zip(predictions, reference, strict=True)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(np.mean([map_correlation(ours.anomaly_map, theirs.anomaly_map) for ours, theirs in pairs]))
+
+
+def _score_shift(
+    bundle: Bundle, precision: Precision, predictions: Sequence[Prediction], reference: Sequence[Prediction]
+) -> float:
+    own = bundle.graph(precision).threshold.value
+    trained = bundle.graph("fp32").threshold.value if "fp32" in bundle.manifest.graphs else own
+    scores, reference_scores = (np.array([item.score for item in part]) for part in (predictions, reference))
+    reach = float(np.abs(_arrays(reference)[1].astype(np.float64) - trained).max())
+    with np.errstate(invalid="ignore"):
+        shift = float(np.abs((scores - own) - (reference_scores - trained)).max())
+    return shift / max(reach, float(np.finfo(np.float32).tiny))
+
+
+def _map_difference(predictions: Sequence[Prediction], reference: Sequence[Prediction]) -> float:
+    maps, reference_maps = _arrays(predictions)[1], _arrays(reference)[1]
+    with np.errstate(invalid="ignore", over="ignore"):
+        size = math.sqrt(float(np.mean(np.square(reference_maps, dtype=np.float64))))
+        difference = math.sqrt(float(np.mean(np.square(maps - reference_maps, dtype=np.float64))))
+    return difference / max(size, float(np.finfo(np.float32).tiny))
+
+
+def _arrays(predictions: Sequence[Prediction]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    scores = np.array([prediction.score for prediction in predictions], np.float64)
+    return scores, np.stack([prediction.anomaly_map for prediction in predictions])

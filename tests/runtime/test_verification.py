@@ -1,0 +1,201 @@
+"""An engine judges only after it has given the recorded outputs on this machine: in a process of its own, once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from edge_ad.bundle import Bundle
+from edge_ad.errors import BundleError
+from edge_ad.manifest import GateReport, GraphInfo
+from edge_ad.runtime.verification import Verification
+from edge_ad.storage import cache_folder
+from tests.runtime.tiny_bundle import deploy_graph, graph_info, recorded_outputs, threshold, tiny_bundle
+from tests.streaming.results import wait_until
+
+AtStart = Callable[[str], None]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_AD_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def at_start_of_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AtStart:
+    """Have the real process do something from outside: where Python looks before it runs a program."""
+
+    def plant(code: str) -> None:
+        (tmp_path / "site").mkdir()
+        (tmp_path / "site" / "sitecustomize.py").write_text(code)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+
+    return plant
+
+
+def _scaled(factor: float, *, outputs: tuple[str, ...]) -> bytes:
+    """The graph with outputs multiplied by a factor."""
+    model = onnx.load_from_string(deploy_graph())
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(factor), "factor"))
+    for node in model.graph.node:
+        for index, name in enumerate(node.output):
+            if name in outputs:
+                node.output[index] = f"{name}_before"
+        for index, name in enumerate(node.input):
+            if name in outputs:
+                node.input[index] = f"{name}_before"
+    model.graph.node.extend(helper.make_node("Mul", [f"{name}_before", "factor"], [name]) for name in outputs)
+    onnx.checker.check_model(model, full_check=True)
+    return bytes(model.SerializeToString())
+
+
+def _with_graph(root: Path, graph: bytes, *, gate: GateReport | None = None) -> Bundle:
+    """A bundle whose recorded outputs are those of the plain graph, in FP32 or, with a gate, as INT8."""
+    bundle = tiny_bundle(root)
+    if gate is None:
+        return bundle.with_graph("fp32", graph_info(), {"model.onnx": graph})
+    return bundle.with_graph(
+        "int8", GraphInfo(file="int8.onnx", threshold=threshold(), gate=gate), {"int8.onnx": graph}
+    )
+
+
+PASSED = GateReport(passed=True, checks={}, limits={"map_correlation": 0.95})
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_an_engine_that_gives_the_recorded_outputs_passes(tmp_path: Path, backend: str) -> None:
+    Verification()(tiny_bundle(tmp_path / "line"), backend=backend)
+
+
+@pytest.mark.parametrize("outputs", [("score",), ("anomaly_map",), ("score", "anomaly_map")])
+@pytest.mark.parametrize("factor", [0.01, 0.9, 1.1, -1.0, float("nan"), float("inf")])
+def test_an_engine_with_other_scores_or_maps_is_refused(
+    tmp_path: Path, factor: float, outputs: tuple[str, ...]
+) -> None:
+    bundle = _with_graph(tmp_path / "line", _scaled(factor, outputs=outputs))
+    with pytest.raises(BundleError, match="does not give the trained numbers"):
+        Verification()(bundle, backend="onnxruntime")
+
+
+@pytest.mark.parametrize("outputs", [("score",), ("anomaly_map",), ("score", "anomaly_map")])
+@pytest.mark.parametrize("factor", [0.01, 3.0, float("nan")])
+def test_a_quantised_engine_is_held_against_its_gate_and_against_the_level_of_the_scores(
+    tmp_path: Path, factor: float, outputs: tuple[str, ...]
+) -> None:
+    Verification()(_with_graph(tmp_path / "good", _scaled(1.01, outputs=outputs), gate=PASSED), precision="int8")
+    bundle = _with_graph(tmp_path / "line", _scaled(factor, outputs=outputs), gate=PASSED)
+    with pytest.raises(BundleError, match="does not give the trained numbers"):
+        Verification()(bundle, precision="int8")
+
+
+@pytest.mark.parametrize("gate", [None, PASSED.model_copy(update={"passed": False})], ids=["no gate", "failed gate"])
+def test_a_quantised_engine_without_a_passed_gate_is_refused(tmp_path: Path, gate: GateReport | None) -> None:
+    graph = GraphInfo(file="int8.onnx", threshold=threshold(), gate=gate)
+    bundle = tiny_bundle(tmp_path / "line").with_graph("int8", graph, {"int8.onnx": deploy_graph()})
+    with pytest.raises(BundleError, match="accuracy gate"):
+        Verification()(bundle, precision="int8")
+
+
+def test_a_gate_that_lets_everything_pass_does_not_open_the_line(tmp_path: Path) -> None:
+    gate = PASSED.model_copy(update={"limits": {"map_correlation": -1.0}})
+    bundle = _with_graph(tmp_path / "line", deploy_graph(seed=5), gate=gate)
+    with pytest.raises(BundleError, match="correlate"):
+        Verification()(bundle, precision="int8")
+
+
+def test_a_bundle_without_recorded_outputs_is_refused_unless_asked(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "line", has_reference=False)
+    with pytest.raises(BundleError, match="no recorded outputs") as caught:
+        Verification()(bundle)
+    assert "--allow-unverified" in caught.value.hint
+    Verification(allow_unverified=True)(bundle)
+    broken = bundle.with_graph("fp32", graph_info(), {"model.onnx": _scaled(float("nan"), outputs=("score",))})
+    with pytest.raises(BundleError, match="not finite"):
+        Verification(allow_unverified=True)(broken)
+
+
+def test_what_passed_is_remembered_for_this_bundle_and_engine_only(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "line")
+    Verification()(bundle, backend="onnxruntime")
+    refuses_all = Verification()
+    refuses_all.cancel()  # whatever has to be run is refused
+    refuses_all(bundle, backend="onnxruntime")
+    with pytest.raises(BundleError, match="not verified"):
+        refuses_all(bundle, backend="openvino")
+    changed = bundle.with_graph("fp32", graph_info(), {"model.onnx": deploy_graph(seed=1)})
+    with pytest.raises(BundleError, match="not verified"):
+        refuses_all(changed, backend="onnxruntime")
+
+
+def test_what_failed_is_not_remembered(tmp_path: Path) -> None:
+    bundle = _with_graph(tmp_path / "line", _scaled(0.01, outputs=("score",)))
+    for _ in range(2):
+        with pytest.raises(BundleError, match="trained numbers"):
+            Verification()(bundle, backend="onnxruntime")
+    assert not list((cache_folder() / "verified").glob("*"))
+
+
+def test_where_nothing_can_be_remembered_it_is_verified_at_each_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EDGE_AD_CACHE", str(tmp_path / "file"))  # a folder cannot be made below a file
+    bundle = tiny_bundle(tmp_path / "line")
+    Verification()(bundle)
+    refuses_all = Verification()
+    refuses_all.cancel()
+    with pytest.raises(BundleError, match="not verified"):
+        refuses_all(bundle)
+
+
+def test_an_engine_that_never_answers_is_refused_when_its_time_is_over(
+    tmp_path: Path, at_start_of_python: AtStart
+) -> None:
+    at_start_of_python("import time\ntime.sleep(3600)")
+    with pytest.raises(BundleError, match=r"does not answer within 0\.5 s"):
+        Verification(timeout_s=0.5)(tiny_bundle(tmp_path / "line"))
+
+
+def test_a_verification_under_way_ends_when_it_is_cancelled(tmp_path: Path, at_start_of_python: AtStart) -> None:
+    begun = tmp_path / "begun"
+    at_start_of_python(f"import pathlib, time\npathlib.Path({str(begun)!r}).touch()\ntime.sleep(3600)")
+    bundle, verification, problems = tiny_bundle(tmp_path / "line"), Verification(), list[str]()
+
+    def verify() -> None:
+        with pytest.raises(BundleError) as caught:
+            verification(bundle)
+        problems.append(caught.value.message)
+
+    thread = threading.Thread(target=verify)
+    thread.start()
+    wait_until(begun.exists, timeout_s=60.0)
+    verification.cancel()
+    thread.join(60.0)
+    assert "the stream ends" in problems[0]
+
+
+def test_a_crash_of_the_engine_is_a_refused_bundle(tmp_path: Path, at_start_of_python: AtStart) -> None:
+    at_start_of_python("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)")
+    with pytest.raises(BundleError, match="SIGSEGV"):
+        Verification()(tiny_bundle(tmp_path / "line"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda outputs: replace(outputs, scores=np.full_like(outputs.scores, np.nan)),
+        lambda outputs: replace(outputs, maps=np.full_like(outputs.maps, np.inf)),
+        lambda outputs: replace(outputs, images=outputs.images[:0], scores=outputs.scores[:0], maps=outputs.maps[:0]),
+    ],
+    ids=["score", "map", "none"],
+)
+def test_recorded_outputs_are_finite_and_of_a_photo(change: Callable) -> None:
+    with pytest.raises(BundleError, match="at least one photo, and finite"):
+        change(recorded_outputs(deploy_graph()))
