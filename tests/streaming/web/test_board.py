@@ -13,10 +13,11 @@ from edge_ad.errors import DataError
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.records import RecordStore, VerdictRow
+from edge_ad.streaming.records.csv_text import csv_lines
 from edge_ad.streaming.web.alarms import EventLog
 from edge_ad.streaming.web.board import Board
 from edge_ad.streaming.web.gallery import Gallery
-from edge_ad.streaming.web.ledger import COLUMNS, Ledger, csv_lines, stored_records
+from edge_ad.streaming.web.ledger import COLUMNS, Ledger, stored_records
 from edge_ad.streaming.web.trend import Trend
 from tests.streaming.web.live_page import judged, unjudged
 
