@@ -28,13 +28,14 @@ def csv_lines(records: Iterable[Mapping[str, Any]], columns: Sequence[str], *, h
         columns: Their order.
         has_header: Whether a line with the names of the columns goes first.
     """
+    rows = [[_cell(record.get(name)) for name in columns] for record in records]
+    return "".join(map(_line, [list(columns), *rows] if has_header else rows))
+
+
+def _line(cells: list[object]) -> str:
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if has_header:
-        writer.writerow(columns)
-    for record in records:
-        writer.writerow(_cell(record.get(name)) for name in columns)
-    return text.getvalue()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # this end of line has it quote both signs in a cell
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _cell(value: object) -> object:

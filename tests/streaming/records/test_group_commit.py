@@ -105,6 +105,11 @@ def test_closing_with_a_full_disk_ends_and_counts_what_was_lost(monkeypatch: pyt
     assert (group.lost, disk.rows) == (10, [])
 
 
+def _add_for_ever(group: GroupCommit[int]) -> None:
+    while True:
+        group.add(1)
+
+
 def test_what_is_no_failure_of_the_disk_is_raised_to_the_stream() -> None:
     has_failed = threading.Event()
 
@@ -116,8 +121,7 @@ def test_what_is_no_failure_of_the_disk_is_raised_to_the_stream() -> None:
     group.add(0)
     has_failed.wait(10)
     with pytest.raises(ZeroDivisionError):
-        while True:  # at the latest when there is no room any more
-            group.add(1)
+        _add_for_ever(group)  # at the latest when there is no room any more
     with pytest.raises(ZeroDivisionError):
         group.close()
 
