@@ -29,7 +29,8 @@ def csv_lines(records: Iterable[Mapping[str, Any]], columns: Sequence[str], *, h
         has_header: Whether a line with the names of the columns goes first.
     """
     rows = [[_cell(record.get(name)) for name in columns] for record in records]
-    return "".join(map(_line, [list(columns), *rows] if has_header else rows))
+    heading: list[list[object]] = [list(columns)] if has_header else []
+    return "".join(map(_line, heading + rows))
 
 
 def _line(cells: list[object]) -> str:
