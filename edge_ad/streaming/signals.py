@@ -43,7 +43,8 @@ class StopSignals:
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.received = self.received or signal.Signals(number)
-        self._restore(signal.SIGINT, signal.SIGTERM)
+        if number != _HANG_UP:
+            self._restore(signal.SIGINT, signal.SIGTERM)
 
     def _restore(self, *numbers: signal.Signals) -> None:
         for number in numbers:
