@@ -21,6 +21,7 @@ from edge_ad.export.onnx_export import export_onnx
 from edge_ad.images import read_resized
 from edge_ad.manifest import GraphInfo, Manifest, SplitInfo
 from edge_ad.runtime.parity import ONNX_TOLERANCE, Deviation, compare, recorded_predictions
+from edge_ad.strict_json import to_json
 from edge_ad.training.runs import Run, torch_predictor
 from edge_ad.training.versions import package_versions
 
@@ -86,7 +87,7 @@ def export_run(run: Run, say: Say = lambda text: None) -> Bundle:
     files: dict[str, bytes | Path] = {
         _GRAPH_FILE: model.SerializeToString(),
         _REFERENCE_FILE: reference.to_bytes(),
-        _SOURCE_FILE: json.dumps({"run": fingerprint(run)}).encode(),
+        _SOURCE_FILE: to_json({"run": fingerprint(run)}).encode(),
     }
     return write_bundle(run.root / BUNDLE_FOLDER, manifest, files)
 

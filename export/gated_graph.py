@@ -17,6 +17,7 @@ from edge_ad.evaluation.thresholds import fit_threshold
 from edge_ad.manifest import Precision, Threshold
 from edge_ad.runtime.availability import probe_backend
 from edge_ad.runtime.base import Engine, EngineDescription
+from edge_ad.strict_json import to_json
 
 __all__ = ["describe_engine", "graph_source", "is_from_present_fp32", "own_threshold", "read_report", "report_bytes"]
 
@@ -54,7 +55,7 @@ def is_from_present_fp32(bundle: Bundle, precision: Precision) -> bool:
 
 def report_bytes(document: dict[str, Any]) -> bytes:
     """Content of a report file."""
-    return (json.dumps(document, indent=2) + "\n").encode()
+    return (to_json(document, indent=2) + "\n").encode()
 
 
 def own_threshold(engine: Engine, images: NDArray[np.uint8]) -> Threshold:

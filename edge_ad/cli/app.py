@@ -12,6 +12,7 @@ from typer.main import get_command
 
 from edge_ad import __version__
 from edge_ad.cli.failures import report_failure
+from edge_ad.cli.termination import TerminationSignals
 from edge_ad.cli.verbs import VerbGroup
 from edge_ad.errors import UsageError
 
@@ -51,9 +52,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Command line without the program's name; ``sys.argv[1:]`` when None.
 
     Returns:
-        Exit code: 0 ok, 1 failure, 2 usage, 3 missing dependency or device, 4 quality gate, 130 interrupted.
+        Exit code: 0 ok, 1 failure, 2 usage, 3 missing dependency or device, 4 quality gate, 130 interrupted, 143 or 129
+        ended by SIGTERM or SIGHUP.
     """
     _make_streams_safe()
+    with TerminationSignals() as signals:
+        return signals.exit_code(_reported(arguments))
+
+
+def _reported(arguments: Sequence[str] | None) -> int:
     try:
         code = _run(arguments)
         sys.stdout.flush()  # here, where a reader that has gone is still caught

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from edge_ad.cli.console import note, print_facts, print_json, print_table
+from edge_ad.cli.console import note, print_facts, print_json, print_line, print_table
 from edge_ad.cli.optional_values import OptionalValueCommand
 from edge_ad.cli.options import BackendOption, BundleArgument, JsonOption, PrecisionOption, ThreadsOption
 from edge_ad.errors import UsageError
@@ -132,13 +132,14 @@ def _print(document: dict[str, Any], measurements: Measurements) -> None:
         for name, s in measurements.latencies().items()
     ]
     print_table(columns, rows, title="\nLatency")
-    print(f"\npipelined: {measurements.pipelined_fps:.4g} frames per second")
+    print_line()
+    print_line(f"pipelined: {measurements.pipelined_fps:.4g} frames per second")
     _print_comparison(measurements)
 
 
 def _print_on_device(timings: DeviceTimings) -> None:
     launch = "launched as a CUDA graph" if timings.uses_cuda_graph else "launched kernel by kernel"
-    print(
+    print_line(
         f"on the GPU: upload {timings.h2d_ms:.3g} ms, plan {timings.compute_ms:.3g} ms, download {timings.d2h_ms:.3g}"
         f" ms (medians of {timings.runs} runs, by events; {launch})"
     )
@@ -148,7 +149,7 @@ def _print_comparison(measurements: Measurements) -> None:
     comparison = measurements.comparison
     if comparison is not None:
         low, high = min(comparison.ratio_per_round), max(comparison.ratio_per_round)
-        print(
+        print_line(
             f"end to end {comparison.ratio_of_medians:.3g} times as fast as eager FP32 torch, by medians"
             f" ({low:.3g} to {high:.3g} over {len(comparison.ratio_per_round)} rounds)"
         )

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from contextlib import suppress
 
-__all__ = ["note", "print_facts", "print_json", "print_table", "show_count"]
+from edge_ad.outside_text import printable
+from edge_ad.strict_json import to_json
+
+__all__ = ["note", "print_facts", "print_json", "print_line", "print_table", "rewrite_line", "show_count"]
 
 
 def note(text: str) -> None:
-    """Say something about the work, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Say something about the work, on stderr: one line. Where nobody can read it any more, nothing is said."""
+    with suppress(OSError):  # the terminal has gone, the work goes on
+        print(printable(text), file=sys.stderr, flush=True)
+
+
+def rewrite_line(text: str) -> None:
+    """Write over the line that the terminal at stderr is in, and stay in it."""
+    with suppress(OSError):
+        print(f"\r{printable(text)}\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def print_line(text: str = "") -> None:
+    """Print one line on stdout; what could do something to a terminal is spelled out."""
+    print(printable(text))
 
 
 def show_count(done: int, total: int) -> None:
     """Count up in place on stderr; silent when stderr is not a terminal."""
     if sys.stderr.isatty():
-        print(f"\r{done}/{total}", end="\n" if done >= total else "", file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(f"\r{done}/{total}", end="\n" if done >= total else "", file=sys.stderr, flush=True)
 
 
 def print_json(value: object) -> None:
@@ -30,13 +43,14 @@ def print_json(value: object) -> None:
     Dataclasses, pydantic models, paths, sets and NumPy scalars and arrays are taken; a number that JSON does not
     have (NaN, infinity) becomes null.
     """
-    print(json.dumps(_plain(value), indent=2, allow_nan=False))
+    print(to_json(value, indent=2))
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
     """Print names and values as two aligned columns on stdout."""
-    width = max((len(name) for name in facts), default=0)
-    for name, value in facts.items():
+    texts = {printable(name): value for name, value in facts.items()}
+    width = max((len(name) for name in texts), default=0)
+    for name, value in texts.items():
         print(f"{name:<{width}}  {_cell(value)}")
 
 
@@ -48,10 +62,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
     Args:
         columns: Headings.
         rows: One sequence of cells per row, as long as ``columns``.
-        title: A line above the table; none when empty.
+        title: A line above the table, after as many empty ones as it has line ends in front; none when empty.
     """
     if title:
-        print(title)
+        text = title.lstrip("\n")
+        print("\n" * (len(title) - len(text)) + printable(text))
     by_column = list(zip(columns, *rows, strict=True))
     numeric = [all(_is_number(cell) or cell is None for cell in cells[1:]) for cells in by_column]
     texts = [[_cell(cell) for cell in cells] for cells in by_column]
@@ -61,22 +76,6 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
         print("  ".join(text.rjust(width) if right else text.ljust(width) for text, width, right in cells).rstrip())
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if hasattr(value, "model_dump"):  # pydantic
-        return _plain(value.model_dump(mode="python"))
-    if hasattr(value, "tolist"):  # NumPy
-        return _plain(value.tolist())
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in (sorted(value) if isinstance(value, (set, frozenset)) else value)]
-    return str(value) if isinstance(value, Path) else value
-
-
 def _cell(value: object) -> str:
     if value is None or value == "":
         return "-"
@@ -84,7 +83,7 @@ def _cell(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.0f}" if 1000 <= abs(value) < math.inf else f"{value:.4g}"
-    return str(value)
+    return printable(str(value))
 
 
 def _is_number(value: object) -> bool:

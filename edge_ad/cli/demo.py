@@ -47,12 +47,12 @@ def demo(
 
 
 def _print(tour: Tour) -> None:
-    from edge_ad.cli.console import print_facts, print_table
+    from edge_ad.cli.console import print_facts, print_line, print_table
 
     rows = [(r.engine, r.image_auroc, r.pixel_auroc, r.fps, r.p50_ms, r.p99_ms) for r in tour.engines]
     print_table(("engine", "I-AUROC", "P-AUROC", "FPS", "p50 ms", "p99 ms"), rows)
     reference, other = tour.engines
-    print()
+    print_line()
     print_facts(
         {
             "INT8 vs FP32": f"{reference.p50_ms / other.p50_ms:.2f} × faster at the median, "

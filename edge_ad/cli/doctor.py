@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from edge_ad.cli.console import print_facts, print_json, print_table
+from edge_ad.cli.console import print_facts, print_json, print_line, print_table
 from edge_ad.cli.options import JsonOption
 from edge_ad.errors import DeviceError
 
@@ -56,7 +56,9 @@ def _print_repairs(report: SystemReport) -> None:
         *(package.install_command for package in report.packages),
     ]
     if any(commands):
-        print("\nTo add what is missing:")
+        print_line()
+        print_line("To add what is missing:")
         for command in dict.fromkeys(filter(None, commands)):
-            print(f"  {command}")
-    print(f"\n{'A bundle can run here.' if report.can_stream else 'No bundle can run here yet.'}")
+            print_line(f"  {command}")
+    print_line()
+    print_line("A bundle can run here." if report.can_stream else "No bundle can run here yet.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_ad.cli.console import note, print_facts, print_json, print_table, show_count
+from edge_ad.cli.console import note, print_facts, print_json, print_line, print_table, show_count
 from edge_ad.cli.options import BackendOption, JsonOption, PrecisionOption, ThreadsOption
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _print(evaluation: Evaluation) -> None:
         }
     )
     if evaluation.without_mask:
-        print(f"{evaluation.without_mask} defective images have no usable mask and are not in the pixel metrics")
+        print_line(f"{evaluation.without_mask} defective images have no usable mask and are not in the pixel metrics")
     rows = [
         [name, auroc, _detected(evaluation.decisions, name)] for name, auroc in sorted(evaluation.defect_auroc.items())
     ]
@@ -112,7 +112,8 @@ def _print(evaluation: Evaluation) -> None:
 
 def _print_decisions(decisions: Decisions) -> None:
     threshold = decisions.threshold
-    print("\nDecisions")
+    print_line()
+    print_line("Decisions")
     print_facts(
         {
             "threshold": f"{threshold.value:.6g} ({threshold.rule})",

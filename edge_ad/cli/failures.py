@@ -9,6 +9,7 @@ import traceback
 
 import typer
 
+from edge_ad.cli.console import note
 from edge_ad.errors import EdgeAdError, MissingDependencyError, StorageError
 
 __all__ = ["report_failure"]
@@ -66,9 +67,9 @@ def report_failure(error: BaseException) -> int:
 
 
 def _fail(message: str, hint: str, exit_code: int) -> int:
-    print(f"error: {_one_line(message)}", file=sys.stderr)
+    note(f"error: {_one_line(message)}")
     if hint:
-        print(f"hint: {_one_line(hint)}", file=sys.stderr)
+        note(f"hint: {_one_line(hint)}")
     return exit_code
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from edge_ad.cli.console import print_facts, print_json, print_table
+from edge_ad.cli.console import print_facts, print_json, print_line, print_table
 from edge_ad.cli.options import BundleArgument, JsonOption
 from edge_ad.cli.plans import describe_plan, print_plan
 
@@ -99,7 +99,7 @@ def _print_gate(precision: str, gate: GateReport) -> None:
     rows = [[check, value, gate.limits.get(check)] for check, value in gate.checks.items()]
     print_table(["check", "value", "limit"], rows, title=f"\nAccuracy gate of {precision}, against fp32")
     if gate.float_layers:
-        print(f"left in float: {', '.join(gate.float_layers)}")
+        print_line(f"left in float: {', '.join(gate.float_layers)}")
 
 
 def _print_metrics(manifest: Manifest) -> None:
@@ -114,7 +114,8 @@ def _print_metrics(manifest: Manifest) -> None:
 
 def _print_engines(engines: list[EngineDirectory]) -> None:
     if not engines:
-        print("\nNo engines; edge-ad build-engine makes one for this machine.")
+        print_line()
+        print_line("No engines; edge-ad build-engine makes one for this machine.")
         return
     rows = [
         [engine.path.name, engine.sidecar.backend_version, engine.sidecar.target, engine.sidecar.created]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edge_ad.cli.console import print_table
+from edge_ad.cli.console import print_line, print_table
 
 if TYPE_CHECKING:
     from edge_ad.bundle import EngineDirectory
@@ -43,7 +43,9 @@ def print_plan(engine: EngineDirectory, *, with_layers: bool) -> None:
     print_table(["type", "computes in", "layers"], rows, title=f"\nPlan {engine.path.name}: {plan['layers']} layers")
     macs, floats = plan["convolution_macs"], plan["not_int8"]
     if engine.sidecar.precision == "int8" and macs:
-        print(f"INT8: {plan['int8_share']:.1%} of the arithmetic of the convolutions ({macs:,} products per image)")
+        print_line(
+            f"INT8: {plan['int8_share']:.1%} of the arithmetic of the convolutions ({macs:,} products per image)"
+        )
         rows = [[name, count, f"{count / macs:.2%}"] for name, count in floats.items()]
         if rows:
             print_table(["convolution not in INT8", "products", "share"], rows)

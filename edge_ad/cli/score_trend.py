@@ -30,6 +30,7 @@ _SCORES = (96, 500)  # top and bottom of the plot, in pixels
 _RATES = (580, 700)
 _TEXT = 15
 _HOURS_SHOWN = 48
+_MOST = 1e300  # what is larger has no place on an axis: the difference of two such numbers is no number
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
@@ -107,7 +108,7 @@ def draw_trend(
 def _draw_scores(canvas: Canvas, time: _Axis, good: Sequence[Bucket], bad: Sequence[Bucket], width_s: float) -> None:
     both = [*good, *bad]
     values = [value for bucket in both for value in (bucket.lowest, bucket.highest, bucket.threshold)]
-    known = [value for value in values if value is not None and math.isfinite(value)] or [0.0, 1.0]
+    known = [value for value in values if value is not None and abs(value) < _MOST] or [0.0, 1.0]
     pad = 0.05 * (max(known) - min(known)) or 0.5
     scale = _Axis(min(known) - pad, max(known) + pad, _SCORES[1], _SCORES[0])
     for tick in _ticks(scale.low, scale.high):
@@ -177,6 +178,8 @@ def _dashes(canvas: Canvas, points: Sequence[tuple[int, int]]) -> None:
 def _ticks(low: float, high: float) -> list[float]:
     """Round numbers, about six of them."""
     rough = (high - low) / 6
+    if not rough > 0:
+        return [low]
     step = 10 ** math.floor(math.log10(rough))
     step *= next(factor for factor in (1, 2, 5, 10) if factor * step >= rough)
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from edge_ad.cli.console import note, print_facts, print_json
+from edge_ad.cli.console import note, print_facts, print_json, print_line
 from edge_ad.cli.machine import describe_machine
 from edge_ad.cli.stream_speed import StreamSpeed, measure_stream, render_video
 from edge_ad.runtime.base import Engine
@@ -50,9 +50,10 @@ def benchmark_stream(engine: Engine, bundle: Path, video: str, *, seconds: float
         )
         return
     print_facts({name.replace("_", " "): value for name, value in vars(speed).items() if not isinstance(value, list)})
-    print(f"\nratio in each round: {_list(speed.ratios)}; of decoded frames: {_list(speed.decoded_ratios)}")
+    print_line()
+    print_line(f"ratio in each round: {_list(speed.ratios)}; of decoded frames: {_list(speed.decoded_ratios)}")
     for line in verdict:
-        print(line)
+        print_line(line)
 
 
 def _verdict(speed: StreamSpeed) -> list[str]:

@@ -8,9 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import typer
-
-from edge_ad.cli.console import print_facts, print_json, print_table
+from edge_ad.cli.console import note, print_facts, print_json, print_table, rewrite_line
 
 if TYPE_CHECKING:
     from edge_ad.streaming.progress import Progress
@@ -51,18 +49,21 @@ class ProgressLine:
             f"{progress.dropped} dropped  {progress.reconnects} reconnects"
         )
         self._is_inside_line = self._is_terminal
-        typer.echo(f"\r{text}\x1b[K" if self._is_terminal else text, err=True, nl=not self._is_terminal)
+        if self._is_terminal:
+            rewrite_line(text)
+        else:
+            note(text)
 
     def say(self, text: str) -> None:
         """Put a line of its own between."""
         self.end()
-        typer.echo(text, err=True)
+        note(text)
 
     def end(self) -> None:
         """Leave the line, so that what is printed next starts a new one."""
         if self._is_inside_line:
             self._is_inside_line = False
-            typer.echo(err=True)
+            note("")
 
     def _show_notes(self) -> None:
         for source in self._sources:
@@ -107,7 +108,7 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
     stages = facts.pop("stages_ms")
     sources = facts.pop("sources")
     facts.pop("newest_gaps")
-    for name in ("unjudged", "sink_drops"):
+    for name in ("unjudged", "sink_drops", "recorded"):
         facts[name] = ", ".join(f"{count} {reason}" for reason, count in facts[name].items()) or "none"
     facts["bundle"] = summary.bundle[:12]
     print_facts({name.replace("_", " "): value for name, value in facts.items()})

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
 from edge_ad.images import IMAGE_SUFFIXES, read_image
+from edge_ad.outside_text import printable
 
 __all__ = ["Product", "Sample", "open_product", "read_mask"]
 
@@ -141,7 +142,7 @@ def _without_unreadable(product: Product, *, skip: bool) -> Product:
     if not skip:
         raise _unreadable(product, problems, len(files))
     for problem in problems.values():
-        _log.warning("Skipped: %s", problem)
+        _log.warning("Skipped: %s", printable(str(problem)))
     return _left_over(product, set(problems))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.evaluation import lettering
+from edge_ad.outside_text import storable
 
 __all__ = ["Canvas", "Colour", "fitted", "text_width"]
 
@@ -43,6 +44,7 @@ class Canvas:
             colour: Of the letters.
             bold: Whether the letters are heavy.
         """
+        text = storable(text)  # half a character ends the process in OpenCV's native code
         if _FACE is not None:
             cv2.putText(self.pixels, text, at, colour, _FACE, size, _BOLD if bold else _REGULAR)
         else:
@@ -70,6 +72,7 @@ class Canvas:
 
 def text_width(text: str, size: int, *, bold: bool = False) -> int:
     """Width of one line, in pixels."""
+    text = storable(text)
     if _FACE is not None:
         # The whole box counts from x = 0: a leading blank or overhang belongs to the width.
         x, _, width, _ = cv2.getTextSize((1 << 14, 1 << 14), text, (0, 0), _FACE, size, _BOLD if bold else _REGULAR)

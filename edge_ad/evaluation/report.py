@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +17,9 @@ from edge_ad.evaluation.results import Evaluation
 from edge_ad.evaluation.selection import choose_samples
 from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet, encode_png
 from edge_ad.images import read_resized
+from edge_ad.outside_text import storable
 from edge_ad.storage import atomic_directory, storage_errors, write_file
+from edge_ad.strict_json import to_json
 
 __all__ = ["Reconstruct", "ReportPaths", "report_sections", "write_report"]
 
@@ -72,11 +73,12 @@ def write_report(
             subtitle=_subtitle(evaluation),
         )
     )
-    record = json.dumps(evaluation.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    record = to_json(evaluation.to_json(), indent=2) + "\n"
     paths = ReportPaths(directory / "evaluation.json", directory / "sheet.png", directory / "index.html")
     page = render_page(evaluation, sheet)
     _write_together(
-        directory, {paths.record.name: record.encode(), paths.sheet.name: sheet, paths.page.name: page.encode()}
+        directory,
+        {paths.record.name: record.encode(), paths.sheet.name: sheet, paths.page.name: storable(page).encode()},
     )
     return paths
 

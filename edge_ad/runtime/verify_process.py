@@ -35,7 +35,8 @@ def main() -> None:
     except Exception as error:  # whatever is wrong with it, it must not judge
         message = f"The engine of {root} fails: {type(error).__name__}: {' '.join(str(error).split())}."
         found = {"error": BundleError.__name__, "message": message, "hint": "Build it again: edge-ad build-engine"}
-    print(json.dumps(found), flush=True)
+    sys.stdout.write(json.dumps(found) + "\n")
+    sys.stdout.flush()
 
 
 def verify(root: Path, backend: str, precision: Precision, threads: int) -> None:

@@ -7,10 +7,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypedDict
 
 from edge_ad.errors import UsageError
+from edge_ad.outside_text import storable
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.progress import Progress
 
@@ -122,8 +124,8 @@ class StreamControl:
             self._asked_swap = (path, by)
 
     def emit(self, event: Event) -> None:
-        """Have every sink told, in the order of the events."""
-        self._events.append(event)
+        """Have every sink told, in the order of the events; source and text as they can be stored."""
+        self._events.append(replace(event, source=storable(event.source), text=storable(event.text)))
 
     def progress(self) -> Progress:
         """The newest numbers; cheap enough for several times a second."""

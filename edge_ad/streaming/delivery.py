@@ -62,6 +62,11 @@ class Delivery:
         return {outlet.name: outlet.lost for outlet in self._outlets if _may_lose(outlet)}
 
     @property
+    def recorded(self) -> dict[str, int]:
+        """Name of a sink → judged frames it has stored, of every sink that records all of them."""
+        return {outlet.name: outlet.sink.rows for outlet in self._outlets if outlet.sink.rows is not None}
+
+    @property
     def wants_end(self) -> bool:
         """Whether the user ended the stream through a sink."""
         return any(outlet.sink.wants_end for outlet in self._outlets)

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.outside_text import storable
 from edge_ad.streaming.frame import Frame
 from edge_ad.streaming.region import Region
 from edge_ad.streaming.sources.base import Source
@@ -61,5 +62,5 @@ class FrameFilter:
 
     def named(self, frame: Frame) -> Frame:
         """A frame that is to be judged, with what the trigger calls its part."""
-        part = "" if self._trigger is None else self._trigger.part_of(frame)
+        part = "" if self._trigger is None else storable(self._trigger.part_of(frame))
         return replace(frame, part=part) if part else frame

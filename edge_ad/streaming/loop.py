@@ -104,6 +104,7 @@ class StreamLoop:
             accounts=self._pipeline.accounts,
             gaps=[source.gaps for source in self._sources],
             sink_drops=self._delivery.drops,
+            recorded=self._delivery.recorded,
             bundle=self._control.bundle["hash"],
             swaps=self._takeovers.count,
         )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from edge_ad.errors import UsageError
+from edge_ad.errors import StorageError, UsageError
 from edge_ad.runtime.base import Engine
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.delivery import Delivery, Judge
@@ -45,7 +45,9 @@ def run_stream(
     swapper: BundleSwapper | None = None,
     watchdog: Watchdog | None = None,
 ) -> Summary:
-    """Judge the frames of one or several sources until they end, a limit is reached, or SIGINT or SIGTERM comes.
+    """Judge the frames of one or several sources until they end, a limit is reached, or a signal to end comes.
+
+    Those are SIGINT, SIGTERM and, unless it is ignored, SIGHUP.
 
     Args:
         engine: An open engine; it stays the caller's, unless the swapper closes it when another one takes over.
@@ -70,7 +72,7 @@ def run_stream(
         UsageError: No source, or a batch below 1.
         DataError: A file that cannot be read.
         DeviceError: A camera or stream that does not answer or was gone for too long.
-        StorageError: A sink that cannot write.
+        StorageError: A sink that cannot write, or that holds fewer records at the end than frames were judged.
     """
     sources = [source] if isinstance(source, Source) else list(source)
     if not sources:
@@ -98,7 +100,16 @@ def run_stream(
             pipeline, sources, control, delivery, takeovers, limits or Limits(), signals, watchdog or Watchdog()
         )
         ended_by = loop.run(on_progress)
-    return loop.summary(ended_by)
+    summary = loop.summary(ended_by)
+    _check_recorded(summary)
+    return summary
+
+
+def _check_recorded(summary: Summary) -> None:
+    for name, rows in summary.recorded.items():
+        if rows != summary.frames:
+            message = f"{name} holds {rows} of the {summary.frames} frames that were judged."
+            raise StorageError(message, "Make sure that nothing else changes its file while a stream runs.")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a request to end, so that no sink is cut in the middle of a record."""
+"""Ctrl-C, SIGTERM and SIGHUP as a request to end, so that no sink is cut in the middle of a record."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from typing import Any
 
 __all__ = ["StopSignals"]
 
+_HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
+
 
 class StopSignals:
-    """While entered, the first SIGINT or SIGTERM is noted and the second acts as usual.
+    """While entered, the first SIGINT, SIGTERM or SIGHUP is noted and a second SIGINT or SIGTERM acts as usual.
+
+    A closing terminal sends SIGHUP more than once, and a service manager may send it right after SIGTERM: any later one
+    changes nothing. Where SIGHUP is ignored already, as under nohup, it stays ignored.
 
     Outside the main thread, where Python allows no handlers, it notes nothing.
 
@@ -27,18 +32,21 @@ class StopSignals:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._previous[number] = signal.signal(number, self._note)
+            if _HANG_UP is not None and signal.getsignal(_HANG_UP) is not signal.SIG_IGN:
+                self._previous[_HANG_UP] = signal.signal(_HANG_UP, self._note)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
+        self._restore(*self._previous)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.received = signal.Signals(number)
-        self._restore()
+        self.received = self.received or signal.Signals(number)
+        if number != _HANG_UP:
+            self._restore(signal.SIGINT, signal.SIGTERM)
 
-    def _restore(self) -> None:
-        while self._previous:
-            number, handler = self._previous.popitem()
-            signal.signal(number, handler)
+    def _restore(self, *numbers: signal.Signals) -> None:
+        for number in numbers:
+            if number in self._previous:
+                signal.signal(number, self._previous.pop(number))

@@ -29,7 +29,7 @@ class Summary:
     Attributes:
         source: Where the frames came from; several names are separated by commas.
         ended_by: ``"end of source"``, ``"max frames"``, ``"max seconds"``, ``"window closed"``, ``"stopped"``,
-            ``"interrupted"`` (SIGINT) or ``"terminated"`` (SIGTERM).
+            ``"interrupted"`` (SIGINT) or ``"terminated"`` (SIGTERM or SIGHUP).
         seconds: Length of the stream, from start to end.
         frames: Frames judged and delivered.
         ok: Frames at or below the threshold.
@@ -50,6 +50,7 @@ class Summary:
         missed: Numbers that sources skipped.
         undelivered: Frames under way when a limit ended the stream; they were not delivered.
         sink_drops: Name of a sink that may lose results → how many it lost.
+        recorded: Name of a sink that records every judged frame → how many it has stored; as many as ``frames``.
         bundle: Content hash of the bundle that judged last; empty when there was none.
         swaps: How often another bundle took over.
         sources: One row for each source.
@@ -75,6 +76,7 @@ class Summary:
     missed: int = 0
     undelivered: int = 0
     sink_drops: Mapping[str, int] = field(default_factory=dict)
+    recorded: Mapping[str, int] = field(default_factory=dict)
     bundle: str = ""
     swaps: int = 0
     not_finite: int = 0
@@ -155,6 +157,7 @@ class StreamStatistics:
         accounts: Sequence[SourceAccount],
         gaps: Sequence[GapLog],
         sink_drops: Mapping[str, int] | None = None,
+        recorded: Mapping[str, int] | None = None,
         bundle: str = "",
         swaps: int = 0,
     ) -> Summary:
@@ -182,6 +185,7 @@ class StreamStatistics:
             missed=sum(row.missed for row in sources),
             undelivered=sum(account.undelivered for account in accounts),
             sink_drops=dict(sink_drops or {}),
+            recorded=dict(recorded or {}),
             bundle=bundle,
             swaps=swaps,
             not_finite=self.not_finite,

@@ -20,6 +20,8 @@ from edge_ad.errors import EdgeAdError
 __all__ = ["BatchMemory", "SampleWorker"]
 
 # A forked child would inherit the locks of torch's threads; a spawned one starts clean.
+# Ctrl-C and a terminal that closes reach every process that was started from it.
+_TO_ALL = {getattr(signal, name) for name in ("SIGINT", "SIGHUP") if hasattr(signal, name)}
 _SPAWN = multiprocessing.get_context("spawn")
 _SECONDS_TO_END = 5.0
 
@@ -131,7 +133,8 @@ def _work(connection: Connection, simulator: Simulator, memory: Sequence[Any], s
     """Paint until the other end is closed, as it is too when the training is killed."""
     import cv2
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the training ends this one
+    for number in _TO_ALL:
+        signal.signal(number, signal.SIG_IGN)  # the training ends this process
     cv2.setNumThreads(1)
     slots = [BatchMemory.over(part, shape) for part in memory]
     with suppress(EOFError, OSError):
@@ -153,11 +156,11 @@ def _failure(batch: BatchMemory, simulator: Simulator, keys: Sequence[Key]) -> E
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """A process inherits blocked signals: Ctrl-C does not reach it before it ignores it, and is not lost here."""
+    """A process inherits blocked signals: such a one does not reach it before it ignores it, and is not lost here."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _TO_ALL)
     try:
         yield
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from edge_ad.errors import CheckpointError, StorageError, UsageError
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import create_detector, parse_parameters
 from edge_ad.storage import storage_errors
+from edge_ad.strict_json import to_json
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
 from edge_ad.training.features import byte_limit
 from edge_ad.training.loop import EpochReport, run_stages
@@ -188,7 +188,7 @@ class _CheckpointKeeper:
         }
         path = self._root / _LOG_FILE
         with storage_errors(path), path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(to_json(line) + "\n")
 
 
 def _saved(root: Path) -> tuple[Progress, dict[str, Tensor]] | None:

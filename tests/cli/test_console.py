@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_ad.cli.console import _plain as plain
 from edge_ad.cli.console import note, print_facts, print_json, print_table
 from edge_ad.manifest import Threshold
+from edge_ad.strict_json import plain
 
 
 @dataclass(frozen=True)

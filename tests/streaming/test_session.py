@@ -131,7 +131,10 @@ print(summary.ended_by, summary.frames)
 
 
 @pytest.mark.parametrize("is_live", [True, False])
-@pytest.mark.parametrize(("number", "ended_by"), [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")])
+@pytest.mark.parametrize(
+    ("number", "ended_by"),
+    [(signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated"), (signal.SIGHUP, "terminated")],
+)
 def test_signal_ends_the_stream_with_whole_records(
     tmp_path: Path, number: signal.Signals, ended_by: str, is_live: bool
 ) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -162,14 +163,28 @@ def test_mistakes_are_one_line_and_an_exit_code(
     assert says in errors[0]
 
 
-def test_ctrl_c_prints_the_summary_completes_the_files_and_exits_130(
-    bundle: Path, make_video: Callable[..., Path], tmp_path: Path
+@pytest.mark.parametrize(
+    ("numbers", "ended_by", "exit_code"),
+    [
+        ([signal.SIGINT], "interrupted", 130),
+        ([signal.SIGTERM], "terminated", 0),
+        ([signal.SIGHUP, signal.SIGHUP], "terminated", 0),  # from the kernel and from the shell
+        ([signal.SIGTERM, signal.SIGHUP], "terminated", 0),  # as systemd does with SendSIGHUP=yes
+    ],
+)
+def test_a_signal_prints_the_summary_and_completes_the_files(
+    numbers: list[signal.Signals],
+    ended_by: str,
+    exit_code: int,
+    bundle: Path,
+    make_video: Callable[..., Path],
+    tmp_path: Path,
 ) -> None:
     records = tmp_path / "records.jsonl"
     video = make_video(3000)
     command = [sys.executable, "-m", "edge_ad", "stream", "--bundle", str(bundle), "--backend", "onnxruntime"]
     command += ["--source", str(video), "--headless", "--json", "--save-records", str(records)]
-    command += ["--save-video", str(tmp_path / "painted.avi")]  # slow enough to be interrupted
+    command += ["--save-video", str(tmp_path / "painted.mp4")]  # slow enough to be interrupted
     environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, cwd=tmp_path
@@ -177,16 +192,19 @@ def test_ctrl_c_prints_the_summary_completes_the_files_and_exits_130(
     with process:
         try:
             _wait_for_lines(records, 5, process)
-            process.send_signal(signal.SIGINT)
+            for number in numbers:
+                process.send_signal(number)
             output, errors = process.communicate(timeout=20)
         finally:
             process.kill()
-    assert process.returncode == 130, errors
+    assert process.returncode == exit_code, errors
     summary = json.loads(output)
-    assert summary["ended_by"] == "interrupted"
+    assert summary["ended_by"] == ended_by
     assert len([json.loads(line) for line in records.read_text().splitlines()]) == summary["frames"]
     assert 5 <= summary["frames"] < 3000
-    assert (tmp_path / "painted.avi").exists()
+    painted = cv2.VideoCapture(str(tmp_path / "painted.mp4"))
+    assert painted.read()[0]
+    painted.release()
 
 
 def _wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> None:

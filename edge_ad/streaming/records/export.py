@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -12,7 +10,10 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from edge_ad.errors import MissingDependencyError, UsageError
+from edge_ad.outside_text import storable
 from edge_ad.storage import storage_errors
+from edge_ad.streaming.records.csv_text import csv_lines
+from edge_ad.strict_json import to_json
 
 __all__ = ["export_records"]
 
@@ -65,16 +66,15 @@ class _Counted:
 
 def _write_csv(records: _Records, columns: Sequence[str], path: Path) -> None:
     with path.open("x", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns)
-        writer.writeheader()
+        file.write(csv_lines([], columns, has_header=True))
         for record in records:
-            writer.writerow(_flat(record))
+            file.write(csv_lines([record], columns, has_header=False))
 
 
 def _write_jsonl(records: _Records, columns: Sequence[str], path: Path) -> None:
     with path.open("x", encoding="utf-8") as file:
         for record in records:
-            file.write(json.dumps(record) + "\n")
+            file.write(to_json(record) + "\n")
 
 
 def _write_parquet(records: _Records, columns: Sequence[str], path: Path) -> None:
@@ -94,7 +94,13 @@ def _write_parquet(records: _Records, columns: Sequence[str], path: Path) -> Non
 
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
-    return {name: json.dumps(value) if isinstance(value, dict) else value for name, value in record.items()}
+    return {name: _flat_value(value) for name, value in record.items()}
+
+
+def _flat_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return to_json(value)
+    return storable(value) if isinstance(value, str) else value
 
 
 def _parquet_type(pyarrow: Any, name: str) -> Any:

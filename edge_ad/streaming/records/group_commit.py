@@ -81,18 +81,26 @@ class GroupCommit(Generic[_Item]):
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Commit what waits; what still cannot be committed after two seconds is given up and counted."""
+        """Commit what waits; what still cannot be committed after two seconds is given up and counted.
+
+        Raises:
+            BaseException: What ended the thread, other than a commit that failed; what waited then is lost.
+        """
         with self._changed:
             self._is_closing, self._give_up_at = True, time.monotonic() + _CLOSE_S
             self._changed.notify_all()
         self._thread.join()
+        if self._error is not None:
+            raise self._error
 
     def _run(self) -> None:
         try:
             while (batch := self._next_batch()) is not None:
                 self._commit_or_wait(batch)
-        except BaseException as error:  # raised again by add
+        except BaseException as error:  # raised again by add and close
             with self._changed:
+                self.lost += len(self._waiting)
+                self._waiting.clear()
                 self._error = error
                 self._changed.notify_all()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +10,9 @@ from types import TracebackType
 from typing import Any, Literal
 
 from edge_ad.errors import DataError
-from edge_ad.streaming.records.record import iso_time, verdict_name
+from edge_ad.outside_text import storable
+from edge_ad.streaming.records.cells import MOST_UNIX, Cells, mistyped
+from edge_ad.streaming.records.record import verdict_name
 from edge_ad.streaming.records.schema import open_for_reading
 
 __all__ = ["COLUMNS", "EVENT_COLUMNS", "Bucket", "RecordFilter", "RecordReader"]
@@ -25,9 +26,17 @@ COLUMNS = (
 EVENT_COLUMNS = ("id", "time", "event", "source", "text", "data")
 """The keys of an event, in their order."""
 
+# Outer joins: a verdict whose source or bundle is not there must be noticed, not left out.
 _VERDICTS = """SELECT v.id, v.time_unix, s.name AS source, v.frame, v.score, v.threshold, v.is_ng, v.reason,
-    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, t.ng_images FROM verdicts v JOIN sources s ON s.id = v.source
-    JOIN bundles b ON b.id = v.bundle JOIN streams t ON t.id = v.stream"""
+    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, t.ng_images
+    FROM verdicts v LEFT JOIN sources s ON s.id = v.source
+    LEFT JOIN bundles b ON b.id = v.bundle LEFT JOIN streams t ON t.id = v.stream"""
+_COUNTED = "FROM verdicts v LEFT JOIN sources s ON s.id = v.source"
+_MISTYPED = f"""sum(coalesce(
+    typeof(v.time_unix) NOT IN ('real', 'integer') OR v.time_unix NOT BETWEEN 0 AND {MOST_UNIX - 1}
+    OR typeof(v.score) NOT IN ('real', 'integer', 'null') OR typeof(v.threshold) NOT IN ('real', 'integer', 'null')
+    OR v.is_ng NOT IN (0, 1) OR typeof(s.name) <> 'text', 1))"""
+_PAGE = 2000
 
 
 @dataclass(frozen=True)
@@ -61,7 +70,7 @@ class RecordFilter:
         wanted: list[tuple[str | None, str, object]] = [
             (time, ">=", self.since_unix),
             (time, "<", self.until_unix),
-            (columns.get("source"), "=", self.source),
+            (columns.get("source"), "=", None if self.source is None else storable(self.source)),
             (columns.get("is_ng"), "=", is_ng),
             (columns.get("score"), ">=", self.min_score),
         ]
@@ -126,56 +135,88 @@ class RecordReader:
     def records(self, chosen: RecordFilter) -> Iterator[dict[str, Any]]:
         """Judged frames as dictionaries of `COLUMNS`, oldest first; ``image`` is a path, None when none was kept."""
         for row in self._newest(_VERDICTS, "v.id", chosen, "v.time_unix", **_OF_VERDICTS):
-            image = None if row["image"] is None else self._path.parent / row["ng_images"] / row["image"]
-            yield {
-                "id": row["id"],
-                "time": iso_time(row["time_unix"]),
-                "source": row["source"],
-                "frame": row["frame"],
-                "score": row["score"],
-                "threshold": row["threshold"],
-                "verdict": verdict_name(bool(row["is_ng"])),
-                "reason": row["reason"],
-                "bundle": row["bundle"],
-                "latency_ms": row["latency_ms"],
-                "age_ms": row["age_ms"],
-                "image": None if image is None else str(image),
-                "image_is_there": None if image is None else image.is_file(),
-            }
+            yield {**self._verdict(row), **self._image(row)}
+
+    def pages(self, newest: int) -> Iterator[list[dict[str, Any]]]:
+        """The newest judged frames without their images, oldest first, a page at a time.
+
+        No transaction is open between two pages, so that a stream can go on writing and tidying up.
+
+        Args:
+            newest: How many.
+        """
+        last = next(self._rows("SELECT coalesce(max(id), 0) FROM verdicts", []))[0]
+        after = max(0, last - newest)
+        statement = f"{_VERDICTS} WHERE v.id > ? ORDER BY v.id LIMIT ?"
+        while after < last and (rows := list(self._rows(statement, [after, min(_PAGE, last - after)]))):
+            after = rows[-1]["id"]
+            yield [self._verdict(row) for row in rows]
 
     def events(self, chosen: RecordFilter) -> Iterator[dict[str, Any]]:
         """What happened besides frames, oldest first; of the filter, time, source and limit count."""
         statement = "SELECT id, time_unix, kind, source, text, data FROM events"
         for row in self._newest(statement, "id", chosen, "time_unix", source="source"):
+            cells = Cells(self._path, "events", row)
             yield {
-                "id": row["id"],
-                "time": iso_time(row["time_unix"]),
-                "event": row["kind"],
-                "source": row["source"],
-                "text": row["text"],
-                "data": json.loads(row["data"]),
+                "id": cells.whole("id"),
+                "time": cells.time("time_unix"),
+                "event": cells.text("kind"),
+                "source": cells.text("source"),
+                "text": cells.text("text"),
+                "data": cells.data("data"),
             }
 
     def span(self, chosen: RecordFilter) -> tuple[float, float] | None:
         """Time of the first and the last record, in seconds since the epoch; None when there is none."""
         condition, values = chosen.clause("v.time_unix", **_OF_VERDICTS)
-        statement = "SELECT min(v.time_unix), max(v.time_unix) FROM verdicts v JOIN sources s ON s.id = v.source"
-        first, last = next(self._rows(f"{statement} WHERE {condition}", values))
+        statement = f"SELECT min(v.time_unix), max(v.time_unix), {_MISTYPED} {_COUNTED} WHERE {condition}"
+        first, last, wrong = next(self._rows(statement, values))
+        if wrong:
+            raise mistyped(self._path, wrong)
         return None if first is None else (first, last)
 
     def buckets(self, chosen: RecordFilter, width_s: float, *, origin_unix: float = 0.0) -> list[Bucket]:
         """The records of each span of ``width_s`` seconds from ``origin_unix`` on; a span without any is left out."""
         condition, values = chosen.clause("v.time_unix", **_OF_VERDICTS)
         statement = f"""SELECT CAST((v.time_unix - ?) / ? AS INTEGER) AS number, count(*), sum(v.is_ng), min(v.score),
-            avg(v.score), max(v.score), avg(v.threshold) FROM verdicts v JOIN sources s ON s.id = v.source
+            avg(v.score), max(v.score), avg(v.threshold), {_MISTYPED} {_COUNTED}
             WHERE {condition} GROUP BY number ORDER BY number"""
-        rows = self._rows(statement, [origin_unix, width_s, *values])
-        return [Bucket(origin_unix + row[0] * width_s, *row[1:]) for row in rows]
+        rows = list(self._rows(statement, [origin_unix, width_s, *values]))
+        if wrong := sum(row[7] for row in rows):
+            raise mistyped(self._path, wrong)
+        return [Bucket(origin_unix + row[0] * width_s, *row[1:7]) for row in rows]
 
     def unjudged(self) -> list[dict[str, Any]]:
         """Frames that were not judged: ``source``, ``reason`` and ``frames``."""
         statement = "SELECT source, reason, sum(frames) AS frames FROM unjudged GROUP BY source, reason"
-        return [dict(row) for row in self._rows(statement, [])]
+        cells = (Cells(self._path, "unjudged", row) for row in self._rows(statement, []))
+        return [
+            {"source": of.text("source"), "reason": of.text("reason"), "frames": of.whole("frames")} for of in cells
+        ]
+
+    def _verdict(self, row: sqlite3.Row) -> dict[str, Any]:
+        cells = Cells(self._path, "verdicts", row)
+        return {
+            "id": cells.whole("id"),
+            "time": cells.time("time_unix"),
+            "source": cells.text("source"),
+            "frame": cells.whole("frame"),
+            "score": cells.number_or_none("score"),
+            "threshold": cells.number_or_none("threshold"),
+            "verdict": verdict_name(cells.flag("is_ng")),
+            "reason": cells.text("reason"),
+            "bundle": cells.text("bundle"),
+            "latency_ms": cells.number("latency_ms"),
+            "age_ms": cells.number("age_ms"),
+        }
+
+    def _image(self, row: sqlite3.Row) -> dict[str, Any]:
+        cells = Cells(self._path, "verdicts", row)
+        name = cells.text_or_none("image")
+        if name is None:
+            return {"image": None, "image_is_there": None}
+        image = self._path.parent / cells.path("ng_images") / name
+        return {"image": str(image), "image_is_there": _is_file(image)}
 
     def _newest(
         self, statement: str, key: str, chosen: RecordFilter, time: str, **columns: str
@@ -192,6 +233,13 @@ class RecordReader:
         except sqlite3.Error as error:
             hint = "sqlite3 FILE .recover saves what can be saved."
             raise DataError(f"{self._path} cannot be read: {error}.", hint) from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name no file can have
+        return False
 
 
 _OF_VERDICTS = {"source": "s.name", "is_ng": "v.is_ng", "score": "coalesce(v.score, 9e999)"}

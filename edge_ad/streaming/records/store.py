@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import time
@@ -13,9 +12,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 from edge_ad.errors import StorageError
+from edge_ad.outside_text import storable
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.records.retention import Retention
 from edge_ad.streaming.records.schema import Durability, open_for_writing
+from edge_ad.strict_json import to_json
 
 __all__ = ["RecordStore", "Row", "UnjudgedRow", "VerdictRow"]
 
@@ -67,6 +68,8 @@ _VERDICT = (
     "(stream, source, bundle, frame, time_unix, score, threshold, is_ng, reason, latency_ms, age_ms, image) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_NEWEST = "SELECT coalesce(max(id), 0) FROM verdicts"
+_ADDED = "SELECT count(*) FROM verdicts WHERE id > ? AND stream = ?"
 _EVENT = "INSERT INTO events (stream, time_unix, kind, source, text, data) VALUES (?, ?, ?, ?, ?, ?)"
 _UNJUDGED = """INSERT INTO unjudged (minute_unix, source, reason, frames) VALUES (?, ?, ?, 1)
     ON CONFLICT DO UPDATE SET frames = frames + 1"""
@@ -81,6 +84,10 @@ class RecordStore:
         ng_images: Folder of the NG images; None when none are kept.
         durability: What a committed record survives.
         keep_days: Remove what is older, of earlier streams too; None for no limit.
+
+    Attributes:
+        rows: Verdicts of this stream that were committed to the database as it is now, counted in the database itself;
+            those that grew too old and were removed are among them.
 
     Raises:
         DataError: The file is something else, or a newer edge-ad wrote it.
@@ -98,8 +105,9 @@ class RecordStore:
         keep_days: float | None = None,
     ) -> None:
         self._retention = Retention(keep_days)
-        self._path, self._source, self._durability = path, source, durability
-        self._ng_images = "" if ng_images is None else os.path.relpath(ng_images, path.parent)
+        self.rows = 0
+        self._path, self._source, self._durability = path, storable(source), durability
+        self._ng_images = "" if ng_images is None else _storable_path(os.path.relpath(ng_images, path.parent))
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] = (0, 0)
         self._stream: int | None = None
@@ -120,14 +128,17 @@ class RecordStore:
         before = self._stream, dict(self._names)  # what is new in a batch that fails is not there
         try:
             assert self._connection is not None
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.execute("BEGIN IMMEDIATE")  # from here on nobody else adds rows
+            newest = self._connection.execute(_NEWEST).fetchone()[0]
             for row in rows:
                 self._insert(self._connection, row)
+            added = self._connection.execute(_ADDED, (newest, self._stream)).fetchone()[0]
             self._connection.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
             self._stream, self._names = before
             self._roll_back(is_full="full" in str(error))
             raise self._failure(error) from error
+        self.rows += added
         self._retention.enforce(self._connection)
 
     def close(self) -> None:
@@ -142,7 +153,7 @@ class RecordStore:
         self._file, self._names = _identity(self._path), {}
         statement = "SELECT count(*) FROM streams WHERE id = ? AND started_unix = ?"
         if self._connection.execute(statement, (self._stream, self._started_unix)).fetchone()[0] == 0:
-            self._stream = None  # another file
+            self._stream, self.rows = None, 0  # another file
 
     def _reopen_if_gone(self) -> None:
         """A file that was deleted would take all that is written to it along, without a word."""
@@ -157,11 +168,12 @@ class RecordStore:
 
     def _insert(self, connection: sqlite3.Connection, row: Row) -> None:
         if isinstance(row, UnjudgedRow):
-            connection.execute(_UNJUDGED, (int(row.time_unix // 60) * 60, row.source, row.reason))
+            connection.execute(_UNJUDGED, (int(row.time_unix // 60) * 60, storable(row.source), row.reason))
             return
         if isinstance(row, Event):
-            data = json.dumps(dict(row.data), default=str)
-            values = (self._stream_id(connection), row.at_unix, row.kind, row.source, row.text, data)
+            data = to_json(row.data)
+            texts = (row.kind, storable(row.source), storable(row.text), data)
+            values = (self._stream_id(connection), row.at_unix, *texts)
             connection.execute(_EVENT, values)
             return
         ids = (self._stream_id(connection), *(self._id(connection, *name) for name in _names_of(row)))
@@ -197,7 +209,12 @@ class RecordStore:
 
 
 def _names_of(row: VerdictRow) -> tuple[tuple[str, str, str], tuple[str, str, str]]:
-    return ("sources", "name", row.source), ("bundles", "hash", row.bundle)
+    return ("sources", "name", storable(row.source)), ("bundles", "hash", storable(row.bundle))
+
+
+def _storable_path(path: str) -> str | bytes:
+    """A path as text, or, when it is no UTF-8, as the bytes by which it is found again."""
+    return path if storable(path) == path else os.fsencode(path)
 
 
 def _identity(path: Path) -> tuple[int, int]:

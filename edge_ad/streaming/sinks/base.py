@@ -34,12 +34,15 @@ class Sink(ABC):
             own; a full queue makes the stream wait.
         waits_for_files: Of a lossy sink: whether a stream of files, in which every frame counts, waits for it.
         dropped: Records that the sink itself had to give up, beside those its queue had no room for.
+        rows: Of a sink that records every judged frame: how many it has really stored, final once it is closed; the
+            stream ends with an error when they are not as many as it judged. None for any other sink.
     """
 
     needs_picture: ClassVar[bool] = False
     wants_end: bool = False
     waits_for_files: ClassVar[bool] = False
     dropped: int = 0
+    rows: int | None = None
     delivery: DeliveryKind = "lossless"
 
     def __enter__(self) -> Sink:

@@ -120,12 +120,16 @@ class DatabaseSink(Sink):
 
         Raises:
             StorageError: Records were lost for want of room.
+            BaseException: What ended the thread that writes.
         """
         if self._commits is None or self._store is None:
             return
         commits, self._commits = self._commits, None
-        commits.close()
-        self._store.close()
+        try:
+            commits.close()
+        finally:
+            self.rows, self.dropped = self._store.rows, commits.lost
+            self._store.close()
         if commits.lost:
             message = f"{commits.lost} records could not be written to {self._path}."
             raise StorageError(message, "Make room, or choose another place for them.")

@@ -78,7 +78,7 @@ class HookSink(Sink):
 
     def begin(self, source: Source) -> None:
         """Get ready."""
-        self._outbox = Outbox("hook", self._run, capacity=_CAPACITY)
+        self._outbox = Outbox("hook", self._run, self._failed, capacity=_CAPACITY)
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
         """Nothing: what calls for action comes as an event."""
@@ -103,6 +103,9 @@ class HookSink(Sink):
             self._alarm.clear("The hook works again.")
         else:
             self._alarm.raise_once(f"The hook {self._command[0]} {problem}.")
+
+    def _failed(self, error: Exception) -> None:
+        self._alarm.raise_once(f"The hook {self._command[0]} could not be run ({error}).")
 
     def _problem_of_running(self, event: Event) -> str | None:
         try:

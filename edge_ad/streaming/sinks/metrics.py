@@ -14,6 +14,7 @@ from edge_ad.errors import DeviceError
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result, Unjudged
 from edge_ad.streaming.records.record import verdict_name
+from edge_ad.streaming.sinks.alarm import Alarm
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sinks.exposition import CONTENT_TYPE, Counter, Histogram, family
 from edge_ad.streaming.sources.base import Source
@@ -109,6 +110,7 @@ class MetricsSink(Sink):
     def __init__(self, host: str = "127.0.0.1", port: int = 9464) -> None:
         self._metrics = StreamMetrics()
         self._control: StreamControl | None = None
+        self._alarm = Alarm("metrics")
         self._source_name = ""
         self._thread: threading.Thread | None = None
         try:
@@ -126,11 +128,12 @@ class MetricsSink(Sink):
     def attach(self, control: StreamControl) -> None:
         """Serve this stream's drops and reconnects too."""
         self._control = control
+        self._alarm.attach(control)
 
     def begin(self, source: Source) -> None:
         """Start to serve."""
         self._source_name = source.name
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.2,), name="metrics", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
         self._thread.start()
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
@@ -148,10 +151,17 @@ class MetricsSink(Sink):
     def close(self) -> None:
         """Stop to serve."""
         if self._thread is not None:
-            self._server.shutdown()
+            if self._thread.is_alive():
+                self._server.shutdown()
             self._thread.join()
             self._thread = None
         self._server.server_close()
+
+    def _serve(self) -> None:
+        try:
+            self._server.serve_forever(0.2)
+        except Exception as error:
+            self._alarm.raise_once(f"Metrics are no longer served: {error}.")
 
     def _expose(self) -> str:
         return self._metrics.expose(self._control)

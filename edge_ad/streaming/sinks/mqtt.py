@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import socket
@@ -16,13 +15,15 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import UsageError, require
+from edge_ad.errors import UsageError
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result
+from edge_ad.streaming.mqtt_client import mqtt_client
 from edge_ad.streaming.records.record import event_record, record_of
 from edge_ad.streaming.sinks.alarm import Alarm
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
+from edge_ad.strict_json import to_json
 
 if TYPE_CHECKING:
     from edge_ad.streaming.control import StreamControl
@@ -106,7 +107,6 @@ class MqttSink(Sink):
     delivery = "lossy"
 
     def __init__(self, broker: Broker) -> None:
-        require("paho.mqtt", extra="mqtt")
         self._broker = broker
         self._name = f"MQTT broker {broker.host}:{broker.port}"
         self._alarm = Alarm("mqtt")
@@ -158,8 +158,7 @@ class MqttSink(Sink):
             self.dropped += self._waiting
 
     def _make_client(self) -> Any:
-        paho: Any = require("paho.mqtt.client", extra="mqtt")
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        client = mqtt_client(self._failed)
         client.on_connect, client.on_disconnect, client.on_publish = self._connected, self._gone, self._acknowledged
         client.will_set(f"{self._broker.prefix}/status", "offline", qos=1, retain=True)
         client.reconnect_delay_set(min_delay=1, max_delay=_LONGEST_RECONNECT_S)
@@ -182,7 +181,7 @@ class MqttSink(Sink):
             if self._waiting >= capacity:
                 self.dropped += 1
                 return
-        self._send(topic, json.dumps(record, default=str))
+        self._send(topic, to_json(record))
 
     def _send(self, topic: str, payload: str, *, retain: bool = False) -> Any:
         with self._lock:
@@ -201,6 +200,9 @@ class MqttSink(Sink):
         self._is_connected.clear()
         if self._is_begun:
             self._alarm.raise_once(f"{self._name} is gone: {reason}.")
+
+    def _failed(self, error: Exception) -> None:
+        self._alarm.raise_once(f"{self._name} cannot be understood ({error}); it is connected to again.")
 
     def _acknowledged(self, *_: object) -> None:
         with self._lock:

@@ -20,15 +20,23 @@ class Outbox(Generic[_Message]):
         name: Of the thread.
         send: Delivers a message, however long it takes. It is given a function that waits so many seconds and says
             whether to go on: when it says no, the stream is over and trying again is, too.
+        on_error: Told when ``send`` raises: that message is dropped, the next one is sent.
         capacity: Most messages that wait.
 
     Attributes:
-        dropped: Messages that were never sent, for want of room or of time at the end.
+        dropped: Messages that were never sent, for want of room, of time at the end, or because ``send`` failed.
     """
 
-    def __init__(self, name: str, send: Callable[[_Message, Callable[[float], bool]], None], *, capacity: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        send: Callable[[_Message, Callable[[float], bool]], None],
+        on_error: Callable[[Exception], None],
+        *,
+        capacity: int,
+    ) -> None:
         self.dropped = 0
-        self._send, self._capacity = send, capacity
+        self._send, self._on_error, self._capacity = send, on_error, capacity
         self._waiting: deque[_Message] = deque()
         self._changed = threading.Condition()
         self._close_by: float | None = None
@@ -53,7 +61,12 @@ class Outbox(Generic[_Message]):
 
     def _run(self) -> None:
         while (message := self._next()) is not None:
-            self._send(message, self._wait)
+            try:
+                self._send(message, self._wait)
+            except Exception as error:  # whatever one message does, those after it are sent
+                with self._changed:
+                    self.dropped += 1
+                self._on_error(error)
 
     def _next(self) -> _Message | None:
         with self._changed:

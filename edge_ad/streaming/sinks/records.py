@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import errno
-import io
-import json
+import os
+import stat
 import time
 from collections import deque
 from contextlib import suppress
@@ -19,10 +18,12 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import StorageError
 from edge_ad.streaming.frame import Result
+from edge_ad.streaming.records.csv_text import csv_lines
 from edge_ad.streaming.records.record import record_of
 from edge_ad.streaming.sinks.alarm import Alarm
 from edge_ad.streaming.sinks.base import Sink, check_output
 from edge_ad.streaming.sources.base import Source
+from edge_ad.strict_json import to_json
 
 if TYPE_CHECKING:
     from edge_ad.streaming.control import StreamControl
@@ -68,6 +69,7 @@ class RecordsSink(Sink):
         """Open the file; what it holds stays until the first record comes."""
         self._source_name = source.name
         self._is_new = not self._path.exists()
+        self.rows = 0
         try:
             self._file = FileIO(self._path, "a")
         except OSError as error:
@@ -98,12 +100,13 @@ class RecordsSink(Sink):
         """Close the file.
 
         Raises:
-            StorageError: Records were lost for want of room.
+            StorageError: Records were lost for want of room, or because somebody deleted or cut the file.
         """
         if self._file is None:
             return
         try:
             self._flush()
+            self._check_kept()
             self._cut_to_size()
         except OSError as error:
             self.dropped += len(self._waiting)
@@ -144,6 +147,15 @@ class RecordsSink(Sink):
             self._cut_to_size()
             raise
         self._size += len(line)
+        self.rows = (self.rows or 0) + 1
+
+    def _check_kept(self) -> None:
+        """Refuse a file that does not hold what was written to it."""
+        assert self._file is not None
+        status = os.fstat(self._file.fileno())
+        is_gone = status.st_nlink == 0 and not self._path.exists()
+        if stat.S_ISREG(status.st_mode) and self._size and (is_gone or status.st_size < self._size):
+            raise self._failure("somebody deleted or cut the file during the stream")
 
     def _cut_to_size(self) -> None:
         """Drop a torn line, or what an older stream wrote."""
@@ -158,13 +170,8 @@ class RecordsSink(Sink):
 
 
 def _json_line(record: dict[str, Any], _is_first: bool) -> bytes:
-    return json.dumps(record, allow_nan=False).encode() + b"\n"
+    return to_json(record).encode() + b"\n"
 
 
 def _csv_line(record: dict[str, Any], is_first: bool) -> bytes:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    if is_first:
-        writer.writerow(record)
-    writer.writerow(record.values())
-    return text.getvalue().encode()
+    return csv_lines([record], list(record), has_header=is_first).encode()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import StorageError, UsageError
+from edge_ad.outside_text import storable
 from edge_ad.streaming.frame import Result
 from edge_ad.streaming.sinks.base import Sink, check_output
 from edge_ad.streaming.sources.base import Source
@@ -49,6 +50,10 @@ class VideoSink(Sink):
         if path.suffix.lower() not in _CODECS:
             raise UsageError(f"{path.name} is no known kind of video.", f"Known endings: {', '.join(_CODECS)}.")
         check_output(path, overwrite=overwrite)
+        if storable(str(path)) != str(path):  # such a name ends the process in OpenCV's native code
+            raise UsageError(
+                f"A video cannot be written to {path}: the name is no UTF-8.", "Give another name or folder."
+            )
         self._path = path
         self._partial = path.with_name(f".{path.stem}.partial{path.suffix.lower()}")
         self._writer: cv2.VideoWriter | None = None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import http.client
-import json
 import os
 import random
 import secrets
@@ -25,6 +24,7 @@ from edge_ad.streaming.sinks.alarm import Alarm
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sinks.outbox import Outbox
 from edge_ad.streaming.sources.base import Source
+from edge_ad.strict_json import to_json
 
 if TYPE_CHECKING:
     from edge_ad.streaming.control import StreamControl
@@ -126,7 +126,7 @@ class WebhookSink(Sink):
 
     def begin(self, source: Source) -> None:
         """Start to send."""
-        self._outbox = Outbox("webhook", self._send, capacity=_CAPACITY)
+        self._outbox = Outbox("webhook", self._send, self._failed, capacity=_CAPACITY)
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
         """Nothing: what is worth a message comes as an event."""
@@ -146,7 +146,7 @@ class WebhookSink(Sink):
             self._outbox = None
 
     def _send(self, event: Event, wait: Callable[[float], bool]) -> None:
-        body, message_id = json.dumps(event_record(event), default=str).encode(), secrets.token_hex(16)
+        body, message_id = to_json(event_record(event)).encode(), secrets.token_hex(16)
         tries, pause_s = 0, self._first_wait_s
         while (problem := self._try(body, message_id)) is not None:
             tries += 1
@@ -157,6 +157,9 @@ class WebhookSink(Sink):
                 self._given_up += 1
                 return
             pause_s = min(2 * pause_s, _LONGEST_WAIT_S)
+
+    def _failed(self, error: Exception) -> None:
+        self._alarm.raise_once(f"{self._name}: a message could not be sent ({error}).")
 
     def _try(self, body: bytes, message_id: str) -> str | None:
         """Post once; what went wrong, if it is worth trying again."""

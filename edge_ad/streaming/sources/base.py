@@ -9,6 +9,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.outside_text import storable
 from edge_ad.streaming.gaps import GapLog
 
 __all__ = ["Source"]
@@ -20,7 +21,7 @@ class Source(ABC):
     """Frames one after another. Use as a context manager: entering opens it.
 
     Args:
-        name: What it is, for messages and records.
+        name: What it is, for messages and records; bytes of a path that are no UTF-8 are spelled out in it.
         is_live: Whether frames come by the clock, so that one not taken in time is lost.
 
     Attributes:
@@ -35,7 +36,7 @@ class Source(ABC):
     """
 
     def __init__(self, name: str, *, is_live: bool) -> None:
-        self.name = name
+        self.name = storable(name)
         self.is_live = is_live
         self.gaps = GapLog()
         self.source_count: int | None = None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import cv2
 
 from edge_ad.opencv_log import silence_opencv
+from edge_ad.outside_text import storable
 
 __all__ = ["open_capture", "quiet"]
 
@@ -41,8 +43,26 @@ def open_capture(target: str | int, backend: int, options: Mapping[int, int]) ->
         The open capture, or None when it cannot be opened.
     """
     quiet()
-    capture = cv2.VideoCapture(target, backend, [number for pair in options.items() for number in pair])
+    with _name_of(target) as name:
+        capture = cv2.VideoCapture(name, backend, [number for pair in options.items() for number in pair])
     if capture.isOpened():
         return capture
     capture.release()
     return None
+
+
+@contextmanager
+def _name_of(target: str | int) -> Iterator[str | int]:
+    """What OpenCV may be given: the name of a file that is no UTF-8 ends the process in its native code."""
+    if not isinstance(target, str) or storable(target) == target:
+        yield target
+        return
+    try:
+        descriptor = os.open(target, os.O_RDONLY)
+    except OSError:
+        yield storable(target)  # an address, or a file that is not there
+        return
+    try:
+        yield f"/dev/fd/{descriptor}"
+    finally:
+        os.close(descriptor)

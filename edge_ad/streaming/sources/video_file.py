@@ -37,6 +37,7 @@ class VideoFileSource(OpenCVSource):
 
     def __init__(self, target: str, *, loop: bool = False, start_s: float = 0.0, at_its_rate: bool = False) -> None:
         super().__init__(target, is_live=False)
+        self._target = target
         self._loop, self._start_s, self._at_its_rate = loop, start_s, at_its_rate
         self._pacer: Pacer | None = None
         self._cancelled = threading.Event()
@@ -64,10 +65,10 @@ class VideoFileSource(OpenCVSource):
         self._cancelled.set()
 
     def _open_capture(self) -> cv2.VideoCapture:
-        if "://" not in self.name:
-            _check_file(Path(self.name))
+        if "://" not in self._target:
+            _check_file(Path(self._target))
         options = {cv2.CAP_PROP_N_THREADS: decoder_threads(), cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: 10_000}
-        capture = open_capture(self.name, cv2.CAP_FFMPEG, options)
+        capture = open_capture(self._target, cv2.CAP_FFMPEG, options)
         if capture is None:
             raise DataError(f"Not a video that can be decoded: {self.name}.", "Try: ffprobe on the file.")
         if self._start_s:

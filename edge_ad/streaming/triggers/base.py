@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from types import TracebackType
 
+from edge_ad.errors import DeviceError
 from edge_ad.streaming.frame import Frame
 
 __all__ = ["AskedTrigger", "EveryFrame", "EveryNth", "Trigger"]
@@ -87,14 +88,25 @@ class AskedTrigger(Trigger):
         self._answered: dict[int, float] = {}
         self._parts: dict[int, str] = {}
         self._lock = threading.Lock()
+        self._failure: Exception | None = None
 
     def ask(self, identity: str = "") -> None:
         """Have the next frame judged: one that a source delivers from now on, not one already waiting."""
         with self._lock:
             self.last_id, self._asked_at = identity, time.perf_counter()
 
+    def fail(self, error: Exception) -> None:
+        """Note that nobody can ask any more: without this, all frames would pass unjudged."""
+        self._failure = error
+
     def fires(self, frame: Frame) -> bool:
-        """Whether it is the first of its source since it was asked for."""
+        """Whether it is the first of its source since it was asked for.
+
+        Raises:
+            DeviceError: It no longer hears who asks.
+        """
+        if self._failure is not None:
+            raise DeviceError(f"The trigger no longer works: {self._failure}.", "Check who asks, and start again.")
         with self._lock:
             asked_at = self._asked_at
             if frame.captured_at < asked_at or self._answered.get(frame.source_index, float("-inf")) >= asked_at:

@@ -58,18 +58,23 @@ class HttpTrigger(AskedTrigger):
                 f"The trigger cannot listen at {self._host}:{self.port} ({error}).", "Choose another port."
             ) from None
         self.port = self._server.server_port
-        self._thread = threading.Thread(
-            target=self._server.serve_forever, args=(0.1,), name="trigger-http", daemon=True
-        )
+        self._thread = threading.Thread(target=self._serve, args=(self._server,), name="trigger-http", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop listening."""
         if self._server is not None and self._thread is not None:
-            self._server.shutdown()
+            if self._thread.is_alive():
+                self._server.shutdown()
             self._server.server_close()
             self._thread.join()
         self._server = self._thread = None
+
+    def _serve(self, server: _Server) -> None:
+        try:
+            server.serve_forever(0.1)
+        except Exception as error:
+            self.fail(error)
 
     def answer(self, method: str, target: str, origin: str | None, authorization: str) -> tuple[int, str]:
         """Do what a request asks for.

@@ -6,6 +6,7 @@ import threading
 from typing import Any
 
 from edge_ad.errors import DeviceError, require
+from edge_ad.streaming.mqtt_client import mqtt_client
 from edge_ad.streaming.triggers.base import AskedTrigger
 
 __all__ = ["MqttTrigger"]
@@ -40,7 +41,7 @@ class MqttTrigger(AskedTrigger):
         is_encrypted: bool = False,
     ) -> None:
         super().__init__()
-        self._mqtt: Any = require("paho.mqtt.client", extra="mqtt")
+        require("paho.mqtt.client", extra="mqtt")
         self._host, self._topic = host, topic
         self._port = port or (8883 if is_encrypted else 1883)
         self._user, self._password, self._is_encrypted = user, password, is_encrypted
@@ -74,7 +75,7 @@ class MqttTrigger(AskedTrigger):
             client.loop_stop()
 
     def _make_client(self) -> Any:
-        client = self._mqtt.Client(self._mqtt.CallbackAPIVersion.VERSION2)
+        client = mqtt_client(self.fail)
         if self._user:
             client.username_pw_set(self._user, self._password)
         if self._is_encrypted:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 
 from edge_ad.streaming.web.board import Board
 from edge_ad.streaming.web.pictures import Painter, Picture
+from edge_ad.strict_json import to_json
 
 __all__ = ["BOUNDARY", "Busy", "Feed"]
 
@@ -52,7 +52,7 @@ class Feed:
                 await self._arrived.wait(_QUIET_S)
                 continue
             try:
-                self._message = b"data: " + json.dumps(self._board.state(), allow_nan=False).encode() + b"\n\n"
+                self._message = b"data: " + to_json(self._board.state()).encode() + b"\n\n"
             except Exception:
                 _LOG.exception("The live page could not tell the state")
             self._number += 1

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Generator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from edge_ad.streaming.frame import Result
+from edge_ad.streaming.records.reader import RecordReader
 from edge_ad.streaming.records.record import record_of
-from edge_ad.streaming.records.schema import open_for_reading
 
-__all__ = ["COLUMNS", "Ledger", "csv_lines", "stored_records"]
+__all__ = ["COLUMNS", "Ledger", "stored_records"]
 
 COLUMNS = (
     "time", "source", "frame", "verdict", "reason", "score", "threshold", "normalised", "latency_ms", "age_ms", "bundle"
 )  # fmt: skip
-_PAGE = 2000
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_QUERY = """SELECT id, time, source, frame, verdict, reason, score, threshold, latency_ms, age_ms, bundle FROM records
-    WHERE id > ? ORDER BY id LIMIT ?"""
 
 
 class Ledger:
@@ -58,33 +51,7 @@ def stored_records(path: Path, newest: int) -> Generator[list[dict[str, Any]], N
         newest: How many.
 
     Raises:
-        DataError: There is none, or it is no database of records.
+        DataError: There is none, it is no database of records, or it holds what no stream writes.
     """
-    with closing(open_for_reading(path)) as connection:
-        last = int(connection.execute("SELECT coalesce(max(id), 0) FROM verdicts").fetchone()[0])
-        after = max(0, last - newest)
-        while after < last:
-            rows = connection.execute(_QUERY, (after, min(_PAGE, last - after))).fetchall()
-            if not rows:
-                return
-            after = int(rows[-1]["id"])
-            yield [dict(row) for row in rows]
-
-
-def csv_lines(records: Iterable[Mapping[str, Any]], columns: Sequence[str], *, has_header: bool) -> str:
-    """Records as CSV.
-
-    A text that a spreadsheet would take for a formula gets an apostrophe in front: names of sources come from
-    outside.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text)
-    if has_header:
-        writer.writerow(columns)
-    for record in records:
-        writer.writerow(_as_text(record.get(name)) for name in columns)
-    return text.getvalue()
-
-
-def _as_text(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    with RecordReader(path) as reader:
+        yield from reader.pages(newest)

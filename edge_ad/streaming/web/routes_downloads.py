@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import AsyncIterator, Generator
 from datetime import datetime, timezone
@@ -14,9 +13,11 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from edge_ad.streaming.records.csv_text import csv_lines
 from edge_ad.streaming.web.board import Board
-from edge_ad.streaming.web.ledger import COLUMNS, csv_lines, stored_records
+from edge_ad.streaming.web.ledger import COLUMNS, stored_records
 from edge_ad.streaming.web.queries import number
+from edge_ad.strict_json import to_json
 
 __all__ = ["download_routes"]
 
@@ -36,7 +37,7 @@ def download_routes(board: Board, database: Path | None) -> list[Route]:
 
     async def as_json(request: Request) -> Response:
         records = board.records(number(request, "newest", default=_DEFAULT, most=_MOST))
-        text = "[\n" + ",\n".join(json.dumps(record) for record in records) + "\n]\n"
+        text = "[\n" + ",\n".join(map(to_json, records)) + "\n]\n"
         return _file(text, "json", "application/json")
 
     async def as_csv(request: Request) -> Response:

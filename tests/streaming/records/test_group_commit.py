@@ -105,13 +105,32 @@ def test_closing_with_a_full_disk_ends_and_counts_what_was_lost(monkeypatch: pyt
     assert (group.lost, disk.rows) == (10, [])
 
 
+def _add_for_ever(group: GroupCommit[int]) -> None:
+    while True:
+        group.add(1)
+
+
 def test_what_is_no_failure_of_the_disk_is_raised_to_the_stream() -> None:
+    has_failed = threading.Event()
+
     def broken(rows: Sequence[int]) -> None:
+        has_failed.set()
         raise ZeroDivisionError
 
-    group: GroupCommit[int] = GroupCommit(broken, on_failure=print, on_recovery=print)
+    group: GroupCommit[int] = GroupCommit(broken, on_failure=print, on_recovery=print, capacity=1)
     group.add(0)
-    wait_until(lambda: group._error is not None)
+    has_failed.wait(10)
     with pytest.raises(ZeroDivisionError):
-        group.add(1)
-    group.close()
+        _add_for_ever(group)  # at the latest when there is no room any more
+    with pytest.raises(ZeroDivisionError):
+        group.close()
+
+
+def test_what_ended_the_thread_is_raised_at_the_end_when_nothing_comes_any_more() -> None:
+    def broken(rows: Sequence[str]) -> None:
+        "\udcff".encode()
+
+    group: GroupCommit[str] = GroupCommit(broken, on_failure=print, on_recovery=print)
+    group.add("the only one")
+    with pytest.raises(UnicodeEncodeError):
+        group.close()

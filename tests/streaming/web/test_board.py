@@ -16,7 +16,7 @@ from edge_ad.streaming.records import RecordStore, VerdictRow
 from edge_ad.streaming.web.alarms import EventLog
 from edge_ad.streaming.web.board import Board
 from edge_ad.streaming.web.gallery import Gallery
-from edge_ad.streaming.web.ledger import COLUMNS, Ledger, csv_lines, stored_records
+from edge_ad.streaming.web.ledger import Ledger, stored_records
 from edge_ad.streaming.web.trend import Trend
 from tests.streaming.web.live_page import judged, unjudged
 
@@ -168,12 +168,6 @@ def test_ledger_gives_the_newest_oldest_first() -> None:
         ledger.add(judged(number, 0.5), "cam")
     assert [record["frame"] for record in ledger.newest(2)] == [3, 4]
     assert len(ledger) == 3
-
-
-def test_csv_has_no_formula() -> None:
-    (_, line) = csv_lines([{"source": "=HYPERLINK(1)", "score": -2.0}], ("source", "score"), has_header=True).split()
-    assert line == "'=HYPERLINK(1),-2.0"
-    assert csv_lines([], COLUMNS, has_header=True).strip() == ",".join(COLUMNS)
 
 
 def test_database_is_read_a_page_at_a_time(tmp_path: Path) -> None:
