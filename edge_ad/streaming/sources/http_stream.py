@@ -10,11 +10,11 @@ import urllib.request
 from typing import cast
 from urllib.parse import unquote, urlsplit
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import DeviceError
+from edge_ad.errors import DataError, DeviceError
+from edge_ad.images import decode_image
 from edge_ad.opencv_log import silence_opencv
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.sources.multipart import MultipartReader, Part
@@ -145,10 +145,9 @@ def _decoded(part: Part) -> NDArray[np.uint8] | None:
     if not part.is_whole or _has_foreign_marker(part.body):
         return None
     try:
-        image = cv2.imdecode(np.frombuffer(part.body, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
+        return decode_image(part.body, "a part of the stream")
+    except DataError:
         return None
-    return None if image is None else np.asarray(image, np.uint8)
 
 
 def _has_foreign_marker(body: bytes) -> bool:

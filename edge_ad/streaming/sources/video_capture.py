@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 import cv2
 
+from edge_ad.image_limits import pixel_limit
 from edge_ad.opencv_log import silence_opencv
 
-__all__ = ["open_capture", "quiet"]
+__all__ = ["claims_too_much", "open_capture", "quiet"]
 
 # Read by OpenCV when it opens the first capture of the process; what the user set goes first.
 _ENVIRONMENT: Mapping[str, str] = {
@@ -46,3 +47,15 @@ def open_capture(target: str | int, backend: int, options: Mapping[int, int]) ->
         return capture
     capture.release()
     return None
+
+
+def claims_too_much(capture: cv2.VideoCapture) -> str | None:
+    """What is wrong with the size of an open capture's frames, in words that follow its name; None when nothing is.
+
+    Raises:
+        UsageError: As `pixel_limit`.
+    """
+    width, height = (round(capture.get(prop)) for prop in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    if width * height <= (limit := pixel_limit()):
+        return None
+    return f"claims frames of {width} × {height} pixels; the limit is {limit:,}"
