@@ -82,10 +82,12 @@ def run_stream(
     takeovers = Takeovers(control, swapper)
     warm = _WarmUp(sources, policy, batch)
     with StopSignals() as signals, opencv_beside(engine.describe()), ExitStack() as stack:
-        for item in sources:
-            stack.enter_context(item)
-        if filters is not None and filters.trigger is not None:
-            stack.enter_context(filters.trigger)
+        trigger = [] if filters is None or filters.trigger is None else [filters.trigger]
+        with signals.ending([item.cancel for item in (*sources, *trigger)]):
+            for item in sources:
+                stack.enter_context(item)
+            for listener in trigger:
+                stack.enter_context(listener)
         is_live = any(keeps_newest(item, policy) for item in sources)
         delivery = Delivery(sinks, judges, as_one_source(sources), control, every_frame_counts=not is_live)
         stack.enter_context(delivery)
