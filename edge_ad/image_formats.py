@@ -61,9 +61,7 @@ def _png_is_complete(content: bytes) -> bool:
 
 def _jpeg_is_complete(content: bytes) -> bool:
     # An Exif thumbnail carries its own end marker, so segments are walked up to the first scan before looking for it.
-    position = 0
-    for _, position in jpeg_segments(content):
-        pass
+    *_, (_, position) = jpeg_segments(content)
     (length,) = struct.unpack_from(">H", content, position)
     return content.find(b"\xff\xd9", position + length) >= 0
 

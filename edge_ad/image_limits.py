@@ -13,6 +13,7 @@ __all__ = ["MAX_PIXELS", "excess", "largest_file", "pixel_limit", "without_metad
 
 MAX_PIXELS = 100_000_000
 _VARIABLE = "EDGE_AD_MAX_IMAGE_PIXELS"
+_MOST_DIGITS = 18
 _MOST_SCANS = 100  # of a progressive JPEG, each of which is a pass over the whole picture; encoders write ten
 _MOST_BITS, _MOST_SAMPLE_BITS = 64, 16  # of a pixel, and of one of its channels
 _SLACK_BYTES = 1 << 16
@@ -33,7 +34,7 @@ def pixel_limit() -> int:
     text = os.environ.get(_VARIABLE, "").strip()
     if not text:
         return MAX_PIXELS
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:19])):
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and int(text) > 0):
         raise UsageError(f"{_VARIABLE} is {text!r}, no number of pixels.", f"Such as {MAX_PIXELS}.")
     return int(text)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.credentials import environment_for_child
 from edge_ad.errors import UsageError
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result
@@ -35,7 +36,6 @@ _CLOSE_S = 3.0
 _POLL_S = 0.1
 _KINDS = ("ng", "ng over", "drift", "alarm", "alarm cleared")
 _FACTS = ("score", "threshold", "frame", "part", "part_id")
-_SECRETS = ("EDGE_AD_WEBHOOK_TOKEN", "EDGE_AD_MQTT_PASSWORD")
 
 
 def parse_command(command: str) -> list[str]:
@@ -58,10 +58,11 @@ def parse_command(command: str) -> list[str]:
 class HookSink(Sink):
     """Runs the command once for every event that calls for action, one at a time and in order.
 
-    It gets no input, its output is thrown away, and what it started is killed when it takes too long. In its
-    environment: EDGE_AD_EVENT (``ng``, ``ng over``, ``drift``, ``alarm``, ``alarm cleared``), EDGE_AD_VERDICT (``NG``
-    or ``OK``; empty when the event is not about a part), EDGE_AD_SOURCE, EDGE_AD_TIME (ISO 8601), EDGE_AD_TEXT and,
-    where the event has them, EDGE_AD_SCORE, EDGE_AD_THRESHOLD, EDGE_AD_FRAME, EDGE_AD_PART and EDGE_AD_PART_ID.
+    It gets no input, its output is thrown away, and what it started is killed when it takes too long. It inherits no
+    setting or secret of this program. In its environment: EDGE_AD_EVENT (``ng``, ``ng over``, ``drift``, ``alarm``,
+    ``alarm cleared``), EDGE_AD_VERDICT (``NG`` or ``OK``; empty when the event is not about a part), EDGE_AD_SOURCE,
+    EDGE_AD_TIME (ISO 8601), EDGE_AD_TEXT and, where the event has them, EDGE_AD_SCORE, EDGE_AD_THRESHOLD,
+    EDGE_AD_FRAME, EDGE_AD_PART and EDGE_AD_PART_ID.
 
     Args:
         command: Program and arguments.
@@ -155,5 +156,4 @@ def _environment(event: Event) -> dict[str, str]:
         "TEXT": event.text,
     }
     facts |= {name.upper(): str(event.data[name]) for name in _FACTS if name in event.data}
-    inherited = {name: value for name, value in os.environ.items() if name not in _SECRETS}
-    return {**inherited, **{f"EDGE_AD_{name}": value.replace("\0", "") for name, value in facts.items()}}
+    return {**environment_for_child(), **{f"EDGE_AD_{name}": value.replace("\0", "") for name, value in facts.items()}}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import os
 import random
 import secrets
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.credentials import WEBHOOK_TOKEN, credential
 from edge_ad.errors import UsageError
 from edge_ad.streaming.deadline import Deadline
 from edge_ad.streaming.events import Event
@@ -68,15 +68,15 @@ class Endpoint:
         try:
             parts = urlsplit(url)
             port = parts.port or (443 if parts.scheme == "https" else 80)
-        except ValueError as error:
-            raise problem from error
+        except ValueError:  # says what it could not read, which may be a password
+            raise problem from None
         if parts.scheme not in {"http", "https"} or not parts.hostname or any(ord(sign) <= 32 for sign in url):
             raise problem
         headers = {"Content-Type": "application/json", "User-Agent": "edge-ad"}
         if parts.username is not None:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
-        elif token := os.environ.get("EDGE_AD_WEBHOOK_TOKEN"):
+        elif token := credential(WEBHOOK_TOKEN):
             headers["Authorization"] = f"Bearer {token}"
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return cls(parts.scheme == "https", parts.hostname, port, path, headers)

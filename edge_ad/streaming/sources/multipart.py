@@ -49,9 +49,7 @@ class MultipartReader:
         deadline: Of the connection that the answer comes from, so that its reads keep it too.
     """
 
-    def __init__(
-        self, stream: _Stream, boundary: str, *, timeout_s: float, deadline: Deadline | None = None
-    ) -> None:
+    def __init__(self, stream: _Stream, boundary: str, *, timeout_s: float, deadline: Deadline | None = None) -> None:
         self._stream, self._timeout_s = stream, timeout_s
         self._delimiter = b"--" + boundary.lstrip("-").encode("latin-1")
         self._buffer = bytearray()

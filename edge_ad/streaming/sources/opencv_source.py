@@ -45,9 +45,9 @@ class OpenCVSource(Source):
             return None
         for _ in range(_MOST_CORRUPT_IN_ROW):
             with self._is_reading:
-                is_read, image = capture.retrieve() if capture.grab() else (None, None)
-            if is_read is None:
-                return None
+                if not capture.grab():
+                    return None
+                is_read, image = capture.retrieve()
             if is_read and image.shape[0] * image.shape[1] <= pixel_limit():
                 return np.asarray(image, np.uint8)
             self.corrupt += 1
