@@ -96,7 +96,9 @@ class Endpoint:
         connection = HttpConnection(self.host, self.port, deadline=deadline, is_tls=self.is_tls)
         try:
             connection.request("POST", self.path, body, {**self.headers, "Idempotency-Key": message_id})
-            return connection.getresponse().status
+            status = connection.getresponse().status
+            deadline.left_s()  # an answer that was cut off here looks like one that has ended
+            return status
         finally:
             connection.close()
 
