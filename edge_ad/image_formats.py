@@ -5,14 +5,15 @@ from __future__ import annotations
 import struct
 import zlib
 
+from edge_ad.image_headers import PNG_SIGNATURE, jpeg_segments, png_chunks
+from edge_ad.tiff_directory import TIFF_SIGNATURES, read_directory
+
 __all__ = ["damage"]
 
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
-_TIFF_SIGNATURES = {b"II*\0": "<", b"MM\0*": ">"}
 # Tags of the first directory that say where pixel data lies: offsets → byte counts, as strips or as tiles.
 _TIFF_DATA = {273: 279, 324: 325}
-_TIFF_INTEGERS = {3: "H", 4: "I"}
+_TIFF_TAGS = frozenset(_TIFF_DATA) | frozenset(_TIFF_DATA.values())
 
 
 def damage(content: bytes) -> str | None:
@@ -31,57 +32,43 @@ def damage(content: bytes) -> str | None:
         return "is empty"
     try:
         complete = _is_complete(content)
-    except (struct.error, IndexError):  # the header itself is cut off
+    except (struct.error, IndexError, ValueError):  # the header itself is cut off, or contradicts itself
         complete = False
     return None if complete else "is truncated or damaged"
 
 
 def _is_complete(content: bytes) -> bool:
-    if content.startswith(_PNG_SIGNATURE):
+    if content.startswith(PNG_SIGNATURE):
         return _png_is_complete(content)
     if content.startswith(b"\xff\xd8\xff"):
         return _jpeg_is_complete(content)
     if content.startswith(b"BM"):
         return _bmp_is_complete(content)
-    if content[:4] in _TIFF_SIGNATURES:
-        return _tiff_is_complete(content, _TIFF_SIGNATURES[content[:4]])
+    if content[:4] in TIFF_SIGNATURES:
+        return _tiff_is_complete(content)
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return len(content) >= 8 + int(struct.unpack_from("<I", content, 4)[0])
     return True
 
 
 def _png_is_complete(content: bytes) -> bool:
-    position = len(_PNG_SIGNATURE)
-    while True:
-        length, kind = struct.unpack_from(">I4s", content, position)
-        end = position + 8 + length
+    for kind, start, end in png_chunks(content):
         (checksum,) = struct.unpack_from(">I", content, end)
-        if kind in _PNG_CRITICAL and zlib.crc32(memoryview(content)[position + 4 : end]) != checksum:
+        if kind in _PNG_CRITICAL and zlib.crc32(memoryview(content)[start - 4 : end]) != checksum:
             return False
-        if kind == b"IEND":
-            return True
-        position = end + 4
+    return True
 
 
 def _jpeg_is_complete(content: bytes) -> bool:
     # An Exif thumbnail carries its own end marker, so segments are walked up to the first scan before looking for it.
-    position = 2
-    while True:
-        if content[position] != 0xFF:
-            return False
-        marker = content[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        (length,) = struct.unpack_from(">H", content, position + 2)
-        position += 2 + length
-        if marker == 0xDA:
-            return content.find(b"\xff\xd9", position) >= 0
+    *_, (_, position) = jpeg_segments(content)
+    (length,) = struct.unpack_from(">H", content, position)
+    return content.find(b"\xff\xd9", position + length) >= 0
 
 
 def _bmp_is_complete(content: bytes) -> bool:
     data_offset, header_size = struct.unpack_from("<II", content, 10)
-    if header_size < 40:
+    if header_size == 12:
         width, height, _, bits = struct.unpack_from("<HHHH", content, 18)
         compression = 0
     else:
@@ -91,24 +78,10 @@ def _bmp_is_complete(content: bytes) -> bool:
     return len(content) >= int(data_offset + (width * bits + 31) // 32 * 4 * abs(height))
 
 
-def _tiff_is_complete(content: bytes, order: str) -> bool:
-    (directory,) = struct.unpack_from(order + "I", content, 4)
-    (entries,) = struct.unpack_from(order + "H", content, directory)
-    values: dict[int, tuple[int, ...]] = {}
-    for entry in range(entries):
-        position = directory + 2 + 12 * entry
-        tag, kind, count = struct.unpack_from(order + "HHI", content, position)
-        if kind in _TIFF_INTEGERS and (tag in _TIFF_DATA or tag in _TIFF_DATA.values()):
-            values[tag] = _tiff_values(content, order, position + 8, _TIFF_INTEGERS[kind], count)
+def _tiff_is_complete(content: bytes) -> bool:
+    values = read_directory(content, _TIFF_TAGS)
     for offsets, counts in _TIFF_DATA.items():
         for offset, count in zip(values.get(offsets, ()), values.get(counts, ()), strict=False):
             if offset + count > len(content):
                 return False
     return True
-
-
-def _tiff_values(content: bytes, order: str, position: int, letter: str, count: int) -> tuple[int, ...]:
-    layout = f"{order}{count}{letter}"
-    if struct.calcsize(layout) > 4:  # too long for the entry itself, which then holds their address
-        (position,) = struct.unpack_from(order + "I", content, position)
-    return struct.unpack_from(layout, content, position)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +13,12 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
 from edge_ad.image_formats import damage
+from edge_ad.image_headers import read_header
+from edge_ad.image_limits import excess, largest_file, pixel_limit, without_metadata
 from edge_ad.opencv_log import silence_opencv
 from edge_ad.resizing import resize
 
-__all__ = ["IMAGE_SUFFIXES", "read_image", "read_resized", "resize"]
+__all__ = ["IMAGE_SUFFIXES", "decode_image", "read_image", "read_resized", "resize"]
 
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -36,15 +40,38 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         uint8 (H, W, 3), BGR.
 
     Raises:
-        DataError: The file cannot be read, is empty, truncated or damaged, or is not an image.
+        DataError: The file cannot be read, is empty, truncated, damaged or too large, or is not an image.
     """
-    content = _read_bytes(path)
+    return decode_image(_read_bytes(path), str(path))
+
+
+def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode the bytes of an image file; every image of others that this package decodes comes through here.
+
+    Its size is read from its headers first: what is larger than EDGE_AD_MAX_IMAGE_PIXELS (100 million pixels), does
+    not tell its size, or costs more than its pixels do, is not decoded.
+
+    Args:
+        content: A PNG, JPEG, BMP, TIFF or WebP file.
+        name: What it is, for messages.
+
+    Returns:
+        As `read_image`.
+
+    Raises:
+        DataError: It is empty, truncated, damaged, too large, or not an image.
+        UsageError: EDGE_AD_MAX_IMAGE_PIXELS is no number.
+    """
     if (what := damage(content)) is not None:
-        raise DataError(f"The file {what}: {path}.", "Copy or export it again.")
-    image = _decode(content)
-    if image is None:
-        raise DataError(f"Not an image that can be decoded: {path}.", "Use PNG, JPEG, BMP, TIFF or WebP files.")
-    return _as_bgr8(image, path)
+        raise DataError(f"The file {what}: {name}.", "Copy or export it again.")
+    if read_header(content) is None:
+        raise DataError(f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF or WebP files.")
+    if (what := excess(content)) is not None:
+        raise DataError(f"The file {what}: {name}.", "Use an image of a camera; see EDGE_AD_MAX_IMAGE_PIXELS.")
+    image = _decode(without_metadata(content))
+    if image is None or image.shape[0] * image.shape[1] > pixel_limit():
+        raise DataError(f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF or WebP files.")
+    return _as_bgr8(image, name)
 
 
 def read_resized(paths: Sequence[Path], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
@@ -68,11 +95,20 @@ def read_resized(paths: Sequence[Path], size_hw: tuple[int, int]) -> NDArray[np.
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            most = largest_file()
+            is_fit = stat.S_ISREG(status.st_mode) and status.st_size <= most
+            content = file.read() if is_fit else None
     except FileNotFoundError as error:
         raise DataError(f"No such image: {path}.") from error
     except OSError as error:
         raise DataError(f"The image cannot be read ({error.strerror}): {path}.") from error
+    if content is None:
+        raise DataError(
+            f"The file is larger than {most:,} bytes, or no regular file: {path}.", "See EDGE_AD_MAX_IMAGE_PIXELS."
+        )
+    return content
 
 
 def _decode(content: bytes) -> NDArray[np.generic] | None:
@@ -83,9 +119,9 @@ def _decode(content: bytes) -> NDArray[np.generic] | None:
     return None if image is None else np.asarray(image)
 
 
-def _as_bgr8(image: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
+def _as_bgr8(image: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
     if image.dtype == np.uint8:
         return np.asarray(image, np.uint8)
     if image.dtype == np.uint16:
         return (np.asarray(image, np.uint16) >> 8).astype(np.uint8)
-    raise DataError(f"Pixels of type {image.dtype} have no fixed range: {path}.", "Save it with 8 or 16 bits.")
+    raise DataError(f"Pixels of type {image.dtype} have no fixed range: {name}.", "Save it with 8 or 16 bits.")

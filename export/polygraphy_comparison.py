@@ -15,6 +15,7 @@ import numpy as np
 
 from edge_ad.bundle import Bundle, list_engines
 from edge_ad.bundle.plan_layers import PLAN_FILE
+from edge_ad.credentials import environment_for_child
 from edge_ad.errors import EdgeAdError, require
 from edge_ad.manifest import Precision
 from edge_ad.runtime.availability import probe_backend
@@ -147,7 +148,7 @@ def _run(arguments: list[str], folder: Path, variables: dict[str, str]) -> subpr
     return subprocess.run(
         [sys.executable, "-c", _MAIN, "polygraphy", *arguments],
         cwd=folder,
-        env={**os.environ, **variables},
+        env={**environment_for_child(), **variables},
         capture_output=True,
         text=True,
         check=False,

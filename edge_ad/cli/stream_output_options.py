@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from edge_ad.credentials import WEB_TOKEN
+
 __all__ = ["Outputs"]
 
 _OUTPUT = "Output"
@@ -103,7 +105,7 @@ class Outputs:
         str | None,
         typer.Option(
             "--web-token",
-            envvar="EDGE_AD_WEB_TOKEN",
+            envvar=WEB_TOKEN,
             metavar="TOKEN",
             help="What one must know to see the page; made when other machines can reach it.",
             rich_help_panel=_OUTPUT,

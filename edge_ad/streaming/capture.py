@@ -25,6 +25,9 @@ class Capture:
         filters: What they pass.
         control: Says whether the stream is paused.
         is_stopping: Ends it.
+
+    Attributes:
+        is_reading: Whether it waits for the source.
     """
 
     def __init__(
@@ -39,12 +42,15 @@ class Capture:
         self._source, self._index, self._account = source, index, account
         self._filter = FrameFilter(filters, source)
         self._control, self._is_stopping = control, is_stopping
+        self.is_reading = False
 
     def frames(self) -> Iterator[Frame | Unjudged]:
         """Every frame until the source's end."""
         while not self._is_stopping.is_set():
             started = time.perf_counter()
+            self.is_reading = True
             image = self._source.read()
+            self.is_reading = False
             if image is None:
                 return
             captured_at = time.perf_counter()

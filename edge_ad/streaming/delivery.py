@@ -112,6 +112,8 @@ class Delivery:
 
     def _end(self, error: BaseException | None) -> None:
         first = error
+        for outlet in self._started:  # at the same time: each may take its own few seconds for what waits
+            outlet.finish(error)
         while self._started:
             try:
                 self._started.pop().end(first)

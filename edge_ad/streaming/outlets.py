@@ -91,6 +91,9 @@ class Outlet(ABC):
     def check(self) -> None:  # noqa: B027 - only a thread fails unseen
         """Raise what the sink failed with since it was given something."""
 
+    def finish(self, error: BaseException | None) -> None:  # noqa: B027 - what has no thread waits for its `end`
+        """Begin to complete the sink, without waiting for it; nothing more is given to it."""
+
     @abstractmethod
     def end(self, error: BaseException | None) -> None:
         """Complete the sink; raises what it failed with, unless the stream failed before."""
@@ -171,10 +174,14 @@ class ThreadOutlet(Outlet):
         if self._error is not None:
             raise self._error
 
-    def end(self, error: BaseException | None) -> None:
-        """Let the queue run empty and wait for the sink to complete."""
+    def finish(self, error: BaseException | None) -> None:
+        """Let the queue run empty, and then have the sink complete."""
         self._end_error = error
         self._queue.close()
+
+    def end(self, error: BaseException | None) -> None:
+        """Finish, and wait for the sink to complete."""
+        self.finish(error)
         self._thread.join(_JOIN_TIMEOUT_S)
         if error is not None:
             return

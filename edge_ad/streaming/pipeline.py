@@ -11,6 +11,7 @@ one that is gone. The first exception ends every source and is raised again in t
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from types import TracebackType
@@ -34,6 +35,7 @@ Policy = Literal["auto", "newest", "every"]
 _CAPACITY = 2
 _ROOM_FOR_UNJUDGED = 16
 _JOIN_TIMEOUT_S = 10.0
+_MOST_LAST_READ_S = 1.0  # of a source that was told to end: a peer that hangs does not hold the stream
 
 
 def keeps_newest(source: Source, policy: Policy) -> bool:
@@ -80,7 +82,8 @@ class Pipeline:
         self._results: FrameBuffer[Result | Unjudged] = FrameBuffer(capacity)
         self._inference = Inference(slot, control, batch)
         options = filters or FilterOptions()
-        captures = [
+        self._stopped_at: float | None = None
+        self._captures = captures = [
             Capture(source, index, self.accounts[index], options, control, self._is_stopping)
             for index, source in enumerate(sources)
         ]
@@ -97,9 +100,12 @@ class Pipeline:
         self.stop()
         for buffer in (self._captured, self._prepared, self._results):
             buffer.abort()
-        for thread in self._threads:
+        captures, others = self._threads[: len(self._captures)], self._threads[len(self._captures) :]
+        for thread in captures:
+            thread.join(self._last_read_s())
+        for thread in others:
             thread.join(_JOIN_TIMEOUT_S)
-        stuck = [thread.name for thread in self._threads if thread.is_alive()]
+        stuck = [thread.name for thread in others if thread.is_alive()]
         if stuck and error is None:
             raise DeviceError(f"The stream could not be ended: {', '.join(stuck)} does not return.")
 
@@ -134,10 +140,24 @@ class Pipeline:
             raise
 
     def stop(self) -> None:
-        """Capture no more; what was captured still comes out."""
+        """Capture no more; what was captured still comes out.
+
+        Called again after a while, it gives up the sources whose read has not returned.
+        """
         self._is_stopping.set()
+        if self._stopped_at is None:
+            self._stopped_at = time.perf_counter()
         for source in self._sources:
             source.cancel()
+        if not self._last_read_s():
+            for lane, capture in enumerate(self._captures):
+                if capture.is_reading:
+                    self._captured.close(lane)
+
+    def _last_read_s(self) -> float:
+        """How much longer a read is waited for."""
+        stopped_at = self._stopped_at or time.perf_counter()
+        return max(0.0, _MOST_LAST_READ_S - (time.perf_counter() - stopped_at))
 
     def _stages(self, captures: Sequence[Capture]) -> list[threading.Thread]:
         threads = [

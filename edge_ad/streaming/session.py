@@ -84,10 +84,13 @@ def run_stream(
     takeovers = Takeovers(control, swapper)
     warm = _WarmUp(sources, policy, batch)
     with StopSignals() as signals, opencv_beside(engine.describe()), ExitStack() as stack:
-        for item in sources:
-            stack.enter_context(item)
-        if filters is not None and filters.trigger is not None:
-            stack.enter_context(filters.trigger)
+        trigger = None if filters is None else filters.trigger
+        cancels = [item.cancel for item in sources]
+        with signals.ending(cancels if trigger is None else [*cancels, trigger.cancel]):
+            for item in sources:
+                stack.enter_context(item)
+            if trigger is not None:
+                stack.enter_context(trigger)
         is_live = any(keeps_newest(item, policy) for item in sources)
         delivery = Delivery(sinks, judges, as_one_source(sources), control, every_frame_counts=not is_live)
         stack.enter_context(delivery)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
 __all__ = ["StopSignals"]
 
 _HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
+_POLL_S = 0.1
 
 
 class StopSignals:
@@ -40,6 +43,32 @@ class StopSignals:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._restore(*self._previous)
+
+    @contextmanager
+    def ending(self, cancels: Sequence[Callable[[], None]]) -> Iterator[None]:
+        """While entered, a signal ends what waits, such as connections that are being opened.
+
+        A thread looks for the signal, since a handler may take no lock.
+
+        Args:
+            cancels: What is called then; each may be called from any thread.
+        """
+        is_over = threading.Event()
+
+        def watch() -> None:
+            while not is_over.wait(_POLL_S):
+                if self.received is not None:
+                    for cancel in cancels:
+                        cancel()
+                    return
+
+        watcher = threading.Thread(target=watch, name="stream-signals", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            watcher.join()
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.received = self.received or signal.Signals(number)

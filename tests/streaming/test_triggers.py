@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -16,9 +18,11 @@ import pytest
 
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.streaming.frame import Frame
+from edge_ad.streaming.sinks import mqtt_sink
 from edge_ad.streaming.triggers import Trigger, trigger_from_text
 from edge_ad.streaming.triggers.base import AskedTrigger
 from edge_ad.streaming.triggers.http_trigger import HttpTrigger
+from tests.streaming.slow_peers import dripping, peer
 
 
 def _frame(number: int = 0, *, source: int = 0, at: float | None = None, part_x: int | None = None) -> Frame:
@@ -122,6 +126,43 @@ def test_clients_that_never_finish_do_not_shut_out_the_trigger(http_trigger: Htt
             client.close()
 
 
+@pytest.mark.parametrize("start", [b"", b"POST /trigger HTTP/1.1\r\nX: "], ids=["silent", "slow"])
+def test_clients_that_take_all_places_make_room_for_the_trigger(http_trigger: HttpTrigger, start: bytes) -> None:
+    clients = [socket.create_connection(("127.0.0.1", http_trigger.port)) for _ in range(40)]
+    try:
+        for client in clients:
+            with contextlib.suppress(OSError):  # it had to make room already
+                client.sendall(start)
+        for turn in range(3):
+            assert _post(f"http://127.0.0.1:{http_trigger.port}/trigger?id={turn}") == 202
+            assert http_trigger.last_id == str(turn)
+    finally:
+        for client in clients:
+            client.close()
+
+
+def test_client_that_drips_its_request_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_ad.streaming.triggers.http_trigger._REQUEST_S", 0.3)
+    is_over = threading.Event()
+    with HttpTrigger(0) as trigger, socket.create_connection(("127.0.0.1", trigger.port)) as client:  # type: ignore[attr-defined]
+        client.settimeout(10)
+
+        def drip() -> None:
+            with contextlib.suppress(OSError):
+                client.sendall(b"POST /trigger HTTP/1.1\r\n")
+                while not is_over.wait(0.05):
+                    client.sendall(b"X")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        try:
+            with contextlib.suppress(ConnectionError):
+                assert client.recv(100) == b""  # closed by the server, or else this times out
+        finally:
+            is_over.set()
+            thread.join()
+
+
 def test_trigger_that_others_can_reach_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("EDGE_AD_TRIGGER_TOKEN", raising=False)
     with pytest.raises(UsageError, match="needs a token"):
@@ -161,6 +202,7 @@ def test_port_that_is_taken_is_named(http_trigger: HttpTrigger) -> None:
         "mqtt://host",
         "mqtt://host/",
         "mqtt://host:port/topic",
+        "mqtt://host/topic?qos=2",
     ],
 )
 def test_trigger_that_cannot_be_read_is_one_line(text: str) -> None:
@@ -170,7 +212,12 @@ def test_trigger_that_cannot_be_read_is_one_line(text: str) -> None:
 
 
 def test_secret_of_a_trigger_is_not_repeated() -> None:
-    for text in ("mqtt://user:secret@host", "http:99999?token=secret"):
+    for text in (
+        "mqtt://user:secret@host",
+        "http:99999?token=secret",
+        "mqtx://user:secret@host/t",
+        "htp:80?token=secret",
+    ):
         with pytest.raises(UsageError) as failure:
             trigger_from_text(text)
         assert "secret" not in str(failure.value)
@@ -179,12 +226,12 @@ def test_secret_of_a_trigger_is_not_repeated() -> None:
 class _Broker:
     """A mosquitto that can be stopped and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: str = "allow_anonymous true\n") -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self._settings = folder / "mosquitto.conf"
-        self._settings.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n")
+        self._settings.write_text(f"listener {self.port} 127.0.0.1\n{settings}")
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -218,6 +265,60 @@ def broker(tmp_path: Path) -> Iterator[_Broker]:
     broker.start()
     yield broker
     broker.stop()
+
+
+@pytest.mark.parametrize("start", [b"", b"\x20\x02\x00"], ids=["silent", "half an answer"])
+def test_broker_that_hangs_is_left_behind_when_the_stream_is_to_end(start: bytes) -> None:
+    pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+    with peer(dripping(start, ())) as (port, is_met):
+        trigger = trigger_from_text(f"mqtt://127.0.0.1:{port}/topic")
+
+        def cancel() -> None:
+            is_met.wait(10)
+            trigger.cancel()
+
+        thread = threading.Thread(target=cancel)
+        thread.start()
+        started = time.monotonic()
+        with pytest.raises(DeviceError, match="does not answer"):
+            trigger.open()
+        assert time.monotonic() - started < 4  # and not the five seconds that a broker has
+        thread.join()
+
+
+def test_trigger_and_sink_take_the_same_login_and_certificates(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+    monkeypatch.setenv("EDGE_AD_MQTT_CA", str(tmp_path / "none.pem"))
+    with pytest.raises(UsageError, match=r"none\.pem"):
+        trigger_from_text("mqtts://127.0.0.1/topic").open()
+    with pytest.raises(UsageError, match=r"none\.pem"):
+        mqtt_sink("mqtts://127.0.0.1/topic")
+
+
+def test_mqtt_trigger_logs_in_with_what_the_environment_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+    if shutil.which("mosquitto") is None or (tool := shutil.which("mosquitto_passwd")) is None:
+        pytest.skip("mosquitto is not installed")
+    passwords = tmp_path / "passwords"
+    subprocess.run([tool, "-b", "-c", str(passwords), "line", "s3cret"], check=True, capture_output=True)
+    passwords.chmod(0o644)  # mosquitto reads it as its own user
+    for folder in (tmp_path, *tmp_path.parents[:2]):
+        folder.chmod(0o755)
+    broker = _Broker(tmp_path, f"allow_anonymous false\npassword_file {passwords}\n")
+    broker.start()
+    try:
+        monkeypatch.setenv("EDGE_AD_MQTT_USER", "line")
+        for password in ("wrong", "s3cret"):
+            monkeypatch.setenv("EDGE_AD_MQTT_PASSWORD", password)
+            trigger = trigger_from_text(f"mqtt://127.0.0.1:{broker.port}/topic")
+            if password == "wrong":
+                with pytest.raises(DeviceError, match="refuses"):
+                    trigger.open()
+            else:
+                with trigger:
+                    pass
+    finally:
+        broker.stop()
 
 
 def _publish(port: int, topic: str, text: str, *, retain: bool = False) -> None:

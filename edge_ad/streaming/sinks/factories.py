@@ -81,7 +81,8 @@ def mqtt_sink(url: str) -> Sink:
         UsageError: The URL or the file of certificates cannot be used.
         MissingDependencyError: paho-mqtt is not installed.
     """
-    from edge_ad.streaming.sinks.mqtt import Broker, MqttSink
+    from edge_ad.streaming.mqtt import Broker
+    from edge_ad.streaming.sinks.mqtt import MqttSink
 
     return MqttSink(Broker.parse(url))
 

@@ -7,6 +7,8 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -14,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.credentials import environment_for_child
 from edge_ad.errors import UsageError
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result
@@ -29,10 +32,10 @@ if TYPE_CHECKING:
 __all__ = ["HookSink", "parse_command"]
 
 _CAPACITY = 16  # an ejector that is that far behind would hit other parts
-_CLOSE_S = 5.0
+_CLOSE_S = 3.0
+_POLL_S = 0.1
 _KINDS = ("ng", "ng over", "drift", "alarm", "alarm cleared")
 _FACTS = ("score", "threshold", "frame", "part", "part_id")
-_SECRETS = ("EDGE_AD_WEBHOOK_TOKEN", "EDGE_AD_MQTT_PASSWORD")
 
 
 def parse_command(command: str) -> list[str]:
@@ -55,10 +58,11 @@ def parse_command(command: str) -> list[str]:
 class HookSink(Sink):
     """Runs the command once for every event that calls for action, one at a time and in order.
 
-    It gets no input, its output is thrown away, and what it started is killed when it takes too long. In its
-    environment: EDGE_AD_EVENT (``ng``, ``ng over``, ``drift``, ``alarm``, ``alarm cleared``), EDGE_AD_VERDICT (``NG``
-    or ``OK``; empty when the event is not about a part), EDGE_AD_SOURCE, EDGE_AD_TIME (ISO 8601), EDGE_AD_TEXT and,
-    where the event has them, EDGE_AD_SCORE, EDGE_AD_THRESHOLD, EDGE_AD_FRAME, EDGE_AD_PART and EDGE_AD_PART_ID.
+    It gets no input, its output is thrown away, and what it started is killed when it takes too long. It inherits no
+    setting or secret of this program. In its environment: EDGE_AD_EVENT (``ng``, ``ng over``, ``drift``, ``alarm``,
+    ``alarm cleared``), EDGE_AD_VERDICT (``NG`` or ``OK``; empty when the event is not about a part), EDGE_AD_SOURCE,
+    EDGE_AD_TIME (ISO 8601), EDGE_AD_TEXT and, where the event has them, EDGE_AD_SCORE, EDGE_AD_THRESHOLD,
+    EDGE_AD_FRAME, EDGE_AD_PART and EDGE_AD_PART_ID.
 
     Args:
         command: Program and arguments.
@@ -71,6 +75,7 @@ class HookSink(Sink):
         self._command, self._timeout_s = list(command), timeout_s
         self._alarm = Alarm("hook")
         self._outbox: Outbox[Event] | None = None
+        self._is_over = threading.Event()
 
     def attach(self, control: StreamControl) -> None:
         """Raise alarms there."""
@@ -78,6 +83,7 @@ class HookSink(Sink):
 
     def begin(self, source: Source) -> None:
         """Get ready."""
+        self._is_over.clear()
         self._outbox = Outbox("hook", self._run, self._failed, capacity=_CAPACITY)
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
@@ -91,9 +97,9 @@ class HookSink(Sink):
         self.dropped = self._outbox.dropped
 
     def close(self) -> None:
-        """Run what waits, for five seconds at most."""
+        """Run what waits, for three seconds at most; a command that runs then is killed."""
         if self._outbox is not None:
-            self._outbox.close(_CLOSE_S)
+            self._outbox.close(_CLOSE_S, self._is_over.set)
             self.dropped = self._outbox.dropped
             self._outbox = None
 
@@ -119,12 +125,19 @@ class HookSink(Sink):
             )
         except OSError as error:
             return f"cannot be run: {error.strerror}"
-        try:
-            code = process.wait(self._timeout_s)
-        except subprocess.TimeoutExpired:
+        code = self._exit_code(process)
+        if code is None:
             _kill(process)
-            return f"took longer than {self._timeout_s:g} s and was killed"
+            return f"took longer than {self._timeout_s:g} s, or than the stream, and was killed"
         return None if code == 0 else f"ended with {code}"
+
+    def _exit_code(self, process: subprocess.Popen[bytes]) -> int | None:
+        """Of the command, or None when it takes too long or the stream is over."""
+        kill_at = time.monotonic() + self._timeout_s
+        while (left := kill_at - time.monotonic()) > 0 and not self._is_over.is_set():
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(min(_POLL_S, left))
+        return process.poll()
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
@@ -146,5 +159,4 @@ def _environment(event: Event) -> dict[str, str]:
         "TEXT": event.text,
     }
     facts |= {name.upper(): str(event.data[name]) for name in _FACTS if name in event.data}
-    inherited = {name: value for name, value in os.environ.items() if name not in _SECRETS}
-    return {**inherited, **{f"EDGE_AD_{name}": value.replace("\0", "") for name, value in facts.items()}}
+    return {**environment_for_child(), **{f"EDGE_AD_{name}": value.replace("\0", "") for name, value in facts.items()}}

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from socket import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError
+from edge_ad.streaming.bounded_server import BoundedServer
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result, Unjudged
 from edge_ad.streaming.records.record import verdict_name
@@ -26,7 +27,7 @@ __all__ = ["MetricsSink", "StreamMetrics"]
 
 _BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _MOST_READERS = 4
-_READ_TIMEOUT_S = 5.0
+_REQUEST_S = 5.0  # from the connection to the end of the answer
 
 
 class StreamMetrics:
@@ -167,38 +168,13 @@ class MetricsSink(Sink):
         return self._metrics.expose(self._control)
 
 
-class _Server(ThreadingHTTPServer):
-    """Answers a few readers at a time; one more is turned away, so that none can take all threads or memory."""
-
-    daemon_threads = True
-    request_queue_size = 64
-    block_on_close = False
-
-    def __init__(self, address: tuple[str, int], expose: Any) -> None:
+class _Server(BoundedServer):
+    def __init__(self, address: tuple[str, int], expose: Callable[[], str]) -> None:
         self.expose = expose
-        self._free = threading.BoundedSemaphore(_MOST_READERS)
-        super().__init__(address, _Handler)
-
-    def process_request(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
-        """Give the reader a thread, if there is one left."""
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
-        """Answer, then let the next one in."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: socket | tuple[bytes, socket], client_address: Any) -> None:
-        """A reader that went away is no news."""
+        super().__init__(address, _Handler, most=_MOST_READERS, timeout_s=_REQUEST_S)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = _READ_TIMEOUT_S
     server_version = "edge-ad"
     sys_version = ""
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 import threading
 import time
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +15,7 @@ from numpy.typing import NDArray
 from edge_ad.errors import UsageError
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result
-from edge_ad.streaming.mqtt_client import mqtt_client
+from edge_ad.streaming.mqtt import Broker, BrokerConnection
 from edge_ad.streaming.records.record import event_record, record_of
 from edge_ad.streaming.sinks.alarm import Alarm
 from edge_ad.streaming.sinks.base import Sink
@@ -28,63 +25,14 @@ from edge_ad.strict_json import to_json
 if TYPE_CHECKING:
     from edge_ad.streaming.control import StreamControl
 
-__all__ = ["Broker", "MqttSink"]
+__all__ = ["MqttSink"]
 
 _CAPACITY = 2000  # messages that the broker has not acknowledged
 _VERDICT_CAPACITY = _CAPACITY // 2  # the rest is for events: they must get through when the broker is back
-_KEEP_ALIVE_S = 15
 _LONGEST_RECONNECT_S = 10
 _CONNECT_S = 5.0
 _CLOSE_S = 3.0
-
-
-@dataclass(frozen=True)
-class Broker:
-    """Where to publish.
-
-    Attributes:
-        host: Name or address.
-        port: TCP port.
-        is_tls: Whether the connection is encrypted.
-        prefix: First part of every topic.
-        user: Login; None for none.
-        password: Of the login; never shown.
-        ca_file: Certificates to trust instead of the system's; None for those.
-    """
-
-    host: str
-    port: int
-    is_tls: bool
-    prefix: str
-    user: str | None = None
-    password: str | None = field(default=None, repr=False)
-    ca_file: str | None = None
-
-    @classmethod
-    def parse(cls, url: str) -> Broker:
-        """Take ``mqtt(s)://[user[:password]@]host[:port][/prefix]``.
-
-        EDGE_AD_MQTT_USER and EDGE_AD_MQTT_PASSWORD stand in for a login that is not in the URL; EDGE_AD_MQTT_CA names
-        a file of certificates to trust. The prefix is ``edge-ad/<name of this machine>`` if none is given.
-
-        Raises:
-            UsageError: It is no such URL.
-        """
-        problem = UsageError("The broker's address is no mqtt:// or mqtts:// URL.", "Such as mqtt://host:1883/line-1")
-        try:
-            parts = urlsplit(url)
-            port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
-        except ValueError as error:
-            raise problem from error
-        if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or set(url) & set("?#"):
-            raise problem
-        prefix = unquote(parts.path).strip("/") or f"edge-ad/{re.sub('[^A-Za-z0-9_.-]', '-', socket.gethostname())}"
-        if any(sign in "+#\0" for sign in prefix):
-            raise UsageError("An MQTT topic to publish to has no + and no #.", "Such as mqtt://host:1883/line-1")
-        user = unquote(parts.username) if parts.username else os.environ.get("EDGE_AD_MQTT_USER")
-        password = unquote(parts.password) if parts.password else os.environ.get("EDGE_AD_MQTT_PASSWORD")
-        ca_file = os.environ.get("EDGE_AD_MQTT_CA")
-        return cls(parts.hostname, port, parts.scheme == "mqtts", prefix, user, password, ca_file)
+_HANG_UP_S = 0.5
 
 
 class MqttSink(Sink):
@@ -97,24 +45,24 @@ class MqttSink(Sink):
     and counted.
 
     Args:
-        broker: Where to.
+        broker: Where to. Its topic is the prefix; ``edge-ad/<name of this machine>`` if it has none.
 
     Raises:
         MissingDependencyError: paho-mqtt is not installed.
-        UsageError: The file of certificates cannot be used.
+        UsageError: The file of certificates or the topic cannot be used.
     """
 
     delivery = "lossy"
 
     def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+        self._broker, self._prefix = broker, _prefix(broker)
         self._name = f"MQTT broker {broker.host}:{broker.port}"
         self._alarm = Alarm("mqtt")
         self._client = self._make_client()
         self._lock = threading.Lock()
         self._is_connected = threading.Event()
         self._waiting = 0
-        self._is_begun = False
+        self._connection: BrokerConnection | None = None
         self._source_name = ""
         self._late: threading.Timer | None = None
 
@@ -125,9 +73,7 @@ class MqttSink(Sink):
     def begin(self, source: Source) -> None:
         """Connect in the background: a line does not wait for its broker."""
         self._source_name = source.name
-        self._client.connect_async(self._broker.host, self._broker.port, keepalive=_KEEP_ALIVE_S)
-        self._client.loop_start()
-        self._is_begun = True
+        self._connection = BrokerConnection(self._client, self._broker)
         self._late = threading.Timer(_CONNECT_S, self._say_if_not_connected)
         self._late.daemon = True
         self._late.start()
@@ -142,9 +88,9 @@ class MqttSink(Sink):
 
     def close(self) -> None:
         """Wait for acknowledgements, three seconds at most, and say that the stream is offline."""
-        if not self._is_begun:
+        connection, self._connection = self._connection, None
+        if connection is None:
             return
-        self._is_begun = False
         if self._late is not None:
             self._late.cancel()
         close_by = time.monotonic() + _CLOSE_S
@@ -152,29 +98,17 @@ class MqttSink(Sink):
             last = self._send("status", "offline", retain=True)
             with suppress(RuntimeError, ValueError):  # the connection went meanwhile: the last will says it
                 last.wait_for_publish(max(0.1, close_by - time.monotonic()))
-        self._client.disconnect()
-        self._client.loop_stop()
+        connection.close(_HANG_UP_S)
         with self._lock:
             self.dropped += self._waiting
 
     def _make_client(self) -> Any:
-        client = mqtt_client(self._failed)
+        client = self._broker.client(self._failed)
         client.on_connect, client.on_disconnect, client.on_publish = self._connected, self._gone, self._acknowledged
-        client.will_set(f"{self._broker.prefix}/status", "offline", qos=1, retain=True)
+        client.will_set(f"{self._prefix}/status", "offline", qos=1, retain=True)
         client.reconnect_delay_set(min_delay=1, max_delay=_LONGEST_RECONNECT_S)
         client.max_queued_messages_set(2 * _CAPACITY)  # ours is the limit; this only must not be below it
-        if self._broker.user is not None:
-            client.username_pw_set(self._broker.user, self._broker.password)
-        if self._broker.is_tls:
-            self._use_tls(client)
         return client
-
-    def _use_tls(self, client: Any) -> None:
-        try:
-            client.tls_set(ca_certs=self._broker.ca_file)
-        except (OSError, ValueError) as error:
-            message = f"The certificates {self._broker.ca_file} cannot be used: {error}."
-            raise UsageError(message, "EDGE_AD_MQTT_CA names a PEM file.") from error
 
     def _publish(self, topic: str, record: dict[str, Any], capacity: int) -> None:
         with self._lock:
@@ -186,7 +120,7 @@ class MqttSink(Sink):
     def _send(self, topic: str, payload: str, *, retain: bool = False) -> Any:
         with self._lock:
             self._waiting += 1
-        return self._client.publish(f"{self._broker.prefix}/{topic}", payload, qos=1, retain=retain)
+        return self._client.publish(f"{self._prefix}/{topic}", payload, qos=1, retain=retain)
 
     def _connected(self, _client: Any, _data: object, _flags: object, reason: Any, _properties: object) -> None:
         if reason.is_failure:
@@ -198,7 +132,7 @@ class MqttSink(Sink):
 
     def _gone(self, _client: Any, _data: object, _flags: object, reason: Any, _properties: object) -> None:
         self._is_connected.clear()
-        if self._is_begun:
+        if self._connection is not None:
             self._alarm.raise_once(f"{self._name} is gone: {reason}.")
 
     def _failed(self, error: Exception) -> None:
@@ -209,5 +143,12 @@ class MqttSink(Sink):
             self._waiting = max(0, self._waiting - 1)
 
     def _say_if_not_connected(self) -> None:
-        if self._is_begun and not self._is_connected.is_set():
+        if self._connection is not None and not self._is_connected.is_set():
             self._alarm.raise_once(f"{self._name} cannot be reached.")
+
+
+def _prefix(broker: Broker) -> str:
+    prefix = broker.topic.strip("/")
+    if any(sign in "+#\0" for sign in prefix):
+        raise UsageError("An MQTT topic to publish to has no + and no #.", "Such as mqtt://host:1883/line-1")
+    return prefix or f"edge-ad/{re.sub('[^A-Za-z0-9_.-]', '-', socket.gethostname())}"

@@ -10,6 +10,8 @@ from typing import Generic, TypeVar
 
 __all__ = ["Outbox"]
 
+_CUT_S = 0.5
+
 _Message = TypeVar("_Message")
 
 
@@ -52,12 +54,20 @@ class Outbox(Generic[_Message]):
             self._waiting.append(message)
             self._changed.notify_all()
 
-    def close(self, timeout_s: float) -> None:
-        """Send what waits, for at most so many seconds; the rest is dropped."""
+    def close(self, timeout_s: float, cut_short: Callable[[], None] = lambda: None) -> None:
+        """Send what waits, for at most so many seconds; the rest is dropped.
+
+        Args:
+            timeout_s: Longest time.
+            cut_short: Called when the time is over and ``send`` has not returned: has it return.
+        """
         with self._changed:
             self._close_by = time.monotonic() + timeout_s
             self._changed.notify_all()
-        self._thread.join()
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            cut_short()
+            self._thread.join(_CUT_S)
 
     def _run(self) -> None:
         while (message := self._next()) is not None:

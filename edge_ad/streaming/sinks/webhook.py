@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import base64
 import http.client
-import os
 import random
 import secrets
-import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,9 +14,12 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.credentials import WEBHOOK_TOKEN, credential
 from edge_ad.errors import UsageError
+from edge_ad.streaming.deadline import Deadline
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result
+from edge_ad.streaming.http_connection import HttpConnection
 from edge_ad.streaming.records.record import event_record
 from edge_ad.streaming.sinks.alarm import Alarm
 from edge_ad.streaming.sinks.base import Sink
@@ -33,7 +34,7 @@ __all__ = ["Endpoint", "WebhookSink"]
 
 _CAPACITY = 1000
 _LONGEST_WAIT_S = 30.0
-_CLOSE_S = 5.0
+_CLOSE_S = 3.0
 _ALARM_AFTER = 3  # tries that failed in a row
 _TRY_AGAIN = {408, 425, 429}  # too slow, too early, too many: the message itself is not at fault
 
@@ -67,34 +68,37 @@ class Endpoint:
         try:
             parts = urlsplit(url)
             port = parts.port or (443 if parts.scheme == "https" else 80)
-        except ValueError as error:
-            raise problem from error
+        except ValueError:  # says what it could not read, which may be a password
+            raise problem from None
         if parts.scheme not in {"http", "https"} or not parts.hostname or any(ord(sign) <= 32 for sign in url):
             raise problem
         headers = {"Content-Type": "application/json", "User-Agent": "edge-ad"}
         if parts.username is not None:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
-        elif token := os.environ.get("EDGE_AD_WEBHOOK_TOKEN"):
+        elif token := credential(WEBHOOK_TOKEN):
             headers["Authorization"] = f"Bearer {token}"
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         return cls(parts.scheme == "https", parts.hostname, port, path, headers)
 
-    def post(self, body: bytes, *, message_id: str, timeout_s: float) -> int:
+    def post(self, body: bytes, *, message_id: str, deadline: Deadline) -> int:
         """Send a body and give the status of the answer.
+
+        Args:
+            body: JSON.
+            message_id: The same when it is sent again.
+            deadline: Of the whole: look-up, connection, request and answer.
 
         Raises:
             OSError: There is no connection, or no answer in time.
             http.client.HTTPException: The answer is no HTTP.
         """
-        connection = (
-            http.client.HTTPSConnection(self.host, self.port, timeout=timeout_s, context=ssl.create_default_context())
-            if self.is_tls
-            else http.client.HTTPConnection(self.host, self.port, timeout=timeout_s)
-        )
+        connection = HttpConnection(self.host, self.port, deadline=deadline, is_tls=self.is_tls)
         try:
             connection.request("POST", self.path, body, {**self.headers, "Idempotency-Key": message_id})
-            return connection.getresponse().status
+            status = connection.getresponse().status
+            deadline.left_s()  # an answer that was cut off here looks like one that has ended
+            return status
         finally:
             connection.close()
 
@@ -107,7 +111,7 @@ class WebhookSink(Sink):
 
     Args:
         endpoint: Where to.
-        timeout_s: Longest wait for an answer.
+        timeout_s: Longest time for one try, from the look-up of the name to the end of the answer.
         first_wait_s: Wait before the second try.
     """
 
@@ -119,6 +123,7 @@ class WebhookSink(Sink):
         self._alarm = Alarm("webhook")
         self._outbox: Outbox[Event] | None = None
         self._given_up = 0
+        self._deadline = Deadline()
 
     def attach(self, control: StreamControl) -> None:
         """Raise alarms there."""
@@ -126,6 +131,7 @@ class WebhookSink(Sink):
 
     def begin(self, source: Source) -> None:
         """Start to send."""
+        self._deadline = Deadline()
         self._outbox = Outbox("webhook", self._send, self._failed, capacity=_CAPACITY)
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
@@ -139,9 +145,9 @@ class WebhookSink(Sink):
         self.dropped = self._outbox.dropped + self._given_up
 
     def close(self) -> None:
-        """Send what waits, for five seconds at most."""
+        """Send what waits, for three seconds at most."""
         if self._outbox is not None:
-            self._outbox.close(_CLOSE_S)
+            self._outbox.close(_CLOSE_S, self._deadline.cancel)
             self.dropped = self._outbox.dropped + self._given_up
             self._outbox = None
 
@@ -164,7 +170,8 @@ class WebhookSink(Sink):
     def _try(self, body: bytes, message_id: str) -> str | None:
         """Post once; what went wrong, if it is worth trying again."""
         try:
-            status = self._endpoint.post(body, message_id=message_id, timeout_s=self._timeout_s)
+            self._deadline.start(self._timeout_s)
+            status = self._endpoint.post(body, message_id=message_id, deadline=self._deadline)
         except (OSError, http.client.HTTPException) as error:
             return str(error) or type(error).__name__
         if status < 300:

@@ -7,15 +7,17 @@ import re
 import time
 import urllib.error
 import urllib.request
-from typing import cast
+from typing import IO, Any, cast
 from urllib.parse import unquote, urlsplit
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import DeviceError
+from edge_ad.errors import DataError, DeviceError
+from edge_ad.images import decode_image
 from edge_ad.opencv_log import silence_opencv
+from edge_ad.streaming.deadline import Deadline
+from edge_ad.streaming.http_connection import HttpConnection
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.sources.multipart import MultipartReader, Part
 from edge_ad.streaming.sources.network import NetworkSource, without_password
@@ -38,11 +40,13 @@ class HttpSource(Source):
 
     Args:
         url: ``http://`` or ``https://``, with user and password in it where they are needed (basic or digest).
-        timeout_s: Longest silence in seconds before it counts as lost.
+        timeout_s: Longest time in seconds from the look-up of its name to its first part, with redirects and
+            password, and from one part or good frame to the next, however slowly they come; then it counts as lost.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 2.0) -> None:
         super().__init__(without_password(url), is_live=True)
+        self._deadline = Deadline()
         self._url, self._timeout_s = url, timeout_s
         self._answer: http.client.HTTPResponse | None = None
         self._parts: MultipartReader | None = None
@@ -58,21 +62,24 @@ class HttpSource(Source):
     def open(self) -> None:
         """Connect."""
         self.close()
+        self._deadline.start(self._timeout_s)
         answer = self._connect()
         boundary = answer.headers.get_param("boundary")
         if answer.headers.get_content_maintype() == "multipart" and isinstance(boundary, str):
             self._answer = answer
-            self._parts = MultipartReader(answer, boundary, timeout_s=self._timeout_s)
+            self._parts = MultipartReader(answer, boundary, timeout_s=self._timeout_s, deadline=self._deadline)
             return
         answer.close()
-        self._ffmpeg = NetworkSource(self._url, timeout_s=self._timeout_s)
-        self._ffmpeg.open()
+        self._ffmpeg = ffmpeg = NetworkSource(self._url, timeout_s=self._timeout_s)
+        if self._deadline.is_cancelled:  # just before there was anything else to cancel
+            ffmpeg.cancel()
+        ffmpeg.open()
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next frame that is whole and new; None when the stream is gone."""
         if self._ffmpeg is not None:
             return self._ffmpeg.read()
-        corrupt_in_row = 0
+        corrupt_in_row, lost_at = 0, time.monotonic() + self._timeout_s
         while corrupt_in_row < _MOST_CORRUPT_IN_ROW and (part := self._next_part()) is not None:
             if self._is_repeat(part):
                 self.duplicates += 1
@@ -81,7 +88,15 @@ class HttpSource(Source):
             else:
                 self.corrupt += 1
                 corrupt_in_row += 1
+            if time.monotonic() > lost_at:
+                return None
         return None
+
+    def cancel(self) -> None:
+        """End the connection at once; it is not opened again."""
+        self._deadline.cancel()
+        if (ffmpeg := self._ffmpeg) is not None:
+            ffmpeg.cancel()
 
     def close(self) -> None:
         """Disconnect."""
@@ -104,7 +119,7 @@ class HttpSource(Source):
     def _connect(self) -> http.client.HTTPResponse:
         silence_opencv()
         try:
-            answer = _opener(self._url).open(_without_user(self._url), timeout=self._timeout_s)
+            answer = _opener(self._url, self._deadline).open(_without_user(self._url))
         except urllib.error.HTTPError as error:
             error.close()
             hint = "Put user and password in the address: http://user:password@host/" if error.code == 401 else ""
@@ -117,16 +132,58 @@ class HttpSource(Source):
         return cast(http.client.HTTPResponse, answer)
 
 
-def _opener(url: str) -> urllib.request.OpenerDirector:
+class _Handler(urllib.request.AbstractHTTPHandler):
+    """Connects within the deadline."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self._open(request, is_tls=False)
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self._open(request, is_tls=True)
+
+    http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
+
+    def _open(self, request: urllib.request.Request, *, is_tls: bool) -> http.client.HTTPResponse:
+        def connection(host: str, timeout: object) -> HttpConnection:
+            return HttpConnection(host, deadline=self._deadline, is_tls=is_tls)
+
+        return self.do_open(cast(Any, connection), request)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows a few redirects without reading what else they say, which may have no end."""
+
+    def http_error_302(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage
+    ) -> Any:
+        fp.close()
+        return super().http_error_302(req, fp, code, msg, headers)
+
+    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
+
+
+def _opener(url: str, deadline: Deadline) -> urllib.request.OpenerDirector:
+    """Speaks HTTP alone and directly: a camera is in the line's own network."""
     parts = urlsplit(url)
     passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
     if parts.username is not None:
         passwords.add_password(None, _without_user(url), unquote(parts.username), unquote(parts.password or ""))
-    return urllib.request.build_opener(
-        urllib.request.ProxyHandler({}),  # a camera is in the line's own network
+    opener = urllib.request.OpenerDirector()
+    for handler in (
+        _Handler(deadline),
+        _Redirects(),
         urllib.request.HTTPBasicAuthHandler(passwords),
         urllib.request.HTTPDigestAuthHandler(passwords),
-    )
+        urllib.request.HTTPDefaultErrorHandler(),
+        urllib.request.HTTPErrorProcessor(),
+        urllib.request.UnknownHandler(),
+    ):
+        opener.add_handler(handler)
+    return opener
 
 
 def _without_user(url: str) -> str:
@@ -145,10 +202,9 @@ def _decoded(part: Part) -> NDArray[np.uint8] | None:
     if not part.is_whole or _has_foreign_marker(part.body):
         return None
     try:
-        image = cv2.imdecode(np.frombuffer(part.body, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
+        return decode_image(part.body, "a part of the stream")
+    except DataError:
         return None
-    return None if image is None else np.asarray(image, np.uint8)
 
 
 def _has_foreign_marker(body: bytes) -> bool:

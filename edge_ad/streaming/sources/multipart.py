@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Protocol
 
 from edge_ad.image_formats import damage
+from edge_ad.streaming.deadline import Deadline
 
 __all__ = ["MultipartReader", "Part"]
 
@@ -46,17 +46,18 @@ class MultipartReader:
         stream: The open answer; its reads must end by themselves when nothing comes.
         boundary: As in the header of the answer, with or without the dashes before it.
         timeout_s: Longest time for one part, in seconds.
+        deadline: Of the connection that the answer comes from, so that its reads keep it too.
     """
 
-    def __init__(self, stream: _Stream, boundary: str, *, timeout_s: float) -> None:
+    def __init__(self, stream: _Stream, boundary: str, *, timeout_s: float, deadline: Deadline | None = None) -> None:
         self._stream, self._timeout_s = stream, timeout_s
         self._delimiter = b"--" + boundary.lstrip("-").encode("latin-1")
         self._buffer = bytearray()
-        self._deadline = 0.0
+        self._deadline = deadline or Deadline()
 
     def next_part(self) -> Part | None:
         """The next part, whole or not; None when the stream has ended, is silent, or makes no sense any more."""
-        self._deadline = time.monotonic() + self._timeout_s
+        self._deadline.start(self._timeout_s)
         try:
             headers = self._head()
             return None if headers is None else self._part(headers)
@@ -123,9 +124,8 @@ class MultipartReader:
         return start
 
     def _more(self) -> bool:
-        """Wait for more bytes; False at the end or when the time for this part is over."""
-        if time.monotonic() > self._deadline:
-            return False
+        """Wait for more bytes; False at the end. Raises when the time for this part is over."""
+        self._deadline.left_s()
         chunk = self._stream.read1(_CHUNK)
         self._buffer += chunk
         return bool(chunk)

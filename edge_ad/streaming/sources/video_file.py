@@ -11,13 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
+from edge_ad.streaming.deadline import Deadline
 from edge_ad.streaming.sources.opencv_source import OpenCVSource
 from edge_ad.streaming.sources.pacing import Pacer
-from edge_ad.streaming.sources.video_capture import open_capture
+from edge_ad.streaming.sources.video_capture import claims_too_much, open_capture
 
 __all__ = ["VideoFileSource", "decoder_threads"]
 
 _FALLBACK_FPS = 25.0  # of a file that names no rate
+_TIMEOUT_MS = 10_000  # of a server, to open and for each frame
+_ABANDON_S = 12.0
 
 
 def decoder_threads() -> int:
@@ -41,6 +44,7 @@ class VideoFileSource(OpenCVSource):
         self._loop, self._start_s, self._at_its_rate = loop, start_s, at_its_rate
         self._pacer: Pacer | None = None
         self._cancelled = threading.Event()
+        self._deadline = Deadline()
 
     def open(self) -> None:
         """Open it at the frame to start with."""
@@ -61,16 +65,32 @@ class VideoFileSource(OpenCVSource):
         return image
 
     def cancel(self) -> None:
-        """End the wait for a frame that is due later."""
+        """End the wait for a frame that is due later, or for a server."""
         self._cancelled.set()
+        self._deadline.cancel()
 
     def _open_capture(self) -> cv2.VideoCapture:
         if "://" not in self._target:
             _check_file(Path(self._target))
-        options = {cv2.CAP_PROP_N_THREADS: decoder_threads(), cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: 10_000}
+            return self._open_file()
+        self._deadline.start(_ABANDON_S)
+        try:
+            return self._deadline.call(self._open_file, lambda capture: capture.release())
+        except TimeoutError:
+            raise DataError(f"The server of {self.name} does not answer in time.", "Check its address.") from None
+
+    def _open_file(self) -> cv2.VideoCapture:
+        options = {
+            cv2.CAP_PROP_N_THREADS: decoder_threads(),
+            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: _TIMEOUT_MS,
+            cv2.CAP_PROP_READ_TIMEOUT_MSEC: _TIMEOUT_MS,
+        }
         capture = open_capture(self._target, cv2.CAP_FFMPEG, options)
         if capture is None:
             raise DataError(f"Not a video that can be decoded: {self.name}.", "Try: ffprobe on the file.")
+        if (problem := claims_too_much(capture)) is not None:
+            capture.release()
+            raise DataError(f"{self.name} {problem}.", "See EDGE_AD_MAX_IMAGE_PIXELS.")
         if self._start_s:
             self._seek(capture)
         return capture

@@ -37,6 +37,9 @@ class Trigger(ABC):
             DeviceError: Its port or broker is not to be had.
         """
 
+    def cancel(self) -> None:  # noqa: B027
+        """Called from another thread: an `open` that waits for its peer gives up."""
+
     def close(self) -> None:  # noqa: B027
         """Stop listening; may be called when it is not open."""
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import hmac
-import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
+from edge_ad.credentials import TRIGGER_TOKEN
 from edge_ad.errors import DeviceError, UsageError
+from edge_ad.streaming.bounded_server import BoundedServer
 from edge_ad.streaming.triggers.base import AskedTrigger
 
 __all__ = ["HttpTrigger"]
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _MOST_CONNECTIONS = 16
-_TIMEOUT_S = 5.0
+_REQUEST_S = 5.0  # from the connection to the end of the answer
 _LONGEST_ID = 200
 
 
@@ -42,7 +42,7 @@ class HttpTrigger(AskedTrigger):
         if host not in _LOOPBACK and not token:
             raise UsageError(
                 f"A trigger that listens at {host} needs a token.",
-                f"Write http:{host}:{port}?token=SECRET, or http:{port} for this machine only.",
+                f"Set {TRIGGER_TOKEN}, or write http:{port} for this machine only.",
             )
         self.port = port
         self._host, self._token = host, token
@@ -104,37 +104,13 @@ class HttpTrigger(AskedTrigger):
         return 202, "The next frame is judged."
 
 
-class _Server(ThreadingHTTPServer):
-    """Answers a bounded number of clients at once and turns away the others."""
-
-    daemon_threads = True
-    block_on_close = False
-    request_queue_size = 2 * _MOST_CONNECTIONS
-
+class _Server(BoundedServer):
     def __init__(self, address: tuple[str, int], trigger: HttpTrigger) -> None:
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self.trigger = trigger
-        self._free = threading.Semaphore(_MOST_CONNECTIONS)
-        super().__init__(address, _Handler)
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        if self._free.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
-            self.shutdown_request(request)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._free.release()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away or timed out is its own affair."""
+        super().__init__(address, _Handler, most=_MOST_CONNECTIONS, timeout_s=_REQUEST_S)
 
 
 class _Handler(BaseHTTPRequestHandler):
-    timeout = _TIMEOUT_S
     server_version, sys_version = "edge-ad", ""
 
     def _answer(self) -> None:

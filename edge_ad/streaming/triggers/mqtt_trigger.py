@@ -6,12 +6,13 @@ import threading
 from typing import Any
 
 from edge_ad.errors import DeviceError, require
-from edge_ad.streaming.mqtt_client import mqtt_client
+from edge_ad.streaming.mqtt import Broker, BrokerConnection
 from edge_ad.streaming.triggers.base import AskedTrigger
 
 __all__ = ["MqttTrigger"]
 
-_CONNECT_S = 5.0
+_OPEN_S = 5.0
+_CLOSE_S = 0.5
 _LONGEST_ID = 200
 
 
@@ -19,83 +20,75 @@ class MqttTrigger(AskedTrigger):
     """Has the next frame judged for each message; its text is the id. Comes back by itself after the broker did.
 
     Args:
-        host: The broker.
-        topic: May hold the wildcards ``+`` and ``#``.
-        port: TCP port; None for 1883, or 8883 with TLS.
-        user: Name at the broker; empty for none.
-        password: Of that user.
-        is_encrypted: Use TLS, with the certificates this machine trusts.
+        broker: The broker, and a topic that may hold the wildcards ``+`` and ``#``.
 
     Raises:
         MissingDependencyError: paho-mqtt is not installed.
     """
 
-    def __init__(
-        self,
-        host: str,
-        topic: str,
-        *,
-        port: int | None = None,
-        user: str = "",
-        password: str = "",
-        is_encrypted: bool = False,
-    ) -> None:
+    def __init__(self, broker: Broker) -> None:
         super().__init__()
         require("paho.mqtt.client", extra="mqtt")
-        self._host, self._topic = host, topic
-        self._port = port or (8883 if is_encrypted else 1883)
-        self._user, self._password, self._is_encrypted = user, password, is_encrypted
-        self._is_subscribed = threading.Event()
+        self._broker = broker
+        self._is_answered = threading.Event()  # the broker has taken or refused it, or nobody waits for it any more
+        self._is_subscribed = self._is_cancelled = False
         self._refusal = ""
-        self._client: Any = None
+        self._connection: BrokerConnection | None = None
 
     def open(self) -> None:
-        """Connect and subscribe; a broker that does not answer now is a mistake, one that goes later is waited for."""
-        client = self._client = self._make_client()
-        try:
-            client.connect(self._host, self._port, keepalive=15)
-        except (OSError, ValueError) as error:
-            self._client = None
-            raise DeviceError(
-                f"The MQTT broker {self._host}:{self._port} does not answer ({error}).", "Check its address."
-            ) from None
-        client.loop_start()
-        if not self._is_subscribed.wait(_CONNECT_S):
+        """Connect and subscribe; a broker that does not answer now is a mistake, one that goes later is waited for.
+
+        Raises:
+            DeviceError: It cannot be reached or refuses the topic, or does not say so within five seconds.
+            UsageError: The file of certificates cannot be used.
+        """
+        if not self._is_cancelled:
+            self._is_answered.clear()
+            self._connection = BrokerConnection(self._make_client(), self._broker)
+            self._is_answered.wait(_OPEN_S)
+        if not self._is_subscribed:
             self.close()
-            raise DeviceError(
-                f"The MQTT broker {self._host}:{self._port} refuses the topic {self._topic}. {self._refusal}".rstrip(),
-                "Check user, password and rights.",
-            )
+            broker = f"The MQTT broker {self._broker.host}:{self._broker.port}"
+            if self._refusal:
+                hint = "Check user, password and rights."
+                raise DeviceError(f"{broker} refuses the topic {self._broker.topic}. It says: {self._refusal}.", hint)
+            raise DeviceError(f"{broker} does not answer.", "Check its address, and its certificates.")
+
+    def cancel(self) -> None:
+        """Wait no longer for the broker."""
+        self._is_cancelled = True
+        self._is_answered.set()
 
     def close(self) -> None:
         """Disconnect."""
-        client, self._client = self._client, None
-        if client is not None:
-            client.disconnect()
-            client.loop_stop()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close(_CLOSE_S)
+        self._is_subscribed = False
 
     def _make_client(self) -> Any:
-        client = mqtt_client(self.fail)
-        if self._user:
-            client.username_pw_set(self._user, self._password)
-        if self._is_encrypted:
-            client.tls_set()
+        client = self._broker.client(self.fail)
         client.reconnect_delay_set(min_delay=1, max_delay=2)
-        client.connect_timeout = _CONNECT_S
         client.on_connect, client.on_subscribe, client.on_message = self._connected, self._subscribed, self._came
+        client.on_connect_fail = lambda *_: self._is_answered.set()
         return client
 
     def _connected(self, client: Any, data: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
-            self._refusal = f"It says: {reason}."
+            self._refuse(reason)
         else:
-            client.subscribe(self._topic, qos=1)
+            client.subscribe(self._broker.topic, qos=1)
 
     def _subscribed(self, client: Any, data: Any, number: int, reasons: Any, properties: Any) -> None:
         if any(reason.is_failure for reason in reasons):
-            self._refusal = f"It says: {reasons[0]}."
+            self._refuse(reasons[0])
         else:
-            self._is_subscribed.set()
+            self._is_subscribed = True
+            self._is_answered.set()
+
+    def _refuse(self, reason: object) -> None:
+        self._refusal = str(reason)
+        self._is_answered.set()
 
     def _came(self, client: Any, data: Any, message: Any) -> None:
         if not message.retain:  # an old request that the broker kept is none for this frame

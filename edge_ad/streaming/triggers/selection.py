@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl
 
+from edge_ad.credentials import TRIGGER_TOKEN, credential
 from edge_ad.errors import UsageError
 from edge_ad.streaming.triggers.base import EveryFrame, EveryNth, Trigger
 from edge_ad.streaming.triggers.motion import DIFFERENCE, REFRACTORY_S, MotionTrigger
@@ -13,7 +13,6 @@ from edge_ad.streaming.triggers.motion import DIFFERENCE, REFRACTORY_S, MotionTr
 __all__ = ["trigger_from_text"]
 
 _FORMS = "every, every:3, motion:x1,y1,x2,y2, http:8081 or mqtt://host/topic"
-_TOKEN_VARIABLE = "EDGE_AD_TRIGGER_TOKEN"
 _HIGHEST_PORT = 65535
 
 
@@ -22,7 +21,7 @@ def trigger_from_text(text: str) -> Trigger:
 
     ``every`` and ``every:N``; ``motion:x1,y1,x2,y2`` with ``?difference=12&refractory=0.5``; ``http:PORT``,
     ``http:HOST:PORT`` with ``?token=SECRET`` (or the variable ``EDGE_AD_TRIGGER_TOKEN``, which no list of processes
-    shows); ``mqtt://[user:password@]host[:port]/topic``, ``mqtts://`` with TLS.
+    shows); ``mqtt://[user:password@]host[:port]/topic``, ``mqtts://`` with TLS, with the variables of `Broker.parse`.
 
     Args:
         text: One of these.
@@ -37,7 +36,7 @@ def trigger_from_text(text: str) -> Trigger:
     kind, _, rest = text.partition(":")
     make = _KINDS.get(kind.lower())
     if make is None:
-        raise UsageError(f"Unknown trigger: {text}.", f"Write {_FORMS}.")
+        raise UsageError(f"Unknown trigger: {_without_secret(text)}.", f"Write {_FORMS}.")
     try:
         return make(rest)
     except ValueError:
@@ -68,27 +67,27 @@ def _http(rest: str) -> Trigger:
 
     address, _, query = rest.partition("?")
     host, _, port = address.removeprefix("//").rpartition(":")
-    token = _settings(query, ("token",)).get("token", os.environ.get(_TOKEN_VARIABLE, ""))
+    token = _settings(query, ("token",)).get("token") or credential(TRIGGER_TOKEN) or ""
     if not 0 <= int(port) <= _HIGHEST_PORT:
         raise ValueError(port)
     return HttpTrigger(int(port), host.strip("[]") or "127.0.0.1", token)
 
 
-def _mqtt(rest: str, *, is_encrypted: bool = False) -> Trigger:
+def _mqtt(rest: str, *, scheme: str = "mqtt") -> Trigger:
+    from edge_ad.streaming.mqtt import Broker
     from edge_ad.streaming.triggers.mqtt_trigger import MqttTrigger
 
-    parts = urlsplit(f"mqtt:{rest}")
-    topic = unquote(parts.path.lstrip("/"))
-    if parts.fragment or rest.endswith("#"):  # the wildcard of MQTT, which an address takes for its fragment
-        topic += f"#{parts.fragment}"
-    if not parts.hostname or not topic:
+    try:
+        broker = Broker.parse(f"{scheme}:{rest}")
+    except UsageError:
+        raise ValueError(rest) from None
+    if not broker.topic:
         raise ValueError(rest)
-    user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    return MqttTrigger(parts.hostname, topic, port=parts.port, user=user, password=password, is_encrypted=is_encrypted)
+    return MqttTrigger(broker)
 
 
 def _mqtts(rest: str) -> Trigger:
-    return _mqtt(rest, is_encrypted=True)
+    return _mqtt(rest, scheme="mqtts")
 
 
 def _settings(query: str, known: tuple[str, ...]) -> dict[str, str]:

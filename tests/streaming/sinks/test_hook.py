@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_ad.credentials import MQTT_PASSWORD, MQTT_USER, TRIGGER_TOKEN, WEB_TOKEN, WEBHOOK_TOKEN
 from edge_ad.errors import UsageError
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.sinks import hook_sink
@@ -39,15 +40,19 @@ def _script(tmp_path: Path, text: str) -> Path:
 
 
 def test_a_defect_runs_the_command_with_its_facts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for setting in ("EDGE_AD_CACHE", "EDGE_AD_CACHE_LIMIT", "EDGE_AD_DATA"):
-        monkeypatch.delenv(setting, raising=False)
-    monkeypatch.setenv("EDGE_AD_MQTT_PASSWORD", "s3cret")
+    for secret in (WEB_TOKEN, TRIGGER_TOKEN, WEBHOOK_TOKEN, MQTT_USER, MQTT_PASSWORD, "EDGE_AD_SECRET_OF_TOMORROW"):
+        monkeypatch.setenv(secret, "s3cret")
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/systemd/notify")
+    monkeypatch.setenv("LINE", "7")
     out = tmp_path / "out"
     script = _script(tmp_path, 'env > "$1"')
     sink = _begun(f"{script} '{out}'")
     sink.write(make_result(), None)
     sink.event(_ng(score=1.5, threshold=1.0, frame=7, part=3))
     sink.close()
+    assert "s3cret" not in out.read_text()
+    assert "NOTIFY_SOCKET" not in out.read_text()
+    assert "LINE=7" in out.read_text().splitlines()  # what the user set for the command is the user's
     facts = dict(line.split("=", 1) for line in out.read_text().splitlines() if line.startswith("EDGE_AD_"))
     assert facts == {
         "EDGE_AD_EVENT": "ng",
@@ -93,6 +98,18 @@ def test_a_command_that_hangs_is_killed_with_its_children_and_is_an_alarm(tmp_pa
     sink.close()
     child = int((tmp_path / "child").read_text())
     wait_until(lambda: not _is_running(child))
+
+
+def test_a_command_that_runs_at_the_end_is_killed_with_its_children(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.streaming.sinks.hook._CLOSE_S", 0.2)
+    child = tmp_path / "child"
+    sink = _begun(str(_script(tmp_path, f"sleep 600 & echo $! > {child}; wait")), timeout_s=3600)
+    sink.event(_ng())
+    wait_until(lambda: child.is_file() and child.read_text().endswith("\n"))
+    sink.close()  # returns, although the command has an hour
+    wait_until(lambda: not _is_running(int(child.read_text())))
 
 
 def test_a_failure_is_one_alarm_until_it_works_again(tmp_path: Path) -> None:

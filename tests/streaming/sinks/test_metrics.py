@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -104,20 +103,11 @@ def test_nothing_else_is_served(sink: MetricsSink) -> None:
     assert _get(sink, "/metrics", "POST")[0] == 501
 
 
-def test_readers_that_never_read_do_not_keep_others_out_for_long(
-    sink: MetricsSink, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("edge_ad.streaming.sinks.metrics._Handler.timeout", 0.2)
+def test_readers_that_never_read_do_not_keep_others_out(sink: MetricsSink) -> None:
     idle = [socket.create_connection(sink.address) for _ in range(20)]
     try:
-        until = time.monotonic() + 5
-        while True:
-            try:
-                assert _get(sink)[0] == 200
-                break
-            except (OSError, http.client.HTTPException):
-                assert time.monotonic() < until
-                time.sleep(0.05)
+        for _ in range(3):
+            assert _get(sink)[0] == 200
     finally:
         for connection in idle:
             connection.close()

@@ -16,8 +16,9 @@ import pytest
 
 from edge_ad.errors import UsageError
 from edge_ad.streaming.events import Event
+from edge_ad.streaming.mqtt import Broker
 from edge_ad.streaming.sinks import mqtt_sink
-from edge_ad.streaming.sinks.mqtt import Broker, MqttSink
+from edge_ad.streaming.sinks.mqtt import MqttSink
 from tests.streaming.fakes import FakeSource
 from tests.streaming.results import Told, make_result, wait_until
 
@@ -261,7 +262,7 @@ def test_an_address_says_everything(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(f"EDGE_AD_MQTT_{name}", raising=False)
     assert Broker.parse("mqtt://host/line%201/cam") == Broker("host", 1883, False, "line 1/cam")
     assert Broker.parse("mqtts://u:p%40@[::1]:99/x") == Broker("::1", 99, True, "x", "u", "p@")
-    assert Broker.parse("mqtt://host").prefix.startswith("edge-ad/")
+    assert Broker.parse("mqtt://host/a/+/#") == Broker("host", 1883, False, "a/+/#")
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -17,6 +18,7 @@ from edge_ad.streaming.sinks import webhook_sink
 from edge_ad.streaming.sinks.webhook import Endpoint, WebhookSink
 from tests.streaming.fakes import FakeSource
 from tests.streaming.results import Told, make_result, wait_until
+from tests.streaming.slow_peers import dripping, flooding, peer, silent
 
 
 class _Receiver(ThreadingHTTPServer):
@@ -127,6 +129,39 @@ def test_a_server_that_never_answers_blocks_neither_the_stream_nor_its_end(
     sink.close()
     assert time.monotonic() - started < 3
     assert sink.dropped == 1500
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [
+        silent,
+        dripping(b"HTTP/1.0 200 OK\r\n", itertools.repeat(b"X: y\r\n")),
+        flooding(b"", b"HTTP/1.1 100 Go on\r\n\r\n"),
+    ],
+    ids=["silent", "dripping", "flooding"],
+)
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_server_that_never_comes_to_the_point_is_cut_off(
+    behave: Callable[..., None], scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.streaming.sinks.webhook._CLOSE_S", 0.2)
+    told = Told()
+    with peer(behave) as (port, is_met):
+        sink = WebhookSink(Endpoint.parse(f"{scheme}://127.0.0.1:{port}/"), timeout_s=0.2, first_wait_s=0.01)
+        sink.attach(told)
+        sink.begin(FakeSource(None))
+        sink.event(_event("x"))
+        wait_until(lambda: told.kinds == ["alarm"])  # three tries are over: each has one deadline
+        sink.close()
+        assert sink.dropped == 1
+
+        patient = WebhookSink(Endpoint.parse(f"{scheme}://127.0.0.1:{port}/"), timeout_s=3600)
+        patient.begin(FakeSource(None))
+        is_met.clear()
+        patient.event(_event("x"))
+        assert is_met.wait(10)
+        patient.close()  # returns, although this try has an hour
+        assert patient.dropped == 1
 
 
 def test_a_login_goes_into_the_header_and_a_token_too(receiver: _Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -176,8 +176,8 @@ def _switch_off_and_on(source: Source, camera: MjpegCamera) -> float:
 
     def restart() -> None:
         nonlocal returned_at
-        camera.start()
         returned_at = time.perf_counter()
+        camera.start()
 
     threading.Timer(0.05, restart).start()
     deadline = time.perf_counter() + 10

@@ -1,0 +1,124 @@
+"""What an image file may cost to decode: a few hundred bytes can ask for gigabytes of memory or minutes of time."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+
+from edge_ad.errors import UsageError
+from edge_ad.image_headers import PNG_SIGNATURE, ImageHeader, jpeg_scans, png_chunks, read_header
+
+__all__ = ["MAX_PIXELS", "excess", "largest_file", "pixel_limit", "without_metadata"]
+
+MAX_PIXELS = 100_000_000
+_VARIABLE = "EDGE_AD_MAX_IMAGE_PIXELS"
+_MOST_DIGITS = 18
+_MOST_SCANS = 100  # of a progressive JPEG, each of which is a pass over the whole picture; encoders write ten
+_MOST_BITS, _MOST_SAMPLE_BITS = 64, 16  # of a pixel, and of one of its channels
+_SLACK_BYTES = 1 << 16
+# Deflate grows a byte to 1032 at most: so few compressed bytes cannot take long, and need not be looked at twice.
+_HARMLESS_DEFLATE = 1 << 20
+_SLICE = 1 << 16
+# What changes the pixels. The rest is text, colour profiles and animation, which a decoder may inflate all the same.
+_PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
+_PNG_LONGEST_EXIF = 1 << 16
+
+
+def pixel_limit() -> int:
+    """Most pixels of an image that is decoded: `MAX_PIXELS`, or what EDGE_AD_MAX_IMAGE_PIXELS says.
+
+    Raises:
+        UsageError: The variable holds no whole number above 0.
+    """
+    text = os.environ.get(_VARIABLE, "").strip()
+    if not text:
+        return MAX_PIXELS
+    if not (text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and int(text) > 0):
+        raise UsageError(f"{_VARIABLE} is {text!r}, no number of pixels.", f"Such as {MAX_PIXELS}.")
+    return int(text)
+
+
+def largest_file() -> int:
+    """Most bytes of an image file that is read: its pixels stored plainly with four channels of 16 bits."""
+    return 8 * pixel_limit() + _SLACK_BYTES
+
+
+def excess(content: bytes) -> str | None:
+    """Say what keeps an image file from being decoded, without decoding it.
+
+    Args:
+        content: The bytes of the file.
+
+    Returns:
+        What is wrong, in words that follow "the file"; None when decoding it costs no more than its pixels do.
+
+    Raises:
+        UsageError: As `pixel_limit`.
+    """
+    header = read_header(content)
+    if header is None:
+        return "does not tell the size of a PNG, JPEG, BMP, TIFF or WebP image"
+    if header.pixels > (limit := pixel_limit()):
+        return f"claims {header.width} × {header.height} pixels; the limit is {limit:,}"
+    if len(content) < header.least_bytes:
+        return f"is truncated or damaged: it is too short for {header.width} × {header.height} pixels"
+    if header.kind == "PNG":
+        return _png_excess(content, header)
+    if header.kind == "JPEG" and _has_too_many_scans(content):
+        return f"has more than {_MOST_SCANS} scans"
+    if header.sample_bits > _MOST_SAMPLE_BITS or header.bits > _MOST_BITS:
+        return f"has pixels of {header.bits} bits, which have no fixed range"
+    return None
+
+
+def without_metadata(content: bytes) -> bytes:
+    """A PNG file without what does not change its pixels; any other file as it is.
+
+    Raises:
+        struct.error: A PNG that is cut off.
+    """
+    if not content.startswith(PNG_SIGNATURE):
+        return content
+    chunks = list(png_chunks(content))
+    kept = [chunk for chunk in chunks if _is_kept(*chunk)]
+    if len(kept) == len(chunks):
+        return content
+    return PNG_SIGNATURE + b"".join(content[start - 8 : end + 4] for _, start, end in kept)
+
+
+def _is_kept(kind: bytes, start: int, end: int) -> bool:
+    return kind in _PNG_KEPT and (kind != b"eXIf" or end - start <= _PNG_LONGEST_EXIF)
+
+
+def _has_too_many_scans(content: bytes) -> bool:
+    try:
+        return jpeg_scans(content, _MOST_SCANS) > _MOST_SCANS
+    except (struct.error, ValueError):  # cut off in the middle of a header
+        return True
+
+
+def _png_excess(content: bytes, header: ImageHeader) -> str | None:
+    try:
+        data = [(start, end) for kind, start, end in png_chunks(content) if kind == b"IDAT"]
+    except struct.error:
+        return "is truncated or damaged"
+    # A byte for each row names its filter, and each of the seven passes of an interlaced picture rounds rows up.
+    needed = header.height * (header.width * header.bits // 8 + 1) + 8 * header.height + 8 * header.width
+    most, compressed = 2 * needed + _SLACK_BYTES, sum(end - start for start, end in data)
+    if compressed > most or (compressed > _HARMLESS_DEFLATE and not _inflates_within(content, data, most)):
+        return f"holds more data than {header.width} × {header.height} pixels need"
+    return None
+
+
+def _inflates_within(content: bytes, data: list[tuple[int, int]], most: int) -> bool:
+    inflater, total = zlib.decompressobj(), 0
+    for start, end in data:
+        for position in range(start, end, _SLICE):
+            try:
+                total += len(inflater.decompress(content[position : min(end, position + _SLICE)]))
+            except zlib.error:
+                return True  # damaged, which the decoder finds at the same place
+            if total > most:
+                return False
+    return True

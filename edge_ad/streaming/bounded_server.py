@@ -1,0 +1,91 @@
+"""A small HTTP server that slow and silent clients can neither fill nor hold."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections import Counter
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from edge_ad.streaming.deadline import Deadline, DeadlineSocket
+
+__all__ = ["BoundedServer"]
+
+
+class BoundedServer(ThreadingHTTPServer):
+    """Answers a bounded number of clients at once, each within one deadline.
+
+    When all places are taken, a new client gets the place of the one that has been there longest, of the address that
+    holds most of them: a request that is complete is answered at once, so that what stays is slow or silent.
+
+    Args:
+        address: Host and port to listen at.
+        handler: Answers one request and closes the connection.
+        most: Clients at once.
+        timeout_s: Longest time from a client's connection to the end of its answer.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 64
+
+    def __init__(
+        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], *, most: int, timeout_s: float
+    ) -> None:
+        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self._most, self._timeout_s = most, timeout_s
+        self._lock = threading.Lock()
+        self._clients: dict[socket.socket, str] = {}  # oldest first → address
+        self._open_threads = 0
+        super().__init__(address, handler)
+
+    def get_request(self) -> tuple[socket.socket, Any]:
+        """Accept a client, and begin to count its time."""
+        accepted, address = super().get_request()
+        client = DeadlineSocket(accepted.family, accepted.type, accepted.proto, fileno=accepted.detach())
+        client.deadline = Deadline()
+        client.deadline.start(self._timeout_s)
+        return client, address
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give the client a thread; turn it away when those that gave up their place have not even ended."""
+        with self._lock:
+            is_full = self._open_threads >= 2 * self._most
+            if not is_full:
+                self._open_threads += 1
+                if len(self._clients) >= self._most:
+                    self._send_one_away()
+                self._clients[request] = client_address[0]
+        if is_full:
+            self.shutdown_request(request)
+        else:
+            super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, then let the next one in."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._lock:
+                self._open_threads -= 1
+                self._clients.pop(request, None)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away or was too slow is its own affair."""
+
+    def server_close(self) -> None:
+        """Stop listening, and cut the connections that are left."""
+        super().server_close()
+        with self._lock:
+            while self._clients:
+                self._send_one_away()
+
+    def _send_one_away(self) -> None:
+        places = Counter(self._clients.values())
+        most = max(places.values())
+        client = next(client for client, address in self._clients.items() if places[address] == most)
+        del self._clients[client]
+        with suppress(OSError):  # it went by itself
+            client.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,67 @@
+"""The first directory of a TIFF file: the numbers that say how large its picture is and where its pixels lie."""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+__all__ = ["TIFF_SIGNATURES", "read_directory"]
+
+TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF, with 64-bit offsets
+_INTEGERS = {3: "H", 4: "I", 16: "Q"}
+_MOST_ENTRIES = 4096  # what libtiff reads
+
+
+class _Layout(NamedTuple):
+    start: str  # where the directory is, at byte 4 or 8
+    start_at: int
+    entries: str
+    entry: str
+    room: int  # bytes of values that an entry itself holds
+
+
+_CLASSIC, _BIG = _Layout("I", 4, "H", "HHI", 4), _Layout("Q", 8, "Q", "HHQ", 8)
+
+
+def read_directory(content: bytes, wanted: frozenset[int]) -> dict[int, tuple[int, ...]]:
+    """Read the tags that hold unsigned integers.
+
+    Args:
+        content: A file that begins with one of `TIFF_SIGNATURES`.
+        wanted: Tags to read.
+
+    Returns:
+        Tag → its values, without tags of other types.
+
+    Raises:
+        ValueError: It holds a wanted tag twice, or more entries than a reader takes.
+        struct.error: It is cut off.
+    """
+    order = "<" if content[:2] == b"II" else ">"
+    layout = _BIG if b"+" in content[2:4] else _CLASSIC
+    (directory,) = struct.unpack_from(order + layout.start, content, layout.start_at)
+    (entries,) = struct.unpack_from(order + layout.entries, content, directory)
+    if entries > _MOST_ENTRIES:
+        raise ValueError("too many entries")
+    head = struct.calcsize(order + layout.entry)
+    values: dict[int, tuple[int, ...]] = {}
+    for number in range(entries):
+        position = directory + struct.calcsize(layout.entries) + number * (head + layout.room)
+        tag, kind, count = struct.unpack_from(order + layout.entry, content, position)
+        if tag not in wanted:
+            continue
+        if tag in values:
+            raise ValueError("a tag twice")  # readers differ in which one they take
+        values[tag] = _values(content, order, position + head, kind, count, layout)
+    return values
+
+
+def _values(content: bytes, order: str, position: int, kind: int, count: int, layout: _Layout) -> tuple[int, ...]:
+    if kind not in _INTEGERS:
+        return ()
+    if count > len(content):
+        raise struct.error("more values than bytes")
+    pattern = f"{order}{count}{_INTEGERS[kind]}"
+    if struct.calcsize(pattern) > layout.room:  # too long for the entry itself, which then holds their address
+        (position,) = struct.unpack_from(order + layout.start, content, position)
+    return struct.unpack_from(pattern, content, position)
