@@ -14,6 +14,7 @@ from edge_ad.streaming.frame import Result, Unjudged
 from edge_ad.streaming.web.alarms import EventLog
 from edge_ad.streaming.web.gallery import Gallery
 from edge_ad.streaming.web.ledger import Ledger
+from edge_ad.streaming.web.not_finite import is_ng, strict
 from edge_ad.streaming.web.trend import Trend
 
 __all__ = ["SPANS", "Board"]
@@ -38,11 +39,11 @@ class _Line:
 
     def show(self, result: Result, now: float) -> None:
         """Take a verdict. An NG is shown for a second from its first frame on, and then as long as it is one."""
-        was_ng = self.shown is not None and self.shown.verdict.is_anomalous
-        is_ng = result.verdict.is_anomalous
-        if was_ng and not is_ng and now < self.held_until:
+        was_defective = self.shown is not None and is_ng(self.shown.verdict)
+        is_defective = is_ng(result.verdict)
+        if was_defective and not is_defective and now < self.held_until:
             return
-        if is_ng and not was_ng:
+        if is_defective and not was_defective:
             self.held_until = now + _HOLD_S
         self.shown, self.shown_serial = result, self.serial
 
@@ -77,6 +78,7 @@ class Board:
             Number of the find whose pictures it should be drawn for, or None.
         """
         frame, verdict = result.frame, result.verdict
+        is_defective = is_ng(verdict)
         with self._lock:
             if (line := self._line(frame.source_index, frame.source)) is None:
                 return None
@@ -84,9 +86,9 @@ class Board:
             line.serial += 1
             line.show(result, time.perf_counter())
             for trend in line.trends.values():
-                trend.add(frame.captured_at, verdict.score, verdict.threshold, is_defective=verdict.is_anomalous)
+                trend.add(frame.captured_at, verdict.score, verdict.threshold, is_defective=is_defective)
             self._ledger.add(result, line.name)
-            if not verdict.is_anomalous:
+            if not is_defective:
                 return None
             return self._gallery.add(result, line.name)
 
@@ -127,7 +129,7 @@ class Board:
     def finds(self) -> list[dict[str, Any]]:
         """The finds, newest first."""
         with self._lock:
-            return self._gallery.rows()
+            return list(strict(self._gallery.rows()))
 
     def events(self) -> list[dict[str, Any]]:
         """The events, newest first."""
@@ -146,11 +148,11 @@ class Board:
             return [] if line is None else _trend_rows(line.trends[span])
 
     def state(self) -> dict[str, Any]:
-        """All that changes all the time, as plain data for JSON."""
+        """All that changes all the time, as plain data for JSON; None for a number that is not finite."""
         control, now = self.control, time.perf_counter()
         progress = asdict(control.progress())
         with self._lock:
-            return {
+            state = {
                 "run": self._run,
                 "now": time.time(),
                 "paused": control.is_paused,
@@ -164,6 +166,7 @@ class Board:
                 "records": len(self._ledger),
                 **self._offers,
             }
+        return dict(strict(state))
 
     def _line(self, index: int, name: str) -> _Line | None:
         line = self._lines.get(index)
@@ -184,9 +187,10 @@ def _line_state(index: int, line: _Line, now: float) -> dict[str, Any]:
     if line.shown is not None:
         verdict = line.shown.verdict
         state |= {
-            "defective": verdict.is_anomalous,
-            "score": _finite(verdict.score),
-            "normalised": _finite(verdict.normalised),
+            "defective": is_ng(verdict),
+            "score": verdict.score,
+            "threshold": verdict.threshold,
+            "normalised": verdict.normalised,
             "frame": line.shown.frame.index,
         }
     state["trend"] = _trend_rows(line.trends["5m"], _NEWEST_S)
@@ -198,7 +202,3 @@ def _trend_rows(trend: Trend, newest_s: float | None = None) -> list[list[float 
     now = time.perf_counter()
     offset = time.time() - now
     return [[round((row[0] or 0.0) + offset, 1), *row[1:]] for row in trend.rows(now, newest_s)]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

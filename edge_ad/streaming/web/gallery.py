@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from edge_ad.streaming.frame import Result
+from edge_ad.streaming.web.not_finite import severity
 
 __all__ = ["Find", "Gallery"]
 
@@ -24,7 +25,7 @@ class Find:
         number: From 1, in the order of appearance.
         source: Name of the source.
         at_unix: When its worst frame was captured.
-        score: Highest score of the run.
+        score: Highest score of the run; one that is not finite is above all others.
         threshold: The one that judged that frame.
         frame: Number of that frame.
         frames: How many frames the run has so far.
@@ -81,7 +82,7 @@ class Gallery:
             return self._start(result, source).number
         find.frames += 1
         find.seen_at = frame.captured_at
-        if score > find.score and frame.captured_at - find.painted_at >= _REPAINT_S:
+        if severity(score) > severity(find.score) and frame.captured_at - find.painted_at >= _REPAINT_S:
             find.score, find.threshold, find.painted_at = score, result.verdict.threshold, frame.captured_at
             find.at_unix, find.frame = frame.captured_unix, frame.index
             return find.number

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections import deque
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -14,12 +15,14 @@ from typing import Any
 from edge_ad.streaming.frame import Result
 from edge_ad.streaming.records.record import record_of
 from edge_ad.streaming.records.schema import open_for_reading
+from edge_ad.streaming.web.not_finite import NOT_FINITE
 
 __all__ = ["COLUMNS", "Ledger", "csv_lines", "stored_records"]
 
 COLUMNS = (
     "time", "source", "frame", "verdict", "score", "threshold", "normalised", "latency_ms", "age_ms", "bundle"
 )  # fmt: skip
+_NUMBERS = frozenset({"score", "threshold", "normalised"})
 _PAGE = 2000
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _QUERY = """SELECT id, time, source, frame, verdict, score, threshold, latency_ms, age_ms, bundle FROM records
@@ -72,7 +75,7 @@ def stored_records(path: Path, newest: int) -> Generator[list[dict[str, Any]], N
 
 
 def csv_lines(records: Iterable[Mapping[str, Any]], columns: Sequence[str], *, has_header: bool) -> str:
-    """Records as CSV.
+    """Records as CSV; a score or threshold that is not finite is written so, and not left empty.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front: names of sources come from
     outside.
@@ -82,8 +85,15 @@ def csv_lines(records: Iterable[Mapping[str, Any]], columns: Sequence[str], *, h
     if has_header:
         writer.writerow(columns)
     for record in records:
-        writer.writerow(_as_text(record.get(name)) for name in columns)
+        writer.writerow(_as_text(_cell(record, name)) for name in columns)
     return text.getvalue()
+
+
+def _cell(record: Mapping[str, Any], name: str) -> object:
+    value = record.get(name)
+    if name not in _NUMBERS:
+        return value
+    return value if value is not None and math.isfinite(value) else NOT_FINITE
 
 
 def _as_text(value: object) -> object:

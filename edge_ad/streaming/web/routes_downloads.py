@@ -16,6 +16,7 @@ from starlette.routing import Route
 
 from edge_ad.streaming.web.board import Board
 from edge_ad.streaming.web.ledger import COLUMNS, csv_lines, stored_records
+from edge_ad.streaming.web.not_finite import strict
 from edge_ad.streaming.web.queries import number
 
 __all__ = ["download_routes"]
@@ -36,7 +37,7 @@ def download_routes(board: Board, database: Path | None) -> list[Route]:
 
     async def as_json(request: Request) -> Response:
         records = board.records(number(request, "newest", default=_DEFAULT, most=_MOST))
-        text = "[\n" + ",\n".join(json.dumps(record) for record in records) + "\n]\n"
+        text = "[\n" + ",\n".join(json.dumps(strict(record), allow_nan=False) for record in records) + "\n]\n"
         return _file(text, "json", "application/json")
 
     async def as_csv(request: Request) -> Response:

@@ -24,11 +24,13 @@ from tests.streaming.fakes import FakeSource
 QUICK = Limits(idle_s=0.4, stall_s=0.4, body_s=0.3)
 
 
-def judged(index: int = 0, score: float = 0.5, *, source: int = 0, at: float | None = None) -> Result:
-    """A frame with a square that is as anomalous as its score; the threshold is 1."""
+def judged(
+    index: int = 0, score: float = 0.5, *, source: int = 0, at: float | None = None, threshold: float = 1.0
+) -> Result:
+    """A frame with a square that is as anomalous as its score."""
     anomaly_map = np.zeros((16, 16), np.float32)
     anomaly_map[2:5, 10:13] = score
-    verdict = Verdict.of(score, 1.0)
+    verdict = Verdict.of(score, threshold)
     return Result(frame(index, source=source, at=at), Prediction(score, anomaly_map), verdict, 1.0, 7.0, 9.0, "hash")
 
 

@@ -60,6 +60,53 @@ def test_state_can_be_written_as_json_whatever_the_scores_are() -> None:
         json.dumps([board.state(), board.finds(), board.trend(0, "5m")], allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("score", "threshold"),
+    [(math.nan, 1.0), (math.inf, 1.0), (-math.inf, 1.0), (0.5, math.nan), (0.5, math.inf), (0.5, -math.inf)],
+)
+def test_what_is_not_finite_is_never_a_good_part(score: float, threshold: float) -> None:
+    board = _board()
+    number = board.add(judged(1, score, threshold=threshold))
+    assert number is not None  # it is among the finds
+    board.show_find(number, {})
+    shown, (find,) = _only(board), board.finds()
+    told = (score if math.isfinite(score) else None, threshold if math.isfinite(threshold) else None)
+    assert shown["defective"]
+    assert (shown["score"], shown["threshold"]) == told
+    assert (find["score"], find["threshold"]) == told
+    assert [row[4] for row in board.trend(0, "5m")] == [1]
+    json.dumps([board.state(), board.finds(), board.trend(0, "5m")], allow_nan=False)
+
+
+def test_state_is_told_whatever_the_threshold_is() -> None:
+    for threshold in (math.nan, math.inf):
+        state = Board(StreamControl(threshold), "camera").state()
+        json.dumps(state, allow_nan=False)
+        assert (state["threshold"], state["bundle"]["threshold"]) == (None, None)
+
+
+def test_frame_without_a_finite_score_is_the_worst_of_its_part() -> None:
+    gallery = Gallery()
+    scores = ((5.0, 2.0), (5.4, 9.0), (5.8, 9.5), (6.2, math.nan), (6.6, 99.0))
+    numbers = [gallery.add(judged(index, score, at=at), "cam") for index, (at, score) in enumerate(scores)]
+    assert numbers == [1, None, None, 1, None]
+    gallery.show(1, {})
+    assert [row["frame"] for row in gallery.rows()] == [3]
+
+
+def test_csv_says_what_is_not_finite_and_leaves_no_cell_empty(tmp_path: Path) -> None:
+    ledger = Ledger()
+    for score, threshold in ((math.nan, 1.0), (-math.inf, 1.0), (0.5, math.nan)):
+        ledger.add(judged(0, score, threshold=threshold), "cam")
+    rows = csv_lines(ledger.newest(9), ("score", "threshold"), has_header=False).splitlines()
+    assert rows == ["not finite,1.0", "not finite,1.0", "0.5,not finite"]
+    store = RecordStore(tmp_path / "records.sqlite", source="cam")
+    store.commit([VerdictRow("cam", "hash", 0, 1e9, score, 1.0, True, 8.0, 9.0) for score in (math.nan, math.inf)])
+    store.close()
+    rows = [csv_lines(page, ("score",), has_header=False) for page in stored_records(tmp_path / "records.sqlite", 9)]
+    assert rows == ["not finite\r\nnot finite\r\n"]
+
+
 def test_ng_is_shown_for_a_second_from_its_first_frame_on(monkeypatch: pytest.MonkeyPatch) -> None:
     board, now = _board(), time.perf_counter()
     seen = []

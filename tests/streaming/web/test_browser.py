@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -113,6 +114,37 @@ def test_page_never_shows_a_verdict_that_is_none(browser: Chromium) -> None:
         browser.wait_for("document.querySelector('#word').textContent === 'PAUSED'")
     browser.wait_for("document.querySelector('#connection').textContent === 'No connection'")
     assert _text(browser, "#word") == "–"
+
+
+@pytest.mark.parametrize(
+    ("score", "threshold", "why"),
+    [(math.nan, 1.0, "The score is not finite"), (math.inf, 1.0, "The score is not finite"),
+     (0.5, math.nan, "The threshold is not finite")],
+)  # fmt: skip
+def test_what_is_not_finite_is_said_and_is_no_good_part(
+    browser: Chromium, score: float, threshold: float, why: str
+) -> None:
+    with LivePage(limits=Limits()) as page:
+        page.control.use_bundle({**page.control.bundle, "threshold": threshold}, threshold)
+        page.show(judged(0, score, threshold=threshold))
+        browser.open(page.sink.url, width=1366, height=768)
+        browser.wait_for("document.querySelector('#word').textContent === 'NG'")
+        assert _text(browser, "#why") == why
+        told = [_text(browser, "#score"), _text(browser, "#threshold")]
+        assert told == [
+            "not finite" if not math.isfinite(score) else "0.5000",
+            "not finite" if not math.isfinite(threshold) else "1.000",
+        ]
+        browser.wait_for("document.querySelectorAll('#finds button').length === 1")
+        assert _text(browser, "#finds b") == told[0]
+        browser.evaluate("document.querySelector('#finds button').click()")
+        browser.wait_for("document.querySelector('#find').open")
+        assert _text(browser, "#find-facts").startswith(f"Score {told[0]} · threshold {told[1]} · ")
+        browser.press("Escape")
+        browser.evaluate("document.querySelector('#change').click()")
+        browser.wait_for("document.querySelector('#threshold-dialog').open")
+        assert _text(browser, "#old-value") == told[1]
+        assert browser.problems == []
 
 
 def test_login_and_the_picture_of_a_find(browser: Chromium) -> None:

@@ -19,6 +19,8 @@ export function verdictOf(source, state) {
   if (!source || (source.score === undefined && !source.reason)) return ["wait", "–", "Waiting for the first frame"];
   if (source.reason === "paused") return ["wait", "–", "Waiting for the next frame"];
   if (source.reason) return ["warn", "NO VERDICT", REASONS[source.reason] ?? source.reason];
+  if (!Number.isFinite(source.score)) return ["ng", "NG", "The score is not finite"];
+  if (!Number.isFinite(source.threshold)) return ["ng", "NG", "The threshold is not finite"];
   return source.defective ? ["ng", "NG", "Defective"] : ["ok", "OK", "Good"];
 }
 
