@@ -52,7 +52,7 @@ def denial(
     over = (("set-cookie", f"{cookie}=; Max-Age=0; Path=/; HttpOnly; SameSite=strict"),)
     forget = over if session_name(headers, cookie) else ()
     is_page = path == "/" and method in ("GET", "HEAD") and "text/html" in headers.get("accept", "")
-    if is_page and "authorization" not in headers:
+    if (is_page or path == "/logout") and "authorization" not in headers:  # what a person asks for
         return Denial(303, "", (("location", "/login"), *forget))
     if standing is Standing.BARRED:
         wait = ("retry-after", str(max(1, access.wait_s(client))))

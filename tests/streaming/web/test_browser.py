@@ -56,6 +56,10 @@ def _text(browser: Chromium, selector: str) -> str:
     return str(browser.evaluate(f"document.querySelector({selector!r}).textContent"))
 
 
+def _cookies(browser: Chromium) -> dict[str, str]:
+    return {cookie["name"]: cookie["value"] for cookie in browser.call("Network.getCookies")["cookies"]}
+
+
 def _share(picture: Path, colour: tuple[int, int, int]) -> float:
     image = cv2.imread(str(picture)).astype(int)
     return float((np.abs(image - colour).max(axis=2) <= 4).mean())
@@ -161,3 +165,17 @@ def test_login_and_the_picture_of_a_find(browser: Chromium) -> None:
         browser.press("Escape")
         browser.wait_for("!document.querySelector('#find').open")
         assert not browser.evaluate("document.querySelector('#logout').hidden")
+
+
+def test_page_goes_to_the_login_when_its_session_ends_elsewhere(browser: Chromium) -> None:
+    with LivePage(token="a-token-of-the-user", limits=Limits()) as page:
+        page.show(judged(7))
+        browser.open(page.sink.url, width=390, height=844)
+        browser.wait_for("document.activeElement.id === 'token'")
+        browser.type("a-token-of-the-user")
+        browser.press("Enter")
+        browser.wait_for("document.querySelector('#word').textContent === 'OK'")
+        session = _cookies(browser)[f"edge_ad_{page.port}"]
+        assert page.post("/logout", {}, cookie=f"edge_ad_{page.port}={session}").status == 303
+        browser.wait_for("document.activeElement.id === 'token'")
+        assert f"edge_ad_{page.port}" not in _cookies(browser)

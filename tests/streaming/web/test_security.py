@@ -121,6 +121,8 @@ def test_logout_ends_the_session_for_every_copy_and_what_is_still_sent(locked: L
     assert dead.status == 401
     assert "max-age=0" in dead.headers["set-cookie"].lower()  # so that a browser does not go on showing it
     assert locked.get("/api/events", cookie=other).status == 200
+    again = locked.post("/logout", {}, cookie=cookie)
+    assert (again.status, again.headers["location"]) == (303, "/login")
     read_state(response)
     bearer.close()
     response.close()
