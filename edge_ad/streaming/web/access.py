@@ -33,10 +33,10 @@ def new_token() -> str:
 class Standing(enum.Enum):
     """What somebody is to the page who asks for something."""
 
-    IN = "has the token or an open session"
-    STRANGER = "has shown neither"
+    LOGGED_IN = "has the token or an open session"
+    ANONYMOUS = "has shown neither"
     WRONG = "has shown a wrong one"
-    BARRED = "has shown too many wrong ones"
+    BLOCKED = "has shown too many wrong ones"
 
 
 class Access:
@@ -116,15 +116,15 @@ class Access:
             client: The address it comes from; see `client`.
         """
         if self._token is None:
-            return Standing.IN
+            return Standing.LOGGED_IN
         kind, _, candidate = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
             return self.try_token(candidate.strip(), client)
         name = session_name(headers, cookie)
         if not name:
-            return Standing.STRANGER
+            return Standing.ANONYMOUS
         # An open session counts whatever others at its address have tried: nobody guesses one.
-        return Standing.IN if self._sessions.is_open(name) else self._count_guess(client)
+        return Standing.LOGGED_IN if self._sessions.is_open(name) else self._count_guess(client)
 
     def try_token(self, candidate: str, client: str) -> Standing:
         """Whether somebody knows the token.
@@ -132,11 +132,11 @@ class Access:
         Comparing takes the same time for every wrong one; an address without a budget gets no comparison.
         """
         if self._token is None:
-            return Standing.IN
+            return Standing.LOGGED_IN
         if self.wait_s(client):
-            return Standing.BARRED
+            return Standing.BLOCKED
         if hmac.compare_digest(_digest(candidate.encode("utf-8", "replace")), _digest(self._token)):
-            return Standing.IN
+            return Standing.LOGGED_IN
         return self._count_guess(client)
 
     def wait_s(self, client: str) -> int:
@@ -157,7 +157,7 @@ class Access:
         return self._token is None or not name or "authorization" in headers or self._sessions.is_open(name)
 
     def _count_guess(self, client: str) -> Standing:
-        return Standing.WRONG if self._guesses.spend(client) else Standing.BARRED
+        return Standing.WRONG if self._guesses.spend(client) else Standing.BLOCKED
 
 
 def session_name(headers: Mapping[str, str], cookie: str) -> str:

@@ -31,7 +31,7 @@ def page_routes(access: Access, *, cookie: str) -> list[Route]:
     login_page, _ = files["login.html"]
 
     async def show_login(request: Request) -> Response:
-        if access.standing(request.headers, cookie, _client(request)) is Standing.IN:
+        if access.standing(request.headers, cookie, _client(request)) is Standing.LOGGED_IN:
             return RedirectResponse("/", 303)
         return Response(login_page, media_type="text/html")
 
@@ -45,10 +45,10 @@ def page_routes(access: Access, *, cookie: str) -> list[Route]:
             return response
         client = _client(request)
         standing = access.try_token(_token((await request.body()).decode("utf-8", "replace")), client)
-        if standing is Standing.BARRED:
+        if standing is Standing.BLOCKED:
             wait_s = str(max(1, access.wait_s(client)))
             return refuse(429, _MANY.format(wait_s), {"retry-after": wait_s})
-        if standing is not Standing.IN:
+        if standing is not Standing.LOGGED_IN:
             return refuse(401, _WRONG)
         # Behind a proxy only the browser says here whether it came by TLS; then the cookie goes by TLS alone.
         is_secure = request.headers.get("origin", "").startswith("https:")

@@ -10,8 +10,8 @@ from starlette.routing import Route
 
 from edge_ad.streaming.web.access import Access
 from edge_ad.streaming.web.budgets import Budgets
-from edge_ad.streaming.web.guard import PUBLIC_PATHS, Denial, denial
 from edge_ad.streaming.web.limits import Limits
+from edge_ad.streaming.web.login_middleware import PUBLIC_PATHS, Denial, denial
 from edge_ad.streaming.web.refusals import Refusal, refusal
 from edge_ad.streaming.web.request_head import RequestHead
 
@@ -28,7 +28,7 @@ _MANY_LOGINS = refusal(503, "Too many log in from this address at the same time.
 class Rules:
     """Judges the first request of a connection: host, method, size, token and path, in this order.
 
-    What passes is checked again with every request that follows (`Gate`, `Guard`); here it is only cheap.
+    What passes is checked again with every request that follows (`Gate`, `LoginMiddleware`); here it is only cheap.
 
     Args:
         access: Who may pass.

@@ -25,8 +25,8 @@ from edge_ad.streaming.web.crowd import Crowd
 from edge_ad.streaming.web.door import Door
 from edge_ad.streaming.web.feed import Busy, Feed
 from edge_ad.streaming.web.gate import Gate
-from edge_ad.streaming.web.guard import Guard
 from edge_ad.streaming.web.limits import Limits
+from edge_ad.streaming.web.login_middleware import LoginMiddleware
 from edge_ad.streaming.web.pictures import Painter
 from edge_ad.streaming.web.routes_downloads import download_routes
 from edge_ad.streaming.web.routes_pages import page_routes
@@ -187,7 +187,7 @@ class PageServer:
         app = Starlette(routes=routes, exception_handlers={EdgeAdError: _misuse, Busy: _busy})
         app.router.redirect_slashes = False
         return uvicorn.Config(
-            Gate(Guard(app, self._access, self._cookie), self._access, connections),
+            Gate(LoginMiddleware(app, self._access, self._cookie), self._access, connections),
             http=connections.protocol(),
             ws="none",
             loop="asyncio",

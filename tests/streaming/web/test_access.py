@@ -40,7 +40,7 @@ def _pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 
 @pytest.mark.parametrize("header", [f"Bearer {_TOKEN}", f"bearer  {_TOKEN} "])
 def test_token_opens(access: Access, header: str) -> None:
-    assert access.standing({"authorization": header}, _COOKIE, _HERE) is Standing.IN
+    assert access.standing({"authorization": header}, _COOKIE, _HERE) is Standing.LOGGED_IN
 
 
 @pytest.mark.parametrize("header", ["Bearer", "Bearer ", f"Bearer {_TOKEN}x", f"Bearer {_TOKEN[:-1]}", "Bearer ä"])
@@ -51,8 +51,8 @@ def test_nothing_else_opens(access: Access, header: str) -> None:
 @pytest.mark.parametrize(
     "headers", [{}, {"authorization": ""}, {"authorization": f"Basic {_TOKEN}"}, {"cookie": "a=1"}]
 )
-def test_who_shows_nothing_is_a_stranger(access: Access, headers: dict[str, str]) -> None:
-    assert access.standing(headers, _COOKIE, _HERE) is Standing.STRANGER
+def test_who_shows_nothing_is_anonymous(access: Access, headers: dict[str, str]) -> None:
+    assert access.standing(headers, _COOKIE, _HERE) is Standing.ANONYMOUS
 
 
 def test_wrong_tokens_logins_and_sessions_share_the_budget_of_an_address(access: Access) -> None:
@@ -61,19 +61,19 @@ def test_wrong_tokens_logins_and_sessions_share_the_budget_of_an_address(access:
     assert access.standing(_with_cookie("wrong"), _COOKIE, _HERE) is Standing.WRONG
     assert access.standing(_WRONG, _COOKIE, _HERE) is Standing.WRONG
     for headers in (_WRONG, _with_cookie("wrong"), _RIGHT):
-        assert access.standing(headers, _COOKIE, _HERE) is Standing.BARRED
-    assert access.try_token(_TOKEN, _HERE) is Standing.BARRED
+        assert access.standing(headers, _COOKIE, _HERE) is Standing.BLOCKED
+    assert access.try_token(_TOKEN, _HERE) is Standing.BLOCKED
 
 
 def test_guesses_of_one_address_are_nothing_to_another(access: Access) -> None:
     _spend_all(access, _HERE)
-    assert access.standing(_RIGHT, _COOKIE, _HERE) is Standing.BARRED
-    assert access.standing(_RIGHT, _COOKIE, _ELSEWHERE) is Standing.IN
-    assert access.try_token(_TOKEN, _ELSEWHERE) is Standing.IN
+    assert access.standing(_RIGHT, _COOKIE, _HERE) is Standing.BLOCKED
+    assert access.standing(_RIGHT, _COOKIE, _ELSEWHERE) is Standing.LOGGED_IN
+    assert access.try_token(_TOKEN, _ELSEWHERE) is Standing.LOGGED_IN
 
 
 def test_right_tokens_cost_nothing(access: Access) -> None:
-    assert {access.standing(_RIGHT, _COOKIE, _HERE) for _ in range(50)} == {Standing.IN}
+    assert {access.standing(_RIGHT, _COOKIE, _HERE) for _ in range(50)} == {Standing.LOGGED_IN}
 
 
 def test_budget_refills_with_time(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +82,7 @@ def test_budget_refills_with_time(access: Access, monkeypatch: pytest.MonkeyPatc
     _pass_time(monkeypatch, 10.5)
     assert access.wait_s(_HERE) == 0
     assert access.standing(_WRONG, _COOKIE, _HERE) is Standing.WRONG
-    assert access.standing(_RIGHT, _COOKIE, _HERE) is Standing.BARRED
+    assert access.standing(_RIGHT, _COOKIE, _HERE) is Standing.BLOCKED
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_budget_refills_with_time(access: Access, monkeypatch: pytest.MonkeyPatc
 )
 def test_ipv6_shares_by_its_first_half(access: Access, one: str, other: str, is_shared: bool) -> None:
     _spend_all(access, one)
-    assert access.standing(_RIGHT, _COOKIE, other) is (Standing.BARRED if is_shared else Standing.IN)
+    assert access.standing(_RIGHT, _COOKIE, other) is (Standing.BLOCKED if is_shared else Standing.LOGGED_IN)
 
 
 def test_memory_of_budgets_is_bounded_and_forgets_what_was_spent_longest_ago() -> None:
@@ -120,24 +120,24 @@ def test_asking_remembers_nobody() -> None:
 def test_open_session_counts_whatever_others_at_its_address_have_tried(access: Access) -> None:
     session = _with_cookie(access.log_in())
     _spend_all(access, _HERE)
-    assert access.standing(session, _COOKIE, _HERE) is Standing.IN
+    assert access.standing(session, _COOKIE, _HERE) is Standing.LOGGED_IN
 
 
 def test_session_ends_at_the_logout_for_every_copy(access: Access) -> None:
     name, other = access.log_in(), access.log_in()
-    assert access.standing(_with_cookie(name), _COOKIE, _HERE) is Standing.IN
-    assert access.standing(_with_cookie(name), "edge_ad_8081", _HERE) is Standing.STRANGER
+    assert access.standing(_with_cookie(name), _COOKIE, _HERE) is Standing.LOGGED_IN
+    assert access.standing(_with_cookie(name), "edge_ad_8081", _HERE) is Standing.ANONYMOUS
     access.log_out(name)
     access.log_out("no session at all")
     assert access.standing(_with_cookie(name), _COOKIE, _ELSEWHERE) is Standing.WRONG
-    assert access.standing(_with_cookie(other), _COOKIE, _HERE) is Standing.IN
+    assert access.standing(_with_cookie(other), _COOKIE, _HERE) is Standing.LOGGED_IN
 
 
 def test_session_ends_in_time_and_with_the_stream(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     session = _with_cookie(access.log_in())
     assert Access(_TOKEN).standing(session, _COOKIE, _HERE) is Standing.WRONG
     _pass_time(monkeypatch, SESSION_S - 1)
-    assert access.standing(session, _COOKIE, _HERE) is Standing.IN
+    assert access.standing(session, _COOKIE, _HERE) is Standing.LOGGED_IN
     _pass_time(monkeypatch, 2)
     assert access.standing(session, _COOKIE, _HERE) is Standing.WRONG
 

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_ad.streaming.web.access import Access, Standing, session_name
 
-__all__ = ["PUBLIC_PATHS", "Denial", "Guard", "denial"]
+__all__ = ["PUBLIC_PATHS", "Denial", "LoginMiddleware", "denial"]
 
 PUBLIC_PATHS = frozenset({"/login", "/style.css", "/icon.svg"})
 _CHALLENGE = ("www-authenticate", 'Bearer realm="edge-ad"')
@@ -46,7 +46,7 @@ def denial(
         headers: Of the request, by lower-case name.
     """
     standing = access.standing(headers, cookie, client)
-    if standing is Standing.IN:
+    if standing is Standing.LOGGED_IN:
         return None
     # A browser forgets a session that is over: shown again with every request, it would use up the budget.
     over = (("set-cookie", f"{cookie}=; Max-Age=0; Path=/; HttpOnly; SameSite=strict"),)
@@ -54,13 +54,13 @@ def denial(
     is_page = path == "/" and method in ("GET", "HEAD") and "text/html" in headers.get("accept", "")
     if (is_page or path == "/logout") and "authorization" not in headers:  # what a person asks for
         return Denial(303, "", (("location", "/login"), *forget))
-    if standing is Standing.BARRED:
+    if standing is Standing.BLOCKED:
         wait = ("retry-after", str(max(1, access.wait_s(client))))
         return Denial(429, "Too many wrong tokens from this address; try again later.", (wait, *forget))
     return Denial(401, "A token is needed.", (_CHALLENGE, *forget))
 
 
-class Guard:
+class LoginMiddleware:
     """Lets those pass who have logged in, and everybody to the login. A middleware.
 
     What is behind it sees the address of the client, also where a proxy stands between.
