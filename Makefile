@@ -10,11 +10,13 @@ INSTALL = $(PIP) -c constraints.txt
 TORCHVISION := $(VENV)-torchvision
 # So does anomalib, which make peers measures beside us. ANOMALIB= leaves it out.
 ANOMALIB ?= $(VENV)-anomalib
+# And pip-audit, which looks at what is pinned, not at what is installed beside it.
+AUDIT := $(VENV)-audit
 # What the tests hold edge-ad's use of TensorRT and CUDA to: version=package of Python bindings, without the libraries.
 BINDINGS := 8.6.1=tensorrt-bindings 10.3.0=tensorrt-cu12-bindings 10.13.3.9=tensorrt-cu12-bindings \
 	11.4.0.106=tensorrt-cu13-bindings 13.5.0=cuda-bindings 1.9.0=cuda-pathfinder
 
-.PHONY: help demo test test-torchvision check bench peers accuracy has-bundle clean
+.PHONY: help demo test test-torchvision check audit bench peers accuracy has-bundle clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +24,7 @@ help:
 	@echo "make test    run the tests (ARGS='-k name' picks some)"
 	@echo "make test-torchvision    the tests of the ResNet backbones, in an environment of their own (5.6 GB)"
 	@echo "make check   formatting, lint, types and import rules"
+	@echo "make audit   hold the pinned versions against known vulnerabilities; needs a way to an advisory database"
 	@echo "make bench   measure bundles, rivals, scaling and the comparison itself, make the report (BUNDLE='path...', DATA='folder...')"
 	@echo "make peers   measure a bundle beside eager torch, plain OpenVINO and ONNX Runtime, benchmark_app, anomalib (7 GB of its own)"
 	@echo "make accuracy    train and evaluate METHODS on each product of DATA with SEEDS; goes on where it was stopped"
@@ -44,6 +47,12 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Without --strict, pip-audit passes over what it cannot look up and finds nothing wrong.
+audit: $(AUDIT)/.installed
+	@$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt $(ARGS) || { \
+	  echo "error: a pinned version is vulnerable, or the audit could not be done; the lines above say which." >&2; \
+	  echo "hint: without a way to the database of PyPI, that of OSV may do: make audit ARGS='-s osv'" >&2; exit 1; }
 
 # BUNDLE and DATA may name several; rivals are measured on the first. Rows go to $(BENCH); RECORD=1 rewrites the documents.
 DATA   ?=
@@ -88,7 +97,7 @@ has-bundle:
 	  echo "hint: run make demo first, or name one: make bench BUNDLE=runs/<name>/bundle" >&2; exit 2; }
 
 clean:
-	rm -rf $(VENV) $(TORCHVISION) $(ANOMALIB) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(TORCHVISION) $(ANOMALIB) $(AUDIT) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: an environment is made once and updated only when what it is made from has changed.
@@ -112,6 +121,12 @@ $(TORCHVISION)/.installed: pyproject.toml constraints.txt constraints-torchvisio
 	grep -v '^torch==' constraints.txt | cat - constraints-torchvision.txt > $(TORCHVISION)/constraints.txt
 	$(TORCHVISION)/bin/python -m pip install --quiet --disable-pip-version-check -c $(TORCHVISION)/constraints.txt \
 	  -e '.[train,torchvision]' pytest hypothesis
+	@touch $@
+
+# Not pinned: an old auditor knows less.
+$(AUDIT)/.installed:
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
 	@touch $@
 
 $(ANOMALIB)/.installed: constraints.txt constraints-torchvision.txt constraints-anomalib.txt

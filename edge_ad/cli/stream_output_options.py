@@ -111,6 +111,15 @@ class Outputs:
             rich_help_panel=_OUTPUT,
         ),
     ] = None
+    web_hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--web-host",
+            metavar="NAME",
+            help="Name under which a reverse proxy on this machine makes the page known. Repeatable.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=_OUTPUT)
     ] = False

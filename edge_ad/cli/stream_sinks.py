@@ -71,15 +71,18 @@ def _services(outputs: Outputs) -> list[Sink]:
         made.append(sinks.hook_sink(outputs.hook))
     if outputs.web is not None:
         made.append(_web(outputs))
-    elif outputs.web_token is not None:
-        raise UsageError("--web-token means nothing without --web.", "Add --web.")
+    elif outputs.web_token is not None or outputs.web_hosts:
+        option = "--web-host" if outputs.web_hosts else "--web-token"
+        raise UsageError(f"{option} means nothing without --web.", "Add --web.")
     return made
 
 
 def _web(outputs: Outputs) -> Sink:
     from edge_ad.streaming.web import web_sink
 
-    page = web_sink(outputs.web or "", outputs.web_token, database=outputs.database)
+    page = web_sink(
+        outputs.web or "", outputs.web_token, database=outputs.database, hosts=tuple(outputs.web_hosts or ())
+    )
     note(f"Live page: {page.url}")
     if page.is_new_token:
         note(f"Its token, for this run: {page.token}")

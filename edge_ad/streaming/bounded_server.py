@@ -13,6 +13,8 @@ from edge_ad.streaming.deadline import Deadline, DeadlineSocket
 
 __all__ = ["BoundedServer"]
 
+_LONGEST_WAIT_S = 1.0  # for the thread of a client that was sent away: it ends as soon as it is run
+
 
 class BoundedServer(ThreadingHTTPServer):
     """Answers a bounded number of clients at once, each within one deadline.
@@ -36,7 +38,7 @@ class BoundedServer(ThreadingHTTPServer):
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._most, self._timeout_s = most, timeout_s
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
         self._clients: dict[socket.socket, str] = {}  # oldest first → address
         self._open_threads = 0
         super().__init__(address, handler)
@@ -50,27 +52,31 @@ class BoundedServer(ThreadingHTTPServer):
         return client, address
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give the client a thread; turn it away when those that gave up their place have not even ended."""
-        with self._lock:
-            is_full = self._open_threads >= 2 * self._most
-            if not is_full:
-                self._open_threads += 1
-                if len(self._clients) >= self._most:
-                    self._send_one_away()
-                self._clients[request] = client_address[0]
-        if is_full:
-            self.shutdown_request(request)
-        else:
+        """Give the client a thread; turn it away when those that gave up their place do not even end."""
+        if self._has_taken(request, client_address[0]):
             super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def _has_taken(self, client: socket.socket, address: str) -> bool:
+        with self._changed:
+            if len(self._clients) >= self._most:
+                self._send_one_away()
+            if not self._changed.wait_for(lambda: self._open_threads < 2 * self._most, _LONGEST_WAIT_S):
+                return False
+            self._open_threads += 1
+            self._clients[client] = address
+        return True
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Answer, then let the next one in."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            with self._lock:
+            with self._changed:
                 self._open_threads -= 1
                 self._clients.pop(request, None)
+                self._changed.notify_all()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away or was too slow is its own affair."""
@@ -78,7 +84,7 @@ class BoundedServer(ThreadingHTTPServer):
     def server_close(self) -> None:
         """Stop listening, and cut the connections that are left."""
         super().server_close()
-        with self._lock:
+        with self._changed:
             while self._clients:
                 self._send_one_away()
 

@@ -47,11 +47,14 @@ class StreamControl:
     Args:
         threshold: Raw score above which a frame is defective.
         bundle: What judges the frames; None for an engine that came from no bundle.
+
+    Raises:
+        UsageError: The threshold is not a finite number.
     """
 
     def __init__(self, threshold: float = 0.0, bundle: BundleFacts | None = None) -> None:
         self._lock = threading.Lock()
-        self._threshold = threshold
+        self._threshold = _finite(threshold)
         self._paused = threading.Event()
         self._stopped = threading.Event()
         self._events: deque[Event] = deque(maxlen=_MOST_WAITING_EVENTS)

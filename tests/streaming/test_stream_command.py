@@ -144,6 +144,8 @@ def test_missing_display_is_said(
         (("--source", "gone.mp4", "--part", "5"), 2, "5"),
         (("--source", "gone.mp4", "--records", "line.jsonl"), 2, "no database"),
         (("--source", "gone.mp4", "--web-token", "x" * 20), 2, "--web"),
+        (("--source", "gone.mp4", "--web-host", "line.example"), 2, "--web"),
+        (("--source", "gone.mp4", "--web", "127.0.0.1:0", "--web-host", "https://line.example"), 2, "host name"),
         (("--source", "gone.mp4", "--batch", "0"), 2, "batch"),
         (("--camera", "63"), 3, "Camera 63"),
         (("--source", "gone.mp4"), 2, "gone.mp4"),

@@ -15,6 +15,7 @@ from edge_ad.streaming.web.alarms import EventLog
 from edge_ad.streaming.web.gallery import Gallery
 from edge_ad.streaming.web.ledger import Ledger
 from edge_ad.streaming.web.trend import Trend
+from edge_ad.strict_json import plain
 
 __all__ = ["SPANS", "Board"]
 
@@ -38,11 +39,11 @@ class _Line:
 
     def show(self, result: Result, now: float) -> None:
         """Take a verdict. An NG is shown for a second from its first frame on, and then as long as it is one."""
-        was_ng = self.shown is not None and self.shown.verdict.is_anomalous
-        is_ng = result.verdict.is_anomalous
-        if was_ng and not is_ng and now < self.held_until:
+        was_defective = self.shown is not None and self.shown.verdict.is_anomalous
+        is_defective = result.verdict.is_anomalous
+        if was_defective and not is_defective and now < self.held_until:
             return
-        if is_ng and not was_ng:
+        if is_defective and not was_defective:
             self.held_until = now + _HOLD_S
         self.shown, self.shown_serial = result, self.serial
 
@@ -127,7 +128,7 @@ class Board:
     def finds(self) -> list[dict[str, Any]]:
         """The finds, newest first."""
         with self._lock:
-            return self._gallery.rows()
+            return list(plain(self._gallery.rows()))
 
     def events(self) -> list[dict[str, Any]]:
         """The events, newest first."""
@@ -146,11 +147,11 @@ class Board:
             return [] if line is None else _trend_rows(line.trends[span])
 
     def state(self) -> dict[str, Any]:
-        """All that changes all the time, as plain data for JSON."""
+        """All that changes all the time, as plain data for JSON; None for a number that is not finite."""
         control, now = self.control, time.perf_counter()
         progress = asdict(control.progress())
         with self._lock:
-            return {
+            state = {
                 "run": self._run,
                 "now": time.time(),
                 "paused": control.is_paused,
@@ -164,6 +165,7 @@ class Board:
                 "records": len(self._ledger),
                 **self._offers,
             }
+        return dict(plain(state))
 
     def _line(self, index: int, name: str) -> _Line | None:
         line = self._lines.get(index)
@@ -185,8 +187,10 @@ def _line_state(index: int, line: _Line, now: float) -> dict[str, Any]:
         verdict = line.shown.verdict
         state |= {
             "defective": verdict.is_anomalous,
-            "score": _finite(verdict.score),
-            "normalised": _finite(verdict.normalised),
+            "why": verdict.reason,
+            "score": verdict.score,
+            "threshold": verdict.threshold,
+            "normalised": verdict.normalised,
             "frame": line.shown.frame.index,
         }
     state["trend"] = _trend_rows(line.trends["5m"], _NEWEST_S)
@@ -198,7 +202,3 @@ def _trend_rows(trend: Trend, newest_s: float | None = None) -> list[list[float 
     now = time.perf_counter()
     offset = time.time() - now
     return [[round((row[0] or 0.0) + offset, 1), *row[1:]] for row in trend.rows(now, newest_s)]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

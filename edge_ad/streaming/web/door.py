@@ -23,14 +23,13 @@ __all__ = ["Admit", "Door", "Judge"]
 Peer = tuple[str, int]
 _Parting = tuple[Refusal, bool]  # and whether everything that the client sent was read
 _Decision = Refusal | Literal["pass", "wait"]
-Judge = Callable[[RequestHead], Refusal | None]
+Judge = Callable[[RequestHead, str], Refusal | None]
 Admit = Callable[[socket.socket, Peer, bytes], None]
 
 _PAUSE_S = 0.01  # what comes in this time is looked at together: waking up costs the stream more than the work does
 _BURST_S = 0.03
 _MOST_AT_ONCE = 32
 _LEAST_HEARD_S = 0.5
-_MOST_DELAYED = 32
 _MOST_LINGERING = 64
 _LINGER_S = 0.3  # a connection that is closed with something unread in it loses the answer, too
 _NO_REQUEST = refusal(400, "That is no request.")
@@ -46,7 +45,7 @@ class Door:
 
     Args:
         listener: A listening socket; the caller closes it.
-        judge: Says which first requests are refused.
+        judge: Says which first requests are refused; called with what is asked for and the address of the peer.
         admit: Called in the door's thread with the socket, its peer and what was read of it. From then on the
             connection and its place in the crowd belong to the one who is called.
         crowd: Counts connections.
@@ -60,7 +59,6 @@ class Door:
         self._bell, self._bell_rope = socket.socketpair()
         self._selector = selectors.DefaultSelector()
         self._silent: Waiting[_Guest] = Waiting(limits.idle_s, limits.strangers, self._cut)
-        self._delayed: Waiting[_Parting] = Waiting(limits.wrong_token_s, _MOST_DELAYED, self._part)
         self._lingering: Waiting[None] = Waiting(_LINGER_S, _MOST_LINGERING, lambda guest, _: guest.close())
         self._thread = threading.Thread(target=self._run, name="stream-web-door", daemon=True)
 
@@ -77,7 +75,7 @@ class Door:
         self._bell_rope.send(b"x")
         if self._thread.ident is not None:
             self._thread.join()
-        for waiting in (self._silent, self._delayed, self._lingering):
+        for waiting in (self._silent, self._lingering):
             waiting.clear()
         self._selector.close()
         self._bell.close()
@@ -88,12 +86,12 @@ class Door:
         while not self._is_closing.is_set():
             for key, _ in self._selector.select(self._until_due()):
                 key.data()
-            for waiting in (self._silent, self._delayed, self._lingering):
+            for waiting in (self._silent, self._lingering):
                 waiting.expire()
             self._is_closing.wait(max(_PAUSE_S, share.rest_s()))
 
     def _until_due(self) -> float | None:
-        due = [at for waiting in (self._silent, self._delayed, self._lingering) if (at := waiting.next_at) is not None]
+        due = [at for waiting in (self._silent, self._lingering) if (at := waiting.next_at) is not None]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _accept(self) -> None:
@@ -141,7 +139,7 @@ class Door:
         if head is None:
             return _NO_REQUEST
         found.is_heard_out = head.method == "GET" and end == len(content)
-        return self._judge(head) or "pass"
+        return self._judge(head, found.peer[0]) or "pass"
 
     def _dismiss(self, guest: socket.socket, found: _Guest, decision: Refusal | Literal["pass"]) -> None:
         self._silent.take(guest)
@@ -151,8 +149,6 @@ class Door:
                 self._admit(guest, found.peer, bytes(found.content))
             else:
                 self._part(guest, (_TOO_MANY, found.is_heard_out))
-        elif decision.delay_s > 0:
-            self._delayed.add(guest, (decision, found.is_heard_out))
         else:
             self._part(guest, (decision, found.is_heard_out))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,7 +25,7 @@ class Find:
         number: From 1, in the order of appearance.
         source: Name of the source.
         at_unix: When its worst frame was captured.
-        score: Highest score of the run.
+        score: Highest score of the run; one that is not finite is above all others.
         threshold: The one that judged that frame.
         frame: Number of that frame.
         frames: How many frames the run has so far.
@@ -81,7 +82,7 @@ class Gallery:
             return self._start(result, source).number
         find.frames += 1
         find.seen_at = frame.captured_at
-        if score > find.score and frame.captured_at - find.painted_at >= _REPAINT_S:
+        if _severity(score) > _severity(find.score) and frame.captured_at - find.painted_at >= _REPAINT_S:
             find.score, find.threshold, find.painted_at = score, result.verdict.threshold, frame.captured_at
             find.at_unix, find.frame = frame.captured_unix, frame.index
             return find.number
@@ -118,3 +119,8 @@ class Gallery:
         while len(self._finds) > self._capacity:
             self._finds.popitem(last=False)
         return find
+
+
+def _severity(score: float) -> float:
+    """By which scores are ranked: nothing is worse than one that is not finite."""
+    return score if math.isfinite(score) else math.inf

@@ -7,13 +7,13 @@ import logging
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_ad.streaming.web.access import Access
 from edge_ad.streaming.web.connections import Connections
 from edge_ad.streaming.web.refusals import PROTECTING_HEADERS
-from edge_ad.streaming.web.rules import PUBLIC_PATHS, content_length
+from edge_ad.streaming.web.rules import METHODS, content_length
 
 __all__ = ["Gate"]
 
@@ -21,24 +21,22 @@ _LOG = logging.getLogger(__name__)
 
 
 class Gate:
-    """Checks host, method, size, token and origin, in this order, and adds the headers that protect the page.
+    """Checks host, method, size and origin, in this order, and adds the headers that protect the page.
 
-    The door has checked the first request of a connection; this is for all. Whoever is refused or has not logged in
-    comes through the door again with the next request.
+    The door has checked the first request of a connection; this is for all. Whoever is refused comes through the door
+    again with the next request.
 
     Args:
         app: What answers a request that passes.
         access: Who may pass.
         connections: Whose clocks a request stops.
-        cookie: Name of the session's cookie.
     """
 
-    def __init__(self, app: ASGIApp, access: Access, connections: Connections, cookie: str) -> None:
+    def __init__(self, app: ASGIApp, access: Access, connections: Connections) -> None:
         self._app = app
         self._access = access
         self._connections = connections
         self._limits = connections.limits
-        self._cookie = cookie
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -58,10 +56,9 @@ class Gate:
 
     async def _answer(self, scope: Scope, receive: Receive, reply: _Reply) -> None:
         headers = Headers(scope=scope)
-        is_stranger = not self._access.is_logged_in(headers, self._cookie)
-        refusal = self._refuse(scope, headers) or (await self._refuse_stranger(scope, headers) if is_stranger else None)
-        reply.is_last = is_stranger or refusal is not None
+        refusal = self._refuse(scope, headers)
         if refusal is not None:
+            reply.is_last = True
             await refusal(scope, receive, reply)
             return
         if scope["method"] == "POST":
@@ -75,26 +72,17 @@ class Gate:
 
     def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
         if not self._access.knows_host(headers.get("host")):
-            return _line("This page does not answer to that host name.", 421)
-        if scope["method"] not in ("GET", "POST"):
-            return _line("Only GET and POST.", 405, {"allow": "GET, POST"})
+            return _line("This page does not answer to that host name; a proxy's name is given with --web-host.", 421)
+        if scope["method"] not in METHODS:
+            return _line("Only GET, HEAD and POST.", 405, {"allow": ", ".join(METHODS)})
         if _size(scope) > self._limits.header_bytes:
             return _line("The request line and headers are too long.", 431)
         length = content_length(headers.get("content-length", "0"))
         if length is None or length > self._limits.body_bytes:
             return _line("The body is too long.", 413)
         if scope["method"] == "POST" and not self._access.is_own_origin(headers):
-            return _line("Requests from other sites are refused.", 403)
+            return _line("Requests from other sites are refused; a proxy's name is given with --web-host.", 403)
         return None
-
-    async def _refuse_stranger(self, scope: Scope, headers: Headers) -> Response | None:
-        if scope["path"] in PUBLIC_PATHS:
-            return None
-        if "authorization" in headers:
-            await asyncio.sleep(self._limits.wrong_token_s)  # guessing takes time
-        if scope["path"] == "/" and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
-            return RedirectResponse("/login", 303)
-        return _line("A token is needed.", 401, {"www-authenticate": 'Bearer realm="edge-ad"'})
 
     async def _body(self, receive: Receive) -> bytes | None:
         """The whole body; None when it is too long or does not come."""

@@ -22,8 +22,9 @@ class Limits:
         header_bytes: Longest request line and headers together.
         body_bytes: Longest body of a request.
         body_s: Longest time for it to come, in seconds.
-        wrong_token_s: Wait before a wrong token is refused, in seconds.
-        logins_per_s: Requests per second for the login, from everybody together; four times as many at once.
+        guesses: Wrong tokens and sessions from one address; then it is refused unheard.
+        guesses_per_s: How many of them an address gets back in a second.
+        logins_per_s: Requests per second for the login from one address; four times as many at once.
         cpu_share: Of one core, what the server may use while more is asked of it than it can give.
         stranger_share: Of one core, what may be used for accepting connections and refusing them.
     """
@@ -37,7 +38,8 @@ class Limits:
     header_bytes: int = 16 << 10
     body_bytes: int = 4 << 10
     body_s: float = 5.0
-    wrong_token_s: float = 1.0
+    guesses: int = 20
+    guesses_per_s: float = 0.1
     logins_per_s: float = 8.0
     cpu_share: float = 0.15
     stranger_share: float = 0.02

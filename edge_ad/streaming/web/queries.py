@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from edge_ad.errors import UsageError
 
-__all__ = ["choice", "finite", "json_object", "number", "who"]
+__all__ = ["choice", "finite", "json_object", "number", "query_number", "who"]
 
 _LONGEST_NAME = 40
 
@@ -50,7 +50,7 @@ async def json_object(request: Request) -> dict[str, Any]:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise UsageError("Send JSON, with content-type application/json.")
     try:
-        body = json.loads(await request.body())
+        body = json.loads(await request.body(), parse_constant=_refuse)
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
@@ -58,20 +58,33 @@ async def json_object(request: Request) -> dict[str, Any]:
     return body
 
 
+def query_number(request: Request, name: str) -> float | None:
+    """A number of any kind from the query; None when it is not there, or something else."""
+    try:
+        return float(request.query_params.get(name, ""))
+    except ValueError:
+        return None
+
+
 def finite(value: object, name: str) -> float:
     """A finite number.
 
     Raises:
-        UsageError: It is something else.
+        UsageError: It is something else, such as a text.
     """
     try:
-        # A query has text, JSON has numbers; a whole number may be larger than any float.
-        result = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
+        # A whole number may be larger than any float.
+        result = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
         result = math.nan
     if not math.isfinite(result):
         raise UsageError(f"{name} must be a finite number.")
     return result
+
+
+def _refuse(constant: str) -> None:
+    """NaN and infinities, which Python reads but JSON does not have."""
+    raise ValueError(constant)
 
 
 def who(request: Request, body: dict[str, Any]) -> str:

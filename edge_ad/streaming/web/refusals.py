@@ -29,27 +29,22 @@ class Refusal:
 
     Attributes:
         content: The whole answer.
-        delay_s: Wait before it is given, in seconds.
     """
 
     content: bytes
-    delay_s: float = 0.0
+
+    def without_body(self) -> Refusal:
+        """The same for HEAD: no body, and the headers that it would have."""
+        return Refusal(self.content[: self.content.index(b"\r\n\r\n") + 4])
 
 
-def refusal(
-    status: int,
-    text: str,
-    headers: Mapping[str, str] | None = None,
-    *,
-    delay_s: float = 0.0,
-) -> Refusal:
+def refusal(status: int, text: str, headers: Mapping[str, str] | None = None) -> Refusal:
     """Make an answer of one line, with the headers that protect the page.
 
     Args:
         status: Of HTTP.
         text: The line; empty for none.
         headers: Further ones.
-        delay_s: Wait before it is given, in seconds.
     """
     body = f"{text}\n".encode() if text else b""
     named = {
@@ -60,4 +55,4 @@ def refusal(
         "connection": "close",
     }
     lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in named.items())]
-    return Refusal("\r\n".join((*lines, "", "")).encode("ascii") + body, delay_s)
+    return Refusal("\r\n".join((*lines, "", "")).encode("ascii") + body)

@@ -20,7 +20,7 @@ class RequestHead:
     Attributes:
         method: Such as GET.
         path: As it was sent, without the query.
-        headers: By lower-case name; the first of several.
+        headers: By lower-case name; several of one name are joined with a comma.
     """
 
     method: str
@@ -50,5 +50,6 @@ def parse_head(content: bytes | bytearray) -> RequestHead | None:
     for match in found:
         if match is None or (match[1].lower() == "host" and "host" in headers):
             return None
-        headers.setdefault(match[1].lower(), match[2].rstrip())
+        name, value = match[1].lower(), match[2].rstrip()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return RequestHead(asked[1], asked[2].partition("?")[0], headers)

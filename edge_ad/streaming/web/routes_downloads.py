@@ -50,6 +50,8 @@ def download_routes(board: Board, database: Path | None) -> list[Route]:
             return PlainTextResponse("This stream writes no database of records.\n", 404)
         if exports.locked():
             return PlainTextResponse("Another export is under way; try again later.\n", 503)
+        if request.method == "HEAD":  # the disk is not read for the headers alone
+            return StreamingResponse(iter(()), headers=_attachment("csv"), media_type="text/csv")
         pages = stored_records(database, newest)
         async with exports:  # a database that cannot be read is said before anything is sent
             first = await asyncio.to_thread(_next_page, pages)

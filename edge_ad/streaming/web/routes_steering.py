@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from edge_ad.streaming.web.board import Board
-from edge_ad.streaming.web.queries import finite, json_object, who
+from edge_ad.streaming.web.queries import finite, json_object, query_number, who
 
 __all__ = ["steering_routes"]
 
@@ -21,10 +23,12 @@ def steering_routes(board: Board) -> list[Route]:
     control = board.control
 
     async def preview(request: Request) -> Response:
-        value = finite(request.query_params.get("value"), "value")
+        value = finite(query_number(request, "value"), "value")
+        now = control.threshold
         scores = [record["score"] for record in board.records(10_000)]
-        would_be = sum(score is None or score > value for score in scores)
-        are = sum(score is None or score > control.threshold for score in scores)
+        # What cannot be compared is defective: no score, or a threshold that is not finite.
+        would_be = sum(score is None or not score <= value for score in scores)
+        are = sum(score is None or not math.isfinite(now) or score > now for score in scores)
         return JSONResponse({"frames": len(scores), "defective": would_be, "defective_now": are})
 
     async def set_threshold(request: Request) -> Response:

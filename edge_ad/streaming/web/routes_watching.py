@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -17,25 +17,27 @@ __all__ = ["BUSY", "watching_routes"]
 
 BUSY = "There are as many viewers as there may be; try again later.\n"
 _EVENTS = "text/event-stream"
+_UNBUFFERED = {"x-accel-buffering": "no"}  # nginx would keep it back until there is more
 _LONGEST_WAIT_S = 5.0
 _MOST_SOURCES = 1000
 _VIEWS = ("overlay", "plain")
 
 
-def watching_routes(board: Board, feed: Feed) -> list[Route]:
+def watching_routes(board: Board, feed: Feed, goes_on: Callable[[Mapping[str, str]], bool]) -> list[Route]:
     """Routes that change nothing.
 
     Args:
         board: What there is to show.
         feed: What is sent as it happens.
+        goes_on: Whether a stream that was asked for with these headers may go on: not after the logout.
     """
 
     async def live(request: Request) -> Response:
-        return _Watch(feed, feed.states(), media_type=_EVENTS)
+        return _Watch(feed, _while(request, goes_on, feed.states()), media_type=_EVENTS)
 
     async def motion(request: Request) -> Response:
         index, is_plain = _view(request)
-        pictures = feed.motion(index, is_plain=is_plain)
+        pictures = _while(request, goes_on, feed.motion(index, is_plain=is_plain))
         return _Watch(feed, pictures, media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
 
     async def picture(request: Request) -> Response:
@@ -81,7 +83,7 @@ class _Watch(StreamingResponse):
     """A stream to one of the viewers there may be, or the line that there are too many."""
 
     def __init__(self, feed: Feed, content: AsyncIterator[bytes], *, media_type: str) -> None:
-        super().__init__(content, media_type=media_type)
+        super().__init__(content, headers=_UNBUFFERED, media_type=media_type)
         self._feed = feed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,6 +92,18 @@ class _Watch(StreamingResponse):
                 await super().__call__(scope, receive, send)
         except Busy:
             await PlainTextResponse(BUSY, 503, {"retry-after": "10"})(scope, receive, send)
+
+
+async def _while(
+    request: Request, goes_on: Callable[[Mapping[str, str]], bool], content: AsyncIterator[bytes]
+) -> AsyncIterator[bytes]:
+    """The content as long as it may be sent; for HEAD, which would have no end either, none of it."""
+    if request.method == "HEAD":
+        return
+    async for piece in content:
+        if not goes_on(request.headers):
+            return
+        yield piece
 
 
 def _view(request: Request) -> tuple[int, bool]:

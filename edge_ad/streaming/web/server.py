@@ -26,6 +26,7 @@ from edge_ad.streaming.web.door import Door
 from edge_ad.streaming.web.feed import Busy, Feed
 from edge_ad.streaming.web.gate import Gate
 from edge_ad.streaming.web.limits import Limits
+from edge_ad.streaming.web.login_middleware import LoginMiddleware
 from edge_ad.streaming.web.pictures import Painter
 from edge_ad.streaming.web.routes_downloads import download_routes
 from edge_ad.streaming.web.routes_pages import page_routes
@@ -176,8 +177,8 @@ class PageServer:
 
     def _routes(self, feed: Feed) -> list[Route]:
         return [
-            *page_routes(self._access, cookie=self._cookie, wrong_token_s=self._limits.wrong_token_s),
-            *watching_routes(self._board, feed),
+            *page_routes(self._access, cookie=self._cookie),
+            *watching_routes(self._board, feed, lambda headers: self._access.goes_on(headers, self._cookie)),
             *steering_routes(self._board),
             *download_routes(self._board, self._database),
         ]
@@ -186,7 +187,7 @@ class PageServer:
         app = Starlette(routes=routes, exception_handlers={EdgeAdError: _misuse, Busy: _busy})
         app.router.redirect_slashes = False
         return uvicorn.Config(
-            Gate(app, self._access, connections, self._cookie),
+            Gate(LoginMiddleware(app, self._access, self._cookie), self._access, connections),
             http=connections.protocol(),
             ws="none",
             loop="asyncio",

@@ -52,7 +52,7 @@ class WebSink(Sink):
         self.token = token
         self.is_new_token = is_new_token
         self._address = address
-        self._access = Access(token, hosts={*hosts, address.host}, is_public=not address.is_loopback)
+        self._access = Access(token, host=address.host, hosts=hosts, is_public=not address.is_loopback, limits=limits)
         self._database = database
         self._limits = limits
         self._port = address.port
@@ -135,11 +135,12 @@ def web_sink(
         token: What one has to know to see the page. Without it one is made when other machines can reach the page;
             show `WebSink.token` once if `WebSink.is_new_token`.
         database: The database that another sink writes the records to, for its export.
-        hosts: Further names under which the page is reached, such as that of a reverse proxy.
+        hosts: Further names under which a reverse proxy on this machine makes the page known. With any, the address
+            that the proxy forwards is taken for the client's.
         limits: How much anybody can ask for; None for the usual.
 
     Raises:
-        UsageError: The address or the token cannot be used.
+        UsageError: The address, the token or a name cannot be used.
         DeviceError: The port is in use.
         MissingDependencyError: The extra ``web`` is not installed.
     """

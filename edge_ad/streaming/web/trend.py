@@ -6,6 +6,8 @@ import math
 from collections import deque
 from dataclasses import dataclass
 
+from edge_ad.streaming.records.record import finite
+
 __all__ = ["Bucket", "Trend"]
 
 
@@ -71,7 +73,8 @@ class Trend:
             newest_s: Only those of the newest seconds; None for all that are kept.
 
         Returns:
-            Rows of start in monotonic seconds, lowest, highest, frames, defective, threshold.
+            Rows of start in monotonic seconds, lowest, highest, frames, defective, threshold; None for what is not
+            finite.
         """
         length_s = self.slice_s * self._kept if newest_s is None else newest_s
         first = math.floor((now - length_s) / self.slice_s)
@@ -81,5 +84,5 @@ class Trend:
                 break
             low, high = (round(bucket.low, 6), round(bucket.high, 6)) if bucket.low <= bucket.high else (None, None)
             start = round(bucket.number * self.slice_s, 3)
-            rows.append([start, low, high, bucket.frames, bucket.defective, bucket.threshold])
+            rows.append([start, low, high, bucket.frames, bucket.defective, finite(bucket.threshold)])
         return rows[::-1]

@@ -103,6 +103,11 @@ def test_nothing_else_is_served(sink: MetricsSink) -> None:
     assert _get(sink, "/metrics", "POST")[0] == 501
 
 
+def test_head_has_the_headers_and_no_body(sink: MetricsSink) -> None:
+    assert _get(sink, method="HEAD") == (*_get(sink)[:2], "")
+    assert _get(sink, "/", method="HEAD")[0] == 404
+
+
 def test_readers_that_never_read_do_not_keep_others_out(sink: MetricsSink) -> None:
     idle = [socket.create_connection(sink.address) for _ in range(20)]
     try:

@@ -37,9 +37,9 @@ def find_chromium() -> str | None:
 
 
 class Chromium:
-    """One page of a browser. A context manager."""
+    """One page of a browser, with further options of its command line. A context manager."""
 
-    def __init__(self, binary: str, profile: Path) -> None:
+    def __init__(self, binary: str, profile: Path, *options: str) -> None:
         self.problems: list[str] = []
         self._number = 0
         self._buffer = b""
@@ -47,7 +47,7 @@ class Chromium:
         command_read, self._commands = os.pipe()
         self._answers, answer_write = os.pipe()
         given = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (command_read, answer_write)]
-        command = [binary, *_OPTIONS.split(), f"--user-data-dir={profile}", "about:blank"]
+        command = [binary, *_OPTIONS.split(), *options, f"--user-data-dir={profile}", "about:blank"]
         quiet: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         self._process = subprocess.Popen(
             [sys.executable, "-S", "-E", "-c", _LAUNCHER, *map(str, given), *command], pass_fds=given, **quiet

@@ -6,11 +6,12 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 
@@ -20,15 +21,24 @@ from edge_ad.streaming.frame import Frame, Result, Unjudged
 from edge_ad.streaming.web import Limits, web_sink
 from tests.streaming.fakes import FakeSource
 
-QUICK = Limits(idle_s=0.4, stall_s=0.4, body_s=0.3, wrong_token_s=0.05)
+QUICK = Limits(idle_s=0.4, stall_s=0.4, body_s=0.3)
 
 
-def judged(index: int = 0, score: float = 0.5, *, source: int = 0, at: float | None = None) -> Result:
-    """A frame with a square that is as anomalous as its score; the threshold is 1."""
+def judged(
+    index: int = 0,
+    score: float = 0.5,
+    *,
+    source: int = 0,
+    at: float | None = None,
+    threshold: float = 1.0,
+    pixel: float | None = None,
+) -> Result:
+    """A frame with a square that is as anomalous as its score, or as another number."""
     anomaly_map = np.zeros((16, 16), np.float32)
-    anomaly_map[2:5, 10:13] = score
-    verdict = Verdict.of(score, 1.0)
-    return Result(frame(index, source=source, at=at), Prediction(score, anomaly_map), verdict, 1.0, 7.0, 9.0, "hash")
+    anomaly_map[2:5, 10:13] = score if pixel is None else pixel
+    prediction = Prediction(score, anomaly_map)
+    verdict = Verdict.judge(prediction, threshold)
+    return Result(frame(index, source=source, at=at), prediction, verdict, 1.0, 7.0, 9.0, "hash")
 
 
 def frame(index: int = 0, *, source: int = 0, at: float | None = None) -> Frame:
@@ -59,9 +69,17 @@ class Answer:
 class LivePage:
     """A sink that is begun, and a client of it. A context manager."""
 
-    def __init__(self, *, token: str | None = None, limits: Limits = QUICK, database: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        token: str | None = None,
+        limits: Limits = QUICK,
+        database: Path | None = None,
+        hosts: Collection[str] = (),
+        address: str = "127.0.0.1",
+    ) -> None:
         self.control = StreamControl(1.0)
-        self.sink = web_sink("127.0.0.1:0", token, limits=limits, database=database)
+        self.sink = web_sink(f"{address}:0", token, limits=limits, database=database, hosts=hosts)
         self.sink.attach(self.control)
 
     def __enter__(self) -> LivePage:
@@ -93,9 +111,16 @@ class LivePage:
         return self.request("POST", path, json.dumps(body), {"content-type": "application/json", **headers})
 
     def request(
-        self, method: str, path: str, body: str | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        source: str = "127.0.0.1",
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        """The answer to a request from an address of this machine."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10, source_address=(source, 0))
         named = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
         try:
             connection.request(method, path, body, named)
@@ -104,9 +129,14 @@ class LivePage:
         finally:
             connection.close()
 
-    def open_stream(self, path: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    def log_in(self, token: str, **headers: str) -> Answer:
+        """What the form of the login gets."""
+        form = {"content-type": "application/x-www-form-urlencoded", **headers}
+        return self.request("POST", "/login", urlencode({"token": token}), form)
+
+    def open_stream(self, path: str, **headers: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        connection.request("GET", path)
+        connection.request("GET", path, headers=headers)
         return connection, connection.getresponse()
 
     def connect(self) -> socket.socket:

@@ -13,6 +13,7 @@ from edge_ad.errors import DataError
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.records import RecordStore, VerdictRow
+from edge_ad.streaming.records.csv_text import csv_lines
 from edge_ad.streaming.web.alarms import EventLog
 from edge_ad.streaming.web.board import Board
 from edge_ad.streaming.web.gallery import Gallery
@@ -58,6 +59,47 @@ def test_state_can_be_written_as_json_whatever_the_scores_are() -> None:
     for number, score in enumerate((math.nan, math.inf, 2.0)):
         board.add(judged(number, score))
         json.dumps([board.state(), board.finds(), board.trend(0, "5m")], allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("score", "threshold"),
+    [(math.nan, 1.0), (math.inf, 1.0), (-math.inf, 1.0), (0.5, math.nan), (0.5, math.inf), (0.5, -math.inf)],
+)
+def test_what_is_not_finite_is_never_a_good_part(score: float, threshold: float) -> None:
+    board = _board()
+    number = board.add(judged(1, score, threshold=threshold))
+    assert number is not None  # it is among the finds
+    board.show_find(number, {})
+    shown, (find,) = _only(board), board.finds()
+    told = (score if math.isfinite(score) else None, threshold if math.isfinite(threshold) else None)
+    assert shown["defective"]
+    assert (shown["score"], shown["threshold"]) == told
+    assert (find["score"], find["threshold"]) == told
+    assert [row[4] for row in board.trend(0, "5m")] == [1]
+    json.dumps([board.state(), board.finds(), board.trend(0, "5m")], allow_nan=False)
+
+
+def test_frame_without_a_finite_score_is_the_worst_of_its_part() -> None:
+    gallery = Gallery()
+    scores = ((5.0, 2.0), (5.4, 9.0), (5.8, 9.5), (6.2, math.nan), (6.6, 99.0))
+    numbers = [gallery.add(judged(index, score, at=at), "cam") for index, (at, score) in enumerate(scores)]
+    assert numbers == [1, None, None, 1, None]
+    gallery.show(1, {})
+    assert [row["frame"] for row in gallery.rows()] == [3]
+
+
+def test_csv_says_what_is_not_finite(tmp_path: Path) -> None:
+    ledger = Ledger()
+    for score, threshold in ((math.nan, 1.0), (-math.inf, 1.0), (0.5, math.nan)):
+        ledger.add(judged(0, score, threshold=threshold), "cam")
+    columns = ("verdict", "reason", "score", "threshold")
+    rows = csv_lines(ledger.newest(9), columns, has_header=False).splitlines()
+    assert rows == ["NG,not finite,,1.0", "NG,not finite,,1.0", "NG,not finite,0.5,"]
+    store = RecordStore(tmp_path / "records.sqlite", source="cam")
+    store.commit([VerdictRow("cam", "hash", 0, 1e9, None, 1.0, True, 8.0, 9.0, reason="not finite")])
+    store.close()
+    rows = [csv_lines(page, columns, has_header=False) for page in stored_records(tmp_path / "records.sqlite", 9)]
+    assert rows == ["NG,not finite,,1.0\n"]
 
 
 def test_ng_is_shown_for_a_second_from_its_first_frame_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -53,6 +54,10 @@ def _live(page: LivePage, is_over: threading.Event) -> None:
 
 def _text(browser: Chromium, selector: str) -> str:
     return str(browser.evaluate(f"document.querySelector({selector!r}).textContent"))
+
+
+def _cookies(browser: Chromium) -> dict[str, str]:
+    return {cookie["name"]: cookie["value"] for cookie in browser.call("Network.getCookies")["cookies"]}
 
 
 def _share(picture: Path, colour: tuple[int, int, int]) -> float:
@@ -115,6 +120,33 @@ def test_page_never_shows_a_verdict_that_is_none(browser: Chromium) -> None:
     assert _text(browser, "#word") == "–"
 
 
+@pytest.mark.parametrize(
+    ("score", "pixel", "why"),
+    [(math.nan, 0.0, "The score is not finite"), (math.inf, 0.0, "The score is not finite"),
+     (0.5, math.nan, "The anomaly map is not finite")],
+)  # fmt: skip
+def test_what_is_not_finite_is_said_and_is_no_good_part(
+    browser: Chromium, score: float, pixel: float, why: str
+) -> None:
+    with LivePage(limits=Limits()) as page:
+        page.show(judged(0, score, pixel=pixel))
+        browser.open(page.sink.url, width=1366, height=768)
+        browser.wait_for("document.querySelector('#word').textContent === 'NG'")
+        assert _text(browser, "#why").startswith(why)
+        told = [_text(browser, "#score"), _text(browser, "#threshold")]
+        assert told == ["0.5000" if math.isfinite(score) else "not finite", "1.000"]
+        browser.wait_for("document.querySelectorAll('#finds button').length === 1")
+        assert _text(browser, "#finds b") == told[0]
+        browser.evaluate("document.querySelector('#finds button').click()")
+        browser.wait_for("document.querySelector('#find').open")
+        assert _text(browser, "#find-facts").startswith(f"Score {told[0]} · threshold {told[1]} · ")
+        browser.press("Escape")
+        browser.evaluate("document.querySelector('#change').click()")
+        browser.wait_for("document.querySelector('#threshold-dialog').open")
+        assert _text(browser, "#old-value") == told[1]
+        assert browser.problems == []
+
+
 def test_login_and_the_picture_of_a_find(browser: Chromium) -> None:
     with LivePage(token="a-token-of-the-user", limits=Limits()) as page:
         page.show(replace(judged(7, 3.0), frame=replace(judged(7).frame, source="<i>cam</i>")))
@@ -129,3 +161,17 @@ def test_login_and_the_picture_of_a_find(browser: Chromium) -> None:
         browser.press("Escape")
         browser.wait_for("!document.querySelector('#find').open")
         assert not browser.evaluate("document.querySelector('#logout').hidden")
+
+
+def test_page_goes_to_the_login_when_its_session_ends_elsewhere(browser: Chromium) -> None:
+    with LivePage(token="a-token-of-the-user", limits=Limits()) as page:
+        page.show(judged(7))
+        browser.open(page.sink.url, width=390, height=844)
+        browser.wait_for("document.activeElement.id === 'token'")
+        browser.type("a-token-of-the-user")
+        browser.press("Enter")
+        browser.wait_for("document.querySelector('#word').textContent === 'OK'")
+        session = _cookies(browser)[f"edge_ad_{page.port}"]
+        assert page.post("/logout", {}, cookie=f"edge_ad_{page.port}={session}").status == 303
+        browser.wait_for("document.activeElement.id === 'token'")
+        assert f"edge_ad_{page.port}" not in _cookies(browser)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import math
 import re
 import time
 from collections.abc import Callable
@@ -133,6 +135,9 @@ def test_threshold_is_changed_with_an_audit_entry(page: LivePage) -> None:
     "body",
     [
         {"value": "nan", "by": "Ada"},
+        {"value": "2", "by": "Ada"},
+        {"value": math.nan, "by": "Ada"},
+        {"value": -math.inf, "by": "Ada"},
         {"value": 1e999, "by": "Ada"},
         {"value": None, "by": "Ada"},
         {"value": True, "by": "Ada"},
@@ -154,6 +159,38 @@ def test_wrong_changes_are_refused_in_one_line(shared_page: LivePage, body: obje
     assert answer.text.count("\n") == 1
     assert shared_page.control.threshold == 1.0
     assert shared_page.control.take_events() == []
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999", '"2"', '"NaN"', "[2]", "0x2"])
+def test_threshold_that_is_no_finite_number_is_refused(shared_page: LivePage, value: str) -> None:
+    body = f'{{"value": {value}, "by": "Ada"}}'
+    answer = shared_page.request("POST", "/api/threshold", body, {"content-type": "application/json"})
+    assert (answer.status, answer.text.count("\n")) == (400, 1)
+    assert shared_page.control.threshold == 1.0
+
+
+def _refuse(constant: str) -> None:
+    raise AssertionError(f"{constant} is no JSON")
+
+
+def test_json_is_strict_and_no_part_is_good_whatever_the_numbers_are(page: LivePage) -> None:
+    for number, (score, threshold) in enumerate(((math.nan, 1.0), (math.inf, 1.0), (0.5, math.nan))):
+        page.show(judged(number, score, source=number, threshold=threshold))
+    _until(lambda: page.get("/api/finds"), lambda answer: answer.text.count('"version"') == 3)
+    paths = ("/api/finds", "/api/trend?source=2", "/api/events", "/api/records.json", "/api/threshold/preview?value=1")
+    answers = {path: page.get(path) for path in paths}
+    assert {answer.status for answer in answers.values()} == {200}
+    told = {path: json.loads(answer.text, parse_constant=_refuse) for path, answer in answers.items()}
+    assert [(find["score"], find["threshold"]) for find in told["/api/finds"]] == [
+        (0.5, None),
+        (None, 1.0),
+        (None, 1.0),
+    ]
+    assert told["/api/trend?source=2"]["rows"][0][1:] == [0.5, 0.5, 1, 1, None]
+    assert told["/api/threshold/preview?value=1"] == {"frames": 3, "defective": 2, "defective_now": 2}
+    connection, response = page.open_stream("/api/live")
+    assert [source["defective"] for source in read_state(response)["sources"]] == [True] * 3
+    connection.close()
 
 
 def test_pause_and_resume(page: LivePage) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from http.client import HTTPConnection
 from urllib.parse import quote, urlencode
 
 import pytest
 
-from tests.streaming.web.live_page import LivePage, judged
+from tests.streaming.web.live_page import QUICK, LivePage, judged, read_state
 
 _TOKEN = "a-token-of-the-user"
 _TOO_LONG = (400, 431)  # in pieces it is refused before its end
@@ -54,11 +57,105 @@ def test_token_is_taken_from_its_header_only(locked: LivePage) -> None:
     assert locked.get("/api/events", cookie=f"edge_ad_{locked.port}={_TOKEN}").status == 401
 
 
-def test_wrong_token_costs_time(locked: LivePage) -> None:
-    started = time.monotonic()
-    locked.get("/api/events", authorization="Bearer wrong")
-    locked.request("POST", "/login", "token=wrong", _FORM)
-    assert time.monotonic() - started >= 0.1
+@pytest.fixture
+def counting() -> Iterator[LivePage]:
+    """A page where an address has three guesses, and gets none back."""
+    with LivePage(token=_TOKEN, limits=replace(QUICK, guesses=3, guesses_per_s=1e-6)) as page:
+        yield page
+
+
+def test_guesses_are_heard_until_the_budget_of_their_address_is_spent(counting: LivePage) -> None:
+    seen = [counting.get("/api/events", authorization=f"Bearer guess-{number}") for number in range(40)]
+    assert [answer.status for answer in seen] == [401] * 3 + [429] * 37
+    assert int(seen[-1].headers["retry-after"]) > 0
+    right = {"authorization": f"Bearer {_TOKEN}"}
+    assert counting.get("/api/events", **right).status == 429
+    assert counting.request("GET", "/api/events", headers=right, source="127.0.0.2").status == 200
+    # What is forwarded counts behind a declared proxy only.
+    assert counting.get("/api/events", x_forwarded_for="192.0.2.7", **right).status == 429
+
+
+def test_guesses_over_one_connection_are_counted_too(counting: LivePage) -> None:
+    with closing(HTTPConnection("127.0.0.1", counting.port, timeout=10)) as client:
+        for token, status in ((_TOKEN, 200), ("wrong", 401)):
+            client.request("GET", "/api/events", headers={"authorization": f"Bearer {token}"})
+            client.auto_open = 0  # type: ignore[assignment]  # the second goes the same way
+            response = client.getresponse()
+            assert (response.status, bool(response.read())) == (status, True)
+    assert [counting.get("/api/events", authorization="Bearer wrong").status for _ in range(3)] == [401, 401, 429]
+
+
+def test_wrong_logins_tokens_and_sessions_are_counted_alike(counting: LivePage) -> None:
+    cookie = f"edge_ad_{counting.port}=wrong"
+    assert counting.log_in("wrong").status == 401
+    assert counting.get("/api/events", authorization="Bearer wrong").status == 401
+    assert counting.get("/api/events", cookie=cookie).status == 401
+    barred = counting.log_in(_TOKEN)
+    assert (barred.status, int(barred.headers["retry-after"]) > 0, "set-cookie" in barred.headers) == (429, True, False)
+    assert "Too many wrong tokens" in barred.text
+    assert counting.get("/api/events", cookie=cookie).status == 429
+    assert counting.get("/login").status == 200
+    form = urlencode({"token": _TOKEN})
+    assert counting.request("POST", "/login", form, _FORM, source="127.0.0.2").status == 303
+
+
+def test_viewers_notice_nothing_of_the_guesses_at_their_address(counting: LivePage) -> None:
+    cookie = counting.log_in(_TOKEN).headers["set-cookie"].partition(";")[0]
+    for _ in range(5):
+        counting.get("/api/events", authorization="Bearer wrong")
+    assert counting.get("/api/events", cookie=cookie).status == 200
+
+
+def test_logout_ends_the_session_for_every_copy_and_what_is_still_sent(locked: LivePage) -> None:
+    locked.show(judged())
+    cookie, other = (locked.log_in(_TOKEN).headers["set-cookie"].partition(";")[0] for _ in range(2))
+    watched = [locked.open_stream(path, cookie=cookie) for path in ("/api/live", "/stream.mjpg")]
+    bearer, response = locked.open_stream("/api/live", cookie=cookie, authorization=f"Bearer {_TOKEN}")
+    read_state(watched[0][1])
+    assert locked.post("/logout", {}, cookie=cookie).status == 303
+    locked.show(judged(1))
+    for connection, stream in watched:
+        stream.read()  # to its end
+        connection.close()
+    dead = locked.get("/api/events", cookie=cookie)
+    assert dead.status == 401
+    assert "max-age=0" in dead.headers["set-cookie"].lower()  # so that a browser does not go on showing it
+    assert locked.get("/api/events", cookie=other).status == 200
+    again = locked.post("/logout", {}, cookie=cookie)
+    assert (again.status, again.headers["location"]) == (303, "/login")
+    read_state(response)
+    bearer.close()
+    response.close()
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/login", "/app.js", "/style.css", "/api/events", "/api/finds", "/api/trend", "/api/records.json",
+     "/api/records.csv", "/api/database.csv", "/api/threshold/preview?value=1", "/api/live", "/stream.mjpg",
+     "/api/picture", "/nothing", "/api/finds/99", "/api/pause", "/api/trend?span=x"],
+)  # fmt: skip
+def test_head_is_answered_as_get_is_without_the_body(shared_page: LivePage, path: str) -> None:
+    shared_page.show(judged())
+    got = shared_page.open_stream(path)
+    head, raw = shared_page.request("HEAD", path), _head(shared_page, path)
+    named = {name.lower(): value for name, value in got[1].getheaders()}
+    got[0].close()
+    got[1].close()
+    assert (head.status, head.body, raw) == (got[1].status, b"", b"")
+    told = set(named) - {"date", "content-length", "connection", "transfer-encoding", "x-serial", "content-disposition"}
+    assert {name: head.headers.get(name) for name in told} == {name: named[name] for name in told}
+    assert shared_page.sink.viewers == 0 or path in ("/api/live", "/stream.mjpg")
+
+
+def test_head_of_who_is_refused_has_no_body(locked: LivePage) -> None:
+    for path, host, status in (
+        ("/api/events", "localhost", 401),
+        ("/", "evil.example", 421),
+        ("/login", "localhost", 200),
+    ):
+        answer = locked.raw(f"HEAD {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+        assert _status(answer) == status
+        assert answer.endswith(b"\r\n\r\n")
 
 
 def test_login_gives_a_session_that_no_script_and_no_other_site_sees(locked: LivePage) -> None:
@@ -115,7 +212,7 @@ def test_other_sites_change_nothing(page: LivePage) -> None:
 
 
 def test_preflight_gets_no_permission(shared_page: LivePage) -> None:
-    for method in ("OPTIONS", "PUT", "DELETE", "HEAD", "TRACE", "PATCH"):
+    for method in ("OPTIONS", "PUT", "DELETE", "TRACE", "PATCH"):
         answer = shared_page.request(method, "/api/threshold", headers={"origin": "http://evil.example"})
         assert answer.status == 405
         assert not [name for name in answer.headers if name.startswith("access-control-")]
@@ -200,6 +297,17 @@ def test_names_of_sources_do_not_become_markup(shared_page: LivePage) -> None:
     assert shared_page.get("/api/events", accept="text/html").headers["content-type"] == "application/json"
     answer = shared_page.get("/nothing/" + quote("<script>alert(1)</script>"))
     assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def _head(page: LivePage, path: str) -> bytes:
+    """What follows the headers of an answer to HEAD, up to the end of the connection."""
+    request = f"HEAD {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
+    with page.connect() as client:
+        client.sendall(request.encode())
+        answer = b""
+        while chunk := client.recv(1 << 16):
+            answer += chunk
+    return answer.partition(b"\r\n\r\n")[2]
 
 
 def _seconds_until_cut(client: socket.socket, piece: bytes) -> float:

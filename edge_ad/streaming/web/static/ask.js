@@ -1,7 +1,10 @@
 // Requests to the stream. Who is not logged in (any more) is sent to the login.
 
+// 429: the session is over, and others at this address have shown too many wrong tokens.
+export const mustLogIn = (response) => response.status === 401 || response.status === 429;
+
 async function checked(response) {
-  if (response.status === 401) location.assign("/login");
+  if (mustLogIn(response)) location.assign("/login");
   if (!response.ok) throw new Error((await response.text()).trim() || `Error ${response.status}`);
   return response;
 }

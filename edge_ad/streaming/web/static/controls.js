@@ -52,10 +52,11 @@ function setUpThreshold() {
   let timer = 0;
   $("change").addEventListener("click", () => {
     if (state === null) return;
-    $("value").value = score(state.threshold);
+    $("value").value = Number.isFinite(state.threshold) ? score(state.threshold) : "";
     $("value-by").value = myName();
     $("old-value").textContent = score(state.threshold);
     $("own").textContent = score(state.bundle.threshold);
+    $("own").disabled = !Number.isFinite(state.bundle.threshold);
     check(false);
     $("threshold-dialog").showModal();
     $("value").select();

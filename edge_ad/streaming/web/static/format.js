@@ -17,8 +17,10 @@ export function setText(id, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
+// There is none before the first frame; null stands for one that JSON cannot tell.
 export function score(value) {
-  if (value === null || value === undefined) return "–";
+  if (value === undefined) return "–";
+  if (!Number.isFinite(value)) return "not finite";
   const size = Math.abs(value);
   if (size !== 0 && (size < 1e-3 || size >= 1e6)) return value.toExponential(2);
   return value.toPrecision(4).includes("e") ? String(Math.round(value)) : value.toPrecision(4);

@@ -1,6 +1,6 @@
 // The two flows from the stream: its state, and the pictures. Both rest while nobody sees the page.
 
-import { picture } from "./ask.js";
+import { mustLogIn, picture } from "./ask.js";
 
 const RETRY_MS = 2000;
 const SILENT_MS = 3000;
@@ -26,7 +26,7 @@ export function followState(onState, onSilence) {
   async function explain() {
     try {
       const response = await fetch("/api/events");
-      if (response.status === 401) location.assign("/login");
+      if (mustLogIn(response)) location.assign("/login");
       else onSilence(response.ok ? "Too many viewers" : "No connection");
     } catch {
       onSilence("No connection");

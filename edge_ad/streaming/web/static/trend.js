@@ -77,8 +77,10 @@ export class Trend {
     const rows = [...this.rows.values()].sort((a, b) => a[START] - b[START]);
     const lows = rows.map((row) => row[LOW]).filter((value) => value !== null);
     const highs = rows.map((row) => row[HIGH]).filter((value) => value !== null);
-    const top = this.limit > 0 ? Math.min(Math.max(...highs, 1.35 * this.limit), HIGHEST_IN_THRESHOLDS * this.limit) : Math.max(...highs, this.limit);
-    const bottom = Math.min(...lows, this.limit);
+    if (Number.isFinite(this.limit)) lows.push(this.limit);
+    if (!lows.length) lows.push(0);
+    const top = this.limit > 0 ? Math.min(Math.max(...highs, 1.35 * this.limit), HIGHEST_IN_THRESHOLDS * this.limit) : Math.max(...highs, ...lows);
+    const bottom = Math.min(...lows);
     const margin = 0.06 * (top - bottom || 1);
     const box = { left: 62, right: width - 14, top: 8, bottom: height - 26 };
     const range = { low: bottom > 0 && bottom < 0.5 * top ? 0 : bottom - margin, high: top + margin };
@@ -139,15 +141,18 @@ function limits(pen, { box, rows, slice, x, y, limit }) {
   pen.beginPath();
   let last = null;
   for (const row of rows) {
+    if (row[LIMIT] === null) continue; // not finite: no place in the plot
     const at = Math.max(box.left, x(row[START]));
     if (last === null) pen.moveTo(box.left, y(row[LIMIT]));
     else if (row[LIMIT] !== last) pen.lineTo(at, y(last));
     pen.lineTo(at, y(row[LIMIT]));
     last = row[LIMIT];
   }
-  if (last === null) pen.moveTo(box.left, y(limit));
-  pen.lineTo(box.right, y(last ?? limit));
-  if (last !== null && last !== limit) pen.lineTo(box.right, y(limit));
+  const now = Number.isFinite(limit) ? limit : last;
+  if (now === null) return pen.setLineDash([]);
+  if (last === null) pen.moveTo(box.left, y(now));
+  pen.lineTo(box.right, y(last ?? now));
+  if (last !== null && last !== now) pen.lineTo(box.right, y(now));
   pen.stroke();
   pen.setLineDash([]);
   pen.lineWidth = 1;

@@ -19,7 +19,15 @@ export function verdictOf(source, state) {
   if (!source || (source.score === undefined && !source.reason)) return ["wait", "–", "Waiting for the first frame"];
   if (source.reason === "paused") return ["wait", "–", "Waiting for the next frame"];
   if (source.reason) return ["warn", "NO VERDICT", REASONS[source.reason] ?? source.reason];
+  if (notFinite(source)) return ["ng", "NG", notFinite(source)];
   return source.defective ? ["ng", "NG", "Defective"] : ["ok", "OK", "Good"];
+}
+
+// Which of its numbers is none; empty when all are.
+function notFinite(source) {
+  if (!Number.isFinite(source.score)) return "The score is not finite";
+  if (!Number.isFinite(source.threshold)) return "The threshold is not finite";
+  return source.why ? "The anomaly map is not finite" : "";
 }
 
 function isLost(source, state) {
@@ -29,7 +37,7 @@ function isLost(source, state) {
 export function showVerdict(source, state) {
   const [kind, word, line] = verdictOf(source, state);
   const isOld = (kind === "ok" || kind === "ng") && source.seen_s > OLD_S;
-  show(kind, word, isOld ? `Last part, ${ago(source.seen_s)}` : line, isOld);
+  show(kind, word, isOld ? `${notFinite(source) || "Last part"}, ${ago(source.seen_s)}` : line, isOld);
   const hasScore = kind === "ok" || kind === "ng";
   $("bar").style.width = hasScore ? `${100 * Math.min(1, source.normalised ?? 1)}%` : "0";
   setText("score", hasScore ? score(source.score) : "–");
