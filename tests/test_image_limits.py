@@ -25,7 +25,6 @@ import resource, sys
 from pathlib import Path
 from edge_ad.errors import DataError
 from edge_ad.images import decode_image, read_image
-from edge_ad.streaming.sources.http_stream import HttpSource
 before = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (before + int(sys.argv[1]),) * 2)
 try:
@@ -135,6 +134,14 @@ def test_a_png_whose_data_inflate_to_more_than_its_pixels_is_refused() -> None:
 def test_a_large_png_without_anything_wrong_is_read() -> None:
     image = np.random.default_rng(0).integers(0, 256, (900, 900, 3), np.uint8)  # above what is looked at twice
     assert np.array_equal(decode_image(bytes(cv2.imencode(".png", image)[1]), "noise"), image)
+
+
+@pytest.mark.parametrize("progressive", [0, 1])
+def test_a_large_jpeg_of_one_grey_is_long_enough(progressive: int) -> None:
+    grey = np.full((3000, 3000, 3), 127, np.uint8)
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, progressive, cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_QUALITY, 1]
+    content = bytes(cv2.imencode(".jpg", grey, options)[1])
+    assert decode_image(content, "grey").shape == grey.shape
 
 
 def test_text_profiles_and_animation_of_a_png_change_nothing() -> None:

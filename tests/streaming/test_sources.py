@@ -51,6 +51,15 @@ def test_video_file_names_its_frame_rate(make_video: Callable[..., Path]) -> Non
     assert source.fps is None
 
 
+def test_video_whose_frames_are_larger_than_the_limit_is_refused(
+    make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = str(make_video(5))
+    monkeypatch.setenv("EDGE_AD_MAX_IMAGE_PIXELS", str(48 * 64 - 1))
+    with pytest.raises(DataError, match="64 × 48 pixels"), source_from_uri(video):
+        pass
+
+
 @pytest.mark.parametrize("content", [b"", b"not a video" * 100])
 def test_file_that_is_no_video_is_named(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "notes.mp4"

@@ -58,6 +58,14 @@ def test_damaged_frame_is_counted_and_every_other_one_is_given(broken: bytes) ->
     assert (frames, source.corrupt, source.duplicates) == (list(_BRIGHTNESS), 1, 0)
 
 
+def test_frame_that_claims_gigabytes_is_counted_and_never_decoded() -> None:
+    bomb = bytearray(jpeg(120))
+    frame = bomb.find(b"\xff\xc0")
+    bomb[frame + 5 : frame + 9] = b"\x7f\xbc\x7f\xbc"  # 32,700 x 32,700
+    source, frames = _read(part(jpeg(40)), part(bytes(bomb)), part(jpeg(90)))
+    assert (frames, source.corrupt) == ([40, 90], 1)
+
+
 def test_frames_without_a_length_are_given_at_their_own_end() -> None:
     source, frames = _read(*(b"--frame\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg(n) + b"\r\n" for n in _BRIGHTNESS))
     assert (frames, source.corrupt) == (list(_BRIGHTNESS), 0)
