@@ -7,13 +7,48 @@ import threading
 from collections import Counter
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Any
 
 from edge_ad.streaming.deadline import Deadline, DeadlineSocket
 
-__all__ = ["BoundedServer"]
+__all__ = ["BoundedHandler", "BoundedServer"]
 
 _LONGEST_WAIT_S = 1.0  # for the thread of a client that was sent away: it ends as soon as it is run
+
+
+class BoundedHandler(BaseHTTPRequestHandler):
+    """Answers a request whose head is whole; one that was cut off in it is none, whatever its first line says."""
+
+    server_version, sys_version = "edge-ad", ""
+
+    def setup(self) -> None:
+        """Keep an eye on the lines of the head."""
+        super().setup()
+        self._lines = _Lines(self.rfile)
+        self.rfile = self._lines  # type: ignore[assignment]
+
+    def parse_request(self) -> bool:
+        """Read the head; False when there is nothing to answer."""
+        return super().parse_request() and self._lines.newest in (b"\r\n", b"\n")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nobody wants a line for every request."""
+
+
+class _Lines:
+    """A client's bytes, line by line; knows the newest line, which is empty at the end of a stream."""
+
+    def __init__(self, file: BufferedIOBase) -> None:
+        self._file = file
+        self.newest = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        self.newest = self._file.readline(limit)
+        return self.newest
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class BoundedServer(ThreadingHTTPServer):
@@ -33,9 +68,7 @@ class BoundedServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(
-        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], *, most: int, timeout_s: float
-    ) -> None:
+    def __init__(self, address: tuple[str, int], handler: type[BoundedHandler], *, most: int, timeout_s: float) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._most, self._timeout_s = most, timeout_s
         self._changed = threading.Condition()

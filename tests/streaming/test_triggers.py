@@ -141,6 +141,15 @@ def test_clients_that_take_all_places_make_room_for_the_trigger(http_trigger: Ht
             client.close()
 
 
+def test_request_that_is_cut_off_in_its_head_triggers_nothing(http_trigger: HttpTrigger) -> None:
+    for start in (b"POST /trigger?id=A HTTP/1.1\r\n", b"POST /trigger?id=A HTTP/1.1\r\nX: y\r\n"):
+        with socket.create_connection(("127.0.0.1", http_trigger.port), timeout=30) as client:
+            client.sendall(start)
+            client.shutdown(socket.SHUT_WR)
+            assert client.recv(100) == b""
+        assert http_trigger.last_id == ""
+
+
 def test_client_that_drips_its_request_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_ad.streaming.triggers.http_trigger._REQUEST_S", 0.3)
     is_over = threading.Event()
