@@ -39,6 +39,7 @@ from benchmarks.soak_bundles import BRIGHT_EVERY, REFUSED_KINDS, make_good_bundl
 from benchmarks.soak_measures import Measures
 from benchmarks.soak_steps import Step, SteppedSource, Steps, Watcher
 from edge_ad.errors import EdgeAdError
+from edge_ad.runtime.verification import Verification
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.filters import FilterOptions
@@ -78,6 +79,7 @@ def soak(plan: Plan) -> dict[str, Any]:
     started = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, Mosquitto(Path(folder)) as broker:
         root = Path(folder)
+        os.environ["EDGE_AD_CACHE"] = str(root / "cache")  # each run verifies its bundles itself
         good = [make_good_bundle(root / f"good-{seed}", seed) for seed in _GOOD_SEEDS]
         control = StreamControl()
         paths = [bundle.root for bundle in good]
@@ -138,8 +140,10 @@ def _stream(
     observers: Sequence[Callable[[Progress], None]],
     broker: Mosquitto,
 ) -> Summary:
+    verification = Verification()
+
     def opener(path: Path) -> OpenBundle:
-        return open_bundle(path, backend="openvino", threads=plan.threads, check=True)
+        return open_bundle(path, backend="openvino", threads=plan.threads, verification=verification)
 
     def observe(progress: Progress) -> None:
         for observer in observers:
@@ -154,7 +158,7 @@ def _stream(
         mqtt_sink(f"mqtt://127.0.0.1:{broker.port}/soak"),
         watcher,
     ]
-    with BundleSwapper(opener, first) as swapper:
+    with BundleSwapper(opener, first, cancel=verification.cancel) as swapper:
         return run_stream(
             first.judging.engine,
             source,

@@ -13,7 +13,7 @@ from edge_ad.streaming.progress import Progress
 __all__ = ["Measures"]
 
 _MOST_MIB_PER_10000 = 1.0
-_SWING_MIB = 4.0  # by which two periods differ without a leak: the heap of bundles that were opened and closed
+_SWING_MIB = 8.0  # by which two periods differ without a leak: the heap of bundles that were opened and closed
 _MOST_MORE_DESCRIPTORS = 1
 _MOST_MORE_THREADS = 2
 _SAMPLES = 1000
