@@ -24,7 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -263,13 +263,23 @@ def _one_run(plan: Plan, out: Path | None) -> int:
     return 0 if report["passed"] else 1
 
 
+def _run_apart(options: Sequence[str]) -> int:
+    """Run in a process of its own, and end the broker of one that died."""
+    command = [sys.executable, "-m", "benchmarks.soak", *options]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        return process.wait()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
 def _many_runs(runs: int, plan: Plan, out: Path | None) -> int:
     options = [f"--{name}={value}" for name, value in vars(plan).items()]
     started, codes = time.perf_counter(), list[int]()
     for number in range(1, runs + 1):
-        done = subprocess.run([sys.executable, "-m", "benchmarks.soak", *options], stdout=subprocess.DEVNULL)
-        codes.append(done.returncode)
-        print(f"run {number} of {runs}: exit code {done.returncode}", file=sys.stderr)
+        codes.append(_run_apart(options))
+        print(f"run {number} of {runs}: exit code {codes[-1]}", file=sys.stderr)
     passed = not any(codes)
     report = {"passed": passed, **vars(plan), "exit_codes": codes, "seconds": round(time.perf_counter() - started, 1)}
     print(json.dumps(report, indent=2))

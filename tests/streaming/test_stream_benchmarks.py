@@ -41,6 +41,7 @@ def test_stream_speed_compares_the_stream_with_its_parts(
     assert report["ratio"] == pytest.approx(report["fps"]["stream"] / slowest, abs=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(_MOSQUITTO is None, reason="there is no mosquitto here: apt-get install mosquitto")
 def test_soak_with_a_real_engine_records_every_frame_refuses_bad_bundles_and_ends_with_exit_code_0() -> None:
     # In a process of its own: it ends by SIGTERM, and threads that an earlier test leaves to end would be counted.
