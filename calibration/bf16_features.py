@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edge_ad.calibration.subgraph import cut_graph
-from edge_ad.runtime.openvino_api import openvino_api
+from edge_ad.runtime.openvino_api import openvino_core
 from edge_ad.runtime.openvino_float32 import check_float32, is_part, keep_float32
 from edge_ad.runtime.source import backend_errors
 
@@ -44,7 +44,7 @@ def bf16_features(
 
 
 def _compiled(backbone: ModelProto, shape: tuple[int, ...], parts: Collection[str]) -> Any:
-    core = openvino_api().Core()
+    core = openvino_core()
     model = keep_float32(core, core.read_model(backbone.SerializeToString()), parts)
     model.reshape([1, *shape])
     compiled = core.compile_model(model, "CPU", _SETTINGS)

@@ -61,7 +61,8 @@ def stream(
     sinks = open_sinks(outputs)
     with _swapper(engine) as swapper:
         summary = _run(swapper, opened, engine.threshold, sinks, judges, filters, frames, ending)
-    print_summary(summary, as_json=ending.as_json)
+        # Before engines are closed: a bundle that is still being opened is waited for, and a device may not answer.
+        print_summary(summary, as_json=ending.as_json)
     if summary.ended_by == "interrupted":
         raise typer.Exit(_INTERRUPTED)
 

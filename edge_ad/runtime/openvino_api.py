@@ -1,15 +1,16 @@
-"""Importing OpenVINO without its usage statistics: nothing leaves the device unasked."""
+"""Importing OpenVINO without its usage statistics (nothing leaves the device unasked), and its one core."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from edge_ad.errors import require
 
-__all__ = ["openvino_api", "openvino_version"]
+__all__ = ["openvino_api", "openvino_core", "openvino_version"]
 
 _STATISTICS = "openvino_telemetry"
 
@@ -27,6 +28,20 @@ def openvino_api() -> Any:
         return require("openvino", extra="")
     with _hidden(_STATISTICS):
         return require("openvino", extra="")
+
+
+@cache
+def openvino_core() -> Any:
+    """The ``openvino.Core`` of this process: made once, kept to its end, used from any thread.
+
+    OpenVINO's CPU plugin gives the thread that loads it an alternate signal stack, and unmaps it with the core. When
+    each engine had a core of its own and another thread closed it, as happens when a bundle takes over, the first
+    thread's next signal (SIGTERM, Ctrl-C) was delivered to memory that was not there any more: SIGSEGV.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed.
+    """
+    return openvino_api().Core()
 
 
 def openvino_version() -> str:

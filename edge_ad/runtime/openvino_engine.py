@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edge_ad.manifest import BF16_OF, Precision
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.base import Engine, EngineDescription
-from edge_ad.runtime.openvino_api import openvino_api, openvino_version
+from edge_ad.runtime.openvino_api import openvino_api, openvino_core, openvino_version
 from edge_ad.runtime.openvino_float32 import check_float32, keep_float32, mark_float32
 from edge_ad.runtime.source import INPUT_NAME, OUTPUT_NAMES, EngineSource, backend_errors, check_deploy_graph, saving
 from edge_ad.runtime.target import available_cores, processor
@@ -46,14 +46,14 @@ def save_openvino(source: EngineSource, folder: Path) -> Mapping[str, str]:
         StorageError: No space or no permission.
     """
     openvino = openvino_api()
-    model = _read_source(openvino.Core(), source)
+    model = _read_source(source)
     ir = folder / _GRAPH_FILE
     with saving(folder):
         openvino.save_model(model, str(ir), compress_to_fp16=False)
     if source.float32:  # marks are not saved
         ir.write_text(mark_float32(ir.read_text(encoding="utf-8"), source.float32), encoding="utf-8")
     settings = _settings(0, source.precision)
-    compiled = _compile(openvino.Core(), _with_batch(model, 1), settings, source)
+    compiled = _compile(_with_batch(model, 1), settings, source)
     blob = compiled.export_model()
     (folder / _COMPILED_FILE).write_bytes(blob if isinstance(blob, bytes) else blob.getvalue())
     return {
@@ -91,19 +91,17 @@ class OpenVinoEngine(Engine):
         self._source = source
         self._threads = threads
         self._openvino: Any = None
-        self._core: Any = None
         self._model: Any = None
         self._stream_model: Any = None
         self._requests: OrderedDict[int, Any] = OrderedDict()
 
     def _open(self) -> None:
         self._openvino = openvino_api()
-        self._core = self._openvino.Core()
         self._request(batch=1)
 
     def _close(self) -> None:
         self._requests.clear()
-        self._stream_model = self._model = self._core = None
+        self._stream_model = self._model = None
 
     def _infer(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         if not images.flags.writeable:
@@ -155,12 +153,12 @@ class OpenVinoEngine(Engine):
         # A compiled graph fits one version to the last digit.
         if batch == 1 and directory is not None and self._source.directory_version == self._description.version:
             with backend_errors(_NAME, f"load {_COMPILED_FILE}"):
-                return self._core.import_model((directory / _COMPILED_FILE).read_bytes(), _DEVICE, settings)
-        return _compile(self._core, _with_batch(self._graph(), batch), settings, self._source)
+                return openvino_core().import_model((directory / _COMPILED_FILE).read_bytes(), _DEVICE, settings)
+        return _compile(_with_batch(self._graph(), batch), settings, self._source)
 
     def _graph(self) -> Any:
         if self._model is None:
-            self._model = _read_source(self._core, self._source)
+            self._model = _read_source(self._source)
         return self._model
 
     def _stream_requests(self) -> list[Any]:
@@ -171,7 +169,7 @@ class OpenVinoEngine(Engine):
                 "PERFORMANCE_HINT": "THROUGHPUT",
                 "NUM_STREAMS": threads,
             }  # one thread each: no waiting within a frame
-            self._stream_model = _compile(self._core, _with_batch(self._graph(), 1), settings, self._source)
+            self._stream_model = _compile(_with_batch(self._graph(), 1), settings, self._source)
         # One more than there are streams, so that none is idle while a result is fetched.
         return [self._stream_model.create_infer_request() for _ in range(threads + 1)]
 
@@ -185,17 +183,17 @@ def _settings(threads: int, precision: Precision) -> dict[str, Any]:
     return settings
 
 
-def _read_source(core: Any, source: EngineSource) -> Any:
+def _read_source(source: EngineSource) -> Any:
     if source.directory is not None:
-        return _read(core, source.directory / _GRAPH_FILE, source.input_size_hw)
-    model = _read(core, source.onnx, source.input_size_hw)
+        return _read(source.directory / _GRAPH_FILE, source.input_size_hw)
+    model = _read(source.onnx, source.input_size_hw)
     with backend_errors(_NAME, f"mark what stays in float32 in {source.onnx.name}"):
-        return keep_float32(core, model, source.float32)
+        return keep_float32(openvino_core(), model, source.float32)
 
 
-def _read(core: Any, path: Path, size_hw: tuple[int, int]) -> Any:
+def _read(path: Path, size_hw: tuple[int, int]) -> Any:
     with backend_errors(_NAME, f"read {path.name}"):
-        model = core.read_model(str(path))
+        model = openvino_core().read_model(str(path))
     inputs = {item.get_any_name(): _shape(item) for item in model.inputs}
     check_deploy_graph(path, inputs, [item.get_any_name() for item in model.outputs], size_hw)
     return model
@@ -212,9 +210,9 @@ def _with_batch(model: Any, batch: int) -> Any:
         return copy
 
 
-def _compile(core: Any, model: Any, settings: dict[str, Any], source: EngineSource) -> Any:
+def _compile(model: Any, settings: dict[str, Any], source: EngineSource) -> Any:
     with backend_errors(_NAME, "compile the graph"):
-        compiled = core.compile_model(model, _DEVICE, settings)
+        compiled = openvino_core().compile_model(model, _DEVICE, settings)
         check_float32(compiled, source.float32)
         return compiled
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 
 from tests.runtime.tiny_bundle import tiny_bundle
+
+_MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
 @pytest.fixture
@@ -38,16 +41,29 @@ def test_stream_speed_compares_the_stream_with_its_parts(
     assert report["ratio"] == pytest.approx(report["fps"]["stream"] / slowest, abs=1e-3)
 
 
-def test_soak_of_a_few_thousand_frames_finds_no_growth() -> None:
-    # In a process of its own: threads that an earlier test leaves to end would be counted.
-    command = [sys.executable, "-m", "benchmarks.soak", "--frames", "3000"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=Path(__file__).parents[2])
+@pytest.mark.slow
+@pytest.mark.skipif(_MOSQUITTO is None, reason="there is no mosquitto here: apt-get install mosquitto")
+def test_soak_with_a_real_engine_records_every_frame_refuses_bad_bundles_and_ends_with_exit_code_0() -> None:
+    # In a process of its own: it ends by SIGTERM, and threads that an earlier test leaves to end would be counted.
+    plan = ["--frames", "3000", "--swaps", "8", "--refused", "8", "--restarts", "1"]
+    command = [sys.executable, "-m", "benchmarks.soak", *plan]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[2])
+    assert done.stdout, done.stderr
     verdict = json.loads(done.stdout)
-    assert verdict["frames"] == 3000
-    checks = {name: holds for name, holds in verdict["checks"].items() if name != "memory_flat"}
-    assert all(checks.values()), verdict
-    # Caches still fill in the first thousands: a leak of one small frame each would be 20 MiB.
-    assert verdict["rss_mib"]["end"] - verdict["rss_mib"]["after_warm_up"] < 6
+    assert (done.returncode, verdict["surprises"]) == (0, []), done.stderr
+    assert all(verdict["checks"].values()), done.stderr
+    assert (verdict["judged"], verdict["events"]["bundle swapped"], verdict["events"]["bundle refused"]) == (3000, 8, 8)
+
+
+@pytest.mark.skipif(_MOSQUITTO is None, reason="there is no mosquitto here: apt-get install mosquitto")
+def test_soak_fails_when_its_runs_do(tmp_path: Path) -> None:
+    out = tmp_path / "rows.jsonl"
+    plan = ["--runs", "2", "--frames", "400", "--swaps", "2", "--refused", "0", "--restarts", "0"]
+    command = [sys.executable, "-m", "benchmarks.soak", *plan, "--threads", "-1", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=Path(__file__).parents[2])
+    assert done.returncode == 1
+    (row,) = map(json.loads, out.read_text().splitlines())
+    assert (row["benchmark"], row["exit_codes"]) == ("soak_runs", [1, 1])
 
 
 def test_live_streams_count_exactly_and_are_fair(

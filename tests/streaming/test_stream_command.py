@@ -18,7 +18,8 @@ from onnx import helper, numpy_helper
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
-from edge_ad.errors import EdgeAdError
+from edge_ad.errors import DeviceError, EdgeAdError
+from edge_ad.runtime.onnxruntime_engine import OnnxRuntimeEngine
 from tests.runtime.tiny_bundle import deploy_graph, graph_info, tiny_bundle
 
 _ROOT = Path(__file__).parents[2]
@@ -207,6 +208,19 @@ def test_a_signal_prints_the_summary_and_completes_the_files(
     painted = cv2.VideoCapture(str(tmp_path / "painted.mp4"))
     assert painted.read()[0]
     painted.release()
+
+
+def test_summary_is_told_before_a_device_fails_to_close(
+    bundle: Path, make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(engine: OnnxRuntimeEngine) -> None:
+        raise DeviceError("The device did not answer while the engine was closed.")
+
+    monkeypatch.setattr(OnnxRuntimeEngine, "_close", fail)
+    assert _stream(bundle, "--source", str(make_video(4)), "--json") == DeviceError.exit_code
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["frames"] == 4
+    assert "did not answer" in captured.err
 
 
 def _wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> None:
