@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +17,8 @@ from edge_ad.bundle.documents import check_name
 from edge_ad.errors import BundleError, StorageError, UsageError
 from edge_ad.manifest import GraphInfo, Manifest, MetricsRecord, SplitInfo, Threshold
 
+_GRAPH = onnx.ModelProto(ir_version=9, producer_name="graph").SerializeToString()
+_INT8_GRAPH = onnx.ModelProto(ir_version=9, producer_name="another").SerializeToString()
 _THRESHOLD = Threshold(
     value=0.5, rule="test", false_alarm_rate=0.01, false_alarm_bound=0.1, confidence=0.95, good_images=40
 )
@@ -40,7 +43,7 @@ def manifest(created: str = "2025-01-01T00:00:00Z") -> Manifest:
 
 
 def files() -> dict[str, bytes | Path]:
-    return {"model.onnx": b"graph", "reference.npz": reference().to_bytes(), "precision/int8.json": b"{}"}
+    return {"model.onnx": _GRAPH, "reference.npz": reference().to_bytes(), "precision/int8.json": b"{}"}
 
 
 def written(root: Path, created: str = "2025-01-01T00:00:00Z") -> Bundle:
@@ -62,7 +65,7 @@ def test_what_was_written_is_what_is_opened(tmp_path: Path) -> None:
     opened = Bundle.open(tmp_path / "bundle")
     assert opened == bundle
     assert set(opened.manifest.files) == set(files())
-    assert opened.graph_path("fp32").read_bytes() == b"graph"
+    assert opened.graph_path("fp32").read_bytes() == _GRAPH
     assert opened.graph_sha256("fp32") == opened.manifest.files["model.onnx"]
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
@@ -168,7 +171,7 @@ def test_a_graph_outside_or_without_a_hash_is_refused(tmp_path: Path) -> None:
 
 def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
     bundle = written(tmp_path / "bundle")
-    (tmp_path / "outside").write_bytes(b"graph")
+    (tmp_path / "outside").write_bytes(_GRAPH)
     (bundle.root / "model.onnx").unlink()
     (bundle.root / "model.onnx").symlink_to(tmp_path / "outside")
     with pytest.raises(BundleError, match="leads out of"):
@@ -219,7 +222,7 @@ def test_a_reference_of_another_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_bundle_without_a_reference_says_so(tmp_path: Path) -> None:
-    bundle = write_bundle(tmp_path / "bundle", manifest(), {"model.onnx": b"graph"})
+    bundle = write_bundle(tmp_path / "bundle", manifest(), {"model.onnx": _GRAPH})
     with pytest.raises(BundleError, match="no reference outputs"):
         bundle.reference()
 
@@ -241,7 +244,7 @@ def test_a_missing_graph_names_the_command(tmp_path: Path) -> None:
 
 def test_writing_replaces_a_bundle_and_refuses_anything_else(tmp_path: Path) -> None:
     written(tmp_path / "bundle")
-    newer = write_bundle(tmp_path / "bundle", manifest("2026-01-01T00:00:00Z"), {"model.onnx": b"new"})
+    newer = write_bundle(tmp_path / "bundle", manifest("2026-01-01T00:00:00Z"), {"model.onnx": _INT8_GRAPH})
     assert set(content(tmp_path / "bundle")) == {"manifest.json", "model.onnx"}
     assert Bundle.open(tmp_path / "bundle") == newer
     (tmp_path / "photos").mkdir()
@@ -266,12 +269,12 @@ def test_a_graph_is_added_with_its_report_and_the_engines_stay(tmp_path: Path) -
     (bundle.root / "engines" / "some").mkdir(parents=True)
     (bundle.root / "engines" / "some" / "file").write_bytes(b"engine")
     info = GraphInfo(file="model.int8.onnx", threshold=_THRESHOLD)
-    updated = bundle.with_graph("int8", info, {"model.int8.onnx": b"int8", "precision/int8.json": b"[1]"})
+    updated = bundle.with_graph("int8", info, {"model.int8.onnx": _INT8_GRAPH, "precision/int8.json": b"[1]"})
     assert Bundle.open(bundle.root) == updated
     assert set(updated.manifest.graphs) == {"fp32", "int8"}
     after = content(bundle.root)
-    assert (after["model.int8.onnx"], after["precision/int8.json"]) == (b"int8", b"[1]")
-    assert (after["engines/some/file"], after["model.onnx"]) == (b"engine", b"graph")
+    assert (after["model.int8.onnx"], after["precision/int8.json"]) == (_INT8_GRAPH, b"[1]")
+    assert (after["engines/some/file"], after["model.onnx"]) == (b"engine", _GRAPH)
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 

@@ -56,10 +56,11 @@ def load_plan(trt: Any, source: EngineSource, version: str) -> Plan:
         BundleError: TensorRT refuses the plan, or it is not a deploy graph of the bundle's input size.
     """
     path = _plan_path(source)
+    content = source.read_built(PLAN_FILE)
     log = create_log(trt)
     trt.init_libnvinfer_plugins(log, "")  # older parsers make plugins of some ONNX operators
     runtime = _runtime(trt, log, source.options)
-    engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    engine = runtime.deserialize_cuda_engine(content)
     if engine is None:
         raise _refused(source, path, version, log.take_error())
     _check_tensors(trt, engine, source, path)
