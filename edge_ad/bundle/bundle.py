@@ -36,8 +36,9 @@ class Bundle:
 
     @classmethod
     def open(cls, path: Path) -> Bundle:
-        """Open a bundle and check its schema, its file names, the SHA-256 of every file, and that its graphs need no
-        other file and have no control flow.
+        """Open a bundle and check its schema, its file names, the SHA-256 of every file, and its graphs.
+
+        A graph must need no other file and have no control flow.
 
         Raises:
             UsageError: Not a bundle.
