@@ -14,7 +14,7 @@ ANOMALIB ?= $(VENV)-anomalib
 BINDINGS := 8.6.1=tensorrt-bindings 10.3.0=tensorrt-cu12-bindings 10.13.3.9=tensorrt-cu12-bindings \
 	11.4.0.106=tensorrt-cu13-bindings 13.5.0=cuda-bindings 1.9.0=cuda-pathfinder
 
-.PHONY: help demo test test-torchvision check bench peers accuracy has-bundle clean
+.PHONY: help demo test test-torchvision check fuzz bench peers accuracy has-bundle clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make test    run the tests (ARGS='-k name' picks some)"
 	@echo "make test-torchvision    the tests of the ResNet backbones, in an environment of their own (5.6 GB)"
 	@echo "make check   formatting, lint, types and import rules"
+	@echo "make fuzz    damage bundles, images, runs, records and requests for four minutes; fails when something is found (ARGS='--seed 1')"
 	@echo "make bench   measure bundles, rivals, scaling and the comparison itself, make the report (BUNDLE='path...', DATA='folder...')"
 	@echo "make peers   measure a bundle beside eager torch, plain OpenVINO and ONNX Runtime, benchmark_app, anomalib (7 GB of its own)"
 	@echo "make accuracy    train and evaluate METHODS on each product of DATA with SEEDS; goes on where it was stopped"
@@ -44,6 +45,10 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Inputs that find something are written to runs/fuzz; ARGS='--target images --seconds 60' picks one target.
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz --seconds 200 $(ARGS)
 
 # BUNDLE and DATA may name several; rivals are measured on the first. Rows go to $(BENCH); RECORD=1 rewrites the documents.
 DATA   ?=

@@ -71,6 +71,7 @@ class BundleTarget(Target):
     def open(self) -> None:
         """Write a product with one good and one defective photo."""
         import edge_ad.export.verify  # noqa: F401 - torch takes seconds, which are not the first input's
+
         self._folder = Path(tempfile.mkdtemp(prefix="edge-ad-fuzz-"))
         self._product, self._defect = self._folder / "tiles", self._folder / "defect"
         good = np.random.default_rng(0).integers(0, 60, (40, 36, 3), dtype=np.uint8)
@@ -259,5 +260,3 @@ def blue_graph() -> bytes:
 def _write_image(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image)
-
-

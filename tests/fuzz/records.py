@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import sqlite3
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from edge_ad.errors import EdgeAdError
@@ -20,9 +20,16 @@ __all__ = ["RecordTarget"]
 _START_UNIX = 1_700_000_000.0
 _VALUES = (None, "text", b"\xff\xfe", 1e308, -1, 1 << 62, float("inf"), "../../etc/passwd", "", "\0", 9e99, "{", "[]")
 _COMMANDS = (
-    ("list", "--json"), ("list",), ("list", "--events", "--json"), ("list", "--events"), ("trend", "--json"), ("trend",),
-    ("list", "--since", "2023-11-14", "--verdict", "NG", "--json"), ("export", "--out"), ("export", "--events", "--out"),
-)  # fmt: skip
+    ("list", "--json"),
+    ("list",),
+    ("list", "--events", "--json"),
+    ("list", "--events"),
+    ("trend", "--json"),
+    ("trend",),
+    ("list", "--since", "2023-11-14", "--verdict", "NG", "--json"),
+    ("export", "--out"),
+    ("export", "--events", "--out"),
+)
 
 
 class RecordTarget(Target):
@@ -100,12 +107,6 @@ def _edit(connection: sqlite3.Connection, rng: random.Random) -> None:
 
 
 def _write(path: Path) -> str:
-    try:
-        store = RecordStore(path, source="line")
-        try:
-            store.commit([VerdictRow("line", "b1", 1, _START_UNIX, 0.5, 1.0, False, 3.0, 4.5)])
-        finally:
-            store.close()
-    except EdgeAdError:
-        pass
+    with suppress(EdgeAdError), closing(RecordStore(path, source="line")) as store:
+        store.commit([VerdictRow("line", "b1", 1, _START_UNIX, 0.5, 1.0, False, 3.0, 4.5)])
     return ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -89,10 +90,8 @@ class RunTarget(Target):
 def _load(root: Path) -> str:
     from edge_ad.training.runs import load_run
 
-    try:
+    with suppress(EdgeAdError):
         load_run(root)
-    except EdgeAdError:
-        pass
     return ""
 
 

@@ -17,15 +17,74 @@ __all__ = ["MetricsTarget", "PageTarget", "TriggerTarget"]
 _ANSWER_S = 12.0
 _COMPLETE = re.compile(rb"(GET|POST) /[!-~]* HTTP/1\.[01]\r\n(([A-Za-z-]+: [ -~]*\r\n)*)\r\n")
 _PATHS = (
-    *("/", "/api/state", "/api/live", "/api/records", "/api/events", "/live.mjpg", "/login", "/static/app.js", "/metrics"),
-    *("/trigger", "/trigger?id=7", "/trigger?id=%ff%00", "/api/records?since=nan&limit=1e9", "/api/trend?hours=-1"),
-    *("/api/threshold", "/api/pause", "/api/bundle", "/../etc/passwd", "/%2e%2e/", "//x", "/records.csv?since=9e999"),
-    *("/api/records.csv", "/api/ng?limit=-1", "/api/ng/../../x", "/gallery?before=99999999999999999999", "/" + "a" * 9000),
+    *(
+        "/",
+        "/login",
+        "/logout",
+        "/app.js",
+        "/style.css",
+        "/../etc/passwd",
+        "/%2e%2e/",
+        "//x",
+        "/" + "a" * 9000,
+        "/\xff",
+    ),
+    *(
+        "/metrics",
+        "/metrics?x",
+        "/trigger",
+        "/trigger?id=7",
+        "/trigger?id=%ff%00",
+        "/trigger?token=secret&id=" + "7" * 900,
+    ),
+    *("/api/live", "/stream.mjpg", "/api/picture", "/api/finds", "/api/finds/1", "/api/finds/99999999999999999999"),
+    *(
+        "/api/records.json",
+        "/api/records.csv",
+        "/api/database.csv",
+        "/api/events",
+        "/api/trend",
+        "/api/trend?span=hour",
+    ),
+    *("/api/threshold", "/api/pause", "/api/resume", "/api/threshold/preview?threshold=1.5"),
+)
+_QUERIES = (
+    *(
+        "?newest=-1",
+        "?newest=1e9",
+        "?newest=nan",
+        "?kind=x",
+        "?plain=2",
+        "?source=-1",
+        "?source=%00",
+        "?span=x",
+        "?x=" + "&x=" * 500,
+    ),
+    *(
+        "?threshold=nan",
+        "?threshold=-inf",
+        "?threshold=",
+        "?threshold=1e400",
+        "?after=-1",
+        "?after=99999999999999999999",
+    ),
 )
 _HEADERS = (
-    *("Host: 127.0.0.1", "Host: evil.example", "Origin: http://evil.example", "Authorization: Bearer \xff", "Cookie: a=b"),
+    *(
+        "Host: 127.0.0.1",
+        "Host: evil.example",
+        "Origin: http://evil.example",
+        "Authorization: Bearer \xff",
+        "Cookie: a=b",
+    ),
     *("Content-Length: 5", "Content-Length: -1", "Content-Length: 99999999999", "Transfer-Encoding: chunked"),
-    *("Connection: keep-alive", "Range: bytes=0-", "Upgrade: websocket", "Expect: 100-continue", "Accept-Encoding: gzip"),
+    *(
+        "Connection: keep-alive",
+        "Range: bytes=0-",
+        "Upgrade: websocket",
+        "Expect: 100-continue",
+        "Accept-Encoding: gzip",
+    ),
     *("Content-Type: application/json", "X: " + "y" * 3000, "If-None-Match: *", "Authorization: Basic ::::"),
 )
 _BODIES = (
@@ -86,7 +145,7 @@ class PageTarget(_ServerTarget):
     """The live page."""
 
     name = "page"
-    path = "/api/state"
+    path = "/api/events"
 
     def open(self) -> None:
         """Start it."""
@@ -155,7 +214,8 @@ class MetricsTarget(_ServerTarget):
 def _request(rng: random.Random) -> bytes:
     method = rng.choice(("GET", "GET", "POST", "POST", "PUT", "HEAD", "DELETE", "OPTIONS", "get", "BREW"))
     version = rng.choice(("HTTP/1.1", "HTTP/1.1", "HTTP/1.0", "HTTP/0.9", "HTTP/2.0", ""))
-    lines = [f"{method} {rng.choice(_PATHS)} {version}", *rng.sample(_HEADERS, rng.randrange(5))]
+    query = rng.choice(_QUERIES) if rng.random() < 0.3 else ""
+    lines = [f"{method} {rng.choice(_PATHS)}{query} {version}", *rng.sample(_HEADERS, rng.randrange(5))]
     body = rng.choice(_BODIES)
     if rng.random() < 0.5:
         lines.append(f"Content-Length: {len(body)}")

@@ -29,14 +29,14 @@ class Target(ABC):
     limit_s: ClassVar[float] = 20.0
     limit_mib: ClassVar[int] = 1024
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - most need nothing
         """Make the valid inputs that are mutated; called once, in the runner's process."""
 
     @abstractmethod
     def make(self, rng: random.Random) -> bytes:
         """An input; the same for the same state of ``rng``."""
 
-    def open(self) -> None:
+    def open(self) -> None:  # noqa: B027
         """Start what the inputs are given to; called once in each worker."""
 
     @abstractmethod
@@ -48,7 +48,7 @@ class Target(ABC):
             that gets out is a finding too.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Stop it."""
 
 

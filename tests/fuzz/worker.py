@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import math
 import multiprocessing
 import os
 import re
 import sys
+import tempfile
 import time
 import traceback
 from multiprocessing.connection import Connection
@@ -29,7 +31,8 @@ class Worker:
         self._target = target
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
-        self._baseline_mib = 0.0
+        self._baseline_mib = math.inf
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Worker:
         self._start()
@@ -67,7 +70,9 @@ class Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(self._target, theirs), daemon=True)
+        self._folder = tempfile.TemporaryDirectory(prefix="edge-ad-fuzz-")  # a worker that is killed removes nothing
+        self._baseline_mib = math.inf
+        self._process = context.Process(target=_serve, args=(self._target, theirs, self._folder.name), daemon=True)
         self._process.start()
         theirs.close()
         if (said := self._answer(_START_S)) != "ready":
@@ -81,7 +86,9 @@ class Worker:
             if self._process.is_alive():
                 self._process.kill()
                 self._process.join()
-        self._process = self._pipe = None
+        if self._folder is not None:
+            self._folder.cleanup()
+        self._process = self._pipe = self._folder = None
 
     def _used_mib(self) -> float:
         assert self._process is not None
@@ -92,9 +99,11 @@ class Worker:
         return int(pages) * os.sysconf("SC_PAGE_SIZE") / _MIB
 
 
-def _serve(target: Target, pipe: Connection) -> None:
+def _serve(target: Target, pipe: Connection, folder: str) -> None:
     """The worker's side: an input in, what was found out."""
     os.environ["EDGE_AD_DEBUG"] = "1"
+    os.environ["EDGE_AD_CACHE"] = f"{folder}/cache"
+    tempfile.tempdir = folder
     try:
         target.open()
     except BaseException:
@@ -106,7 +115,7 @@ def _serve(target: Target, pipe: Connection) -> None:
             content = pipe.recv_bytes()
             pipe.send_bytes(_tried(target, content).encode(errors="replace"))
             gc.collect()
-    except (EOFError, BrokenPipeError):
+    except (EOFError, OSError):
         target.close()
 
 

@@ -12,6 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from edge_ad.bundle import Bundle, find_engine, write_bundle
+from edge_ad.bundle.engines import fits
 from edge_ad.cli import main
 from edge_ad.errors import BundleError
 from edge_ad.runtime import build_engine, open_engine
@@ -180,3 +181,8 @@ def test_a_loop_in_an_engine_of_openvino_is_refused(bundle: Bundle, tmp_path: Pa
     _swap_built(bundle, {"model.blob": blob if isinstance(blob, bytes) else blob.getvalue()})
     with pytest.raises(BundleError, match="control flow"), open_engine(bundle, backend="openvino"):
         pass
+
+
+@pytest.mark.parametrize("target", ["sm80²plus", "sm" + "8" * 5000 + "plus", "sm٣plus"])
+def test_a_target_that_is_no_number_fits_no_machine(target: str) -> None:
+    assert not fits(target, "sm86")
