@@ -16,7 +16,7 @@ AUDIT := $(VENV)-audit
 BINDINGS := 8.6.1=tensorrt-bindings 10.3.0=tensorrt-cu12-bindings 10.13.3.9=tensorrt-cu12-bindings \
 	11.4.0.106=tensorrt-cu13-bindings 13.5.0=cuda-bindings 1.9.0=cuda-pathfinder
 
-.PHONY: help demo test test-torchvision check audit bench peers accuracy has-bundle clean
+.PHONY: help demo test test-torchvision check audit fuzz bench peers accuracy has-bundle clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,6 +25,7 @@ help:
 	@echo "make test-torchvision    the tests of the ResNet backbones, in an environment of their own (5.6 GB)"
 	@echo "make check   formatting, lint, types and import rules"
 	@echo "make audit   hold the pinned versions against known vulnerabilities; needs a way to an advisory database"
+	@echo "make fuzz    damage bundles, images, runs, records and requests for four minutes; fails when something is found (ARGS='--seed 1')"
 	@echo "make bench   measure bundles, rivals, scaling and the comparison itself, make the report (BUNDLE='path...', DATA='folder...')"
 	@echo "make peers   measure a bundle beside eager torch, plain OpenVINO and ONNX Runtime, benchmark_app, anomalib (7 GB of its own)"
 	@echo "make accuracy    train and evaluate METHODS on each product of DATA with SEEDS; goes on where it was stopped"
@@ -53,6 +54,10 @@ audit: $(AUDIT)/.installed
 	@$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt $(ARGS) || { \
 	  echo "error: a pinned version is vulnerable, or the audit could not be done; the lines above say which." >&2; \
 	  echo "hint: without a way to the database of PyPI, that of OSV may do: make audit ARGS='-s osv'" >&2; exit 1; }
+
+# Inputs that find something are written to runs/fuzz; ARGS='--target images --seconds 60' picks one target.
+fuzz: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.fuzz --seconds 200 $(ARGS)
 
 # BUNDLE and DATA may name several; rivals are measured on the first. Rows go to $(BENCH); RECORD=1 rewrites the documents.
 DATA   ?=

@@ -98,10 +98,14 @@ def _refuse_again(bundle: Bundle, options: Bf16Options) -> None:
     name = f"precision/{options.precision}.json"
     if options.precision in bundle.manifest.graphs or name not in bundle.manifest.files:
         return
-    document = json.loads((bundle.root / name).read_bytes())
-    report = GateReport.model_validate(document["gate"])
+    try:
+        document = json.loads(bundle.read_file(name))
+        report = GateReport.model_validate(document["gate"])
+        source = document["source"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return  # damaged: it is made again
     # The report of one that passed stays behind when its base is made again.
-    if not report.passed and document["source"] == _source(bundle, options):
+    if not report.passed and source == _source(bundle, options):
         raise _failure(options, report)
 
 

@@ -100,7 +100,7 @@ def is_current(run: Run) -> Bundle | None:
     try:
         bundle = Bundle.open(root)
         recorded = json.loads((root / _SOURCE_FILE).read_bytes())
-    except (BundleError, OSError, ValueError):
+    except (BundleError, OSError, ValueError, RecursionError):
         return None  # damaged: it is written again
     return bundle if recorded == {"run": fingerprint(run)} else None
 

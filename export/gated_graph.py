@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_ad import __version__
 from edge_ad.bundle import Bundle
 from edge_ad.calibration.gate import GateLimits
+from edge_ad.errors import BundleError
 from edge_ad.evaluation.thresholds import fit_threshold
 from edge_ad.manifest import Precision, Threshold
 from edge_ad.runtime.availability import probe_backend
@@ -41,11 +42,28 @@ def graph_source(bundle: Bundle, backend: str, limits: GateLimits, calibration: 
 
 
 def read_report(bundle: Bundle, precision: Precision) -> dict[str, Any]:
-    """The report ``precision/<precision>.json``; empty where the bundle has no such graph or report."""
+    """The report ``precision/<precision>.json``; empty where the bundle has no such graph or report.
+
+    Raises:
+        BundleError: The report is damaged.
+    """
     name = f"precision/{precision}.json"
     if precision not in bundle.manifest.graphs or name not in bundle.manifest.files:
         return {}
-    return dict(json.loads((bundle.root / name).read_bytes()))
+    try:
+        report = json.loads(bundle.read_file(name))
+    except (ValueError, RecursionError) as error:
+        raise _not_a_report(bundle, name, str(error)) from error
+    if not isinstance(report, dict) or not isinstance(report.get("source", {}), dict):
+        raise _not_a_report(bundle, name, "it is another document")
+    return report
+
+
+def _not_a_report(bundle: Bundle, name: str, why: str) -> BundleError:
+    return BundleError(
+        f"{bundle.root / name} is not a report of a calibration ({why}).",
+        f"Make it again: edge-ad calibrate {bundle.root}",
+    )
 
 
 def is_from_present_fp32(bundle: Bundle, precision: Precision) -> bool:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edge_ad.bundle.documents import check_hashes, check_name, read_document, to_bytes
+from edge_ad.bundle.documents import check_hashes, check_name, read_checked, read_document, to_bytes
+from edge_ad.bundle.graph_file import check_graph_file
 from edge_ad.bundle.reference import REFERENCE_FILE, Reference
 from edge_ad.errors import BundleError, UsageError
 from edge_ad.manifest import BF16_OF, SCHEMA_VERSION, GraphInfo, Manifest, MetricsRecord, Precision
@@ -35,15 +36,30 @@ class Bundle:
 
     @classmethod
     def open(cls, path: Path) -> Bundle:
-        """Open a bundle and check its schema, its file names and the SHA-256 of every file.
+        """Open a bundle and check its schema, its file names, the SHA-256 of every file, and its graphs.
+
+        A graph must need no other file and have no control flow.
 
         Raises:
             UsageError: Not a bundle.
-            BundleError: Of a newer schema, or a file is missing or changed; the message names it.
+            BundleError: Of a newer schema, or a file is missing or changed, or a graph is no deploy graph; the message
+                names it.
         """
         manifest = _read_manifest(path)
-        check_hashes(path, manifest.files, hint=_REBUILD)
-        return cls(path, manifest)
+        graphs = {graph.file for graph in manifest.graphs.values()}
+        check_hashes(path, {name: manifest.files[name] for name in manifest.files if name not in graphs}, hint=_REBUILD)
+        bundle = cls(path, manifest)
+        for name in sorted(graphs):
+            check_graph_file(bundle.read_file(name), path / name)
+        return bundle
+
+    def read_file(self, name: str) -> bytes:
+        """Content of a file, as it was recorded.
+
+        Raises:
+            BundleError: The manifest has no SHA-256 for it, or it was changed since.
+        """
+        return read_checked(self.root, name, self.manifest.files, hint=_REBUILD)
 
     def graph(self, precision: Precision) -> GraphInfo:
         """The graph of a precision.
@@ -75,7 +91,7 @@ class Bundle:
         """
         if REFERENCE_FILE not in self.manifest.files:
             raise BundleError(f"{self.root} has no reference outputs ({REFERENCE_FILE}).", _REBUILD)
-        reference = Reference.read(self.root / REFERENCE_FILE)
+        reference = Reference.read(self.read_file(REFERENCE_FILE), self.root / REFERENCE_FILE)
         if reference.images.shape[1:3] != self.manifest.input_size_hw:
             raise BundleError(f"{self.root / REFERENCE_FILE} is not of the input size in the manifest.", _REBUILD)
         return reference

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from edge_ad.errors import BundleError
 from edge_ad.storage import sha256_file
 
-__all__ = ["check_hashes", "check_name", "parse_json", "read_document", "to_bytes"]
+__all__ = ["check_hashes", "check_name", "parse_json", "read_checked", "read_document", "to_bytes"]
 
 _Document = TypeVar("_Document", bound=BaseModel)
 _SHOWN_PROBLEMS = 3
+_LARGEST_DOCUMENT_BYTES = 64 << 20
+_LONGEST_SHOWN_NAME = 100
 
 
 def read_document(path: Path, kind: type[_Document], *, supported_version: int, hint: str) -> _Document:
@@ -29,12 +32,11 @@ def read_document(path: Path, kind: type[_Document], *, supported_version: int, 
         hint: What to do about a damaged document.
 
     Raises:
-        BundleError: Unreadable, not JSON, of a newer version, or not what ``kind`` asks for.
+        BundleError: Unreadable, not JSON, a name given twice, of a newer version, or not what ``kind`` asks for.
     """
+    text = _read_text(path, hint)
     try:
-        content = parse_json(path.read_bytes())
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}.", hint) from error
+        content = parse_json(text)
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{path} is not valid JSON ({error}).", hint) from error
     if not isinstance(content, dict):
@@ -42,18 +44,20 @@ def read_document(path: Path, kind: type[_Document], *, supported_version: int, 
     _check_version(path, content.get("schema_version"), supported_version)
     try:
         return kind.model_validate_json(json.dumps(content))
+    except RecursionError as error:
+        raise BundleError(f"{path} is not understood: it is nested too deeply.", hint) from error
     except ValidationError as error:
         raise BundleError(f"{path} is not understood: {_problems(error)}.", hint) from error
 
 
 def parse_json(content: bytes) -> object:
-    """JSON as the standard has it: ``NaN``, ``Infinity`` and numbers too large for a float are refused.
+    """JSON as the standard has it: no ``NaN``, no ``Infinity``, no number too large for a float, no name twice.
 
     Raises:
         ValueError: Not such JSON.
         RecursionError: Nested too deeply.
     """
-    return json.loads(content, parse_constant=_refuse_number, parse_float=_finite)
+    return json.loads(content, parse_constant=_refuse_number, parse_float=_finite, object_pairs_hook=_unique)
 
 
 def to_bytes(document: BaseModel) -> bytes:
@@ -89,13 +93,72 @@ def check_hashes(root: Path, files: Mapping[str, str], *, hint: str) -> None:
         BundleError: The first file that is missing, leads outside, or differs.
     """
     for name, expected in files.items():
-        path = root / check_name(name, where=str(root))
+        path = _inside(root, name, hint)
+        if _hash(path, hint) != expected:
+            raise _changed(path, hint)
+
+
+def read_checked(root: Path, name: str, files: Mapping[str, str], *, hint: str) -> bytes:
+    """Read a file once, and compare what was read with its SHA-256: it is the checked content that is used.
+
+    Args:
+        root: Folder that the name is relative to.
+        name: The file.
+        files: Name → SHA-256, 64 lower-case hex digits.
+        hint: What to do when it differs.
+
+    Raises:
+        BundleError: No SHA-256 is recorded for it, or it is missing, leads outside, or differs.
+    """
+    if name not in files:
+        raise BundleError(f"{root} records no SHA-256 for {name}.", hint)
+    path = _inside(root, name, hint)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}.", hint) from error
+    if hashlib.sha256(content).hexdigest() != files[name]:
+        raise _changed(path, hint)
+    return content
+
+
+def _inside(root: Path, name: str, hint: str) -> Path:
+    path = root / check_name(name, where=str(root))
+    try:
         if not path.is_file():
             raise BundleError(f"{path} is missing.", hint)
         if not path.resolve().is_relative_to(root.resolve()):
             raise BundleError(f"{path} is a link that leads out of {root}.", hint)
-        if _hash(path, hint) != expected:
-            raise BundleError(f"{path} was changed or damaged: its SHA-256 is not the recorded one.", hint)
+    except OSError as error:  # a name longer than the disk allows, a folder that may not be entered
+        raise BundleError(f"{path} cannot be read: {error.strerror}.", hint) from error
+    return path
+
+
+def _changed(path: Path, hint: str) -> BundleError:
+    return BundleError(f"{path} was changed or damaged: its SHA-256 is not the recorded one.", hint)
+
+
+def _read_text(path: Path, hint: str) -> bytes:
+    try:
+        if not path.is_file():
+            raise BundleError(f"{path} is missing.", hint)  # a pipe would be waited for
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_DOCUMENT_BYTES + 1)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}.", hint) from error
+    if len(text) > _LARGEST_DOCUMENT_BYTES:
+        raise BundleError(f"{path} is too large: more than {_LARGEST_DOCUMENT_BYTES >> 20} MiB.", hint)
+    return text
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; a name that is there twice would mean one thing to this reader and another to the next."""
+    content: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in content:
+            raise ValueError(f"{_clipped(name)!r} is given twice")
+        content[name] = value
+    return content
 
 
 def _refuse_number(text: str) -> NoReturn:
@@ -125,6 +188,11 @@ def _check_version(path: Path, version: object, supported: int) -> None:
 
 
 def _problems(error: ValidationError) -> str:
-    problems = [f"{'.'.join(map(str, item['loc'])) or 'content'}: {item['msg']}" for item in error.errors()]
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    problems = [f"{_clipped('.'.join(map(str, item['loc']))) or 'content'}: {item['msg']}" for item in found]
     more = len(problems) - _SHOWN_PROBLEMS
     return "; ".join(problems[:_SHOWN_PROBLEMS]) + (f"; and {more} more" if more > 0 else "")
+
+
+def _clipped(name: str) -> str:
+    return name if len(name) <= _LONGEST_SHOWN_NAME else f"{name[:_LONGEST_SHOWN_NAME]}..."

@@ -33,6 +33,7 @@ __all__ = [
 ENGINE_SCHEMA_VERSION = 1
 _ENGINES = "engines"
 _SIDECAR_FILE = "engine.json"
+_MOST_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def fits(built_for: str, machine: str) -> bool:
         return True
     least, at_least = built_for.removesuffix("plus"), built_for.endswith("plus")
     numbers = [name.removeprefix("sm") for name in (least, machine)]
-    return at_least and all(number.isdigit() for number in numbers) and int(numbers[1]) >= int(numbers[0])
+    return at_least and all(map(_is_number, numbers)) and int(numbers[1]) >= int(numbers[0])
 
 
 def write_engine(bundle: Bundle, key: EngineKey, save: Callable[[Path], Mapping[str, str]]) -> EngineDirectory:
@@ -239,10 +240,15 @@ def _check(bundle: Bundle, key: EngineKey, path: Path, sidecar: EngineSidecar) -
 
 def _version_fits(sidecar: EngineSidecar, version: str) -> bool:
     built, here = _release(sidecar.backend_version), _release(version)
-    if sidecar.options.get("version_compatible") == "true" and all(part.isdigit() for part in (*built, *here)):
+    if sidecar.options.get("version_compatible") == "true" and all(map(_is_number, (*built, *here))):
         return [int(part) for part in built] <= [int(part) for part in here]
     return built == here
 
 
 def _release(version: str) -> list[str]:
     return version.split(".")[:2]
+
+
+def _is_number(text: str) -> bool:
+    """Whether `int` takes it: it has a limit of digits, and is no reader of superscripts."""
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS

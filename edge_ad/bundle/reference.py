@@ -15,6 +15,8 @@ from edge_ad.errors import BundleError
 __all__ = ["REFERENCE_FILE", "Reference"]
 
 REFERENCE_FILE = "reference.npz"
+_LARGEST_BYTES = 1 << 30  # unpacked; a file of a few kilobytes can hold gigabytes of zeros
+_REBUILD = "Export the bundle again: edge-ad export <run>"
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Reference:
 
     def __post_init__(self) -> None:
         count = self.images.shape[:1]
+        if count == (0,):
+            raise BundleError("Reference outputs are of at least one image.", _REBUILD)
         if self.images.ndim != 4 or self.images.shape[3] != 3 or self.images.dtype != np.uint8:
             raise BundleError(f"Reference images must be uint8 (K, H, W, 3), not {_kind(self.images)}.")
         if self.scores.shape != count or self.scores.dtype != np.float32:
@@ -40,7 +44,7 @@ class Reference:
         if self.maps.shape != self.images.shape[:3] or self.maps.dtype != np.float32:
             raise BundleError(f"Reference maps must be float32 {self.images.shape[:3]}, not {_kind(self.maps)}.")
         if not (count[0] and np.isfinite(self.scores).all() and np.isfinite(self.maps).all()):
-            raise BundleError("Reference outputs must be of at least one photo, and finite numbers.")
+            raise BundleError("Reference outputs must be of at least one photo, and finite numbers.", _REBUILD)
 
     def to_bytes(self) -> bytes:
         """Content of ``reference.npz``; the same arrays give the same bytes."""
@@ -49,22 +53,34 @@ class Reference:
         return buffer.getvalue()
 
     @classmethod
-    def read(cls, path: Path) -> Reference:
+    def read(cls, content: bytes, path: Path) -> Reference:
         """Read ``reference.npz``; pickled content is refused.
+
+        Args:
+            content: Bytes of the file.
+            path: The file, for the message.
 
         Raises:
             BundleError: Not such a file.
         """
         try:
-            arrays = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+            _check_unpacked_size(content)
+            arrays = np.load(io.BytesIO(content), allow_pickle=False)
             if not isinstance(arrays, np.lib.npyio.NpzFile):
                 raise ValueError("a single array")
             with arrays:
                 return cls(images=arrays["images"], scores=arrays["scores"], maps=arrays["maps"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise BundleError(
-                f"{path} does not hold reference outputs ({error}).", "Export the bundle again: edge-ad export <run>"
-            ) from error
+        except BundleError as error:
+            raise BundleError(f"{path} does not hold reference outputs: {error.message}", _REBUILD) from error
+        except Exception as error:  # zip, zlib, the parser of headers and numpy each have types of their own
+            raise BundleError(f"{path} does not hold reference outputs ({error}).", _REBUILD) from error
+
+
+def _check_unpacked_size(content: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        size = sum(item.file_size for item in archive.infolist())
+    if size > _LARGEST_BYTES:
+        raise ValueError(f"it unpacks to {size / 2**30:.1f} GiB")
 
 
 def _kind(array: NDArray[np.generic]) -> str:

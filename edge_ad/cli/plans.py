@@ -18,9 +18,9 @@ def describe_plan(engine: EngineDirectory, *, with_layers: bool) -> dict[str, An
     Raises:
         BundleError: The list of layers cannot be read.
     """
-    from edge_ad.bundle.plan_layers import convolution_share, count_types, read_layers
+    from edge_ad.bundle.plan_layers import LAYERS_FILE, convolution_share, count_types, read_layers
 
-    layers = read_layers(engine.path)
+    layers = read_layers(engine.path) if LAYERS_FILE in engine.sidecar.files else []
     if not layers:
         return None
     share = convolution_share(layers)

@@ -10,7 +10,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import EdgeAdError, UsageError
+from edge_ad.errors import BundleError, EdgeAdError, UsageError
 from edge_ad.manifest import Threshold
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.tensorrt.timings import DeviceTimings
@@ -94,11 +94,11 @@ class Engine(ABC):
         Raises:
             EdgeAdError: The engine is not open.
             UsageError: Wrong dtype or shape.
+            BundleError: Its graph gives something else than a score and a map for each image.
         """
         self._check_open()
         self._check(images)
-        scores, maps = self._infer(np.ascontiguousarray(images))
-        return [Prediction(float(score), anomaly_map) for score, anomaly_map in zip(scores, maps, strict=True)]
+        return self._predictions(*self._infer(np.ascontiguousarray(images)), len(images))
 
     def infer_many(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Prediction]:
         """Score a stream of frames, for throughput: a backend may work on several at a time.
@@ -147,6 +147,19 @@ class Engine(ABC):
         if images.ndim != 4 or images.shape[0] < 1 or images.shape[1:] != expected:
             raise UsageError(f"Images must have shape (N, {', '.join(map(str, expected))}), not {images.shape}.")
 
+    def _predictions(self, scores: NDArray[np.float32], maps: NDArray[np.float32], count: int) -> list[Prediction]:
+        """Scores and maps of ``count`` images as the backend gave them → predictions, refusing other shapes."""
+        expected = ("float32", (count,)), ("float32", (count, *self._description.input_size_hw))
+        found = _kind(scores), _kind(maps)
+        if found != expected:
+            words = " and ".join(f"{dtype} {shape}" for dtype, shape in found)
+            raise BundleError(
+                f"The {self._description.precision} graph gives {words} for {count} images, "
+                f"not float32 {expected[0][1]} and float32 {expected[1][1]}.",
+                "Export the bundle again: edge-ad export <run>",
+            )
+        return [Prediction(float(score), anomaly_map) for score, anomaly_map in zip(scores, maps, strict=True)]
+
     def _infer_many(self, frames: Iterator[NDArray[np.uint8]]) -> Iterator[Prediction]:
         """Checked frames → predictions in order; override where the backend can overlap frames."""
         for frame in frames:
@@ -163,3 +176,8 @@ class Engine(ABC):
     @abstractmethod
     def _infer(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Checked, contiguous uint8 (N, H, W, 3) → float32 scores (N,) and maps (N, H, W), owned by the caller."""
+
+
+def _kind(array: object) -> tuple[str, tuple[int, ...]]:
+    """Type and shape; of what is no array, such as the list of a sequence output, the name of its kind."""
+    return (str(array.dtype), array.shape) if isinstance(array, np.ndarray) else (type(array).__name__, ())

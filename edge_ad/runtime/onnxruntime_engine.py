@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import require
+from edge_ad.errors import BundleError, require
 from edge_ad.runtime.base import Engine, EngineDescription
 from edge_ad.runtime.source import INPUT_NAME, OUTPUT_NAMES, EngineSource, backend_errors, check_deploy_graph, saving
 from edge_ad.runtime.target import processor
@@ -20,6 +20,7 @@ _NAME = "ONNX Runtime"
 _PROVIDERS = ["CPUExecutionProvider"]
 _ENGINE_FILE = "model.ort"
 _LOG_ERRORS_ONLY = 3
+_CONTROL_FLOW = (b"If", b"Loop", b"Scan")
 
 
 def onnxruntime_version() -> str:
@@ -45,13 +46,14 @@ def save_onnxruntime(source: EngineSource, folder: Path) -> Mapping[str, str]:
         DeviceError: ONNX Runtime refuses the graph.
         StorageError: No space or no permission.
     """
-    _session(source.onnx, _options(threads=1), source.input_size_hw)  # so that a failure below is one of writing
+    graph = source.read_graph()
+    _session(graph, source.onnx, _options(threads=1), source.input_size_hw)  # so that a failure below is one of writing
     options = _options(threads=1)
     options.optimized_model_filepath = str(folder / _ENGINE_FILE)
     options.add_session_config_entry("session.save_model_format", "ORT")
     with saving(folder):
         runtime = require("onnxruntime", extra="")
-        runtime.InferenceSession(str(source.onnx), options, providers=_PROVIDERS)
+        runtime.InferenceSession(graph, options, providers=_PROVIDERS)
     return {"format": "ort", "graph_optimisation": "all"}
 
 
@@ -81,13 +83,15 @@ class OnnxRuntimeEngine(Engine):
         self._session: Any = None
 
     def _open(self) -> None:
-        options = _options(self._threads)
-        path = self._source.onnx
-        if self._source.directory is not None:
-            path = self._source.directory / _ENGINE_FILE
-            level = require("onnxruntime", extra="").GraphOptimizationLevel.ORT_DISABLE_ALL
-            options.graph_optimization_level = level  # it is optimised already
-        self._session = _session(path, options, self._source.input_size_hw)
+        options, size_hw = _options(self._threads), self._source.input_size_hw
+        if self._source.directory is None:
+            self._session = _session(self._source.read_graph(), self._source.onnx, options, size_hw)
+            return
+        level = require("onnxruntime", extra="").GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level  # it is optimised already
+        content, path = self._source.read_built(_ENGINE_FILE), self._source.directory / _ENGINE_FILE
+        _refuse_control_flow(content, path)
+        self._session = _session(content, path, options, size_hw)
 
     def _close(self) -> None:
         self._session = None
@@ -107,10 +111,19 @@ def _options(threads: int) -> Any:
     return options
 
 
-def _session(path: Path, options: Any, size_hw: tuple[int, int]) -> Any:
+def _session(content: bytes, path: Path, options: Any, size_hw: tuple[int, int]) -> Any:
     runtime = require("onnxruntime", extra="")
     with backend_errors(_NAME, f"load {path.name}"):
-        session = runtime.InferenceSession(str(path), options, providers=_PROVIDERS)
-    inputs = {item.name: item.shape for item in session.get_inputs()}
-    check_deploy_graph(path, inputs, [item.name for item in session.get_outputs()], size_hw)
+        session = runtime.InferenceSession(content, options, providers=_PROVIDERS)
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    types = {item.name: item.type for item in (*inputs, *outputs)}
+    shapes = {item.name: item.shape for item in inputs}
+    check_deploy_graph(path, shapes, [item.name for item in outputs], size_hw, types)
     return session
+
+
+def _refuse_control_flow(content: bytes, path: Path) -> None:
+    """Look for the names of operators as ONNX Runtime's format holds them: with the length before, and a zero after."""
+    for name in _CONTROL_FLOW:
+        if len(name).to_bytes(4, "little") + name + b"\0" in content:
+            raise BundleError(f"{path} holds control flow ({name.decode()}).", "Delete it and build the engine again.")

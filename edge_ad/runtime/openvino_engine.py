@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.errors import BundleError
 from edge_ad.manifest import BF16_OF, Precision
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.base import Engine, EngineDescription
@@ -24,7 +25,9 @@ __all__ = ["OpenVinoEngine", "save_openvino"]
 _NAME = "OpenVINO"
 _DEVICE = "CPU"
 _GRAPH_FILE = "model.xml"
+_WEIGHTS_FILE = "model.bin"
 _COMPILED_FILE = "model.blob"
+_CONTROL_FLOW = frozenset({"If", "Loop", "TensorIterator"})
 _KEPT_BATCH_SIZES = 3
 
 
@@ -110,7 +113,7 @@ class OpenVinoEngine(Engine):
         with backend_errors(_NAME, "run the engine"):
             request.set_input_tensor(self._openvino.Tensor(images, shared_memory=True))
             request.infer()
-        return _outputs(request)
+            return _outputs(request)
 
     def _infer_many(self, frames: Iterator[NDArray[np.uint8]]) -> Iterator[Prediction]:
         requests = self._stream_requests()
@@ -122,8 +125,9 @@ class OpenVinoEngine(Engine):
                     yield self._finish(done)
                     free.append(done)
                 request = free.popleft()
-                request.get_input_tensor().data[:] = frame  # a copy: the caller may overwrite its frame
-                request.start_async()
+                with backend_errors(_NAME, "run the engine"):
+                    request.get_input_tensor().data[:] = frame  # a copy: the caller may overwrite its frame
+                    request.start_async()
                 running.append(request)
             while running:
                 yield self._finish(running.popleft())
@@ -135,12 +139,14 @@ class OpenVinoEngine(Engine):
     def _finish(self, request: Any) -> Prediction:
         with backend_errors(_NAME, "run the engine"):
             request.wait()
-        scores, maps = _outputs(request)
-        return Prediction(float(scores[0]), maps[0])
+            scores, maps = _outputs(request)
+        return self._predictions(scores, maps, 1)[0]
 
     def _request(self, batch: int) -> Any:
         if batch not in self._requests:
-            self._requests[batch] = self._compiled(batch).create_infer_request()
+            compiled = self._compiled(batch)
+            with backend_errors(_NAME, "make room for the engine"):
+                self._requests[batch] = compiled.create_infer_request()
             if len(self._requests) > _KEPT_BATCH_SIZES:
                 oldest = next(size for size in self._requests if size != 1)
                 del self._requests[oldest]
@@ -153,7 +159,10 @@ class OpenVinoEngine(Engine):
         # A compiled graph fits one version to the last digit.
         if batch == 1 and directory is not None and self._source.directory_version == self._description.version:
             with backend_errors(_NAME, f"load {_COMPILED_FILE}"):
-                return openvino_core().import_model((directory / _COMPILED_FILE).read_bytes(), _DEVICE, settings)
+                compiled = openvino_core().import_model(self._source.read_built(_COMPILED_FILE), _DEVICE, settings)
+            _check_ports(directory / _COMPILED_FILE, compiled, self._source.input_size_hw)
+            _refuse_control_flow(directory / _COMPILED_FILE, _kinds_of_compiled(compiled))
+            return compiled
         return _compile(_with_batch(self._graph(), batch), settings, self._source)
 
     def _graph(self) -> Any:
@@ -171,7 +180,8 @@ class OpenVinoEngine(Engine):
             }  # one thread each: no waiting within a frame
             self._stream_model = _compile(_with_batch(self._graph(), 1), settings, self._source)
         # One more than there are streams, so that none is idle while a result is fetched.
-        return [self._stream_model.create_infer_request() for _ in range(threads + 1)]
+        with backend_errors(_NAME, "make room for the engine"):
+            return [self._stream_model.create_infer_request() for _ in range(threads + 1)]
 
 
 def _settings(threads: int, precision: Precision) -> dict[str, Any]:
@@ -184,19 +194,41 @@ def _settings(threads: int, precision: Precision) -> dict[str, Any]:
 
 
 def _read_source(source: EngineSource) -> Any:
+    """Read from bytes: a model of a path may name other files, which have no SHA-256."""
     if source.directory is not None:
-        return _read(source.directory / _GRAPH_FILE, source.input_size_hw)
-    model = _read(source.onnx, source.input_size_hw)
+        weights = source.read_built(_WEIGHTS_FILE)
+        path = source.directory / _GRAPH_FILE
+        return _read(path, (source.read_built(_GRAPH_FILE), weights), source.input_size_hw)
+    model = _read(source.onnx, (source.read_graph(),), source.input_size_hw)
     with backend_errors(_NAME, f"mark what stays in float32 in {source.onnx.name}"):
         return keep_float32(openvino_core(), model, source.float32)
 
 
-def _read(path: Path, size_hw: tuple[int, int]) -> Any:
+def _read(path: Path, contents: tuple[bytes, ...], size_hw: tuple[int, int]) -> Any:
     with backend_errors(_NAME, f"read {path.name}"):
-        model = openvino_core().read_model(str(path))
-    inputs = {item.get_any_name(): _shape(item) for item in model.inputs}
-    check_deploy_graph(path, inputs, [item.get_any_name() for item in model.outputs], size_hw)
+        model = openvino_core().read_model(*contents)
+    _check_ports(path, model, size_hw)
+    _refuse_control_flow(path, [node.get_type_name() for node in model.get_ops()])
     return model
+
+
+def _check_ports(path: Path, model: Any, size_hw: tuple[int, int]) -> None:
+    with backend_errors(_NAME, f"read {path.name}"):
+        ports = {item.get_any_name(): item for item in (*model.inputs, *model.outputs)}
+        inputs = {item.get_any_name(): _shape(item) for item in model.inputs}
+        outputs = [item.get_any_name() for item in model.outputs]
+        types = {name: item.get_element_type().get_type_name() for name, item in ports.items()}
+    check_deploy_graph(path, inputs, outputs, size_hw, types)
+
+
+def _refuse_control_flow(path: Path, kinds: Iterable[str]) -> None:
+    if found := sorted(_CONTROL_FLOW.intersection(kinds)):
+        raise BundleError(f"{path} holds control flow ({found[0]}).", "Export the bundle again: edge-ad export <run>")
+
+
+def _kinds_of_compiled(compiled: Any) -> list[str]:
+    with backend_errors(_NAME, f"look into {_COMPILED_FILE}"):
+        return [node.rt_info["layerType"].astype(str) for node in compiled.get_runtime_model().get_ops()]
 
 
 def _shape(port: Any) -> list[int]:

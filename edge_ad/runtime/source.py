@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_ad.bundle import Bundle, EngineDirectory, EngineKey, EngineSidecar
+from edge_ad.bundle.documents import read_checked
 from edge_ad.bundle.engines import rebuild_command
+from edge_ad.bundle.graph_file import check_graph_file
 from edge_ad.errors import BundleError, DeviceError, EdgeAdError, StorageError
 from edge_ad.manifest import Precision, Threshold
 from edge_ad.storage import disk_is_full
@@ -17,6 +19,7 @@ __all__ = ["INPUT_NAME", "OUTPUT_NAMES", "EngineSource", "backend_errors", "chec
 
 INPUT_NAME = "image"
 OUTPUT_NAMES = ("score", "anomaly_map")
+_TYPES = {INPUT_NAME: ("tensor(uint8)", "u8"), "output": ("tensor(float)", "f32")}
 _EXPORT = "Export the bundle again: edge-ad export <run>"
 
 
@@ -35,6 +38,8 @@ class EngineSource:
         rebuild_command: Command that builds the folder again; empty where there is none.
         options: Options the folder was built with.
         float32: Parts that an engine in bfloat16 computes in float32.
+        sha256: SHA-256 of the ONNX file; empty for a file that was just written here.
+        directory_files: File name → SHA-256 of what is in the folder; None for a folder that was just filled here.
     """
 
     onnx: Path
@@ -47,6 +52,8 @@ class EngineSource:
     rebuild_command: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     float32: Sequence[str] = ()
+    sha256: str = ""
+    directory_files: Mapping[str, str] | None = None
 
     @classmethod
     def of(cls, bundle: Bundle, precision: Precision, engine: EngineDirectory | None = None) -> EngineSource:
@@ -63,11 +70,41 @@ class EngineSource:
             rebuild_command=_rebuild_command(bundle, engine.sidecar) if engine else "",
             options=engine.sidecar.options if engine else {},
             float32=graph.float32,
+            sha256=bundle.graph_sha256(precision),
+            directory_files=engine.sidecar.files if engine else None,
         )
 
     def saved_in(self, folder: Path, version: str) -> EngineSource:
         """The same graph with what ``version`` of its backend has just saved in ``folder``."""
-        return replace(self, directory=folder, directory_version=version, words="just saved")
+        return replace(self, directory=folder, directory_version=version, words="just saved", directory_files=None)
+
+    def read_graph(self) -> bytes:
+        """Content of the ONNX file; it is to be run from these bytes, in which a backend finds no other file.
+
+        Raises:
+            BundleError: It was changed since its bundle was opened, or no backend may read it.
+        """
+        if not self.sha256:
+            return self.onnx.read_bytes()
+        content = read_checked(self.onnx.parent, self.onnx.name, {self.onnx.name: self.sha256}, hint=_EXPORT)
+        check_graph_file(content, self.onnx)
+        return content
+
+    def read_built(self, name: str) -> bytes:
+        """Content of a file that the backend built.
+
+        Args:
+            name: The file, in the folder.
+
+        Raises:
+            BundleError: There is no folder, its sidecar does not record the file, or it was changed.
+        """
+        hint = f"Rebuild it: {self.rebuild_command or 'edge-ad build-engine'}"
+        if self.directory is None:
+            raise BundleError(f"There is no {name}, and none was built.", hint)
+        if self.directory_files is None:
+            return (self.directory / name).read_bytes()
+        return read_checked(self.directory, name, self.directory_files, hint=hint)
 
 
 @contextmanager
@@ -102,7 +139,11 @@ def saving(folder: Path) -> Iterator[None]:
 
 
 def check_deploy_graph(
-    onnx: Path, inputs: Mapping[str, Sequence[object]], outputs: Iterable[str], size_hw: tuple[int, int]
+    onnx: Path,
+    inputs: Mapping[str, Sequence[object]],
+    outputs: Iterable[str],
+    size_hw: tuple[int, int],
+    types: Mapping[str, str] | None = None,
 ) -> None:
     """Refuse a graph that is not a deploy graph of the bundle's input size.
 
@@ -111,9 +152,10 @@ def check_deploy_graph(
         inputs: Input name → shape; the batch may be anything.
         outputs: Names of the outputs.
         size_hw: Height and width in the manifest, in pixels.
+        types: Input or output → its type, as ONNX or OpenVINO names it; None where the caller looks at them itself.
 
     Raises:
-        BundleError: Other names, or another size.
+        BundleError: Other names, types, or another size.
     """
     if set(inputs) != {INPUT_NAME} or set(outputs) != set(OUTPUT_NAMES):
         raise BundleError(
@@ -124,6 +166,10 @@ def check_deploy_graph(
     shape = list(inputs[INPUT_NAME])
     if shape[1:] != [*size_hw, 3]:
         raise BundleError(f"{onnx} takes images of shape {shape}, not (N, {size_hw[0]}, {size_hw[1]}, 3).", _EXPORT)
+    for name, found in (types or {}).items():
+        wanted = _TYPES[INPUT_NAME if name == INPUT_NAME else "output"]
+        if found not in wanted:
+            raise BundleError(f"{onnx} has {name} as {found}, and a deploy graph as {wanted[0]}.", _EXPORT)
 
 
 def _rebuild_command(bundle: Bundle, sidecar: EngineSidecar) -> str:

@@ -128,7 +128,7 @@ def _asked(options: PlanOptions) -> dict[str, str]:
 
 def _read(onnx: Any, path: Path) -> Any:
     try:
-        return onnx.load(str(path))  # finds weights in files beside it
+        return onnx.load_from_string(path.read_bytes())
     except Exception as error:  # protobuf has exceptions of its own
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BundleError(

@@ -2,20 +2,24 @@
 
 import io
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_ad.bundle import Bundle, Reference, newest_bundle, write_bundle
+from edge_ad.bundle import Bundle, Reference, list_engines, newest_bundle, write_bundle
 from edge_ad.bundle.documents import check_name
 from edge_ad.errors import BundleError, StorageError, UsageError
 from edge_ad.manifest import GraphInfo, Manifest, MetricsRecord, SplitInfo, Threshold
 
+_GRAPH = onnx.ModelProto(ir_version=9, producer_name="graph").SerializeToString()
+_INT8_GRAPH = onnx.ModelProto(ir_version=9, producer_name="another").SerializeToString()
 _THRESHOLD = Threshold(
     value=0.5, rule="test", false_alarm_rate=0.01, false_alarm_bound=0.1, confidence=0.95, good_images=40
 )
@@ -40,7 +44,7 @@ def manifest(created: str = "2025-01-01T00:00:00Z") -> Manifest:
 
 
 def files() -> dict[str, bytes | Path]:
-    return {"model.onnx": b"graph", "reference.npz": reference().to_bytes(), "precision/int8.json": b"{}"}
+    return {"model.onnx": _GRAPH, "reference.npz": reference().to_bytes(), "precision/int8.json": b"{}"}
 
 
 def written(root: Path, created: str = "2025-01-01T00:00:00Z") -> Bundle:
@@ -62,7 +66,7 @@ def test_what_was_written_is_what_is_opened(tmp_path: Path) -> None:
     opened = Bundle.open(tmp_path / "bundle")
     assert opened == bundle
     assert set(opened.manifest.files) == set(files())
-    assert opened.graph_path("fp32").read_bytes() == b"graph"
+    assert opened.graph_path("fp32").read_bytes() == _GRAPH
     assert opened.graph_sha256("fp32") == opened.manifest.files["model.onnx"]
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
@@ -102,6 +106,10 @@ def test_a_newer_schema_says_which_version_is_read_and_to_upgrade(tmp_path: Path
         (b"{", "not valid JSON"),
         (b"\xff\xfe", "not valid JSON"),
         (b"[" * 100_000, "not valid JSON"),
+        (b'{"a":' * 900 + b"1" + b"}" * 900, "not understood"),
+        (b'{"seed": ' + b"1" * 5000 + b"}", "not valid JSON"),
+        (b'{"threshold": 1, "threshold": 2}', "'threshold' is given twice"),
+        (b'{"method": "\\ud800"}', "not understood"),
         (b"[]", "not a JSON object"),
         (b"{}", "method: Field required"),
         (b'{"schema_version": "one"}', "schema_version"),
@@ -111,6 +119,55 @@ def test_a_manifest_that_is_not_one_is_refused(tmp_path: Path, text: bytes, word
     (written(tmp_path / "bundle").root / "manifest.json").write_bytes(text)
     with pytest.raises(BundleError, match=words):
         Bundle.open(tmp_path / "bundle")
+
+
+def test_a_name_of_thousands_of_letters_is_shown_in_part(tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match=r"x{100}\.\.\.: Extra inputs") as caught:
+        Bundle.open(edited(written(tmp_path / "bundle"), **{"x" * 9000: 1}))
+    assert len(caught.value.message) < 1000
+
+
+def test_a_manifest_of_gigabytes_is_not_read(tmp_path: Path) -> None:
+    path = written(tmp_path / "bundle").root / "manifest.json"
+    with path.open("wb") as file:
+        file.truncate(1 << 33)  # takes no room on the disk
+    with pytest.raises(BundleError, match="too large"):
+        Bundle.open(tmp_path / "bundle")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "engines/openvino-fp32-x/engine.json"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    bundle = written(tmp_path / "bundle")
+    (bundle.root / name).parent.mkdir(parents=True, exist_ok=True)
+    (bundle.root / name).unlink(missing_ok=True)
+    os.mkfifo(bundle.root / name)
+    with pytest.raises((BundleError, UsageError), match=r"is missing|has no manifest"):
+        list_engines(Bundle.open(bundle.root))
+
+
+def test_a_graph_that_is_no_onnx_file_is_refused_when_the_bundle_is_opened(tmp_path: Path) -> None:
+    made = write_bundle(tmp_path / "bundle", manifest(), {"model.onnx": b"text"})
+    with pytest.raises(BundleError, match=r"model\.onnx holds no complete ONNX graph"):
+        Bundle.open(made.root)
+
+
+def test_what_was_not_recorded_or_was_changed_since_is_not_read(tmp_path: Path) -> None:
+    bundle = written(tmp_path / "bundle")
+    (bundle.root / "notes.txt").write_bytes(b"x")
+    with pytest.raises(BundleError, match=r"records no SHA-256 for notes\.txt"):
+        bundle.read_file("notes.txt")
+    assert bundle.read_file("precision/int8.json") == b"{}"
+    (bundle.root / "precision" / "int8.json").write_bytes(b"[]")
+    with pytest.raises(BundleError, match=r"int8\.json was changed"):
+        bundle.read_file("precision/int8.json")
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".onnx", "x/" * 3000 + "y"])
+def test_a_name_that_no_disk_takes_is_refused(tmp_path: Path, name: str) -> None:
+    bundle = written(tmp_path / "bundle")
+    with pytest.raises(BundleError):
+        Bundle.open(edited(bundle, files={**bundle.manifest.files, name: "0" * 64}))
 
 
 def test_what_is_not_a_bundle_is_named(tmp_path: Path) -> None:
@@ -168,7 +225,7 @@ def test_a_graph_outside_or_without_a_hash_is_refused(tmp_path: Path) -> None:
 
 def test_a_link_that_leads_out_is_refused(tmp_path: Path) -> None:
     bundle = written(tmp_path / "bundle")
-    (tmp_path / "outside").write_bytes(b"graph")
+    (tmp_path / "outside").write_bytes(_GRAPH)
     (bundle.root / "model.onnx").unlink()
     (bundle.root / "model.onnx").symlink_to(tmp_path / "outside")
     with pytest.raises(BundleError, match="leads out of"):
@@ -202,6 +259,56 @@ def test_a_broken_reference_is_a_bundle_error(tmp_path: Path, text: bytes) -> No
         bundle.reference()
 
 
+def _packed(method: int, size: int = 8) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        for name in ("images", "scores", "maps"):
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                for start in range(0, size, 1 << 24):
+                    file.write(bytes(min(1 << 24, size - start)))
+    return buffer.getvalue()
+
+
+def _strange(kind: str) -> bytes:
+    content = bytearray(reference().to_bytes())
+    if kind == "zlib":  # a stream that cannot be unpacked
+        content[content.find(b"images.npy") + 40] ^= 0xFF
+    if kind == "method":  # of compression, that Python does not know
+        for start in (b"PK\x03\x04", b"PK\x01\x02"):
+            at = content.find(start) + (8 if start.endswith(b"\x04") else 10)
+            content[at : at + 2] = b"\x63\0"
+    if kind == "encrypted":
+        for start in (b"PK\x03\x04", b"PK\x01\x02"):
+            content[content.find(start) + (6 if start.endswith(b"\x04") else 8)] |= 1
+    return bytes(content)
+
+
+@pytest.mark.parametrize("kind", ["zlib", "method", "encrypted"])
+def test_a_reference_that_cannot_be_unpacked_is_a_bundle_error(tmp_path: Path, kind: str) -> None:
+    bundle = write_bundle(tmp_path / "bundle", manifest(), {**files(), "reference.npz": _strange(kind)})
+    with pytest.raises(BundleError, match="does not hold reference outputs"):
+        bundle.reference()
+
+
+def test_a_reference_that_unpacks_to_gigabytes_is_not_unpacked(tmp_path: Path) -> None:
+    content = _packed(zipfile.ZIP_BZIP2, 400 << 20)
+    assert len(content) < 1 << 16
+    bundle = write_bundle(tmp_path / "bundle", manifest(), {**files(), "reference.npz": content})
+    with pytest.raises(BundleError, match=r"unpacks to 1\.2 GiB"):
+        bundle.reference()
+
+
+def test_a_reference_without_images_or_with_numbers_that_are_not_finite_is_refused() -> None:
+    good = reference()
+    with pytest.raises(BundleError, match="at least one image"):
+        Reference(good.images[:0], good.scores[:0], good.maps[:0])
+    for value in (np.nan, np.inf):
+        with pytest.raises(BundleError, match="finite"):
+            Reference(good.images, good.scores, np.full_like(good.maps, value))
+        with pytest.raises(BundleError, match="finite"):
+            Reference(good.images, np.full_like(good.scores, value), good.maps)
+
+
 def test_a_reference_with_a_part_missing_is_a_bundle_error(tmp_path: Path) -> None:
     buffer = io.BytesIO(reference().to_bytes())
     with zipfile.ZipFile(buffer) as old, zipfile.ZipFile(tmp_path / "part.npz", "w") as new:
@@ -219,7 +326,7 @@ def test_a_reference_of_another_size_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_bundle_without_a_reference_says_so(tmp_path: Path) -> None:
-    bundle = write_bundle(tmp_path / "bundle", manifest(), {"model.onnx": b"graph"})
+    bundle = write_bundle(tmp_path / "bundle", manifest(), {"model.onnx": _GRAPH})
     with pytest.raises(BundleError, match="no reference outputs"):
         bundle.reference()
 
@@ -241,7 +348,7 @@ def test_a_missing_graph_names_the_command(tmp_path: Path) -> None:
 
 def test_writing_replaces_a_bundle_and_refuses_anything_else(tmp_path: Path) -> None:
     written(tmp_path / "bundle")
-    newer = write_bundle(tmp_path / "bundle", manifest("2026-01-01T00:00:00Z"), {"model.onnx": b"new"})
+    newer = write_bundle(tmp_path / "bundle", manifest("2026-01-01T00:00:00Z"), {"model.onnx": _INT8_GRAPH})
     assert set(content(tmp_path / "bundle")) == {"manifest.json", "model.onnx"}
     assert Bundle.open(tmp_path / "bundle") == newer
     (tmp_path / "photos").mkdir()
@@ -266,12 +373,12 @@ def test_a_graph_is_added_with_its_report_and_the_engines_stay(tmp_path: Path) -
     (bundle.root / "engines" / "some").mkdir(parents=True)
     (bundle.root / "engines" / "some" / "file").write_bytes(b"engine")
     info = GraphInfo(file="model.int8.onnx", threshold=_THRESHOLD)
-    updated = bundle.with_graph("int8", info, {"model.int8.onnx": b"int8", "precision/int8.json": b"[1]"})
+    updated = bundle.with_graph("int8", info, {"model.int8.onnx": _INT8_GRAPH, "precision/int8.json": b"[1]"})
     assert Bundle.open(bundle.root) == updated
     assert set(updated.manifest.graphs) == {"fp32", "int8"}
     after = content(bundle.root)
-    assert (after["model.int8.onnx"], after["precision/int8.json"]) == (b"int8", b"[1]")
-    assert (after["engines/some/file"], after["model.onnx"]) == (b"engine", b"graph")
+    assert (after["model.int8.onnx"], after["precision/int8.json"]) == (_INT8_GRAPH, b"[1]")
+    assert (after["engines/some/file"], after["model.onnx"]) == (b"engine", _GRAPH)
     assert [path.name for path in tmp_path.iterdir()] == ["bundle"]
 
 

@@ -126,11 +126,11 @@ class TensorRtEngine(Engine):
                 results = self._step(slot, frame, oldest)
                 if oldest is not None and results is not None:
                     free.append(oldest)
-                    yield _prediction(results)
+                    yield self._predictions(*results, 1)[0]
             while running:
                 results = self._step(None, None, running.popleft())
                 if results is not None:
-                    yield _prediction(results)
+                    yield self._predictions(*results, 1)[0]
         finally:
             self._give_back(slots)
 
@@ -159,8 +159,3 @@ class TensorRtEngine(Engine):
         if self._owner is None or self._pipeline is None:
             raise EdgeAdError("This engine is not open.", "Use it in a with block.")
         return self._owner, self._pipeline
-
-
-def _prediction(results: Results) -> Prediction:
-    scores, maps = results
-    return Prediction(float(scores[0]), maps[0])

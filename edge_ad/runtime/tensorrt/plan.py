@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ __all__ = ["PLAN_FILE", "Plan", "load_plan"]
 
 PLAN_FILE = "model.plan"
 _PROFILE = 0
+_DLA_CORES = {"0", "1"}
 
 
 @dataclass
@@ -56,10 +56,11 @@ def load_plan(trt: Any, source: EngineSource, version: str) -> Plan:
         BundleError: TensorRT refuses the plan, or it is not a deploy graph of the bundle's input size.
     """
     path = _plan_path(source)
+    content = source.read_built(PLAN_FILE)
     log = create_log(trt)
     trt.init_libnvinfer_plugins(log, "")  # older parsers make plugins of some ONNX operators
-    runtime = _runtime(trt, log, source.options)
-    engine = runtime.deserialize_cuda_engine(path.read_bytes())
+    runtime = _runtime(trt, log, source)
+    engine = runtime.deserialize_cuda_engine(content)
     if engine is None:
         raise _refused(source, path, version, log.take_error())
     _check_tensors(trt, engine, source, path)
@@ -67,12 +68,15 @@ def load_plan(trt: Any, source: EngineSource, version: str) -> Plan:
     return Plan(log, runtime, engine, smallest, largest)
 
 
-def _runtime(trt: Any, log: Any, options: Mapping[str, str]) -> Any:
+def _runtime(trt: Any, log: Any, source: EngineSource) -> Any:
+    options = source.options
+    core = options.get("dla_core", "none")
+    if core != "none" and core not in _DLA_CORES:
+        raise BundleError(f"The plan was built for the DLA core {core!r}, which there is not.", _rebuild(source))
     with backend_errors("TensorRT", "start"):
         runtime = trt.Runtime(log)
     if options.get("version_compatible") == "true":
         runtime.engine_host_code_allowed = True  # such a plan carries its own runtime
-    core = options.get("dla_core", "none")
     if core != "none":
         runtime.DLA_core = int(core)  # else it is loaded for the first one
     return runtime

@@ -1,0 +1,102 @@
+"""Folders of runs: the record, the checkpoint, and what is missing."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from edge_ad.errors import EdgeAdError
+from tests.fuzz.console import run_command
+from tests.fuzz.mutation import mutate_bytes, mutate_json
+from tests.fuzz.target import Target, pack, unpack
+
+__all__ = ["RunTarget"]
+
+_COMMAND = "command"
+_VERBS = (b"load", b"load", b"load", b"evaluate", b"resume", b"export")
+
+
+class RunTarget(Target):
+    """A run opens, is evaluated, exported and resumed, or is refused in one line."""
+
+    name = "runs"
+    limit_s = 60.0
+    limit_mib = 2048
+
+    def prepare(self) -> None:
+        """Train the smallest detector on some noise."""
+        from edge_ad.training.train import TrainingRequest, train
+
+        values = {"size": 64, "width": "nano", "mask_source": "full", "epochs": 1}
+        with tempfile.TemporaryDirectory() as folder:
+            photos, root = Path(folder) / "photos", Path(folder) / "run"
+            _write_photos(photos)
+            train(TrainingRequest(method="ear", data=photos, root=root, values=values), lambda report: None)
+            self._files = {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
+
+    def make(self, rng: random.Random) -> bytes:
+        """Damage one of its files."""
+        files = dict(self._files)
+        name = rng.choice([*files, "run.json", "run.json"])
+        if rng.random() < 0.03:
+            del files[name]
+        elif name.endswith(".json"):
+            files[name] = mutate_json(files[name], rng)
+        elif rng.random() < 0.7:  # the header of safetensors is where its damage is understood
+            files[name] = mutate_bytes(files[name][:2048], rng) + files[name][2048:]
+        else:
+            files[name] = mutate_bytes(files[name], rng)
+        return pack({**files, _COMMAND: rng.choice(_VERBS)})
+
+    def open(self) -> None:
+        """Write the product."""
+        import torch
+
+        torch.set_num_threads(1)
+        self._folder = Path(tempfile.mkdtemp(prefix="edge-ad-fuzz-"))
+        self._product = self._folder / "product"
+        _write_photos(self._product / "train" / "good")
+        _write_photos(self._product / "test" / "scratch", count=1)
+
+    def close(self) -> None:
+        """Remove it."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def run(self, content: bytes) -> str:
+        """Write the run and use it."""
+        files = unpack(content)
+        verb, root = files.pop(_COMMAND).decode(), self._folder / "run"
+        shutil.rmtree(root, ignore_errors=True)
+        for name, data in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_bytes(data)
+        if verb == "load":
+            return _load(root)
+        arguments = {
+            "evaluate": ["evaluate", str(root), "--data", str(self._product), "--json"],
+            "export": ["export", str(root)],
+            "resume": ["train", "--resume", str(root)],
+        }
+        _, _, problem = run_command(arguments[verb])
+        return f"{verb}: {problem}" if problem else ""
+
+
+def _load(root: Path) -> str:
+    from edge_ad.training.runs import load_run
+
+    with suppress(EdgeAdError):
+        load_run(root)
+    return ""
+
+
+def _write_photos(folder: Path, count: int = 10) -> None:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        assert cv2.imwrite(str(folder / f"{index:02d}.png"), rng.integers(0, 90, (64, 64, 3), dtype=np.uint8))
