@@ -23,7 +23,7 @@ from edge_ad.images import read_resized
 from edge_ad.manifest import GraphInfo, Manifest, SplitInfo
 from edge_ad.prediction import Prediction
 from edge_ad.strict_json import to_json
-from edge_ad.training.runs import Run, torch_predictor
+from edge_ad.training.runs import Run, read_record, torch_predictor
 from edge_ad.training.versions import package_versions
 
 __all__ = ["BUNDLE_FOLDER", "export_run", "fingerprint", "is_current"]
@@ -66,6 +66,7 @@ def export_run(run: Run, say: Say = lambda text: None) -> Bundle:
     """
     size_hw = (run.detector.config.size, run.detector.config.size)
     split = _split_info(run.split)
+    _check_images(run, split)
     say(f"Exporting {run.method} of {run.product_name} at {size_hw[0]} x {size_hw[1]}.")
     model = export_onnx(run.detector)
     images = read_resized(run.split.threshold, size_hw)
@@ -91,6 +92,17 @@ def export_run(run: Run, say: Say = lambda text: None) -> Bundle:
         _SOURCE_FILE: to_json({"run": fingerprint(run)}).encode(),
     }
     return write_bundle(run.root / BUNDLE_FOLDER, manifest, files)
+
+
+def _check_images(run: Run, found: SplitInfo) -> None:
+    """Refuse images that are not those of the training: the threshold is set on some of them."""
+    recorded = read_record(run.root).split
+    for part in ("fit", "calibrate", "threshold"):
+        names = getattr(recorded, part)
+        for name, digest in zip(names, getattr(found, part), strict=True):
+            if names[name] != digest:
+                path = run.product_root / name
+                raise DataError(f"{path} is not the image the run was trained with.", "Put it back, or train again.")
 
 
 def is_current(run: Run) -> Bundle | None:

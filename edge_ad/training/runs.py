@@ -17,7 +17,7 @@ from edge_ad.errors import CheckpointError, UsageError
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import restore_detector
 from edge_ad.prediction import Prediction
-from edge_ad.storage import write_file
+from edge_ad.storage import sha256_file, write_file
 from edge_ad.training.checkpoints import load_tensors
 from edge_ad.training.feature_cache import to_tensor
 
@@ -65,6 +65,7 @@ class RunRecord(_Strict):
         split: The split of its good images.
         training: Settings of the loop and what it took.
         versions: Package → version.
+        checkpoint_sha256: Of the file of the weights; empty while there is none, and in runs of before.
         created: ISO 8601, UTC.
     """
 
@@ -78,6 +79,7 @@ class RunRecord(_Strict):
     split: SplitRecord
     training: dict[str, JsonValue] = {}
     versions: dict[str, str] = {}
+    checkpoint_sha256: str = ""
     created: str
 
 
@@ -136,7 +138,7 @@ def load_run(root: Path) -> Run:
 
     Raises:
         UsageError: Not a run.
-        CheckpointError: Not finished, or damaged.
+        CheckpointError: Not finished, damaged, or of weights that were changed.
     """
     record = read_record(root)
     if record.status != "finished":
@@ -146,6 +148,11 @@ def load_run(root: Path) -> Run:
         raise CheckpointError(
             f"The checkpoint in {root} is of method {metadata.get('method')!r}, the run of {record.method!r}.",
             "Train again, or restore the checkpoint that belongs here.",
+        )
+    if record.checkpoint_sha256 not in ("", sha256_file(root / CHECKPOINT_FILE)):
+        raise CheckpointError(
+            f"{root / CHECKPOINT_FILE} was changed or damaged: it is not the file that {RECORD_FILE} names.",
+            "Copy the whole run again from where it is whole, or train again.",
         )
     try:
         detector = restore_detector(record.method, record.parameters, tensors)

@@ -200,9 +200,10 @@ def _saved(root: Path) -> tuple[Progress, dict[str, Tensor]] | None:
 
 
 def _finish(root: Path, record: RunRecord, detector: AnomalyDetector, seconds: float) -> None:
-    save_tensors(root / CHECKPOINT_FILE, detector.state_dict(), {"method": record.method})
+    sha256 = save_tensors(root / CHECKPOINT_FILE, detector.state_dict(), {"method": record.method})
     training = {**record.training, "seconds": round(seconds, 1)}
-    write_record(root, record.model_copy(update={"status": "finished", "training": training}))
+    changes = {"status": "finished", "training": training, "checkpoint_sha256": sha256}
+    write_record(root, record.model_copy(update=changes))
     (root / RESUME_FILE).unlink(missing_ok=True)
 
 
