@@ -23,7 +23,7 @@ from edge_ad.images import read_resized
 from edge_ad.manifest import GraphInfo, Manifest, SplitInfo
 from edge_ad.prediction import Prediction
 from edge_ad.strict_json import to_json
-from edge_ad.training.runs import Run, read_record, torch_predictor
+from edge_ad.training.runs import Run, torch_predictor
 from edge_ad.training.versions import package_versions
 
 __all__ = ["BUNDLE_FOLDER", "export_run", "fingerprint", "is_current"]
@@ -96,12 +96,9 @@ def export_run(run: Run, say: Say = lambda text: None) -> Bundle:
 
 def _check_images(run: Run, found: SplitInfo) -> None:
     """Refuse images that are not those of the training: the threshold is set on some of them."""
-    recorded = read_record(run.root).split
     for part in ("fit", "calibrate", "threshold"):
-        names = getattr(recorded, part)
-        for name, digest in zip(names, getattr(found, part), strict=True):
-            if names[name] != digest:
-                path = run.product_root / name
+        for path, digest in zip(getattr(run.split, part), getattr(found, part), strict=True):
+            if run.image_hashes[path] != digest:
                 raise DataError(f"{path} is not the image the run was trained with.", "Put it back, or train again.")
 
 

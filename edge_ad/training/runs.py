@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -95,6 +95,7 @@ class Run:
         product_root: Folder of the images it was trained on.
         product_name: Name of the product.
         split: The split of its good images.
+        image_hashes: Content hash of each of them, as it was when the training began.
     """
 
     root: Path
@@ -104,6 +105,7 @@ class Run:
     product_root: Path
     product_name: str
     split: GoodSplit
+    image_hashes: Mapping[Path, str]
 
 
 def write_record(root: Path, record: RunRecord) -> None:
@@ -160,7 +162,8 @@ def load_run(root: Path) -> Run:
         raise CheckpointError(f"The checkpoint in {root} does not fit {record.method}.", "Train again.") from error
     product_root = Path(record.product_root)
     split = _absolute_split(record.split, product_root)
-    return Run(root, record.method, record.parameters, detector, product_root, record.product_name, split)
+    hashes = {product_root / name: digest for part in _parts(record.split) for name, digest in part.items()}
+    return Run(root, record.method, record.parameters, detector, product_root, record.product_name, split, hashes)
 
 
 def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], list[Prediction]]:
@@ -178,5 +181,8 @@ def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], 
 
 
 def _absolute_split(record: SplitRecord, root: Path) -> GoodSplit:
-    parts = [tuple(root / name for name in part) for part in (record.fit, record.calibrate, record.threshold)]
-    return GoodSplit(record.seed, *parts)
+    return GoodSplit(record.seed, *(tuple(root / name for name in part) for part in _parts(record)))
+
+
+def _parts(record: SplitRecord) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    return record.fit, record.calibrate, record.threshold
