@@ -65,6 +65,7 @@ def export_run(run: Run, say: Say = lambda text: None) -> Bundle:
     """
     size_hw = (run.detector.config.size, run.detector.config.size)
     split = _split_info(run.split)
+    _check_images(run, split)
     say(f"Exporting {run.method} of {run.product_name} at {size_hw[0]} x {size_hw[1]}.")
     model = export_onnx(run.detector)
     images = read_resized(run.split.threshold, size_hw)
@@ -90,6 +91,14 @@ def export_run(run: Run, say: Say = lambda text: None) -> Bundle:
         _SOURCE_FILE: to_json({"run": fingerprint(run)}).encode(),
     }
     return write_bundle(run.root / BUNDLE_FOLDER, manifest, files)
+
+
+def _check_images(run: Run, found: SplitInfo) -> None:
+    """Refuse images that are not those of the training: the threshold is set on some of them."""
+    for part in ("fit", "calibrate", "threshold"):
+        for path, digest in zip(getattr(run.split, part), getattr(found, part), strict=True):
+            if run.image_hashes[path] != digest:
+                raise DataError(f"{path} is not the image the run was trained with.", "Put it back, or train again.")
 
 
 def is_current(run: Run) -> Bundle | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ __all__ = ["Progress", "load_tensors", "restore_training", "save_tensors", "trai
 
 _DETECTOR = "detector."
 _OPTIMISER = "optimiser."
+_HASH = "sha256"
 
 
 class Progress(NamedTuple):
@@ -25,31 +27,44 @@ class Progress(NamedTuple):
     epoch: int
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors and a few strings.
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Write tensors, a few strings, and a hash over all of it.
+
+    Returns:
+        SHA-256 of the file.
 
     Raises:
         StorageError: The file cannot be written; an older one is untouched.
     """
     safetensors = require("safetensors.torch", extra="train")
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_file(path, safetensors.save(plain, metadata=dict(metadata)))
+    content = safetensors.save(plain, metadata={**metadata, _HASH: _hash(plain, metadata)})
+    write_file(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read what ``save_tensors`` wrote.
+    """Read what ``save_tensors`` wrote; in a file of an edge-ad that wrote no hash, none is checked.
 
     Raises:
-        CheckpointError: Missing or damaged.
+        CheckpointError: Missing, damaged or changed.
     """
     safetensors = require("safetensors", extra="train")
     if not path.is_file():
         raise CheckpointError(f"There is no checkpoint {path}.", "Train again, or name another run.")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = dict(file.metadata() or {})
     except (safetensors.SafetensorError, OSError) as error:
         raise CheckpointError(f"The checkpoint {path} is damaged ({error}).", "Train again.") from error
+    recorded = metadata.pop(_HASH, None)
+    if recorded is not None and recorded != _hash(tensors, metadata):
+        raise CheckpointError(
+            f"The checkpoint {path} was changed or damaged: it does not have the SHA-256 it was written with.",
+            "Copy it again from where it is whole, or train again.",
+        )
+    return tensors, metadata
 
 
 def training_tensors(detector: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -77,6 +92,15 @@ def restore_training(
         raise CheckpointError(f"The checkpoint belongs to another architecture: {problem}") from error
     if optimiser is not None:
         _restore_optimiser(tensors, optimiser)
+
+
+def _hash(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over names, types, shapes and values, and over the strings."""
+    digest = hashlib.sha256(repr(sorted(metadata.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _restore_optimiser(tensors: Mapping[str, Tensor], optimiser: torch.optim.Optimizer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from edge_ad.manifest import Document
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import restore_detector
 from edge_ad.prediction import Prediction
-from edge_ad.storage import write_file
+from edge_ad.storage import sha256_file, write_file
 from edge_ad.training.checkpoints import load_tensors
 from edge_ad.training.feature_cache import to_tensor
 
@@ -62,6 +62,7 @@ class RunRecord(Document):
         split: The split of its good images.
         training: Settings of the loop and what it took.
         versions: Package → version.
+        checkpoint_sha256: Of the file of the weights; empty while there is none, and in runs of before.
         created: ISO 8601, UTC.
     """
 
@@ -75,6 +76,7 @@ class RunRecord(Document):
     split: SplitRecord
     training: dict[str, JsonValue] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
+    checkpoint_sha256: str = ""
     created: str
 
 
@@ -90,6 +92,7 @@ class Run:
         product_root: Folder of the images it was trained on.
         product_name: Name of the product.
         split: The split of its good images.
+        image_hashes: Content hash of each of them, as it was when the training began.
     """
 
     root: Path
@@ -99,6 +102,7 @@ class Run:
     product_root: Path
     product_name: str
     split: GoodSplit
+    image_hashes: Mapping[Path, str]
 
 
 def write_record(root: Path, record: RunRecord) -> None:
@@ -133,7 +137,7 @@ def load_run(root: Path) -> Run:
 
     Raises:
         UsageError: Not a run.
-        CheckpointError: Not finished, or damaged.
+        CheckpointError: Not finished, damaged, or of weights that were changed.
     """
     record = read_record(root)
     if record.status != "finished":
@@ -144,13 +148,19 @@ def load_run(root: Path) -> Run:
             f"The checkpoint in {root} is of method {metadata.get('method')!r}, the run of {record.method!r}.",
             "Train again, or restore the checkpoint that belongs here.",
         )
+    if record.checkpoint_sha256 not in ("", sha256_file(root / CHECKPOINT_FILE)):
+        raise CheckpointError(
+            f"{root / CHECKPOINT_FILE} was changed or damaged: it is not the file that {RECORD_FILE} names.",
+            "Copy the whole run again from where it is whole, or train again.",
+        )
     try:
         detector = restore_detector(record.method, record.parameters, tensors)
     except RuntimeError as error:
         raise CheckpointError(f"The checkpoint in {root} does not fit {record.method}.", "Train again.") from error
     product_root = Path(record.product_root)
     split = _absolute_split(record.split, product_root)
-    return Run(root, record.method, record.parameters, detector, product_root, record.product_name, split)
+    hashes = {product_root / name: digest for part in _parts(record.split) for name, digest in part.items()}
+    return Run(root, record.method, record.parameters, detector, product_root, record.product_name, split, hashes)
 
 
 def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], list[Prediction]]:
@@ -168,5 +178,8 @@ def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], 
 
 
 def _absolute_split(record: SplitRecord, root: Path) -> GoodSplit:
-    parts = [tuple(root / name for name in part) for part in (record.fit, record.calibrate, record.threshold)]
-    return GoodSplit(record.seed, *parts)
+    return GoodSplit(record.seed, *(tuple(root / name for name in part) for part in _parts(record)))
+
+
+def _parts(record: SplitRecord) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    return record.fit, record.calibrate, record.threshold

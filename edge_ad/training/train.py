@@ -14,9 +14,10 @@ from torch import Tensor
 from edge_ad import __version__
 from edge_ad.data.products import Product, open_product
 from edge_ad.data.splits import GoodSplit, content_hash, split_good
-from edge_ad.errors import CheckpointError, StorageError, UsageError
+from edge_ad.errors import CheckpointError, DataError, StorageError, UsageError
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import create_detector, parse_parameters
+from edge_ad.outside_text import storable
 from edge_ad.storage import storage_errors
 from edge_ad.strict_json import to_json
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
@@ -101,6 +102,7 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     fixed = {key: value for key, value in request.values.items() if (key, value) != ("mosaic", "auto")}
     parse_parameters(request.method, fixed)
     product = open_product(request.data, skip_unreadable=request.skip_unreadable)
+    _check_names(product)
     split = split_good(product.good, seed=int(request.values.get("seed", 0)))
     values, choices = _choose(request, split)
     detector = create_detector(request.method, values)
@@ -200,9 +202,10 @@ def _saved(root: Path) -> tuple[Progress, dict[str, Tensor]] | None:
 
 
 def _finish(root: Path, record: RunRecord, detector: AnomalyDetector, seconds: float) -> None:
-    save_tensors(root / CHECKPOINT_FILE, detector.state_dict(), {"method": record.method})
+    sha256 = save_tensors(root / CHECKPOINT_FILE, detector.state_dict(), {"method": record.method})
     training = {**record.training, "seconds": round(seconds, 1)}
-    write_record(root, record.model_copy(update={"status": "finished", "training": training}))
+    changes = {"status": "finished", "training": training, "checkpoint_sha256": sha256}
+    write_record(root, record.model_copy(update=changes))
     (root / RESUME_FILE).unlink(missing_ok=True)
 
 
@@ -261,6 +264,13 @@ def _new_record(
         versions={"edge-ad": __version__, **package_versions()},
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
+
+
+def _check_names(product: Product) -> None:
+    """Refuse names that the record of a run cannot hold, before anything is written."""
+    for path in (product.root.resolve(), *product.good):
+        if storable(str(path)) != str(path):
+            raise DataError(f"The name of {path} is no UTF-8.", "Rename it.")
 
 
 def _split_record(split: GoodSplit, root: Path) -> SplitRecord:

@@ -1,6 +1,8 @@
 """What the verbs print."""
 
 import json
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_ad.cli.console import note, print_facts, print_json, print_table
+from edge_ad.cli.console import note, print_facts, print_json, print_line, print_table, rewrite_line
+from edge_ad.cli.failures import report_failure
+from edge_ad.errors import DataError
 from edge_ad.manifest import Threshold
 from edge_ad.strict_json import plain
 
@@ -66,3 +70,37 @@ def test_facts_are_aligned(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_note_leaves_stdout_to_the_data(capsys: pytest.CaptureFixture[str]) -> None:
     note("working")
     assert capsys.readouterr() == ("", "working\n")
+
+
+_HOSTILE = "\x1b[2J\x9b31mOK\r\nNG\u202e"
+_HARMLESS = r"\x1b[2J\x9b31mOK\r\nNG\u202e"
+
+
+def test_what_comes_from_outside_does_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    note(_HOSTILE)
+    print_line(_HOSTILE)
+    rewrite_line(_HOSTILE)
+    print_facts({_HOSTILE: _HOSTILE})
+    print_table([_HOSTILE], [[_HOSTILE]], title=f"\n{_HOSTILE}")
+    output = capsys.readouterr()
+    shown = (output.out + output.err).replace("\x1b[K", "").replace("\r", "", 1)  # what rewrites the line is ours
+    assert shown.count(_HARMLESS) == 8
+    assert not any(sign in shown for sign in "\x1b\x9b\r\u202e")
+
+
+@pytest.mark.parametrize("error", [DataError(f"No such file: {_HOSTILE}.", _HOSTILE), ValueError(_HOSTILE)])
+def test_what_an_error_quotes_does_nothing_to_a_terminal(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    report_failure(error)
+    shown = capsys.readouterr().err
+    assert r"\x1b[2J\x9b31mOK NG\u202e" in shown
+    assert not any(sign in shown for sign in "\x1b\x9b\r\u202e")
+
+
+def test_a_terminal_that_has_gone_does_not_end_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    with open("/dev/full", "w") as gone:  # noqa: PTH123 - what every write to fails
+        monkeypatch.setattr(sys, "stderr", gone)
+        note("working")
+        rewrite_line("1 of 2")
+        monkeypatch.undo()
+        with suppress(OSError):
+            gone.close()

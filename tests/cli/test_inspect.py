@@ -45,3 +45,14 @@ def test_a_changed_file_of_an_engine_is_named(bundle: Bundle, capsys: pytest.Cap
     error = capsys.readouterr().err
     assert f"{name} was changed or damaged" in error
     assert "edge-ad build-engine" in error
+
+
+def test_the_fields_of_a_bundle_do_nothing_to_a_terminal(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = bundle.root / "manifest.json"
+    document = json.loads(manifest.read_text())
+    document |= {"method": "\x1b]0;title\x07", "product": "tiles\x1b[2J\r\n\u202e", "versions": {"\x9b1m": "\x1bc"}}
+    manifest.write_text(json.dumps(document))
+    main(["inspect", str(bundle.root)])
+    shown = "".join(capsys.readouterr())
+    assert shown
+    assert not any(sign in shown for sign in "\x1b\x07\x9b\r\u202e")

@@ -37,9 +37,9 @@ def test_a_message_that_cannot_be_sent_is_counted_and_those_after_it_are_sent() 
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there an environment takes any character")
-def test_a_hook_goes_on_after_an_id_that_no_environment_can_hold(tmp_path: Path) -> None:
+def test_a_hook_goes_on_after_an_id_that_no_environment_can_hold() -> None:
     told = Told()
-    sink = hook_sink(f"{sys.executable} -c \"import pathlib; pathlib.Path('ran').touch()\"")
+    sink = hook_sink(f"{sys.executable} -c pass")
     sink.attach(told)
     sink.begin(FakeSource(None))
     sink.event(Event("ng", 0.0, data={"part_id": "\ud800"}))

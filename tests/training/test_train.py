@@ -208,6 +208,19 @@ def test_a_truncated_image_among_good_ones_writes_nothing(product: Path, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no file names that are no UTF-8")
+@pytest.mark.parametrize("part", ["folder", "image"])
+def test_a_name_that_is_no_utf8_writes_nothing(product: Path, tmp_path: Path, part: str) -> None:
+    odd = os.fsdecode(b"\xff")
+    if part == "folder":
+        product = product.rename(product.with_name(odd))
+    else:
+        (product / "05.png").rename(product / f"{odd}.png")
+    with pytest.raises(DataError, match="no UTF-8"):
+        train(_request(product, tmp_path / "run"), _ignore)
+    assert not (tmp_path / "run").exists()
+
+
 def _interrupt(report: EpochReport) -> None:
     raise KeyboardInterrupt
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import UsageError
+from edge_ad.errors import StorageError, UsageError
 from edge_ad.storage import storage_errors
 from edge_ad.streaming.frame import Frame
 
@@ -97,8 +97,11 @@ class NgImageStore:
         Raises:
             StorageError: No space or no permission; nothing is left behind.
         """
-        content = cv2.imencode(".png", image, _FAST_PNG)[1].tobytes()
+        is_encoded, encoded = cv2.imencode(".png", image, _FAST_PNG)
         path = self._root / name
+        if not is_encoded:
+            raise StorageError(f"{path} could not be written: the frame cannot be made a PNG.")
+        content = encoded.tobytes()
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             self._replace(path, content)

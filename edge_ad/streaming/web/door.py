@@ -50,11 +50,15 @@ class Door:
             connection and its place in the crowd belong to the one who is called.
         crowd: Counts connections.
         limits: What is allowed.
+
+    Attributes:
+        failure: What ended the door's thread before it was closed; None while it lets in.
     """
 
     def __init__(self, listener: socket.socket, judge: Judge, admit: Admit, crowd: Crowd, limits: Limits) -> None:
         self._listener, self._judge, self._admit = listener, judge, admit
         self._crowd, self._limits = crowd, limits
+        self.failure: Exception | None = None
         self._is_closing = threading.Event()
         self._bell, self._bell_rope = socket.socketpair()
         self._selector = selectors.DefaultSelector()
@@ -82,6 +86,12 @@ class Door:
         self._bell_rope.close()
 
     def _run(self) -> None:
+        try:
+            self._let_in()
+        except Exception as error:
+            self.failure = error
+
+    def _let_in(self) -> None:
         share = CpuShare(self._limits.stranger_share, _BURST_S)
         while not self._is_closing.is_set():
             for key, _ in self._selector.select(self._until_due()):

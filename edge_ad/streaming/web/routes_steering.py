@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from edge_ad.streaming.web.board import Board
+from edge_ad.streaming.web.json_response import json_response
 from edge_ad.streaming.web.queries import finite, json_object, query_number, who
 
 __all__ = ["steering_routes"]
@@ -24,25 +25,23 @@ def steering_routes(board: Board) -> list[Route]:
 
     async def preview(request: Request) -> Response:
         value = finite(query_number(request, "value"), "value")
-        now = control.threshold
-        scores = [record["score"] for record in board.records(10_000)]
-        # What cannot be compared is defective: no score, or a threshold that is not finite.
-        would_be = sum(score is None or not score <= value for score in scores)
-        are = sum(score is None or not math.isfinite(now) or score > now for score in scores)
-        return JSONResponse({"frames": len(scores), "defective": would_be, "defective_now": are})
+        records = board.records(10_000)
+        would_be = sum(_is_ng(record, value) for record in records)
+        are = sum(_is_ng(record, control.threshold) for record in records)
+        return json_response({"frames": len(records), "defective": would_be, "defective_now": are})
 
     async def set_threshold(request: Request) -> Response:
         body = await json_object(request)
         control.set_threshold(finite(body.get("value"), "value"), by=who(request, body))
-        return JSONResponse({"threshold": control.threshold})
+        return json_response({"threshold": control.threshold})
 
     async def pause(request: Request) -> Response:
         control.pause(who(request, await json_object(request)))
-        return JSONResponse({"paused": control.is_paused})
+        return json_response({"paused": control.is_paused})
 
     async def resume(request: Request) -> Response:
         control.resume(who(request, await json_object(request)))
-        return JSONResponse({"paused": control.is_paused})
+        return json_response({"paused": control.is_paused})
 
     return [
         Route("/api/threshold/preview", preview, methods=["GET"]),
@@ -50,3 +49,8 @@ def steering_routes(board: Board) -> list[Route]:
         Route("/api/pause", pause, methods=["POST"]),
         Route("/api/resume", resume, methods=["POST"]),
     ]
+
+
+def _is_ng(record: dict[str, Any], threshold: float) -> bool:
+    """Whether a frame would be called defective by another threshold: always without a finite score and map."""
+    return bool(record["reason"]) or record["score"] is None or record["score"] > threshold

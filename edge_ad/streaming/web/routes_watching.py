@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from edge_ad.streaming.web.board import SPANS, Board
 from edge_ad.streaming.web.feed import BOUNDARY, Busy, Feed
+from edge_ad.streaming.web.json_response import json_response
 from edge_ad.streaming.web.queries import choice, number
 
 __all__ = ["BUSY", "watching_routes"]
@@ -51,10 +52,10 @@ def watching_routes(board: Board, feed: Feed, goes_on: Callable[[Mapping[str, st
     async def trend(request: Request) -> Response:
         span = choice(request, "span", tuple(SPANS))
         rows = board.trend(number(request, "source", default=0, most=_MOST_SOURCES), span)
-        return JSONResponse({"slice_s": SPANS[span][0], "seconds": SPANS[span][0] * SPANS[span][1], "rows": rows})
+        return json_response({"slice_s": SPANS[span][0], "seconds": SPANS[span][0] * SPANS[span][1], "rows": rows})
 
     async def finds(request: Request) -> Response:
-        return JSONResponse(board.finds())
+        return json_response(board.finds())
 
     async def find(request: Request) -> Response:
         jpeg = board.find_picture(
@@ -65,7 +66,7 @@ def watching_routes(board: Board, feed: Feed, goes_on: Callable[[Mapping[str, st
         return Response(jpeg, media_type="image/jpeg")
 
     async def events(request: Request) -> Response:
-        return JSONResponse(board.events())
+        return json_response(board.events())
 
     answers = {
         "/api/live": live,

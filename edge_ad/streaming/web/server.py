@@ -65,6 +65,7 @@ class PageServer:
         self._is_stopping: asyncio.Event | None = None
         self._is_started = threading.Event()
         self._error: BaseException | None = None
+        self._gateway: Door | None = None
         self._painter = Painter(board, self._tell_picture)
         self._thread = threading.Thread(target=self._run, name="stream-web-server", daemon=True)
 
@@ -97,6 +98,16 @@ class PageServer:
         self._thread.join(_STOP_S)
         self._painter.stop()
         self._listener.close()
+
+    def check(self) -> None:
+        """Raise what ended the page while the stream goes on.
+
+        Raises:
+            DeviceError: It is served no more.
+        """
+        failure = self._error or (None if self._gateway is None else self._gateway.failure)
+        if failure is not None:
+            raise DeviceError(f"The live page has ended: {failure or type(failure).__name__}.")
 
     def _tell_picture(self) -> None:
         if self._feed is not None:
@@ -131,7 +142,7 @@ class PageServer:
             asyncio.create_task(task)
             for task in (server.serve(sockets=[]), self._feed.run(), _stay_modest(connections))
         ]
-        door = self._door(server, connections, crowd, routes)
+        door = self._gateway = self._door(server, connections, crowd, routes)
         try:
             await self._wait_for_end(server, door, tasks)
         finally:

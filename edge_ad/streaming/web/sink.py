@@ -95,9 +95,14 @@ class WebSink(Sink):
         self._server.start()
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
-        """Show a judged frame."""
+        """Show a judged frame.
+
+        Raises:
+            DeviceError: The page has ended.
+        """
         assert self._board is not None
         assert self._server is not None
+        self._server.check()
         find = self._board.add(result)
         self._server.painter.note(find, result)
 
@@ -105,6 +110,7 @@ class WebSink(Sink):
         """Show a frame that was not judged."""
         assert self._board is not None
         assert self._server is not None
+        self._server.check()
         self._board.add_unjudged(unjudged)
         self._server.painter.note(None, None)
 

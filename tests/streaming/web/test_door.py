@@ -17,9 +17,12 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from edge_ad.errors import DeviceError
 from edge_ad.streaming.web import Limits
 from edge_ad.streaming.web.connections import Connections
 from edge_ad.streaming.web.cpu_share import CpuShare
+from edge_ad.streaming.web.rules import Rules
+from tests.streaming.results import wait_until
 from tests.streaming.web.live_page import QUICK, LivePage, judged, read_state
 
 _TOKEN = "token-of-the-benchmark"
@@ -69,6 +72,19 @@ def test_viewers_old_and_new_are_served_while_the_page_is_misused() -> None:
             assert page.request("GET", "/api/events", headers=_BEARER, source="127.0.0.2").status == 200
             assert time.monotonic() - started < 10
         viewer.close()
+
+
+def test_page_that_nobody_can_reach_any_more_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(Rules, "judge", fail)
+    with LivePage() as page:
+        with socket.create_connection(("127.0.0.1", page.port)) as guest:
+            guest.sendall(_LOGIN)
+            wait_until(lambda: not any(thread.name == "stream-web-door" for thread in threading.enumerate()))
+        with pytest.raises(DeviceError, match="live page has ended: by zero"):
+            page.show(judged(1))
 
 
 def test_server_never_hears_of_those_who_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 import re
 import time
@@ -105,6 +104,14 @@ def test_trend_of_both_spans(page: LivePage) -> None:
     assert (short["slice_s"], short["seconds"], long["slice_s"], long["seconds"]) == (0.5, 300, 60, 86400)
     assert abs(short["rows"][0][0] - time.time()) < 5
     assert page.get("/api/trend?source=3").json["rows"] == []
+
+
+def test_score_that_is_no_number_of_json_is_null_in_every_answer(page: LivePage) -> None:
+    page.show(judged(7, math.inf))
+    answer = _until(lambda: page.get("/api/finds"), lambda answer: answer.status != 200 or bool(answer.json))
+    assert answer.status == 200
+    assert answer.json[0]["score"] is None
+    assert page.get("/api/records.json").json[0]["score"] is None
 
 
 def test_finds_have_their_pictures(page: LivePage) -> None:
