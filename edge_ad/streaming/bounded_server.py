@@ -7,11 +7,46 @@ import threading
 from collections import Counter
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Any
 
 from edge_ad.streaming.deadline import Deadline, DeadlineSocket
 
-__all__ = ["BoundedServer"]
+__all__ = ["BoundedHandler", "BoundedServer"]
+
+
+class BoundedHandler(BaseHTTPRequestHandler):
+    """Answers one request whose head came to its end; one that was cut off before asks for nothing."""
+
+    server_version, sys_version = "edge-ad", ""
+
+    def setup(self) -> None:
+        """As that of the standard library, which takes a head that breaks off for one that has ended."""
+        super().setup()
+        self._lines = _Lines(self.rfile)
+        self.rfile = self._lines  # type: ignore[assignment]
+
+    def parse_request(self) -> bool:
+        """Whether there is a request to answer."""
+        if super().parse_request() and self._lines.last in (b"\r\n", b"\n"):
+            return True
+        self.close_connection = True
+        return False
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nobody wants a line for every request."""
+
+
+class _Lines:
+    """Lines of a request, and the last one of them."""
+
+    def __init__(self, stream: BufferedIOBase) -> None:
+        self._stream, self.last = stream, b""
+        self.close = stream.close
+
+    def readline(self, size: int = -1) -> bytes:
+        self.last = self._stream.readline(size)
+        return self.last
 
 
 class BoundedServer(ThreadingHTTPServer):
@@ -31,9 +66,7 @@ class BoundedServer(ThreadingHTTPServer):
     block_on_close = False
     request_queue_size = 64
 
-    def __init__(
-        self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], *, most: int, timeout_s: float
-    ) -> None:
+    def __init__(self, address: tuple[str, int], handler: type[BoundedHandler], *, most: int, timeout_s: float) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         self._most, self._timeout_s = most, timeout_s
         self._lock = threading.Lock()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError
-from edge_ad.streaming.bounded_server import BoundedServer
+from edge_ad.streaming.bounded_server import BoundedHandler, BoundedServer
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result, Unjudged
 from edge_ad.streaming.records.record import verdict_name
@@ -164,11 +163,8 @@ class _Server(BoundedServer):
         super().__init__(address, _Handler, most=_MOST_READERS, timeout_s=_REQUEST_S)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server_version = "edge-ad"
-    sys_version = ""
-
-    def do_GET(self) -> None:
+class _Handler(BoundedHandler):
+    def do_GET(self) -> None:  # noqa: N802 - the name http.server asks for
         if self.path.partition("?")[0] != "/metrics":
             self.send_error(404)
             return
@@ -179,9 +175,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nobody wants a line for every read."""
 
 
 def _of_stream(control: StreamControl) -> list[str]:

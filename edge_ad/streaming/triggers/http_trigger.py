@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hmac
 import threading
-from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, urlsplit
 
 from edge_ad.credentials import TRIGGER_TOKEN
 from edge_ad.errors import DeviceError, UsageError
-from edge_ad.streaming.bounded_server import BoundedServer
+from edge_ad.streaming.bounded_server import BoundedHandler, BoundedServer
 from edge_ad.streaming.triggers.base import AskedTrigger
 
 __all__ = ["HttpTrigger"]
@@ -105,9 +104,7 @@ class _Server(BoundedServer):
         super().__init__(address, _Handler, most=_MOST_CONNECTIONS, timeout_s=_REQUEST_S)
 
 
-class _Handler(BaseHTTPRequestHandler):
-    server_version, sys_version = "edge-ad", ""
-
+class _Handler(BoundedHandler):
     def _answer(self) -> None:
         server = self.server
         assert isinstance(server, _Server)
@@ -124,6 +121,3 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True  # whatever body came with the request is not read
 
     do_GET = do_POST = do_PUT = _answer  # noqa: N815 - the names http.server asks for
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
