@@ -15,6 +15,7 @@ MAX_PIXELS = 100_000_000
 _VARIABLE = "EDGE_AD_MAX_IMAGE_PIXELS"
 _MOST_DIGITS = 18
 _MOST_SCANS = 100  # of a progressive JPEG, each of which is a pass over the whole picture; encoders write ten
+_MOST_PASSES = 20  # of a picture at the limit; a smaller one may have more, to `_MOST_SCANS`
 _MOST_BITS, _MOST_SAMPLE_BITS = 64, 16  # of a pixel, and of one of its channels
 _SLACK_BYTES = 1 << 16
 # Deflate grows a byte to 1032 at most: so few compressed bytes cannot take long, and need not be looked at twice.
@@ -65,8 +66,9 @@ def excess(content: bytes) -> str | None:
         return f"is truncated or damaged: it is too short for {header.width} × {header.height} pixels"
     if header.kind == "PNG":
         return _png_excess(content, header)
-    if header.kind == "JPEG" and _has_too_many_scans(content):
-        return f"has more than {_MOST_SCANS} scans"
+    most_scans = min(_MOST_SCANS, _MOST_PASSES * limit // header.pixels)
+    if header.kind == "JPEG" and _has_too_many_scans(content, most_scans):
+        return f"has more than {most_scans} scans"
     if header.sample_bits > _MOST_SAMPLE_BITS or header.bits > _MOST_BITS:
         return f"has pixels of {header.bits} bits, which have no fixed range"
     return None
@@ -91,9 +93,9 @@ def _is_kept(kind: bytes, start: int, end: int) -> bool:
     return kind in _PNG_KEPT and (kind != b"eXIf" or end - start <= _PNG_LONGEST_EXIF)
 
 
-def _has_too_many_scans(content: bytes) -> bool:
+def _has_too_many_scans(content: bytes, most: int) -> bool:
     try:
-        return jpeg_scans(content, _MOST_SCANS) > _MOST_SCANS
+        return jpeg_scans(content, most) > most
     except (struct.error, ValueError):  # cut off in the middle of a header
         return True
 

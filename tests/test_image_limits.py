@@ -152,13 +152,18 @@ def test_text_profiles_and_animation_of_a_png_change_nothing() -> None:
     assert np.array_equal(decode_image(extra, "extra"), decode_image(plain, "plain"))
 
 
-def test_a_jpeg_with_a_thousand_scans_is_refused() -> None:
+def test_a_jpeg_with_a_thousand_scans_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     content = _encoded(".jpg", (64, 64), cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
     assert decode_image(content, "progressive").shape == (64, 64, 3)
     last = content.rfind(b"\xff\xda")
     comment = b"\xff\xfe\x00\x04\xff\xd9"  # what looks like the end inside a comment hides nothing
     with pytest.raises(DataError, match="scans"):
         decode_image(content[:-2] + (comment + content[last:-2]) * 1000 + b"\xff\xd9", "bomb")
+    few = content[:-2] + content[last:-2] * 20 + b"\xff\xd9"
+    assert decode_image(few, "small").shape == (64, 64, 3)
+    monkeypatch.setenv("EDGE_AD_MAX_IMAGE_PIXELS", "4096")
+    with pytest.raises(DataError, match="more than 20 scans"):  # a large picture may have fewer
+        decode_image(few, "large")
 
 
 @pytest.mark.parametrize("hidden", [b"\xff\x01", b"\xff\xd0", b"\xff\xd8"])

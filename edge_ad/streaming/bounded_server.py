@@ -18,37 +18,37 @@ _LONGEST_WAIT_S = 1.0  # for the thread of a client that was sent away: it ends 
 
 
 class BoundedHandler(BaseHTTPRequestHandler):
-    """Answers a request whose head is whole; one that was cut off in it is none, whatever its first line says."""
+    """Answers one request whose head came to its end; one that was cut off before asks for nothing."""
 
     server_version, sys_version = "edge-ad", ""
 
     def setup(self) -> None:
-        """Keep an eye on the lines of the head."""
+        """As that of the standard library, which takes a head that breaks off for one that has ended."""
         super().setup()
         self._lines = _Lines(self.rfile)
         self.rfile = self._lines  # type: ignore[assignment]
 
     def parse_request(self) -> bool:
-        """Read the head; False when there is nothing to answer."""
-        return super().parse_request() and self._lines.newest in (b"\r\n", b"\n")
+        """Whether there is a request to answer."""
+        if super().parse_request() and self._lines.last in (b"\r\n", b"\n"):
+            return True
+        self.close_connection = True
+        return False
 
     def log_message(self, format: str, *args: object) -> None:
         """Nobody wants a line for every request."""
 
 
 class _Lines:
-    """A client's bytes, line by line; knows the newest line, which is empty at the end of a stream."""
+    """Lines of a request, and the last one of them."""
 
-    def __init__(self, file: BufferedIOBase) -> None:
-        self._file = file
-        self.newest = b""
+    def __init__(self, stream: BufferedIOBase) -> None:
+        self._stream, self.last = stream, b""
+        self.close = stream.close
 
-    def readline(self, limit: int = -1) -> bytes:
-        self.newest = self._file.readline(limit)
-        return self.newest
-
-    def close(self) -> None:
-        self._file.close()
+    def readline(self, size: int = -1) -> bytes:
+        self.last = self._stream.readline(size)
+        return self.last
 
 
 class BoundedServer(ThreadingHTTPServer):

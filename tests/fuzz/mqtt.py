@@ -9,6 +9,7 @@ import threading
 import time
 
 from edge_ad.errors import DeviceError
+from edge_ad.streaming.mqtt import Broker
 from edge_ad.streaming.triggers.mqtt_trigger import MqttTrigger
 from tests.fuzz.console import captured
 from tests.fuzz.mutation import mutate_bytes
@@ -39,7 +40,7 @@ class MqttTarget(Target):
     def run(self, content: bytes) -> str:
         """Have a broker send it to the trigger."""
         with captured() as (_, err), _Broker(content) as broker:
-            trigger = MqttTrigger("127.0.0.1", "line", port=broker.port)
+            trigger = MqttTrigger(Broker.parse(f"mqtt://127.0.0.1:{broker.port}/line"))
             try:
                 with trigger:
                     broker.wait()

@@ -172,7 +172,7 @@ class WebhookSink(Sink):
         try:
             self._deadline.start(self._timeout_s)
             status = self._endpoint.post(body, message_id=message_id, deadline=self._deadline)
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: a name that is none
             return str(error) or type(error).__name__
         if status < 300:
             self._alarm.clear(f"{self._name} takes messages again.")

@@ -77,4 +77,4 @@ class Source(ABC):
         """Release it; may be called when it is not open."""
 
     def cancel(self) -> None:  # noqa: B027 - most sources never wait for long
-        """Called from another thread: a `read` that waits for the source's return gives up."""
+        """Called from another thread: an `open` or a `read` that waits gives up, and no later one waits."""

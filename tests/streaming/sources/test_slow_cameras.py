@@ -65,6 +65,12 @@ def test_stream_that_gives_no_frame_is_given_up(behave: Callable[..., None]) -> 
             assert source.read() is None
 
 
+@pytest.mark.parametrize("start", [b"", b"RTSP/1.0 200 OK\r\nCSeq: 1\r\n"], ids=["status line", "headers"])
+def test_rtsp_camera_that_drips_is_given_up(start: bytes) -> None:
+    with peer(dripping(start, itertools.repeat(b"R"))) as (port, _), _ended_soon(), pytest.raises(DeviceError):
+        NetworkSource(f"rtsp://127.0.0.1:{port}/line").open()
+
+
 def test_outage_of_a_camera_that_drips_its_headers_ends_at_its_limit() -> None:
     go_on, slow = threading.Event(), dripping(b"HTTP/1.0 200 OK\r\n", itertools.repeat(b"X: y\r\n"))
 
