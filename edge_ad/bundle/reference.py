@@ -43,8 +43,8 @@ class Reference:
             raise BundleError(f"Reference scores must be float32 {count}, not {_kind(self.scores)}.")
         if self.maps.shape != self.images.shape[:3] or self.maps.dtype != np.float32:
             raise BundleError(f"Reference maps must be float32 {self.images.shape[:3]}, not {_kind(self.maps)}.")
-        if not (count[0] and np.isfinite(self.scores).all() and np.isfinite(self.maps).all()):
-            raise BundleError("Reference outputs must be of at least one photo, and finite numbers.", _REBUILD)
+        if not (np.isfinite(self.scores).all() and np.isfinite(self.maps).all()):
+            raise BundleError("Reference scores and maps must be finite numbers.", _REBUILD)
 
     def to_bytes(self) -> bytes:
         """Content of ``reference.npz``; the same arrays give the same bytes."""

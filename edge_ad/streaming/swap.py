@@ -168,10 +168,18 @@ class BundleSwapper:
                     return
                 retired, self._retired = self._retired, []
             for stack in retired:
-                stack.close()
+                self._let_go(stack)
             asked = self._control.take_swap() or self._watched_change()
             if asked is not None:
                 self._prepare(*asked)
+
+    def _let_go(self, stack: ExitStack) -> None:
+        """Close an engine that judges no more; should that fail, bundles are swapped all the same."""
+        try:
+            stack.close()
+        except Exception as error:
+            text = f"The engine that judged before could not be closed: {type(error).__name__}: {error}"
+            self._control.emit(Event("alarm", time.time(), text=text, data={"alarm": "engine"}))
 
     def _watched_change(self) -> tuple[Path, str] | None:
         before, self._newest = self._newest, _stamp(self._watched)

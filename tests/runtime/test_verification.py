@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from edge_ad.bundle import Bundle
+from edge_ad.bundle import Bundle, Reference
 from edge_ad.errors import BundleError
 from edge_ad.manifest import GateReport, GraphInfo
 from edge_ad.runtime.verification import Verification
@@ -196,6 +196,7 @@ def test_a_crash_of_the_engine_is_a_refused_bundle(tmp_path: Path, at_start_of_p
     ],
     ids=["score", "map", "none"],
 )
-def test_recorded_outputs_are_finite_and_of_a_photo(change: Callable) -> None:
-    with pytest.raises(BundleError, match="at least one photo, and finite"):
-        change(recorded_outputs(deploy_graph()))
+def test_recorded_outputs_are_finite_and_of_a_photo(change: Callable[[Reference], Reference]) -> None:
+    outputs = recorded_outputs(deploy_graph())
+    with pytest.raises(BundleError, match="finite numbers|at least one image"):
+        change(outputs)

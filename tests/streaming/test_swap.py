@@ -129,6 +129,46 @@ def test_bundle_that_crashes_when_it_is_warmed_up_is_refused_and_closed() -> Non
     assert opener.engines["bad"].is_closed
 
 
+def test_engine_that_fails_to_close_is_told_and_bundles_are_swapped_all_the_same() -> None:
+    class Stuck(Sized):
+        def _close(self) -> None:
+            raise RuntimeError("the device is gone")
+
+    class OneStuck(Opener):
+        def __call__(self, path: Path) -> OpenBundle:
+            opened = super().__call__(path)
+            if path.name.startswith("old"):
+                stack = ExitStack()
+                stack.enter_context(stuck := Stuck(32, self.seconds))
+                return OpenBundle(Judging(stuck, opened.judging.bundle, 32.0), stack)
+            return opened
+
+    opener, sink = OneStuck(opening_s=0.0), ListSink()
+    first = opener(Path("old-32"))
+    control = StreamControl(bundle=first.judging.bundle)
+
+    def steer() -> None:
+        try:
+            for number, name in enumerate(("new-48", "newer-48")):
+                control.swap_bundle(Path(name), by="test")
+                wait_until(lambda: _kinds(sink).count("bundle swapped") > number, timeout_s=60.0)  # noqa: B023
+                wait_until(lambda: "alarm" in _kinds(sink), timeout_s=60.0)
+        finally:
+            control.stop()
+
+    steering = threading.Thread(target=steer)
+    steering.start()
+    with BundleSwapper(opener, first) as swapper:
+        source = FakeSource(None, is_live=True, interval_s=0.005)
+        run_stream(first.judging.engine, source, threshold=1.0, sinks=[sink], control=control, swapper=swapper)
+    steering.join()
+    assert sorted(_kinds(sink)) == ["alarm", "bundle swapped", "bundle swapped"]
+
+
+def _kinds(sink: ListSink) -> list[str]:
+    return [event.kind for event in sink.events]
+
+
 def test_stream_that_ends_before_the_bundle_is_open_closes_it(engine: FakeEngine) -> None:
     opener, control = Opener(opening_s=0.0), StreamControl()
     first = opener(Path("old-32"))
