@@ -132,4 +132,4 @@ def _arranged(model: ModelProto) -> ModelProto:
 
 
 def _graph(bundle: Bundle, precision: Precision) -> ModelProto:
-    return onnx.load_from_string(bundle.graph_path(precision).read_bytes())
+    return onnx.load_from_string(bundle.graph_bytes(precision))

@@ -109,7 +109,7 @@ def add_fp16_graph(run: Run, bundle: Bundle, options: Fp16Options, say: Say = la
         DataError: The calibration images cannot be used.
         QualityGateError: The gate fails; the bundle is as it was.
     """
-    model = onnx.load_from_string(bundle.graph_path("fp32").read_bytes())
+    model = onnx.load_from_string(bundle.graph_bytes("fp32"))
     chosen, size_hw = _images(run, bundle, options), bundle.manifest.input_size_hw
     parts = (chosen.paths, run.split.calibrate, run.split.threshold)
     frames, calibrate, threshold = (read_resized(part, size_hw) for part in parts)

@@ -175,7 +175,7 @@ def _listeners(say: Say, count: Count | None) -> Listeners:
 
 
 def _float_graph(bundle: Bundle) -> ModelProto:
-    return onnx.load_from_string(bundle.graph_path("fp32").read_bytes())
+    return onnx.load_from_string(bundle.graph_bytes("fp32"))
 
 
 def _images(run: Run, bundle: Bundle, options: CalibrationOptions) -> CalibrationSet:

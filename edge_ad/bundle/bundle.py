@@ -79,6 +79,14 @@ class Bundle:
         """Path of a precision's ONNX file."""
         return self.root / self.graph(precision).file
 
+    def graph_bytes(self, precision: Precision) -> bytes:
+        """Content of a precision's ONNX file, as it was recorded.
+
+        Raises:
+            BundleError: The bundle has no such graph, or it was changed since.
+        """
+        return self.read_file(self.graph(precision).file)
+
     def graph_sha256(self, precision: Precision) -> str:
         """SHA-256 of a precision's ONNX file."""
         return self.manifest.files[self.graph(precision).file]

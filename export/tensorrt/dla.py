@@ -37,7 +37,7 @@ def ranges_for_dla(bundle: Bundle, model: ModelProto, version: str) -> bytes:
     tensors = [name for node in model.graph.node for name in node.output if name in floats]
     histograms = measure_histograms(model, tensors, (image[None] for image in images))
     clips = {name: histogram.clip("percentile") for name, histogram in histograms.items()}
-    calibrated = activation_ranges(onnx.load(str(bundle.graph_path("int8"))))
+    calibrated = activation_ranges(onnx.load_from_string(bundle.graph_bytes("int8")))
     return write_cache(clips | {name: clip for name, clip in calibrated.items() if name in clips}, version)
 
 

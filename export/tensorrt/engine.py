@@ -72,8 +72,9 @@ def build_tensorrt_engine(
     from edge_ad.export.tensorrt.qdq_check import check_qdq
 
     dla = options.dla_core is not None
-    path = bundle.graph_path("fp32" if dla else key.precision)
-    model = _read(onnx, path)
+    precision: Precision = "fp32" if dla else key.precision
+    path = bundle.graph_path(precision)
+    model = _read(onnx, bundle.graph_bytes(precision), path)
     check_qdq(model, path.name)
     backend: Backend = "tensorrt-rtx" if key.backend == "tensorrt-rtx" else "tensorrt"
     if options.timing_cache is None:
@@ -126,9 +127,9 @@ def _asked(options: PlanOptions) -> dict[str, str]:
     }
 
 
-def _read(onnx: Any, path: Path) -> Any:
+def _read(onnx: Any, content: bytes, path: Path) -> Any:
     try:
-        return onnx.load_from_string(path.read_bytes())
+        return onnx.load_from_string(content)
     except Exception as error:  # protobuf has exceptions of its own
         reason = " ".join(str(error).split()) or type(error).__name__
         raise BundleError(

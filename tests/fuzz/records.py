@@ -13,10 +13,11 @@ from edge_ad.streaming.events import Event
 from edge_ad.streaming.records import RecordStore, UnjudgedRow, VerdictRow
 from tests.fuzz.console import run_command
 from tests.fuzz.mutation import mutate_bytes
-from tests.fuzz.target import Target
+from tests.fuzz.target import Target, pack, unpack
 
 __all__ = ["RecordTarget"]
 
+_COMMAND, _DATABASE = "command", "line.sqlite"
 _START_UNIX = 1_700_000_000.0
 _VALUES = (None, "text", b"\xff\xfe", 1e308, -1, 1 << 62, float("inf"), "../../etc/passwd", "", "\0", 9e99, "{", "[]")
 _COMMANDS = (
@@ -41,7 +42,7 @@ class RecordTarget(Target):
     def prepare(self) -> None:
         """Record some frames and events."""
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "line.sqlite"
+            path = Path(folder) / _DATABASE
             store = RecordStore(path, source="line")
             rows = [VerdictRow("line", "b1", n, _START_UNIX + 900 * n, n / 8, 1.0, n > 8, 3.0, 4.5) for n in range(16)]
             event = Event("part", _START_UNIX, "line", "Part 0 is OK.", {"part": 0})
@@ -53,7 +54,7 @@ class RecordTarget(Target):
         """The number of a command, and a database with damaged bytes or strange values."""
         command = rng.randrange(len(_COMMANDS) + 1)
         content = self._edited(rng) if rng.random() < 0.5 else mutate_bytes(self._content, rng)
-        return bytes([command]) + content
+        return pack({_COMMAND: str(command).encode(), _DATABASE: content})
 
     def open(self) -> None:
         """Make a folder for the database."""
@@ -68,11 +69,12 @@ class RecordTarget(Target):
         folder = Path(self._folder.name)
         for path in folder.iterdir():
             path.unlink()
-        path = folder / "line.sqlite"
-        path.write_bytes(content[1:])
-        if content[0] >= len(_COMMANDS):
+        files = unpack(content)
+        path = folder / _DATABASE
+        path.write_bytes(files[_DATABASE])
+        if (command := int(files[_COMMAND])) >= len(_COMMANDS):
             return _write(path)
-        action, *options = _COMMANDS[content[0]]
+        action, *options = _COMMANDS[command]
         if options[-1:] == ["--out"]:
             options.append(str(folder / "out.csv"))
         _, _, problem = run_command(["records", action, str(path), *options])
@@ -80,7 +82,7 @@ class RecordTarget(Target):
 
     def _edited(self, rng: random.Random) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "line.sqlite"
+            path = Path(folder) / _DATABASE
             path.write_bytes(self._content)
             with closing(sqlite3.connect(path)) as connection, connection:
                 for _ in range(rng.choice((1, 2, 4))):

@@ -82,8 +82,8 @@ def _note(report: Report, finding: str, content: bytes, out: Path, say: Callable
     kept = report.kept.setdefault(finding, [])
     if not kept:
         say(f"{report.target}: {finding}")
-    if len(kept) < _KEPT_PER_FINDING:
-        path = out / report.target / hashlib.sha256(content).hexdigest()[:16]
+    path = out / report.target / hashlib.sha256(content).hexdigest()[:16]
+    if len(kept) < _KEPT_PER_FINDING and path not in kept:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         kept.append(path)

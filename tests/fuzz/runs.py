@@ -19,7 +19,9 @@ from tests.fuzz.target import Target, pack, unpack
 __all__ = ["RunTarget"]
 
 _COMMAND = "command"
-_VERBS = (b"load", b"load", b"load", b"evaluate", b"resume", b"export")
+_HEAD_BYTES = 2048
+_HEAD, _GONE = ".head", ".gone"
+_VERBS = (*[b"load"] * 12, b"evaluate", b"resume", b"export")
 
 
 class RunTarget(Target):
@@ -41,18 +43,19 @@ class RunTarget(Target):
             self._files = {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
     def make(self, rng: random.Random) -> bytes:
-        """Damage one of its files."""
-        files = dict(self._files)
-        name = rng.choice([*files, "run.json", "run.json"])
+        """Damage one of its files: an input is that file, or the head of a checkpoint, and the command."""
+        name = rng.choice([*self._files, "run.json", "run.json"])
+        content = self._files[name]
+        damaged: dict[str, bytes] = {}
         if rng.random() < 0.03:
-            del files[name]
+            damaged[name + _GONE] = b""
         elif name.endswith(".json"):
-            files[name] = mutate_json(files[name], rng)
-        elif rng.random() < 0.7:  # the header of safetensors is where its damage is understood
-            files[name] = mutate_bytes(files[name][:2048], rng) + files[name][2048:]
+            damaged[name] = mutate_json(content, rng)
+        elif len(content) > _HEAD_BYTES:  # where safetensors describes what follows
+            damaged[name + _HEAD] = mutate_bytes(content[:_HEAD_BYTES], rng)
         else:
-            files[name] = mutate_bytes(files[name], rng)
-        return pack({**files, _COMMAND: rng.choice(_VERBS)})
+            damaged[name] = mutate_bytes(content, rng)
+        return pack({**damaged, _COMMAND: rng.choice(_VERBS)})
 
     def open(self) -> None:
         """Write the product."""
@@ -70,10 +73,10 @@ class RunTarget(Target):
 
     def run(self, content: bytes) -> str:
         """Write the run and use it."""
-        files = unpack(content)
-        verb, root = files.pop(_COMMAND).decode(), self._folder / "run"
+        damaged = unpack(content)
+        verb, root = damaged.pop(_COMMAND).decode(), self._folder / "run"
         shutil.rmtree(root, ignore_errors=True)
-        for name, data in files.items():
+        for name, data in _with(self._files, damaged).items():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_bytes(data)
         if verb == "load":
@@ -85,6 +88,19 @@ class RunTarget(Target):
         }
         _, _, problem = run_command(arguments[verb])
         return f"{verb}: {problem}" if problem else ""
+
+
+def _with(files: dict[str, bytes], damaged: dict[str, bytes]) -> dict[str, bytes]:
+    files = dict(files)
+    for name, content in damaged.items():
+        if name.endswith(_GONE):
+            files.pop(name.removesuffix(_GONE), None)
+        elif name.endswith(_HEAD):
+            whole = name.removesuffix(_HEAD)
+            files[whole] = content + files[whole][_HEAD_BYTES:]
+        else:
+            files[name] = content
+    return files
 
 
 def _load(root: Path) -> str:

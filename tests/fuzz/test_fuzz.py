@@ -78,7 +78,7 @@ def test_inputs_that_find_something_are_counted_and_kept(tmp_path: Path) -> None
     report = fuzz(Misbehaving(), seed=0, seconds=600, most=20, out=tmp_path)
     ((finding, paths),) = report.kept.items()
     assert report.findings[finding] > 3
-    assert [path.read_bytes() for path in paths] == [b"raise"] * 3
+    assert [path.read_bytes() for path in paths] == [b"raise"]
 
 
 @pytest.mark.parametrize("name", ["images", "trigger", "camera", "mqtt"])

@@ -203,8 +203,7 @@ def test_a_graph_with_other_outputs_is_no_deploy_graph(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("rtx")
 def test_a_corrupt_graph_is_one_clear_line_and_leaves_nothing(bundle: Bundle) -> None:
     key = plan_key("tensorrt-rtx", "fp32", TWO)
-    graph = bundle.graph_path("fp32")
-    graph.write_bytes(graph.read_bytes()[:200])
+    bundle = bundle.with_files({"model.onnx": bundle.graph_bytes("fp32")[:200]})
     with pytest.raises(BundleError, match=r"model\.onnx is not an ONNX graph") as caught:
         build_tensorrt_engine(bundle, key, TWO)
     assert "\n" not in caught.value.message
