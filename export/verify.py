@@ -34,8 +34,9 @@ class Check:
         source: Where it was opened from.
         deviation: Differences of scores and maps.
         map_correlation: Mean correlation of its maps with those of the reference.
-        score_shift: Largest difference of a score from its own threshold, as a share of the map's range.
-        map_difference: Size of the differences of the maps, as a share of the reference's.
+        score_shift: Largest difference of a score, seen from its own threshold, as a share of the map's range.
+        map_shift: Difference of the mean of the maps, seen and measured alike.
+        map_scale: Standard deviation of its maps, as a multiple of the reference's.
         problem: What is wrong, in words; empty when it passed.
         passed: FP32: within the tolerance. Others: within the limits of their gate and of `parity_of`.
     """
@@ -45,7 +46,8 @@ class Check:
     deviation: Deviation
     map_correlation: float
     score_shift: float
-    map_difference: float
+    map_shift: float
+    map_scale: float
     problem: str
     passed: bool
 

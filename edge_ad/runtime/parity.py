@@ -19,10 +19,8 @@ from edge_ad.manifest import Precision
 from edge_ad.prediction import Prediction
 
 __all__ = [
-    "MAP_DIFFERENCE_LIMIT",
     "ONNX_TOLERANCE",
     "OPENVINO_TOLERANCE",
-    "SCORE_SHIFT_LIMIT",
     "Deviation",
     "Parity",
     "compare",
@@ -36,8 +34,10 @@ ONNX_TOLERANCE = 1e-4
 OPENVINO_TOLERANCE = 1e-3
 """OpenVINO may fuse and reorder sums."""
 
-SCORE_SHIFT_LIMIT = 0.25
-MAP_DIFFERENCE_LIMIT = 0.5
+# Of engines that are not FP32. Learned heads are fitted anew on INT8 features: 0.14, 0.13 and 0.83 were seen.
+_MOST_SCORE_SHIFT = 0.25
+_MOST_MAP_SHIFT = 0.5
+_MAP_SCALES = (0.5, 2.0)
 _LEAST_MAP_CORRELATION = 0.9  # whatever a gate was told to let pass
 
 
@@ -80,14 +80,16 @@ class Parity:
         map_correlation: Mean correlation of its maps with those of the reference.
         score_shift: Largest difference of a score, each seen from its own graph's threshold, as a share of the
             furthest that a pixel of the reference lies from the FP32 threshold.
-        map_difference: Root mean square of the differences of the maps, as a share of the reference's.
+        map_shift: Difference of the mean of the maps, seen and measured alike.
+        map_scale: Standard deviation of the maps, as a multiple of the reference's.
         problem: What is wrong, in words; empty when it passed.
     """
 
     deviation: Deviation
     map_correlation: float
     score_shift: float
-    map_difference: float
+    map_shift: float
+    map_scale: float
     problem: str
 
     @property
@@ -114,15 +116,15 @@ def parity_of(
     """
     deviation = compare(predictions, reference, tolerance_of(backend))
     correlation = _mean_correlation(predictions, reference)
-    shift = _score_shift(bundle, precision, predictions, reference)
-    difference = _map_difference(predictions, reference)
+    shifts = _shifts(bundle, precision, predictions, reference)
+    scale = _map_scale(predictions, reference)
     if not all(item.is_finite for item in (*predictions, *reference)):
         problem = "a score or a map is not finite"
     elif precision == "fp32":
         problem = "" if deviation.is_within else _of_tolerance(deviation)
     else:
-        problem = _of_gate(bundle, precision, correlation, shift, difference)
-    return Parity(deviation, correlation, shift, difference, problem)
+        problem = _of_gate(bundle, precision, correlation) or _of_level(*shifts, scale)
+    return Parity(deviation, correlation, *shifts, scale, problem)
 
 
 def recorded_predictions(reference: Reference) -> list[Prediction]:
@@ -174,19 +176,21 @@ def _of_tolerance(deviation: Deviation) -> str:
     return f"scores or maps differ by {worst:.1e} of the map's range, {deviation.tolerance:.0e} is allowed"
 
 
-def _of_gate(bundle: Bundle, precision: Precision, correlation: float, shift: float, difference: float) -> str:
+def _of_gate(bundle: Bundle, precision: Precision, correlation: float) -> str:
     gate = bundle.graph(precision).gate
     if gate is None or not gate.passed:
         return "its graph did not pass an accuracy gate"
     # A gate that was told to let everything pass does not make the line do so.
     least = max(gate.limits.get("map_correlation", 0.0), _LEAST_MAP_CORRELATION)
-    if not correlation >= least:
-        return f"its maps correlate by {correlation:.3f}, {least:g} is asked for"
-    if not shift <= SCORE_SHIFT_LIMIT:
-        return f"a score lies {shift:.2f} of the map's range from where it was, {SCORE_SHIFT_LIMIT:g} is allowed"
-    if not difference <= MAP_DIFFERENCE_LIMIT:
-        return f"its maps differ by {difference:.2f} of their size, {MAP_DIFFERENCE_LIMIT:g} is allowed"
-    return ""
+    return "" if correlation >= least else f"its maps correlate by {correlation:.3f}, {least:g} is asked for"
+
+
+def _of_level(score_shift: float, map_shift: float, scale: float) -> str:
+    for name, shift, most in (("a score", score_shift, _MOST_SCORE_SHIFT), ("its maps", map_shift, _MOST_MAP_SHIFT)):
+        if not shift <= most:
+            return f"{name} lies {shift:.2f} of the map's range from where it was, {most:g} is allowed"
+    low, high = _MAP_SCALES
+    return "" if low <= scale <= high else f"its maps vary {scale:.3g} times as much, {low:g} to {high:g} is allowed"
 
 
 def _mean_correlation(predictions: Sequence[Prediction], reference: Sequence[Prediction]) -> float:
@@ -195,24 +199,27 @@ def _mean_correlation(predictions: Sequence[Prediction], reference: Sequence[Pre
         return float(np.mean([map_correlation(ours.anomaly_map, theirs.anomaly_map) for ours, theirs in pairs]))
 
 
-def _score_shift(
+def _shifts(
     bundle: Bundle, precision: Precision, predictions: Sequence[Prediction], reference: Sequence[Prediction]
-) -> float:
+) -> tuple[float, float]:
+    """How far scores and maps lie from where they were, each seen from its own graph's threshold."""
     own = bundle.graph(precision).threshold.value
     trained = bundle.graph("fp32").threshold.value if "fp32" in bundle.manifest.graphs else own
-    scores, reference_scores = (np.array([item.score for item in part]) for part in (predictions, reference))
-    reach = float(np.abs(_arrays(reference)[1].astype(np.float64) - trained).max())
-    with np.errstate(invalid="ignore"):
-        shift = float(np.abs((scores - own) - (reference_scores - trained)).max())
-    return shift / max(reach, float(np.finfo(np.float32).tiny))
-
-
-def _map_difference(predictions: Sequence[Prediction], reference: Sequence[Prediction]) -> float:
-    maps, reference_maps = _arrays(predictions)[1], _arrays(reference)[1]
+    scores, maps = _arrays(predictions)
+    reference_scores, reference_maps = _arrays(reference)
+    reach = max(float(np.abs(reference_maps - trained).max()), float(np.finfo(np.float32).tiny))
     with np.errstate(invalid="ignore", over="ignore"):
-        size = math.sqrt(float(np.mean(np.square(reference_maps, dtype=np.float64))))
-        difference = math.sqrt(float(np.mean(np.square(maps - reference_maps, dtype=np.float64))))
-    return difference / max(size, float(np.finfo(np.float32).tiny))
+        score_shift = np.abs((scores - own) - (reference_scores - trained)).max()
+        map_shift = abs((maps.mean(dtype=np.float64) - own) - (reference_maps.mean(dtype=np.float64) - trained))
+    return float(score_shift) / reach, float(map_shift) / reach
+
+
+def _map_scale(predictions: Sequence[Prediction], reference: Sequence[Prediction]) -> float:
+    with np.errstate(invalid="ignore", over="ignore"):
+        own, trained = (float(_arrays(part)[1].std(dtype=np.float64)) for part in (predictions, reference))
+    if trained == 0.0:
+        return 1.0 if own == 0.0 else math.inf
+    return own / trained
 
 
 def _arrays(predictions: Sequence[Prediction]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
