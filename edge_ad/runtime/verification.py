@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from edge_ad import __version__, errors
 from edge_ad.bundle import Bundle, find_engine
 from edge_ad.bundle.bundle import MANIFEST_FILE
 from edge_ad.bundle.reference import REFERENCE_FILE
+from edge_ad.credentials import environment_for_child
 from edge_ad.errors import BundleError, EdgeAdError
 from edge_ad.manifest import Precision
 from edge_ad.runtime.backends import choose_backend
@@ -71,7 +71,8 @@ class Verification:
 
     def _run(self, bundle: Bundle, backend: str, precision: Precision, threads: int) -> None:
         command = [sys.executable, "-c", _PROGRAM, str(bundle.root), backend, precision, str(threads)]
-        environment = os.environ | {"PYTHONSAFEPATH": "1"}  # nothing is imported from where the user happens to stand
+        # Nothing is imported from where the user happens to stand.
+        environment = environment_for_child() | {"PYTHONSAFEPATH": "1"}
         with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
             try:
                 answer = self._answer(process, bundle)
