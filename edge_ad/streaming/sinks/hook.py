@@ -35,7 +35,7 @@ _CAPACITY = 16  # an ejector that is that far behind would hit other parts
 _CLOSE_S = 3.0
 _POLL_S = 0.1
 _KINDS = ("ng", "ng over", "drift", "alarm", "alarm cleared")
-_FACTS = ("score", "threshold", "frame", "part", "part_id")
+_FACTS = ("score", "threshold", "reason", "frame", "part", "part_id")
 
 
 def parse_command(command: str) -> list[str]:
@@ -62,7 +62,7 @@ class HookSink(Sink):
     setting or secret of this program. In its environment: EDGE_AD_EVENT (``ng``, ``ng over``, ``drift``, ``alarm``,
     ``alarm cleared``), EDGE_AD_VERDICT (``NG`` or ``OK``; empty when the event is not about a part), EDGE_AD_SOURCE,
     EDGE_AD_TIME (ISO 8601), EDGE_AD_TEXT and, where the event has them, EDGE_AD_SCORE, EDGE_AD_THRESHOLD,
-    EDGE_AD_FRAME, EDGE_AD_PART and EDGE_AD_PART_ID.
+    EDGE_AD_REASON, EDGE_AD_FRAME, EDGE_AD_PART and EDGE_AD_PART_ID.
 
     Args:
         command: Program and arguments.
@@ -158,5 +158,6 @@ def _environment(event: Event) -> dict[str, str]:
         "TIME": iso_time(event.at_unix),
         "TEXT": event.text,
     }
-    facts |= {name.upper(): str(event.data[name]) for name in _FACTS if name in event.data}
+    told = {name: event.data[name] for name in _FACTS if name in event.data}
+    facts |= {name.upper(): "" if value is None else str(value) for name, value in told.items()}  # None: not finite
     return {**environment_for_child(), **{f"EDGE_AD_{name}": value.replace("\0", "") for name, value in facts.items()}}

@@ -67,6 +67,14 @@ def test_a_defect_runs_the_command_with_its_facts(tmp_path: Path, monkeypatch: p
     }
 
 
+def test_command_is_told_why_a_part_is_defective_that_has_no_finite_score(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sink = _begun(str(_script(tmp_path, f"env > {out}")))
+    sink.event(Event("ng", 1.0, data={"score": None, "threshold": 1.0, "reason": "not finite"}))
+    sink.close()
+    assert {"EDGE_AD_SCORE=", "EDGE_AD_REASON=not finite"} <= set(out.read_text().splitlines())
+
+
 def test_no_shell_reads_the_command(tmp_path: Path) -> None:
     out = tmp_path / "out"
     script = _script(tmp_path, f'printf %s "$*" > {out}')
