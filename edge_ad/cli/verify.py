@@ -72,10 +72,12 @@ def verify(
         if comparisons is not None:
             rows = [[item.subject, item.outcome] for item in comparisons]
             print_table(["graph or plan", "outcome"], rows, title=f"\nPolygraphy ({polygraphy}/replay.sh repeats it)")
-    failed = [f"{check.engine} ({check.problem})" for check in result.checks if not check.passed]
+    failed = [check for check in result.checks if not check.passed]
     if failed:
+        engines = ", ".join(check.engine for check in failed)
+        problems = "; ".join(dict.fromkeys(check.problem for check in failed))
         raise QualityGateError(
-            f"{', '.join(failed)} {'does' if len(failed) == 1 else 'do'} not give the trained numbers.",
+            f"{engines} {'does' if len(failed) == 1 else 'do'} not give the trained numbers: {problems}.",
             "Build the engines again: edge-ad build-engine; if that does not help, use another backend.",
         )
 

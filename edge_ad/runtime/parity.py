@@ -178,10 +178,10 @@ def _of_tolerance(deviation: Deviation) -> str:
 
 def _of_gate(bundle: Bundle, precision: Precision, correlation: float) -> str:
     gate = bundle.graph(precision).gate
-    if gate is None or not gate.passed:
+    if gate is None or not gate.passed or "map_correlation" not in gate.limits:
         return "its graph did not pass an accuracy gate"
     # A gate that was told to let everything pass does not make the line do so.
-    least = max(gate.limits.get("map_correlation", 0.0), _LEAST_MAP_CORRELATION)
+    least = max(gate.limits["map_correlation"], _LEAST_MAP_CORRELATION)
     return "" if correlation >= least else f"its maps correlate by {correlation:.3f}, {least:g} is asked for"
 
 

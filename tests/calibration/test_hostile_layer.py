@@ -14,6 +14,7 @@ from edge_ad.calibration.search import MixedPrecision, search_mixed_precision
 from edge_ad.calibration.sensitivity import FEW_IMAGES, SensitivityAnalysis
 from edge_ad.manifest import GateReport, Threshold
 from tests.calibration.hostile import HOSTILE, LAYERS, good_images, hostile_model
+from tests.calibration.saturation import SUMS_SATURATE
 
 NO_LIMITS = GateLimits(1.0, 1.0, 1.0, -1.0, 1e9)
 THRESHOLD = Threshold(
@@ -57,6 +58,8 @@ def test_without_the_gate_the_drop_is_there(calibration: Calibration) -> None:
 
 
 def test_the_gate_finds_exactly_the_layer_and_keeps_it_in_float(calibration: Calibration) -> None:
+    if SUMS_SATURATE and calibration.backend == "openvino":
+        pytest.skip("without VNNI OpenVINO's sums saturate, and the layer is not the only one that is lost")
     found = calibration.search(GateLimits())
     assert found.returned == (HOSTILE,)
     assert found.layers == tuple(layer for layer in LAYERS if layer != HOSTILE)

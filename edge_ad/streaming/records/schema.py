@@ -137,7 +137,7 @@ def _checked_version(connection: sqlite3.Connection, path: Path, *, newest: int)
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         application = int(connection.execute("PRAGMA application_id").fetchone()[0])
         tables = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # what SQLite says may quote damaged text
         if isinstance(error, sqlite3.OperationalError):
             raise
         raise DataError(f"{path} is not a database of records: {error}.", "Give another file.") from error

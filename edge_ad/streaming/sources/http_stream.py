@@ -124,7 +124,7 @@ class HttpSource(Source):
             error.close()
             hint = "Put user and password in the address: http://user:password@host/" if error.code == 401 else ""
             raise DeviceError(f"The stream {self.name} is refused: {error.code} {error.reason}.", hint) from None
-        except (OSError, http.client.HTTPException, ValueError):
+        except Exception:  # urllib raises whatever a malformed challenge makes of it
             # The cause may hold the address with its password, so it is not shown.
             raise DeviceError(
                 f"The stream {self.name} does not answer.", "Check the address, the network, and user and password."

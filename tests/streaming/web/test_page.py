@@ -182,20 +182,20 @@ def _refuse(constant: str) -> None:
 
 
 def test_json_is_strict_and_no_part_is_good_whatever_the_numbers_are(page: LivePage) -> None:
-    for number, (score, threshold) in enumerate(((math.nan, 1.0), (math.inf, 1.0), (0.5, math.nan))):
-        page.show(judged(number, score, source=number, threshold=threshold))
+    for number, (score, pixel) in enumerate(((math.nan, 0.0), (math.inf, 0.0), (0.5, math.nan))):
+        page.show(judged(number, score, source=number, pixel=pixel))
     _until(lambda: page.get("/api/finds"), lambda answer: answer.text.count('"version"') == 3)
     paths = ("/api/finds", "/api/trend?source=2", "/api/events", "/api/records.json", "/api/threshold/preview?value=1")
     answers = {path: page.get(path) for path in paths}
     assert {answer.status for answer in answers.values()} == {200}
     told = {path: json.loads(answer.text, parse_constant=_refuse) for path, answer in answers.items()}
     assert [(find["score"], find["threshold"]) for find in told["/api/finds"]] == [
-        (0.5, None),
+        (0.5, 1.0),
         (None, 1.0),
         (None, 1.0),
     ]
-    assert told["/api/trend?source=2"]["rows"][0][1:] == [0.5, 0.5, 1, 1, None]
-    assert told["/api/threshold/preview?value=1"] == {"frames": 3, "defective": 2, "defective_now": 2}
+    assert told["/api/trend?source=2"]["rows"][0][1:] == [0.5, 0.5, 1, 1, 1.0]
+    assert told["/api/threshold/preview?value=1"] == {"frames": 3, "defective": 3, "defective_now": 3}
     connection, response = page.open_stream("/api/live")
     assert [source["defective"] for source in read_state(response)["sources"]] == [True] * 3
     connection.close()
