@@ -11,10 +11,15 @@ from types import TracebackType
 
 from edge_ad.errors import DeviceError, MissingDependencyError
 
-__all__ = ["Mosquitto"]
+__all__ = ["Mosquitto", "find_mosquitto"]
 
 _START_S = 30.0
 _POLL_S = 0.02
+
+
+def find_mosquitto() -> str | None:
+    """Path of the program; Debian keeps it where only root looks."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 
 
 class Mosquitto:
@@ -22,6 +27,7 @@ class Mosquitto:
 
     Args:
         folder: Where its settings are written.
+        settings: What it allows, in its own words; everybody if not given.
 
     Attributes:
         port: TCP port on 127.0.0.1.
@@ -30,16 +36,16 @@ class Mosquitto:
         MissingDependencyError: mosquitto is not installed.
     """
 
-    def __init__(self, folder: Path) -> None:
-        program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    def __init__(self, folder: Path, settings: str = "allow_anonymous true\n") -> None:
+        program = find_mosquitto()
         if program is None:
             raise MissingDependencyError("There is no mosquitto here.", "Install it: apt-get install mosquitto")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
-        settings = folder / "mosquitto.conf"
-        settings.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\n", encoding="utf-8")
-        self._command = [program, "-c", str(settings)]
+        path = folder / "mosquitto.conf"
+        path.write_text(f"listener {self.port} 127.0.0.1\n{settings}", encoding="utf-8")
+        self._command = [program, "-c", str(path)]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Mosquitto:

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.mosquitto import Mosquitto, find_mosquitto
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.streaming.frame import Frame
 from edge_ad.streaming.sinks import mqtt_sink
@@ -245,32 +246,6 @@ def test_secret_of_a_trigger_is_not_repeated() -> None:
         assert "secret" not in str(failure.value)
 
 
-class _Broker:
-    """A mosquitto that can be stopped and started again."""
-
-    def __init__(self, folder: Path, settings: str = "allow_anonymous true\n") -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self._settings = folder / "mosquitto.conf"
-        self._settings.write_text(f"listener {self.port} 127.0.0.1\n{settings}")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        self._process = subprocess.Popen(["mosquitto", "-c", str(self._settings)], stderr=subprocess.DEVNULL)
-        _until(self._answers)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def _answers(self) -> bool:
-        with socket.socket() as client:
-            return client.connect_ex(("127.0.0.1", self.port)) == 0
-
-
 def _until(is_so: Callable[[], bool], seconds: float = 8.0) -> None:
     deadline = time.perf_counter() + seconds
     while not is_so():
@@ -279,11 +254,11 @@ def _until(is_so: Callable[[], bool], seconds: float = 8.0) -> None:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[_Broker]:
-    if shutil.which("mosquitto") is None:
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed")
     pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
-    broker = _Broker(tmp_path)
+    broker = Mosquitto(tmp_path)
     broker.start()
     yield broker
     broker.stop()
@@ -319,14 +294,14 @@ def test_trigger_and_sink_take_the_same_login_and_certificates(monkeypatch: pyte
 
 def test_mqtt_trigger_logs_in_with_what_the_environment_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
-    if shutil.which("mosquitto") is None or (tool := shutil.which("mosquitto_passwd")) is None:
+    if find_mosquitto() is None or (tool := shutil.which("mosquitto_passwd")) is None:
         pytest.skip("mosquitto is not installed")
     passwords = tmp_path / "passwords"
     subprocess.run([tool, "-b", "-c", str(passwords), "line", "s3cret"], check=True, capture_output=True)
     passwords.chmod(0o644)  # mosquitto reads it as its own user
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    broker = _Broker(tmp_path, f"allow_anonymous false\npassword_file {passwords}\n")
+    broker = Mosquitto(tmp_path, f"allow_anonymous false\npassword_file {passwords}\n")
     broker.start()
     try:
         monkeypatch.setenv("EDGE_AD_MQTT_USER", "line")
@@ -349,7 +324,7 @@ def _publish(port: int, topic: str, text: str, *, retain: bool = False) -> None:
     publish.single(topic, text, qos=1, retain=retain, hostname="127.0.0.1", port=port)
 
 
-def test_mqtt_message_has_the_next_frame_judged_also_after_the_broker_was_restarted(broker: _Broker) -> None:
+def test_mqtt_message_has_the_next_frame_judged_also_after_the_broker_was_restarted(broker: Mosquitto) -> None:
     _publish(broker.port, "line/1/part", "kept", retain=True)
     trigger = trigger_from_text(f"mqtt://127.0.0.1:{broker.port}/line/+/part")
     assert isinstance(trigger, AskedTrigger)

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.mosquitto import Mosquitto, find_mosquitto
 from edge_ad.errors import UsageError
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.mqtt import Broker
@@ -22,37 +23,10 @@ from edge_ad.streaming.sinks.mqtt import MqttSink
 from tests.streaming.fakes import FakeSource
 from tests.streaming.results import Told, make_result, wait_until
 
-_MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
 paho: Any = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
-needs_broker = pytest.mark.skipif(_MOSQUITTO is None, reason="there is no mosquitto here: apt-get install mosquitto")
-
-
-class _Mosquitto:
-    """A broker on a free port of this machine."""
-
-    def __init__(self, folder: Path, settings: str = "allow_anonymous true\n") -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self._config = folder / "mosquitto.conf"
-        self._config.write_text(f"listener {self.port} 127.0.0.1\n{settings}")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        assert _MOSQUITTO is not None
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self._process = subprocess.Popen([_MOSQUITTO, "-c", str(self._config)], **quiet)  # type: ignore[call-overload]
-        wait_until(self._answers)
-
-    def stop(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+needs_broker = pytest.mark.skipif(
+    find_mosquitto() is None, reason="there is no mosquitto here: apt-get install mosquitto"
+)
 
 
 class _Subscriber:
@@ -82,15 +56,15 @@ class _Subscriber:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[_Mosquitto]:
-    broker = _Mosquitto(tmp_path)
+def broker(tmp_path: Path) -> Iterator[Mosquitto]:
+    broker = Mosquitto(tmp_path)
     broker.start()
     yield broker
     broker.stop()
 
 
 @pytest.fixture
-def subscriber(broker: _Mosquitto) -> Iterator[_Subscriber]:
+def subscriber(broker: Mosquitto) -> Iterator[_Subscriber]:
     subscriber = _Subscriber(broker.port)
     yield subscriber
     subscriber.close()
@@ -105,7 +79,7 @@ def _begun(port: int, told: Told | None = None) -> MqttSink:
 
 
 @needs_broker
-def test_verdicts_events_and_whether_it_is_online_are_published(broker: _Mosquitto, subscriber: _Subscriber) -> None:
+def test_verdicts_events_and_whether_it_is_online_are_published(broker: Mosquitto, subscriber: _Subscriber) -> None:
     sink = _begun(broker.port)
     sink.write(make_result(3), None)
     sink.event(Event("alarm cleared", 0.0, text="well", data={"alarm": "records"}))
@@ -119,7 +93,7 @@ def test_verdicts_events_and_whether_it_is_online_are_published(broker: _Mosquit
 
 
 @needs_broker
-def test_nothing_is_lost_when_the_broker_restarts(broker: _Mosquitto, subscriber: _Subscriber) -> None:
+def test_nothing_is_lost_when_the_broker_restarts(broker: Mosquitto, subscriber: _Subscriber) -> None:
     told = Told()
     sink = _begun(broker.port, told)
     sink.write(make_result(0), None)
@@ -141,7 +115,7 @@ def test_nothing_is_lost_when_the_broker_restarts(broker: _Mosquitto, subscriber
 
 @needs_broker
 def test_what_waits_for_the_broker_is_delivered_in_order(tmp_path: Path) -> None:
-    broker = _Mosquitto(tmp_path)
+    broker = Mosquitto(tmp_path)
     sink = _begun(broker.port)  # the line starts before its broker
     for number in range(30):
         sink.write(make_result(number), None)
@@ -159,7 +133,7 @@ def test_what_waits_for_the_broker_is_delivered_in_order(tmp_path: Path) -> None
 
 
 @needs_broker
-def test_the_last_will_says_offline_when_the_stream_is_killed(broker: _Mosquitto, subscriber: _Subscriber) -> None:
+def test_the_last_will_says_offline_when_the_stream_is_killed(broker: Mosquitto, subscriber: _Subscriber) -> None:
     program = f"""
 import sys, time
 from edge_ad.streaming.sinks import mqtt_sink
@@ -204,7 +178,7 @@ def test_a_login_is_used_and_a_wrong_one_is_an_alarm(tmp_path: Path, monkeypatch
     passwords.chmod(0o644)  # mosquitto reads it as its own user
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    broker = _Mosquitto(tmp_path, f"allow_anonymous false\npassword_file {passwords}\n")
+    broker = Mosquitto(tmp_path, f"allow_anonymous false\npassword_file {passwords}\n")
     broker.start()
     try:
         monkeypatch.setattr("edge_ad.streaming.sinks.mqtt._CLOSE_S", 0.2)
@@ -235,7 +209,7 @@ def test_tls_trusts_only_the_certificates_it_was_given(tmp_path: Path, monkeypat
         path.chmod(0o644)
     for folder in (tmp_path, *tmp_path.parents[:2]):
         folder.chmod(0o755)
-    broker = _Mosquitto(tmp_path, f"allow_anonymous true\ncertfile {certificate}\nkeyfile {key}\n")
+    broker = Mosquitto(tmp_path, f"allow_anonymous true\ncertfile {certificate}\nkeyfile {key}\n")
     broker.start()
     monkeypatch.setattr("edge_ad.streaming.sinks.mqtt._CONNECT_S", 0.5)
     monkeypatch.setattr("edge_ad.streaming.sinks.mqtt._CLOSE_S", 0.2)
