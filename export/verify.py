@@ -16,11 +16,12 @@ from edge_ad.manifest import Precision
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.availability import BACKENDS, probe_backend
 from edge_ad.runtime.backends import open_engine
-from edge_ad.runtime.parity import Deviation, parity_of, recorded_predictions
+from edge_ad.runtime.parity import Deviation, parity_of_engine, recorded_predictions
 
 __all__ = ["Check", "Verification", "verify_target"]
 
 _IMAGES = 24
+_BATCH = 4
 
 Say = Callable[[str], None]
 
@@ -130,7 +131,6 @@ def _check(
     threads: int,
 ) -> Check:
     with open_engine(bundle, backend=backend, precision=precision, threads=threads) as engine:
-        predictions = [engine.infer(images[index : index + 1])[0] for index in range(len(images))]
+        parity = parity_of_engine(bundle, engine, images, reference, batch=_BATCH)
         source = engine.describe().source
-    parity = parity_of(bundle, precision, backend, predictions, reference)
     return Check(f"{backend} {precision}", source, **vars(parity), passed=parity.passed)

@@ -18,6 +18,7 @@ from edge_ad.storage import atomic_directory, sha256_file, write_file
 
 __all__ = [
     "ENGINE_SCHEMA_VERSION",
+    "SIDECAR_FILE",
     "EngineDirectory",
     "EngineKey",
     "EngineSidecar",
@@ -32,7 +33,7 @@ __all__ = [
 
 ENGINE_SCHEMA_VERSION = 1
 _ENGINES = "engines"
-_SIDECAR_FILE = "engine.json"
+SIDECAR_FILE = "engine.json"
 _MOST_DIGITS = 9
 
 
@@ -180,7 +181,7 @@ def write_engine(bundle: Bundle, key: EngineKey, save: Callable[[Path], Mapping[
             files={file.name: sha256_file(file) for file in sorted(staged.iterdir())},
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         )
-        (staged / _SIDECAR_FILE).write_bytes(to_bytes(sidecar))
+        (staged / SIDECAR_FILE).write_bytes(to_bytes(sidecar))
     return EngineDirectory(path, sidecar)
 
 
@@ -196,7 +197,7 @@ def record_latency(engine: EngineDirectory, milliseconds: float) -> EngineDirect
         StorageError: No space or no permission; the sidecar is as it was.
     """
     sidecar = engine.sidecar.model_copy(update={"latency_ms": milliseconds})
-    write_file(engine.path / _SIDECAR_FILE, to_bytes(sidecar))
+    write_file(engine.path / SIDECAR_FILE, to_bytes(sidecar))
     return EngineDirectory(engine.path, sidecar)
 
 
@@ -214,7 +215,7 @@ def _directories(bundle: Bundle, pattern: str) -> list[Path]:
 
 def _read_sidecar(path: Path) -> EngineSidecar:
     return read_document(
-        path / _SIDECAR_FILE,
+        path / SIDECAR_FILE,
         EngineSidecar,
         supported_version=ENGINE_SCHEMA_VERSION,
         hint=f"Delete {path} and build the engine again.",

@@ -59,7 +59,7 @@ def stream(
     filters = open_filters(frames.region, frames.trigger, checks_health=frames.checks_health)
     judges = judges_from_options(**vars(judging))
     sinks = open_sinks(outputs)
-    with _swapper(engine) as swapper:
+    with _swapper(engine, frames.batch or 1) as swapper:
         summary = _run(swapper, opened, engine.threshold, sinks, judges, filters, frames, ending)
         # Before engines are closed: a bundle that is still being opened is waited for, and a device may not answer.
         print_summary(summary, as_json=ending.as_json)
@@ -67,11 +67,11 @@ def stream(
         raise typer.Exit(_INTERRUPTED)
 
 
-def _swapper(asked: StreamEngine) -> BundleSwapper:
+def _swapper(asked: StreamEngine, batch: int) -> BundleSwapper:
     from edge_ad.runtime.verification import Verification
     from edge_ad.streaming.swap import BundleSwapper, OpenBundle, open_bundle
 
-    verification = Verification(allow_unverified=asked.allows_unverified)
+    verification = Verification(allow_unverified=asked.allows_unverified, batch=batch)
     choice: dict[str, Any] = {"backend": asked.backend, "precision": asked.precision, "threads": asked.threads}
 
     def opener(root: Path) -> OpenBundle:

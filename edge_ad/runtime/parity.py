@@ -8,8 +8,9 @@ seen from its own threshold, must lie where those of the trained network lie.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from edge_ad.bundle import Bundle, Reference
 from edge_ad.manifest import Precision
 from edge_ad.prediction import Prediction
+from edge_ad.runtime.base import Engine
 
 __all__ = [
     "ONNX_TOLERANCE",
@@ -26,6 +28,7 @@ __all__ = [
     "compare",
     "map_correlation",
     "parity_of",
+    "parity_of_engine",
     "recorded_predictions",
     "tolerance_of",
 ]
@@ -39,6 +42,7 @@ _MOST_SCORE_SHIFT = 0.25
 _MOST_MAP_SHIFT = 0.5
 _MAP_SCALES = (0.5, 2.0)
 _LEAST_MAP_CORRELATION = 0.9  # whatever a gate was told to let pass
+_MOST_SCORE_ERROR = 0.02  # of FP32, of the largest score or the threshold: a map's range may be far larger
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,44 @@ class Parity:
         return not self.problem
 
 
+def parity_of_engine(
+    bundle: Bundle, engine: Engine, images: NDArray[np.uint8], reference: Sequence[Prediction], *, batch: int = 1
+) -> Parity:
+    """Hold an engine against the reference in every way in which a stream uses it.
+
+    Args:
+        bundle: The bundle.
+        engine: Its engine, open.
+        images: uint8 (N, H, W, 3), BGR at the input size.
+        reference: What the trained network said about them, N.
+        batch: Frames that a stream gives to it in one call, beside one at a time and several in flight.
+
+    Returns:
+        That of frames one at a time, or of the first way in which it does not give the trained numbers.
+    """
+    description = engine.describe()
+    found = []
+    for way, predictions in _every_way(engine, images, batch):
+        parity = parity_of(
+            bundle, cast("Precision", description.precision), description.backend, predictions, reference
+        )
+        if parity.problem:
+            return replace(parity, problem=f"{way}: {parity.problem}" if way else parity.problem)
+        found.append(parity)
+    return found[0]
+
+
+def _every_way(engine: Engine, images: NDArray[np.uint8], batch: int) -> Iterator[tuple[str, list[Prediction]]]:
+    singly = [images[index : index + 1] for index in range(len(images))]
+    yield "", [engine.infer(image)[0] for image in singly]
+    yield "several in flight", list(engine.infer_many(singly))
+    if batch > 1:
+        stacks = [
+            np.take(images, range(start, start + batch), axis=0, mode="wrap") for start in range(0, len(images), batch)
+        ]
+        yield f"{batch} in one call", [item for stack in stacks for item in engine.infer(stack)][: len(images)]
+
+
 def parity_of(
     bundle: Bundle,
     precision: Precision,
@@ -121,7 +163,7 @@ def parity_of(
     if not all(item.is_finite for item in (*predictions, *reference)):
         problem = "a score or a map is not finite"
     elif precision == "fp32":
-        problem = "" if deviation.is_within else _of_tolerance(deviation)
+        problem = _of_tolerance(deviation) or _of_scores(bundle, predictions, reference) or _of_level(*shifts, scale)
     else:
         problem = _of_gate(bundle, precision, correlation) or _of_level(*shifts, scale)
     return Parity(deviation, correlation, *shifts, scale, problem)
@@ -172,8 +214,17 @@ def map_correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 
 def _of_tolerance(deviation: Deviation) -> str:
+    if deviation.is_within:
+        return ""
     worst = max(deviation.score, deviation.map)
     return f"scores or maps differ by {worst:.1e} of the map's range, {deviation.tolerance:.0e} is allowed"
+
+
+def _of_scores(bundle: Bundle, predictions: Sequence[Prediction], reference: Sequence[Prediction]) -> str:
+    scores, reference_scores = (np.array([item.score for item in part]) for part in (predictions, reference))
+    size = max(float(np.abs(reference_scores).max()), abs(bundle.graph("fp32").threshold.value))
+    error = float(np.abs(scores - reference_scores).max()) / max(size, float(np.finfo(np.float32).tiny))
+    return "" if error <= _MOST_SCORE_ERROR else f"a score differs by {error:.1%}, {_MOST_SCORE_ERROR:.0%} is allowed"
 
 
 def _of_gate(bundle: Bundle, precision: Precision, correlation: float) -> str:

@@ -15,10 +15,12 @@ import sys
 import threading
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 
 from edge_ad import __version__, errors
 from edge_ad.bundle import Bundle, find_engine
 from edge_ad.bundle.bundle import MANIFEST_FILE
+from edge_ad.bundle.engines import SIDECAR_FILE
 from edge_ad.bundle.reference import REFERENCE_FILE
 from edge_ad.credentials import environment_for_child
 from edge_ad.errors import BundleError, EdgeAdError
@@ -27,11 +29,41 @@ from edge_ad.runtime.backends import choose_backend
 from edge_ad.runtime.choice import choose_precision, engine_key
 from edge_ad.storage import cache_folder, sha256_file, write_file
 
-__all__ = ["Verification"]
+__all__ = ["EngineIdentity", "Verification"]
 
 _TIMEOUT_S = 120.0  # a small board compiles a large graph for most of a minute
 _POLL_S = 0.1
 _PROGRAM = "from edge_ad.runtime.verify_process import main; main()"
+
+
+@dataclass(frozen=True)
+class EngineIdentity:
+    """All that the numbers of an engine on this machine depend on.
+
+    Attributes:
+        backend: Name of the backend.
+        precision: Graph that it runs.
+        manifest: SHA-256 of the manifest, which holds the hash of every file.
+        words: Versions and the other content hashes, for people too.
+    """
+
+    backend: str
+    precision: Precision
+    manifest: str
+    words: str
+
+    @classmethod
+    def of(cls, bundle: Bundle, backend: str, precision: Precision) -> EngineIdentity:
+        """That of the engine that `open_engine` opens now.
+
+        Raises:
+            BundleError: Its folder fits neither this machine nor the bundle.
+        """
+        key = engine_key(backend, precision)
+        built = find_engine(bundle, key)
+        engine = "in memory" if built is None else sha256_file(built.path / SIDECAR_FILE)
+        words = f"edge-ad {__version__} {key.backend} {key.version} {key.precision} {key.target} engine {engine}"
+        return cls(backend, precision, sha256_file(bundle.root / MANIFEST_FILE), words)
 
 
 class Verification:
@@ -39,19 +71,25 @@ class Verification:
 
     Args:
         allow_unverified: Let a bundle without recorded outputs pass, if its engine gives finite numbers.
+        batch: Frames that the stream gives to an engine in one call.
         timeout_s: Longest that an engine may take to load and answer, in seconds.
     """
 
-    def __init__(self, *, allow_unverified: bool = False, timeout_s: float = _TIMEOUT_S) -> None:
-        self._allow_unverified, self._timeout_s = allow_unverified, timeout_s
+    def __init__(self, *, allow_unverified: bool = False, batch: int = 1, timeout_s: float = _TIMEOUT_S) -> None:
+        self._allow_unverified, self._batch, self._timeout_s = allow_unverified, batch, timeout_s
         self._is_cancelled = threading.Event()
 
     def cancel(self) -> None:
         """Have a verification that is under way end at once, by an error; none begins any more."""
         self._is_cancelled.set()
 
-    def __call__(self, bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int = 0) -> None:
+    def __call__(
+        self, bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int = 0
+    ) -> EngineIdentity:
         """Verify the engine that `open_engine` would open with the same arguments.
+
+        Returns:
+            What was verified: an engine that is opened later must be of the same identity.
 
         Raises:
             BundleError: It does not give the recorded outputs, crashes, or does not answer in time; or the bundle has
@@ -64,13 +102,18 @@ class Verification:
                 "Export it again: edge-ad export RUN; or let it pass with --allow-unverified.",
             )
         name, _ = choose_backend(backend)
-        remembered = _Remembered(bundle, name, choose_precision(bundle, precision, backend=name))
-        if not remembered.is_there():
-            self._run(bundle, name, remembered.precision, threads)
-            remembered.write()
+        identity = EngineIdentity.of(bundle, name, choose_precision(bundle, precision, backend=name))
+        words = f"bundle {identity.manifest} {identity.words} batch {self._batch}"
+        remembered = cache_folder() / "verified" / hashlib.sha256(words.encode()).hexdigest()
+        if not remembered.is_file():
+            self._run(bundle, identity, threads)
+            with suppress(EdgeAdError):  # a device may have nowhere to write: it verifies at each start
+                write_file(remembered, f"{words}\n".encode())
+        return identity
 
-    def _run(self, bundle: Bundle, backend: str, precision: Precision, threads: int) -> None:
-        command = [sys.executable, "-c", _PROGRAM, str(bundle.root), backend, precision, str(threads)]
+    def _run(self, bundle: Bundle, identity: EngineIdentity, threads: int) -> None:
+        settings = (identity.manifest, identity.backend, identity.precision, str(threads), str(self._batch))
+        command = [sys.executable, "-c", _PROGRAM, str(bundle.root), *settings]
         # Nothing is imported from where the user happens to stand.
         environment = environment_for_child() | {"PYTHONSAFEPATH": "1"}
         with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
@@ -91,30 +134,6 @@ class Verification:
             f"The engine of {bundle.root} does not answer within {self._timeout_s:g} s.",
             "Build it again: edge-ad build-engine; if that does not help, use another backend.",
         )
-
-
-class _Remembered:
-    """A file that says that an engine was verified: its name is the hash of all that the engine's numbers depend on."""
-
-    def __init__(self, bundle: Bundle, backend: str, precision: Precision) -> None:
-        self.precision = precision
-        key = engine_key(backend, precision)
-        built = find_engine(bundle, key)
-        parts = [
-            __version__,
-            sha256_file(bundle.root / MANIFEST_FILE),
-            *(key.backend, key.version, key.precision, key.target),
-            "in memory" if built is None else sha256_file(built.path / "engine.json"),
-        ]
-        self._words = " ".join(parts)
-        self._path = cache_folder() / "verified" / hashlib.sha256(self._words.encode()).hexdigest()
-
-    def is_there(self) -> bool:
-        return self._path.is_file()
-
-    def write(self) -> None:
-        with suppress(EdgeAdError):  # a device may have nowhere to write: it verifies at each start
-            write_file(self._path, f"{self._words}\n".encode())
 
 
 def _raise_problem(bundle: Bundle, answer: bytes, code: int) -> None:

@@ -15,7 +15,7 @@ from edge_ad.bundle import Bundle
 from edge_ad.bundle.bundle import MANIFEST_FILE
 from edge_ad.errors import BundleError, EdgeAdError
 from edge_ad.runtime import open_engine
-from edge_ad.runtime.verification import Verification
+from edge_ad.runtime.verification import EngineIdentity, Verification
 from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.slot import EngineSlot, Judging
@@ -68,8 +68,8 @@ def open_bundle(
         raise BundleError(
             f"{path} changed while it was opened.", "Write a bundle's manifest last, or rename its folder."
         )
-    (verification or Verification())(bundle, backend=backend, precision=precision, threads=threads)
-    engine = open_engine(bundle, backend=backend, precision=precision, threads=threads)
+    verified = (verification or Verification())(bundle, backend=backend, precision=precision, threads=threads)
+    engine = open_engine(bundle, backend=verified.backend, precision=verified.precision, threads=threads)
     description = engine.describe()
     threshold = engine.threshold.value
     facts = BundleFacts(
@@ -82,6 +82,9 @@ def open_bundle(
     )
     with ExitStack() as stack:
         stack.enter_context(engine)
+        is_same = EngineIdentity.of(bundle, verified.backend, verified.precision) == verified
+        if not is_same or verified.manifest != before:
+            raise BundleError(f"{path} or its engine changed while it was verified.", "Try again.")
         return OpenBundle(Judging(engine, facts, threshold), stack.pop_all())
 
 
