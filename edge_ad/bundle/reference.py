@@ -21,7 +21,7 @@ _REBUILD = "Export the bundle again: edge-ad export <run>"
 
 @dataclass(frozen=True)
 class Reference:
-    """Held-out good photos and the FP32 outputs of the training framework on them.
+    """Held-out good photos, pseudo-defects made of some, and the FP32 outputs of the training framework on them.
 
     Attributes:
         images: uint8 (K, H, W, 3), BGR at the input size.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from edge_ad.storage import sha256_file
 
 __all__ = ["main", "verify"]
 
+_LONGEST_S = 600  # far longer than anybody waits
 _OUT_OF_MEMORY_SCORE = Path("/proc/self/oom_score_adj")  # Linux: which process goes first
 
 
@@ -32,6 +34,8 @@ def main() -> None:
     Prints ``error`` (name of the class; empty when it passed), ``message`` and ``hint``.
     """
     root, manifest_hash, backend, precision, threads, batch = sys.argv[1:]
+    if hasattr(signal, "alarm"):
+        signal.alarm(_LONGEST_S)  # whoever asked may have been killed
     with suppress(OSError):  # a graph that takes all memory must not take the stream along
         _OUT_OF_MEMORY_SCORE.write_text("1000")
     try:

@@ -82,18 +82,22 @@ class StreamControl:
         """Whether the stream was asked to end."""
         return self._stopped.is_set()
 
-    def set_threshold(self, value: float, *, by: str) -> None:
+    def set_threshold(self, value: float, *, by: str, bundle: str | None = None) -> None:
         """Judge all later frames with another threshold.
 
         Args:
             value: Raw score.
             by: Who changed it, for the audit entry.
+            bundle: Content hash of the bundle that it is meant for: two bundles have two scales. None for whatever
+                judges.
 
         Raises:
-            UsageError: It is not a finite number: NaN would pass every frame.
+            UsageError: It is not a finite number: NaN would pass every frame. Or another bundle has taken over.
         """
         value = _finite(value)
         with self._lock:
+            if bundle is not None and bundle != self._bundle["hash"]:
+                raise UsageError("Another bundle has taken over meanwhile.", "Look at its threshold, and choose anew.")
             old, self._threshold = self._threshold, value
         text = f"Threshold changed from {old:g} to {value:g} by {by}."
         self._tell("threshold changed", text, old=old, new=value, by=by)

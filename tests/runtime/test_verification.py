@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,8 +17,11 @@ from onnx import helper, numpy_helper
 from edge_ad.bundle import Bundle, Reference
 from edge_ad.errors import BundleError
 from edge_ad.manifest import GateReport, GraphInfo
-from edge_ad.runtime.verification import Verification
-from edge_ad.storage import cache_folder
+from edge_ad.runtime import build_engine
+from edge_ad.runtime.verification import EngineIdentity, Verification
+from edge_ad.runtime.verify_process import verify
+from edge_ad.storage import cache_folder, sha256_file
+from edge_ad.streaming.swap import open_bundle
 from tests.runtime.tiny_bundle import deploy_graph, graph_info, recorded_outputs, threshold, tiny_bundle
 from tests.streaming.results import wait_until
 
@@ -200,3 +205,72 @@ def test_recorded_outputs_are_finite_and_of_a_photo(change: Callable[[Reference]
     outputs = recorded_outputs(deploy_graph())
     with pytest.raises(BundleError, match=r"finite numbers|at least one image"):
         change(outputs)
+
+
+def _dependent_on_the_batch(root: Path) -> Bundle:
+    """A bundle whose graph divides its scores by the number of frames in one call."""
+    model = onnx.load_from_string(deploy_graph())
+    model.graph.node[-1].output[0] = "highest"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int64), "axis"))
+    model.graph.node.extend(
+        [
+            helper.make_node("Shape", ["image"], ["shape"]),
+            helper.make_node("Gather", ["shape", "axis"], ["count"]),
+            helper.make_node("Cast", ["count"], ["frames"], to=onnx.TensorProto.FLOAT),
+            helper.make_node("Div", ["highest", "frames"], ["score"]),
+        ]
+    )
+    return tiny_bundle(root).with_graph("fp32", graph_info(), {"model.onnx": model.SerializeToString()})
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_an_engine_is_verified_with_as_many_frames_in_one_call_as_the_stream_gives_it(
+    tmp_path: Path, backend: str
+) -> None:
+    bundle = _dependent_on_the_batch(tmp_path / "line")
+    Verification()(bundle, backend=backend)
+    with pytest.raises(BundleError, match="2 in one call"):
+        Verification(batch=2)(bundle, backend=backend)
+    Verification(batch=2)(tiny_bundle(tmp_path / "sound"), backend=backend)
+
+
+def test_an_engine_is_verified_with_several_frames_in_flight(tmp_path: Path) -> None:
+    bundle, other = tiny_bundle(tmp_path / "line"), tiny_bundle(tmp_path / "other", seed=3)
+    engine, wrong = (build_engine(item, backend="openvino") for item in (bundle, other))
+    for name in ("model.xml", "model.bin"):  # what is compiled for a stream of files; the blob is for one frame
+        shutil.copy(wrong.path / name, engine.path / name)
+    hashes = {name: sha256_file(engine.path / name) for name in engine.sidecar.files}
+    sidecar = engine.sidecar.model_copy(update={"files": hashes})
+    (engine.path / "engine.json").write_text(sidecar.model_dump_json())
+    with pytest.raises(BundleError, match="several in flight"):
+        Verification()(bundle, backend="openvino")
+
+
+def test_a_score_is_held_against_its_threshold_where_the_range_of_the_map_is_no_measure(tmp_path: Path) -> None:
+    small = _scaled(1e-4, outputs=("score", "anomaly_map"))
+    info = GraphInfo(file="model.onnx", threshold=threshold(5e-5))
+    reference = recorded_outputs(small).to_bytes()
+    bundle = tiny_bundle(tmp_path / "line").with_graph("fp32", info, {"model.onnx": small, "reference.npz": reference})
+    Verification()(bundle, backend="onnxruntime")
+    dead = bundle.with_graph("fp32", info, {"model.onnx": _scaled(0.0, outputs=("score", "anomaly_map"))})
+    with pytest.raises(BundleError, match="trained numbers"):
+        Verification()(dead, backend="onnxruntime")
+
+
+def test_a_bundle_that_is_replaced_while_it_is_verified_is_refused(tmp_path: Path) -> None:
+    bundle = tiny_bundle(tmp_path / "line")
+    with pytest.raises(BundleError, match="replaced"):
+        verify(bundle.root, "0" * 64, "onnxruntime", "fp32")
+
+
+def test_an_engine_that_is_built_after_another_was_verified_does_not_judge(tmp_path: Path) -> None:
+    class Meanwhile(Verification):
+        def __call__(self, bundle: Bundle, **choice: Any) -> EngineIdentity:
+            verified = super().__call__(bundle, **choice)
+            build_engine(bundle, backend="openvino")
+            return verified
+
+    root = tiny_bundle(tmp_path / "line").root
+    with pytest.raises(BundleError, match="changed while it was verified"):
+        open_bundle(root, backend="openvino", verification=Meanwhile())
+    open_bundle(root, backend="openvino").stack.close()

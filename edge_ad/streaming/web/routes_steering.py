@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from edge_ad.errors import UsageError
 from edge_ad.streaming.web.board import Board
 from edge_ad.streaming.web.json_response import json_response
 from edge_ad.streaming.web.queries import finite, json_object, query_number, who
@@ -32,7 +33,10 @@ def steering_routes(board: Board) -> list[Route]:
 
     async def set_threshold(request: Request) -> Response:
         body = await json_object(request)
-        control.set_threshold(finite(body.get("value"), "value"), by=who(request, body))
+        value, bundle = finite(body.get("value"), "value"), body.get("bundle")
+        if bundle is not None and not isinstance(bundle, str):
+            raise UsageError("bundle must be the content hash of a bundle.")
+        control.set_threshold(value, by=who(request, body), bundle=bundle)
         return json_response({"threshold": control.threshold})
 
     async def pause(request: Request) -> Response:

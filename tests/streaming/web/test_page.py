@@ -139,6 +139,16 @@ def test_threshold_is_changed_with_an_audit_entry(page: LivePage) -> None:
     assert abs(event["at"] - time.time()) < 5
 
 
+def test_threshold_that_is_meant_for_another_bundle_is_refused(page: LivePage) -> None:
+    facts = page.control.bundle
+    page.control.use_bundle({**facts, "hash": "seen"}, 1.0)
+    assert page.post("/api/threshold", {"value": 2, "by": "Ada", "bundle": "seen"}).status == 200
+    page.control.use_bundle({**facts, "hash": "newer"}, 0.2)
+    answer = page.post("/api/threshold", {"value": 30, "by": "Ada", "bundle": "seen"})
+    assert (answer.status, page.control.threshold) == (400, 0.2)
+    assert "Another bundle has taken over" in answer.text
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -157,6 +167,7 @@ def test_threshold_is_changed_with_an_audit_entry(page: LivePage) -> None:
         {"value": 2, "by": "x" * 41},
         {"value": 2, "by": "Ada\u202eadA"},
         {"value": 2, "by": 5},
+        {"value": 2, "by": "Ada", "bundle": 5},
         [],
         "text",
     ],

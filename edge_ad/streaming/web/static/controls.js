@@ -5,6 +5,7 @@ import { $, count, score } from "./format.js";
 
 let state = null;
 let isChecking = false;
+let meantFor = ""; // content hash of the bundle that judged when the dialog was opened
 
 const myName = () => localStorage.getItem("name") ?? "";
 const rememberName = (name) => localStorage.setItem("name", name);
@@ -54,6 +55,7 @@ function setUpThreshold() {
     if (state === null) return;
     $("value").value = Number.isFinite(state.threshold) ? score(state.threshold) : "";
     $("value-by").value = myName();
+    meantFor = state.bundle.hash;
     $("old-value").textContent = score(state.threshold);
     $("own").textContent = score(state.bundle.threshold);
     $("own").disabled = !Number.isFinite(state.bundle.threshold);
@@ -89,7 +91,7 @@ async function review() {
 
 async function change() {
   const by = $("value-by").value.trim();
-  await post("/api/threshold", { value: newValue(), by });
+  await post("/api/threshold", { value: newValue(), by, bundle: meantFor });
   rememberName(by);
   $("threshold-dialog").close();
 }
