@@ -12,6 +12,7 @@ import pytest
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli.app import main
+from edge_ad.data.pseudo_defects import PseudoDefects
 from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError, DeviceError, QualityGateError, UsageError
 from edge_ad.export.build import build_engines, open_target, run_of
@@ -32,12 +33,15 @@ def test_the_bundle_records_what_it_came_from(run: Run, exported: Bundle) -> Non
     assert {"torch", "onnx", "edge-ad"} <= set(manifest.versions)
 
 
-def test_the_reference_outputs_are_torchs_own_on_held_out_images(run: Run, exported: Bundle) -> None:
+def test_the_reference_outputs_are_torchs_own_on_held_out_images_and_pseudo_defects(run: Run, exported: Bundle) -> None:
     reference = exported.reference()
     images = read_resized(run.split.threshold, (64, 64))
-    np.testing.assert_array_equal(reference.images, images[: len(reference.images)])
-    expected = torch_predictor(run.detector)(reference.images[:1])[0]
-    assert reference.scores[0] == pytest.approx(expected.score, rel=1e-6)
+    defective = PseudoDefects(0).apply(images[:4])[0]
+    np.testing.assert_array_equal(reference.images, np.concatenate([images[:8], defective]))
+    for index in (0, len(images)):  # a good one and a defective one
+        expected = torch_predictor(run.detector)(reference.images[index : index + 1])[0]
+        assert reference.scores[index] == pytest.approx(expected.score, rel=1e-6)
+    assert max(reference.scores) > exported.manifest.graphs["fp32"].threshold.value
 
 
 def test_the_threshold_comes_from_the_threshold_images_alone(run: Run, exported: Bundle) -> None:
