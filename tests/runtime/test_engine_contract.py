@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -197,13 +196,23 @@ def test_the_backends_agree(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_one_thread_means_one_busy_core(bundle: Bundle, backend: str) -> None:
-    images = frames(64)
-    with open_engine(bundle, backend=backend, threads=1) as engine:
+    script = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from edge_ad.bundle import Bundle
+from edge_ad.runtime import open_engine
+bundle = Bundle.open(Path(sys.argv[1]))
+images = np.zeros((64, *bundle.manifest.input_size_hw, 3), np.uint8)
+with open_engine(bundle, backend=sys.argv[2], threads=1) as engine:
+    engine.infer(images)
+    busy, wall = time.process_time(), time.perf_counter()
+    while time.perf_counter() - wall < 0.3:
         engine.infer(images)
-        busy, wall = time.process_time(), time.perf_counter()
-        while time.perf_counter() - wall < 0.3:
-            engine.infer(images)
-        assert time.process_time() - busy < 1.2 * (time.perf_counter() - wall)
+    print((time.process_time() - busy) / (time.perf_counter() - wall))
+"""  # in a process of its own: other tests may have left threads that are busy
+    command = [sys.executable, "-c", script, str(bundle.root), backend]
+    assert float(subprocess.run(command, capture_output=True, check=True, text=True).stdout) < 1.2
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

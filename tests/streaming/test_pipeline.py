@@ -72,7 +72,12 @@ def test_slow_engine_gets_the_newest_frame_of_a_live_source_and_drops_are_counte
 
 
 def test_times_of_the_stages_are_measured() -> None:
-    source = FakeSource(5, is_live=True, interval_s=0.03, size_hw=(64, 64))
+    class Slow(FakeSource):
+        def read(self) -> NDArray[np.uint8] | None:
+            time.sleep(0.03)
+            return super().read()
+
+    source = Slow(5, is_live=True, size_hw=(64, 64))
     with FakeEngine(seconds=0.02) as engine, pipeline_of(engine, source) as pipeline:
         result = list(_results(pipeline))[-1]
     assert result.frame.capture_ms >= 29
