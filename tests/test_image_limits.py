@@ -226,14 +226,15 @@ def test_a_file_of_very_many_empty_segments_is_refused(kind: str) -> None:
     many = 210_000
     jpeg = _encoded(".jpg", (64, 64), cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
     png, webp = _encoded(".png"), _encoded(".webp")
-    frames = [(b"ANMF", bytes(16) + b"none\0\0\0\0" * 10)] * (many // 10)
+    picture, frames = (b"VP8 ", webp[20:]), [(b"ANMF", bytes(16) + b"none\0\0\0\0" * 10)] * (many // 10)
     content = {
         "JPEG": jpeg[:2] + b"\xff\xfe\x00\x02" * many + jpeg[2:],
         "JPEG, between scans": jpeg[:-2] + b"\xff\xfe\x00\x02" * many + jpeg[-2:],
         "PNG": png[:33] + _chunk(b"teXt", b"") * many + png[33:],
-        "WebP": _riff((b"VP8X", _SMALL_CANVAS), *[(b"none", b"")] * many, (b"VP8 ", webp[20:])),
-        "WebP, in frames": _riff((b"VP8X", _SMALL_CANVAS), *frames, (b"VP8 ", webp[20:])),
+        "WebP": _riff(picture, *[(b"none", b"")] * many),
+        "WebP, in frames": _riff((b"VP8X", _SMALL_CANVAS), *frames),
     }[kind]
+    assert (damage(content) or excess(content)) is not None
     with pytest.raises(DataError):
         decode_image(content, "bomb")
 
