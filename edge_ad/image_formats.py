@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from edge_ad.image_headers import PNG_SIGNATURE, jpeg_segments, png_chunks
+from edge_ad.image_headers import PNG_SIGNATURE, jpeg_segments, parsed_or, png_chunks
 from edge_ad.tiff_directory import TIFF_SIGNATURES, read_directory
 
 __all__ = ["damage"]
@@ -30,11 +30,8 @@ def damage(content: bytes) -> str | None:
     """
     if not content:
         return "is empty"
-    try:
-        complete = _is_complete(content)
-    except (struct.error, IndexError, ValueError):  # the header itself is cut off, or contradicts itself
-        complete = False
-    return None if complete else "is truncated or damaged"
+    # Where the header itself is cut off or contradicts itself, the file is damaged.
+    return None if parsed_or(False, lambda: _is_complete(content)) else "is truncated or damaged"
 
 
 def _is_complete(content: bytes) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from edge_ad.tiff_directory import TIFF_SIGNATURES, read_directory
 
-__all__ = ["PNG_SIGNATURE", "ImageHeader", "jpeg_scans", "jpeg_segments", "png_chunks", "read_header"]
+__all__ = ["PNG_SIGNATURE", "ImageHeader", "jpeg_scans", "jpeg_segments", "parsed_or", "png_chunks", "read_header"]
+
+_Answer = TypeVar("_Answer")
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -17,11 +20,16 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
 _JPEG_SCAN = 0xDA
-_JPEG_ALONE = frozenset({0x01, *range(0xD0, 0xDA)})  # markers without a length: none belongs before the first scan
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")  # in the data of a scan: what ends it
+# Markers that have a length: no other belongs before the first scan. In front of one stand fill bytes, and zeros of
+# cameras that align their segments; libjpeg skips FF 00 too, and reads what it then finds.
+_JPEG_SEGMENT = re.compile(rb"\x00*\xff+([\xc0-\xcf\xda-\xfe])")
+_JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")  # after the data of a scan; decoders skip all others
 _JPEG_END = 0xD9
+_MOST_SEGMENTS = 200_000  # segments or chunks of a file; a PNG at the limit has up to 100,000 of 8 KiB
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES, _TIFF_TILES = 256, 257, 258, 277, (322, 323)
-_TIFF_TAGS = frozenset({_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES, *_TIFF_TILES})
+_TIFF_OFFSETS, _TIFF_COUNTS = (273, 324), (279, 325)  # of strips, of tiles
+_TIFF_TAGS = frozenset({_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES})
+_TIFF_TAGS |= frozenset({*_TIFF_TILES, *_TIFF_OFFSETS, *_TIFF_COUNTS})
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,8 @@ class ImageHeader:
         bits: Bits of one pixel; of a JPEG and a WebP, 24.
         sample_bits: Bits of one channel; 8 where the kind has no other.
         least_bytes: Fewer bytes than this cannot hold so many pixels in this coding.
+        coded_pixels: Pixels of all tiles, with what lies outside the picture; 0 where the kind has none.
+        coded_bytes: Bytes of all strips or tiles, counted as often as they are decoded; 0 where the kind has none.
     """
 
     kind: str
@@ -43,6 +53,8 @@ class ImageHeader:
     bits: int
     least_bytes: int = 0
     sample_bits: int = 8
+    coded_pixels: int = 0
+    coded_bytes: int = 0
 
     @property
     def pixels(self) -> int:
@@ -59,34 +71,41 @@ def read_header(content: bytes) -> ImageHeader | None:
     Returns:
         What they say; None when it is no PNG, JPEG, BMP, TIFF or WebP file, or they do not tell the size.
     """
-    try:
-        header = _read(content)
-    except (struct.error, IndexError, KeyError, ValueError):  # cut off, or it contradicts itself
-        return None
+    header = parsed_or(None, lambda: _read(content))
     return header if header is not None and header.width > 0 and header.height > 0 else None
+
+
+def parsed_or(otherwise: _Answer, parse: Callable[[], _Answer]) -> _Answer:
+    """What ``parse`` makes of a file, or ``otherwise`` where it fails.
+
+    Whatever is raised (a number too large for an offset, too deep a nesting, too little memory) says something about
+    the bytes of others, and must not end the program that was given them.
+    """
+    try:
+        return parse()
+    except Exception:
+        return otherwise
 
 
 def jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
     """Marker and position of each segment of a JPEG up to its first scan; the position is that of the length.
 
     Raises:
-        ValueError: Something stands there that no header has.
+        ValueError: Something stands there that no header has, or too many segments.
+        struct.error: It is cut off.
     """
     position = 2
-    while True:
-        if content[position] != 0xFF:
-            raise ValueError("no marker")
-        marker = content[position + 1]
-        if marker == 0xFF:  # fill byte
-            position += 1
-            continue
-        if marker in _JPEG_ALONE:
-            raise ValueError("a marker out of place")
-        (length,) = struct.unpack_from(">H", content, position + 2)
-        yield marker, position + 2
+    for _ in range(_MOST_SEGMENTS):
+        found = _JPEG_SEGMENT.match(content, position)
+        if found is None:
+            raise ValueError("no marker, or one out of place")
+        marker, position = found[1][0], found.end()
+        (length,) = struct.unpack_from(">H", content, position)
+        yield marker, position
         if marker == _JPEG_SCAN:
             return
-        position += 2 + length
+        position += length
+    raise ValueError("too many segments")
 
 
 def jpeg_scans(content: bytes, most: int) -> int:
@@ -98,29 +117,31 @@ def jpeg_scans(content: bytes, most: int) -> int:
     """
     *_, (_, position) = jpeg_segments(content)
     scans = 1
-    while scans <= most:
+    for _ in range(_MOST_SEGMENTS):
         (length,) = struct.unpack_from(">H", content, position)
         found = _JPEG_MARKER.search(content, position + length)
-        if found is None or content[found.start() + 1] == _JPEG_END:
-            break
+        if found is None or content[found.start() + 1] == _JPEG_END or scans > most:
+            return scans
         scans += content[found.start() + 1] == _JPEG_SCAN
         position = found.end()
-    return scans
+    raise ValueError("too many segments")
 
 
 def png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Kind of each chunk of a PNG to IEND, where its data starts and where they end.
 
     Raises:
+        ValueError: There are too many.
         struct.error: The file is cut off.
     """
     position = len(PNG_SIGNATURE)
-    while True:
+    for _ in range(_MOST_SEGMENTS):
         length, kind = struct.unpack_from(">I4s", content, position)
         yield kind, position + 8, position + 8 + length
         if kind == b"IEND":
             return
         position += 12 + length
+    raise ValueError("too many chunks")
 
 
 def _read(content: bytes) -> ImageHeader | None:
@@ -173,37 +194,51 @@ def _tiff(content: bytes) -> ImageHeader | None:
     if min(width, height, tile_width, tile_height) < 1:
         return None
     depth, channels = max(tags.get(_TIFF_BITS, (1,))), max(tags.get(_TIFF_SAMPLES, (1,)))
+    coded_pixels = -(-width // tile_width) * tile_width * (-(-height // tile_height) * tile_height)
+    # Of strips without lengths, libtiff takes the rest of the file for each.
+    lengths, parts = ([value for tag in of for value in tags.get(tag, ())] for of in (_TIFF_COUNTS, _TIFF_OFFSETS))
+    coded_bytes = sum(lengths) + max(0, len(parts) - len(lengths)) * len(content)
     if tile_width * tile_height > width * height:
         width, height = tile_width, tile_height
-    return ImageHeader("TIFF", width, height, depth * channels, sample_bits=depth)
+    return ImageHeader("TIFF", width, height, depth * channels, 0, depth, coded_pixels, coded_bytes)
 
 
 def _webp(content: bytes) -> ImageHeader | None:
     (length,) = struct.unpack_from("<I", content, 4)
-    sizes = list(_webp_sizes(content, 12, min(len(content), 8 + length)))
-    if not sizes:
-        return None
-    width, height = max(sizes, key=lambda size: size[0] * size[1])
+    width = height = 0
+    for number, (kind, data) in enumerate(_webp_chunks(content, 12, min(len(content), 8 + length), is_top=True)):
+        if number >= _MOST_SEGMENTS:
+            raise ValueError("too many chunks")
+        width, height = max((width, height), _webp_size(content, kind, data), key=lambda size: size[0] * size[1])
     return ImageHeader("WebP", width, height, 24)
 
 
-def _webp_sizes(content: bytes, position: int, end: int) -> Iterator[tuple[int, int]]:
-    """Canvas, frames of an animation, and what their bitstreams say themselves."""
+def _webp_chunks(content: bytes, position: int, end: int, *, is_top: bool) -> Iterator[tuple[bytes, int]]:
+    """Kind of each chunk and where its data starts; those inside the frames of an animation follow their frame."""
     while position + 8 <= end:
         kind, length = struct.unpack_from("<4sI", content, position)
         data = position + 8
-        if kind == b"VP8X":
-            yield _u24(content, data + 4) + 1, _u24(content, data + 7) + 1
-        elif kind == b"ANMF":
-            yield _u24(content, data + 6) + 1, _u24(content, data + 9) + 1
-            yield from _webp_sizes(content, data + 16, min(end, data + length))
-        elif kind == b"VP8 ":
-            width, height = struct.unpack_from("<HH", content, data + 6)
-            yield width & 0x3FFF, height & 0x3FFF
-        elif kind == b"VP8L":
-            (both,) = struct.unpack_from("<I", content, data + 1)
-            yield (both & 0x3FFF) + 1, (both >> 14 & 0x3FFF) + 1
+        yield kind, data
+        if kind == b"ANMF":
+            if not is_top:
+                raise ValueError("a frame inside a frame")
+            yield from _webp_chunks(content, data + 16, min(end, data + length), is_top=False)
         position = data + length + (length & 1)
+
+
+def _webp_size(content: bytes, kind: bytes, data: int) -> tuple[int, int]:
+    """Width and height of the canvas, of a frame of an animation, or as a bitstream says; 0, 0 of other chunks."""
+    if kind == b"VP8X":
+        return _u24(content, data + 4) + 1, _u24(content, data + 7) + 1
+    if kind == b"ANMF":
+        return _u24(content, data + 6) + 1, _u24(content, data + 9) + 1
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", content, data + 6)
+        return width & 0x3FFF, height & 0x3FFF
+    if kind == b"VP8L":
+        (both,) = struct.unpack_from("<I", content, data + 1)
+        return (both & 0x3FFF) + 1, (both >> 14 & 0x3FFF) + 1
+    return 0, 0
 
 
 def _u24(content: bytes, position: int) -> int:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import struct
 import zlib
 
 from edge_ad.errors import UsageError
-from edge_ad.image_headers import PNG_SIGNATURE, ImageHeader, jpeg_scans, png_chunks, read_header
+from edge_ad.image_headers import PNG_SIGNATURE, ImageHeader, jpeg_scans, parsed_or, png_chunks, read_header
 
 __all__ = ["MAX_PIXELS", "excess", "largest_file", "pixel_limit", "without_metadata"]
 
@@ -17,6 +16,10 @@ _MOST_DIGITS = 18
 _MOST_SCANS = 100  # of a progressive JPEG, each of which is a pass over the whole picture; encoders write ten
 _MOST_PASSES = 20  # of a picture at the limit; a smaller one may have more, to `_MOST_SCANS`
 _MOST_BITS, _MOST_SAMPLE_BITS = 64, 16  # of a pixel, and of one of its channels
+_MOST_TILES = 2  # pixels of all tiles, in pictures at the limit: those at the border are decoded whole
+_MOST_READINGS = (
+    4  # bytes of all strips or tiles, in sizes of the file: where they overlap, a byte is decoded repeatedly
+)
 _SLACK_BYTES = 1 << 16
 # Deflate grows a byte to 1032 at most: so few compressed bytes cannot take long, and need not be looked at twice.
 _HARMLESS_DEFLATE = 1 << 20
@@ -57,18 +60,28 @@ def excess(content: bytes) -> str | None:
     Raises:
         UsageError: As `pixel_limit`.
     """
+    limit = pixel_limit()
+    damaged: str | None = "is truncated or damaged"
+    return parsed_or(damaged, lambda: _excess(content, limit))
+
+
+def _excess(content: bytes, limit: int) -> str | None:
     header = read_header(content)
     if header is None:
         return "does not tell the size of a PNG, JPEG, BMP, TIFF or WebP image"
-    if header.pixels > (limit := pixel_limit()):
+    if header.pixels > limit:
         return f"claims {header.width} × {header.height} pixels; the limit is {limit:,}"
     if len(content) < header.least_bytes:
         return f"is truncated or damaged: it is too short for {header.width} × {header.height} pixels"
     if header.kind == "PNG":
         return _png_excess(content, header)
     most_scans = min(_MOST_SCANS, _MOST_PASSES * limit // header.pixels)
-    if header.kind == "JPEG" and _has_too_many_scans(content, most_scans):
+    if header.kind == "JPEG" and jpeg_scans(content, most_scans) > most_scans:
         return f"has more than {most_scans} scans"
+    if header.coded_pixels > _MOST_TILES * limit:
+        return f"has tiles of {header.coded_pixels:,} pixels together for {header.width} × {header.height} pixels"
+    if header.coded_bytes > _MOST_READINGS * len(content):
+        return "has strips or tiles that overlap, or that do not tell their length"
     if header.sample_bits > _MOST_SAMPLE_BITS or header.bits > _MOST_BITS:
         return f"has pixels of {header.bits} bits, which have no fixed range"
     return None
@@ -79,6 +92,7 @@ def without_metadata(content: bytes) -> bytes:
 
     Raises:
         struct.error: A PNG that is cut off.
+        ValueError: As `png_chunks`.
     """
     if not content.startswith(PNG_SIGNATURE):
         return content
@@ -93,18 +107,8 @@ def _is_kept(kind: bytes, start: int, end: int) -> bool:
     return kind in _PNG_KEPT and (kind != b"eXIf" or end - start <= _PNG_LONGEST_EXIF)
 
 
-def _has_too_many_scans(content: bytes, most: int) -> bool:
-    try:
-        return jpeg_scans(content, most) > most
-    except (struct.error, ValueError):  # cut off in the middle of a header
-        return True
-
-
 def _png_excess(content: bytes, header: ImageHeader) -> str | None:
-    try:
-        data = [(start, end) for kind, start, end in png_chunks(content) if kind == b"IDAT"]
-    except struct.error:
-        return "is truncated or damaged"
+    data = [(start, end) for kind, start, end in png_chunks(content) if kind == b"IDAT"]
     # A byte for each row names its filter, and each of the seven passes of an interlaced picture rounds rows up.
     needed = header.height * (header.width * header.bits // 8 + 1) + 8 * header.height + 8 * header.width
     most, compressed = 2 * needed + _SLACK_BYTES, sum(end - start for start, end in data)

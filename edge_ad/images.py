@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
 from edge_ad.image_formats import damage
-from edge_ad.image_headers import read_header
+from edge_ad.image_headers import parsed_or, read_header
 from edge_ad.image_limits import excess, largest_file, pixel_limit, without_metadata
 from edge_ad.opencv_log import silence_opencv
 from edge_ad.resizing import resize
@@ -68,7 +68,8 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
         raise DataError(f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF or WebP files.")
     if (what := excess(content)) is not None:
         raise DataError(f"The file {what}: {name}.", "Use an image of a camera; see EDGE_AD_MAX_IMAGE_PIXELS.")
-    image = _decode(without_metadata(content))
+    # OpenCV raises for impossible dimensions, or a header that contradicts itself.
+    image = parsed_or(None, lambda: _decode(without_metadata(content)))
     if image is None or image.shape[0] * image.shape[1] > pixel_limit():
         raise DataError(f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF or WebP files.")
     return _as_bgr8(image, name)
@@ -112,10 +113,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _decode(content: bytes) -> NDArray[np.generic] | None:
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-    except cv2.error:  # impossible dimensions, or a header that contradicts itself
-        return None
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
     return None if image is None else np.asarray(image)
 
 

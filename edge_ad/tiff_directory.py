@@ -10,6 +10,7 @@ __all__ = ["TIFF_SIGNATURES", "read_directory"]
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two: BigTIFF, with 64-bit offsets
 _INTEGERS = {3: "H", 4: "I", 16: "Q"}
 _MOST_ENTRIES = 4096  # what libtiff reads
+_MOST_VALUES = 1_000_000  # of a tag: a picture at the limit has no more strips or tiles
 
 
 class _Layout(NamedTuple):
@@ -31,23 +32,23 @@ def read_directory(content: bytes, wanted: frozenset[int]) -> dict[int, tuple[in
         wanted: Tags to read.
 
     Returns:
-        Tag → its values, without tags of other types.
+        Tag → its values.
 
     Raises:
-        ValueError: It holds a wanted tag twice, or more entries than a reader takes.
-        struct.error: It is cut off.
+        ValueError: It holds a wanted tag twice or with another type, or more entries or values than a reader takes.
+        struct.error: It is cut off, or points beyond its end.
     """
     order = "<" if content[:2] == b"II" else ">"
     layout = _BIG if b"+" in content[2:4] else _CLASSIC
-    (directory,) = struct.unpack_from(order + layout.start, content, layout.start_at)
-    (entries,) = struct.unpack_from(order + layout.entries, content, directory)
+    (directory,) = _unpack(order + layout.start, content, layout.start_at)
+    (entries,) = _unpack(order + layout.entries, content, directory)
     if entries > _MOST_ENTRIES:
         raise ValueError("too many entries")
     head = struct.calcsize(order + layout.entry)
     values: dict[int, tuple[int, ...]] = {}
     for number in range(entries):
         position = directory + struct.calcsize(layout.entries) + number * (head + layout.room)
-        tag, kind, count = struct.unpack_from(order + layout.entry, content, position)
+        tag, kind, count = _unpack(order + layout.entry, content, position)
         if tag not in wanted:
             continue
         if tag in values:
@@ -58,10 +59,16 @@ def read_directory(content: bytes, wanted: frozenset[int]) -> dict[int, tuple[in
 
 def _values(content: bytes, order: str, position: int, kind: int, count: int, layout: _Layout) -> tuple[int, ...]:
     if kind not in _INTEGERS:
-        return ()
-    if count > len(content):
-        raise struct.error("more values than bytes")
+        raise ValueError("no unsigned integers")  # libtiff reads signed ones and bytes too; no writer uses them
+    if count > _MOST_VALUES:
+        raise ValueError("too many values")
     pattern = f"{order}{count}{_INTEGERS[kind]}"
     if struct.calcsize(pattern) > layout.room:  # too long for the entry itself, which then holds their address
-        (position,) = struct.unpack_from(order + layout.start, content, position)
+        (position,) = _unpack(order + layout.start, content, position)
+    return _unpack(pattern, content, position)
+
+
+def _unpack(pattern: str, content: bytes, position: int) -> tuple[int, ...]:
+    if position > len(content):  # an offset of 64 bits is more than `struct` takes
+        raise struct.error("an offset beyond the end")
     return struct.unpack_from(pattern, content, position)

@@ -16,7 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_ad.errors import DataError, UsageError
+from edge_ad.image_formats import damage
 from edge_ad.image_headers import read_header
+from edge_ad.image_limits import excess
 from edge_ad.images import decode_image, read_image
 
 _ROOM_BYTES = 400 << 20  # beside what the process has when it begins
@@ -67,6 +69,30 @@ def _tiff(width: int, height: int, *tags: tuple[int, int], big: bool = False) ->
     if big:
         return b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, len(rows)) + body + bytes(8)
     return b"II*\0" + struct.pack("<IH", 8, len(rows)) + body + bytes(4)
+
+
+def _tiff_of_parts(
+    size_hw: tuple[int, int],
+    starts: list[int],
+    lengths: list[int],
+    data: bytes,
+    *,
+    compression: int,
+    tile: int = 0,
+    planes: int = 1,
+) -> bytes:
+    """Grey or in planes, little-endian: the data at byte 8, then strips of one row or tiles, which may share them."""
+    tags = {256: [size_hw[1]], 257: [size_hw[0]], 258: [8] * planes, 259: [compression], 262: [1 if planes == 1 else 2]}
+    tags |= {277: [planes], 284: [1 if planes == 1 else 2]}
+    tags |= {322: [tile], 323: [tile], 324: starts, 325: lengths} if tile else {273: starts, 278: [1], 279: lengths}
+    body, rows = b"II*\0" + bytes(4) + data, b""
+    for tag, values in sorted(tags.items()):
+        packed = struct.pack(f"<{len(values)}I", *values)
+        where = packed if len(values) == 1 else struct.pack("<I", len(body))
+        rows += struct.pack("<HHI", tag, 4, len(values)) + where if values else b""
+        body += packed if len(values) > 1 else b""
+    entries = struct.pack("<H", sum(map(bool, tags.values()))) + rows + bytes(4)
+    return body[:4] + struct.pack("<I", len(body)) + body[8:] + entries
 
 
 def _riff(*chunks: tuple[bytes, bytes]) -> bytes:
@@ -166,12 +192,121 @@ def test_a_jpeg_with_a_thousand_scans_is_refused(monkeypatch: pytest.MonkeyPatch
         decode_image(few, "large")
 
 
-@pytest.mark.parametrize("hidden", [b"\xff\x01", b"\xff\xd0", b"\xff\xd8"])
-def test_a_marker_without_length_does_not_hide_the_size_of_a_jpeg(hidden: bytes) -> None:
+@pytest.mark.parametrize("stuffed", [b"\xff\x00", b"\xff\x01", b"\xff\x02", b"\xff\xbf", b"\xff\xd0"])
+def test_what_is_no_marker_with_a_length_hides_no_scan(stuffed: bytes) -> None:
+    content = _encoded(".jpg", (64, 64), cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    last = content.rfind(b"\xff\xda")
+    with pytest.raises(DataError, match="scans"):
+        decode_image(content[:-2] + (stuffed + content[last : last + 10]) * 1000 + b"\xff\xd9", "bomb")
+
+
+@pytest.mark.parametrize("second", [0x00, *range(0x01, 0xC0, 21), 0xBF, *range(0xD0, 0xDA)])
+@pytest.mark.parametrize("padding", [b"", bytes(3)])
+def test_what_is_no_marker_with_a_length_does_not_hide_the_size_of_a_jpeg(second: int, padding: bytes) -> None:
+    bomb, small = _jpeg_claiming(32_700), _encoded(".jpg", (16, 16))
+    for length in (b"", struct.pack(">H", len(bomb))):  # as if it were a segment with the bomb inside
+        content = small[:20] + padding + bytes([0xFF, second]) + length + bomb[2:] + small[20:]
+        assert read_header(content) is None
+        with pytest.raises(DataError):
+            decode_image(content, "bomb")
+
+
+def test_zeros_and_fill_bytes_between_the_segments_of_a_jpeg_are_passed_over() -> None:
+    content = _encoded(".jpg")
+    table = content.find(b"\xff\xdb")
+    padded = content[:table] + bytes(5) + b"\xff" * 500_000 + content[table:]
+    assert np.array_equal(decode_image(padded, "padded"), decode_image(content, "plain"))
     bomb = _jpeg_claiming(32_700)
-    small = _encoded(".jpg", (16, 16))
+    with pytest.raises(DataError, match="pixels"):
+        decode_image(content[:table] + bytes(5) + bomb[2:], "bomb")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "JPEG, between scans", "PNG", "WebP", "WebP, in frames"])
+def test_a_file_of_very_many_empty_segments_is_refused(kind: str) -> None:
+    many = 210_000
+    jpeg = _encoded(".jpg", (64, 64), cv2.IMWRITE_JPEG_PROGRESSIVE, 1)
+    png, webp = _encoded(".png"), _encoded(".webp")
+    picture, frames = (b"VP8 ", webp[20:]), [(b"ANMF", bytes(16) + b"none\0\0\0\0" * 10)] * (many // 10)
+    content = {
+        "JPEG": jpeg[:2] + b"\xff\xfe\x00\x02" * many + jpeg[2:],
+        "JPEG, between scans": jpeg[:-2] + b"\xff\xfe\x00\x02" * many + jpeg[-2:],
+        "PNG": png[:33] + _chunk(b"teXt", b"") * many + png[33:],
+        "WebP": _riff(picture, *[(b"none", b"")] * many),
+        "WebP, in frames": _riff((b"VP8X", _SMALL_CANVAS), *frames),
+    }[kind]
+    assert (damage(content) or excess(content)) is not None
     with pytest.raises(DataError):
-        decode_image(bomb[:2] + hidden + bomb[2:] + small[2:], "bomb")
+        decode_image(content, "bomb")
+
+
+def test_a_webp_with_frames_inside_frames_is_refused() -> None:
+    nested = b""
+    for _ in range(2000):
+        nested = b"ANMF" + struct.pack("<I", 16 + len(nested)) + bytes(16) + nested
+    with pytest.raises(DataError):
+        decode_image(_riff((b"VP8X", _SMALL_CANVAS), (b"ANMF", bytes(16) + nested)), "bomb")
+
+
+def test_a_tiff_whose_tiles_lie_mostly_outside_its_picture_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EDGE_AD_MAX_IMAGE_PIXELS", "10000")
+    data = zlib.compress(bytes(96 * 96))
+    parts = _tiff_of_parts((960, 8), [8] * 10, [len(data)] * 10, data * 5, compression=8, tile=96)
+    with pytest.raises(DataError, match="tiles of 92,160 pixels"):
+        decode_image(parts, "bomb")
+
+
+@pytest.mark.parametrize("has_lengths", [True, False])
+def test_a_tiff_whose_strips_are_the_same_bytes_is_refused(has_lengths: bool) -> None:
+    data = zlib.compress(bytes(16)) + bytes(4000)
+    lengths = [len(data)] * 500 if has_lengths else []
+    parts = _tiff_of_parts((500, 16), [8] * 500, lengths, data, compression=8)
+    with pytest.raises(DataError, match="overlap"):
+        decode_image(parts, "bomb")
+
+
+@pytest.mark.parametrize("kind", [1, 6, 8, 9, 13, 17])
+def test_a_tiff_with_strips_told_by_numbers_of_a_rare_type_is_refused(kind: int) -> None:
+    content = _tiff(16, 16)
+    counts = content.find(struct.pack("<HH", 279, 4))
+    with pytest.raises(DataError):
+        decode_image(content[: counts + 2] + struct.pack("<H", kind) + content[counts + 4 :], "bomb")
+
+
+@pytest.mark.parametrize("side", [9999, 500])
+def test_a_tiff_with_tiles_of_512_pixels_is_within_the_limits(side: int) -> None:
+    tiles = (-(-side // 512)) ** 2
+    data = bytes(4000)
+    parts = _tiff_of_parts(
+        (side, side), [8 + 10 * number for number in range(tiles)], [10] * tiles, data, compression=8, tile=512
+    )
+    assert (damage(parts), excess(parts)) == (None, None)
+
+
+def test_a_tiff_in_separate_planes_or_with_several_pages_is_read() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (24, 30, 3), np.uint8)
+    is_written, pages = cv2.imencodemulti(".tiff", [image, image[::-1].copy()])
+    assert is_written
+    assert np.array_equal(decode_image(pages.tobytes(), "pages"), image)
+    rows = [8 + 30 * number for number in range(3 * 24)]
+    rgb = image[..., ::-1].transpose(2, 0, 1).tobytes()
+    planes = _tiff_of_parts((24, 30), rows, [30] * len(rows), rgb, compression=1, planes=3)
+    assert np.array_equal(decode_image(planes, "planes"), image)
+
+
+_FARTHEST = [(1 << 64) - 1, (1 << 63) - 1, 1 << 63, 1 << 40]
+
+
+@pytest.mark.parametrize("far", _FARTHEST)
+@pytest.mark.parametrize("place", ["directory", "entries", "values", "count"])
+def test_a_tiff_that_points_far_beyond_its_end_is_refused(place: str, far: int) -> None:
+    entry = struct.pack("<HHQQ", 273, 16, far if place == "count" else 2, far if place == "values" else 16)
+    start, entries = (far if place == name else number for name, number in (("directory", 16), ("entries", 1)))
+    content = b"II+\0" + struct.pack("<HHQQ", 8, 0, start, entries) + entry + bytes(64)
+    assert damage(content) is not None
+    assert read_header(content) is None
+    assert excess(content) is not None
+    with pytest.raises(DataError):
+        decode_image(content, "far")
 
 
 def test_a_tiff_that_says_its_width_twice_is_refused() -> None:
@@ -204,8 +339,10 @@ def test_the_size_in_the_header_is_that_of_the_decoded_image(height: int, width:
 def test_headers_of_any_bytes_are_read_without_failing(name: str, data: st.DataObject) -> None:
     content = bytearray(_BOMBS[name])
     for _ in range(data.draw(st.integers(1, 6))):
-        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
-    read_header(bytes(content))
+        at, byte, times = (data.draw(st.integers(0, most)) for most in (len(content) - 1, 255, 8))
+        content[at : at + times] = bytes([byte]) * times
+    for look in (damage, read_header, excess):
+        look(bytes(content))
 
 
 def test_the_limit_can_be_set_and_a_wrong_one_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
