@@ -40,13 +40,11 @@ class LossWatch:
             if new := self._new(source, source.corrupt, is_last=is_last):
                 names = [source.corrupt_names.popleft() for _ in range(len(source.corrupt_names))]
                 shown = f" ({', '.join(names[:_MOST_SHOWN])}{', …' if len(names) > _MOST_SHOWN else ''})" * bool(names)
-                text = f"{new} damaged pictures were not judged{shown}."
+                text = f"Damaged pictures that were not judged: {new}{shown}."
                 self._tell("corrupt", text, {"frames": new, "names": names}, source.name)
         trigger = self._trigger
         if trigger is not None and (new := self._new(trigger, trigger.lost, is_last=is_last)):
-            text = (
-                f"{new} requests of the trigger came before another id had its frame, the newest {trigger.lost_id!r}."
-            )
+            text = f"Requests given up while another id waited for its frame: {new}, the newest {trigger.lost_id!r}."
             self._tell("request lost", text, {"requests": new, "part_id": trigger.lost_id})
 
     def _new(self, what: object, count: int, *, is_last: bool) -> int:

@@ -41,6 +41,8 @@ _MOST_WAITING = 8192  # lines that wait for room; then the oldest go
 _RETRY_S = 0.5
 _LONGEST_UNREAD_S = 5.0  # of a pipe that is full: the end of a stream waits no longer for its reader
 _POLL_S = 0.1
+_HINT_NO_ROOM = "Make room, or choose another place for them."
+_HINT_PIPE = "Start what reads from it first, and let it read until the end."
 _HINT_OTHERS = "Leave the file to the stream until it ends; several streams need several files."
 
 
@@ -83,8 +85,9 @@ class RecordsSink(Sink):
         try:
             self._file = FileIO(self._path, "a", opener=_open_without_waiting)
         except OSError as error:
-            why = "nobody reads from it" if error.errno == errno.ENXIO else error.strerror
-            raise self._failure(why) from error
+            if error.errno == errno.ENXIO:
+                raise self._failure("nobody reads from it", _HINT_PIPE) from error
+            raise self._failure(error.strerror) from error
         if not _is_ours(self._file):
             self._file.close()
             self._file = None
@@ -105,9 +108,10 @@ class RecordsSink(Sink):
         try:
             self._flush()
         except OSError as error:
-            if self._size == 0 or error.errno in (errno.EPIPE, errno.ETIMEDOUT):
+            is_over = error.errno in (errno.EPIPE, errno.ETIMEDOUT)  # a pipe without its reader
+            if self._size == 0 or is_over:
                 self._waiting.clear()
-                raise self._failure(error.strerror) from error
+                raise self._failure(error.strerror, _HINT_PIPE if is_over else _HINT_NO_ROOM) from error
             self._retry_at = time.monotonic() + _RETRY_S
             self._alarm.raise_once(self._failure(error.strerror).message)
 
@@ -199,7 +203,7 @@ class RecordsSink(Sink):
             assert self._file is not None
             self._file.truncate(self._size)
 
-    def _failure(self, why: str | None, hint: str = "Make room, or choose another place for them.") -> StorageError:
+    def _failure(self, why: str | None, hint: str = _HINT_NO_ROOM) -> StorageError:
         return StorageError(f"Records cannot be written to {self._path}: {why}.", hint)
 
 
