@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from typer.main import get_command
@@ -17,6 +17,8 @@ from edge_ad.cli.verbs import VerbGroup
 from edge_ad.errors import UsageError
 
 __all__ = ["main"]
+
+_LAST_STANDARD = 2  # the number of stderr
 
 _app = typer.Typer(
     cls=VerbGroup,
@@ -81,11 +83,21 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _make_streams_safe() -> None:
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # the caller closed it, as >&- does
+            setattr(sys, name, _nowhere())
     # A file name that the terminal's encoding cannot show must not end a run.
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
+
+
+def _nowhere() -> TextIO:
+    """The null device, also in place of every standard stream that is closed: no file may be opened as one of them."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _LAST_STANDARD:
+        pass
+    return os.fdopen(number, "w", encoding="utf-8")
 
 
 def _discard_stdout() -> None:

@@ -57,7 +57,7 @@ def stream(
 
     opened = open_sources(sources.cameras or [], sources.uris or [], SourceOptions(**vars(settings)))
     filters = open_filters(frames.region, frames.trigger, checks_health=frames.checks_health)
-    judges = judges_from_options(**vars(judging))
+    judges = judges_from_options(**vars(judging), has_ids=filters.trigger is not None and filters.trigger.gives_ids)
     sinks = open_sinks(outputs)
     with _swapper(engine, frames.batch or 1) as swapper:
         summary = _run(swapper, opened, engine.threshold, sinks, judges, filters, frames, ending)

@@ -164,6 +164,7 @@ class Frames:
         typer.Option(
             "--batch",
             min=1,
+            max=1024,
             help="Frames for one call of the engine; otherwise several calls are in flight.",
             rich_help_panel=_FRAMES,
         ),

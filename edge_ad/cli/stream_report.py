@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["ProgressLine", "event_lines", "print_summary"]
 
 _TOLD = frozenset(
-    {"source lost", "source returned", "alarm", "alarm cleared", "bundle swapped", "bundle refused", "drift"}
+    {
+        "source lost",
+        "source returned",
+        "alarm",
+        "alarm cleared",
+        "bundle swapped",
+        "bundle refused",
+        "drift",
+        "request lost",
+    }
     | {"threshold changed", "paused", "resumed"}
 )
 

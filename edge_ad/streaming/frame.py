@@ -66,7 +66,7 @@ class Unjudged:
 
     Attributes:
         frame: The frame.
-        reason: ``"black"``, ``"over-exposed"``, ``"frozen"``, ``"not triggered"``, ``"paused"`` or ``"corrupt"``.
+        reason: ``"black"``, ``"over-exposed"``, ``"frozen"``, ``"not triggered"`` or ``"paused"``.
     """
 
     frame: Frame

@@ -12,6 +12,7 @@ from edge_ad.streaming.buffers import Closed
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.delivery import Delivery
 from edge_ad.streaming.frame import Result, Unjudged
+from edge_ad.streaming.losses import LossWatch
 from edge_ad.streaming.outages import OutageWatch
 from edge_ad.streaming.pipeline import Pipeline
 from edge_ad.streaming.progress import Progress
@@ -19,6 +20,7 @@ from edge_ad.streaming.signals import StopSignals
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.statistics import StreamStatistics, Summary, total_unjudged
 from edge_ad.streaming.takeover import Takeovers
+from edge_ad.streaming.triggers import Trigger
 from edge_ad.streaming.watchdog import Watchdog
 
 __all__ = ["Limits", "StreamLoop"]
@@ -53,6 +55,7 @@ class StreamLoop:
         limits: When to end.
         signals: Ask to end.
         watchdog: Is told that the stream is alive.
+        trigger: Chooses the frames; None for nothing.
     """
 
     def __init__(
@@ -65,12 +68,14 @@ class StreamLoop:
         limits: Limits,
         signals: StopSignals,
         watchdog: Watchdog,
+        trigger: Trigger | None = None,
     ) -> None:
         self._pipeline, self._sources, self._control = pipeline, sources, control
         self._delivery, self._takeovers = delivery, takeovers
         self._limits, self._signals, self._watchdog = limits, signals, watchdog
         self._statistics = StreamStatistics()
         self._outages = OutageWatch(sources, control)
+        self._losses = LossWatch(sources, trigger, control)
         self._started_at = time.perf_counter()
         self._give_up_at: float | None = None
 
@@ -90,6 +95,7 @@ class StreamLoop:
             return ended_by or self._reason_to_end() or "end of source"
         finally:
             self._watchdog.stopping()
+            self._losses.look(is_last=True)
             self._delivery.end_judgement()
             self._delivery.events(while_waiting=self._while_waiting)
         return ended_by
@@ -139,6 +145,7 @@ class StreamLoop:
         elif isinstance(item, Unjudged):
             self._delivery.unjudged(item, while_waiting=self._while_waiting)
         self._outages.look()
+        self._losses.look()
         self._takeovers.refuse_requests()
         self._delivery.events(while_waiting=self._while_waiting)
         is_healthy = self._pipeline.stalled_s < self._watchdog.most_stalled_s

@@ -100,7 +100,15 @@ def run_stream(
         stack.enter_context(pipeline)
         takeovers.start(slot, warm)
         loop = StreamLoop(
-            pipeline, sources, control, delivery, takeovers, limits or Limits(), signals, watchdog or Watchdog()
+            pipeline,
+            sources,
+            control,
+            delivery,
+            takeovers,
+            limits or Limits(),
+            signals,
+            watchdog or Watchdog(),
+            trigger,
         )
         ended_by = loop.run(on_progress)
     summary = loop.summary(ended_by)

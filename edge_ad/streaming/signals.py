@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
+from edge_ad.errors import EdgeAdError
+
 __all__ = ["StopSignals"]
 
 _HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
@@ -48,7 +50,8 @@ class StopSignals:
     def ending(self, cancels: Sequence[Callable[[], None]]) -> Iterator[None]:
         """While entered, a signal ends what waits, such as connections that are being opened.
 
-        A thread looks for the signal, since a handler may take no lock.
+        What cannot be opened then is no fault: the signal acts as usual. A thread looks for the signal, since a handler
+        may take no lock.
 
         Args:
             cancels: What is called then; each may be called from any thread.
@@ -66,6 +69,11 @@ class StopSignals:
         watcher.start()
         try:
             yield
+        except EdgeAdError:
+            if self.received is not None:
+                self._restore(*self._previous)
+                signal.raise_signal(self.received)
+            raise
         finally:
             is_over.set()
             watcher.join()

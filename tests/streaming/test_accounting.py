@@ -48,6 +48,14 @@ def test_source_count_is_the_sum_of_what_became_of_its_frames(policy: Any) -> No
     assert (summary.dropped > 0) is (policy == "newest")
 
 
+def test_frames_that_are_damaged_are_told(engine: FakeEngine) -> None:
+    sink, source = ListSink(), NumberedSource(300, corrupt_every=11)
+    run_stream(engine, source, threshold=1.0, sinks=[sink])
+    assert {event.kind for event in sink.events} == {"corrupt"}
+    assert sum(event.data["frames"] for event in sink.events) == 300 // 11
+    assert {event.source for event in sink.events} == {"numbered"}
+
+
 def test_frames_under_way_at_a_limit_are_counted_and_not_called_dropped(engine: FakeEngine) -> None:
     source = NumberedSource(None)
     summary = run_stream(engine, source, threshold=1.0, limits=Limits(max_frames=5))

@@ -87,7 +87,7 @@ numbers = st.one_of(
     st.floats(-3, 3, width=32), st.sampled_from([*BROKEN, 1.0, float(np.nextafter(np.float32(1), np.float32(2)))])
 )
 frames = st.builds(Given, numbers, numbers, st.one_of(st.none(), st.none(), st.floats(0, 2), st.sampled_from(BROKEN)))
-rules = st.sampled_from([None, "1/1", "1/3", "2/3", "3/3", "2/gap:9s", "1/gap:0.001s"])
+rules = st.sampled_from([None, "1/1", "1/3", "2/3", "3/3", "2/gap:9s", "7/gap:9s", "1/gap:0.001s", "1/1:id", "1/2:id"])
 
 
 @settings(max_examples=60)
@@ -109,6 +109,7 @@ def test_nothing_that_is_above_its_threshold_or_not_finite_is_ok_anywhere(
     batch: int | None,
     is_live: bool,
 ) -> None:
+    hysteresis = None if part is not None and ":id" in part else hysteresis
     with TemporaryDirectory() as folder:
         root, control, kept = Path(folder), StreamControl(), ListSink()
         sinks = [kept, *(records_sink(root / name) for name in ("r.sqlite", "r.jsonl", "r.csv"))]
@@ -174,7 +175,10 @@ def _check_page_and_metrics(results: Sequence[Result], expected: Sequence[bool])
 
 
 def _check_parts(kept: ListSink, summary: Summary, rule: str | None, hysteresis: float | None) -> None:
-    """A part that is called good has all its frames, every one with finite numbers, and fewer than n above."""
+    """A part that is called good has all its frames, every one with finite numbers, and fewer than n above.
+
+    One that ends with a pause has all when it has n, or none above. A frame without an id is a part of its own.
+    """
     parts = [event for event in kept.events if event.kind == "part"]
     if rule is None:
         assert not parts
@@ -186,7 +190,8 @@ def _check_parts(kept: ListSink, summary: Summary, rule: str | None, hysteresis:
         group = kept.results[at : at + event.data["frames"]]
         at += len(group)
         above = sum(result.verdict.is_anomalous for result in group)
-        is_whole = each is None or len(group) == each
+        is_whole = len(group) == each if each is not None else len(group) >= needed or not above
+        assert rule is None or ":id" not in rule or len(group) == 1
         if event.data["verdict"] == "OK":
             assert is_whole
             assert above < needed

@@ -284,3 +284,21 @@ def test_a_bundle_without_recorded_outputs_judges_only_when_asked(
     assert _stream(bundle, "--source", video) == 1
     assert "--allow-unverified" in capsys.readouterr().err
     assert _stream(bundle, "--source", video, "--allow-unverified") == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--part", "1/2:id"], "needs a trigger that gives ids"),
+        (["--part", "1/2:id", "--trigger", "every:2"], "needs a trigger that gives ids"),
+        (["--batch", "99999999"], "--batch"),
+        (["--save-ng", "ng", "--keep-ng-gb", "1e300"], "No disk has"),
+        (["--loop", "--pace", "source", "--fps", "1e-300"], "fps must be"),
+    ],
+)
+def test_an_option_that_no_stream_can_follow_is_refused(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
+) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((32, 32, 3), np.uint8))
+    assert _stream(bundle, "--source", str(tmp_path), *options) == 2
+    assert message in capsys.readouterr().err

@@ -15,14 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks.mosquitto import Mosquitto, find_mosquitto
 from edge_ad.errors import DeviceError, UsageError
+from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.frame import Frame
+from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import mqtt_sink
 from edge_ad.streaming.triggers import Trigger, trigger_from_text
 from edge_ad.streaming.triggers.base import AskedTrigger
 from edge_ad.streaming.triggers.http_trigger import HttpTrigger
+from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
 from tests.streaming.slow_peers import dripping, peer
 
 
@@ -107,6 +111,61 @@ def test_post_has_the_next_frame_judged(http_trigger: HttpTrigger) -> None:
     assert _fired(http_trigger, [_frame(1), _frame(2)]) == [1]
 
 
+def test_another_id_is_refused_until_a_frame_came(http_trigger: HttpTrigger) -> None:
+    url = f"http://127.0.0.1:{http_trigger.port}/trigger"
+    assert [_post(f"{url}?id={name}") for name in ("p1", "p1", "p2", "")] == [202, 202, 409, 409]
+    status, text = http_trigger.answer("POST", "/trigger?id=p3", None, "")
+    assert (status, text) == (409, "Another id still waits for its frame: p1.")
+    frame = _frame(1)
+    assert http_trigger.fires(frame)
+    assert http_trigger.part_of(frame) == "p1"
+    assert (http_trigger.lost, http_trigger.lost_id) == (3, "p3")
+    assert _post(f"{url}?id=p2") == 202
+
+
+def test_a_request_that_is_delivered_again_asks_for_nothing_more() -> None:
+    trigger = AskedTrigger()
+    assert trigger.ask("p1", is_repeated=True)  # the first delivery did not come through
+    assert trigger.fires(_frame(1))
+    assert trigger.ask("p1", is_repeated=True)
+    assert not trigger.fires(_frame(2))
+    assert trigger.ask("p1")  # somebody asks again
+    assert trigger.fires(_frame(3))
+    assert trigger.ask("", is_repeated=True)  # without ids nothing tells requests apart
+    assert trigger.fires(_frame(4))
+
+
+def test_an_mqtt_message_that_the_broker_sends_again_asks_for_no_second_frame() -> None:
+    paho = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+    trigger = trigger_from_text("mqtt://localhost/line/part")
+    assert isinstance(trigger, AskedTrigger)
+    client = trigger._make_client()  # type: ignore[attr-defined]
+    message = paho.MQTTMessage(topic=b"line/part")
+    message.payload = b"p1"
+    client.on_message(client, None, message)
+    assert trigger.fires(_frame(1))
+    message.dup = True
+    client.on_message(client, None, message)
+    assert not trigger.fires(_frame(2))
+
+
+def test_a_request_that_is_given_up_is_told(engine: FakeEngine) -> None:
+    trigger, kept = AskedTrigger(), ListSink()
+
+    class Asked(FakeSource):
+        def read(self) -> NDArray[np.uint8] | None:
+            if self.reads == 5:
+                for name in ("p1", "p2"):
+                    trigger.ask(name)
+            return super().read()
+
+    run_stream(engine, Asked(10), threshold=9.0, sinks=[kept], filters=FilterOptions(trigger=trigger))
+    assert [result.frame.part for result in kept.results] == ["p1"]
+    assert [(event.kind, dict(event.data)) for event in kept.events] == [
+        ("request lost", {"requests": 1, "part_id": "p2"})
+    ]
+
+
 def test_what_is_no_trigger_is_refused(http_trigger: HttpTrigger) -> None:
     url = f"http://127.0.0.1:{http_trigger.port}/trigger"
     assert _post(url, method="GET") == 405
@@ -137,6 +196,7 @@ def test_clients_that_take_all_places_make_room_for_the_trigger(http_trigger: Ht
         for turn in range(3):
             assert _post(f"http://127.0.0.1:{http_trigger.port}/trigger?id={turn}") == 202
             assert http_trigger.last_id == str(turn)
+            assert http_trigger.fires(_frame())
     finally:
         for client in clients:
             client.close()

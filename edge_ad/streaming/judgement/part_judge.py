@@ -29,8 +29,8 @@ class PartJudge:
     - ``"ng over"``, with hysteresis and without parts: the score is below the lower limit again.
     - ``"drift"`` and ``"drift over"``: see `DriftMonitor`.
 
-    A frame without a finite score or map makes its part defective, and so does a frame that is missing when a part by
-    number or id is over; ``reason`` in the event's data says which.
+    A frame without a finite score or map makes its part defective, and so does a frame that is missing when a part is
+    over; ``reason`` in the event's data says which.
 
     A state of hysteresis does not go on into the next part. Parts by id have frames of several sources.
 
@@ -110,6 +110,8 @@ class _Line:
             events.append(self._event("ng over", result, "Good again.", {}))
         if part.is_complete:
             events += self._over(part, result)
+        elif part.is_alone:
+            events += self._ended(part, result)
         self._frames += 1
         return events
 

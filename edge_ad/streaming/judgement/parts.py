@@ -14,7 +14,7 @@ from edge_ad.streaming.frame import Result
 __all__ = ["INCOMPLETE", "Part", "PartRule", "Parts"]
 
 INCOMPLETE = "incomplete"
-"""Reason of the verdict on a part that was over before it had all its frames: nobody looked at all of it."""
+"""Reason of the verdict on a part that was over before it had the frames its rule asks for: not all was inspected."""
 
 _MOST_NEEDED = 1000
 _MOST_OPEN = 16  # parts that wait for a frame of another camera; the oldest is taken for over
@@ -32,8 +32,8 @@ class PartRule:
         frames: Judged frames it has, m; None when the gap decides.
         gap_s: Time without a judged frame after which the next frame belongs to another part: the pause of a trigger
             between two parts; None when the number decides.
-        by_id: Whether the frames of a part are those that the trigger gave the same id, of whatever source: several
-            cameras that look at one part.
+        by_id: Whether the frames of a part are those that the trigger gave the same id: several cameras that look at
+            one part. They must come from as many different sources as have given frames with ids, m at most.
     """
 
     needed: int
@@ -77,6 +77,7 @@ class Part:
         defective: How many of them count as defective.
         started_unix: Wall-clock time of its first frame.
         name: What the trigger calls it; empty for nothing.
+        needed_sources: From how many different sources its frames must come.
         reason: Why it is defective whatever its scores are: ``"not finite"``, ``"incomplete"``; empty otherwise.
     """
 
@@ -84,8 +85,10 @@ class Part:
         self.number, self.frames, self.defective = number, 0, 0
         self.started_unix = first.frame.captured_unix
         self.name = first.frame.part
+        self.needed_sources = 1
         self.reason = ""
         self._rule = rule
+        self._sources: set[str] = set()
         self._highest: list[float] = []  # a heap of the n highest scores
 
     @property
@@ -95,8 +98,14 @@ class Part:
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has all its m frames."""
-        return self._rule.frames is not None and self.frames >= self._rule.frames
+        """Whether it has all its m frames: a second frame of one camera does not stand for that of another."""
+        has_all = self._rule.frames is not None and self.frames >= self._rule.frames
+        return has_all and len(self._sources) >= self.needed_sources
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no other frame can belong to it: the trigger gave no id, by which parts are told apart."""
+        return self._rule.by_id and not self.name
 
     @property
     def score(self) -> float:
@@ -109,6 +118,7 @@ class Part:
     def add(self, result: Result, *, is_defective: bool) -> None:
         """Count a frame."""
         self.frames += 1
+        self._sources.add(result.frame.source)
         self.defective += is_defective
         self.reason = self.reason or result.verdict.reason
         score = math.inf if result.verdict.reason == NOT_FINITE else float(result.verdict.score)
@@ -118,8 +128,12 @@ class Part:
             heapq.heappushpop(self._highest, score)
 
     def end(self) -> None:
-        """Note that no frame follows: a part that lacks some of its m frames was not inspected."""
-        if self._rule.frames is not None and not self.is_complete:
+        """Note that no frame follows: a part that lacks frames was not inspected.
+
+        One that ends with a pause lacks some when it is too short to have n defective ones and yet has one.
+        """
+        is_too_short = self.defective > 0 and self.frames < self._rule.needed
+        if is_too_short if self._rule.frames is None else not self.is_complete:
             self.reason = self.reason or INCOMPLETE
 
 
@@ -134,6 +148,7 @@ class Parts:
         self._rule = rule
         self._current: Part | None = None
         self._open: dict[str, Part] = {}
+        self._sources: set[str] = set()  # that gave frames with ids; no more than a part has frames
         self._count = 0
         self._newest_at = -math.inf
 
@@ -157,12 +172,18 @@ class Parts:
         return under_way
 
     def _part_by_id(self, result: Result) -> tuple[Part, Part | None]:
-        name = result.frame.part
-        part = self._open.get(name)
-        if part is not None and not part.is_complete:
-            return part, None
         self._open = {key: part for key, part in self._open.items() if not part.is_complete}
-        oldest = self._open.pop(next(iter(self._open))) if len(self._open) >= _MOST_OPEN else None
-        part = self._open[name] = Part(self._count, self._rule, result)
-        self._count += 1
+        name, oldest = result.frame.part, None
+        part = self._open.get(name)
+        if part is None:
+            part = Part(self._count, self._rule, result)
+            self._count += 1
+        if part.is_alone:
+            return part, None
+        if name not in self._open and len(self._open) >= _MOST_OPEN:
+            oldest = self._open.pop(next(iter(self._open)))
+        self._open[name] = part
+        if len(self._sources) < (self._rule.frames or 1):
+            self._sources.add(result.frame.source)
+        part.needed_sources = len(self._sources)
         return part, oldest

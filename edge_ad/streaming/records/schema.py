@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from edge_ad.errors import DataError, StorageError
 
-__all__ = ["SCHEMA_VERSION", "Durability", "open_for_reading", "open_for_writing"]
+__all__ = ["SCHEMA_VERSION", "Durability", "open_for_reading", "open_for_writing", "unwritable", "unwritable_hint"]
 
 Durability: TypeAlias = Literal["normal", "full"]
 """``"normal"``: a committed record survives the end of the process, SIGKILL too. ``"full"``: also a power cut."""
@@ -83,7 +83,7 @@ def open_for_writing(
     try:
         connection = sqlite3.connect(path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     try:
         version = _checked_version(connection, path, newest=len(steps))
         connection.execute("PRAGMA journal_mode = WAL")
@@ -92,7 +92,7 @@ def open_for_writing(
         _migrate(connection, version, steps)
     except sqlite3.Error as error:
         connection.close()
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     except BaseException:
         connection.close()
         raise
@@ -178,5 +178,12 @@ def _migrate(connection: sqlite3.Connection, version: int, steps: Sequence[str])
         raise
 
 
-def _unwritable(path: Path, error: sqlite3.Error) -> StorageError:
-    return StorageError(f"Records cannot be written to {path}: {error}.", "Make room, or choose another place.")
+def unwritable(path: Path, error: Exception) -> StorageError:
+    """Say that records cannot be written to a database, and what to do about it."""
+    return StorageError(f"Records cannot be written to {path}: {error}.", unwritable_hint(str(error)))
+
+
+def unwritable_hint(why: str) -> str:
+    """What to do about a database that cannot be written."""
+    cause = "Another program holds it: end that one" if "is locked" in why else "Make room"
+    return f"{cause}, or choose another place for them."

@@ -15,7 +15,7 @@ from edge_ad.errors import StorageError
 from edge_ad.outside_text import storable
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.records.retention import Retention
-from edge_ad.streaming.records.schema import Durability, open_for_writing
+from edge_ad.streaming.records.schema import Durability, open_for_writing, unwritable
 from edge_ad.strict_json import to_json
 
 __all__ = ["RecordStore", "Row", "UnjudgedRow", "VerdictRow"]
@@ -162,9 +162,7 @@ class RecordStore:
             self._open()
 
     def _failure(self, error: Exception) -> StorageError:
-        return StorageError(
-            f"Records cannot be written to {self._path}: {error}.", "Make room, or choose another place for them."
-        )
+        return unwritable(self._path, error)
 
     def _insert(self, connection: sqlite3.Connection, row: Row) -> None:
         if isinstance(row, UnjudgedRow):

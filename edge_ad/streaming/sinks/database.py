@@ -16,7 +16,7 @@ from edge_ad.streaming.records.group_commit import GroupCommit
 from edge_ad.streaming.records.ng_images import ng_image_name
 from edge_ad.streaming.records.record import finite
 from edge_ad.streaming.records.retention import Retention
-from edge_ad.streaming.records.schema import Durability, open_for_reading
+from edge_ad.streaming.records.schema import Durability, open_for_reading, unwritable_hint
 from edge_ad.streaming.records.store import RecordStore, Row, UnjudgedRow, VerdictRow
 from edge_ad.streaming.sinks.alarm import Alarm
 from edge_ad.streaming.sinks.base import Sink, check_output
@@ -66,7 +66,7 @@ class DatabaseSink(Sink):
         self._alarm = Alarm("records")
         self._store: RecordStore | None = None
         self._commits: GroupCommit[Row] | None = None
-        self._source_name = ""
+        self._source_name = self._why = ""
 
     def attach(self, control: StreamControl) -> None:
         """Raise alarms there."""
@@ -132,7 +132,7 @@ class DatabaseSink(Sink):
             self._store.close()
         if commits.lost:
             message = f"{commits.lost} records could not be written to {self._path}."
-            raise StorageError(message, "Make room, or choose another place for them.")
+            raise StorageError(message, unwritable_hint(self._why))
 
     def _add(self, row: Row) -> None:
         assert self._commits is not None
@@ -140,6 +140,7 @@ class DatabaseSink(Sink):
         self.dropped = self._commits.lost
 
     def _failed(self, why: str) -> None:
+        self._why = why
         self._alarm.raise_once(why)
 
     def _recovered(self, lost: int) -> None:

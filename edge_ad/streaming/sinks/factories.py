@@ -23,6 +23,7 @@ __all__ = [
 
 _DATABASE = (".sqlite", ".sqlite3", ".db")
 _LINES = (".jsonl", ".ndjson", ".csv")
+_MOST_GB = 1e9
 _METRICS = ("127.0.0.1", 9464)
 
 
@@ -70,6 +71,8 @@ def ng_images_sink(
     Raises:
         UsageError: A limit is not positive, or the folder is a file.
     """
+    if keep_gb is not None and not keep_gb <= _MOST_GB:
+        raise UsageError(f"No disk has {keep_gb:g} GB.", f"The limit is {_MOST_GB:g} GB at most.")
     keep_bytes = None if keep_gb is None else int(keep_gb * 1e9)
     return NgImagesSink(NgImageStore(root, keep_days=keep_days, keep_bytes=keep_bytes, durable=durability == "full"))
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import stat
+import sys
 import time
 from collections import deque
 from contextlib import suppress
@@ -25,6 +27,11 @@ from edge_ad.streaming.sinks.base import Sink, check_output
 from edge_ad.streaming.sources.base import Source
 from edge_ad.strict_json import to_json
 
+if sys.platform == "win32":
+    fcntl = None
+else:
+    import fcntl
+
 if TYPE_CHECKING:
     from edge_ad.streaming.control import StreamControl
 
@@ -32,6 +39,11 @@ __all__ = ["RecordsSink"]
 
 _MOST_WAITING = 8192  # lines that wait for room; then the oldest go
 _RETRY_S = 0.5
+_LONGEST_UNREAD_S = 5.0  # of a pipe that is full: the end of a stream waits no longer for its reader
+_POLL_S = 0.1
+_HINT_NO_ROOM = "Make room, or choose another place for them."
+_HINT_PIPE = "Start what reads from it first, and let it read until the end."
+_HINT_OTHERS = "Leave the file to the stream until it ends; several streams need several files."
 
 
 class RecordsSink(Sink):
@@ -71,15 +83,21 @@ class RecordsSink(Sink):
         self._is_new = not self._path.exists()
         self.rows = 0
         try:
-            self._file = FileIO(self._path, "a")
+            self._file = FileIO(self._path, "a", opener=_open_without_waiting)
         except OSError as error:
+            if error.errno == errno.ENXIO:
+                raise self._failure("nobody reads from it", _HINT_PIPE) from error
             raise self._failure(error.strerror) from error
+        if not _is_ours(self._file):
+            self._file.close()
+            self._file = None
+            raise self._failure("another stream writes to it", "Choose another name.")
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
         """Append the record of a frame.
 
         Raises:
-            StorageError: Not even the first one can be written, or whoever read from a pipe has gone.
+            StorageError: Not even the first one can be written, or whoever reads from a pipe has gone or stopped.
         """
         if len(self._waiting) >= _MOST_WAITING:
             self._waiting.popleft()
@@ -90,9 +108,10 @@ class RecordsSink(Sink):
         try:
             self._flush()
         except OSError as error:
-            if self._size == 0 or error.errno == errno.EPIPE:
+            is_over = error.errno in (errno.EPIPE, errno.ETIMEDOUT)  # a pipe without its reader
+            if self._size == 0 or is_over:
                 self._waiting.clear()
-                raise self._failure(error.strerror) from error
+                raise self._failure(error.strerror, _HINT_PIPE if is_over else _HINT_NO_ROOM) from error
             self._retry_at = time.monotonic() + _RETRY_S
             self._alarm.raise_once(self._failure(error.strerror).message)
 
@@ -100,7 +119,7 @@ class RecordsSink(Sink):
         """Close the file.
 
         Raises:
-            StorageError: Records were lost for want of room, or because somebody deleted or cut the file.
+            StorageError: Records were lost for want of room, or somebody else changed, replaced or renamed the file.
         """
         if self._file is None:
             return
@@ -141,7 +160,8 @@ class RecordsSink(Sink):
         if self._size == 0:
             self._cut_to_size()
         try:
-            if self._file.write(line) != len(line):
+            written = self._write(line)
+            if written != len(line):
                 raise OSError(errno.ENOSPC, "No space left on device")
         except OSError:
             self._cut_to_size()
@@ -149,13 +169,33 @@ class RecordsSink(Sink):
         self._size += len(line)
         self.rows = (self.rows or 0) + 1
 
-    def _check_kept(self) -> None:
-        """Refuse a file that does not hold what was written to it."""
+    def _write(self, line: bytes) -> int:
+        """Write to a file what it has room for; to a pipe all, as soon as it is read."""
         assert self._file is not None
+        written, until = 0, time.monotonic() + _LONGEST_UNREAD_S
+        while (part := self._file.write(line[written:])) is None or written + part < len(line):
+            if part is not None and _is_regular(self._file):
+                return written + part
+            written += part or 0
+            if time.monotonic() > until:
+                raise OSError(errno.ETIMEDOUT, "whoever reads from it has stopped")
+            select.select((), (self._file,), (), _POLL_S)
+        return len(line)
+
+    def _check_kept(self) -> None:
+        """Refuse a file that does not hold exactly what was written to it, or is not found by its name any more."""
+        assert self._file is not None
+        if not _is_regular(self._file) or not self._size:
+            return
         status = os.fstat(self._file.fileno())
-        is_gone = status.st_nlink == 0 and not self._path.exists()
-        if stat.S_ISREG(status.st_mode) and self._size and (is_gone or status.st_size < self._size):
-            raise self._failure("somebody deleted or cut the file during the stream")
+        try:
+            is_there = status.st_nlink > 0 and os.path.samestat(status, self._path.stat())
+        except OSError:
+            is_there = False
+        if not is_there:
+            raise self._failure("somebody deleted, replaced or renamed the file during the stream", _HINT_OTHERS)
+        if status.st_size != self._size:
+            raise self._failure("somebody else wrote to the file or cut it during the stream", _HINT_OTHERS)
 
     def _cut_to_size(self) -> None:
         """Drop a torn line, or what an older stream wrote."""
@@ -163,10 +203,28 @@ class RecordsSink(Sink):
             assert self._file is not None
             self._file.truncate(self._size)
 
-    def _failure(self, why: str | None) -> StorageError:
-        return StorageError(
-            f"Records cannot be written to {self._path}: {why}.", "Make room, or choose another place for them."
-        )
+    def _failure(self, why: str | None, hint: str = _HINT_NO_ROOM) -> StorageError:
+        return StorageError(f"Records cannot be written to {self._path}: {why}.", hint)
+
+
+def _open_without_waiting(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody reads from is an error, not to be waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+
+
+def _is_regular(file: FileIO) -> bool:
+    return stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+
+
+def _is_ours(file: FileIO) -> bool:
+    """Whether no other stream writes to it; True where that cannot be asked."""
+    if fcntl is None or not _is_regular(file):
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # a network file system may have no locks
+        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
+    return True
 
 
 def _json_line(record: dict[str, Any], _is_first: bool) -> bytes:

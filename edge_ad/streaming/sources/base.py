@@ -30,6 +30,8 @@ class Source(ABC):
             does, ``source_count`` is the frames that were read + duplicates + corrupt + missed.
         duplicates: Frames it delivered twice; `read` gives them once.
         corrupt: Frames that arrived damaged; `read` skips them.
+        corrupt_names: The newest of them, oldest first, where they have a name, that of a file. Whoever tells them
+            takes them out, as ``notes``.
         missed: Frames that it numbered and that never arrived.
         notes: One-line remarks for the user, oldest first: a setting the camera did not take, an image that cannot be
             decoded. Whoever shows them takes them out (``popleft``); any thread may.
@@ -42,6 +44,7 @@ class Source(ABC):
         self.source_count: int | None = None
         self.duplicates = 0
         self.corrupt = 0
+        self.corrupt_names: deque[str] = deque(maxlen=_MOST_NOTES)
         self.missed = 0
         self.notes: deque[str] = deque(maxlen=_MOST_NOTES)
 

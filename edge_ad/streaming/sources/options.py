@@ -13,6 +13,7 @@ __all__ = ["CAMERA_OPTIONS", "SourceOptions", "only", "with_query"]
 
 _PACES = ("fast", "source")
 _AFTER = ("leave", "move")
+_FPS = (0.001, 100_000.0)
 _TRUE, _FALSE = frozenset({"", "1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
 
@@ -60,6 +61,8 @@ class SourceOptions:
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise UsageError(f"{_shown(name)} must be above 0, not {value:g}.")
+        if self.fps is not None and not _FPS[0] <= self.fps <= _FPS[1]:
+            raise UsageError(f"fps must be from {_FPS[0]:g} to {_FPS[1]:g}, not {self.fps:g}.")
         for name in ("gain", "start_s", "max_outage_s"):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value >= 0):

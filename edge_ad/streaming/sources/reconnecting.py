@@ -32,7 +32,7 @@ class ReconnectingSource(Source):
         self._max_outage_s = max_outage_s
         self._cancelled = threading.Event()
         self._last_frame_at = time.perf_counter()
-        self.notes = source.notes
+        self.notes, self.corrupt_names = source.notes, source.corrupt_names
 
     @property
     def fps(self) -> float | None:

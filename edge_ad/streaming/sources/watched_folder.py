@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
 from edge_ad.images import IMAGE_SUFFIXES, read_image
+from edge_ad.outside_text import storable
 from edge_ad.streaming.sources.base import Source
 
 __all__ = ["WatchedFolderSource"]
@@ -42,8 +43,8 @@ class WatchedFolderSource(Source):
     """Images of a folder as they arrive, oldest first, beginning with those that are there.
 
     An image is read when its file has stopped changing and is whole; never twice, unless it is written again. One that
-    cannot be decoded is counted in ``corrupt`` and named in ``notes``. One that is deleted before its turn is nobody's
-    loss.
+    cannot be decoded is counted in ``corrupt`` and named in ``corrupt_names`` and ``notes``. One that is deleted before
+    its turn is nobody's loss.
 
     Args:
         path: The folder.
@@ -141,6 +142,7 @@ class WatchedFolderSource(Source):
         del self._changing[file.path]
         self._to_move = file.path
         if image is None:
+            self.corrupt_names.append(storable(file.path.name))
             self.corrupt += 1
             self.notes.append(problem)
             self._finish(_BAD)

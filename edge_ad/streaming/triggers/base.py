@@ -7,6 +7,7 @@ import time
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from types import TracebackType
+from typing import ClassVar
 
 from edge_ad.errors import DeviceError
 from edge_ad.streaming.frame import Frame
@@ -19,7 +20,16 @@ class Trigger(ABC):
 
     One trigger serves all sources of a stream, each by its ``source_index``: from a thread per source, the frames of
     one source in their order.
+
+    Attributes:
+        gives_ids: Whether it can say which part a frame shows.
+        lost: Requests that were given up because another one still waited for its frame.
+        lost_id: What was said with the newest of them.
     """
+
+    gives_ids: ClassVar[bool] = False
+    lost: int = 0
+    lost_id: str = ""
 
     def __enter__(self) -> Trigger:
         self.open()
@@ -79,24 +89,44 @@ class EveryNth(Trigger):
 
 
 class AskedTrigger(Trigger):
-    """Judges the next frame of each source after somebody asked for it; what is asked before that frame is one request.
+    """Judges the next frame of each source after somebody asked for it.
+
+    Asked again with the same id before that frame, it is one request; another id is refused until a frame came.
 
     Attributes:
-        last_id: What was said with the newest request, such as the number of the part.
+        last_id: What was said with the newest request that was taken, such as the number of the part.
     """
+
+    gives_ids = True
 
     def __init__(self) -> None:
         self.last_id = ""
+        self._is_waiting = False
         self._asked_at = float("-inf")
         self._answered: dict[int, float] = {}
         self._parts: dict[int, str] = {}
         self._lock = threading.Lock()
         self._failure: Exception | None = None
 
-    def ask(self, identity: str = "") -> None:
-        """Have the next frame judged: one that a source delivers from now on, not one already waiting."""
+    def ask(self, identity: str = "", *, is_repeated: bool = False) -> bool:
+        """Have the next frame judged: one that a source delivers from now on, not one already waiting.
+
+        Args:
+            identity: What the part is called; empty for nothing.
+            is_repeated: Whether this may be a request that was delivered before: with the newest id it asks for
+                nothing more.
+
+        Returns:
+            Whether it was taken; False while another id waits for its frame, which keeps its place.
+        """
         with self._lock:
-            self.last_id, self._asked_at = identity, time.perf_counter()
+            if is_repeated and identity and identity == self.last_id:
+                return True
+            if self._is_waiting and identity != self.last_id:
+                self.lost, self.lost_id = self.lost + 1, identity
+                return False
+            self.last_id, self._asked_at, self._is_waiting = identity, time.perf_counter(), True
+            return True
 
     def fail(self, error: Exception) -> None:
         """Note that nobody can ask any more: without this, all frames would pass unjudged."""
@@ -114,6 +144,7 @@ class AskedTrigger(Trigger):
             asked_at = self._asked_at
             if frame.captured_at < asked_at or self._answered.get(frame.source_index, float("-inf")) >= asked_at:
                 return False
+            self._is_waiting = False
             self._answered[frame.source_index] = asked_at
             self._parts[frame.source_index] = self.last_id
             return True

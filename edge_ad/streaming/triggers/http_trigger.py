@@ -22,6 +22,8 @@ _LONGEST_ID = 200
 class HttpTrigger(AskedTrigger):
     """A small server: ``POST /trigger`` has the next frame judged and answers 202.
 
+    It answers 409 while another id waits for its frame.
+
     Bound to this machine it needs no token. Elsewhere a request must bring ``Authorization: Bearer TOKEN``.
 
     Args:
@@ -99,7 +101,8 @@ class HttpTrigger(AskedTrigger):
         identity = parse_qs(parts.query).get("id", [""])[0]
         if len(identity) > _LONGEST_ID or not identity.isprintable():
             return 400, f"An id has {_LONGEST_ID} printable characters at most."
-        self.ask(identity)
+        if not self.ask(identity):
+            return 409, f"Another id still waits for its frame: {self.last_id}."
         return 202, "The next frame is judged."
 
 

@@ -19,6 +19,9 @@ _LONGEST_ID = 200
 class MqttTrigger(AskedTrigger):
     """Has the next frame judged for each message; its text is the id. Comes back by itself after the broker did.
 
+    A message that the broker delivers again asks for nothing more. One with another id than the one that still waits
+    for its frame is counted in ``lost``: nobody can be answered.
+
     Args:
         broker: The broker, and a topic that may hold the wildcards ``+`` and ``#``.
 
@@ -92,4 +95,5 @@ class MqttTrigger(AskedTrigger):
 
     def _came(self, client: Any, data: Any, message: Any) -> None:
         if not message.retain:  # an old request that the broker kept is none for this frame
-            self.ask(message.payload[: 4 * _LONGEST_ID].decode("utf-8", "replace")[:_LONGEST_ID])
+            identity = message.payload[: 4 * _LONGEST_ID].decode("utf-8", "replace")[:_LONGEST_ID]
+            self.ask(identity, is_repeated=message.dup)

@@ -14,6 +14,7 @@ from edge_ad.errors import UsageError
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.judgement import CoolDownRule, PartJudge, PartRule, judges_from_options
+from edge_ad.streaming.judgement.parts import INCOMPLETE
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import records_sink
@@ -107,6 +108,64 @@ def test_the_id_of_a_trigger_reaches_the_part(engine: FakeEngine, tmp_path: Path
     with RecordReader(path) as reader:
         told = [(event["event"], event["data"]["part_id"]) for event in reader.events(RecordFilter())]
     assert [name for kind, name in told if kind == "part"] == ["part 0", "part 1", "part 2"]
+
+
+def _by_id(rule: str, frames: list[tuple[str, str]], *, score: float = 0.5) -> tuple[list[Event], list[Event]]:
+    """Events of frames (source, id), and those of the end."""
+    judge = PartJudge(PartRule.parse(rule), watch_drift=False)
+    seen = [
+        event
+        for index, (source, part) in enumerate(frames)
+        for event in judge.see(make_result(index, score, source=source, part=part))
+    ]
+    return seen, list(judge.end())
+
+
+def test_a_second_frame_of_one_camera_does_not_stand_for_that_of_another() -> None:
+    seen, at_end = _by_id("1/2:id", [("a", "1"), ("b", "1"), ("a", "2"), ("a", "2"), ("a", "3"), ("b", "3")])
+    assert [(event.data["part_id"], event.data["verdict"]) for event in seen if event.kind == "part"] == [
+        ("1", "OK"),
+        ("3", "OK"),
+    ]
+    (part,) = (event for event in at_end if event.kind == "part")
+    assert (part.data["part_id"], part.data["verdict"], part.data["reason"]) == ("2", "NG", INCOMPLETE)
+
+
+def test_two_frames_of_the_only_camera_are_a_part_and_so_are_three_of_two() -> None:
+    for frames in (["a", "a"], ["a", "a", "a", "a"]):
+        assert _verdicts(_by_id("1/2:id", [(source, "1") for source in frames])[0]) == ["OK"] * (len(frames) // 2)
+    assert _verdicts(_by_id("1/3:id", [("a", "1"), ("a", "1"), ("b", "1")])[0]) == ["OK"]
+
+
+def test_the_late_frame_of_a_part_that_is_over_does_not_change_it() -> None:
+    seen, at_end = _by_id("1/2:id", [("a", "1"), ("a", "1"), ("b", "1")])
+    assert (_verdicts(seen), _verdicts(at_end)) == (["OK"], ["NG"])
+
+
+def test_frames_without_an_id_are_not_one_part() -> None:
+    seen, at_end = _by_id("1/2:id", [("a", "")] * 3)
+    parts = [event for event in seen if event.kind == "part"]
+    assert [(event.data["frames"], event.data["verdict"], event.data["reason"]) for event in parts] == [
+        (1, "NG", INCOMPLETE)
+    ] * 3
+    assert _frames(seen, "ng") == [0, 1, 2]
+    assert at_end == []
+    assert _verdicts(_by_id("1/1:id", [("a", "")] * 3)[0]) == ["OK"] * 3
+
+
+def test_parts_by_id_need_a_trigger_that_gives_ids() -> None:
+    with pytest.raises(UsageError, match="needs a trigger that gives ids"):
+        judges_from_options(part="1/2:id", has_ids=False)
+
+
+@pytest.mark.parametrize(("scores", "reason"), [([1.5] * 6, INCOMPLETE), ([0.5, 1.5], INCOMPLETE), ([0.5] * 6, "")])
+def test_a_part_too_short_to_be_defective_is_so_when_one_of_its_frames_is(scores: list[float], reason: str) -> None:
+    judge = PartJudge(PartRule.parse("7/gap:1s"), watch_drift=False)
+    events = [*_events(judge, scores), *judge.end()]
+    assert [(event.data["verdict"], event.data["reason"]) for event in events if event.kind == "part"] == [
+        ("NG" if reason else "OK", reason)
+    ]
+    assert len(_frames(events, "ng")) == bool(reason)
 
 
 def test_sources_have_parts_of_their_own() -> None:

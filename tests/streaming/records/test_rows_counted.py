@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from edge_ad.errors import StorageError
+from edge_ad.streaming.events import Event
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sinks import DatabaseSink, RecordsSink, records_sink
@@ -42,30 +46,92 @@ def test_rows_that_are_removed_for_their_age_are_no_error(tmp_path: Path, engine
         assert len(list(reader.records(RecordFilter()))) < 50
 
 
-@pytest.mark.skipif(os.name == "nt", reason="an open file cannot be deleted there")
-@pytest.mark.parametrize("change", ["delete", "cut"])
-def test_lines_that_somebody_took_away_are_an_error(change: str, tmp_path: Path, engine: FakeEngine) -> None:
+def _rename(path: Path) -> None:
+    path.rename(path.with_suffix(".1"))
+
+
+def _rotate(path: Path) -> None:
+    _rename(path)
+    path.touch()
+
+
+def _replace(path: Path) -> None:
+    other = path.with_suffix(".new")
+    other.write_bytes(path.read_bytes())
+    other.replace(path)
+
+
+def _add(path: Path) -> None:
+    with path.open("a") as file:
+        file.write("of somebody else\n")
+
+
+_CHANGES: dict[str, Callable[[Path], None]] = {
+    "delete": Path.unlink,
+    "cut": lambda path: os.truncate(path, 10),
+    "rename": _rename,
+    "rotate": _rotate,
+    "replace": _replace,
+    "add": _add,
+    "write over": lambda path: path.write_bytes(b"x" * 100_000) and None,
+}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open file cannot be deleted or renamed there")
+@pytest.mark.parametrize("change", _CHANGES)
+def test_lines_that_somebody_else_changed_are_an_error(change: str, tmp_path: Path, engine: FakeEngine) -> None:
     path = tmp_path / "line.jsonl"
 
-    class _Taken(RecordsSink):
-        def close(self) -> None:
-            if path.exists():
-                path.unlink() if change == "delete" else os.truncate(path, 10)
-            super().close()
+    class _Changed(FakeSource):
+        def read(self) -> NDArray[np.uint8] | None:
+            if self.reads == 60:  # more than the queues hold: lines are in the file
+                _CHANGES[change](path)
+            return super().read()
 
-    with pytest.raises(StorageError, match="deleted or cut"):
-        run_stream(engine, FakeSource(10), threshold=1.0, sinks=[_Taken(path)])
+    with pytest.raises(StorageError, match="somebody"):
+        run_stream(engine, _Changed(200), threshold=1.0, sinks=[RecordsSink(path)])
 
 
-@pytest.mark.skipif(os.name == "nt", reason="an open file cannot be renamed there")
-def test_a_file_that_was_renamed_keeps_its_lines(tmp_path: Path, engine: FakeEngine) -> None:
+@pytest.mark.skipif(os.name == "nt", reason="there are no such locks")
+def test_two_streams_cannot_write_to_one_file(tmp_path: Path, engine: FakeEngine) -> None:
     path = tmp_path / "line.jsonl"
+    with RecordsSink(path) as first:
+        first.begin(FakeSource(1))
+        with pytest.raises(StorageError, match="another stream writes to it"):
+            run_stream(engine, FakeSource(5), threshold=1.0, sinks=[RecordsSink(path, overwrite=True)])
+    assert run_stream(engine, FakeSource(5), threshold=1.0, sinks=[RecordsSink(path, overwrite=True)]).frames == 5
 
-    class _Rotated(RecordsSink):
-        def close(self) -> None:
-            if path.exists():
-                path.rename(tmp_path / "line.1.jsonl")
-            super().close()
 
-    summary = run_stream(engine, FakeSource(10), threshold=1.0, sinks=[_Rotated(path)])
-    assert len((tmp_path / "line.1.jsonl").read_text().splitlines()) == summary.frames == 10
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_pipe_is_written_to_while_somebody_reads_it(
+    tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "line.jsonl"
+    os.mkfifo(path)
+    with pytest.raises(StorageError, match="nobody reads from it"):
+        run_stream(engine, FakeSource(5), threshold=1.0, sinks=[RecordsSink(path, overwrite=True)])
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        sinks = [RecordsSink(path, overwrite=True)]
+        assert run_stream(engine, FakeSource(5), threshold=1.0, sinks=sinks).recorded == {"records": 5}
+        assert os.read(reader, 1 << 20).count(b"\n") == 5
+        monkeypatch.setattr("edge_ad.streaming.sinks.records._LONGEST_UNREAD_S", 0.1)
+        with pytest.raises(StorageError, match="stopped"):
+            run_stream(engine, FakeSource(None), threshold=1.0, sinks=[RecordsSink(path, overwrite=True)])
+    finally:
+        os.close(reader)
+
+
+def test_a_database_that_another_program_holds_is_named_as_that(tmp_path: Path, engine: FakeEngine) -> None:
+    path = tmp_path / "line.sqlite"
+    run_stream(engine, FakeSource(1), threshold=1.0, sinks=[DatabaseSink(path)])
+    sink, other = DatabaseSink(path), sqlite3.connect(path, isolation_level=None)
+    sink.begin(FakeSource(1))
+    other.execute("BEGIN IMMEDIATE")
+    try:
+        sink.event(Event("alarm", 0.0))
+        with pytest.raises(StorageError, match="could not be written") as caught:
+            sink.close()
+    finally:
+        other.close()
+    assert "Another program holds it" in caught.value.hint

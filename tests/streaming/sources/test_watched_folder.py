@@ -13,8 +13,12 @@ import numpy as np
 import pytest
 
 from edge_ad.errors import DataError
+from edge_ad.streaming.records.reader import RecordFilter, RecordReader
+from edge_ad.streaming.session import Limits, run_stream
+from edge_ad.streaming.sinks import records_sink
 from edge_ad.streaming.sources import SourceOptions, source_from_uri
 from edge_ad.streaming.sources.watched_folder import WatchedFolderSource
+from tests.streaming.fakes import FakeEngine
 
 
 def _png(brightness: int) -> bytes:
@@ -107,6 +111,23 @@ def test_bad_image_is_counted_and_named_once(tmp_path: Path, source: WatchedFold
     assert source.corrupt == 1
     assert len(source.notes) == 1
     assert "bad.png" in source.notes[0]
+
+
+def test_bad_image_is_told_in_the_records(tmp_path: Path, engine: FakeEngine) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in (1, 3):
+        _put(folder, f"{number}.png", 40, age_s=30 - number)
+    (folder / "2.png").write_bytes(_png(30)[:-20])
+    os.utime(folder / "2.png", (1e9, 1e9))
+    sink = records_sink(tmp_path / "line.sqlite")
+    source = WatchedFolderSource(folder)
+    run_stream(engine, source, threshold=1.0, sinks=[sink], limits=Limits(max_frames=2))
+    with RecordReader(tmp_path / "line.sqlite") as reader:
+        (event,) = reader.events(RecordFilter())
+    assert (event["event"], event["source"]) == ("corrupt", str(folder))
+    assert event["data"] == {"frames": 1, "names": ["2.png"]}
+    assert "2.png" in event["text"]
 
 
 def test_images_are_moved_once_the_next_is_asked_for_and_nothing_is_replaced(tmp_path: Path) -> None:
