@@ -325,7 +325,10 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 
 
 @pytest.mark.parametrize("start", [b"", b"\x20\x02\x00"], ids=["silent", "half an answer"])
-def test_broker_that_hangs_is_left_behind_when_the_stream_is_to_end(start: bytes) -> None:
+def test_broker_that_hangs_is_left_behind_when_the_stream_is_to_end(
+    start: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.streaming.triggers.mqtt_trigger._OPEN_S", 3600.0)  # it returns because it is asked to
     pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
     with peer(dripping(start, ())) as (port, is_met):
         trigger = trigger_from_text(f"mqtt://127.0.0.1:{port}/topic")
@@ -336,10 +339,8 @@ def test_broker_that_hangs_is_left_behind_when_the_stream_is_to_end(start: bytes
 
         thread = threading.Thread(target=cancel)
         thread.start()
-        started = time.monotonic()
         with pytest.raises(DeviceError, match="does not answer"):
             trigger.open()
-        assert time.monotonic() - started < 4  # and not the five seconds that a broker has
         thread.join()
 
 
