@@ -82,8 +82,8 @@ def main() -> None:
         run = load_run(root)
         size_hw = (run.detector.config.size,) * 2
         model = export_onnx(run.detector)
-        compared = NoiseOnPhotos(read_resized(run.split.threshold, size_hw), _run(model))
-        for way, features in ways(model, read_resized(run.split.calibrate, size_hw)):
+        compared = NoiseOnPhotos(read_resized(run.split.threshold, size_hw, run.split.photos), _run(model))
+        for way, features in ways(model, read_resized(run.split.calibrate, size_hw, run.split.photos)):
             good, under = compared.decibels(features)
             print(f"{root}: {way}: {good:.1f} dB, under defects {under:.1f} dB", flush=True)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from edge_ad.data.products import open_product
 from edge_ad.data.splits import GoodSplit, content_hash
 from edge_ad.errors import DataError
-from edge_ad.images import IMAGE_SUFFIXES, read_image
+from edge_ad.images import IMAGE_SUFFIXES, probe_image
 
 __all__ = ["FEWEST_IMAGES", "CalibrationSet", "calibration_set"]
 
@@ -153,8 +153,7 @@ class _Shapes:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    height, width = read_image(path).shape[:2]
-    return height, width
+    return probe_image(path).size_hw
 
 
 def _by_hash(paths: Iterable[Path]) -> dict[str, Path]:

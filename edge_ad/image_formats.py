@@ -6,13 +6,18 @@ import struct
 import zlib
 
 from edge_ad.image_headers import PNG_SIGNATURE, jpeg_segments, parsed_or, png_chunks
-from edge_ad.tiff_directory import TIFF_SIGNATURES, read_directory
+from edge_ad.tiff_directory import TIFF_SIGNATURES, find_short, has_next_directory, read_directory
 
-__all__ = ["damage"]
+__all__ = ["as_read_by_libtiff", "damage", "further_pages", "undecodable"]
 
 _PNG_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 # Tags of the first directory that say where pixel data lies: offsets → byte counts, as strips or as tiles.
 _TIFF_DATA = {273: 279, 324: 325}
+_TIFF_BITS, _TIFF_COMPRESSION, _TIFF_EXTRA_SAMPLES, _TIFF_SAMPLE_FORMAT = 258, 259, 338, 339
+_TIFF_KIND = frozenset((_TIFF_BITS, _TIFF_COMPRESSION, _TIFF_SAMPLE_FORMAT))
+_TIFF_DECODED = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946))
+_TIFF_COMPRESSIONS = {34712: "JPEG 2000", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 34887: "LERC"}
+_UNASSOCIATED_ALPHA = 2
 _TIFF_TAGS = frozenset(_TIFF_DATA) | frozenset(_TIFF_DATA.values())
 
 
@@ -82,3 +87,47 @@ def _tiff_is_complete(content: bytes) -> bool:
             if offset + count > len(content):
                 return False
     return True
+
+
+def undecodable(content: bytes) -> str | None:
+    """Say why a whole TIFF file is one that no value of a photo can be read from, before a decoder says nothing.
+
+    Args:
+        content: The bytes of the file.
+
+    Returns:
+        What it holds, in words that follow "the file"; None when nothing is wrong, or it is no TIFF.
+    """
+    if content[:4] not in TIFF_SIGNATURES:
+        return None
+    nothing: dict[int, tuple[int, ...]] = {}
+    values = parsed_or(nothing, lambda: read_directory(content, _TIFF_KIND))
+    compression = values.get(_TIFF_COMPRESSION, (1,))[0]
+    if compression not in _TIFF_DECODED:
+        name = _TIFF_COMPRESSIONS.get(compression, f"number {compression}")
+        return f"is compressed by a method that is not read ({name})"
+    number = values.get(_TIFF_SAMPLE_FORMAT, (1,))[0]
+    bits = max(values.get(_TIFF_BITS, (1,)))
+    if number != 1 or bits > 16:
+        kind = {2: "signed integers", 3: "floating-point numbers"}.get(number, "values")
+        return f"holds {kind} of {bits} bits, which have no fixed range"
+    return None
+
+
+def further_pages(content: bytes) -> bool:
+    """Whether a TIFF file holds more pictures than the first, the only one that is read."""
+    return content[:4] in TIFF_SIGNATURES and parsed_or(False, lambda: has_next_directory(content))
+
+
+def as_read_by_libtiff(content: bytes) -> bytes:
+    """The file with its alpha channel, if it has one, called a channel without a meaning.
+
+    libtiff multiplies the colours of 8-bit photos with an unassociated alpha: what a camera or an editor saved as
+    transparent would become dark.
+    """
+    if content[:4] not in TIFF_SIGNATURES:
+        return content
+    place = parsed_or(None, lambda: find_short(content, _TIFF_EXTRA_SAMPLES))
+    if place is None or place.value != _UNASSOCIATED_ALPHA:
+        return content
+    return content[: place.position] + b"\0\0" + content[place.position + 2 :]

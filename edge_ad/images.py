@@ -6,19 +6,21 @@ import os
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
-from edge_ad.image_formats import damage
+from edge_ad.image_formats import as_read_by_libtiff, damage, further_pages, undecodable
 from edge_ad.image_headers import parsed_or, read_header
 from edge_ad.image_limits import excess, largest_file, pixel_limit, without_metadata
 from edge_ad.opencv_log import silence_opencv
+from edge_ad.photo_spec import BIT_DEPTHS, PhotoSpec
 from edge_ad.resizing import resize
 
-__all__ = ["IMAGE_SUFFIXES", "decode_image", "read_image", "read_resized", "resize"]
+__all__ = ["IMAGE_SUFFIXES", "ImageFacts", "decode_image", "probe_image", "read_image", "read_resized", "resize"]
 
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -27,25 +29,54 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 silence_opencv()
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def read_image(path: Path, significant_bits: int | None = None) -> NDArray[np.uint8]:
     """Read an image file as a camera would deliver it.
 
-    Grey images get three equal channels, an alpha channel is dropped, 16-bit values keep their high byte, and an
-    orientation in the Exif data is applied.
+    Grey images get three equal channels, an alpha channel is dropped, the highest 8 of the significant bits are kept,
+    and an orientation in the Exif data is applied.
 
     Args:
         path: A PNG, JPEG, BMP, TIFF or WebP file.
+        significant_bits: Bits of a value that the product's photos use; None takes the high byte of 16 bits.
 
     Returns:
         uint8 (H, W, 3), BGR.
 
     Raises:
-        DataError: The file cannot be read, is empty, truncated, damaged or too large, or is not an image.
+        DataError: The file cannot be read, is empty, truncated, damaged or too large, is not an image, or is of another
+            depth.
     """
-    return decode_image(_read_bytes(path), str(path))
+    return decode_image(_read_bytes(path), str(path), significant_bits)
 
 
-def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
+class ImageFacts(NamedTuple):
+    """What a product's depth and shape are found from.
+
+    Attributes:
+        file_bits: Bits of a value in the file, 8 or 16.
+        highest: The highest value in it.
+        size_hw: Height and width, in pixels.
+        has_further_pages: Whether it holds more pictures than the one that is read.
+    """
+
+    file_bits: int
+    highest: int
+    size_hw: tuple[int, int]
+    has_further_pages: bool
+
+
+def probe_image(path: Path) -> ImageFacts:
+    """Read what `ImageFacts` says of an image file.
+
+    Raises:
+        DataError: As in `read_image`.
+    """
+    content = _read_bytes(path)
+    image = _decode_checked(content, str(path))
+    return ImageFacts(8 * image.dtype.itemsize, int(image.max()), image.shape[:2], further_pages(content))
+
+
+def decode_image(content: bytes, name: str, significant_bits: int | None = None) -> NDArray[np.uint8]:
     """Decode the bytes of an image file; every image of others that this package decodes comes through here.
 
     Its size is read from its headers first: what is larger than EDGE_AD_MAX_IMAGE_PIXELS (100 million pixels), does
@@ -54,33 +85,43 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
     Args:
         content: A PNG, JPEG, BMP, TIFF or WebP file.
         name: What it is, for messages.
+        significant_bits: As in `read_image`.
 
     Returns:
         As `read_image`.
 
     Raises:
-        DataError: It is empty, truncated, damaged, too large, or not an image.
+        DataError: It is empty, truncated, damaged, too large, not an image, or of another depth.
         UsageError: EDGE_AD_MAX_IMAGE_PIXELS is no number.
     """
+    return _as_bgr8(_decode_checked(content, name), name, significant_bits)
+
+
+def _decode_checked(content: bytes, name: str) -> NDArray[np.generic]:
     if (what := damage(content)) is not None:
         raise DataError(f"The file {what}: {name}.", "Copy or export it again.")
     if read_header(content) is None:
         raise DataError(f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF or WebP files.")
+    if (what := undecodable(content)) is not None:
+        raise DataError(f"The file {what}: {name}.", "Save it with 8 or 16 bits, without compression or with LZW.")
     if (what := excess(content)) is not None:
         raise DataError(f"The file {what}: {name}.", "Use an image of a camera; see EDGE_AD_MAX_IMAGE_PIXELS.")
     # OpenCV raises for impossible dimensions, or a header that contradicts itself.
-    image = parsed_or(None, lambda: _decode(without_metadata(content)))
+    image = parsed_or(None, lambda: _decode(as_read_by_libtiff(without_metadata(content))))
     if image is None or image.shape[0] * image.shape[1] > pixel_limit():
         raise DataError(f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF or WebP files.")
-    return _as_bgr8(image, name)
+    if image.dtype not in (np.uint8, np.uint16):
+        raise DataError(f"Pixels of type {image.dtype} have no fixed range: {name}.", "Save it with 8 or 16 bits.")
+    return image
 
 
-def read_resized(paths: Sequence[Path], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """Read images and bring them to one size.
+def read_resized(paths: Sequence[Path], size_hw: tuple[int, int], photos: PhotoSpec | None = None) -> NDArray[np.uint8]:
+    """Read images and bring them into a network's input.
 
     Args:
         paths: N image files.
         size_hw: Height and width, in pixels.
+        photos: What the product's photos are like; None for what runs of before did.
 
     Returns:
         uint8 (N, h, w, 3), BGR.
@@ -88,9 +129,10 @@ def read_resized(paths: Sequence[Path], size_hw: tuple[int, int]) -> NDArray[np.
     Raises:
         DataError: As in `read_image`.
     """
+    photos = photos or PhotoSpec()
     images = np.empty((len(paths), *size_hw, 3), np.uint8)
     for index, path in enumerate(paths):
-        images[index] = resize(read_image(path), size_hw)
+        images[index] = photos.to_input(read_image(path, photos.significant_bits), size_hw)
     return images
 
 
@@ -117,9 +159,25 @@ def _decode(content: bytes) -> NDArray[np.generic] | None:
     return None if image is None else np.asarray(image)
 
 
-def _as_bgr8(image: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
+def _as_bgr8(image: NDArray[np.generic], name: str, significant_bits: int | None) -> NDArray[np.uint8]:
     if image.dtype == np.uint8:
+        if significant_bits not in (None, 8):
+            raise _another_depth(name, "has 8 bits", significant_bits)
         return np.asarray(image, np.uint8)
-    if image.dtype == np.uint16:
-        return (np.asarray(image, np.uint16) >> 8).astype(np.uint8)
-    raise DataError(f"Pixels of type {image.dtype} have no fixed range: {name}.", "Save it with 8 or 16 bits.")
+    values = np.asarray(image, np.uint16)
+    if significant_bits is None:
+        return (values >> 8).astype(np.uint8)
+    highest = int(values.max())
+    if highest >= 1 << significant_bits:
+        raise _another_depth(name, f"has values up to {highest:,}", significant_bits)
+    # A product of 8 bits in files of 16 may be as dark as any; others use more than their last few bits.
+    if significant_bits > BIT_DEPTHS[0] and highest < 1 << significant_bits - 4:
+        raise _another_depth(name, f"has no value above {highest:,}", significant_bits)
+    return (values >> significant_bits - 8).astype(np.uint8)
+
+
+def _another_depth(name: str, found: str, significant_bits: int | None) -> DataError:
+    return DataError(
+        f"A photo of another depth: {name} {found}, and the product's photos use {significant_bits} bits.",
+        "Save it as the photos that were trained on, or train on photos like this one.",
+    )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import Field, JsonValue
+
+from edge_ad.document import Document
+from edge_ad.photo_spec import PhotoSpec
 
 __all__ = [
     "BF16_OF",
@@ -19,7 +22,7 @@ __all__ = [
     "Threshold",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 Precision = Literal["fp32", "bf16", "fp16", "int8", "int8-bf16"]
 """What a graph computes in. ``bf16`` and ``int8-bf16`` are the graphs of ``fp32`` and ``int8``, with what is float in
@@ -28,15 +31,6 @@ own."""
 
 BF16_OF: dict[Precision, Precision] = {"fp32": "bf16", "int8": "int8-bf16"}
 """Precision → the same graph in bfloat16."""
-
-
-class Document(BaseModel):
-    """Base of whatever is read from and written to disk: known fields only, never changed, finite numbers only.
-
-    A threshold of NaN or infinity would pass every part, and a limit of NaN every engine.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Threshold(Document):
@@ -89,7 +83,7 @@ class GateReport(Document):
     passed: bool
     checks: dict[str, float]
     limits: dict[str, float]
-    float_layers: list[str] = []
+    float_layers: list[str] = Field(default_factory=list)
     quantised_layers: int = 0
 
 
@@ -106,7 +100,7 @@ class GraphInfo(Document):
     file: str
     threshold: Threshold
     gate: GateReport | None = None
-    float32: list[str] = []
+    float32: list[str] = Field(default_factory=list)
 
 
 class SplitInfo(Document):
@@ -127,6 +121,7 @@ class Manifest(Document):
         parameters: The method's own parameters.
         product: Name of the product it was trained on.
         input_size_hw: Height and width, in pixels, of the images the graph takes.
+        photos: What the photos were like that it was trained on, and how they fill the graph's input.
         graphs: Precision → graph.
         metrics: Metrics and where they were measured.
         split: The split of the good images.
@@ -140,9 +135,10 @@ class Manifest(Document):
     parameters: dict[str, JsonValue]
     product: str
     input_size_hw: tuple[int, int]
+    photos: PhotoSpec = PhotoSpec()
     graphs: dict[Precision, GraphInfo]
-    metrics: list[MetricsRecord] = []
+    metrics: list[MetricsRecord] = Field(default_factory=list)
     split: SplitInfo
-    files: dict[str, str] = {}
-    versions: dict[str, str] = {}
+    files: dict[str, str] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
     created: str

@@ -41,7 +41,8 @@ class Verdict:
         threshold: Raw score above which a part is called defective.
         is_anomalous: ``score > threshold``, or that something is not a finite number.
         normalised: Score on a scale where 0.5 is the threshold, in [0, 1]; NaN when something is not finite.
-        reason: ``"not finite"`` when score, map or threshold is NaN or infinite; empty otherwise.
+        reason: ``"not finite"`` when score, map or threshold is NaN or infinite, ``"another shape"`` for a frame of
+            another shape than was trained on; empty otherwise.
     """
 
     score: float

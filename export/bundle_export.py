@@ -70,7 +70,7 @@ def export_run(run: Run, say: Say = lambda text: None) -> Bundle:
     _check_images(run, split)
     say(f"Exporting {run.method} of {run.product_name} at {size_hw[0]} x {size_hw[1]}.")
     model = export_onnx(run.detector)
-    images = read_resized(run.split.threshold, size_hw)
+    images = read_resized(run.split.threshold, size_hw, run.split.photos)
     predictions = run_graph(model, images)
     reference = _reference(run, images)
     deviation = compare(run_graph(model, reference.images), recorded_predictions(reference), ONNX_TOLERANCE)
@@ -82,6 +82,7 @@ def export_run(run: Run, say: Say = lambda text: None) -> Bundle:
         parameters=run.detector.config.model_dump(mode="json"),
         product=run.product_name,
         input_size_hw=size_hw,
+        photos=run.split.photos,
         graphs={"fp32": GraphInfo(file=_GRAPH_FILE, threshold=threshold)},
         split=split,
         versions={"edge-ad": __version__, **package_versions()},

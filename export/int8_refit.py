@@ -57,7 +57,7 @@ class HeldImages:
             DataError: One of them cannot be read.
         """
         parts = (split.fit, split.calibrate, split.threshold, ranges)
-        return cls(*(read_resized(part, size_hw) for part in parts))
+        return cls(*(read_resized(part, size_hw, split.photos) for part in parts))
 
     @property
     def held_out(self) -> Images:

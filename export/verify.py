@@ -114,7 +114,7 @@ def _torch(run_root: Path, bundle: Bundle) -> tuple[str, NDArray[np.uint8], list
     from edge_ad.training.runs import load_run, torch_predictor
 
     run = load_run(run_root)
-    good = read_resized(run.split.threshold[: _IMAGES // 2], bundle.manifest.input_size_hw)
+    good = read_resized(run.split.threshold[: _IMAGES // 2], bundle.manifest.input_size_hw, bundle.manifest.photos)
     # A detector behaves otherwise where it finds something: masks open, skips close.
     images = np.concatenate([good, PseudoDefects(0).apply(good)[0]])
     predict = torch_predictor(run.detector)

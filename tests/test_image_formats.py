@@ -83,3 +83,52 @@ def test_the_other_byte_order_of_tiff_is_read() -> None:
     assert damage(whole) is None
     assert damage(whole[:-1]) == "is truncated or damaged"
     assert damage(whole[:50]) == "is truncated or damaged"
+
+
+def tiff(image: np.ndarray, *, alpha: int | None = None, compression: int = 1, number: int = 1) -> bytes:
+    """A TIFF of one strip; alpha is the value of ExtraSamples, number that of SampleFormat."""
+    height, width, channels = image.shape
+    data, offset = image.tobytes(), 8 + image.nbytes
+    bits = [8 * image.dtype.itemsize] * channels
+    entries = {256: (4, [width]), 257: (4, [height]), 258: (3, bits), 259: (3, [compression]), 262: (3, [2])}
+    entries |= {273: (4, [8]), 277: (3, [channels]), 278: (4, [height]), 279: (4, [len(data)])}
+    entries |= {} if alpha is None else {338: (3, [alpha])}
+    entries |= {339: (3, [number] * channels)}
+    after, lines, tail = offset + 6 + 12 * len(entries), b"", b""
+    for tag, (kind, values) in sorted(entries.items()):
+        packed = struct.pack(f"<{len(values)}{'H' if kind == 3 else 'I'}", *values)
+        if len(packed) > 4:
+            packed, tail = struct.pack("<I", after + len(tail)), tail + packed
+        lines += struct.pack("<HHI", tag, kind, len(values)) + packed.ljust(4, b"\0")
+    return b"II*\0" + struct.pack("<I", offset) + data + struct.pack("<H", len(entries)) + lines + bytes(4) + tail
+
+
+@pytest.mark.parametrize("alpha", [0, 1, 2])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_colours_of_a_tiff_are_those_in_the_file_whatever_its_alpha_means(
+    tmp_path: Path, alpha: int, dtype: type
+) -> None:
+    image = np.zeros((16, 16, 4), dtype)
+    image[:] = np.array([200, 100, 50, 64]) * (257 if dtype == np.uint16 else 1)
+    (tmp_path / "a.tiff").write_bytes(tiff(image, alpha=alpha))
+    assert read_image(tmp_path / "a.tiff")[3, 3].tolist() == [50, 100, 200]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "compression", "number", "said"),
+    [
+        (np.float32, 1, 3, "floating-point numbers of 32 bits"),
+        (np.uint32, 1, 1, "values of 32 bits"),
+        (np.int16, 1, 2, "signed integers of 16 bits"),
+        (np.uint8, 50000, 1, "Zstandard"),
+        (np.uint8, 34925, 1, "LZMA"),
+        (np.uint8, 60000, 1, "number 60000"),
+    ],
+)
+def test_a_tiff_that_no_photo_can_be_read_from_says_why(
+    tmp_path: Path, dtype: type, compression: int, number: int, said: str
+) -> None:
+    image = np.ones((16, 16, 3), dtype)
+    (tmp_path / "a.tiff").write_bytes(tiff(image, compression=compression, number=number))
+    with pytest.raises(DataError, match=said):
+        read_image(tmp_path / "a.tiff")

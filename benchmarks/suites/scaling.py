@@ -124,7 +124,7 @@ def over_images(chosen: Any, data: Path) -> list[tuple[float, float]]:
 
     good = open_product(data).good
     split = split_good(good, seed=0)
-    held_out = read_resized(split.calibrate, (256, 256))
+    held_out = read_resized(split.calibrate, (256, 256), split.photos)
     cost: dict[float, list[float]] = {count: [] for count in chosen.images}
     for _ in range(max(2, chosen.rounds // 2)):
         for count, values in cost.items():

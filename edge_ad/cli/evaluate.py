@@ -48,6 +48,7 @@ def evaluate(
             product,
             subject.size_hw,
             threshold=subject.threshold,
+            photos=subject.photos,
             engine=subject.engine,
             progress=show_count,
         )

@@ -57,4 +57,6 @@ def read_frames(bundle: Bundle, data: Path | None) -> Frames:
     product = open_product(data)
     paths = [sample.path for sample in product.test] or list(product.good)
     chosen = paths[:: max(1, -(-len(paths) // _LIMIT))]
-    return Frames(f"photos of {product.name}", [read_image(path) for path in chosen])
+    return Frames(
+        f"photos of {product.name}", [read_image(path, bundle.manifest.photos.significant_bits) for path in chosen]
+    )

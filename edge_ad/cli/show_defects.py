@@ -12,6 +12,7 @@ from edge_ad.cli.options import JsonOption
 
 if TYPE_CHECKING:
     from edge_ad.evaluation.defect_sheet import DefectTile
+    from edge_ad.photo_spec import PhotoSpec
 
 __all__ = ["show_defects"]
 
@@ -67,7 +68,7 @@ class _Choice:
         source = f"textures of {len(self.photos)} photos" if self.photos else "rendered textures"
         return f"{self.method}, seed {self.seed}, {source}"
 
-    def tiles(self, paths: Sequence[Path], size: int) -> list[DefectTile]:
+    def tiles(self, paths: Sequence[Path], size: int, photos: PhotoSpec) -> list[DefectTile]:
         """One defect on each image."""
         from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
         from edge_ad.data.simulated_defects import DefectSimulator
@@ -75,7 +76,7 @@ class _Choice:
         from edge_ad.evaluation.defect_sheet import DefectTile
         from edge_ad.images import read_resized
 
-        names, images = [path.name for path in paths], read_resized(paths, (size, size))
+        names, images = [path.name for path in paths], read_resized(paths, (size, size), photos)
         if self.method == "draem":
             simulator = DefectSimulator(self.seed, self.photos, opacity=self.opacity, clean_share=0.0)
             samples = [simulator.sample(image, (*_KEY, index)) for index, image in enumerate(images)]
@@ -91,13 +92,14 @@ class _Choice:
 def _show_product(
     data: Path, out: Path, chosen: _Choice, count: int, size: int, skip_unreadable: bool
 ) -> dict[str, Any]:
+    from edge_ad.data.photo_measures import measure_photos
     from edge_ad.data.products import open_product
     from edge_ad.evaluation.defect_sheet import draw_defect_sheet
     from edge_ad.evaluation.sheet import encode_png
     from edge_ad.storage import write_file
 
     product = open_product(data, skip_unreadable=skip_unreadable)
-    tiles = chosen.tiles(_cycled(product.good, count), size)
+    tiles = chosen.tiles(_cycled(product.good, count), size, measure_photos(product.good))
     title, subtitle = f"Simulated defects on {product.name}", f"{chosen.words()}. Good, defective, outlined."
     write_file(out, encode_png(draw_defect_sheet(tiles, title=title, subtitle=subtitle)))
     return _facts(out, tiles)
@@ -116,7 +118,9 @@ def _show_run(root: Path, out: Path, chosen: _Choice, count: int) -> dict[str, A
         textures = run.parameters.get("textures")
         chosen = _Choice(chosen.method, Path(textures) if textures else None, run.parameters["opacity"], chosen.seed)
     held_out = (*run.split.calibrate, *run.split.threshold)
-    judged = judge_defects(run.detector, chosen.tiles(_cycled(held_out, count), run.detector.config.size))
+    judged = judge_defects(
+        run.detector, chosen.tiles(_cycled(held_out, count), run.detector.config.size, run.split.photos)
+    )
     pictures = "Good, defective, outlined, restored, found" if judged.left is not None else "Good, defective, found"
     sheet = draw_defect_sheet(
         judged.tiles,

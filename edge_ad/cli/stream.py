@@ -56,7 +56,9 @@ def stream(
     from edge_ad.streaming.sources import SourceOptions
 
     opened = open_sources(sources.cameras or [], sources.uris or [], SourceOptions(**vars(settings)))
-    filters = open_filters(frames.region, frames.trigger, checks_health=frames.checks_health)
+    filters = open_filters(
+        frames.region, frames.trigger, checks_health=frames.checks_health, takes_8_bits=frames.takes_8_bits
+    )
     judges = judges_from_options(**vars(judging), has_ids=filters.trigger is not None and filters.trigger.gives_ids)
     sinks = open_sinks(outputs)
     with _swapper(engine, frames.batch or 1) as swapper:
@@ -78,7 +80,13 @@ def _swapper(asked: StreamEngine, batch: int) -> BundleSwapper:
         return open_bundle(root, **choice, verification=verification)
 
     root = asked.bundle or _newest()
-    return BundleSwapper(opener, opener(root), root if asked.is_watched else None, verification.cancel)
+    return BundleSwapper(
+        opener,
+        opener(root),
+        root if asked.is_watched else None,
+        verification.cancel,
+        any_product=asked.takes_any_product,
+    )
 
 
 def _newest() -> Path:

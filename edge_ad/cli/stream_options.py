@@ -33,6 +33,10 @@ class StreamEngine:
         bool,
         typer.Option("--watch-bundle", help="Take over the bundle, between two frames, when its folder is replaced."),
     ] = False
+    takes_any_product: Annotated[
+        bool,
+        typer.Option("--any-product", help="With --watch-bundle: take over a bundle of another product too."),
+    ] = False
     allows_unverified: Annotated[
         bool,
         typer.Option(
@@ -143,6 +147,14 @@ class Frames:
             rich_help_panel=_FRAMES,
         ),
     ] = "every"
+    takes_8_bits: Annotated[
+        bool,
+        typer.Option(
+            "--allow-8-bit",
+            help="Judge frames of 8 bits by a bundle whose photos used more.",
+            rich_help_panel=_FRAMES,
+        ),
+    ] = False
     checks_health: Annotated[
         bool,
         typer.Option(

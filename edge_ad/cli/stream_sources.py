@@ -49,13 +49,14 @@ def _camera(text: str, options: SourceOptions) -> Source:
     return camera_source(number, options)
 
 
-def open_filters(region: str | None, trigger: str, *, checks_health: bool) -> FilterOptions:
+def open_filters(region: str | None, trigger: str, *, checks_health: bool, takes_8_bits: bool = False) -> FilterOptions:
     """What frames pass before they are judged.
 
     Args:
         region: ``x,y,w,h``, or None.
         trigger: What ``--trigger`` says.
         checks_health: Whether black, over-exposed and frozen frames are told apart.
+        takes_8_bits: Whether frames of 8 bits are judged by a bundle of photos of more.
 
     Raises:
         UsageError: One that cannot be understood.
@@ -69,4 +70,5 @@ def open_filters(region: str | None, trigger: str, *, checks_health: bool) -> Fi
         region=None if region is None else Region.parse(region),
         make_health=(lambda source: FrameHealth(can_freeze=source.is_live)) if checks_health else None,
         trigger=None if trigger == "every" else trigger_from_text(trigger),
+        takes_8_bits=takes_8_bits,
     )

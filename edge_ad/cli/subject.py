@@ -11,6 +11,7 @@ from edge_ad.bundle import Bundle
 from edge_ad.errors import UsageError
 from edge_ad.evaluation.evaluate import Predictor
 from edge_ad.manifest import Threshold
+from edge_ad.photo_spec import PhotoSpec
 from edge_ad.runtime.backends import open_engine
 
 __all__ = ["Subject", "open_run", "open_subject"]
@@ -26,6 +27,7 @@ class Subject:
         threshold: Threshold of its scores; None when it has none.
         engine: What runs, in words, such as ``"openvino int8"``.
         method: Method of the detector.
+        photos: What the photos were like that it was trained on.
     """
 
     predict: Predictor
@@ -33,6 +35,7 @@ class Subject:
     threshold: Threshold | None
     engine: str
     method: str
+    photos: PhotoSpec
 
 
 @contextmanager
@@ -84,7 +87,7 @@ def open_run(path: Path, threads: int) -> Subject:
         torch.set_num_threads(threads)
     run = load_run(path)
     size = run.detector.config.size
-    return Subject(torch_predictor(run.detector), (size, size), None, "torch fp32", run.method)
+    return Subject(torch_predictor(run.detector), (size, size), None, "torch fp32", run.method, run.split.photos)
 
 
 @contextmanager
@@ -98,6 +101,7 @@ def _open_bundle(path: Path, backend: str, precision: str, threads: int) -> Iter
             threshold=engine.threshold,
             engine=f"{description.backend} {description.precision}",
             method=bundle.manifest.method,
+            photos=bundle.manifest.photos,
         )
 
 

@@ -136,7 +136,9 @@ def _measure(bundle: Bundle, precision: Precision, product: Product, report: Pat
         description = engine.describe()
         name = f"{description.backend} {precision}"
         size_hw = description.input_size_hw
-        result = evaluate(engine.infer, product, size_hw, threshold=engine.threshold, engine=name)
+        result = evaluate(
+            engine.infer, product, size_hw, threshold=engine.threshold, photos=bundle.manifest.photos, engine=name
+        )
         if precision == "int8":
             write_report(report, result)
         latency = measure_engine(engine, read_frames(bundle, product.root), None, seconds=_BENCHMARK_SECONDS)

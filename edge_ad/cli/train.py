@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -29,6 +29,10 @@ def train(
     batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 4,
     ear: Annotated[Path | None, typer.Option(help="A finished EAR run to put FADeR on.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    fit: Annotated[
+        Literal["stretch", "letterbox", "crop"],
+        typer.Option(help="How a photo fills the square: squeezed, whole, or its middle alone."),
+    ] = "stretch",
     flips: Annotated[bool, typer.Option(help="Mirror images at random.")] = True,
     amp: Annotated[bool, typer.Option(help="bfloat16 where the hardware has it.")] = True,
     workers: Annotated[int | None, typer.Option(min=0, help=_WORKERS_HELP)] = None,
@@ -62,6 +66,7 @@ def train(
                 mixed_precision=amp,
                 skip_unreadable=skip_unreadable,
                 ear=ear,
+                fit=fit,
                 workers=_spare_cores() if workers is None else workers,
             )
             root = training.train(request, listen)

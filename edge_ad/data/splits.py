@@ -6,10 +6,11 @@ import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_ad.errors import DataError, UsageError
+from edge_ad.photo_spec import PhotoSpec
 from edge_ad.storage import sha256_file
 
 __all__ = ["GoodSplit", "content_hash", "split_good"]
@@ -27,12 +28,14 @@ class GoodSplit:
         fit: What the detector is fitted or trained on.
         calibrate: What sets quantiles, scales and ranges, and stops training.
         threshold: What only the decision threshold sees.
+        photos: What they are like, and how they are read.
     """
 
     seed: int
     fit: tuple[Path, ...]
     calibrate: tuple[Path, ...]
     threshold: tuple[Path, ...]
+    photos: PhotoSpec = field(default_factory=PhotoSpec)
 
 
 def content_hash(path: Path) -> str:
@@ -76,7 +79,8 @@ def split_good(
     fit = max(_MINIMUM_PER_PART, len(groups) - calibrate - threshold)
     calibrate = min(calibrate, len(groups) - fit - _MINIMUM_PER_PART)
     parts = shuffled[:fit], shuffled[fit : fit + calibrate], shuffled[fit + calibrate :]
-    return GoodSplit(seed, *(_flatten(part) for part in parts))
+    fit_part, calibrate_part, threshold_part = (_flatten(part) for part in parts)
+    return GoodSplit(seed, fit_part, calibrate_part, threshold_part)
 
 
 def _groups_by_content(paths: Iterable[Path]) -> dict[str, list[Path]]:

@@ -13,8 +13,9 @@ from edge_ad.data.products import Product, Sample
 from edge_ad.errors import DataError, EdgeAdError
 from edge_ad.evaluation.ground_truth import brightness_auroc, decide, defect_auroc, image_metrics, pixel_metrics
 from edge_ad.evaluation.results import Evaluation
-from edge_ad.images import read_resized
+from edge_ad.images import read_image
 from edge_ad.manifest import Threshold
+from edge_ad.photo_spec import PhotoSpec
 from edge_ad.prediction import Prediction
 
 __all__ = ["Predictor", "Progress", "check_test_images", "evaluate"]
@@ -33,6 +34,7 @@ def evaluate(
     *,
     batch: int = 8,
     threshold: Threshold | None = None,
+    photos: PhotoSpec | None = None,
     engine: str = "",
     progress: Progress | None = None,
 ) -> Evaluation:
@@ -46,15 +48,18 @@ def evaluate(
         size_hw: Height and width that images and masks are resized to, in pixels.
         batch: Images per call of ``predict``, >= 1.
         threshold: Threshold to count false alarms and detections at.
+        photos: What the photos were like that were trained on, and how they fill the input; None as runs of before.
         engine: What runs, in words, for the record.
         progress: Told after every batch.
 
     Raises:
-        DataError: No test images, or one that cannot be read.
+        DataError: No test images, or one that cannot be read, or is of another depth or shape than those that were
+            trained on.
         EdgeAdError: The number of predictions differs from the number of images, or a score or map is not finite.
     """
     check_test_images(product)
-    outputs = _predict_all(predict, product.test, size_hw, batch, progress)
+    photos = photos or PhotoSpec()
+    outputs = _predict_all(predict, product.test, size_hw, photos, batch, progress)
     pixel_values, without_mask = pixel_metrics(product.test, outputs.maps, size_hw)
     return Evaluation(
         product=product.name,
@@ -69,6 +74,7 @@ def evaluate(
         without_mask=without_mask,
         decisions=None if threshold is None else decide(product.test, outputs.scores, threshold),
         engine=engine,
+        photos=photos,
     )
 
 
@@ -91,23 +97,39 @@ class _Outputs(NamedTuple):
 
 
 def _predict_all(
-    predict: Predictor, samples: Sequence[Sample], size_hw: tuple[int, int], batch: int, progress: Progress | None
+    predict: Predictor,
+    samples: Sequence[Sample],
+    size_hw: tuple[int, int],
+    photos: PhotoSpec,
+    batch: int,
+    progress: Progress | None,
 ) -> _Outputs:
     count = len(samples)
     outputs = _Outputs(np.empty(count), np.empty((count, *size_hw), np.float32), np.empty(count))
     for start in range(0, count, batch):
-        images = read_resized([sample.path for sample in samples[start : start + batch]], size_hw)
+        frames = [_read(sample, photos) for sample in samples[start : start + batch]]
+        images = np.stack([photos.to_input(frame, size_hw) for frame in frames])
         predictions = predict(images)
         if len(predictions) != len(images):
             raise EdgeAdError(f"{len(predictions)} predictions came back for {len(images)} images.")
         for index, (image, prediction) in enumerate(zip(images, predictions, strict=True), start):
             _check_finite(prediction, samples[index])
             outputs.scores[index] = prediction.score
-            outputs.maps[index] = _at_size(prediction.anomaly_map, size_hw)
+            on_photo = photos.map_on_photo(prediction.anomaly_map, frames[index - start].shape[:2])
+            outputs.maps[index] = _at_size(on_photo, size_hw)
             outputs.brightness[index] = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).mean()
         if progress is not None:
             progress(start + len(images), count)
     return outputs
+
+
+def _read(sample: Sample, photos: PhotoSpec) -> NDArray[np.uint8]:
+    image = read_image(sample.path, photos.significant_bits)
+    if problem := photos.shape_problem(*image.shape[:2]):
+        raise DataError(
+            f"{sample.path} cannot be judged: {problem}.", "Use photos as they were trained on, or train on such ones."
+        )
+    return image
 
 
 def _check_finite(prediction: Prediction, sample: Sample) -> None:

@@ -104,8 +104,11 @@ def report_sections(
 
 def _row(evaluation: Evaluation, index: int, reconstruct: Reconstruct | None) -> SheetRow:
     sample, decisions = evaluation.samples[index], evaluation.decisions
-    images = read_resized([sample.path], evaluation.size_hw)
-    reconstructions = None if reconstruct is None else reconstruct(images)
+    photos = evaluation.photos
+    # As the operator sees it: the whole photo, whatever of it fills the input.
+    images = read_resized([sample.path], evaluation.size_hw, photos.model_copy(update={"fit": "stretch"}))
+    restored = None if reconstruct is None else read_resized([sample.path], evaluation.size_hw, photos)
+    reconstructions = None if reconstruct is None or restored is None else reconstruct(restored)
     return SheetRow(
         defect_type=sample.defect_type,
         name=sample.path.name,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_ad.data.products import Sample
 from edge_ad.manifest import Threshold
+from edge_ad.photo_spec import PhotoSpec
 
 __all__ = ["Decisions", "Evaluation", "Rate"]
 
@@ -74,6 +75,7 @@ class Evaluation:
         without_mask: Defective images without a usable mask, left out of the pixel metrics.
         decisions: Verdicts; None when no threshold was given.
         engine: What ran, in words; may be empty.
+        photos: How the photos were read and brought into the input.
     """
 
     product: str
@@ -88,6 +90,7 @@ class Evaluation:
     without_mask: int
     decisions: Decisions | None = None
     engine: str = ""
+    photos: PhotoSpec = field(default_factory=PhotoSpec)
 
     @property
     def labels(self) -> NDArray[np.bool_]:

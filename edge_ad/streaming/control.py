@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 from edge_ad.errors import UsageError
 from edge_ad.outside_text import storable
@@ -41,6 +41,20 @@ class BundleFacts(TypedDict):
     threshold: float
 
 
+class SwapRequest(NamedTuple):
+    """A bundle that is to take over.
+
+    Attributes:
+        path: Its folder.
+        by: Who asked.
+        any_product: Whether it may be of another product.
+    """
+
+    path: Path
+    by: str
+    any_product: bool
+
+
 class StreamControl:
     """Watches and steers one stream; every method may be called from any thread.
 
@@ -58,7 +72,7 @@ class StreamControl:
         self._paused = threading.Event()
         self._stopped = threading.Event()
         self._events: deque[Event] = deque(maxlen=_MOST_WAITING_EVENTS)
-        self._asked_swap: tuple[Path, str] | None = None
+        self._asked_swap: SwapRequest | None = None
         self._take_progress: Callable[[], Progress] = Progress
         self._bundle = bundle or BundleFacts(name="", hash="", method="", precision="", backend="", threshold=threshold)
 
@@ -122,13 +136,18 @@ class StreamControl:
         """End the stream: what was captured is still judged and delivered."""
         self._stopped.set()
 
-    def swap_bundle(self, path: Path, *, by: str) -> None:
+    def swap_bundle(self, path: Path, *, by: str, any_product: bool = False) -> None:
         """Ask for another bundle; the event ``"bundle swapped"`` or ``"bundle refused"`` is the answer.
 
         Asked again before the answer, only the newest one counts.
+
+        Args:
+            path: Its folder.
+            by: Who asks.
+            any_product: Whether it may be of another product than the one that judges.
         """
         with self._lock:
-            self._asked_swap = (path, by)
+            self._asked_swap = SwapRequest(path, by, any_product)
 
     def emit(self, event: Event) -> None:
         """Have every sink told, in the order of the events; source and text as they can be stored."""
@@ -149,8 +168,8 @@ class StreamControl:
             except IndexError:
                 return taken
 
-    def take_swap(self) -> tuple[Path, str] | None:
-        """The bundle that was asked for, and by whom, once."""
+    def take_swap(self) -> SwapRequest | None:
+        """The bundle that was asked for, once."""
         with self._lock:
             asked, self._asked_swap = self._asked_swap, None
         return asked

@@ -14,7 +14,8 @@ class Event:
     """One thing that happened.
 
     Attributes:
-        kind: ``"source lost"``, ``"source returned"``, ``"corrupt"``, ``"request lost"``, ``"part"``, ``"drift"``,
+        kind: ``"source lost"``, ``"source returned"``, ``"corrupt"``, ``"request lost"``, ``"frame size"``,
+            ``"another shape"``, ``"part"``, ``"drift"``,
             ``"alarm"``, ``"alarm cleared"``, ``"bundle swapped"``, ``"bundle refused"``, ``"threshold changed"``,
             ``"paused"`` or ``"resumed"``.
         at_unix: Wall-clock time, in seconds since the epoch.

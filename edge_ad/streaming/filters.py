@@ -30,11 +30,13 @@ class FilterOptions:
         region: Part of the frame that is judged; None for all of it.
         make_health: Makes the check of one source's frames, which remembers the frame before; None for no check.
         trigger: Chooses the frames that are judged, for all sources; None to judge every frame.
+        takes_8_bits: Whether frames of 8 bits are judged by a bundle of photos of more.
     """
 
     region: Region | None = None
     make_health: Callable[[Source], _Health] | None = None
     trigger: Trigger | None = None
+    takes_8_bits: bool = False
 
 
 class FrameFilter:

@@ -66,7 +66,8 @@ class Unjudged:
 
     Attributes:
         frame: The frame.
-        reason: ``"black"``, ``"over-exposed"``, ``"frozen"``, ``"not triggered"`` or ``"paused"``.
+        reason: ``"black"``, ``"over-exposed"``, ``"frozen"``, ``"not triggered"``, ``"paused"``,
+            ``"another size"`` than the region was given for, or ``"another shape"`` than was trained on.
     """
 
     frame: Frame

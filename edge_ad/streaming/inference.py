@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.images import resize
+from edge_ad.photo_spec import PhotoSpec
 from edge_ad.prediction import Prediction, Verdict
 from edge_ad.runtime.base import Engine
 from edge_ad.streaming.buffers import Closed
@@ -33,18 +33,20 @@ class Prepared:
         frame: The frame.
         image: uint8 (h, w, 3), BGR, at the engine's size.
         prepare_ms: How long the resize took.
+        photos: How it was brought to that size.
     """
 
     frame: Frame
     image: NDArray[np.uint8]
     prepare_ms: float
+    photos: PhotoSpec
 
 
-def prepare(frame: Frame, size_hw: tuple[int, int]) -> Prepared:
-    """Resize a frame to the engine's input."""
+def prepare(frame: Frame, judging: Judging) -> Prepared:
+    """Bring a frame into the input of the engine that judges."""
     started = time.perf_counter()
-    image = resize(frame.image, size_hw)
-    return Prepared(frame, image, _ms_since(started))
+    image = judging.photos.to_input(frame.image, judging.engine.describe().input_size_hw)
+    return Prepared(frame, image, _ms_since(started), judging.photos)
 
 
 def warm_up(engine: Engine, *, one_at_a_time: bool, in_flight: bool, batch: int | None) -> None:
@@ -96,8 +98,7 @@ class Inference:
         while True:
             frames = take(_IDLE_S)
             judging = self._slot.take_over()
-            size_hw = judging.engine.describe().input_size_hw
-            yield from self._judged(judging, [prepare(frame, size_hw) for frame in frames])
+            yield from self._judged(judging, [prepare(frame, judging) for frame in frames])
 
     def every(self, take: Callable[[float], Prepared | None]) -> Generator[Result, None, None]:
         """Judge every frame, as many at once as the engine has requests: the most frames per second, for files.
@@ -170,13 +171,20 @@ class Inference:
     def _image(self, judging: Judging, item: Prepared) -> NDArray[np.uint8]:
         """The frame at this engine's size; it may have been prepared for the one before."""
         size_hw = judging.engine.describe().input_size_hw
-        return item.image if item.image.shape[:2] == size_hw else resize(item.frame.image, size_hw)
+        is_ready = item.image.shape[:2] == size_hw and item.photos == judging.photos
+        return item.image if is_ready else judging.photos.to_input(item.frame.image, size_hw)
 
     def _result(self, judging: Judging, item: Prepared, prediction: Prediction, started: float) -> Result:
         self._given_at = None
         infer_ms = _ms_since(started)
         self._latency_s = infer_ms / 1e3
         verdict = Verdict.judge(prediction, self._control.threshold)
+        height, width = item.frame.image.shape[:2]
+        if not verdict.reason and judging.photos.shape_problem(height, width):  # captured for the bundle before
+            verdict = replace(verdict, is_anomalous=True, reason="another shape")
+        on_photo = judging.photos.map_on_photo(prediction.anomaly_map, (height, width))
+        if on_photo is not prediction.anomaly_map:
+            prediction = Prediction(prediction.score, on_photo)
         age_ms = _ms_since(item.frame.captured_at)
         return Result(item.frame, prediction, verdict, item.prepare_ms, infer_ms, age_ms, judging.bundle["hash"])
 

@@ -84,7 +84,7 @@ class Pipeline:
         options = filters or FilterOptions()
         self._stopped_at: float | None = None
         self._captures = captures = [
-            Capture(source, index, self.accounts[index], options, control, self._is_stopping)
+            Capture(source, index, self.accounts[index], options, control, self._is_stopping, lambda: slot.now.photos)
             for index, source in enumerate(sources)
         ]
         self._threads = self._stages(captures)
@@ -202,7 +202,7 @@ class Pipeline:
     def _prepare(self) -> None:
         while True:
             for frame in self._captured.take():
-                self._prepared.put(prepare(frame, self._slot.now.engine.describe().input_size_hw))
+                self._prepared.put(prepare(frame, self._slot.now))
 
     def _infer_newest(self) -> None:
         self._deliver(self._inference.newest(lambda timeout: self._captured.take(self._most, timeout)))

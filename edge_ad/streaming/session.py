@@ -69,7 +69,7 @@ def run_stream(
         What the stream did; ``ended_by`` says why it ended.
 
     Raises:
-        UsageError: No source, or a batch below 1.
+        UsageError: No source, a batch below 1, or a source of another depth than the bundle's photos.
         DataError: A file that cannot be read.
         DeviceError: A camera or stream that does not answer or was gone for too long.
         StorageError: A sink that cannot write, or that holds fewer records at the end than frames were judged.
@@ -82,9 +82,12 @@ def run_stream(
     control = control or StreamControl(threshold)
     control.use_bundle(control.bundle, threshold)
     takeovers = Takeovers(control, swapper)
+    first, filters = takeovers.first(engine, threshold), filters or FilterOptions()
+    for item in sources:
+        item.expect_bits(first.photos.significant_bits, takes_8_bits=filters.takes_8_bits)
     warm = _WarmUp(sources, policy, batch)
     with StopSignals() as signals, opencv_beside(engine.describe()), ExitStack() as stack:
-        trigger = None if filters is None else filters.trigger
+        trigger = filters.trigger
         cancels = [item.cancel for item in sources]
         with signals.ending(cancels if trigger is None else [*cancels, trigger.cancel]):
             for item in sources:
@@ -95,7 +98,7 @@ def run_stream(
         delivery = Delivery(sinks, judges, as_one_source(sources), control, every_frame_counts=not is_live)
         stack.enter_context(delivery)
         warm(Judging(engine, control.bundle, threshold))
-        slot = EngineSlot(takeovers.first(engine, threshold), takeovers.taken_over)
+        slot = EngineSlot(first, takeovers.taken_over)
         pipeline = Pipeline(slot, sources, control, policy=policy, batch=batch, filters=filters)
         stack.enter_context(pipeline)
         takeovers.start(slot, warm)

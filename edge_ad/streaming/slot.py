@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from edge_ad.photo_spec import PhotoSpec
 from edge_ad.runtime.base import Engine
 from edge_ad.streaming.control import BundleFacts
 
@@ -20,11 +21,15 @@ class Judging:
         engine: The engine.
         bundle: What it came from.
         threshold: Raw score its frames are judged with when it takes over.
+        photos: What the photos were like that it was trained on.
+        product: Name of the product it was trained on.
     """
 
     engine: Engine
     bundle: BundleFacts
     threshold: float
+    photos: PhotoSpec = field(default_factory=PhotoSpec)
+    product: str = ""
 
 
 class EngineSlot:

@@ -16,7 +16,7 @@ from edge_ad.bundle.bundle import MANIFEST_FILE
 from edge_ad.errors import BundleError, EdgeAdError
 from edge_ad.runtime import open_engine
 from edge_ad.runtime.verification import EngineIdentity, Verification
-from edge_ad.streaming.control import BundleFacts, StreamControl
+from edge_ad.streaming.control import BundleFacts, StreamControl, SwapRequest
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.slot import EngineSlot, Judging
 
@@ -85,7 +85,9 @@ def open_bundle(
         is_same = EngineIdentity.of(bundle, verified.backend, verified.precision) == verified
         if not is_same or verified.manifest != before:
             raise BundleError(f"{path} or its engine changed while it was verified.", "Try again.")
-        return OpenBundle(Judging(engine, facts, threshold), stack.pop_all())
+        return OpenBundle(
+            Judging(engine, facts, threshold, bundle.manifest.photos, bundle.manifest.product), stack.pop_all()
+        )
 
 
 def _manifest_hash(path: Path) -> str:
@@ -100,6 +102,7 @@ class BundleSwapper:
         opener: Opens and checks a bundle, as `open_bundle` does.
         first: The bundle that judges first; closed when another one has taken over, or at the end.
         watched: Folder whose manifest is looked at twice a second; a change asks for it. None watches nothing.
+        any_product: Whether the watched one may come to be of another product.
         cancel: Has the opener give up a bundle that it is about to open; called when the stream ends.
 
     Attributes:
@@ -112,9 +115,12 @@ class BundleSwapper:
         first: OpenBundle,
         watched: Path | None = None,
         cancel: Callable[[], None] = lambda: None,
+        *,
+        any_product: bool = False,
     ) -> None:
         self.first = first.judging
         self._opener, self._watched, self._cancel = opener, watched, cancel
+        self._any_product = any_product
         self._stacks = {id(first.judging): first.stack}
         self._retired: list[ExitStack] = []
         self._asked: tuple[Path, str] | None = None
@@ -174,7 +180,7 @@ class BundleSwapper:
                 self._let_go(stack)
             asked = self._control.take_swap() or self._watched_change()
             if asked is not None:
-                self._prepare(*asked)
+                self._prepare(asked)
 
     def _let_go(self, stack: ExitStack) -> None:
         """Close an engine that judges no more; should that fail, bundles are swapped all the same."""
@@ -184,18 +190,20 @@ class BundleSwapper:
             text = f"The engine that judged before could not be closed: {type(error).__name__}: {error}"
             self._control.emit(Event("alarm", time.time(), text=text, data={"alarm": "engine"}))
 
-    def _watched_change(self) -> tuple[Path, str] | None:
+    def _watched_change(self) -> SwapRequest | None:
         before, self._newest = self._newest, _stamp(self._watched)
         # Only what was the same half a second ago is complete.
         if self._watched is None or self._newest in (None, self._seen) or self._newest != before:
             return None
         self._seen = self._newest
-        return self._watched, "watched folder"
+        return SwapRequest(self._watched, "watched folder", self._any_product)
 
-    def _prepare(self, path: Path, by: str) -> None:
+    def _prepare(self, asked: SwapRequest) -> None:
+        path, by = asked.path, asked.by
         try:
             opened = self._opener(path)
             try:
+                _check_fit(opened.judging, self._slot.now, any_product=asked.any_product)
                 self._warm_up(opened.judging)
             except BaseException:
                 opened.stack.close()
@@ -218,6 +226,21 @@ class BundleSwapper:
         text = f"The bundle {path} was refused, and the one before goes on: {' '.join(why.split())}"
         data = {"path": str(path), "by": by, "why": why, "bundle": self._control.bundle["hash"]}
         self._control.emit(Event("bundle refused", time.time(), text=text, data=data))
+
+
+def _check_fit(coming: Judging, now: Judging, *, any_product: bool) -> None:
+    """Refuse a bundle of another product, or one that the open sources do not give photos for."""
+    if coming.product != now.product and not any_product:
+        raise BundleError(
+            f"It is of the product {coming.product!r}, and the one that judges of {now.product!r}.",
+            "Take it nevertheless with --any-product, or any_product of swap_bundle.",
+        )
+    if coming.photos.significant_bits != now.photos.significant_bits:
+        depths = [f"{photos.significant_bits or 'unknown'}" for photos in (coming.photos, now.photos)]
+        raise BundleError(
+            f"Its photos have {depths[0]} significant bits, and those of the one that judges {depths[1]}.",
+            "Start another stream with it.",
+        )
 
 
 def _stamp(folder: Path | None) -> tuple[int, int, int] | None:

@@ -44,7 +44,7 @@ class Takeovers:
         """Answer a request that nobody serves."""
         asked = None if self._swapper is not None else self._control.take_swap()
         if asked is not None:
-            path, by = asked
+            path, by = asked.path, asked.by
             text = f"The bundle {path} was refused: this stream cannot open another one."
             self._control.emit(Event("bundle refused", time.time(), text=text, data={"path": str(path), "by": by}))
 

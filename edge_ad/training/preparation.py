@@ -67,7 +67,8 @@ def fit_to_images(
 def _read(detector: AnomalyDetector, split: GoodSplit) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Images to fit on, and those held out, uint8 BGR (N, H, W, 3) each."""
     size_hw = (detector.config.size, detector.config.size)
-    return read_resized(split.fit, size_hw), read_resized(split.calibrate, size_hw)
+    fit, held_out = (read_resized(part, size_hw, split.photos) for part in (split.fit, split.calibrate))
+    return fit, held_out
 
 
 def _show_defects(detector: AnomalyDetector, fit: NDArray[np.uint8], features_of: FeaturesOf) -> None:

@@ -17,6 +17,7 @@ from edge_ad.errors import CheckpointError, UsageError
 from edge_ad.manifest import Document
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import restore_detector
+from edge_ad.photo_spec import PhotoSpec
 from edge_ad.prediction import Prediction
 from edge_ad.storage import sha256_file, write_file
 from edge_ad.training.checkpoints import load_tensors
@@ -59,6 +60,7 @@ class RunRecord(Document):
         status: ``training`` until the last epoch is done.
         product_root: Folder of the images.
         product_name: Name of the product.
+        photos: What its good images are like, and how they fill the network's input.
         split: The split of its good images.
         training: Settings of the loop and what it took.
         versions: Package → version.
@@ -73,6 +75,7 @@ class RunRecord(Document):
     status: Literal["training", "finished"]
     product_root: str
     product_name: str
+    photos: PhotoSpec = PhotoSpec()
     split: SplitRecord
     training: dict[str, JsonValue] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
@@ -158,7 +161,7 @@ def load_run(root: Path) -> Run:
     except RuntimeError as error:
         raise CheckpointError(f"The checkpoint in {root} does not fit {record.method}.", "Train again.") from error
     product_root = Path(record.product_root)
-    split = _absolute_split(record.split, product_root)
+    split = _absolute_split(record.split, product_root, record.photos)
     hashes = {product_root / name: digest for part in _parts(record.split) for name, digest in part.items()}
     return Run(root, record.method, record.parameters, detector, product_root, record.product_name, split, hashes)
 
@@ -177,8 +180,9 @@ def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], 
     return predict
 
 
-def _absolute_split(record: SplitRecord, root: Path) -> GoodSplit:
-    return GoodSplit(record.seed, *(tuple(root / name for name in part) for part in _parts(record)))
+def _absolute_split(record: SplitRecord, root: Path, photos: PhotoSpec) -> GoodSplit:
+    fit, calibrate, threshold = (tuple(root / name for name in part) for part in _parts(record))
+    return GoodSplit(record.seed, fit, calibrate, threshold, photos)
 
 
 def _parts(record: SplitRecord) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:

@@ -12,12 +12,14 @@ from typing import Any
 from torch import Tensor
 
 from edge_ad import __version__
+from edge_ad.data.photo_measures import measure_photos
 from edge_ad.data.products import Product, open_product
 from edge_ad.data.splits import GoodSplit, content_hash, split_good
 from edge_ad.errors import CheckpointError, DataError, StorageError, UsageError
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import create_detector, parse_parameters
 from edge_ad.outside_text import storable
+from edge_ad.photo_spec import Fit
 from edge_ad.storage import storage_errors
 from edge_ad.strict_json import to_json
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
@@ -60,6 +62,7 @@ class TrainingRequest:
         skip_unreadable: Leave unreadable images out instead of refusing.
         ear: A finished EAR run to put FADeR on, instead of training EAR first.
         workers: Processes that simulate defects, for a method that learns from them; the result does not depend on it.
+        fit: How a photo fills the network's input.
     """
 
     method: str
@@ -73,6 +76,7 @@ class TrainingRequest:
     skip_unreadable: bool = False
     ear: Path | None = None
     workers: int = 0
+    fit: Fit = "stretch"
 
 
 def train(request: TrainingRequest, listen: Listener) -> Path:
@@ -103,7 +107,8 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     parse_parameters(request.method, fixed)
     product = open_product(request.data, skip_unreadable=request.skip_unreadable)
     _check_names(product)
-    split = split_good(product.good, seed=int(request.values.get("seed", 0)))
+    photos = measure_photos(product.good, request.fit)
+    split = replace(split_good(product.good, seed=int(request.values.get("seed", 0))), photos=photos)
     values, choices = _choose(request, split)
     detector = create_detector(request.method, values)
     record = _new_record(request, product, split, detector, choices)
@@ -136,7 +141,7 @@ def resume(root: Path, listen: Listener, *, method: str | None = None) -> Path:
     if record.status == "finished":
         raise CheckpointError(f"The run {root} is finished.", "Give --name to train another one.")
     product_root = Path(record.product_root)
-    split = _same_images(record.split, product_root)
+    split = replace(_same_images(record.split, product_root), photos=record.photos)
     return _train(root, record, create_detector(record.method, record.parameters), split, listen)
 
 
@@ -253,6 +258,7 @@ def _new_record(
         status="training",
         product_root=str(product.root.resolve()),
         product_name=product.name,
+        photos=split.photos,
         split=_split_record(split, product.root),
         training={
             "device": str(choose_device(request.device)),
@@ -290,4 +296,5 @@ def _same_images(record: SplitRecord, root: Path) -> GoodSplit:
                     f"{root / name} is not the image the training began with.", "Put it back, or train anew."
                 )
         parts.append(tuple(root / name for name in part))
-    return GoodSplit(record.seed, *parts)
+    fit, calibrate, threshold = parts
+    return GoodSplit(record.seed, fit, calibrate, threshold)

@@ -95,8 +95,8 @@ def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_newer_schema_says_which_version_is_read_and_to_upgrade(tmp_path: Path) -> None:
-    root = edited(written(tmp_path / "bundle"), schema_version=2, something_new={})
-    with pytest.raises(BundleError, match=r"version 2; this edge-ad reads up to version 1.*--upgrade edge-ad"):
+    root = edited(written(tmp_path / "bundle"), schema_version=3, something_new={})
+    with pytest.raises(BundleError, match=r"version 3; this edge-ad reads up to version 2.*--upgrade edge-ad"):
         Bundle.open(root)
 
 

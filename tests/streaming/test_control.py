@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from edge_ad.errors import UsageError
-from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.control import StreamControl, SwapRequest
 from edge_ad.streaming.progress import Progress
 from edge_ad.streaming.session import run_stream
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
@@ -42,7 +42,7 @@ def test_control_of_no_stream_has_zeros_and_keeps_the_newest_request() -> None:
     assert control.progress() == Progress()
     control.swap_bundle(Path("a"), by="x")
     control.swap_bundle(Path("b"), by="y")
-    assert control.take_swap() == (Path("b"), "y")
+    assert control.take_swap() == SwapRequest(Path("b"), "y", any_product=False)
     assert control.take_swap() is None
 
 

@@ -9,6 +9,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.errors import UsageError
 from edge_ad.outside_text import storable
 from edge_ad.streaming.gaps import GapLog
 
@@ -61,6 +62,22 @@ class Source(ABC):
     def fps(self) -> float | None:
         """Frames per second the source says it has; None when it says nothing believable."""
         return None
+
+    def expect_bits(self, significant_bits: int | None, *, takes_8_bits: bool) -> None:
+        """Note the depth of the photos that were trained on; called before `open`.
+
+        Args:
+            significant_bits: Their significant bits; None where nothing is known of them.
+            takes_8_bits: Whether frames of 8 bits are judged nevertheless.
+
+        Raises:
+            UsageError: The source gives frames of 8 bits, and they used more.
+        """
+        if significant_bits not in (None, 8) and not takes_8_bits:
+            raise UsageError(
+                f"The photos that were trained on use {significant_bits} bits, and {self.name} gives 8.",
+                "Train on photos of this source, or judge its frames nevertheless with --allow-8-bit.",
+            )
 
     @abstractmethod
     def open(self) -> None:

@@ -31,12 +31,17 @@ class ImageFolderSource(Source):
         self._path, self._loop, self._fps = path, loop, fps
         self._pacer = None if fps is None else Pacer(1 / fps)
         self._remaining: Iterator[Path] = iter(())
+        self._significant_bits: int | None = None
         self._cancelled = threading.Event()
 
     @property
     def fps(self) -> float | None:
         """Images per second that were asked for."""
         return self._fps
+
+    def expect_bits(self, significant_bits: int | None, *, takes_8_bits: bool) -> None:
+        """Read the images with this depth; one of another depth is not judged."""
+        self._significant_bits = significant_bits
 
     def open(self) -> None:
         """List the folder; an image that cannot be decoded is named when it is reached."""
@@ -55,7 +60,7 @@ class ImageFolderSource(Source):
         if path is None and self._loop:
             self.open()
             path = next(self._remaining)
-        return None if path is None else read_image(path)
+        return None if path is None else read_image(path, self._significant_bits)
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -39,6 +39,10 @@ class ReconnectingSource(Source):
         """Frames per second that the source names."""
         return self._source.fps
 
+    def expect_bits(self, significant_bits: int | None, *, takes_8_bits: bool) -> None:
+        """Ask the source whether it gives them."""
+        self._source.expect_bits(significant_bits, takes_8_bits=takes_8_bits)
+
     def open(self) -> None:
         """Open the source."""
         self._source.open()

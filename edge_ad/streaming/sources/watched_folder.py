@@ -60,7 +60,12 @@ class WatchedFolderSource(Source):
         self._ready: deque[_File] = deque()
         self._to_move: Path | None = None
         self._is_readable = True
+        self._significant_bits: int | None = None
         self._cancelled = threading.Event()
+
+    def expect_bits(self, significant_bits: int | None, *, takes_8_bits: bool) -> None:
+        """Read the images with this depth; one of another depth is not judged."""
+        self._significant_bits = significant_bits
 
     def open(self) -> None:
         """Check the folder, and that images can be moved in it."""
@@ -130,7 +135,7 @@ class WatchedFolderSource(Source):
     def _read(self, file: _File) -> NDArray[np.uint8] | None:
         problem, image = "", None
         try:
-            image = read_image(file.path)
+            image = read_image(file.path, self._significant_bits)
         except DataError as error:
             problem = error.message
         if _version(file.path) != file.version:

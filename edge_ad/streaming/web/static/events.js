@@ -3,7 +3,7 @@
 import { get } from "./ask.js";
 import { $, clock, element } from "./format.js";
 
-const BAD = new Set(["alarm", "source lost", "drift", "bundle refused", "corrupt", "request lost"]);
+const BAD = new Set(["alarm", "source lost", "drift", "bundle refused", "corrupt", "request lost", "another shape", "frame size"]);
 
 export async function loadEvents() {
   const events = await get("/api/events");

@@ -1,0 +1,92 @@
+"""What a product's good photos are like: significant bits and shapes, found over all of them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, cast
+
+from edge_ad.errors import DataError
+from edge_ad.images import ImageFacts, probe_image
+from edge_ad.outside_text import printable
+from edge_ad.photo_spec import BIT_DEPTHS, Fit, PhotoSpec
+
+__all__ = ["measure_photos"]
+
+_SHOWN = 3
+_FEW = 0.1  # of the photos: more of a kind are what the product is like
+_FARTHEST_BITS = 4  # above the others: sixteen times as bright is another scale, not another light
+_STRONG_SQUEEZE = 1.25
+_log = logging.getLogger(__name__)
+
+
+def measure_photos(paths: Sequence[Path], fit: Fit = "stretch") -> PhotoSpec:
+    """Find the depth and the shapes of photos of good parts; no test image is looked at.
+
+    The significant bits are the fewest of 8, 10, 12, 14 and 16 that hold every value of every photo: a camera of
+    12 bits saves 0 to 4095 in files of 16, and their high byte would be almost black.
+
+    Args:
+        paths: Photos of good parts, at least one.
+        fit: How they are to fill the network's input.
+
+    Raises:
+        DataError: One cannot be read; files of 8 and of more significant bits are mixed; a few use far more bits than
+            the others.
+    """
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoding releases the interpreter lock
+        facts = dict(zip(paths, pool.map(probe_image, paths), strict=True))
+    bits = _significant_bits(facts)
+    sizes = Counter(fact.size_hw for fact in facts.values())
+    ratios = [width / height for height, width in sizes]
+    size_hw = sizes.most_common(1)[0][0]
+    spec = PhotoSpec(significant_bits=bits, fit=fit, aspect_ratios=(min(ratios), max(ratios)), size_hw=size_hw)
+    _mention(facts, spec)
+    return spec
+
+
+def _significant_bits(facts: Mapping[Path, ImageFacts]) -> Literal[8, 10, 12, 14, 16]:
+    used = {path: _bits_of(fact.highest) for path, fact in facts.items()}
+    bits = max(used.values())
+    short = [path for path, fact in facts.items() if fact.file_bits == 8]
+    if bits > 8 and short:
+        raise DataError(
+            f"{len(short)} of {len(facts)} photos have 8 bits and the others {bits}: {_names(short)}.",
+            "Save all photos with the same depth, as the camera of the line gives them.",
+        )
+    usual = sorted(used.values())[len(used) // 2]
+    odd = [path for path, value in used.items() if value >= usual + _FARTHEST_BITS]
+    if odd and len(odd) <= max(1, _FEW * len(used)):
+        raise DataError(
+            f"{len(odd)} of {len(facts)} photos use {bits} bits and most of the others {usual}: {_names(odd)}.",
+            "They are scaled in another way, or damaged: save them as the others, or take them out.",
+        )
+    return cast("Literal[8, 10, 12, 14, 16]", bits)
+
+
+def _bits_of(highest: int) -> int:
+    return next(bits for bits in BIT_DEPTHS if highest < 1 << bits)
+
+
+def _mention(facts: Mapping[Path, ImageFacts], spec: PhotoSpec) -> None:
+    """Say what nobody would expect of how the photos are read."""
+    pages = [path for path, fact in facts.items() if fact.has_further_pages]
+    if pages:
+        _log.warning("%d photos hold further pages, and only the first is read: %s.", len(pages), _names(pages))
+    low, high = spec.aspect_ratios or (1.0, 1.0)
+    if spec.fit == "stretch" and max(high, 1 / low) > _STRONG_SQUEEZE:
+        height, width = spec.size_hw or (0, 0)
+        _log.warning(
+            "Photos of %d×%d are squeezed into a square; --fit letterbox keeps their shape, --fit crop their middle.",
+            width,
+            height,
+        )
+
+
+def _names(paths: Sequence[Path]) -> str:
+    shown = ", ".join(path.name for path in paths[:_SHOWN])
+    return printable(shown) + (", …" if len(paths) > _SHOWN else "")

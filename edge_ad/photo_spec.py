@@ -1,0 +1,129 @@
+"""What a product's photos are like, and how one fills a network's input: kept in run and bundle, applied everywhere."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.document import Document
+from edge_ad.resizing import resize
+
+__all__ = ["BIT_DEPTHS", "Fit", "PhotoSpec"]
+
+BIT_DEPTHS = (8, 10, 12, 14, 16)
+_SHAPE_TOLERANCE = 0.03  # of a ratio of sides: a crop by a pixel or two, 16:9 in 720 lines
+
+Fit = Literal["stretch", "letterbox", "crop"]
+"""How a photo fills the network's square: squeezed into it, whole with its edge pixels repeated beside it, or its
+middle alone."""
+
+Rectangle = tuple[int, int, int, int]
+"""Top, left, height and width, in pixels."""
+
+
+class PhotoSpec(Document):
+    """Depth and shape of the good photos a detector was trained on.
+
+    The defaults are what runs of before did: the high byte of 16 bits, any shape squeezed into the square.
+
+    Attributes:
+        significant_bits: Bits of a value that the product's photos use: 8, 10, 12, 14 or 16; None takes the high byte
+            of 16 bits, whatever they hold.
+        fit: How a photo fills the network's input.
+        aspect_ratios: Lowest and highest width / height among them; None takes every shape.
+        size_hw: The most frequent height and width among them, in pixels; for messages.
+    """
+
+    significant_bits: Literal[8, 10, 12, 14, 16] | None = None
+    fit: Fit = "stretch"
+    aspect_ratios: tuple[float, float] | None = None
+    size_hw: tuple[int, int] | None = None
+
+    def shape_problem(self, height: int, width: int) -> str:
+        """Why a frame is not of the shape that was trained on, in words; empty where it is.
+
+        Args:
+            height: Of the frame, in pixels.
+            width: Of the frame, in pixels.
+        """
+        if self.aspect_ratios is None:
+            return ""
+        low, high = self.aspect_ratios
+        ratio = width / height
+        if low / (1 + _SHAPE_TOLERANCE) <= ratio <= high * (1 + _SHAPE_TOLERANCE):
+            return ""
+        return f"{width}×{height} is another shape than the photos that were trained on, {self._trained_on()}"
+
+    def to_input(self, image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+        """Bring a photo into the network's input.
+
+        Args:
+            image: uint8 (H, W, 3).
+            size_hw: Height and width of the input, in pixels.
+
+        Returns:
+            uint8 (h, w, 3); the image itself when it fits already.
+        """
+        if self.fit == "stretch":
+            return resize(image, size_hw)
+        height, width = image.shape[:2]
+        if self.fit == "crop":
+            top, left, height, width = _crop(height, width, size_hw)
+            return resize(image[top : top + height, left : left + width], size_hw)
+        top, left, height, width = _letterbox(height, width, size_hw)
+        inner = resize(image, (height, width))
+        # Edge pixels go on: a bar of one colour would be an edge that no part has.
+        bars = (top, size_hw[0] - top - height, left, size_hw[1] - left - width)
+        return np.asarray(cv2.copyMakeBorder(inner, *bars, cv2.BORDER_REPLICATE), np.uint8)
+
+    def map_on_photo(self, anomaly_map: NDArray[np.float32], photo_hw: tuple[int, int]) -> NDArray[np.float32]:
+        """The part of a map that lies on the photo, so that it covers the photo as a whole when it is resized.
+
+        Args:
+            anomaly_map: float32 (h, w), of the network's input.
+            photo_hw: Height and width of the photo, in pixels.
+
+        Returns:
+            float32, of another size where bars are cut off (letterbox) or what was not looked at is put back with the
+            map's lowest value (crop).
+        """
+        if self.fit == "stretch":
+            return anomaly_map
+        size_hw = (anomaly_map.shape[0], anomaly_map.shape[1])
+        if self.fit == "letterbox":
+            top, left, height, width = _letterbox(*photo_hw, size_hw)
+            return anomaly_map[top : top + height, left : left + width]
+        top, left, height, width = _crop(*photo_hw, size_hw)
+        # At the map's own resolution: the photo is larger than what the network saw by these shares.
+        whole = (round(size_hw[0] * photo_hw[0] / height), round(size_hw[1] * photo_hw[1] / width))
+        result = np.full(whole, anomaly_map.min(), np.float32)
+        row, column = round(whole[0] * top / photo_hw[0]), round(whole[1] * left / photo_hw[1])
+        row, column = min(row, whole[0] - size_hw[0]), min(column, whole[1] - size_hw[1])
+        result[row : row + size_hw[0], column : column + size_hw[1]] = anomaly_map
+        return result
+
+    def _trained_on(self) -> str:
+        size = "" if self.size_hw is None else f"{self.size_hw[1]}×{self.size_hw[0]}"
+        low, high = self.aspect_ratios or (1.0, 1.0)
+        ratios = f"{low:.2f}:1" if math.isclose(low, high, rel_tol=0.01) else f"{low:.2f}:1 to {high:.2f}:1"
+        return f"{size} ({ratios})" if size else ratios
+
+
+def _letterbox(height: int, width: int, size_hw: tuple[int, int]) -> Rectangle:
+    """Where the whole photo lies in the input."""
+    scale = min(size_hw[0] / height, size_hw[1] / width)
+    inner_h, inner_w = max(1, round(height * scale)), max(1, round(width * scale))
+    inner_h, inner_w = min(inner_h, size_hw[0]), min(inner_w, size_hw[1])
+    return (size_hw[0] - inner_h) // 2, (size_hw[1] - inner_w) // 2, inner_h, inner_w
+
+
+def _crop(height: int, width: int, size_hw: tuple[int, int]) -> Rectangle:
+    """The largest rectangle of the input's shape in the middle of the photo."""
+    scale = min(height / size_hw[0], width / size_hw[1])
+    inner_h, inner_w = max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
+    inner_h, inner_w = min(inner_h, height), min(inner_w, width)
+    return (height - inner_h) // 2, (width - inner_w) // 2, inner_h, inner_w

@@ -1,0 +1,166 @@
+"""Frames of another size, shape or depth than they are to be judged by."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_ad.errors import UsageError
+from edge_ad.photo_spec import PhotoSpec
+from edge_ad.streaming.control import BundleFacts, StreamControl
+from edge_ad.streaming.filters import FilterOptions
+from edge_ad.streaming.region import Region
+from edge_ad.streaming.session import Limits, run_stream
+from edge_ad.streaming.slot import Judging
+from edge_ad.streaming.sources.image_folder import ImageFolderSource
+from edge_ad.streaming.statistics import Summary
+from edge_ad.streaming.swap import BundleSwapper, OpenBundle
+from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
+
+SQUARE = PhotoSpec(significant_bits=8, aspect_ratios=(1.0, 1.0), size_hw=(32, 32))
+
+
+class _Sizes(FakeSource):
+    """Frames of the sizes given, one after the other."""
+
+    def __init__(self, *sizes_hw: tuple[int, int], is_live: bool = False) -> None:
+        super().__init__(len(sizes_hw), is_live=is_live)
+        self._sizes = sizes_hw
+
+    def read(self) -> NDArray[np.uint8] | None:
+        image = super().read()
+        return None if image is None else np.full((*self._sizes[self.reads - 1], 3), 50, np.uint8)
+
+
+def _opened(name: str, photos: PhotoSpec, product: str = "screw") -> OpenBundle:
+    stack = ExitStack()
+    engine = stack.enter_context(FakeEngine())
+    facts = BundleFacts(name=name, hash=name, method="m", precision="fp32", backend="fake", threshold=1.0)
+    return OpenBundle(Judging(engine, facts, 1.0, photos, product), stack)
+
+
+def _stream(
+    source: FakeSource | ImageFolderSource, sink: ListSink, photos: PhotoSpec, **options: FilterOptions
+) -> Summary:
+    first = _opened("old", photos)
+    with BundleSwapper(lambda path: first, first) as swapper:
+        return run_stream(first.judging.engine, source, threshold=1.0, sinks=[sink], swapper=swapper, **options)
+
+
+def test_frames_of_another_shape_are_not_judged_and_told_of_once() -> None:
+    sink = ListSink()
+    summary = _stream(_Sizes((64, 64), (26, 64), (26, 64), (32, 32)), sink, SQUARE)
+    assert [result.frame.index for result in sink.results] == [0, 3]
+    assert summary.sources[0].unjudged == {"another shape": 2}
+    events = [event for event in sink.events if event.kind == "another shape"]
+    assert len(events) == 1
+    assert "64×26" in events[0].text
+    assert "32×32" in events[0].text
+
+
+def test_a_bundle_of_before_takes_every_shape() -> None:
+    sink = ListSink()
+    _stream(_Sizes((64, 64), (26, 64)), sink, PhotoSpec())
+    assert len(sink.results) == 2
+
+
+def test_of_a_region_its_own_shape_counts() -> None:
+    sink = ListSink()
+    filters = FilterOptions(region=Region(0, 0, 20, 20))
+    _stream(_Sizes((26, 64)), sink, SQUARE, filters=filters)
+    assert len(sink.results) == 1
+
+
+@pytest.mark.parametrize("other", [(240, 320), (960, 1280), (480, 641)])
+def test_a_region_is_not_judged_in_frames_of_another_size(other: tuple[int, int]) -> None:
+    sink = ListSink()
+    filters = FilterOptions(region=Region(100, 100, 300, 300))
+    summary = _stream(_Sizes((480, 640), other, other, (480, 640)), sink, SQUARE, filters=filters)
+    assert [result.frame.index for result in sink.results] == [0, 3]
+    assert summary.sources[0].unjudged == {"another size": 2}
+    there, back = [event.text for event in sink.events if event.kind == "frame size"]
+    assert "640×480" in there
+    assert f"{other[1]}×{other[0]}" in there
+    assert "not judged" in there
+    assert "not judged" not in back
+
+
+def test_a_region_beyond_the_first_frame_is_refused() -> None:
+    with pytest.raises(UsageError, match="beyond the frame"):
+        _stream(_Sizes((20, 20)), ListSink(), PhotoSpec(), filters=FilterOptions(region=Region(10, 10, 20, 20)))
+
+
+def test_a_frame_of_another_size_alone_is_judged_and_told_of() -> None:
+    sink = ListSink()
+    _stream(_Sizes((64, 64), (32, 32)), sink, SQUARE)
+    assert len(sink.results) == 2
+    assert [event.kind for event in sink.events] == ["frame size"]
+
+
+@pytest.mark.parametrize("fit", ["letterbox", "crop"])
+def test_the_map_lies_on_the_frame_whatever_of_it_was_judged(fit: str) -> None:
+    sink = ListSink()
+    photos = PhotoSpec.model_validate({"fit": fit, "aspect_ratios": (2.0, 2.0)})
+    _stream(_Sizes((32, 64)), sink, photos)
+    height, width = sink.results[0].prediction.anomaly_map.shape
+    assert width == 2 * height
+
+
+def _folder(root: Path, highest: int, dtype: type = np.uint16) -> Path:
+    for number in range(2):
+        cv2.imwrite(str(root / f"{number}.png"), np.full((32, 32, 3), highest, dtype))
+    return root
+
+
+def test_a_folder_is_read_with_the_depth_of_the_bundle(tmp_path: Path) -> None:
+    sink = ListSink()
+    _stream(ImageFolderSource(_folder(tmp_path, 2048)), sink, PhotoSpec(significant_bits=12))
+    assert [result.frame.image.max() for result in sink.results] == [128, 128]
+
+
+def test_a_source_of_8_bits_is_refused_for_a_bundle_of_12_unless_asked() -> None:
+    photos = PhotoSpec(significant_bits=12)
+    with pytest.raises(UsageError, match=r"12 bits, and fake source gives 8.*--allow-8-bit"):
+        _stream(FakeSource(2), ListSink(), photos)
+    sink = ListSink()
+    _stream(FakeSource(2), sink, photos, filters=FilterOptions(takes_8_bits=True))
+    assert len(sink.results) == 2
+
+
+def _swapped(coming: OpenBundle, *, any_product: bool) -> ListSink:
+    first, sink = _opened("old", SQUARE), ListSink()
+    control = StreamControl(bundle=first.judging.bundle)
+    control.swap_bundle(Path("next"), by="test", any_product=any_product)
+    with BundleSwapper(lambda path: coming, first) as swapper:
+        source = FakeSource(None, interval_s=0.002)
+        run_stream(
+            first.judging.engine,
+            source,
+            threshold=1.0,
+            sinks=[sink],
+            control=control,
+            swapper=swapper,
+            limits=Limits(max_seconds=0.8),
+        )
+    return sink
+
+
+def test_the_bundle_of_another_product_takes_over_only_when_asked() -> None:
+    refused = _swapped(_opened("new", SQUARE, "nut"), any_product=False)
+    assert [event.kind for event in refused.events] == ["bundle refused"]
+    assert "'nut'" in refused.events[0].text
+    assert "'screw'" in refused.events[0].text
+    taken = _swapped(_opened("new", SQUARE, "nut"), any_product=True)
+    assert [event.kind for event in taken.events] == ["bundle swapped"]
+
+
+def test_a_bundle_of_another_depth_never_takes_over() -> None:
+    other = SQUARE.model_copy(update={"significant_bits": 12})
+    refused = _swapped(_opened("new", other), any_product=True)
+    assert [event.kind for event in refused.events] == ["bundle refused"]
+    assert "12 significant bits" in refused.events[0].text
