@@ -14,7 +14,9 @@ from urllib.parse import unquote
 __all__ = ["ENCODE_LOGIN", "MASK", "is_ambiguous", "masked_address", "masked_text"]
 
 MASK = "***"
-ENCODE_LOGIN = "In user and password write %2F for /, %3F for ?, %23 for # and %40 for @."
+ENCODE_LOGIN = (
+    "Write %40 for @ in user, password and path, and in user and password %2F for /, %3F for ? and %23 for #."
+)
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}")
 _HOST = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,40})?\])(?::[0-9]{1,5})?")
@@ -70,8 +72,7 @@ def masked_address(address: str) -> str:
 
 def is_ambiguous(address: str) -> bool:
     """Whether it may be read with another host: ``user:12/34@host`` is host ``user``, or a password with a slash."""
-    authority, tail = _split(address.partition("://")[2])
-    return "@" in tail and ("@" in authority or ":" in authority)
+    return "@" in _split(address.partition("://")[2])[1]
 
 
 def masked_text(text: str) -> str:
