@@ -14,19 +14,23 @@ from urllib.parse import unquote
 __all__ = ["ENCODE_LOGIN", "MASK", "is_ambiguous", "masked_address", "masked_text"]
 
 MASK = "***"
-ENCODE_LOGIN = (
-    "Write %40 for @ in user, password and path, and in user and password %2F for /, %3F for ? and %23 for #."
-)
+ENCODE_LOGIN = "Write %40 for @, and in user and password %2F for /, %3F for ? and %23 for #."
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,30}")
 _HOST = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]{2,45}(?:%[\w.-]{1,40})?\])(?::[0-9]{1,5})?")
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]{1,40}")
 # A word beside which a secret stands: /token/abc, /user/admin/secret.
-_TELLING = re.compile(r"pass|pwd|pw$|token|auth|key|sig|session|cred|secret|user|usr|login|account", re.IGNORECASE)
+_TELLING = re.compile(
+    r"pass|pwd|pw$|token|auth|key|sig|session|cred|secret|user|usr|login|account|admin|root", re.IGNORECASE
+)
 # Whose value in a query or path is remembered by itself, as a library may quote it.
 _SECRET_KEY = "(?:pass|pwd|pw|token|auth|key|sig|session|cred|secret)"
 _SECRET_VALUE = re.compile(_SECRET_KEY + r"[\w.-]{0,20}[=:]([^&;/?#]+)", re.IGNORECASE)
-_LONG_WORD = re.compile(r"[A-Za-z0-9]{16,}|(?:[A-Za-z0-9]{3,}[-_.]){3,}[A-Za-z0-9]{3,}")
+# Longer than camera makers' own words: keys of streams; in groups, as servers for RTMP give them.
+_RANDOM = re.compile(
+    r"(?=[A-Za-z]*[0-9])(?=[0-9]*[A-Za-z])[A-Za-z0-9]{14,}|(?=[A-Z]*[a-z])(?=[a-z]*[A-Z])[A-Za-z0-9]{16,}"
+    r"|(?=.*[0-9])(?:[A-Za-z0-9]{3,}[-_.]){3,}[A-Za-z0-9]{3,}"
+)
 # What says which picture of a camera is meant; a value is a number or one of a few words, and so no secret.
 _PICTURE_KEYS = frozenset(
     {"cam", "camera", "ch", "channel", "channelno", "chn", "compression", "fps", "framerate", "height", "id", "index"}
@@ -122,17 +126,12 @@ def _shown_path(path: str) -> tuple[str, bool]:
     shown: list[str] = []
     segments = path.split("/")
     for number, segment in enumerate(segments, 1):
-        if segment and (not _SEGMENT.fullmatch(segment) or _looks_random(segment)):
+        if segment and (not _SEGMENT.fullmatch(segment) or _RANDOM.search(segment)):
             return "/".join([*shown, MASK]), False
         shown.append(segment)
         if _TELLING.search(segment) and number < len(segments):
             return "/".join([*shown, MASK]), False
     return "/".join(shown), True
-
-
-def _looks_random(segment: str) -> bool:
-    word = _LONG_WORD.search(segment)
-    return word is not None and any(sign.isdigit() for sign in word[0]) and any(sign.isalpha() for sign in word[0])
 
 
 def _shown_query(query: str) -> str:

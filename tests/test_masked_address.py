@@ -129,6 +129,8 @@ def test_a_password_whose_start_could_be_a_port_hides_the_host_too(login: str) -
         ("rtsp://user:pa@ss@host/live", "rtsp://host/live"),
         ("rtsp://user:p@a/ss@host/live", "rtsp://***"),
         ("rtsp://user:secret/live", "rtsp://***"),
+        ("rtsps://nvr:7441/aBcDeFgHiJkLmNoP?enableSrtp", "rtsps://nvr:7441/***"),
+        ("http://host/live/admin/12345/1.ts", "http://host/live/admin/***"),
         ("rtmp://host/live2/abcd-ef12-ghij-klmn", "rtmp://host/live2/***"),
         ("admin:secret@10.0.0.5/live", "10.0.0.5/live"),
         ("http://host/cam?token=a&channel=2", "http://host/cam?channel=2&***"),

@@ -62,7 +62,15 @@ def test_cameras_that_look_the_same_without_their_secrets_get_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["admin:secret@10.0.0.5/live", "rtsp:/admin:secret@h/live", "rtsp:admin:secret@h/live"]
+    "text",
+    [
+        "admin:secret@10.0.0.5/a",
+        "rtsp//admin:secret@h/a",
+        r"rtsp:\\admin:secret@h/a",
+        "a=admin:secret@h/a",
+        "rtsp:/admin:secret@h/live",
+        "rtsp:admin:secret@h/live",
+    ],
 )
 def test_an_address_without_its_kind_is_no_missing_file(text: str) -> None:
     with pytest.raises(UsageError, match="without its kind") as refused:

@@ -28,7 +28,7 @@ __all__ = ["camera_source", "source_from_uri"]
 _VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm"})
 _HTTP_SCHEMES = frozenset({"http", "https"})
 _STREAM_SCHEMES = frozenset({"rtmp", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
-_LOGIN = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:/{0,2})?[^/@]*:[^@]*@|(?:rtsps?|https?|rtmp|srt):/", re.IGNORECASE)
+_LOGIN = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:?/{0,2})?[^/@]*:[^@]*@|(?:rtsps?|https?|rtmp|srt):/", re.IGNORECASE)
 _LONGEST_INDEX = 3  # digits: a longer number is a serial number
 
 
