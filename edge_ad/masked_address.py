@@ -40,10 +40,11 @@ _PICTURE_KEYS = frozenset(
 _PICTURE_VALUE = re.compile(
     r"[0-9]{1,3}|[0-9]{2,4}x[0-9]{2,4}|main|sub|h26[45]|mjpe?g|jpe?g|high|low|medium|tcp|udp", re.IGNORECASE
 )
+_NUMBERED = re.compile(r"(\S+) #[0-9]{1,3}")  # what two masked addresses are told apart by
 _IN_TEXT = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>`]+")
 _CLOSING = ".,;:!?)]}"  # of the sentence around an address
 
-_LEAST_SECRET = 4  # characters: a shorter one would be found in every text
+_LEAST_SECRET = 6  # characters: a shorter one would be found in numbers and words of every other message
 _MOST_KNOWN = 1000
 _known: deque[str] = deque(maxlen=_MOST_KNOWN)
 _known_lock = threading.Lock()
@@ -63,6 +64,9 @@ def masked_address(address: str) -> str:
     Returns:
         The address to show; applied to that, the same again.
     """
+    numbered = _NUMBERED.fullmatch(address)
+    if numbered is not None and masked_address(numbered[1]) == numbered[1]:
+        return address
     scheme, separator, rest = address.partition("://")
     if not separator:
         scheme, rest = "", address

@@ -133,6 +133,8 @@ def test_a_password_whose_start_could_be_a_port_hides_the_host_too(login: str) -
         ("http://host/live/admin/12345/1.ts", "http://host/live/admin/***"),
         ("rtmp://host/live2/abcd-ef12-ghij-klmn", "rtmp://host/live2/***"),
         ("admin:secret@10.0.0.5/live", "10.0.0.5/live"),
+        ("rtsp://host/live?*** #2", "rtsp://host/live?*** #2"),
+        ("rtsp://host/live?pwd=secret #2", "rtsp://host/live?***#***"),
         ("http://host/cam?token=a&channel=2", "http://host/cam?channel=2&***"),
     ],
 )  # fmt: skip

@@ -65,6 +65,21 @@ def test_nothing_that_a_stream_writes_holds_the_secret_of_its_camera(
         assert _SECRET.encode() not in path.read_bytes(), path
 
 
+def test_two_cameras_that_only_their_secrets_tell_apart_have_records_of_their_own(
+    bundle: Path, mjpeg_camera: MjpegCamera, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    urls = [f"{mjpeg_camera.url}?token={_SECRET}-{number}" for number in range(3)]
+    database = tmp_path / "r.sqlite"
+    sources = [word for url in urls for word in ("--source", url)]
+    assert _stream(bundle, *sources, "--records", database, "--max-seconds", "1") == 0
+    name = f"{mjpeg_camera.url}?***"
+    capfd.readouterr()
+    for source in (name, f"{name} #2", f"{name} #3"):
+        assert main(["records", "list", str(database), "--source", source, "--json"]) == 0
+        records = json.loads(capfd.readouterr().out)
+        assert {record["source"] for record in records} == {source}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

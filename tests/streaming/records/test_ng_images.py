@@ -50,7 +50,16 @@ def test_the_picture_of_a_file_has_its_name_and_no_other_file_has_the_same() -> 
 
 
 def test_two_sources_that_look_alike_in_a_name_have_two_names() -> None:
-    sources = ["line a", "line-a", "line/a", "x" * 50, "y" + "x" * 50, "rtsp://h/live", "rtsp://h/live #2"]
+    sources = [
+        "line a",
+        "line-a",
+        "line/a",
+        "x" * 50,
+        "y" + "x" * 50,
+        "rtsp://h/live",
+        "rtsp://h/live #2",
+        "rtsp://h/live #3",
+    ]
     assert len({ng_image_name(make_result(source=source).frame) for source in sources}) == len(sources)
 
 
