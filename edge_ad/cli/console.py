@@ -6,11 +6,22 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import datetime, timezone
 
 from edge_ad.outside_text import printable
 from edge_ad.strict_json import to_json
 
-__all__ = ["note", "print_facts", "print_json", "print_line", "print_table", "rewrite_line", "show_count"]
+__all__ = ["local_time", "note", "print_facts", "print_json", "print_line", "print_table", "rewrite_line", "show_count"]
+
+
+def local_time(at_unix: float, timespec: str = "seconds") -> str:
+    """A moment as the clock at the wall shows it, with the zone: ``2026-11-22 08:00:00+01:00``.
+
+    Args:
+        at_unix: Seconds since the epoch.
+        timespec: Its smallest unit, as `datetime.isoformat` takes it.
+    """
+    return datetime.fromtimestamp(at_unix, timezone.utc).astimezone().isoformat(" ", timespec)
 
 
 def note(text: str) -> None:

@@ -11,6 +11,7 @@ import typer
 
 from edge_ad.cli.console import note
 from edge_ad.errors import EdgeAdError, MissingDependencyError, StorageError
+from edge_ad.masked_address import masked_text
 
 __all__ = ["report_failure"]
 
@@ -67,7 +68,7 @@ def report_failure(error: BaseException) -> int:
 
 
 def _fail(message: str, hint: str, exit_code: int) -> int:
-    note(f"error: {_one_line(message)}")
+    note(f"error: {_one_line(masked_text(message))}")
     if hint:
         note(f"hint: {_one_line(hint)}")
     return exit_code
@@ -80,7 +81,8 @@ def _fail_missing(package: str) -> int:
 
 def _fail_unforeseen(error: BaseException) -> int:
     if os.environ.get("EDGE_AD_DEBUG") == "1":
-        traceback.print_exception(error, file=sys.stderr)
+        for line in traceback.format_exception(error):
+            sys.stderr.write(masked_text(line))
     message = f"{type(error).__name__}: {error} (this is a bug in edge-ad)."
     return _fail(message, "Run it again with EDGE_AD_DEBUG=1 and report the traceback.", EdgeAdError.exit_code)
 

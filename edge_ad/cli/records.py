@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from edge_ad.cli.console import note, print_json, print_table
+from edge_ad.cli.console import local_time, note, print_json, print_table
 from edge_ad.cli.options import JsonOption
 from edge_ad.errors import UsageError
 
@@ -20,6 +21,8 @@ __all__ = ["records"]
 _LISTED = 50
 _HOUR_S = 3600.0
 _SPANS = {"m": 60, "h": 3600, "d": 86400}
+_SHORT_ZONE, _HOUR_ZONE = re.compile(r"(:\d\d|T\d\d)([+-]\d\d)(\d\d)$"), re.compile(r"(:[\d.]+|T\d\d)[+-]\d\d$")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def records(
@@ -27,7 +30,10 @@ def records(
     database: Annotated[Path, typer.Argument(metavar="DB", help="Database written by edge-ad stream --records.")],
     since: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="From then on: 2026-11-22T08:00 (local time), or 30m, 12h, 7d ago."),
+        typer.Option(
+            metavar="TIME",
+            help="From then on: 2026-11-22T08:00 (the zone that is shown), 08:00+01:00, or 30m, 12h, 7d ago.",
+        ),
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to then.")] = None,
     source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
@@ -55,7 +61,9 @@ def records(
 
     if out is not None:
         check_output(out, overwrite=overwrite)
-    chosen = RecordFilter(_time(since), _time(until), source, verdict, min_score, limit)
+    chosen = RecordFilter(
+        _time(since, option="--since"), _time(until, option="--until"), source, verdict, min_score, limit
+    )
     with RecordReader(database) as reader:
         if action == "list":
             _list(reader, chosen, events=events, as_json=as_json, out=out)
@@ -71,15 +79,25 @@ def _list(reader: RecordReader, chosen: RecordFilter, *, events: bool, as_json: 
     if out is not None:
         raise UsageError("A list goes to the terminal.", "To write a file: edge-ad records export DB --out FILE.csv")
     shown = replace(chosen, limit=_LISTED) if chosen.limit is None else chosen
-    found = list(reader.events(shown) if events else reader.records(shown))
+    found = [_in_local_time(record) for record in (reader.events(shown) if events else reader.records(shown))]
     if as_json:
         print_json(found)
     elif events:
         columns = ["id", "time", "event", "source", "text"]
         print_table(columns, [[record[name] for name in columns] for record in found])
     else:
-        columns = ["id", "time", "source", "frame", "score", "threshold", "verdict", "latency_ms", "age_ms", "image"]
+        columns = ["id", "time", "source", "frame", "score", "threshold", "verdict", "latency_ms", "age_ms"]
+        columns += ["image", "path"]
         print_table(columns, [[_shown(record, name) for name in columns] for record in found])
+
+
+def _in_local_time(record: dict[str, Any]) -> dict[str, Any]:
+    """The same moment in the zone that ``--since`` is read in."""
+    return {**record, "time": _local_iso(datetime.fromisoformat(record["time"]).timestamp())}
+
+
+def _local_iso(at_unix: float) -> str:
+    return local_time(at_unix, "milliseconds").replace(" ", "T")
 
 
 def _shown(record: dict[str, object], name: str) -> object:
@@ -97,7 +115,7 @@ def _export(reader: RecordReader, chosen: RecordFilter, *, events: bool, out: Pa
     if out is None:
         raise UsageError("Give a file to export to.", "Such as --out records.csv; .jsonl and .parquet are known too.")
     rows = reader.events(chosen) if events else reader.records(chosen)
-    count = export_records(rows, EVENT_COLUMNS if events else COLUMNS, out)
+    count = export_records(map(_in_local_time, rows), EVENT_COLUMNS if events else COLUMNS, out)
     note(f"{count} {'events' if events else 'records'}: {out}")
 
 
@@ -122,10 +140,8 @@ def _trend(reader: RecordReader, chosen: RecordFilter, *, out: Path | None, as_j
 
 
 def _hour(bucket: Bucket) -> dict[str, object]:
-    from edge_ad.streaming.records.record import iso_time
-
     return {
-        "start": iso_time(bucket.start_unix),
+        "start": _local_iso(bucket.start_unix),
         "frames": bucket.frames,
         "ng": bucket.defective,
         "ng_rate": bucket.ng_rate,
@@ -135,15 +151,30 @@ def _hour(bucket: Bucket) -> dict[str, object]:
     }
 
 
-def _time(text: str | None) -> float | None:
-    """Seconds since the epoch of a date, a date with time, or a span before now."""
+def _time(text: str | None, *, option: str) -> float | None:
+    """Seconds since the epoch of a date, a date with time, or a span before now; without a zone by the local clock."""
     if text is None:
         return None
     number, unit = text[:-1], text[-1:]
     try:
         if unit in _SPANS and number.replace(".", "", 1).isdigit():
             return (datetime.now(timezone.utc) - timedelta(seconds=float(number) * _SPANS[unit])).timestamp()
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+        zoned = _SHORT_ZONE.sub(r"\1\2:\3", re.sub(r"[zZ]$", "+00:00", text.strip()))
+        moment = datetime.fromisoformat(f"{zoned}:00" if _HOUR_ZONE.search(zoned) else zoned)
+        return moment.timestamp() if moment.tzinfo is not None else _local(moment, text, option)
     except (ValueError, OverflowError, OSError) as error:
-        hint = "Such as 2026-11-22, 2026-11-22T08:00, 2026-11-22T08:00Z, or 12h for twelve hours ago."
+        hint = "Such as 2026-11-22, 2026-11-22T08:00, 2026-11-22T08:00+01:00, or 12h for twelve hours ago."
         raise UsageError(f"{text!r} is no time.", hint) from error
+
+
+def _local(moment: datetime, text: str, option: str) -> float:
+    """A time by the local clock, which shows some times twice and skips others when it is changed."""
+    first, second = moment.replace(fold=0).timestamp(), moment.replace(fold=1).timestamp()
+    if first < second:  # the clock was set back: take the one that leaves nothing out
+        chosen = first if option == "--since" else second
+        note(f"{option} {text} was twice; {local_time(chosen)} is taken. Add the zone to choose.")
+        return chosen
+    if first > second and _DAY.fullmatch(text.strip()) is None:  # a day may begin later than at 00:00
+        hint = f"The clock was set forward then. Write {local_time(first)}, for example."
+        raise UsageError(f"{text} did not exist here.", hint)
+    return first

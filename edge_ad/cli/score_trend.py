@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edge_ad.cli.console import print_table
+from edge_ad.cli.console import local_time, print_table
 from edge_ad.evaluation.canvas import Canvas, Colour, fitted, text_width
 from edge_ad.evaluation.tiles import INK, MUTED, PAPER
 from edge_ad.storage import write_file
@@ -54,7 +54,7 @@ def print_trend(hours: Sequence[Bucket]) -> None:
     top = max((max(bucket.highest or 0.0, bucket.threshold or 0.0) for bucket in shown), default=1.0)
     rows = [
         [
-            _clock(bucket.start_unix, "%Y-%m-%d %H:%M"),
+            local_time(bucket.start_unix, "minutes"),
             bucket.frames,
             bucket.defective,
             f"{bucket.ng_rate:.2%}",
@@ -96,7 +96,7 @@ def draw_trend(
     canvas = Canvas(*_SIZE_HW, PAPER)
     frames, defective = sum(hour.frames for hour in hours), sum(hour.defective for hour in hours)
     canvas.text(fitted(title, 700, 24, bold=True), (_LEFT, 42), 24, INK, bold=True)
-    when = f"{_clock(span[0], '%Y-%m-%d %H:%M')} to {_clock(span[1], '%Y-%m-%d %H:%M')}"
+    when = f"{local_time(span[0], 'minutes')} to {local_time(span[1], 'minutes')}"
     canvas.text(f"{frames} frames, {defective} NG ({defective / frames:.2%}); {when}", (_LEFT, 70), _TEXT, MUTED)
     time = _Axis(span[0], max(span[1], span[0] + 1e-3), _LEFT, _RIGHT)
     _draw_scores(canvas, time, good, bad, width_s)

@@ -53,7 +53,7 @@ class Sources:
         list[str] | None,
         typer.Option(
             "--camera",
-            metavar="N|ADDRESS",
+            metavar="[NAME=]N|ADDRESS",
             help="Camera at this machine, from 0, or basler://, csi://. Repeatable.",
             rich_help_panel=_SOURCE,
         ),
@@ -62,8 +62,8 @@ class Sources:
         list[str] | None,
         typer.Option(
             "--source",
-            metavar="PATH|URL",
-            help="Video file, folder of images, or rtsp:// or http:// stream. Repeatable.",
+            metavar="[NAME=]PATH|URL",
+            help="Video file, folder of images, or rtsp:// or http:// stream. Repeatable; NAME is what records show.",
             rich_help_panel=_SOURCE,
         ),
     ] = None

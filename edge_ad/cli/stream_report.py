@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from edge_ad.cli.console import note, print_facts, print_json, print_table, rewrite_line
+from edge_ad.cli.console import local_time, note, print_facts, print_json, print_table, rewrite_line
+from edge_ad.masked_address import masked_text
 
 if TYPE_CHECKING:
     from edge_ad.streaming.progress import Progress
@@ -78,7 +78,7 @@ class ProgressLine:
         for source in self._sources:
             with suppress(IndexError):
                 while source.notes:
-                    self.say(source.notes.popleft())
+                    self.say(masked_text(source.notes.popleft()))
 
 
 def event_lines(say: Callable[[str], None]) -> Sink:
@@ -99,8 +99,7 @@ def event_lines(say: Callable[[str], None]) -> Sink:
 
         def event(self, event: Event) -> None:
             if event.kind in _TOLD:
-                clock = time.strftime("%H:%M:%S", time.localtime(event.at_unix))
-                say(f"{clock}  {event.kind}: {event.text}")
+                say(f"{local_time(event.at_unix)}  {event.kind}: {event.text}")
 
         def close(self) -> None:
             pass

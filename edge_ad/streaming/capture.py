@@ -70,6 +70,7 @@ class Capture:
                 capture_ms=(captured_at - started) * 1e3,
                 source=self._source.name,
                 source_index=self._index,
+                path=self._source.path,
             )
             self._account.captured += 1
             reason = "paused" if self._control.is_paused else problem or self._filter.reason(frame)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
 from edge_ad.errors import UsageError
+from edge_ad.masked_address import masked_text
 from edge_ad.outside_text import storable
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.progress import Progress
@@ -150,8 +151,9 @@ class StreamControl:
             self._asked_swap = SwapRequest(path, by, any_product)
 
     def emit(self, event: Event) -> None:
-        """Have every sink told, in the order of the events; source and text as they can be stored."""
-        self._events.append(replace(event, source=storable(event.source), text=storable(event.text)))
+        """Have every sink told, in the order of the events; source and text as they can be stored, without secrets."""
+        source, text = storable(event.source), storable(masked_text(event.text))
+        self._events.append(replace(event, source=source, text=text))
 
     def progress(self) -> Progress:
         """The newest numbers; cheap enough for several times a second."""

@@ -25,6 +25,7 @@ class Frame:
         source: Name of the source.
         source_index: Which of several sources, from 0.
         part: What the trigger called the part it shows; empty when it calls it nothing.
+        path: The file it comes from, absolute; empty when it comes from a camera or the network.
     """
 
     index: int
@@ -35,6 +36,7 @@ class Frame:
     source: str = ""
     source_index: int = 0
     part: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)

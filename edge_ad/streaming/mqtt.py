@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from edge_ad.credentials import MQTT_CA, MQTT_PASSWORD, MQTT_USER, credential
 from edge_ad.errors import UsageError, require
+from edge_ad.masked_address import ENCODE_LOGIN, is_ambiguous, masked_address
 
 __all__ = ["Broker", "BrokerConnection"]
 
@@ -60,6 +61,9 @@ class Broker:
             raise problem from None
         if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or set(authority) & set("?#") or "?" in topic:
             raise problem
+        if is_ambiguous(url):
+            raise UsageError("The broker's address can be read in two ways.", ENCODE_LOGIN)
+        masked_address(url)  # remembers what no message may quote
         user = unquote(parts.username) if parts.username else credential(MQTT_USER)
         password = unquote(parts.password) if parts.password else credential(MQTT_PASSWORD)
         is_tls, topic = parts.scheme == "mqtts", unquote(topic).lstrip("/")

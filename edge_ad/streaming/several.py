@@ -19,7 +19,8 @@ def as_one_source(sources: Sequence[Source]) -> Source:
 
 class _SeveralSources(Source):
     def __init__(self, sources: Sequence[Source]) -> None:
-        super().__init__(", ".join(source.name for source in sources), is_live=any(s.is_live for s in sources))
+        super().__init__("several sources", is_live=any(source.is_live for source in sources))
+        self.name = ", ".join(source.name for source in sources)
         self._sources = sources
 
     @property

@@ -47,11 +47,12 @@ def test_a_list_shows_the_newest_and_says_which_pictures_are_gone(
 ) -> None:
     assert main(["records", "list", str(database)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    heading = ["id", "time", "source", "frame", "score", "threshold", "verdict", "latency_ms", "age_ms", "image"]
+    heading = ["id", "time", "source", "frame", "score", "threshold", "verdict", "latency_ms", "age_ms"]
+    heading += ["image", "path"]
     assert lines[0].split() == heading
     assert len(lines) == 51
     assert main(["records", "list", str(database), "--verdict", "ng"]) == 0
-    pictures = [line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]]
+    pictures = [line.split()[-2] for line in capsys.readouterr().out.splitlines()[1:]]
     assert pictures == [str(database.parent / "ng" / "29.png"), "gone", "gone"]
 
 

@@ -174,6 +174,7 @@ class _Line:
         verdict, frame = result.verdict, result.frame
         facts = {
             "frame": frame.index,
+            "path": frame.path,
             "score": _finite(verdict.score),
             "threshold": _finite(verdict.threshold),
             "bundle": result.bundle,

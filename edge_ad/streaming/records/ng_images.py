@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import time
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import StorageError, UsageError
+from edge_ad.masked_address import masked_address
 from edge_ad.storage import storage_errors
 from edge_ad.streaming.frame import Frame
 
@@ -23,6 +25,7 @@ __all__ = ["NgImageStore", "ng_image_name"]
 _FAST_PNG = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 _HOUR = "%Y-%m-%d/%H"
 _PARTIAL = ".partial"
+_LONGEST_SOURCE, _LONGEST_STEM = 40, 100  # file systems take names of 255 bytes
 _CHECK_AGE_S = 60.0
 
 
@@ -34,11 +37,30 @@ def ng_image_name(frame: Frame, source_name: str = "") -> str:
         source_name: Name of the source, for frames that do not say it.
 
     Returns:
-        ``YYYY-MM-DD/HH/HHMMSS.microseconds_source_frame.png``, in UTC.
+        ``YYYY-MM-DD/HH/HHMMSS.microseconds_source_frame.png``, in UTC; of a frame that comes from a file
+        ``…_source_frame_file-0123abcd.png``. The number tells files apart whose names look the same here, and
+        sources too.
     """
     captured = datetime.fromtimestamp(frame.captured_unix, timezone.utc)
-    source = re.sub(r"[^A-Za-z0-9.-]+", "-", frame.source or source_name).strip("-.")[-40:] or "source"
-    return f"{captured.strftime(_HOUR)}/{captured:%H%M%S.%f}_{source}_{frame.index}.png"
+    parts = [f"{captured:%H%M%S.%f}", _source_word(frame.source or source_name), str(frame.index)]
+    if frame.path:
+        parts.append(f"{_word(Path(frame.path).stem)[:_LONGEST_STEM]}-{_number(frame.path)}".strip("-."))
+    return f"{captured.strftime(_HOUR)}/{'_'.join(parts)}.png"
+
+
+def _source_word(name: str) -> str:
+    """A source's name as part of a file name: as it is where it can be, with a number where it cannot."""
+    name = masked_address(name) if "://" in name else name
+    word = _word(name)[-_LONGEST_SOURCE:].strip("-.")
+    return word if word == name else f"{word}-{_number(name)}".strip("-.")
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", "-", text).strip("-.")
+
+
+def _number(text: str) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
 
 
 class NgImageStore:

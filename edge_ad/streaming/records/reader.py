@@ -5,11 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 from edge_ad.errors import DataError
+from edge_ad.masked_address import masked_address, masked_text
 from edge_ad.outside_text import storable
 from edge_ad.streaming.records.cells import MOST_UNIX, Cells, mistyped
 from edge_ad.streaming.records.record import verdict_name
@@ -19,7 +21,7 @@ __all__ = ["COLUMNS", "EVENT_COLUMNS", "Bucket", "RecordFilter", "RecordReader"]
 
 COLUMNS = (
     "id", "time", "source", "frame", "score", "threshold", "verdict", "reason", "bundle", "latency_ms", "age_ms",
-    "image", "image_is_there",
+    "image", "image_is_there", "path",
 )  # fmt: skip
 """The keys of a record, in their order."""
 
@@ -28,7 +30,7 @@ EVENT_COLUMNS = ("id", "time", "event", "source", "text", "data")
 
 # Outer joins: a verdict whose source or bundle is not there must be noticed, not left out.
 _VERDICTS = """SELECT v.id, v.time_unix, s.name AS source, v.frame, v.score, v.threshold, v.is_ng, v.reason,
-    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, t.ng_images
+    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, v.path, t.ng_images
     FROM verdicts v LEFT JOIN sources s ON s.id = v.source
     LEFT JOIN bundles b ON b.id = v.bundle LEFT JOIN streams t ON t.id = v.stream"""
 _COUNTED = "FROM verdicts v LEFT JOIN sources s ON s.id = v.source"
@@ -70,12 +72,15 @@ class RecordFilter:
         wanted: list[tuple[str | None, str, object]] = [
             (time, ">=", self.since_unix),
             (time, "<", self.until_unix),
-            (columns.get("source"), "=", None if self.source is None else storable(self.source)),
             (columns.get("is_ng"), "=", is_ng),
             (columns.get("score"), ">=", self.min_score),
         ]
         used = [(f"{column} {sign} ?", value) for column, sign, value in wanted if column and value is not None]
-        return " AND ".join(part for part, _ in used) or "1", [value for _, value in used]
+        parts, values = [part for part, _ in used], [value for _, value in used]
+        if self.source is not None and (column := columns.get("source")):
+            parts.append(f"{column} IN (?, ?)")  # an address as it is shown, or whole as an older stream recorded it
+            values += [storable(self.source), _shown(self.source)]
+        return " AND ".join(parts) or "1", values
 
 
 @dataclass(frozen=True)
@@ -161,8 +166,8 @@ class RecordReader:
                 "id": cells.whole("id"),
                 "time": cells.time("time_unix"),
                 "event": cells.text("kind"),
-                "source": cells.text("source"),
-                "text": cells.text("text"),
+                "source": _shown(cells.text("source")),
+                "text": masked_text(cells.text("text")),
                 "data": cells.data("data"),
             }
 
@@ -189,9 +194,10 @@ class RecordReader:
     def unjudged(self) -> list[dict[str, Any]]:
         """Frames that were not judged: ``source``, ``reason`` and ``frames``."""
         statement = "SELECT source, reason, sum(frames) AS frames FROM unjudged GROUP BY source, reason"
-        cells = (Cells(self._path, "unjudged", row) for row in self._rows(statement, []))
+        rows = (Cells(self._path, "unjudged", row) for row in self._rows(statement, []))
         return [
-            {"source": of.text("source"), "reason": of.text("reason"), "frames": of.whole("frames")} for of in cells
+            {"source": _shown(row.text("source")), "reason": row.text("reason"), "frames": row.whole("frames")}
+            for row in rows
         ]
 
     def _verdict(self, row: sqlite3.Row) -> dict[str, Any]:
@@ -199,7 +205,7 @@ class RecordReader:
         return {
             "id": cells.whole("id"),
             "time": cells.time("time_unix"),
-            "source": cells.text("source"),
+            "source": _shown(cells.text("source")),
             "frame": cells.whole("frame"),
             "score": cells.number_or_none("score"),
             "threshold": cells.number_or_none("threshold"),
@@ -208,6 +214,7 @@ class RecordReader:
             "bundle": cells.text("bundle"),
             "latency_ms": cells.number("latency_ms"),
             "age_ms": cells.number("age_ms"),
+            "path": cells.text("path"),
         }
 
     def _image(self, row: sqlite3.Row) -> dict[str, Any]:
@@ -233,6 +240,12 @@ class RecordReader:
         except (sqlite3.Error, UnicodeDecodeError) as error:  # what SQLite says may quote damaged text
             hint = "sqlite3 FILE .recover saves what can be saved."
             raise DataError(f"{self._path} cannot be read: {error}.", hint) from error
+
+
+@lru_cache(maxsize=256)
+def _shown(source: str) -> str:
+    """A source's name without the secrets that an older stream recorded in it."""
+    return storable(masked_address(source) if "://" in source else source)
 
 
 def _is_file(path: Path) -> bool:

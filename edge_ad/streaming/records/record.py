@@ -22,7 +22,8 @@ def record_of(result: Result, source_name: str = "") -> dict[str, Any]:
     Returns:
         ``frame``, ``time`` (ISO 8601 UTC), ``source``, ``score``, ``threshold``, ``normalised``, ``verdict`` (``"OK"``
         or ``"NG"``), ``reason`` (``"not finite"`` or empty), ``latency_ms`` (prepare and infer), ``age_ms`` (capture to
-        result) and ``bundle``; a number that JSON does not have is None.
+        result), ``bundle`` and ``path`` (of the image or video file; empty for a camera); a number that JSON does not
+        have is None.
     """
     verdict, frame = result.verdict, result.frame
     return {
@@ -37,6 +38,7 @@ def record_of(result: Result, source_name: str = "") -> dict[str, Any]:
         "latency_ms": round(result.prepare_ms + result.infer_ms, 3),
         "age_ms": round(result.age_ms, 3),
         "bundle": result.bundle,
+        "path": frame.path,
     }
 
 

@@ -57,10 +57,19 @@ _STEPS: tuple[str, ...] = (
             v.latency_ms, v.age_ms, v.image
         FROM verdicts v JOIN sources s ON s.id = v.source JOIN bundles b ON b.id = v.bundle;
     """,
+    """
+    ALTER TABLE verdicts ADD COLUMN path TEXT NOT NULL DEFAULT '';
+    DROP VIEW records;
+    CREATE VIEW records AS
+        SELECT v.id, strftime('%Y-%m-%dT%H:%M:%fZ', v.time_unix, 'unixepoch') AS time, s.name AS source, v.frame,
+            v.score, v.threshold, CASE v.is_ng WHEN 0 THEN 'OK' ELSE 'NG' END AS verdict, v.reason, b.hash AS bundle,
+            v.latency_ms, v.age_ms, v.image, v.path
+        FROM verdicts v JOIN sources s ON s.id = v.source JOIN bundles b ON b.id = v.bundle;
+    """,
 )
 
 SCHEMA_VERSION = len(_STEPS)
-_REASON_SINCE = 2  # the version whose verdicts have a reason
+_COLUMNS_SINCE = {"reason": 2, "path": 3}  # column of a verdict → the version that brought it
 
 
 def open_for_writing(
@@ -153,10 +162,12 @@ def _checked_version(connection: sqlite3.Connection, path: Path, *, newest: int)
 
 def _read_as_newest(connection: sqlite3.Connection, version: int) -> None:
     """Have an older database answer as the newest does: views in memory stand before its tables."""
-    if version < _REASON_SINCE:
+    missing = [column for column, since in _COLUMNS_SINCE.items() if version < since]
+    if missing:
         connection.execute("PRAGMA temp_store = MEMORY")
+        added = ", ".join(f"'' AS {column}" for column in missing)
         for name in ("verdicts", "records"):
-            connection.execute(f"CREATE TEMP VIEW {name} AS SELECT *, '' AS reason FROM main.{name}")
+            connection.execute(f"CREATE TEMP VIEW {name} AS SELECT *, {added} FROM main.{name}")
 
 
 def _migrate(connection: sqlite3.Connection, version: int, steps: Sequence[str]) -> None:

@@ -37,6 +37,7 @@ class VerdictRow:
         age_ms: Capture to result.
         image: Name of its picture inside the folder of NG images; None when none is kept.
         reason: ``"not finite"`` or empty.
+        path: The file that the frame comes from; empty when it comes from none.
     """
 
     source: str
@@ -50,6 +51,7 @@ class VerdictRow:
     age_ms: float
     image: str | None = None
     reason: str = ""
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,8 +67,8 @@ Row: TypeAlias = VerdictRow | UnjudgedRow | Event
 
 _VERDICT = (
     "INSERT INTO verdicts "
-    "(stream, source, bundle, frame, time_unix, score, threshold, is_ng, reason, latency_ms, age_ms, image) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "(stream, source, bundle, frame, time_unix, score, threshold, is_ng, reason, latency_ms, age_ms, image, path) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _NEWEST = "SELECT coalesce(max(id), 0) FROM verdicts"
 _ADDED = "SELECT count(*) FROM verdicts WHERE id > ? AND stream = ?"
@@ -176,7 +178,7 @@ class RecordStore:
             return
         ids = (self._stream_id(connection), *(self._id(connection, *name) for name in _names_of(row)))
         numbers = (row.frame, row.time_unix, row.score, row.threshold, row.is_ng, row.reason)
-        connection.execute(_VERDICT, (*ids, *numbers, row.latency_ms, row.age_ms, row.image))
+        connection.execute(_VERDICT, (*ids, *numbers, row.latency_ms, row.age_ms, row.image, storable(row.path)))
 
     def _stream_id(self, connection: sqlite3.Connection) -> int:
         if self._stream is None:

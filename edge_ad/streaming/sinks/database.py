@@ -100,6 +100,7 @@ class DatabaseSink(Sink):
                 threshold=finite(verdict.threshold),
                 is_ng=bool(verdict.is_anomalous),
                 reason=verdict.reason,
+                path=frame.path,
                 latency_ms=round(result.prepare_ms + result.infer_ms, 3),
                 age_ms=round(result.age_ms, 3),
                 image=ng_image_name(frame, self._source_name) if has_image else None,

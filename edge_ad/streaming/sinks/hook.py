@@ -35,7 +35,7 @@ _CAPACITY = 16  # an ejector that is that far behind would hit other parts
 _CLOSE_S = 3.0
 _POLL_S = 0.1
 _KINDS = ("ng", "ng over", "drift", "alarm", "alarm cleared")
-_FACTS = ("score", "threshold", "reason", "frame", "part", "part_id")
+_FACTS = ("score", "threshold", "reason", "frame", "path", "part", "part_id")
 
 
 def parse_command(command: str) -> list[str]:
@@ -62,7 +62,8 @@ class HookSink(Sink):
     setting or secret of this program. In its environment: EDGE_AD_EVENT (``ng``, ``ng over``, ``drift``, ``alarm``,
     ``alarm cleared``), EDGE_AD_VERDICT (``NG`` or ``OK``; empty when the event is not about a part), EDGE_AD_SOURCE,
     EDGE_AD_TIME (ISO 8601), EDGE_AD_TEXT and, where the event has them, EDGE_AD_SCORE, EDGE_AD_THRESHOLD,
-    EDGE_AD_REASON, EDGE_AD_FRAME, EDGE_AD_PART and EDGE_AD_PART_ID.
+    EDGE_AD_REASON, EDGE_AD_FRAME, EDGE_AD_PATH (of the image or video file; empty for a camera), EDGE_AD_PART and
+    EDGE_AD_PART_ID.
 
     Args:
         command: Program and arguments.

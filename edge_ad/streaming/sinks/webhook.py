@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge_ad.credentials import WEBHOOK_TOKEN, credential
 from edge_ad.errors import UsageError
+from edge_ad.masked_address import ENCODE_LOGIN, is_ambiguous, masked_address, masked_text
 from edge_ad.streaming.deadline import Deadline
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result
@@ -72,6 +73,8 @@ class Endpoint:
             raise problem from None
         if parts.scheme not in {"http", "https"} or not parts.hostname or any(ord(sign) <= 32 for sign in url):
             raise problem
+        if is_ambiguous(url):
+            raise UsageError("The webhook's address can be read in two ways.", ENCODE_LOGIN)
         headers = {"Content-Type": "application/json", "User-Agent": "edge-ad"}
         if parts.username is not None:
             login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
@@ -79,6 +82,7 @@ class Endpoint:
         elif token := credential(WEBHOOK_TOKEN):
             headers["Authorization"] = f"Bearer {token}"
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        masked_address(url)  # remembers what no message may quote
         return cls(parts.scheme == "https", parts.hostname, port, path, headers)
 
     def post(self, body: bytes, *, message_id: str, deadline: Deadline) -> int:
@@ -173,7 +177,7 @@ class WebhookSink(Sink):
             self._deadline.start(self._timeout_s)
             status = self._endpoint.post(body, message_id=message_id, deadline=self._deadline)
         except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: a name that is none
-            return str(error) or type(error).__name__
+            return masked_text(str(error)) or type(error).__name__
         if status < 300:
             self._alarm.clear(f"{self._name} takes messages again.")
             return None

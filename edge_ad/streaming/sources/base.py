@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections import deque
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
+from edge_ad.masked_address import masked_address
 from edge_ad.outside_text import storable
 from edge_ad.streaming.gaps import GapLog
 
-__all__ = ["Source"]
+__all__ = ["Source", "file_path"]
 
 _MOST_NOTES = 100  # a stream runs for months: what nobody has taken is replaced by what is newer
 
@@ -22,10 +25,12 @@ class Source(ABC):
     """Frames one after another. Use as a context manager: entering opens it.
 
     Args:
-        name: What it is, for messages and records; bytes of a path that are no UTF-8 are spelled out in it.
+        name: What it is, for messages and records. An address is masked in it, and bytes of a path that are no UTF-8
+            are spelled out.
         is_live: Whether frames come by the clock, so that one not taken in time is lost.
 
     Attributes:
+        path: File of the frame that `read` gave last, absolute, as it was when it was read; empty for a camera.
         gaps: The times at which a live source was gone.
         source_count: Frames the source itself says it produced; None when it does not number them. Of a source that
             does, ``source_count`` is the frames that were read + duplicates + corrupt + missed.
@@ -39,7 +44,8 @@ class Source(ABC):
     """
 
     def __init__(self, name: str, *, is_live: bool) -> None:
-        self.name = storable(name)
+        self.name = storable(masked_address(name) if "://" in name else name)
+        self.path = ""
         self.is_live = is_live
         self.gaps = GapLog()
         self.source_count: int | None = None
@@ -57,6 +63,14 @@ class Source(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def rename(self, name: str) -> None:
+        """Go by a name that the user chose, before it is opened; it stands for the address in every output.
+
+        Args:
+            name: Such as ``"front"``.
+        """
+        self.name = name
 
     @property
     def fps(self) -> float | None:
@@ -98,3 +112,8 @@ class Source(ABC):
 
     def cancel(self) -> None:  # noqa: B027 - most sources never wait for long
         """Called from another thread: an `open` or a `read` that waits gives up, and no later one waits."""
+
+
+def file_path(path: str | Path) -> str:
+    """The path of a file as records have it: absolute, links not followed; bytes that are no UTF-8 are spelled out."""
+    return storable(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links

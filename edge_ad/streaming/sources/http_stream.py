@@ -20,7 +20,7 @@ from edge_ad.streaming.deadline import Deadline
 from edge_ad.streaming.http_connection import HttpConnection
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.sources.multipart import MultipartReader, Part
-from edge_ad.streaming.sources.network import NetworkSource, without_password
+from edge_ad.streaming.sources.network import NetworkSource
 
 __all__ = ["HttpSource"]
 
@@ -45,7 +45,7 @@ class HttpSource(Source):
     """
 
     def __init__(self, url: str, *, timeout_s: float = 2.0) -> None:
-        super().__init__(without_password(url), is_live=True)
+        super().__init__(url, is_live=True)
         self._deadline = Deadline()
         self._url, self._timeout_s = url, timeout_s
         self._answer: http.client.HTTPResponse | None = None
@@ -71,6 +71,7 @@ class HttpSource(Source):
             return
         answer.close()
         self._ffmpeg = ffmpeg = NetworkSource(self._url, timeout_s=self._timeout_s)
+        ffmpeg.rename(self.name)
         if self._deadline.is_cancelled:  # just before there was anything else to cancel
             ffmpeg.cancel()
         ffmpeg.open()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
 from edge_ad.images import IMAGE_SUFFIXES, read_image
-from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.sources.base import Source, file_path
 from edge_ad.streaming.sources.pacing import Pacer
 
 __all__ = ["ImageFolderSource"]
@@ -60,7 +60,10 @@ class ImageFolderSource(Source):
         if path is None and self._loop:
             self.open()
             path = next(self._remaining)
-        return None if path is None else read_image(path, self._significant_bits)
+        if path is None:
+            return None
+        self.path = file_path(path)
+        return read_image(path, self._significant_bits)
 
     def close(self) -> None:
         """Nothing is held open."""

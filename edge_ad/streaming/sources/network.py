@@ -12,7 +12,7 @@ from edge_ad.streaming.deadline import Deadline
 from edge_ad.streaming.sources.opencv_source import OpenCVSource
 from edge_ad.streaming.sources.video_capture import claims_too_much, open_capture
 
-__all__ = ["NetworkSource", "without_password"]
+__all__ = ["NetworkSource"]
 
 # Short enough that a stream is back within 2 s of its return although an attempt has just begun to wait.
 _OPEN_TIMEOUT_MS = 1500
@@ -28,7 +28,7 @@ class NetworkSource(OpenCVSource):
     """
 
     def __init__(self, url: str, *, timeout_s: float = 2.0) -> None:
-        super().__init__(without_password(url), is_live=True)
+        super().__init__(url, is_live=True)
         self._url = url
         self._timeout_ms = round(timeout_s * 1000)
         self._deadline = Deadline()
@@ -73,11 +73,3 @@ def _look_up(url: str) -> None:
 def _release(capture: cv2.VideoCapture | None) -> None:
     if capture is not None:
         capture.release()
-
-
-def without_password(url: str) -> str:
-    """The address as it may be shown and recorded."""
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    host = authority.rpartition("@")[2]
-    return f"{scheme}{separator}{host}{slash}{path}"

@@ -34,6 +34,11 @@ class ReconnectingSource(Source):
         self._last_frame_at = time.perf_counter()
         self.notes, self.corrupt_names = source.notes, source.corrupt_names
 
+    def rename(self, name: str) -> None:
+        """Go by a name; so does the source, whose messages are shown too."""
+        super().rename(name)
+        self._source.rename(name)
+
     @property
     def fps(self) -> float | None:
         """Frames per second that the source names."""
@@ -106,7 +111,7 @@ class ReconnectingSource(Source):
     def _take_counts(self) -> None:
         source = self._source
         self.source_count, self.missed = source.source_count, source.missed
-        self.duplicates, self.corrupt = source.duplicates, source.corrupt
+        self.duplicates, self.corrupt, self.path = source.duplicates, source.corrupt, source.path
 
     def _outage_s(self) -> float:
         return time.perf_counter() - self._last_frame_at

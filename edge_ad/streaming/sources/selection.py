@@ -10,12 +10,15 @@ folder of images         parts   file:///data/parts?watch=1&after=move
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from edge_ad.errors import UsageError
 from edge_ad.images import IMAGE_SUFFIXES
+from edge_ad.masked_address import MASK, masked_address
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.sources.options import CAMERA_OPTIONS, SourceOptions, only, with_query
 from edge_ad.streaming.sources.reconnecting import ReconnectingSource
@@ -25,6 +28,7 @@ __all__ = ["camera_source", "source_from_uri"]
 _VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm"})
 _HTTP_SCHEMES = frozenset({"http", "https"})
 _STREAM_SCHEMES = frozenset({"rtmp", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
+_LOGIN = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:?/{0,2})?[^/@]*:[^@]*@|(?:rtsps?|https?|rtmp|srt):/", re.IGNORECASE)
 _LONGEST_INDEX = 3  # digits: a longer number is a serial number
 
 
@@ -62,6 +66,7 @@ def source_from_uri(uri: str, options: SourceOptions | None = None) -> Source:
     options = options or SourceOptions()
     scheme, separator, rest = uri.partition("://")
     if not separator:
+        _check_scheme(uri)
         return _file_source(Path(uri).expanduser(), options)
     scheme = scheme.lower()
     if scheme in _SETTABLE:
@@ -74,8 +79,17 @@ def source_from_uri(uri: str, options: SourceOptions | None = None) -> Source:
 
         only(options, f"{scheme}://", ())
         return _waited_for(NetworkSource(uri, timeout_s=options.timeout_s), options)
+    scheme = masked_address(f"{scheme}://{MASK}").removesuffix(MASK)
     known = ", ".join(sorted(_STREAM_SCHEMES | _HTTP_SCHEMES | set(_SETTABLE)))
-    raise UsageError(f"Unknown kind of address: {scheme}://.", f"Known: {known}.")
+    raise UsageError(f"Unknown kind of address: {scheme or MASK}.", f"Known: {known}.")
+
+
+def _check_scheme(text: str) -> None:
+    """Refuse a login with a host where a path is expected: the message about a missing file would show it."""
+    is_there = os.path.exists(os.path.expanduser(text))  # noqa: PTH110, PTH111 - takes any text
+    if _LOGIN.match(text) and not is_there:
+        shown = masked_address(text)
+        raise UsageError(f"{shown} is an address without its kind.", "Write rtsp:// or http:// before it.")
 
 
 def _waited_for(source: Source, options: SourceOptions) -> Source:
@@ -99,7 +113,9 @@ def _http_source(uri: str, options: SourceOptions) -> Source:
 
 def _v4l2_address(place: str, options: SourceOptions, query: Mapping[str, str]) -> Source:
     if not (_is_index(place) or place.startswith("/dev/")):
-        raise UsageError(f"v4l2://{place} names no camera.", "Write v4l2://0, or v4l2:///dev/video0.")
+        raise UsageError(
+            f"{masked_address(f'v4l2://{place}')} names no camera.", "Write v4l2://0, or v4l2:///dev/video0."
+        )
     return _v4l2(place, with_query(options, query))
 
 
@@ -114,7 +130,7 @@ def _csi(place: str, options: SourceOptions, query: Mapping[str, str]) -> Source
     from edge_ad.streaming.sources.csi import CsiSource
 
     if not _is_index(place):
-        raise UsageError(f"csi://{place} names no sensor.", "Write csi://0 for the first.")
+        raise UsageError(f"{masked_address(f'csi://{place}')} names no sensor.", "Write csi://0 for the first.")
     options = only(with_query(options, query), "a CSI camera", CAMERA_OPTIONS)
     return _waited_for(CsiSource(int(place), options), options)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
 from edge_ad.streaming.deadline import Deadline
+from edge_ad.streaming.sources.base import file_path
 from edge_ad.streaming.sources.opencv_source import OpenCVSource
 from edge_ad.streaming.sources.pacing import Pacer
 from edge_ad.streaming.sources.video_capture import claims_too_much, open_capture
@@ -41,6 +42,7 @@ class VideoFileSource(OpenCVSource):
     def __init__(self, target: str, *, loop: bool = False, start_s: float = 0.0, at_its_rate: bool = False) -> None:
         super().__init__(target, is_live=False)
         self._target = target
+        self.path = "" if "://" in target else file_path(target)
         self._loop, self._start_s, self._at_its_rate = loop, start_s, at_its_rate
         self._pacer: Pacer | None = None
         self._cancelled = threading.Event()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge_ad.errors import DataError
 from edge_ad.images import IMAGE_SUFFIXES, read_image
 from edge_ad.outside_text import storable
-from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.sources.base import Source, file_path
 
 __all__ = ["WatchedFolderSource"]
 
@@ -84,7 +84,9 @@ class WatchedFolderSource(Source):
         self._finish(_DONE)
         while not self._cancelled.is_set():
             while self._ready:
-                if (image := self._read(self._ready.popleft())) is not None:
+                file = self._ready.popleft()
+                if (image := self._read(file)) is not None:
+                    self.path = file_path(file.path)
                     return image
             started = time.perf_counter()
             self._ready.extend(sorted(self._settled(), key=lambda file: (file.version[0], file.path.name)))

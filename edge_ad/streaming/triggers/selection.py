@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 
 from edge_ad.credentials import TRIGGER_TOKEN, credential
 from edge_ad.errors import UsageError
+from edge_ad.masked_address import MASK, masked_address
 from edge_ad.streaming.triggers.base import EveryFrame, EveryNth, Trigger
 from edge_ad.streaming.triggers.motion import DIFFERENCE, REFRACTORY_S, MotionTrigger
 
@@ -98,9 +99,13 @@ def _settings(query: str, known: tuple[str, ...]) -> dict[str, str]:
 
 
 def _without_secret(text: str) -> str:
-    kind, separator, rest = text.partition("://")
-    shown = f"{kind}{separator}{rest.rpartition('@')[2]}" if separator else text
-    return shown.partition("?token=")[0]
+    """The text, where it is none of an address or a token; otherwise what may be shown of it."""
+    if "://" in text:
+        return masked_address(text)
+    shown, question, _ = text.partition("?")
+    if "@" in shown or "#" in shown:
+        return f"{text.partition(':')[0] if text.partition(':')[0].lower() in _KINDS else ''}:{MASK}".strip(":")
+    return shown if not question or "=" not in text else f"{shown}?{MASK}"
 
 
 _KINDS: Mapping[str, Callable[[str], Trigger]] = {

@@ -192,6 +192,7 @@ def _line_state(index: int, line: _Line, now: float) -> dict[str, Any]:
             "threshold": verdict.threshold,
             "normalised": verdict.normalised,
             "frame": line.shown.frame.index,
+            "path": line.shown.frame.path,
         }
     state["trend"] = _trend_rows(line.trends["5m"], _NEWEST_S)
     return state

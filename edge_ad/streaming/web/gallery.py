@@ -28,6 +28,7 @@ class Find:
         score: Highest score of the run; one that is not finite is above all others.
         threshold: The one that judged that frame.
         frame: Number of that frame.
+        path: The file it comes from; empty when it comes from none.
         frames: How many frames the run has so far.
         version: Grows with every new picture; 0 before the first.
         pictures: Kind of picture → JPEG.
@@ -40,6 +41,7 @@ class Find:
     score: float
     threshold: float
     frame: int
+    path: str = ""
     frames: int = 1
     version: int = 0
     seen_at: float = 0.0
@@ -48,7 +50,7 @@ class Find:
 
     def to_dict(self) -> dict[str, Any]:
         """What the page shows beside its pictures."""
-        names = ("number", "source", "at_unix", "score", "threshold", "frame", "frames", "version")
+        names = ("number", "source", "at_unix", "score", "threshold", "frame", "path", "frames", "version")
         return {name: getattr(self, name) for name in names}
 
 
@@ -84,7 +86,7 @@ class Gallery:
         find.seen_at = frame.captured_at
         if _severity(score) > _severity(find.score) and frame.captured_at - find.painted_at >= _REPAINT_S:
             find.score, find.threshold, find.painted_at = score, result.verdict.threshold, frame.captured_at
-            find.at_unix, find.frame = frame.captured_unix, frame.index
+            find.at_unix, find.frame, find.path = frame.captured_unix, frame.index, frame.path
             return find.number
         return None
 
@@ -111,9 +113,8 @@ class Gallery:
     def _start(self, result: Result, source: str) -> Find:
         frame, verdict = result.frame, result.verdict
         self._count += 1
-        find = Find(
-            self._count, source, frame.captured_at, frame.captured_unix, verdict.score, verdict.threshold, frame.index
-        )
+        at, limit = frame.captured_unix, verdict.threshold
+        find = Find(self._count, source, frame.captured_at, at, verdict.score, limit, frame.index, frame.path)
         find.seen_at = find.painted_at = frame.captured_at
         self._open[frame.source_index] = self._finds[find.number] = find
         while len(self._finds) > self._capacity:

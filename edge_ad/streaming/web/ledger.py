@@ -15,7 +15,8 @@ from edge_ad.streaming.records.record import record_of
 __all__ = ["COLUMNS", "Ledger", "stored_records"]
 
 COLUMNS = (
-    "time", "source", "frame", "verdict", "reason", "score", "threshold", "normalised", "latency_ms", "age_ms", "bundle"
+    "time", "source", "frame", "verdict", "reason", "score", "threshold", "normalised", "latency_ms", "age_ms",
+    "bundle", "path",
 )  # fmt: skip
 
 

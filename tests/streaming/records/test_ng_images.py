@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +33,34 @@ def test_names_sort_as_the_frames_were_captured_and_stay_inside_the_folder() -> 
     assert names == sorted(names)
     assert names[0] == "2023-11-14/22/221320.250000_line_0.png"
     hostile = make_result(source="rtsp://u:p@host/../../etc/passwd\0 ").frame
-    assert ng_image_name(hostile) == "2023-11-14/22/221320.250000_rtsp-u-p-host-..-..-etc-passwd_0.png"
+    assert re.fullmatch(r"2023-11-14/22/221320.250000_rtsp-host-..-..-etc-[0-9a-f]{8}_0.png", ng_image_name(hostile))
+
+
+def test_the_picture_of_a_file_has_its_name_and_no_other_file_has_the_same() -> None:
+    paths = ["/a/x.png", "/b/x.png", "/a/x.jpg", "/a/.x.png", "/a/ä.png", "/a/ö.png", "/a/../../etc/passwd", "/a/.."]
+    paths += [f"/a/{'very-long' * 28}{end}.png" for end in "12"] + ["/a/\udcff.png", "/a/\udcfe.png", "/a/b\0c\n.png"]
+    frames = [replace(make_result(source="/a").frame, path=path) for path in paths]
+    names = [ng_image_name(frame) for frame in frames]
+    assert len({name.lower() for name in names}) == len(names)  # also on a disk that knows no capitals
+    assert re.fullmatch(r"2023-11-14/22/221320.250000_a-[0-9a-f]{8}_0_x-[0-9a-f]{8}.png", names[0])
+    assert all(
+        re.fullmatch(r"[0-9-]{10}/22/[0-9][A-Za-z0-9._-]{1,230}", name) for name in names
+    )  # no folder, none hidden
+    assert not any("/." in name or ".." in name.split("_")[-1] for name in names)
+
+
+def test_two_sources_that_look_alike_in_a_name_have_two_names() -> None:
+    sources = [
+        "line a",
+        "line-a",
+        "line/a",
+        "x" * 50,
+        "y" + "x" * 50,
+        "rtsp://h/live",
+        "rtsp://h/live #2",
+        "rtsp://h/live #3",
+    ]
+    assert len({ng_image_name(make_result(source=source).frame) for source in sources}) == len(sources)
 
 
 def test_a_defective_frame_is_kept_bit_for_bit_and_its_record_names_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,32 @@ def test_an_older_database_is_brought_up_to_date_and_keeps_its_records(tmp_path:
     for opened in (open_for_reading, open_for_writing):  # and this one does not know it any more
         with pytest.raises(DataError, match=rf"schema {SCHEMA_VERSION + 1}; this edge-ad knows {SCHEMA_VERSION}"):
             opened(path)
+
+
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION + 1))
+def test_databases_of_every_version_are_read_as_they_are_and_go_on_with_paths(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "line.sqlite"
+    connection = open_for_writing(path, steps=_STEPS[:version])
+    for statement in (
+        "INSERT INTO streams VALUES (1, 1.0, 'line', '')",
+        "INSERT INTO sources VALUES (1, 'line')",
+        "INSERT INTO bundles VALUES (1, 'b1')",
+        "INSERT INTO verdicts (id, stream, source, bundle, frame, time_unix, score, threshold, is_ng, latency_ms,"
+        " age_ms) VALUES (1, 1, 1, 1, 7, 1.0, 0.5, 1.0, 0, 3.0, 4.0)",
+    ):
+        connection.execute(statement)
+    connection.close()
+    with RecordReader(path) as reader:
+        (record,) = reader.records(RecordFilter())
+        assert (record["frame"], record["reason"], record["path"]) == (7, "", "")
+        assert [len(page) for page in reader.pages(10)] == [1]
+    check = sqlite3.connect(path)
+    assert check.execute("PRAGMA user_version").fetchone() == (version,)  # reading changes nothing
+    _store(path, [replace(_row(8), path="/data/8.png")])
+    with RecordReader(path) as reader:
+        assert [record["path"] for record in reader.records(RecordFilter())] == ["", "/data/8.png"]
+    assert check.execute("SELECT path FROM records ORDER BY id").fetchall() == [("",), ("/data/8.png",)]
+    check.close()
 
 
 def test_a_step_that_fails_changes_nothing(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_defect_runs_the_command_with_its_facts(tmp_path: Path, monkeypatch: p
     script = _script(tmp_path, 'env > "$1"')
     sink = _begun(f"{script} '{out}'")
     sink.write(make_result(), None)
-    sink.event(_ng(score=1.5, threshold=1.0, frame=7, part=3))
+    sink.event(_ng(score=1.5, threshold=1.0, frame=7, path="/data/a 1.png", part=3))
     sink.close()
     assert "s3cret" not in out.read_text()
     assert "NOTIFY_SOCKET" not in out.read_text()
@@ -63,6 +63,7 @@ def test_a_defect_runs_the_command_with_its_facts(tmp_path: Path, monkeypatch: p
         "EDGE_AD_SCORE": "1.5",
         "EDGE_AD_THRESHOLD": "1.0",
         "EDGE_AD_FRAME": "7",
+        "EDGE_AD_PATH": "/data/a 1.png",
         "EDGE_AD_PART": "3",
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,6 +159,17 @@ def test_frames_of_one_part_are_one_find_with_its_worst_frame() -> None:
     gallery.show(1, {"overlay": b"jpeg"})
     (find,) = gallery.rows()
     assert (find["frames"], find["score"], find["frame"]) == (12, 9.0, 10)
+
+
+def test_a_find_names_the_file_of_its_worst_frame() -> None:
+    board = _board()
+    for number, score in enumerate((2.0, 9.0)):
+        result = judged(number, score, at=2.0 * number / 5 + number)
+        board.add(replace(result, frame=replace(result.frame, path=f"/data/{number}.png")))
+        board.show_find(number + 1, {})
+    assert [find["path"] for find in board.finds()] == ["/data/1.png", "/data/0.png"]
+    assert _only(board)["path"] in ("/data/0.png", "/data/1.png")
+    assert [record["path"] for record in board.records(9)] == ["/data/0.png", "/data/1.png"]
 
 
 def test_next_part_is_another_find() -> None:

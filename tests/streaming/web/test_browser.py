@@ -83,6 +83,26 @@ def test_verdict_is_big_on_phone_and_monitor(living: LivePage, browser: Chromium
     assert browser.problems == []
 
 
+def test_a_defective_part_is_shown_with_its_file_and_times_with_their_zone(browser: Chromium) -> None:
+    with LivePage(limits=Limits()) as page:
+        result = judged(1, 4.0)
+        path = "/data/<b>parts</b>/photo 7.png"
+        page.show(replace(result, frame=replace(result.frame, source="/data/parts", path=path)))
+        page.control.emit(Event("alarm", 1_700_000_000.0, text="The disk is full."))
+        page.pass_events()
+        browser.call("Emulation.setTimezoneOverride", timezoneId="America/St_Johns")
+        browser.open(page.sink.url, width=1366, height=768)
+        browser.wait_for("document.querySelectorAll('#finds button').length === 1")
+        browser.evaluate("document.querySelector('#finds button').click()")
+        browser.wait_for("document.querySelector('#find').open")
+        assert _text(browser, "#find-title") == "2023-11-14 18:43:21 UTC−03:30"
+        assert path in _text(browser, "#find-facts")
+        browser.wait_for("document.querySelector('#clock').textContent.includes(' UTC−0')")
+        browser.wait_for("document.querySelector('#events time')?.title === '2023-11-14 18:43:20 UTC−03:30'")
+        browser.call("Emulation.setTimezoneOverride", timezoneId="")
+        assert browser.problems == []
+
+
 def test_threshold_is_changed_with_a_second_look_and_by_keyboard(living: LivePage, browser: Chromium) -> None:
     browser.open(living.sink.url, width=1366, height=768)
     browser.wait_for("document.querySelector('#word').textContent === 'OK'")

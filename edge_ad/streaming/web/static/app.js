@@ -2,7 +2,7 @@
 
 import { setUpControls, updateControls } from "./controls.js";
 import { loadEvents, showAlarms } from "./events.js";
-import { $, clock, element, setText } from "./format.js";
+import { $, clock, element, setText, zone } from "./format.js";
 import { loadFinds, setUpGallery } from "./gallery.js";
 import { followPictures, followState } from "./live.js";
 import { Trend } from "./trend.js";
@@ -103,7 +103,10 @@ function setUpView() {
       trend.show(button.dataset.span, selected);
     });
   }
-  setInterval(() => setText("clock", clock(Date.now() / 1000 + clockOffset)), 1000);
+  setInterval(() => {
+    const now = Date.now() / 1000 + clockOffset;
+    setText("clock", `${clock(now)} ${zone(now)}`);
+  }, 1000);
 }
 
 setUpControls();

@@ -1,14 +1,14 @@
 // What happened, and which alarms stand.
 
 import { get } from "./ask.js";
-import { $, clock, element } from "./format.js";
+import { $, clock, day, element, zone } from "./format.js";
 
 const BAD = new Set(["alarm", "source lost", "drift", "bundle refused", "corrupt", "request lost", "another shape", "frame size"]);
 
 export async function loadEvents() {
   const events = await get("/api/events");
   const items = events.map((event) => {
-    const item = element("li", {}, element("time", {}, clock(event.at)), element("span", {}, sentence(event)));
+    const item = element("li", {}, time(event.at), element("span", {}, sentence(event)));
     item.dataset.kind = BAD.has(event.kind) ? "bad" : "";
     return item;
   });
@@ -22,9 +22,12 @@ export function showAlarms(alarms) {
   if (key === shown) return;
   shown = key;
   const items = alarms.map((alarm) =>
-    element("p", { className: "alarm" }, element("span", {}, sentence(alarm)), element("time", {}, clock(alarm.at))),
+    element("p", { className: "alarm" }, element("span", {}, sentence(alarm)), time(alarm.at)),
   );
   $("alarms").replaceChildren(...items);
 }
+
+// Only the clock has room; the day and the zone are shown when it is pointed at.
+const time = (at) => element("time", { title: `${day(at)} ${clock(at)} ${zone(at)}` }, clock(at));
 
 const sentence = (event) => event.text || [event.kind, event.source].filter(Boolean).join(": ");

@@ -1,7 +1,7 @@
 // The newest defective parts, and one of them at full size.
 
 import { get } from "./ask.js";
-import { $, clock, day, element, score } from "./format.js";
+import { $, clock, day, element, score, zone } from "./format.js";
 
 let finds = [];
 let opened = null;
@@ -22,7 +22,7 @@ export async function loadFinds(isSingle) {
 const keyOf = (find) => `${find.number}.${find.version}.${find.frames > 1}`;
 
 function thumbnail(find, isSingle) {
-  const words = `Defective part at ${clock(find.at_unix)}, score ${score(find.score)}${isSingle ? "" : `, ${find.source}`}`;
+  const words = `Defective part at ${clock(find.at_unix)} ${zone(find.at_unix)}, score ${score(find.score)}${find.path ? `, ${find.path}` : isSingle ? "" : `, ${find.source}`}`;
   const image = element("img", { src: address(find, "thumbnail"), alt: "", loading: "lazy", width: 148, height: 96 });
   const foot = element("span", {}, clock(find.at_unix), element("b", {}, score(find.score)));
   const button = element("button", { type: "button", "aria-label": words, title: words }, image, foot);
@@ -45,10 +45,10 @@ function show(number) {
   const source = address(find, isOverlay ? "overlay" : "plain");
   const image = $("find-picture");
   if (!image.src.endsWith(source)) image.src = source;
-  image.alt = `Frame ${find.frame} of ${find.source}`;
-  $("find-title").textContent = `${day(find.at_unix)} ${clock(find.at_unix)}`;
+  image.alt = `Frame ${find.frame} of ${find.path || find.source}`;
+  $("find-title").textContent = `${day(find.at_unix)} ${clock(find.at_unix)} ${zone(find.at_unix)}`;
   const frames = find.frames > 1 ? ` · worst of ${find.frames} frames` : "";
-  $("find-facts").textContent = `Score ${score(find.score)} · threshold ${score(find.threshold)} · frame ${find.frame} · ${find.source}${frames}`;
+  $("find-facts").textContent = `Score ${score(find.score)} · threshold ${score(find.threshold)} · frame ${find.frame} · ${find.path || find.source}${frames}`;
   $("find-newer").disabled = index === 0;
   $("find-older").disabled = index === finds.length - 1;
 }
