@@ -67,6 +67,16 @@ def stream(
         print_summary(summary, as_json=ending.as_json)
     if summary.ended_by == "interrupted":
         raise typer.Exit(_INTERRUPTED)
+    _check_whole(opened)
+
+
+def _check_whole(sources: list[Source]) -> None:
+    """What a file lacks was not inspected: no success."""
+    from edge_ad.errors import DataError
+
+    for source in sources:
+        if source.shortage:
+            raise DataError(f"{source.name} {source.shortage}.", "It is cut off: copy or record it again.")
 
 
 def _swapper(asked: StreamEngine, batch: int) -> BundleSwapper:

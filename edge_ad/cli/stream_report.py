@@ -28,6 +28,8 @@ _TOLD = frozenset(
         "bundle refused",
         "drift",
         "request lost",
+        "frame size",
+        "another shape",
     }
     | {"threshold changed", "paused", "resumed"}
 )

@@ -14,10 +14,9 @@ class Event:
     """One thing that happened.
 
     Attributes:
-        kind: ``"source lost"``, ``"source returned"``, ``"corrupt"``, ``"request lost"``, ``"frame size"``,
-            ``"another shape"``, ``"part"``, ``"drift"``,
-            ``"alarm"``, ``"alarm cleared"``, ``"bundle swapped"``, ``"bundle refused"``, ``"threshold changed"``,
-            ``"paused"`` or ``"resumed"``.
+        kind: ``"source lost"``, ``"source returned"``, ``"corrupt"``, ``"cut off"``, ``"request lost"``,
+            ``"frame size"``, ``"another shape"``, ``"part"``, ``"drift"``, ``"alarm"``, ``"alarm cleared"``,
+            ``"bundle swapped"``, ``"bundle refused"``, ``"threshold changed"``, ``"paused"`` or ``"resumed"``.
         at_unix: Wall-clock time, in seconds since the epoch.
         source: Name of the source it is about; empty when it is about the whole stream.
         text: One sentence for people.

@@ -42,6 +42,8 @@ class LossWatch:
                 shown = f" ({', '.join(names[:_MOST_SHOWN])}{', …' if len(names) > _MOST_SHOWN else ''})" * bool(names)
                 text = f"Damaged pictures that were not judged: {new}{shown}."
                 self._tell("corrupt", text, {"frames": new, "names": names}, source.name)
+            if is_last and source.shortage:
+                self._tell("cut off", f"The file {source.shortage}.", {}, source.name)
         trigger = self._trigger
         if trigger is not None and (new := self._new(trigger, trigger.lost, is_last=is_last)):
             text = f"Requests given up while another id waited for its frame: {new}, the newest {trigger.lost_id!r}."

@@ -39,6 +39,7 @@ class Source(ABC):
         corrupt_names: The newest of them, oldest first, where they have a name, that of a file. Whoever tells them
             takes them out, as ``notes``.
         missed: Frames that it numbered and that never arrived.
+        shortage: What a file lacks at its end, in words that follow its name; empty where nothing is known to be.
         notes: One-line remarks for the user, oldest first: a setting the camera did not take, an image that cannot be
             decoded. Whoever shows them takes them out (``popleft``); any thread may.
     """
@@ -53,6 +54,7 @@ class Source(ABC):
         self.corrupt = 0
         self.corrupt_names: deque[str] = deque(maxlen=_MOST_NOTES)
         self.missed = 0
+        self.shortage = ""
         self.notes: deque[str] = deque(maxlen=_MOST_NOTES)
 
     def __enter__(self) -> Source:

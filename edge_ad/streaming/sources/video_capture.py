@@ -8,11 +8,10 @@ from contextlib import contextmanager
 
 import cv2
 
-from edge_ad.image_limits import pixel_limit
 from edge_ad.opencv_log import silence_opencv
 from edge_ad.outside_text import storable
 
-__all__ = ["claims_too_much", "open_capture", "quiet"]
+__all__ = ["open_capture", "quiet"]
 
 # Read by OpenCV when it opens the first capture of the process; what the user set goes first.
 _ENVIRONMENT: Mapping[str, str] = {
@@ -20,8 +19,6 @@ _ENVIRONMENT: Mapping[str, str] = {
     "OPENCV_FFMPEG_LOGLEVEL": "-8",  # AV_LOG_QUIET
     # A camera that is unplugged is noticed after this many seconds instead of ten.
     "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "2",
-    # A connection that breaks inside a frame must not deliver a half-grey frame, which would be called defective.
-    "OPENCV_FFMPEG_CAPTURE_OPTIONS": "rtsp_transport;tcp|fflags;discardcorrupt",
 }
 
 
@@ -67,15 +64,3 @@ def _name_of(target: str | int) -> Iterator[str | int]:
         yield f"/dev/fd/{descriptor}"
     finally:
         os.close(descriptor)
-
-
-def claims_too_much(capture: cv2.VideoCapture) -> str | None:
-    """What is wrong with the size of an open capture's frames, in words that follow its name; None when nothing is.
-
-    Raises:
-        UsageError: As `pixel_limit`.
-    """
-    width, height = (round(capture.get(prop)) for prop in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-    if width * height <= (limit := pixel_limit()):
-        return None
-    return f"claims frames of {width} × {height} pixels; the limit is {limit:,}"

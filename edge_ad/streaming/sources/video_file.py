@@ -5,22 +5,24 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
 from edge_ad.streaming.deadline import Deadline
 from edge_ad.streaming.sources.base import file_path
-from edge_ad.streaming.sources.opencv_source import OpenCVSource
+from edge_ad.streaming.sources.ffmpeg_source import FFmpegSource
 from edge_ad.streaming.sources.pacing import Pacer
-from edge_ad.streaming.sources.video_capture import claims_too_much, open_capture
+
+if TYPE_CHECKING:
+    from edge_ad.streaming.sources.video_reader import VideoReader
 
 __all__ = ["VideoFileSource", "decoder_threads"]
 
 _FALLBACK_FPS = 25.0  # of a file that names no rate
-_TIMEOUT_MS = 10_000  # of a server, to open and for each frame
+_TIMEOUT_S = 10.0  # of a server, to open and for each frame
 _ABANDON_S = 12.0
 
 
@@ -29,8 +31,10 @@ def decoder_threads() -> int:
     return max(1, min(4, (os.cpu_count() or 1) // 4))
 
 
-class VideoFileSource(OpenCVSource):
+class VideoFileSource(FFmpegSource):
     """A video file or a video behind an HTTP address.
+
+    When it ends before it says it does, ``shortage`` says so.
 
     Args:
         target: Path, or URL of a file such as ``http://host/line.mp4``.
@@ -60,7 +64,9 @@ class VideoFileSource(OpenCVSource):
         if self._cancelled.is_set():
             return None
         image = super().read()
-        if image is None and self._loop and self._capture is not None:
+        if image is None and self._reader is not None:
+            self.shortage = self._reader.shortage()
+        if image is None and self._loop and self._reader is not None:
             self.close()
             super().open()
             image = super().read()
@@ -71,40 +77,28 @@ class VideoFileSource(OpenCVSource):
         self._cancelled.set()
         self._deadline.cancel()
 
-    def _open_capture(self) -> cv2.VideoCapture:
+    def _open_reader(self) -> VideoReader:
         if "://" not in self._target:
             _check_file(Path(self._target))
-            return self._open_file()
+            return self._open_video(None)
         self._deadline.start(_ABANDON_S)
         try:
-            return self._deadline.call(self._open_file, lambda capture: capture.release())
+            return self._deadline.call(lambda: self._open_video((_TIMEOUT_S, _TIMEOUT_S)), lambda video: video.close())
         except TimeoutError:
             raise DataError(f"The server of {self.name} does not answer in time.", "Check its address.") from None
 
-    def _open_file(self) -> cv2.VideoCapture:
-        options = {
-            cv2.CAP_PROP_N_THREADS: decoder_threads(),
-            cv2.CAP_PROP_OPEN_TIMEOUT_MSEC: _TIMEOUT_MS,
-            cv2.CAP_PROP_READ_TIMEOUT_MSEC: _TIMEOUT_MS,
-        }
-        capture = open_capture(self._target, cv2.CAP_FFMPEG, options)
-        if capture is None:
-            raise DataError(f"Not a video that can be decoded: {self.name}.", "Try: ffprobe on the file.")
-        if (problem := claims_too_much(capture)) is not None:
-            capture.release()
-            raise DataError(f"{self.name} {problem}.", "See EDGE_AD_MAX_IMAGE_PIXELS.")
-        if self._start_s:
-            self._seek(capture)
-        return capture
+    def _open_video(self, timeout_s: tuple[float, float] | None) -> VideoReader:
+        from edge_ad.streaming.sources.video_reader import VideoReader
 
-    def _seek(self, capture: cv2.VideoCapture) -> None:
-        fps, frames = capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        if fps > 0 and 0 < frames <= self._start_s * fps:
-            capture.release()
-            raise DataError(f"{self.name} ends before {self._start_s:g} s: it has {frames / fps:.1f} s.")
-        if not capture.set(cv2.CAP_PROP_POS_MSEC, self._start_s * 1000):
-            capture.release()
-            raise DataError(f"{self.name} cannot be started at {self._start_s:g} s.", "Leave out --start.")
+        try:
+            return VideoReader(self._target, timeout_s=timeout_s, threads=decoder_threads(), start_s=self._start_s)
+        except DataError as error:
+            raise DataError(f"{self.name}: {error.message}", error.hint) from None
+        except (OSError, ValueError):  # FFmpeg's message may hold the address with its password
+            raise DataError(
+                f"Not a video that can be decoded: {self.name}.",
+                "It may be cut off; try: ffprobe on the file.",
+            ) from None
 
 
 def _check_file(path: Path) -> None:
