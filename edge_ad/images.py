@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +18,14 @@ from edge_ad.image_headers import parsed_or, read_header
 from edge_ad.image_limits import excess, largest_file, pixel_limit, without_metadata
 from edge_ad.opencv_log import silence_opencv
 from edge_ad.resizing import resize
+from edge_ad.tiff_directory import TIFF_SIGNATURES
 
-__all__ = ["IMAGE_SUFFIXES", "decode_image", "read_image", "read_resized", "resize"]
+__all__ = ["IMAGE_SUFFIXES", "decode_image", "read_image", "read_resized", "read_stored", "resize", "unturned_size"]
 
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp")
+
+_EXIF = re.compile(rb"(?i)exif")
 
 # Every failure to decode is raised as a DataError; OpenCV's own log would only repeat it on stderr.
 silence_opencv()
@@ -62,6 +66,40 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
         DataError: It is empty, truncated, damaged, too large, or not an image.
         UsageError: EDGE_AD_MAX_IMAGE_PIXELS is no number.
     """
+    return _as_bgr8(_checked(content, name, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH), name)
+
+
+def read_stored(path: Path) -> NDArray[np.generic]:
+    """Read the pixels of an image file as they are stored: channels, alpha, depth and, whatever Exif says, orientation.
+
+    Args:
+        path: A PNG, JPEG, BMP, TIFF or WebP file.
+
+    Returns:
+        (H, W) or (H, W, C), BGR or BGRA; a palette is replaced by its colours.
+
+    Raises:
+        DataError: As in `read_image`.
+    """
+    return _checked(_read_bytes(path), str(path), cv2.IMREAD_UNCHANGED)
+
+
+def unturned_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of a photo as it is stored, where its Exif data turn or mirror it; None where they do not.
+
+    Raises:
+        DataError: As in `read_image`.
+    """
+    content = _read_bytes(path)
+    if not (_EXIF.search(content) or content.startswith(TIFF_SIGNATURES)):
+        return None
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+    upright = _checked(content, str(path), flags)
+    stored = _checked(content, str(path), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None if np.array_equal(upright, stored) else (stored.shape[0], stored.shape[1])
+
+
+def _checked(content: bytes, name: str, flags: int) -> NDArray[np.generic]:
     if (what := damage(content)) is not None:
         raise DataError(f"The file {what}: {name}.", "Copy or export it again.")
     if read_header(content) is None:
@@ -69,10 +107,10 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
     if (what := excess(content)) is not None:
         raise DataError(f"The file {what}: {name}.", "Use an image of a camera; see EDGE_AD_MAX_IMAGE_PIXELS.")
     # OpenCV raises for impossible dimensions, or a header that contradicts itself.
-    image = parsed_or(None, lambda: _decode(without_metadata(content)))
+    image = parsed_or(None, lambda: _decode(without_metadata(content), flags))
     if image is None or image.shape[0] * image.shape[1] > pixel_limit():
         raise DataError(f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF or WebP files.")
-    return _as_bgr8(image, name)
+    return image
 
 
 def read_resized(paths: Sequence[Path], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
@@ -112,8 +150,8 @@ def _read_bytes(path: Path) -> bytes:
     return content
 
 
-def _decode(content: bytes) -> NDArray[np.generic] | None:
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+def _decode(content: bytes, flags: int) -> NDArray[np.generic] | None:
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     return None if image is None else np.asarray(image)
 
 

@@ -82,7 +82,7 @@ def test_folder_gives_its_images_sorted_and_nothing_else(tmp_path: Path) -> None
     assert [int(frame[0, 0, 0]) for frame in frames] == [0, 10, 20]
 
 
-def test_damaged_image_of_a_folder_is_named(tmp_path: Path) -> None:
+def test_folder_without_one_image_that_can_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     with pytest.raises(DataError, match=r"damaged\.png"):
         _all_frames(source_from_uri(str(tmp_path)))
