@@ -14,7 +14,7 @@ from edge_ad.errors import DataError
 from edge_ad.images import read_image, read_stored, unturned_size
 from edge_ad.photo_files import find_photos
 
-__all__ = ["MaskIndex", "covers_most", "is_mask_folder", "marked_pixels", "misfit", "split_masks"]
+__all__ = ["MaskIndex", "MaskSizesError", "covers_most", "is_mask_folder", "marked_pixels", "misfit", "split_masks"]
 
 _MASK_FOLDERS = frozenset({"ground_truth", "groundtruth", "ground-truth", "gt", "mask", "masks", "label", "labels"})
 _MASK_FOLDERS |= {"annotation", "annotations", "segmentation"}
@@ -30,21 +30,29 @@ def is_mask_folder(name: str) -> bool:
     return name.lower() in _MASK_FOLDERS
 
 
+class MaskSizesError(DataError):
+    """Masks of one photo that are of several sizes."""
+
+
 @dataclass
 class MaskIndex:
     """The masks of a product by the folders and names they have.
 
     A mask belongs to a photo of the same stem, or the stem with ``_mask``, ``_gt`` or ``_label``, in any case and with
     any image ending; or it lies in a folder that is named as the photo's stem, in which several are united. The folders
-    it lies in must be folders of the photo too: ``ground_truth/scratch`` has no mask of a photo in ``test/dent``.
+    it lies in are folders of the photo too, or of no photo: ``ground_truth/scratch`` has no mask of ``test/dent``.
 
     Attributes:
         root: Folder of the product, which messages leave out.
         folders: Where masks were looked for.
+        photo_folders: Names of the folders that photos lie in, in lower case.
+        photo_stems: Stems of the photos, in lower case.
     """
 
     root: Path
     folders: list[Path] = field(default_factory=list)
+    photo_folders: set[str] = field(default_factory=set)
+    photo_stems: set[str] = field(default_factory=set)
     _masks: dict[str, list[tuple[tuple[str, ...], Path]]] = field(default_factory=dict)
     _owners: dict[Path, Path] = field(default_factory=dict)
 
@@ -89,11 +97,16 @@ class MaskIndex:
         return found
 
     def _nearest(self, names: Sequence[str], own: set[str], photo: Path) -> list[Path]:
-        """Files of these names in the folders that have most in common with the photo's."""
-        found = [(len(parts), path) for name in names for parts, path in self._masks.get(name, ())
-                 if own.issuperset(parts) and path != photo]  # fmt: skip
-        most = max((count for count, _ in found), default=0)
-        return [path for count, path in found if count == most]
+        """Files of these names in the folders that are most like the photo's, and not those of other photos."""
+        others = (self.photo_folders | self.photo_stems) - own
+        found = [
+            (len(own.intersection(parts)) - len(set(parts) - own), path)
+            for name in names
+            for parts, path in self._masks.get(name, ())
+            if others.isdisjoint(parts) and path != photo
+        ]
+        most = max((likeness for likeness, _ in found), default=0)
+        return [path for likeness, path in found if likeness == most]
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
@@ -140,12 +153,13 @@ def marked_pixels(paths: Sequence[Path]) -> tuple[NDArray[np.bool_], int]:
         bool (H, W), and the highest value in them.
 
     Raises:
-        DataError: One cannot be read, or they are of several sizes.
+        MaskSizesError: They are of several sizes.
+        DataError: One cannot be read.
     """
     values = [_mask_values(read_stored(path)) for path in paths]
     if len({value.shape for value in values}) > 1:
         sizes = ", ".join(sorted({f"{value.shape[1]} x {value.shape[0]}" for value in values}))
-        raise DataError(f"The masks in {paths[0].parent} are of several sizes: {sizes}.", "Draw them anew.")
+        raise MaskSizesError(f"the masks in {paths[0].parent} are of several sizes ({sizes})", "Draw them anew.")
     lows = [int(_LOSSY_SHARE * value.max()) if path.suffix.lower() in _LOSSY else 0
             for path, value in zip(paths, values, strict=True)]  # fmt: skip
     united = np.any([value > low for value, low in zip(values, lows, strict=True)], axis=0)

@@ -23,7 +23,7 @@ from edge_ad.data.layouts import (
     folders_in_words,
     read_layout,
 )
-from edge_ad.data.masks import covers_most, marked_pixels, misfit
+from edge_ad.data.masks import MaskSizesError, covers_most, marked_pixels, misfit
 from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError
 from edge_ad.images import read_image
@@ -285,6 +285,8 @@ def _look(sample: Sample) -> _Look:
         if not sample.masks:
             return _Look(problems)
         marked, highest = marked_pixels(sample.masks)
+    except MaskSizesError as error:
+        return _Look(problems, error.message)
     except DataError as error:
         named = next((path for path in sample.masks if str(path) in error.message), sample.masks[0])
         return _Look({**problems, named: error.message})
