@@ -23,7 +23,7 @@ from edge_ad.tiff_directory import TIFF_SIGNATURES
 __all__ = ["IMAGE_SUFFIXES", "decode_image", "read_image", "read_resized", "read_stored", "resize", "unturned_size"]
 
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 
 _EXIF = re.compile(rb"(?i)exif")
 
@@ -38,7 +38,7 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     orientation in the Exif data is applied.
 
     Args:
-        path: A PNG, JPEG, BMP, TIFF or WebP file.
+        path: A PNG, JPEG, BMP, TIFF, WebP, PGM or PPM file.
 
     Returns:
         uint8 (H, W, 3), BGR.
@@ -56,7 +56,7 @@ def decode_image(content: bytes, name: str) -> NDArray[np.uint8]:
     not tell its size, or costs more than its pixels do, is not decoded.
 
     Args:
-        content: A PNG, JPEG, BMP, TIFF or WebP file.
+        content: A PNG, JPEG, BMP, TIFF, WebP, PGM or PPM file.
         name: What it is, for messages.
 
     Returns:
@@ -73,7 +73,7 @@ def read_stored(path: Path) -> NDArray[np.generic]:
     """Read the pixels of an image file as they are stored: channels, alpha, depth and, whatever Exif says, orientation.
 
     Args:
-        path: A PNG, JPEG, BMP, TIFF or WebP file.
+        path: A PNG, JPEG, BMP, TIFF, WebP, PGM or PPM file.
 
     Returns:
         (H, W) or (H, W, C), BGR or BGRA; a palette is replaced by its colours.
@@ -103,13 +103,17 @@ def _checked(content: bytes, name: str, flags: int) -> NDArray[np.generic]:
     if (what := damage(content)) is not None:
         raise DataError(f"The file {what}: {name}.", "Copy or export it again.")
     if read_header(content) is None:
-        raise DataError(f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF or WebP files.")
+        raise DataError(
+            f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF, WebP, PGM or PPM files."
+        )
     if (what := excess(content)) is not None:
         raise DataError(f"The file {what}: {name}.", "Use an image of a camera; see EDGE_AD_MAX_IMAGE_PIXELS.")
     # OpenCV raises for impossible dimensions, or a header that contradicts itself.
     image = parsed_or(None, lambda: _decode(without_metadata(content), flags))
     if image is None or image.shape[0] * image.shape[1] > pixel_limit():
-        raise DataError(f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF or WebP files.")
+        raise DataError(
+            f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF, WebP, PGM or PPM files."
+        )
     return image
 
 

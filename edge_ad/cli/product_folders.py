@@ -19,14 +19,19 @@ def named_folders(good: list[Path] | None, defects: list[Path] | None, masks: Pa
 
 
 def trained_on(target: Path) -> frozenset[str]:
-    """Content hashes of the good photos of a run or bundle; none where it is neither, which is told when it is opened.
+    """Content hashes of the good photos of a run or bundle; none where it cannot be opened, which is told later."""
+    from edge_ad.errors import EdgeAdError
 
-    Raises:
-        EdgeAdError: It is damaged.
-    """
-    from edge_ad.bundle import Bundle
+    try:
+        return _trained_on(target)
+    except EdgeAdError:
+        return frozenset()
 
+
+def _trained_on(target: Path) -> frozenset[str]:
     if (target / "manifest.json").is_file():
+        from edge_ad.bundle import Bundle
+
         split = Bundle.open(target).manifest.split
         return frozenset([*split.fit, *split.calibrate, *split.threshold])
     if not (target / "run.json").is_file():

@@ -130,10 +130,10 @@ class Layout:
             inner = path.parent.relative_to(folder).parts
             kind = defect_type or (inner[0] if inner else folder.name)
             outer = [part for part in _below(path.parent, self.root) if part.lower() not in _TEST_NAMES]
-            names = (*outer, folder.name, *inner, "test", kind)
-            self.masks.photo_folders |= {name.lower() for name in names}
+            within = (*outer, folder.name, *inner, "test", kind)
+            self.masks.photo_folders |= {name.lower() for name in within}
             self.masks.photo_stems.add(path.stem.lower())
-            self.test.append(TestPhoto(path, kind, names))
+            self.test.append(TestPhoto(path, kind, within))
 
     def leave_out(self, folder: Path, count: int) -> None:
         """Say that the photos of a folder are not used."""
