@@ -57,7 +57,7 @@ def train(
             root = training.resume(resume, listen, method=method)
         else:
             if method is None or not (data or folders.good):
-                raise UsageError("Say what to train and on what.", "edge-ad train fader --data FOLDER")
+                raise UsageError("Say what to train and on what.", "edge-ad train fader --data FOLDER, or --good DIR")
             values = _values(parameter or [], size=size, seed=seed, epochs=epochs)
             request = training.TrainingRequest(
                 method=method,

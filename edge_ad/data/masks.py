@@ -81,6 +81,8 @@ class MaskIndex:
         """
         own, stem = {part.lower() for part in folders}, photo.stem.lower()
         single = self._nearest([f"{stem}{suffix}" for suffix in _SUFFIXES], own, photo)
+        # Where names differ by case alone, the case tells.
+        single = [path for path in single if path.stem.startswith(photo.stem)] or single
         united = self._nearest([f"{stem}/"], own, photo)
         if len(single) > 1 or (single and united):
             names = ", ".join(self._name(path) for path in sorted({*single, *united}))

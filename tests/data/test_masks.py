@@ -179,6 +179,15 @@ def test_one_mask_of_two_photos_is_refused(product: Path) -> None:
         _open(product)
 
 
+def test_photos_whose_names_differ_by_case_alone_have_masks_of_their_own(tmp_path: Path) -> None:
+    for number, stem in enumerate(("a", "A")):
+        _photo(tmp_path / f"test/dent/{stem}.png", number)
+        _write(tmp_path / f"masks/dent/{stem}_mask.png", _square())
+    for sample in _open(tmp_path).test:
+        assert sample.mask_path is not None
+        assert sample.mask_path.stem == f"{sample.path.stem}_mask"
+
+
 def test_the_mask_of_another_type_is_not_taken(product: Path) -> None:
     _photo(product / "test/scratch/000.png", 7)
     _write(product / "ground_truth/scratch/000_mask.png", _square())
