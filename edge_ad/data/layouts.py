@@ -88,6 +88,7 @@ class Layout:
         masks: Where masks are.
         shared: All good photos, where the layout does not say which are to be trained on and which tested with.
         left_out: What is not used, in words.
+        part: What is needed: ``"good"`` to train on, ``"test"`` or ``"all"``; the other is not looked at.
     """
 
     root: Path
@@ -96,6 +97,7 @@ class Layout:
     masks: MaskIndex = field(init=False)
     shared: tuple[Path, ...] = ()
     left_out: list[str] = field(default_factory=list)
+    part: str = "all"
 
     def __post_init__(self) -> None:
         self.masks = MaskIndex(self.root)
@@ -170,7 +172,7 @@ def is_good_name(name: str) -> bool:
     return name.lower() in _GOOD_NAMES
 
 
-def read_layout(root: Path, folders: Folders) -> Layout:
+def read_layout(root: Path, folders: Folders, part: str = "all") -> Layout:
     """Find out where the photos and masks of a product are. No photo is opened.
 
     Known are MVTec and its kin (``train/good``, ``test/<type>``, ``ground_truth/<type>``, with any name for good and
@@ -180,13 +182,14 @@ def read_layout(root: Path, folders: Folders) -> Layout:
     Args:
         root: The product's folder.
         folders: Folders that the user names; with good or defective ones among them, only these are used.
+        part: ``"good"``, ``"test"`` or ``"all"``: a folder that is not needed is not looked into.
 
     Raises:
         DataError: No such folder, or one that holds both what is good and what is not.
     """
     if not root.is_dir():
         raise DataError(f"No such folder: {root}.", KNOWN_LAYOUTS)
-    layout = Layout(root)
+    layout = Layout(root, part=part)
     if folders.masks is not None:
         if not folders.masks.is_dir():
             raise DataError(f"No such folder: {folders.masks}.", "Give --masks the folder that the masks are in.")
@@ -243,7 +246,7 @@ def _read_known(layout: Layout) -> None:
 
 def _read_train_and_test(layout: Layout, children: Sequence[Path]) -> None:
     _add_mask_folders(layout, layout.root)
-    for train in _named(children, _TRAIN_NAMES):
+    for train in _named(children, _TRAIN_NAMES) if layout.part != "test" else ():
         inner = _children(train)
         good = _named(inner, _GOOD_NAMES)
         if not good and not any(find_photos(train).folders.values()):
@@ -252,7 +255,7 @@ def _read_train_and_test(layout: Layout, children: Sequence[Path]) -> None:
             layout.good += layout.add_good(folder)
         if train not in good:
             _leave_out_others(layout, train, good)
-    for test in _named(children, _TEST_NAMES):
+    for test in _named(children, _TEST_NAMES) if layout.part != "good" else ():
         _add_mask_folders(layout, test)
         for folder in _children(test):
             if is_good_name(folder.name):

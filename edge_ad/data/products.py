@@ -116,7 +116,7 @@ def open_product(
     Raises:
         DataError: No such folder, no images in it, unreadable images, or masks that do not belong to their photos.
     """
-    layout = _layout(root, folders)
+    layout = _layout(root, folders, part)
     remarks = _left_out(layout)
     good = () if part == "test" else tuple(layout.good)
     test = () if part == "good" else tuple(_sample(layout, photo) for photo in _tested(layout, trained_on))
@@ -154,7 +154,7 @@ def list_good_photos(root: Path) -> tuple[Path, ...]:
     Raises:
         DataError: As in `read_layout`, or there are none.
     """
-    layout = read_layout(root, Folders())
+    layout = read_layout(root, Folders(), "good")
     if not layout.good:
         raise _no_good(root)
     _tell(_left_out(layout))
@@ -167,7 +167,7 @@ def list_test_photos(root: Path, folders: Folders | None, trained_on: Container[
     Raises:
         DataError: As in `read_layout`.
     """
-    return [photo.path for photo in _tested(_layout(root, folders), trained_on)]
+    return [photo.path for photo in _tested(_layout(root, folders, "test"), trained_on)]
 
 
 def folders_hint(root: Path) -> str:
@@ -203,19 +203,19 @@ def read_mask(sample: Sample, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     return np.asarray(resized, np.bool_)
 
 
-def _layout(root: Path | None, folders: Folders | None) -> Layout:
+def _layout(root: Path | None, folders: Folders | None, part: Part) -> Layout:
     folders = folders or Folders()
     if not (folders.good or folders.defects):
         if root is None:
             raise DataError("No folder of photos was named.", KNOWN_LAYOUTS)
-        return read_layout(root, folders)
+        return read_layout(root, folders, part)
     # Records name photos by their path below one folder, wherever the command was given.
     folders = folders.resolved()
     top = None if root is None else root.resolve()
     named = (*folders.good, *folders.defects)
     if top is None or not all(path.is_relative_to(top) for path in named):
         top = common_root(folders)
-    return read_layout(top, folders)
+    return read_layout(top, folders, part)
 
 
 def _left_out(layout: Layout) -> list[str]:

@@ -108,6 +108,19 @@ def test_a_folder_with_only_test_photos_is_evaluated(tmp_path: Path, fill) -> No
         open_product(tmp_path, part="good")
 
 
+def test_what_one_command_does_not_need_does_not_stop_it(tmp_path: Path, fill) -> None:
+    for folder in ("train/good/rgb", "train/good/gt", "test/good", "test/cut/rgb"):
+        fill(tmp_path / folder, 2)
+    assert len(open_product(tmp_path, part="test").test) == 4
+    with pytest.raises(DataError, match="train/good/gt"):
+        open_product(tmp_path, part="good")
+    shutil.rmtree(tmp_path / "train/good/gt")
+    fill(tmp_path / "test/cut/ok", 2)
+    assert len(open_product(tmp_path, part="good").good) == 2
+    with pytest.raises(DataError, match="test/cut/ok"):
+        open_product(tmp_path, part="test")
+
+
 def test_a_bad_test_photo_does_not_matter_to_training(mvtec: Path) -> None:
     (mvtec / "test/good/0.png").write_bytes(b"")
     (mvtec / "ground_truth/scratch/0_gt.png").write_bytes(b"two masks of one photo")
