@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_ad.data.products import open_product
+from edge_ad.data.products import Folders, list_good_photos, list_test_photos
 from edge_ad.data.splits import GoodSplit, content_hash
 from edge_ad.errors import DataError
-from edge_ad.images import IMAGE_SUFFIXES, probe_image
+from edge_ad.images import probe_image
 
 __all__ = ["FEWEST_IMAGES", "CalibrationSet", "calibration_set"]
 
@@ -37,7 +37,11 @@ class CalibrationSet:
 
 
 def calibration_set(
-    split: GoodSplit, product_root: Path, size_hw: tuple[int, int], folder: Path | None = None
+    split: GoodSplit,
+    product_root: Path,
+    size_hw: tuple[int, int],
+    folder: Path | None = None,
+    folders: Folders | None = None,
 ) -> CalibrationSet:
     """Choose the images and check them.
 
@@ -48,14 +52,17 @@ def calibration_set(
 
     Args:
         split: The split of the run.
-        product_root: Folder of its product; ``test/<type>`` in it is the test set.
+        product_root: Folder of its product, whose layout says what is the test set.
         size_hw: Input size of the network, in pixels.
         folder: The user's own images.
+        folders: Folders that were named for the training.
 
     Raises:
         DataError: Too few, of another shape, too small, unreadable, or also in the test set; one line says which.
     """
-    tested = _by_hash(path for path in sorted((product_root / "test").glob("*/*")) if _is_image(path))
+    is_there = product_root.is_dir() and all(path.is_dir() for path in (folders.defects if folders else ()))
+    trained_on = _by_hash((*split.fit, *split.calibrate, *split.threshold))
+    tested = _by_hash(list_test_photos(product_root, folders, trained_on) if is_there else ())
     if folder is None:
         return _from_split(split, tested)
     return _from_folder(folder, split, tested, size_hw)
@@ -79,7 +86,7 @@ def _from_split(split: GoodSplit, tested: dict[str, Path]) -> CalibrationSet:
 
 
 def _from_folder(folder: Path, split: GoodSplit, tested: dict[str, Path], size_hw: tuple[int, int]) -> CalibrationSet:
-    found = open_product(folder).good
+    found = list_good_photos(folder)
     images = _by_hash(found)
     _refuse_test_images(images, tested, f"images in {folder}", "Remove them: what is tested on must not be seen.")
     held = _by_hash(split.threshold)
@@ -166,10 +173,6 @@ def _by_hash(paths: Iterable[Path]) -> dict[str, Path]:
 
 def _identity(hashes: Iterable[str]) -> str:
     return hashlib.sha256("".join(sorted(hashes)).encode()).hexdigest()
-
-
-def _is_image(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _names(paths: Sequence[Path]) -> str:

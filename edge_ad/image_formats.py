@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
-from edge_ad.image_headers import PNG_SIGNATURE, jpeg_segments, parsed_or, png_chunks
+from edge_ad.image_headers import PNG_SIGNATURE, jpeg_segments, parsed_or, png_chunks, read_header
 from edge_ad.tiff_directory import TIFF_SIGNATURES, find_short, has_next_directory, read_directory
 
 __all__ = ["as_read_by_libtiff", "damage", "further_pages", "undecodable"]
@@ -25,7 +25,7 @@ def damage(content: bytes) -> str | None:
     """Say what is wrong with an image file, without decoding it.
 
     PNG: every chunk up to IEND is there and the checksums of the critical ones hold. JPEG: the end-of-image marker
-    follows the scan data. BMP, TIFF and WebP: the pixel data that the header announces lies inside the file.
+    follows the scan data. BMP, TIFF, WebP, PGM and PPM: the pixel data that the header announces lies inside the file.
 
     Args:
         content: The bytes of the file.
@@ -50,6 +50,8 @@ def _is_complete(content: bytes) -> bool:
         return _tiff_is_complete(content)
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return len(content) >= 8 + int(struct.unpack_from("<I", content, 4)[0])
+    if content[:2] in (b"P5", b"P6") and (header := read_header(content)) is not None:
+        return len(content) >= header.least_bytes
     return True
 
 

@@ -25,6 +25,9 @@ _JPEG_SCAN = 0xDA
 _JPEG_SEGMENT = re.compile(rb"\x00*\xff+([\xc0-\xcf\xda-\xfe])")
 _JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")  # after the data of a scan; decoders skip all others
 _JPEG_END = 0xD9
+_GAP = rb"(?:[ \t\r\n]|#[^\r\n]*[\r\n])+"
+# Binary grey (P5) and colour (P6) alone: kind, width, height, highest value, and the one byte before the pixels.
+_PNM_HEADER = re.compile(rb"P([56])" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,9})" + _GAP + rb"(\d{1,5})[ \t\r\n]")
 _MOST_SEGMENTS = 200_000  # segments or chunks of a file; a PNG at the limit has up to 100,000 of 8 KiB
 _TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS, _TIFF_SAMPLES, _TIFF_TILES = 256, 257, 258, 277, (322, 323)
 _TIFF_OFFSETS, _TIFF_COUNTS = (273, 324), (279, 325)  # of strips, of tiles
@@ -37,7 +40,7 @@ class ImageHeader:
     """What a file says of its picture.
 
     Attributes:
-        kind: ``"PNG"``, ``"JPEG"``, ``"BMP"``, ``"TIFF"`` or ``"WebP"``.
+        kind: ``"PNG"``, ``"JPEG"``, ``"BMP"``, ``"TIFF"``, ``"WebP"`` or ``"PNM"`` (PGM and PPM).
         width: In pixels; of several pictures in one file, the largest.
         height: In pixels.
         bits: Bits of one pixel; of a JPEG and a WebP, 24.
@@ -69,7 +72,7 @@ def read_header(content: bytes) -> ImageHeader | None:
         content: The bytes of the file.
 
     Returns:
-        What they say; None when it is no PNG, JPEG, BMP, TIFF or WebP file, or they do not tell the size.
+        What they say; None when it is no PNG, JPEG, BMP, TIFF, WebP, PGM or PPM file, or they do not tell the size.
     """
     header = parsed_or(None, lambda: _read(content))
     return header if header is not None and header.width > 0 and header.height > 0 else None
@@ -157,6 +160,8 @@ def _read(content: bytes) -> ImageHeader | None:
         return _tiff(content)
     if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
         return _webp(content)
+    if content[:2] in (b"P5", b"P6"):
+        return _pnm(content)
     return None
 
 
@@ -201,6 +206,16 @@ def _tiff(content: bytes) -> ImageHeader | None:
     if tile_width * tile_height > width * height:
         width, height = tile_width, tile_height
     return ImageHeader("TIFF", width, height, depth * channels, 0, depth, coded_pixels, coded_bytes)
+
+
+def _pnm(content: bytes) -> ImageHeader | None:
+    if (found := _PNM_HEADER.match(content)) is None:
+        return None
+    kind, width, height, highest = (int(number) for number in found.groups())
+    if not 255 <= highest <= 65535:  # a decoder does not stretch fewer values to the whole range
+        return None
+    bits, channels = (8 if highest == 255 else 16), (1 if kind == 5 else 3)
+    return ImageHeader("PNM", width, height, bits * channels, found.end() + width * height * channels * bits // 8, bits)
 
 
 def _webp(content: bytes) -> ImageHeader | None:

@@ -68,7 +68,7 @@ def excess(content: bytes) -> str | None:
 def _excess(content: bytes, limit: int) -> str | None:
     header = read_header(content)
     if header is None:
-        return "does not tell the size of a PNG, JPEG, BMP, TIFF or WebP image"
+        return "does not tell the size of a PNG, JPEG, BMP, TIFF, WebP, PGM or PPM image"
     if header.pixels > limit:
         return f"claims {header.width} × {header.height} pixels; the limit is {limit:,}"
     if len(content) < header.least_bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +20,25 @@ from edge_ad.image_limits import excess, largest_file, pixel_limit, without_meta
 from edge_ad.opencv_log import silence_opencv
 from edge_ad.photo_spec import BIT_DEPTHS, PhotoSpec
 from edge_ad.resizing import resize
+from edge_ad.tiff_directory import TIFF_SIGNATURES
 
-__all__ = ["IMAGE_SUFFIXES", "ImageFacts", "decode_image", "probe_image", "read_image", "read_resized", "resize"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "ImageFacts",
+    "decode_image",
+    "probe_image",
+    "read_image",
+    "read_resized",
+    "read_stored",
+    "resize",
+    "unturned_size",
+]
 
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+
+_COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+_EXIF = re.compile(rb"(?i)exif")
 
 # Every failure to decode is raised as a DataError; OpenCV's own log would only repeat it on stderr.
 silence_opencv()
@@ -36,7 +51,7 @@ def read_image(path: Path, significant_bits: int | None = None) -> NDArray[np.ui
     and an orientation in the Exif data is applied.
 
     Args:
-        path: A PNG, JPEG, BMP, TIFF or WebP file.
+        path: A PNG, JPEG, BMP, TIFF, WebP, PGM or PPM file.
         significant_bits: Bits of a value that the product's photos use; None takes the high byte of 16 bits.
 
     Returns:
@@ -72,7 +87,7 @@ def probe_image(path: Path) -> ImageFacts:
         DataError: As in `read_image`.
     """
     content = _read_bytes(path)
-    image = _decode_checked(content, str(path))
+    image = _checked(content, str(path), _COLOUR)
     return ImageFacts(8 * image.dtype.itemsize, int(image.max()), image.shape[:2], further_pages(content))
 
 
@@ -83,7 +98,7 @@ def decode_image(content: bytes, name: str, significant_bits: int | None = None)
     not tell its size, or costs more than its pixels do, is not decoded.
 
     Args:
-        content: A PNG, JPEG, BMP, TIFF or WebP file.
+        content: A PNG, JPEG, BMP, TIFF, WebP, PGM or PPM file.
         name: What it is, for messages.
         significant_bits: As in `read_image`.
 
@@ -94,22 +109,55 @@ def decode_image(content: bytes, name: str, significant_bits: int | None = None)
         DataError: It is empty, truncated, damaged, too large, not an image, or of another depth.
         UsageError: EDGE_AD_MAX_IMAGE_PIXELS is no number.
     """
-    return _as_bgr8(_decode_checked(content, name), name, significant_bits)
+    return _as_bgr8(_checked(content, name, _COLOUR), name, significant_bits)
 
 
-def _decode_checked(content: bytes, name: str) -> NDArray[np.generic]:
+def read_stored(path: Path) -> NDArray[np.generic]:
+    """Read the pixels of an image file as they are stored: channels, alpha, depth and, whatever Exif says, orientation.
+
+    Args:
+        path: A PNG, JPEG, BMP, TIFF, WebP, PGM or PPM file.
+
+    Returns:
+        (H, W) or (H, W, C), BGR or BGRA; a palette is replaced by its colours.
+
+    Raises:
+        DataError: As in `read_image`.
+    """
+    return _checked(_read_bytes(path), str(path), cv2.IMREAD_UNCHANGED)
+
+
+def unturned_size(path: Path) -> tuple[int, int] | None:
+    """Height and width of a photo as it is stored, where its Exif data turn or mirror it; None where they do not.
+
+    Raises:
+        DataError: As in `read_image`.
+    """
+    content = _read_bytes(path)
+    if not (_EXIF.search(content) or content.startswith(TIFF_SIGNATURES)):
+        return None
+    upright = _checked(content, str(path), _COLOUR)
+    stored = _checked(content, str(path), _COLOUR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return None if np.array_equal(upright, stored) else (stored.shape[0], stored.shape[1])
+
+
+def _checked(content: bytes, name: str, flags: int) -> NDArray[np.generic]:
     if (what := damage(content)) is not None:
         raise DataError(f"The file {what}: {name}.", "Copy or export it again.")
     if read_header(content) is None:
-        raise DataError(f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF or WebP files.")
+        raise DataError(
+            f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF, WebP, PGM or PPM files."
+        )
     if (what := undecodable(content)) is not None:
         raise DataError(f"The file {what}: {name}.", "Save it with 8 or 16 bits, without compression or with LZW.")
     if (what := excess(content)) is not None:
         raise DataError(f"The file {what}: {name}.", "Use an image of a camera; see EDGE_AD_MAX_IMAGE_PIXELS.")
     # OpenCV raises for impossible dimensions, or a header that contradicts itself.
-    image = parsed_or(None, lambda: _decode(as_read_by_libtiff(without_metadata(content))))
+    image = parsed_or(None, lambda: _decode(as_read_by_libtiff(without_metadata(content)), flags))
     if image is None or image.shape[0] * image.shape[1] > pixel_limit():
-        raise DataError(f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF or WebP files.")
+        raise DataError(
+            f"Not an image that can be decoded: {name}.", "Use PNG, JPEG, BMP, TIFF, WebP, PGM or PPM files."
+        )
     if image.dtype not in (np.uint8, np.uint16):
         raise DataError(f"Pixels of type {image.dtype} have no fixed range: {name}.", "Save it with 8 or 16 bits.")
     return image
@@ -154,8 +202,8 @@ def _read_bytes(path: Path) -> bytes:
     return content
 
 
-def _decode(content: bytes) -> NDArray[np.generic] | None:
-    image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
+def _decode(content: bytes, flags: int) -> NDArray[np.generic] | None:
+    image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     return None if image is None else np.asarray(image)
 
 

@@ -75,7 +75,7 @@ class Bf16Search:
         self._float_model, self._model = (_graph(bundle, name) for name in ("fp32", base))
         self._layers = read_report(bundle, base).get("int8_layers", [])
         size_hw = bundle.manifest.input_size_hw
-        ranges = calibration_set(run.split, run.product_root, size_hw, calibration_images)
+        ranges = calibration_set(run.split, run.product_root, size_hw, calibration_images, run.folders)
         self._held = HeldImages.read(run.split, ranges.paths, size_hw)
 
     def run(self, limits: GateLimits) -> Bf16Graph:

@@ -178,7 +178,7 @@ def _gate(
 
 def _images(run: Run, bundle: Bundle, options: Fp16Options) -> CalibrationSet:
     size_hw = bundle.manifest.input_size_hw
-    return calibration_set(run.split, run.product_root, size_hw, options.calibration_images)
+    return calibration_set(run.split, run.product_root, size_hw, options.calibration_images, run.folders)
 
 
 def _source(bundle: Bundle, options: Fp16Options, images: CalibrationSet) -> dict[str, Any]:

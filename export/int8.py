@@ -180,7 +180,7 @@ def _float_graph(bundle: Bundle) -> ModelProto:
 
 def _images(run: Run, bundle: Bundle, options: CalibrationOptions) -> CalibrationSet:
     size_hw = bundle.manifest.input_size_hw
-    return calibration_set(run.split, run.product_root, size_hw, options.calibration_images)
+    return calibration_set(run.split, run.product_root, size_hw, options.calibration_images, run.folders)
 
 
 def _source(bundle: Bundle, options: CalibrationOptions, images: CalibrationSet) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from edge_ad.errors import DataError
 from edge_ad.image_formats import damage
 from edge_ad.images import read_image
 
-FORMATS = (".png", ".bmp", ".tiff", ".jpg", ".webp")
+FORMATS = (".png", ".bmp", ".tiff", ".jpg", ".webp", ".ppm")
 
 
 def encoded(suffix: str, side: int = 24) -> bytes:

@@ -193,3 +193,22 @@ def test_many_files_become_one_array(tmp_path, photo):
     images = read_resized(paths, (64, 48))
     assert images.shape == (2, 64, 48, 3)
     np.testing.assert_array_equal(images[1], resize(photo[::2], (64, 48)))
+
+
+@pytest.mark.parametrize(("suffix", "channels"), [(".pgm", 1), (".ppm", 3)])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_pgm_and_ppm_are_read_as_the_same_picture_in_png(tmp_path, suffix, channels, kind):
+    image = np.random.default_rng(0).integers(0, np.iinfo(kind).max, (20, 30, channels), kind)
+    for ending in (suffix, ".png"):
+        (tmp_path / f"a{ending}").write_bytes(encoded(image, ending))
+    np.testing.assert_array_equal(read_image(tmp_path / f"a{suffix}"), read_image(tmp_path / "a.png"))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"P5 4 4 15 " + bytes(16), b"P2 2 2 255 1 2 3 4", b"P5 99999 99999 255 " + bytes(16), b"P6 4 4 255 " + bytes(47)],
+)
+def test_pgm_of_few_values_as_text_or_without_all_pixels_is_refused(tmp_path, content):
+    (tmp_path / "a.pgm").write_bytes(content)
+    with pytest.raises(DataError):
+        read_image(tmp_path / "a.pgm")

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_ad.cli.console import note, print_facts, print_json, print_line, print_table, show_count
-from edge_ad.cli.options import BackendOption, JsonOption, PrecisionOption, ThreadsOption
+from edge_ad.cli.options import (
+    BackendOption,
+    DefectOption,
+    GoodOption,
+    JsonOption,
+    MasksOption,
+    PrecisionOption,
+    ThreadsOption,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +30,11 @@ __all__ = ["evaluate"]
 
 def evaluate(
     target: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Folder of a run (in torch) or of a bundle.")],
-    data: Annotated[Path, typer.Option(help="Product in MVTec layout, with test images.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of the product, with test photos.")] = None,
+    good: GoodOption = None,
+    defect: DefectOption = None,
+    masks: MasksOption = None,
+    skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
     report: Annotated[Path | None, typer.Option(help="Folder to write a report with pictures into.")] = None,
     backend: BackendOption = "auto",
     precision: PrecisionOption = "auto",
@@ -34,12 +46,17 @@ def evaluate(
     The test images decide nothing: a bundle brings its threshold, set from held-out good images; a run has none, and
     only its scores are measured.
     """
+    from edge_ad.cli.product_folders import named_folders, trained_on
     from edge_ad.cli.subject import open_subject
     from edge_ad.data.products import open_product
+    from edge_ad.errors import UsageError
     from edge_ad.evaluation.evaluate import check_test_images
     from edge_ad.evaluation.evaluate import evaluate as measure
 
-    product = open_product(data)
+    folders = named_folders(good, defect, masks)
+    if not (data or folders.good or folders.defects):
+        raise UsageError("Say what to test with.", "edge-ad evaluate TARGET --data FOLDER, or --good DIR --defect DIR")
+    product = open_product(data, folders, part="test", skip_unreadable=skip_unreadable, trained_on=trained_on(target))
     check_test_images(product)
     with open_subject(target, backend=backend, precision=precision, threads=threads) as subject:
         note(f"Scoring {len(product.test)} test images of {product.name} with {subject.engine}.")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.bundle import Bundle
-from edge_ad.data.products import open_product
+from edge_ad.data.products import list_photos
 from edge_ad.images import read_image
 
 __all__ = ["Frames", "read_frames"]
@@ -54,9 +54,7 @@ def read_frames(bundle: Bundle, data: Path | None) -> Frames:
     """
     if data is None:
         return Frames("reference photos of the bundle", list(bundle.reference().images))
-    product = open_product(data)
-    paths = [sample.path for sample in product.test] or list(product.good)
+    paths = list_photos(data)
     chosen = paths[:: max(1, -(-len(paths) // _LIMIT))]
-    return Frames(
-        f"photos of {product.name}", [read_image(path, bundle.manifest.photos.significant_bits) for path in chosen]
-    )
+    bits = bundle.manifest.photos.significant_bits
+    return Frames(f"photos of {data.resolve().name}", [read_image(path, bits) for path in chosen])

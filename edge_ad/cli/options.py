@@ -7,7 +7,17 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
-__all__ = ["BackendOption", "BundleArgument", "JsonOption", "PrecisionChoice", "PrecisionOption", "ThreadsOption"]
+__all__ = [
+    "BackendOption",
+    "BundleArgument",
+    "DefectOption",
+    "GoodOption",
+    "JsonOption",
+    "MasksOption",
+    "PrecisionChoice",
+    "PrecisionOption",
+    "ThreadsOption",
+]
 
 PrecisionChoice: TypeAlias = Literal["auto", "fp32", "bf16", "fp16", "int8", "int8-bf16"]
 
@@ -24,3 +34,14 @@ ThreadsOption: TypeAlias = Annotated[
 ]
 
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+GoodOption: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option("--good", help="Folder of photos of good parts, and all inside; repeat it for more."),
+]
+
+DefectOption: TypeAlias = Annotated[
+    list[Path] | None, typer.Option("--defect", help="Folder of photos of defective parts; repeat it for more.")
+]
+
+MasksOption: TypeAlias = Annotated[Path | None, typer.Option("--masks", help="Folder of the masks of the defects.")]

@@ -98,7 +98,7 @@ def _show_product(
     from edge_ad.evaluation.sheet import encode_png
     from edge_ad.storage import write_file
 
-    product = open_product(data, skip_unreadable=skip_unreadable)
+    product = open_product(data, part="good", skip_unreadable=skip_unreadable)
     tiles = chosen.tiles(_cycled(product.good, count), size, measure_photos(product.good))
     title, subtitle = f"Simulated defects on {product.name}", f"{chosen.words()}. Good, defective, outlined."
     write_file(out, encode_png(draw_defect_sheet(tiles, title=title, subtitle=subtitle)))

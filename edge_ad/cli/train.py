@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from edge_ad.cli.options import JsonOption
+from edge_ad.cli.options import DefectOption, GoodOption, JsonOption, MasksOption
+
+if TYPE_CHECKING:
+    from edge_ad.data.products import Folders
 
 __all__ = ["train"]
 
@@ -20,6 +23,9 @@ _WORKERS_HELP = "Processes that simulate defects for draem; by default one per s
 def train(
     method: Annotated[str | None, typer.Argument(help="fader, ear, patch-gaussian or another method.")] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the product's photos.")] = None,
+    good: GoodOption = None,
+    defect: DefectOption = None,
+    masks: MasksOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default the product's.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help=_PARAMETER_HELP)] = None,
@@ -43,17 +49,19 @@ def train(
     """Fit a detector to photos of good parts; no test image is looked at."""
     from edge_ad.cli.console import note, print_facts, print_json
     from edge_ad.cli.epochs import EpochProgress
+    from edge_ad.cli.product_folders import named_folders
     from edge_ad.errors import UsageError
     from edge_ad.training import train as training
     from edge_ad.training.runs import read_record
 
-    root = resume or runs / (name or (data or Path()).resolve().name)
+    folders = named_folders(good, defect, masks)
+    root = resume or runs / (name or _product_name(data, folders))
     with _say_how_to_go_on(root), EpochProgress() as listen:
         if resume is not None:
             root = training.resume(resume, listen, method=method)
         else:
-            if method is None or data is None:
-                raise UsageError("Say what to train and on what.", "edge-ad train fader --data FOLDER")
+            if method is None or not (data or folders.good):
+                raise UsageError("Say what to train and on what.", "edge-ad train fader --data FOLDER, or --good DIR")
             values = _values(parameter or [], size=size, seed=seed, epochs=epochs)
             request = training.TrainingRequest(
                 method=method,
@@ -68,6 +76,7 @@ def train(
                 ear=ear,
                 fit=fit,
                 workers=_spare_cores() if workers is None else workers,
+                folders=folders,
             )
             root = training.train(request, listen)
     record = read_record(root)
@@ -78,6 +87,12 @@ def train(
         images = {part: len(getattr(record.split, part)) for part in ("fit", "calibrate", "threshold")}
         print_facts({"run": root, "method": record.method, "seconds": seconds, "images": images})
         note(f"next: edge-ad build-engine {root}")
+
+
+def _product_name(data: Path | None, folders: Folders) -> str:
+    from edge_ad.data.layouts import common_root
+
+    return (data or (common_root(folders) if folders.good else Path())).resolve().name
 
 
 @contextmanager

@@ -4,21 +4,48 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.data.layouts import (
+    KNOWN_LAYOUTS,
+    Folders,
+    Layout,
+    TestPhoto,
+    common_root,
+    folders_in_words,
+    read_layout,
+)
+from edge_ad.data.masks import MaskSizesError, covers_most, marked_pixels, misfit
+from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError
-from edge_ad.images import IMAGE_SUFFIXES, read_image
+from edge_ad.images import read_image
 from edge_ad.outside_text import printable
 
-__all__ = ["Product", "Sample", "open_product", "read_mask"]
+__all__ = [
+    "Folders",
+    "Part",
+    "Product",
+    "Sample",
+    "folders_hint",
+    "list_good_photos",
+    "list_photos",
+    "list_test_photos",
+    "open_product",
+    "read_mask",
+]
 
-_LAYOUTS = "Give a folder of photos of good parts, or one with train/good (and test/<type>, ground_truth/<type>)."
+Part: TypeAlias = Literal["good", "test", "all"]
+"""Which photos of a product are needed: to train on, to test with, or both."""
+
+_SHOWN = 3
 _log = logging.getLogger(__name__)
 
 
@@ -31,12 +58,19 @@ class Sample:
         is_defective: Whether the part has a defect.
         defect_type: Name of the defect's folder; ``"good"`` for a good part.
         mask_path: Mask of the defect; None for good parts and where nobody drew one.
+        more_masks: Further masks of it, which are united with the first.
     """
 
     path: Path
     is_defective: bool
     defect_type: str
     mask_path: Path | None
+    more_masks: tuple[Path, ...] = ()
+
+    @property
+    def masks(self) -> tuple[Path, ...]:
+        """All its masks."""
+        return () if self.mask_path is None else (self.mask_path, *self.more_masks)
 
 
 @dataclass(frozen=True)
@@ -46,9 +80,10 @@ class Product:
     Attributes:
         name: Name of the folder.
         root: The folder.
-        good: Images of good parts for training, sorted by path.
+        good: Images of good parts for training, sorted by path; empty where only test images were asked for.
         test: Test images, sorted by type and path; empty for a flat folder.
         skipped: Unreadable files that were left out because that was asked for.
+        remarks: What was left out, which masks were not found, and what looks odd: a line each.
     """
 
     name: str
@@ -56,31 +91,92 @@ class Product:
     good: tuple[Path, ...]
     test: tuple[Sample, ...]
     skipped: tuple[Path, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
-def open_product(root: Path, *, skip_unreadable: bool = False) -> Product:
-    """Open a folder of images and check that every one can be decoded.
+def open_product(
+    root: Path | None,
+    folders: Folders | None = None,
+    *,
+    part: Part = "all",
+    skip_unreadable: bool = False,
+    trained_on: Container[str] = frozenset(),
+) -> Product:
+    """Open a folder of images and check that every one that is needed can be decoded.
 
-    Two layouts are known: MVTec (``train/good``, ``test/<type>``, ``ground_truth/<type>/<name>_mask.png`` or
-    ``<name>.png``), and a flat folder of photos of good parts.
+    `read_layout` says which layouts are known. What is left out is logged, a line for each remark.
 
     Args:
-        root: The folder.
+        root: The folder; None where the named folders say it all.
+        folders: Folders that the user names.
+        part: ``"good"`` looks at no test image, ``"test"`` needs none to train on.
         skip_unreadable: Leave unreadable files out, and log each of them, instead of raising.
+        trained_on: Content hashes that are not tested with where the layout leaves open which good photos are.
 
     Raises:
-        DataError: No such folder, no images in it, or unreadable images.
+        DataError: No such folder, no images in it, unreadable images, or masks that do not belong to their photos.
     """
-    if not root.is_dir():
-        raise DataError(f"No such folder: {root}.", _LAYOUTS)
-    name = root.resolve().name
-    if (root / "train" / "good").is_dir():
-        product = Product(name, root, _images_in(root / "train" / "good"), _test_samples(root))
-    else:
-        product = Product(name, root, _images_in(root), ())
-    if not product.good:
-        raise DataError(f"No images of good parts in {root}.", _layout_hint(root))
-    return _without_unreadable(product, skip=skip_unreadable)
+    layout = _layout(root, folders, part)
+    remarks = _left_out(layout)
+    good = () if part == "test" else tuple(layout.good)
+    test = () if part == "good" else tuple(_sample(layout, photo) for photo in _tested(layout, trained_on))
+    if part != "test" and not good:
+        raise _no_good(layout.root)
+    if layout.shared and part == "good" and len(layout.good) < len(layout.shared):
+        held, found = len(layout.shared) - len(layout.good), folders_in_words(layout.root)
+        remarks.append(f"{held} of {len(layout.shared)} good photos are held out to evaluate on; found {found}.")
+    if layout.shared and part == "test" and trained_on:
+        count = sum(not sample.is_defective for sample in test)
+        remarks.append(f"{count} of {len(layout.shared)} good photos were not trained on and are tested with.")
+    product = Product(layout.root.resolve().name, layout.root, good, test, remarks=tuple(remarks))
+    product, looks = _without_unreadable(product, skip=skip_unreadable)
+    product = replace(product, remarks=(*product.remarks, *_mask_remarks(product, layout, looks)))
+    _tell(product.remarks)
+    return product
+
+
+def list_photos(root: Path) -> list[Path]:
+    """Photos to measure speed with: those to test with, or without any those of good parts; none is opened.
+
+    Raises:
+        DataError: As in `read_layout`, or there are none.
+    """
+    layout = read_layout(root, Folders())
+    photos = [photo.path for photo in layout.test] or layout.good
+    if not photos:
+        raise _no_good(root)
+    return photos
+
+
+def list_good_photos(root: Path) -> tuple[Path, ...]:
+    """The photos of good parts in a folder; none is opened. What is left out is logged.
+
+    Raises:
+        DataError: As in `read_layout`, or there are none.
+    """
+    layout = read_layout(root, Folders(), "good")
+    if not layout.good:
+        raise _no_good(root)
+    _tell(_left_out(layout))
+    return tuple(layout.good)
+
+
+def list_test_photos(root: Path, folders: Folders | None, trained_on: Container[str]) -> list[Path]:
+    """The photos that a product is tested with, as in `open_product`; none is opened.
+
+    Raises:
+        DataError: As in `read_layout`.
+    """
+    return [photo.path for photo in _tested(_layout(root, folders, "test"), trained_on)]
+
+
+def folders_hint(root: Path) -> str:
+    """What to give instead of a folder whose layout is not known: products in it, or the folders with photos."""
+    products = [path for name in ("train", "test", "Data") for path in root.glob(f"*/{name}") if path.is_dir()]
+    if inner := sorted({path.parent.name for path in products}):
+        return f"It holds products; give one of them: {', '.join(inner[:5])}."
+    found = folders_in_words(root)
+    return f"It holds {found}. Name the folders: --good DIR --defect DIR --masks DIR." if found else KNOWN_LAYOUTS
 
 
 def read_mask(sample: Sample, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
@@ -100,72 +196,151 @@ def read_mask(sample: Sample, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
         return np.zeros(size_hw, np.bool_)
     if sample.mask_path is None:
         raise DataError(f"No mask for the defective image {sample.path}.")
-    mask = (read_image(sample.mask_path).max(axis=2) > 127).astype(np.uint8)
+    mask = marked_pixels(sample.masks)[0].astype(np.uint8)
     resized = cv2.resize(mask, size_hw[::-1], interpolation=cv2.INTER_NEAREST)
     if mask.any() and not resized.any():  # nearest-neighbour sampling jumped over a very small defect
         resized = cv2.resize(mask.astype(np.float32), size_hw[::-1], interpolation=cv2.INTER_AREA) > 0
     return np.asarray(resized, np.bool_)
 
 
-def _images_in(folder: Path) -> tuple[Path, ...]:
-    files = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    # Hidden files are left out: macOS writes "._photo.jpg" beside photo.jpg on foreign disks.
-    return tuple(sorted(path for path in files if path.is_file() and not path.name.startswith(".")))
+def _layout(root: Path | None, folders: Folders | None, part: Part) -> Layout:
+    folders = folders or Folders()
+    if not (folders.good or folders.defects):
+        if root is None:
+            raise DataError("No folder of photos was named.", KNOWN_LAYOUTS)
+        return read_layout(root, folders, part)
+    # Records name photos by their path below one folder, wherever the command was given.
+    folders = folders.resolved()
+    top = None if root is None else root.resolve()
+    named = (*folders.good, *folders.defects)
+    if top is None or not all(path.is_relative_to(top) for path in named):
+        top = common_root(folders)
+    return read_layout(top, folders, part)
 
 
-def _test_samples(root: Path) -> tuple[Sample, ...]:
-    test = root / "test"
-    folders = sorted(path for path in test.iterdir() if path.is_dir()) if test.is_dir() else []
-    return tuple(_sample(root, folder.name, path) for folder in folders for path in _images_in(folder))
+def _left_out(layout: Layout) -> list[str]:
+    return [f"Left out of {layout.root}: {', '.join(layout.left_out)}."] if layout.left_out else []
 
 
-def _sample(root: Path, defect_type: str, path: Path) -> Sample:
-    if defect_type == "good":
-        return Sample(path, False, defect_type, None)
-    folder = root / "ground_truth" / defect_type
-    candidates = [folder / f"{path.stem}_mask.png", folder / f"{path.stem}.png"]
-    return Sample(path, True, defect_type, next((mask for mask in candidates if mask.is_file()), None))
+def _tell(remarks: Iterable[str]) -> None:
+    for remark in remarks:
+        _log.warning("%s", printable(remark))
 
 
-def _layout_hint(root: Path) -> str:
-    inner = sorted(path.parent.parent.name for path in root.glob("*/train/good"))
-    return f"It holds products; give one of them: {', '.join(inner[:5])}." if inner else _LAYOUTS
+def _tested(layout: Layout, trained_on: Container[str]) -> Iterable[TestPhoto]:
+    """Of good photos that both could take, those that were not trained on: never one of them, and no fewer."""
+    if not layout.shared or not trained_on:
+        return layout.test
+    fresh = [TestPhoto(path, None) for path in layout.shared if content_hash(path) not in trained_on]
+    return [*fresh, *(photo for photo in layout.test if photo.defect_type is not None)]
 
 
-def _without_unreadable(product: Product, *, skip: bool) -> Product:
-    masks = [sample.mask_path for sample in product.test if sample.mask_path]
-    files = [*product.good, *(sample.path for sample in product.test), *masks]
+def _sample(layout: Layout, photo: TestPhoto) -> Sample:
+    if photo.defect_type is None:
+        return Sample(photo.path, False, "good", None)
+    masks = (photo.mask,) if photo.mask else layout.masks.of(photo.path, photo.folders)
+    return Sample(photo.path, True, photo.defect_type, masks[0] if masks else None, masks[1:])
+
+
+def _no_good(root: Path) -> DataError:
+    return DataError(f"No images of good parts in {root}.", folders_hint(root))
+
+
+class _Look(NamedTuple):
+    """What was seen of a file and its masks."""
+
+    problems: dict[Path, str]  # file → why it cannot be read
+    misfit: str | None = None
+    highest: int | None = None  # value of a mask that marks nothing
+    is_inverted: bool = False
+
+
+def _without_unreadable(product: Product, *, skip: bool) -> tuple[Product, dict[Path, _Look]]:
+    samples = [Sample(path, False, "good", None) for path in product.good] + list(product.test)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoding releases the interpreter lock
-        problems = {path: problem for path, problem in zip(files, pool.map(_problem, files), strict=True) if problem}
-    if not problems:
-        return product
-    if not skip:
-        raise _unreadable(product, problems, len(files))
+        looks = {sample.path: look for sample, look in zip(samples, pool.map(_look, samples), strict=True)}
+    problems = {path: problem for look in looks.values() for path, problem in look.problems.items()}
+    if problems and not skip:
+        raise _unreadable(product, problems, len(samples) + sum(len(sample.masks) for sample in samples))
     for problem in problems.values():
-        _log.warning("Skipped: %s", printable(str(problem)))
-    return _left_over(product, set(problems))
+        _log.warning("Skipped: %s", printable(problem))
+    if misfits := [look.misfit for look in looks.values() if look.misfit]:
+        count = f"{len(misfits)} masks do not fit" if len(misfits) > 1 else "A mask does not fit"
+        raise DataError(
+            f"{count}: {'; '.join(misfits[:_SHOWN])}{'; …' if len(misfits) > _SHOWN else ''}.",
+            "Draw masks on the photos as they are seen, or save these photos turned and without Exif orientation.",
+        )
+    return (_left_over(product, set(problems)) if problems else product), looks
 
 
-def _problem(path: Path) -> str | None:
+def _look(sample: Sample) -> _Look:
+    problems: dict[Path, str] = {}
+    shape: tuple[int, int] | None = None
     try:
-        read_image(path)
+        height, width = read_image(sample.path).shape[:2]
+        shape = height, width
     except DataError as error:
-        return error.message
-    return None
+        problems[sample.path] = error.message
+    try:
+        if not sample.masks:
+            return _Look(problems)
+        marked, highest = marked_pixels(sample.masks)
+    except MaskSizesError as error:
+        return _Look(problems, error.message)
+    except DataError as error:
+        named = next((path for path in sample.masks if str(path) in error.message), sample.masks[0])
+        return _Look({**problems, named: error.message})
+    if shape is None:
+        return _Look(problems)
+    mask_hw = marked.shape[0], marked.shape[1]
+    odd = misfit(sample.path, shape, sample.masks, mask_hw)
+    return _Look(problems, odd, None if marked.any() else highest, covers_most(marked))
+
+
+def _mask_remarks(product: Product, layout: Layout, looks: dict[Path, _Look]) -> Iterable[str]:
+    defective = [sample for sample in product.test if sample.is_defective]
+    missing = [sample.path for sample in defective if not sample.masks]
+    empty = [sample.path for sample in defective if looks[sample.path].highest is not None]
+    inverted = [path for sample in defective if looks[sample.path].is_inverted for path in sample.masks[:1]]
+    total, name = len(defective), layout.name_of
+    if missing:
+        places = ", ".join(name(path) for path in layout.masks.folders) or "no folder of masks is there"
+        yield (
+            f"{len(missing)} of {total} masks were not found (looked in: {places}), such as of "
+            f"{_some(map(name, missing))}; pixel metrics leave these photos out."
+        )
+    if empty:
+        highest = max(looks[path].highest or 0 for path in empty)
+        yield (
+            f"{len(empty)} of {total} masks were found and mark nothing (highest value {highest}), of "
+            f"{_some(map(name, empty))}; pixel metrics leave these photos out."
+        )
+    if inverted:
+        yield (
+            f"{len(inverted)} of {total} masks look inverted, as most of the picture and its border are marked: "
+            f"{_some(map(name, inverted))}. Any value above 0 is a defect; look at them."
+        )
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    return ", ".join(listed[:_SHOWN]) + (", …" if len(listed) > _SHOWN else "")
 
 
 def _unreadable(product: Product, problems: dict[Path, str], total: int) -> DataError:
-    names = [str(path.relative_to(product.root)) for path in problems]
-    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+    names = [str(path.relative_to(product.root)) if path.is_relative_to(product.root) else str(path)
+             for path in problems]  # fmt: skip
     return DataError(
-        f"{len(names)} of {total} image files in {product.root} cannot be read: {shown}.",
+        f"{len(names)} of {total} image files in {product.root} cannot be read: {_some(names)}.",
         "Replace them, or leave them out with --skip-unreadable.",
     )
 
 
 def _left_over(product: Product, unreadable: set[Path]) -> Product:
     good = tuple(path for path in product.good if path not in unreadable)
-    test = tuple(sample for sample in product.test if not {sample.path, sample.mask_path} & unreadable)
-    if not good:
+    test = tuple(sample for sample in product.test if not {sample.path, *sample.masks} & unreadable)
+    if product.good and not good:
         raise DataError(f"None of the {len(product.good)} images of good parts in {product.root} can be read.")
-    return replace(product, good=good, test=test, skipped=tuple(sorted(unreadable)))
+    remark = f"{len(unreadable)} image files of {product.root} were left out: they cannot be read."
+    skipped = tuple(sorted(unreadable))
+    return replace(product, good=good, test=test, skipped=skipped, remarks=(*product.remarks, remark))

@@ -13,10 +13,12 @@ from edge_ad.errors import DataError, UsageError
 from edge_ad.photo_spec import PhotoSpec
 from edge_ad.storage import sha256_file
 
-__all__ = ["GoodSplit", "content_hash", "split_good"]
+__all__ = ["GoodSplit", "content_hash", "hold_out", "split_good"]
 
 _MINIMUM_IMAGES = 8
 _MINIMUM_PER_PART = 2
+_HELD_OUT_SHARE = 0.2
+_HELD_OUT = "held out to evaluate on"
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,30 @@ def split_good(
             f"{len(groups)} different good images are too few; at least {_MINIMUM_IMAGES} are needed.",
             "Add photos of good parts; a hundred or more make a dependable threshold.",
         )
-    shuffled = [groups[key] for key in sorted(groups, key=lambda key: _rank(seed, key))]
+    shuffled = [groups[key] for key in sorted(groups, key=lambda key: _digest(str(seed), key))]
     calibrate, threshold = (_part_size(fraction, len(groups)) for fraction in fractions[1:])
     fit = max(_MINIMUM_PER_PART, len(groups) - calibrate - threshold)
     calibrate = min(calibrate, len(groups) - fit - _MINIMUM_PER_PART)
     parts = shuffled[:fit], shuffled[fit : fit + calibrate], shuffled[fit + calibrate :]
     fit_part, calibrate_part, threshold_part = (_flatten(part) for part in parts)
     return GoodSplit(seed, fit_part, calibrate_part, threshold_part)
+
+
+def hold_out(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """Keep a fifth of the good photos for evaluation where a product does not say which are to be tested with.
+
+    By content alone, as in `split_good`: every command finds the same ones. At least 8 different photos are left.
+
+    Args:
+        paths: Image files of good parts.
+
+    Returns:
+        Those to train on and those that are held out, each sorted by path.
+    """
+    groups = _groups_by_content(paths)
+    count = max(0, min(round(_HELD_OUT_SHARE * len(groups)), len(groups) - _MINIMUM_IMAGES))
+    ranked = [groups[key] for key in sorted(groups, key=lambda key: _digest(_HELD_OUT, key))]
+    return tuple(sorted(_flatten(ranked[count:]))), tuple(sorted(_flatten(ranked[:count])))
 
 
 def _groups_by_content(paths: Iterable[Path]) -> dict[str, list[Path]]:
@@ -90,8 +109,8 @@ def _groups_by_content(paths: Iterable[Path]) -> dict[str, list[Path]]:
     return dict(groups)
 
 
-def _rank(seed: int, key: str) -> str:
-    return hashlib.sha256(f"{seed}:{key}".encode()).hexdigest()
+def _digest(salt: str, key: str) -> str:
+    return hashlib.sha256(f"{salt}:{key}".encode()).hexdigest()
 
 
 def _part_size(fraction: float, total: int) -> int:

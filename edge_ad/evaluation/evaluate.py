@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.products import Product, Sample
+from edge_ad.data.products import Product, Sample, folders_hint
 from edge_ad.errors import DataError, EdgeAdError
 from edge_ad.evaluation.ground_truth import brightness_auroc, decide, defect_auroc, image_metrics, pixel_metrics
 from edge_ad.evaluation.results import Evaluation
@@ -86,7 +86,8 @@ def check_test_images(product: Product) -> None:
     """
     if not product.test:
         raise DataError(
-            f"{product.name} has no test images.", "Put them in test/good and test/<defect type> beside train/good."
+            f"{product.name} has no test images.",
+            f"Put them in test/good and test/<defect type> beside train/good. {folders_hint(product.root)}",
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field, JsonValue, ValidationError
 
+from edge_ad.data.products import Folders
 from edge_ad.data.splits import GoodSplit
 from edge_ad.errors import CheckpointError, UsageError
 from edge_ad.manifest import Document
@@ -59,6 +60,8 @@ class RunRecord(Document):
         choices: How parameters given as ``auto`` were chosen: name → candidate → figure.
         status: ``training`` until the last epoch is done.
         product_root: Folder of the images.
+        folders: ``good``, ``defects`` and ``masks`` → absolute paths of the folders that were named; empty where the
+            product's folder told them.
         product_name: Name of the product.
         photos: What its good images are like, and how they fill the network's input.
         split: The split of its good images.
@@ -74,6 +77,7 @@ class RunRecord(Document):
     choices: dict[str, JsonValue] = Field(default_factory=dict)
     status: Literal["training", "finished"]
     product_root: str
+    folders: dict[str, list[str]] = Field(default_factory=dict)
     product_name: str
     photos: PhotoSpec = PhotoSpec()
     split: SplitRecord
@@ -96,6 +100,7 @@ class Run:
         product_name: Name of the product.
         split: The split of its good images.
         image_hashes: Content hash of each of them, as it was when the training began.
+        folders: Folders that were named for it, because the product's folder did not tell.
     """
 
     root: Path
@@ -106,6 +111,7 @@ class Run:
     product_name: str
     split: GoodSplit
     image_hashes: Mapping[Path, str]
+    folders: Folders = field(default_factory=Folders)
 
 
 def write_record(root: Path, record: RunRecord) -> None:
@@ -163,7 +169,10 @@ def load_run(root: Path) -> Run:
     product_root = Path(record.product_root)
     split = _absolute_split(record.split, product_root, record.photos)
     hashes = {product_root / name: digest for part in _parts(record.split) for name, digest in part.items()}
-    return Run(root, record.method, record.parameters, detector, product_root, record.product_name, split, hashes)
+    folders = _named_folders(record)
+    return Run(
+        root, record.method, record.parameters, detector, product_root, record.product_name, split, hashes, folders
+    )
 
 
 def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], list[Prediction]]:
@@ -178,6 +187,13 @@ def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], 
         ]
 
     return predict
+
+
+def _named_folders(record: RunRecord) -> Folders:
+    good, defects, masks = (
+        tuple(Path(path) for path in record.folders.get(kind, ())) for kind in ("good", "defects", "masks")
+    )
+    return Folders(good, defects, masks[0] if masks else None)
 
 
 def _absolute_split(record: SplitRecord, root: Path, photos: PhotoSpec) -> GoodSplit:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from edge_ad import __version__
 from edge_ad.data.photo_measures import measure_photos
-from edge_ad.data.products import Product, open_product
+from edge_ad.data.products import Folders, Product, open_product
 from edge_ad.data.splits import GoodSplit, content_hash, split_good
 from edge_ad.errors import CheckpointError, DataError, StorageError, UsageError
 from edge_ad.models.base import AnomalyDetector
@@ -52,7 +52,7 @@ class TrainingRequest:
 
     Attributes:
         method: Method name.
-        data: Folder of the product: MVTec layout or good images alone.
+        data: Folder of the product; None where ``folders`` names its good photos.
         root: Folder of the run; must not hold one yet.
         values: Parameters that differ from the method's defaults; ``mosaic`` may be ``"auto"``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
@@ -63,10 +63,11 @@ class TrainingRequest:
         ear: A finished EAR run to put FADeR on, instead of training EAR first.
         workers: Processes that simulate defects, for a method that learns from them; the result does not depend on it.
         fit: How a photo fills the network's input.
+        folders: Folders of photos, where the product's own does not tell.
     """
 
     method: str
-    data: Path
+    data: Path | None
     root: Path
     values: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
@@ -77,6 +78,7 @@ class TrainingRequest:
     ear: Path | None = None
     workers: int = 0
     fit: Fit = "stretch"
+    folders: Folders = field(default_factory=Folders)
 
 
 def train(request: TrainingRequest, listen: Listener) -> Path:
@@ -105,8 +107,8 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
         request, start = _on_top_of_ear(request, request.ear)
     fixed = {key: value for key, value in request.values.items() if (key, value) != ("mosaic", "auto")}
     parse_parameters(request.method, fixed)
-    product = open_product(request.data, skip_unreadable=request.skip_unreadable)
-    _check_names(product)
+    product = open_product(request.data, request.folders, part="good", skip_unreadable=request.skip_unreadable)
+    _check_names(request, product)
     photos = measure_photos(product.good, request.fit)
     split = replace(split_good(product.good, seed=int(request.values.get("seed", 0))), photos=photos)
     values, choices = _choose(request, split)
@@ -257,6 +259,7 @@ def _new_record(
         choices=choices,
         status="training",
         product_root=str(product.root.resolve()),
+        folders=_folders_record(request.folders),
         product_name=product.name,
         photos=split.photos,
         split=_split_record(split, product.root),
@@ -272,11 +275,18 @@ def _new_record(
     )
 
 
-def _check_names(product: Product) -> None:
+def _check_names(request: TrainingRequest, product: Product) -> None:
     """Refuse names that the record of a run cannot hold, before anything is written."""
-    for path in (product.root.resolve(), *product.good):
+    named = request.folders.resolved()
+    for path in (product.root.resolve(), *product.good, *named.good, *named.defects, *filter(None, (named.masks,))):
         if storable(str(path)) != str(path):
             raise DataError(f"The name of {path} is no UTF-8.", "Rename it.")
+
+
+def _folders_record(folders: Folders) -> dict[str, list[str]]:
+    known = folders.resolved()
+    named = {"good": known.good, "defects": known.defects, "masks": (known.masks,) if known.masks else ()}
+    return {kind: [str(path) for path in paths] for kind, paths in named.items() if paths}
 
 
 def _split_record(split: GoodSplit, root: Path) -> SplitRecord:

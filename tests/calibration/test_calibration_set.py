@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from edge_ad.calibration.calibration_set import FEWEST_IMAGES, calibration_set
+from edge_ad.data.products import open_product
 from edge_ad.data.splits import GoodSplit, split_good
 from edge_ad.errors import DataError
 
@@ -148,3 +149,18 @@ def test_the_identity_depends_on_the_contents_alone(place: Place, tmp_path: Path
     write(other / "more.png", 6000)
     assert calibration_set(place.split, place.root, SIZE_HW, other).identity != first.identity
     assert calibration_set(place.split, place.root, SIZE_HW).identity != first.identity
+
+
+def test_good_photos_held_out_of_a_product_without_a_test_folder_are_not_calibrated_on(tmp_path: Path) -> None:
+    root = tmp_path / "product"
+    for index in range(20):
+        write(root / "OK" / f"{index:02d}.png", index)
+    for index in range(3):
+        write(root / "NG" / f"{index}.png", 200 + index)
+    trained = open_product(root, part="good").good
+    place = Place(root, split_good(trained), tmp_path / "own")
+    held_out = sorted(set((root / "OK").iterdir()) - set(trained))
+    place.folder.mkdir()
+    fill(place.folder, FEWEST_IMAGES)
+    shutil.copy(held_out[0], place.folder / "again.png")
+    assert "is also a test image: again.png" in place.refusal(place.folder)

@@ -1,6 +1,7 @@
 """``edge-ad evaluate``."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,30 @@ def test_a_run_is_not_evaluated_on_a_backend(
     (tmp_path / "run.json").write_text("{}")
     assert main(["evaluate", str(tmp_path), "--data", str(product_root), "--backend", "openvino"]) == 2
     assert "edge-ad export" in capsys.readouterr().err
+
+
+def test_an_unreadable_test_photo_is_left_out_when_that_is_asked_for(
+    bundle: Bundle, product_root: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (product_root / "test/good/002.png").write_bytes(b"")
+    arguments = ["evaluate", str(bundle.root), "--data", str(product_root), "--backend", "onnxruntime"]
+    assert main(arguments) == 2
+    assert "--skip-unreadable" in capsys.readouterr().err
+    assert main([*arguments, "--skip-unreadable"]) == 0
+    assert "7, 4 of them defective" in capsys.readouterr().out
+    assert "1 image files" in caplog.text
+
+
+def test_named_folders_are_evaluated_as_the_product_is(
+    bundle: Bundle, product_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    engine = ["--backend", "onnxruntime", "--json"]
+    assert main(["evaluate", str(bundle.root), "--data", str(product_root), *engine]) == 0
+    metrics = json.loads(capsys.readouterr().out)["metrics"]
+    shutil.move(product_root / "test", tmp_path / "elsewhere")
+    good, defect = tmp_path / "elsewhere/good", tmp_path / "elsewhere/square"
+    masks = ["--masks", str(product_root / "ground_truth")]
+    assert main(["evaluate", str(bundle.root), "--good", str(good), "--defect", str(defect), *masks, *engine]) == 0
+    assert json.loads(capsys.readouterr().out)["metrics"] == metrics
+    assert main(["evaluate", str(bundle.root), *engine]) == 2
+    assert "Say what to test with" in capsys.readouterr().err

@@ -82,7 +82,41 @@ def test_folder_gives_its_images_sorted_and_nothing_else(tmp_path: Path) -> None
     assert [int(frame[0, 0, 0]) for frame in frames] == [0, 10, 20]
 
 
-def test_damaged_image_of_a_folder_is_named(tmp_path: Path) -> None:
+def test_damaged_image_of_a_folder_is_counted_and_the_folder_goes_on(tmp_path: Path) -> None:
+    for number in (0, 2):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((4, 4, 3), 10 * number, np.uint8))
+    (tmp_path / "1.png").write_bytes(b"")
+    source = source_from_uri(str(tmp_path))
+    assert [int(frame[0, 0, 0]) for frame in _all_frames(source)] == [0, 20]
+    assert (source.corrupt, list(source.corrupt_names)) == (1, ["1.png"])
+    assert "1.png" in source.notes[0]
+
+
+def test_what_a_folder_of_images_leaves_out_is_told_and_a_system_is_nobodys_image(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "part.png"), np.full((4, 4, 3), 10, np.uint8))
+    for name in ("._part.png", "Thumbs.db", "a.jp2", "b.jp2"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    for name in ("@eaDir", ".ipynb_checkpoints", "line2"):
+        (tmp_path / name).mkdir()
+        cv2.imwrite(str(tmp_path / name / "part.png"), np.full((4, 4, 3), 99, np.uint8))
+    source = source_from_uri(str(tmp_path))
+    assert len(_all_frames(source)) == 1
+    (note,) = source.notes
+    assert "2 of ending .jp2" in note
+    assert "1 photos in the folders inside it (line2)" in note
+
+
+def test_looping_folder_whose_images_all_became_unreadable_ends_with_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "part.png"
+    cv2.imwrite(str(path), np.full((4, 4, 3), 10, np.uint8))
+    with source_from_uri(f"file://{tmp_path}?loop=1") as source:
+        assert source.read() is not None
+        path.write_bytes(b"")
+        with pytest.raises(DataError, match=r"part\.png"):
+            source.read()
+
+
+def test_folder_without_one_image_that_can_be_read_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     with pytest.raises(DataError, match=r"damaged\.png"):
         _all_frames(source_from_uri(str(tmp_path)))

@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from edge_ad.cli import main
+from edge_ad.data.products import Folders, open_product
 from edge_ad.errors import CheckpointError, DataError, StorageError, UsageError
 from edge_ad.images import read_resized
 from edge_ad.training.checkpoints import load_tensors
@@ -52,6 +53,33 @@ def test_a_finished_run_opens_and_predicts(product: Path, tmp_path: Path) -> Non
     predictions = torch_predictor(run.detector)(images)
     assert len(predictions) == len(images)
     assert all(p.anomaly_map.shape == (64, 64) and p.score == p.anomaly_map.max() for p in predictions)
+
+
+def test_a_run_of_named_folders_opens_from_anywhere_and_knows_them(
+    product: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, path in enumerate(sorted(product.iterdir())):
+        folder = tmp_path / "line" / f"cam{1 + number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        path.rename(folder / path.name)
+    monkeypatch.chdir(tmp_path / "line")
+    folders = Folders(good=(Path("cam1"), Path("cam2")))
+    request = TrainingRequest("patch-gaussian", None, tmp_path / "run", {"size": 64}, folders=folders)
+    root = train(request, _ignore)
+    monkeypatch.chdir(tmp_path)
+    run = load_run(root)
+    assert (run.product_root, run.product_name) == (tmp_path / "line", "line")
+    assert run.folders == Folders(good=(tmp_path / "line/cam1", tmp_path / "line/cam2"))
+    assert all(path.is_file() for path in (*run.split.fit, *run.split.calibrate, *run.split.threshold))
+    assert len(open_product(None, run.folders, part="good").good) == 12
+
+
+def test_a_run_of_before_that_names_no_folders_opens(product: Path, tmp_path: Path) -> None:
+    root = train(TrainingRequest("patch-gaussian", product, tmp_path / "run", {"size": 64}), _ignore)
+    record = json.loads((root / "run.json").read_text())
+    del record["folders"]
+    (root / "run.json").write_text(json.dumps(record))
+    assert load_run(root).folders == Folders()
 
 
 def test_a_wrong_limit_of_the_cache_leaves_no_run(

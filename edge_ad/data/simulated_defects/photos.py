@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
-from edge_ad.images import IMAGE_SUFFIXES, read_image, resize
+from edge_ad.images import read_image, resize
+from edge_ad.photo_files import find_photos
 
 __all__ = ["photographed_texture", "texture_photos"]
 
@@ -22,7 +23,7 @@ def texture_photos(folder: Path) -> tuple[Path, ...]:
     """
     if not folder.is_dir():
         raise DataError(f"There is no folder of textures {folder}.", "Leave textures out to have them rendered.")
-    found = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES))
+    found = find_photos(folder, recursive=True).photos
     if not found:
         raise DataError(f"There is no image in {folder} or the folders in it.", "Leave textures out to render them.")
     return found

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
 from edge_ad.images import IMAGE_SUFFIXES, read_image
+from edge_ad.outside_text import storable
+from edge_ad.photo_files import PhotoList, find_photos
 from edge_ad.streaming.sources.base import Source, file_path
 from edge_ad.streaming.sources.pacing import Pacer
 
@@ -19,6 +21,9 @@ __all__ = ["ImageFolderSource"]
 
 class ImageFolderSource(Source):
     """Every image of a folder (not of the folders inside it), or one image file.
+
+    One that cannot be decoded is counted in ``corrupt`` and named in ``corrupt_names`` and ``notes``; so is, once, what
+    of the folder is left out.
 
     Args:
         path: The folder or file.
@@ -32,6 +37,9 @@ class ImageFolderSource(Source):
         self._pacer = None if fps is None else Pacer(1 / fps)
         self._remaining: Iterator[Path] = iter(())
         self._significant_bits: int | None = None
+        self._left_out = ""
+        self._problem: DataError | None = None  # of an image, while none of this round could be decoded
+        self._is_any_readable = False
         self._cancelled = threading.Event()
 
     @property
@@ -44,26 +52,55 @@ class ImageFolderSource(Source):
         self._significant_bits = significant_bits
 
     def open(self) -> None:
-        """List the folder; an image that cannot be decoded is named when it is reached."""
-        paths = [self._path] if self._path.is_file() else _images(self._path)
-        if not paths:
-            raise DataError(f"There is no image in {self._path}.", f"Known endings: {', '.join(IMAGE_SUFFIXES)}.")
-        self._remaining = iter(paths)
+        """List the folder."""
+        found = PhotoList(self._path, (self._path,)) if self._path.is_file() else _images(self._path)
+        left_out = found.left_out()
+        if not found.photos:
+            also = f" (left out: {left_out})" if left_out else ""
+            raise DataError(f"There is no image in {self._path}{also}.", f"Known endings: {', '.join(IMAGE_SUFFIXES)}.")
+        if left_out not in ("", self._left_out):
+            self.notes.append(f"Left out of {self._path}: {left_out}.")
+        self._left_out = left_out
+        self._remaining = iter(found.photos)
+        self._is_any_readable = False
 
     def read(self) -> NDArray[np.uint8] | None:
-        """The next image; None after the last, or when cancelled."""
+        """The next image that can be decoded; None after the last, or when cancelled.
+
+        Raises:
+            DataError: Not one image of the folder can be decoded.
+        """
         if self._pacer is not None:
             self._pacer.wait(self._cancelled)
-        if self._cancelled.is_set():
-            return None
+        while not self._cancelled.is_set():
+            if (path := self._next()) is None:
+                return None
+            try:
+                image = read_image(path, self._significant_bits)
+            except DataError as error:
+                self._count_corrupt(path, error)
+            else:
+                self._is_any_readable = True
+                self.path = file_path(path)
+                return image
+        return None
+
+    def _next(self) -> Path | None:
         path = next(self._remaining, None)
-        if path is None and self._loop:
-            self.open()
-            path = next(self._remaining)
-        if path is None:
+        if path is not None:
+            return path
+        if self._problem is not None and not self._is_any_readable:
+            raise self._problem
+        if not self._loop:
             return None
-        self.path = file_path(path)
-        return read_image(path, self._significant_bits)
+        self.open()
+        return next(self._remaining)
+
+    def _count_corrupt(self, path: Path, error: DataError) -> None:
+        self.corrupt_names.append(storable(path.name))
+        self.corrupt += 1
+        self.notes.append(error.message)
+        self._problem = error
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -74,12 +111,7 @@ class ImageFolderSource(Source):
         self._cancelled.set()
 
 
-def _images(folder: Path) -> list[Path]:
+def _images(folder: Path) -> PhotoList:
     if not folder.exists():
         raise DataError(f"No such file or folder: {folder}.", "Give a folder of images, an image or a video.")
-    try:
-        return sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    except OSError as error:
-        raise DataError(
-            f"The folder cannot be read ({error.strerror}): {folder}.", "Check the permissions of the folder."
-        ) from error
+    return find_photos(folder)

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
-from edge_ad.images import IMAGE_SUFFIXES, read_image
+from edge_ad.images import read_image
 from edge_ad.outside_text import storable
+from edge_ad.photo_files import is_photo_name, is_system_name
 from edge_ad.streaming.sources.base import Source, file_path
 
 __all__ = ["WatchedFolderSource"]
@@ -61,6 +62,7 @@ class WatchedFolderSource(Source):
         self._to_move: Path | None = None
         self._is_readable = True
         self._significant_bits: int | None = None
+        self._told_endings: set[str] = set()
         self._cancelled = threading.Event()
 
     def expect_bits(self, significant_bits: int | None, *, takes_8_bits: bool) -> None:
@@ -126,13 +128,23 @@ class WatchedFolderSource(Source):
         try:
             with os.scandir(self._folder) as entries:
                 for entry in entries:
-                    if entry.name.lower().endswith(IMAGE_SUFFIXES) and (version := _version(entry)) is not None:
+                    if not is_photo_name(entry.name):
+                        self._tell_ending(entry)
+                    elif (version := _version(entry)) is not None:
                         yield _File(Path(entry.path), version)
             self._is_readable = True
         except OSError as error:  # unmounted or deleted: it may come back
             if self._is_readable:
                 self.notes.append(f"The folder {self._folder} cannot be read ({error.strerror}); waiting for it.")
             self._is_readable = False
+
+    def _tell_ending(self, entry: os.DirEntry[str]) -> None:
+        """Note, once for each ending, that files of it are not read."""
+        ending = Path(entry.name).suffix.lower()
+        if ending in self._told_endings or is_system_name(entry.name) or not entry.is_file():
+            return
+        self._told_endings.add(ending)
+        self.notes.append(f"Files such as {entry.name} in {self._folder} are not read: their ending is no photo's.")
 
     def _read(self, file: _File) -> NDArray[np.uint8] | None:
         problem, image = "", None

@@ -58,6 +58,19 @@ def test_images_that_are_there_come_oldest_first_and_each_once(tmp_path: Path, s
     assert [_next(source), _next(source), _next(source, within_s=0.4)] == [20, 40, None]
 
 
+def test_files_of_a_system_are_nobodys_image_and_other_endings_are_told_once(
+    tmp_path: Path, source: WatchedFolderSource
+) -> None:
+    for name in ("._a.png", "Thumbs.db", "a.jp2", "b.jp2"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+        os.utime(tmp_path / name, (1e9, 1e9))
+    _put(tmp_path, "a.png", 20)
+    assert [_next(source), _next(source, within_s=0.4)] == [20, None]
+    assert source.corrupt == 0
+    (note,) = source.notes
+    assert ".jp2" in note
+
+
 def test_new_image_is_read_soon_after_it_was_written(tmp_path: Path, source: WatchedFolderSource) -> None:
     threading.Timer(0.2, lambda: (tmp_path / "new.png").write_bytes(_png(60))).start()
     started = time.perf_counter()
