@@ -11,6 +11,7 @@ import typer
 from edge_ad.cli.options import JsonOption
 
 if TYPE_CHECKING:
+    from edge_ad.cli.line_verdicts import LineVerdicts
     from edge_ad.cli.tour import Tour
 
 __all__ = ["demo"]
@@ -23,7 +24,7 @@ def demo(
     seed: Annotated[int, typer.Option(help="Seed of the product and the training.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Render a product, train FADeR on its good parts, build INT8 and FP32 engines, and stream its line.
+    """Render a product, train FADeR on its good parts, build INT8 and FP32 engines, and judge its line.
 
     Raises:
         QualityGateError: An engine does not give the trained numbers.
@@ -51,6 +52,7 @@ def _print(tour: Tour) -> None:
 
     rows = [(r.engine, r.image_auroc, r.pixel_auroc, r.fps, r.p50_ms, r.p99_ms) for r in tour.engines]
     print_table(("engine", "I-AUROC", "P-AUROC", "FPS", "p50 ms", "p99 ms"), rows)
+    _print_line_verdicts(tour.line)
     reference, other = tour.engines
     print_line()
     print_facts(
@@ -63,3 +65,13 @@ def _print(tour: Tour) -> None:
             **tour.paths,
         }
     )
+
+
+def _print_line_verdicts(line: list[LineVerdicts]) -> None:
+    from edge_ad.cli.console import print_facts, print_line, print_table
+
+    columns = ("engine", "good frames", "good parts", "defective frames", "defective parts")
+    rows = [(r.engine, *map(str, (r.good_frames, r.good_parts, r.defective_frames, r.defective_parts))) for r in line]
+    print_table(columns, rows, title="\nThe line against its truth: how many were called NG")
+    print_line()
+    print_facts({f"threshold {verdicts.engine}": verdicts.threshold_rule for verdicts in line})

@@ -1,7 +1,11 @@
-"""The sample product: a folder of rendered photos in MVTec layout."""
+"""The sample product: a folder of photos in MVTec layout, taken from recordings of the rendered line."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -9,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.data.products import Product, open_product
-from edge_ad.data.sample_product.camera import take_photo
+from edge_ad.data.sample_product.camera import Camera, frames_of, record
 from edge_ad.data.sample_product.defects import DEFECT_KINDS
 from edge_ad.data.sample_product.scene import Scene
 from edge_ad.errors import UsageError
@@ -19,6 +23,25 @@ __all__ = ["check_size", "render_product"]
 
 _TRAIN, _TEST_GOOD, _TEST_DEFECTIVE, _CAMERA = range(4)
 _SMALLEST = 64
+_PARTS_PER_RECORDING = 12
+_FRAMES_PER_PART = 3
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part to take a photo of.
+
+    Attributes:
+        key: Seeds of its scene.
+        kind: ``"good"``, or the kind of its defect.
+        photo: File of the photo.
+        mask: File of the mask; None for a good part.
+    """
+
+    key: tuple[int, ...]
+    kind: str
+    photo: Path
+    mask: Path | None = None
 
 
 def render_product(
@@ -32,19 +55,22 @@ def render_product(
 ) -> Product:
     """Render photos of a machined flange on a conveyor belt: good ones, and six kinds of defects with masks.
 
+    The photos are single frames of H.264 recordings of the line, as `render_line_video` makes them, at most one of each
+    part. Every 12 parts are another recording, with the camera as it was then.
+
     Args:
         root: New or empty folder; it is there completely or not at all.
         seed: Another seed gives other parts.
         good: Photos of good parts to train on.
         test_good: Photos of good parts to test with.
         defects_per_kind: Photos of each kind of defect.
-        size_hw: Height and width of the photos, in pixels; at least 64.
+        size_hw: Height and width of the photos, in pixels; even, at least 64.
 
     Returns:
         The opened product.
 
     Raises:
-        UsageError: The folder is not empty, the size is too small, or no photos to train on are wanted.
+        UsageError: The folder is not empty, a video cannot have the size, or no photos to train on are wanted.
         StorageError: The folder cannot be written.
     """
     check_size(size_hw)
@@ -53,38 +79,73 @@ def render_product(
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(f"{root} exists and is not an empty folder.", "Give a new folder.")
     with atomic_directory(root) as folder:
-        _write_good(folder / "train" / "good", (seed, _TRAIN), good, size_hw)
-        _write_good(folder / "test" / "good", (seed, _TEST_GOOD), test_good, size_hw)
-        for number, kind in enumerate(DEFECT_KINDS):
-            _write_defective(folder, kind, (seed, _TEST_DEFECTIVE, number), defects_per_kind, size_hw)
+        recordings = _recordings(_parts(folder, seed, good, test_good, defects_per_kind))
+        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # rendering and encoding release the lock
+            for _ in pool.map(lambda parts: _take_photos(parts, size_hw), recordings):
+                pass
     return open_product(root)
 
 
 def check_size(size_hw: tuple[int, int]) -> None:
-    """Raise UsageError for a size at which the part cannot be recognised."""
+    """Raise UsageError for a size at which the part cannot be recognised, or that H.264 cannot have."""
     if min(size_hw) < _SMALLEST:
         raise UsageError(f"{size_hw[0]}x{size_hw[1]} is too small; {_SMALLEST}x{_SMALLEST} is the least.")
+    if size_hw[0] % 2 or size_hw[1] % 2:
+        raise UsageError(f"A video needs an even height and width, not {size_hw[0]}x{size_hw[1]}.")
 
 
-def _write_good(folder: Path, key: tuple[int, ...], count: int, size_hw: tuple[int, int]) -> None:
+def _parts(root: Path, seed: int, good: int, test_good: int, defects_per_kind: int) -> list[list[_Part]]:
+    """The parts of each folder of photos; the folders are made."""
+    folders = [
+        _good_parts(root / "train" / "good", (seed, _TRAIN), good),
+        _good_parts(root / "test" / "good", (seed, _TEST_GOOD), test_good),
+    ]
+    for number, kind in enumerate(DEFECT_KINDS):
+        folders.append(_defective_parts(root, kind, (seed, _TEST_DEFECTIVE, number), defects_per_kind))
+    return folders
+
+
+def _good_parts(folder: Path, key: tuple[int, ...], count: int) -> list[_Part]:
     folder.mkdir(parents=True)
-    for index in range(count):
-        photo = Scene((*key, index), size_hw).good()
-        _write(folder / f"{index:03d}.png", _stored(photo, (*key, index)))
+    return [_Part((*key, index), "good", folder / f"{index:03d}.png") for index in range(count)]
 
 
-def _write_defective(folder: Path, kind: str, key: tuple[int, ...], count: int, size_hw: tuple[int, int]) -> None:
-    images, masks = folder / "test" / kind, folder / "ground_truth" / kind
-    images.mkdir(parents=True)
+def _defective_parts(root: Path, kind: str, key: tuple[int, ...], count: int) -> list[_Part]:
+    photos, masks = root / "test" / kind, root / "ground_truth" / kind
+    photos.mkdir(parents=True)
     masks.mkdir(parents=True)
-    for index in range(count):
-        photo, mask = Scene((*key, index), size_hw).defective(kind)
-        _write(images / f"{index:03d}.png", _stored(photo, (*key, index)))
-        _write(masks / f"{index:03d}_mask.png", mask.astype(np.uint8) * np.uint8(255))
+    return [
+        _Part((*key, index), kind, photos / f"{index:03d}.png", masks / f"{index:03d}_mask.png")
+        for index in range(count)
+    ]
 
 
-def _stored(photo: NDArray[np.float32], key: tuple[int, ...]) -> NDArray[np.uint8]:
-    return take_photo(photo, np.random.default_rng([*key, _CAMERA]))
+def _recordings(folders: list[list[_Part]]) -> Iterator[list[_Part]]:
+    for parts in folders:
+        for first in range(0, len(parts), _PARTS_PER_RECORDING):
+            yield parts[first : first + _PARTS_PER_RECORDING]
+
+
+def _take_photos(parts: Sequence[_Part], size_hw: tuple[int, int]) -> None:
+    """Record parts one after the other, and keep one frame of each."""
+    rng = np.random.default_rng([*parts[0].key, _CAMERA])
+    kept = rng.integers(_FRAMES_PER_PART, size=len(parts))
+    camera = Camera.draw(rng)
+    recording = record(((_seen(part, size_hw), _FRAMES_PER_PART) for part in parts), size_hw, camera, rng)
+    for number, frame in enumerate(frames_of(recording)):
+        part, position = divmod(number, _FRAMES_PER_PART)
+        if position == kept[part]:
+            _write(parts[part].photo, frame)
+
+
+def _seen(part: _Part, size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """What the camera sees of a part, float32 (h, w, 3); the mask of its defect is written."""
+    scene = Scene(part.key, size_hw)
+    if part.mask is None:
+        return scene.good()
+    seen, mask = scene.defective(part.kind)
+    _write(part.mask, mask.astype(np.uint8) * np.uint8(255))
+    return seen
 
 
 def _write(path: Path, image: NDArray[np.uint8]) -> None:

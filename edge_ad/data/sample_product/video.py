@@ -3,53 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.sample_product.camera import noise_field, with_noise
+from edge_ad.data.sample_product.camera import LINE_CAMERA, record
 from edge_ad.data.sample_product.defects import DEFECT_KINDS
 from edge_ad.data.sample_product.product import check_size
 from edge_ad.data.sample_product.scene import Scene
-from edge_ad.errors import StorageError, UsageError
-from edge_ad.storage import storage_errors
+from edge_ad.errors import UsageError
+from edge_ad.storage import write_file
 
 __all__ = ["Shown", "render_line_video"]
 
 _VIDEO = 5  # keeps the parts of the video apart from those of the product
-_SECONDS_PER_PART = 1.0
+_SECONDS_PER_PART = 0.5
 _DEFECTIVE_SHARE = 0.3
-_NOISE_MARGIN = 64
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A part in the video.
+    """The truth about a part in the video: which frames show it, and what is wrong with it where.
 
     Attributes:
         first_frame: First frame that shows it, from 0.
         last_frame: Last frame that shows it.
         kind: ``"good"``, or the kind of its defect.
+        defect_xywh: Left, top, width and height of the rectangle around the defect, in pixels; None for a good part.
     """
 
     first_frame: int
     last_frame: int
     kind: str
+    defect_xywh: tuple[int, int, int, int] | None = None
+
+    @property
+    def is_defective(self) -> bool:
+        """Whether the part has a defect."""
+        return self.kind != "good"
+
+    @property
+    def frames(self) -> range:
+        """The frames that show it."""
+        return range(self.first_frame, self.last_frame + 1)
 
 
 def render_line_video(
     path: Path, *, seconds: float, fps: int = 30, size_hw: tuple[int, int] = (512, 512), seed: int = 0
 ) -> list[Shown]:
-    """Render an indexed conveyor: each part rests under the fixed camera for a second, then the next one lies there.
+    """Render an indexed conveyor: each part rests under the fixed camera for half a second, then the next lies there.
 
-    About 70 % of the parts are good. They are framed as in `render_product`, and none is one of its parts.
+    About 70 % of the parts are good. They are framed as in `render_product`, and none is one of its parts. The belt is
+    not filmed while it moves: every frame shows one part, the whole of it and its whole defect.
 
     Args:
-        path: The MP4 file; there completely or not at all.
-        seconds: Length; the last part may be shown for less than a second.
+        path: The MP4 file (H.264); there completely or not at all.
+        seconds: Length; the last part may be shown for less than half a second.
         fps: Frames per second.
         size_hw: Height and width, in pixels; even, at least 64.
         seed: Another seed gives other parts.
@@ -65,19 +77,11 @@ def render_line_video(
     if frames < 1:
         raise UsageError(f"{seconds} s at {fps} frames per second is less than one frame.")
     check_size(size_hw)
-    if size_hw[0] % 2 or size_hw[1] % 2:
-        raise UsageError(f"A video needs an even height and width, not {size_hw[0]}x{size_hw[1]}.")
-    shown = _schedule(frames, round(_SECONDS_PER_PART * fps), seed)
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.stem}-partial.mp4")
-    try:
-        _write(staged, _frames(shown, size_hw, seed), fps, size_hw)
-        with storage_errors(path):
-            staged.replace(path)
-    finally:
-        staged.unlink(missing_ok=True)
-    return shown
+    truth: list[Shown] = []
+    scenes = _scenes(_schedule(frames, max(1, round(_SECONDS_PER_PART * fps)), seed), size_hw, seed, truth)
+    recording = record(scenes, size_hw, LINE_CAMERA, np.random.default_rng([seed, _VIDEO, 0]), fps=fps)
+    write_file(path, recording)
+    return truth
 
 
 def _schedule(frames: int, frames_per_part: int, seed: int) -> list[Shown]:
@@ -93,40 +97,17 @@ def _schedule(frames: int, frames_per_part: int, seed: int) -> list[Shown]:
     ]
 
 
-def _frames(shown: list[Shown], size_hw: tuple[int, int], seed: int) -> Iterator[NDArray[np.uint8]]:
-    rng = np.random.default_rng([seed, _VIDEO, 0])
-    # A crop of one large field of noise per frame: drawing it anew would take longer than encoding the frame.
-    field = noise_field((size_hw[0] + _NOISE_MARGIN, size_hw[1] + _NOISE_MARGIN, 3), rng)
-    for part, span in enumerate(shown):
+def _scenes(
+    schedule: list[Shown], size_hw: tuple[int, int], seed: int, truth: list[Shown]
+) -> Iterator[tuple[NDArray[np.float32], int]]:
+    """What the camera sees and for how many frames; the truth about each part is appended as it is rendered."""
+    for part, shown in enumerate(schedule):
         scene = Scene((seed, _VIDEO, 1, part), size_hw)
-        seen = scene.good() if span.kind == "good" else scene.defective(span.kind)[0]
-        photo = np.rint(seen).astype(np.int16)
-        for _ in range(span.first_frame, span.last_frame + 1):
-            top, left = rng.integers(_NOISE_MARGIN, size=2)
-            yield with_noise(photo, field[top : top + size_hw[0], left : left + size_hw[1]])
-
-
-def _write(path: Path, frames: Iterator[NDArray[np.uint8]], fps: int, size_hw: tuple[int, int]) -> None:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), float(fps), size_hw[::-1])
-    try:
-        if not writer.isOpened():
-            raise StorageError(f"No video can be written to {path.parent}.", "Choose a folder you may write to.")
-        count = 0
-        for frame in frames:
-            writer.write(frame)
-            count += 1
-    finally:
-        writer.release()
-    _check_written(path, count)
-
-
-def _check_written(path: Path, frames: int) -> None:
-    # The encoder swallows write errors; a file cut short by a full disk has no index and cannot be opened.
-    capture = cv2.VideoCapture(str(path))
-    found = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
-    capture.release()
-    if found != frames:
-        raise StorageError(
-            f"The video in {path.parent} could not be written: {found} of {frames} frames are in the file.",
-            "Free some space or write to another disk.",
-        )
+        if shown.is_defective:
+            seen, mask = scene.defective(shown.kind)
+            left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
+            shown = replace(shown, defect_xywh=(left, top, width, height))
+        else:
+            seen = scene.good()
+        truth.append(shown)
+        yield seen, len(shown.frames)
