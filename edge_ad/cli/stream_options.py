@@ -128,6 +128,15 @@ class SourceSettings:
             rich_help_panel=_SOURCE,
         ),
     ] = None
+    timeout_s: Annotated[
+        float,
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            help="Longest silence of a network stream before it counts as lost.",
+            rich_help_panel=_SOURCE,
+        ),
+    ] = 2.0
 
 
 @dataclass(frozen=True)

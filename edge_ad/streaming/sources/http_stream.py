@@ -5,27 +5,22 @@ from __future__ import annotations
 import http.client
 import re
 import time
-import urllib.error
-import urllib.request
-from typing import IO, Any, cast
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError, DeviceError
 from edge_ad.images import decode_image
-from edge_ad.opencv_log import silence_opencv
 from edge_ad.streaming.deadline import Deadline
-from edge_ad.streaming.http_connection import HttpConnection
 from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.sources.http_client import connect
 from edge_ad.streaming.sources.multipart import MultipartReader, Part
 from edge_ad.streaming.sources.network import NetworkSource
 
-__all__ = ["HttpSource"]
+__all__ = ["LONGEST_REPEAT_S", "HttpSource", "decoded"]
 
 # A camera's repeats fill the time to its next frame. One that shows the same for longer hangs, which must be seen.
-_LONGEST_REPEAT_S = 1.0
+LONGEST_REPEAT_S = 1.0
 _MOST_CORRUPT_IN_ROW = 100  # a camera that sends nothing else is as good as gone
 # Between the header of a JPEG and its end: a marker that cannot be there is damage that decoders paint over in grey.
 _FOREIGN_MARKER = re.compile(rb"\xff[\x01-\xbf\xc0-\xc3\xc5-\xcf\xd8\xe0-\xef\xf0-\xfd]")
@@ -63,13 +58,18 @@ class HttpSource(Source):
         """Connect."""
         self.close()
         self._deadline.start(self._timeout_s)
-        answer = self._connect()
-        boundary = answer.headers.get_param("boundary")
-        if answer.headers.get_content_maintype() == "multipart" and isinstance(boundary, str):
+        answer = connect(self._url, self.name, self._deadline)
+        if answer.headers.get_content_maintype() == "multipart":
+            boundary = answer.headers.get_param("boundary")
+            named = boundary if isinstance(boundary, str) else ""
             self._answer = answer
-            self._parts = MultipartReader(answer, boundary, timeout_s=self._timeout_s, deadline=self._deadline)
+            self._parts = MultipartReader(answer, named, timeout_s=self._timeout_s, deadline=self._deadline)
             return
         answer.close()
+        if answer.headers.get_content_maintype() == "image":
+            raise DeviceError(
+                f"{self.name} gives one picture for each request, and no stream.", "Write snapshot+ before its address."
+            )
         self._ffmpeg = ffmpeg = NetworkSource(self._url, timeout_s=self._timeout_s)
         ffmpeg.rename(self.name)
         if self._deadline.is_cancelled:  # just before there was anything else to cancel
@@ -84,7 +84,7 @@ class HttpSource(Source):
         while corrupt_in_row < _MOST_CORRUPT_IN_ROW and (part := self._next_part()) is not None:
             if self._is_repeat(part):
                 self.duplicates += 1
-            elif (image := _decoded(part)) is not None:
+            elif (image := decoded(part)) is not None:
                 return image
             else:
                 self.corrupt += 1
@@ -115,81 +115,7 @@ class HttpSource(Source):
         is_same = last is not None and _is_same(last, part)
         if not is_same:
             self._new_at = now
-        return is_same and now - self._new_at <= _LONGEST_REPEAT_S
-
-    def _connect(self) -> http.client.HTTPResponse:
-        silence_opencv()
-        try:
-            answer = _opener(self._url, self._deadline).open(_without_user(self._url))
-        except urllib.error.HTTPError as error:
-            error.close()
-            hint = "Put user and password in the address: http://user:password@host/" if error.code == 401 else ""
-            raise DeviceError(f"The stream {self.name} is refused: {error.code} {error.reason}.", hint) from None
-        except Exception:  # urllib raises whatever a malformed challenge makes of it
-            # The cause may hold the address with its password, so it is not shown.
-            raise DeviceError(
-                f"The stream {self.name} does not answer.", "Check the address, the network, and user and password."
-            ) from None
-        return cast(http.client.HTTPResponse, answer)
-
-
-class _Handler(urllib.request.AbstractHTTPHandler):
-    """Connects within the deadline."""
-
-    def __init__(self, deadline: Deadline) -> None:
-        super().__init__()
-        self._deadline = deadline
-
-    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self._open(request, is_tls=False)
-
-    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
-        return self._open(request, is_tls=True)
-
-    http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
-
-    def _open(self, request: urllib.request.Request, *, is_tls: bool) -> http.client.HTTPResponse:
-        def connection(host: str, timeout: object) -> HttpConnection:
-            return HttpConnection(host, deadline=self._deadline, is_tls=is_tls)
-
-        return self.do_open(cast(Any, connection), request)
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a few redirects without reading what else they say, which may have no end."""
-
-    def http_error_302(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage
-    ) -> Any:
-        fp.close()
-        return super().http_error_302(req, fp, code, msg, headers)
-
-    http_error_301 = http_error_303 = http_error_307 = http_error_308 = http_error_302
-
-
-def _opener(url: str, deadline: Deadline) -> urllib.request.OpenerDirector:
-    """Speaks HTTP alone and directly: a camera is in the line's own network."""
-    parts = urlsplit(url)
-    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
-    if parts.username is not None:
-        passwords.add_password(None, _without_user(url), unquote(parts.username), unquote(parts.password or ""))
-    opener = urllib.request.OpenerDirector()
-    for handler in (
-        _Handler(deadline),
-        _Redirects(),
-        urllib.request.HTTPBasicAuthHandler(passwords),
-        urllib.request.HTTPDigestAuthHandler(passwords),
-        urllib.request.HTTPDefaultErrorHandler(),
-        urllib.request.HTTPErrorProcessor(),
-        urllib.request.UnknownHandler(),
-    ):
-        opener.add_handler(handler)
-    return opener
-
-
-def _without_user(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        return is_same and now - self._new_at <= LONGEST_REPEAT_S
 
 
 def _is_same(before: Part, part: Part) -> bool:
@@ -199,7 +125,8 @@ def _is_same(before: Part, part: Part) -> bool:
     return part.is_whole and part.body == before.body
 
 
-def _decoded(part: Part) -> NDArray[np.uint8] | None:
+def decoded(part: Part) -> NDArray[np.uint8] | None:
+    """The picture of a part, uint8 (H, W, 3) BGR; None where it is damaged."""
     if not part.is_whole or _has_foreign_marker(part.body):
         return None
     try:

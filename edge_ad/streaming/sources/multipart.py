@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
@@ -10,12 +11,14 @@ from typing import Protocol
 from edge_ad.image_formats import damage
 from edge_ad.streaming.deadline import Deadline
 
-__all__ = ["MultipartReader", "Part"]
+__all__ = ["LARGEST_PART", "MultipartReader", "Part"]
 
 _CHUNK = 65536
 _LONGEST_HEAD = 16384
-_LARGEST_PART = 64 << 20  # no camera sends more: something else is being sent
+LARGEST_PART = 64 << 20  # no camera sends more: something else is being sent
 _JPEG_END = b"\xff\xd9"
+# A line that begins with two dashes, before a head or the empty line that ends one.
+_ANY_DELIMITER = re.compile(rb"(?:^|\n)(--[^\r\n]{1,256})\r?\n(?=[A-Za-z][A-Za-z0-9-]*[ \t]*:|\r?\n\xff\xd8)")
 
 
 class _Stream(Protocol):
@@ -44,14 +47,16 @@ class MultipartReader:
 
     Args:
         stream: The open answer; its reads must end by themselves when nothing comes.
-        boundary: As in the header of the answer, with or without the dashes before it.
+        boundary: As in the header of the answer, with or without the dashes before it; cameras of several makers send
+            another one, or name none: then it is the one that the first part comes with.
         timeout_s: Longest time for one part, in seconds.
         deadline: Of the connection that the answer comes from, so that its reads keep it too.
     """
 
     def __init__(self, stream: _Stream, boundary: str, *, timeout_s: float, deadline: Deadline | None = None) -> None:
         self._stream, self._timeout_s = stream, timeout_s
-        self._delimiter = b"--" + boundary.lstrip("-").encode("latin-1")
+        self._delimiter = b"--" + boundary.lstrip("-").encode("latin-1", "replace")
+        self._is_known = False  # whether a part came with it
         self._buffer = bytearray()
         self._deadline = deadline or Deadline()
 
@@ -66,9 +71,10 @@ class MultipartReader:
 
     def _head(self) -> dict[str, str] | None:
         """Skip to the next delimiter and read what follows it, to the empty line."""
-        start = self._find(self._delimiter, _LARGEST_PART)
+        start = self._find(self._delimiter, LARGEST_PART) if self._is_known else self._first_delimiter()
         if start is None:
             return None
+        self._is_known = True
         del self._buffer[: start + len(self._delimiter)]
         while (found := _end_of_head(self._buffer)) is None:
             if len(self._buffer) > _LONGEST_HEAD or not self._more():
@@ -79,6 +85,19 @@ class MultipartReader:
         pairs = (line.partition(":") for line in lines)
         return {name.strip().lower(): value.strip() for name, colon, value in pairs if colon}
 
+    def _first_delimiter(self) -> int | None:
+        """Where the first part begins; learns the delimiter where it is not the one that was named."""
+        named = self._delimiter if len(self._delimiter) > len(b"--") else None
+        while len(self._buffer) <= _LONGEST_HEAD:
+            if named is not None and (start := self._buffer.find(named)) >= 0:
+                return start
+            if (found := _ANY_DELIMITER.search(self._buffer)) is not None:
+                self._delimiter = found[1]
+                return found.start(1)
+            if not self._more():
+                return None
+        return None if named is None else self._find(named, LARGEST_PART)
+
     def _part(self, headers: dict[str, str]) -> Part | None:
         announced = headers.get("content-length", "")
         body = self._announced(int(announced)) if announced.isascii() and announced.isdigit() else self._until_end()
@@ -86,7 +105,7 @@ class MultipartReader:
             del self._buffer[: len(body)]
             return Part(headers, body, is_whole=True)
         # Its length is wrong or it is damaged: it ends where the next part begins.
-        end = self._find(self._delimiter, _LARGEST_PART)
+        end = self._find(self._delimiter, LARGEST_PART)
         if end is None:
             return None
         broken = bytes(self._buffer[:end])
@@ -94,7 +113,7 @@ class MultipartReader:
         return Part(headers, broken, is_whole=False)
 
     def _announced(self, length: int) -> bytes | None:
-        if length > _LARGEST_PART:
+        if length > LARGEST_PART:
             return None
         while len(self._buffer) < length:
             if not self._more():
@@ -110,7 +129,7 @@ class MultipartReader:
             if body.endswith(_JPEG_END) and damage(bytes(body)) is None:
                 return bytes(body)
             searched = max(0, len(self._buffer) - len(self._delimiter))
-            if len(self._buffer) > _LARGEST_PART or not self._more():
+            if len(self._buffer) > LARGEST_PART or not self._more():
                 raise HTTPException("cut off")
         body = self._buffer[:end].rstrip(b"\r\n")
         return bytes(body) if damage(bytes(body)) is None else None

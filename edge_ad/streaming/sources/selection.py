@@ -4,6 +4,7 @@ camera of this machine   v4l2://0?width=1280&pixel_format=MJPG   v4l2:///dev/vid
 camera of a Jetson       csi://0?width=1920&height=1080
 Basler camera            basler://0   basler://40012345?exposure=5000&gain=2
 live stream              rtsp://host/stream   http://host/video
+camera asked for each    snapshot+http://host/picture.jpg
 video file               line.mp4   file:///data/line.mp4?loop=1&start=12.5
 folder of images         parts   file:///data/parts?watch=1&after=move
 """
@@ -27,6 +28,7 @@ __all__ = ["camera_source", "source_from_uri"]
 
 _VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm"})
 _HTTP_SCHEMES = frozenset({"http", "https"})
+_SNAPSHOT_SCHEMES = frozenset({"snapshot+http", "snapshot+https"})
 _STREAM_SCHEMES = frozenset({"rtmp", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
 _LOGIN = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:?/{0,2})?[^/@]*:[^@]*@|(?:rtsps?|https?|rtmp|srt):/", re.IGNORECASE)
 _LONGEST_INDEX = 3  # digits: a longer number is a serial number
@@ -58,7 +60,7 @@ def source_from_uri(uri: str, options: SourceOptions | None = None) -> Source:
     Args:
         uri: Address or path, as in the table of this module.
         options: ``--width --height --fps --pixel-format --exposure --gain --hardware-trigger --loop --start --pace
-            --watch --after --max-outage`` of the command line.
+            --watch --after --max-outage --timeout`` of the command line.
 
     Raises:
         UsageError: An address of an unknown kind, an unknown setting in it, or an option that means nothing to it.
@@ -74,13 +76,15 @@ def source_from_uri(uri: str, options: SourceOptions | None = None) -> Source:
         return _SETTABLE[scheme](unquote(place), options, dict(parse_qsl(query, keep_blank_values=True)))
     if scheme in _HTTP_SCHEMES:
         return _http_source(uri, options)
+    if scheme in _SNAPSHOT_SCHEMES:
+        return _snapshot(uri.partition("+")[2], options)
     if scheme in _STREAM_SCHEMES:
         from edge_ad.streaming.sources.network import NetworkSource
 
         only(options, f"{scheme}://", ())
         return _waited_for(NetworkSource(uri, timeout_s=options.timeout_s), options)
     scheme = masked_address(f"{scheme}://{MASK}").removesuffix(MASK)
-    known = ", ".join(sorted(_STREAM_SCHEMES | _HTTP_SCHEMES | set(_SETTABLE)))
+    known = ", ".join(sorted(_STREAM_SCHEMES | _HTTP_SCHEMES | _SNAPSHOT_SCHEMES | set(_SETTABLE)))
     raise UsageError(f"Unknown kind of address: {scheme or MASK}.", f"Known: {known}.")
 
 
@@ -109,6 +113,18 @@ def _http_source(uri: str, options: SourceOptions) -> Source:
         return VideoFileSource(uri, loop=options.loop, start_s=options.start_s, at_its_rate=options.pace == "source")
     only(options, "a network stream", ())
     return _waited_for(HttpSource(uri, timeout_s=options.timeout_s), options)
+
+
+def _snapshot(uri: str, options: SourceOptions) -> Source:
+    from edge_ad.streaming.sources.snapshot import SnapshotSource
+
+    only(options, "a camera that is asked for each picture", ("fps",))
+    source = (
+        SnapshotSource(uri, timeout_s=options.timeout_s)
+        if options.fps is None
+        else SnapshotSource(uri, fps=options.fps, timeout_s=options.timeout_s)
+    )
+    return _waited_for(source, options)
 
 
 def _v4l2_address(place: str, options: SourceOptions, query: Mapping[str, str]) -> Source:

@@ -20,6 +20,7 @@ _BELIEVABLE_FPS = 1000.0
 _MOST_CORRUPT_IN_ROW = 100  # packets: a camera that sends nothing else is as good as gone
 _CLOSE_S = 0.2
 _SEEK_TOLERANCE_S = 1e-3  # time stamps are rounded
+_SEEK_BACK_S = 2.0  # a transport stream has no index: what is found may lie behind what was sought
 _SHORT_S = 0.5  # less than what a container says of its length is rounding
 # Formats that swscale converts to BGR in one exact step; with others, a better filter for the colours costs little.
 _ONE_STEP = frozenset({"yuv420p", "yuvj420p", "bgr24", "rgb24", "gray"})
@@ -81,6 +82,9 @@ class VideoReader:
         self._damage: DamageFilter[Any] = DamageFilter()
         self._frames: deque[Any] = deque()
         self._packets: Iterator[Any] | None = self._container.demux(self._stream)
+        # A gap in a transport stream is noticed at the packet behind it; the one before it has lost its end.
+        self._looks_ahead = self._container.format.name == "mpegts"
+        self._ahead: deque[Any] = deque()
         self.is_at_end = False
 
     @property
@@ -123,7 +127,8 @@ class VideoReader:
         """Decode one packet, or what the decoder still holds at the end."""
         packet = self._next_packet()
         if packet is not None and packet.size:
-            self._damage.feed(packet.pts, is_corrupt=packet.is_corrupt)
+            follows_gap = bool(self._ahead) and self._ahead[0] is not None and self._ahead[0].is_corrupt
+            self._damage.feed(packet.pts, is_corrupt=packet.is_corrupt or follows_gap)
         try:
             frames = self._stream.decode(packet) if packet is None or packet.size else self._stream.decode(None)
         except self._errors:
@@ -139,6 +144,11 @@ class VideoReader:
             self._packets, self.is_at_end = None, True
 
     def _next_packet(self) -> Any:
+        while len(self._ahead) < 1 + self._looks_ahead:
+            self._ahead.append(self._demuxed())
+        return self._ahead.popleft()
+
+    def _demuxed(self) -> Any:
         try:
             return next(self._packets) if self._packets is not None else None
         except (StopIteration, OSError, self._errors):  # the end, or a connection that is lost
@@ -172,7 +182,8 @@ class VideoReader:
         if 0 < self._length_s <= start_s:
             raise DataError(f"It ends before {start_s:g} s: it has {self._length_s:.1f} s.")
         origin = self._stream.start_time or 0
-        self._container.seek(origin + int(start_s / self._stream.time_base), stream=self._stream)
+        before_s = max(0.0, start_s - _SEEK_BACK_S)
+        self._container.seek(origin + int(before_s / self._stream.time_base), stream=self._stream)
 
     def _length(self) -> float:
         """Seconds that the stream or its container says it lasts; 0 where neither says."""

@@ -243,3 +243,39 @@ def _open_when_there(source: Source) -> None:
         else:
             source.close()
             return
+
+
+def _played(head: bytes, *chunks: bytes) -> list[int]:
+    with serving((head, *chunks)) as url, HttpSource(url) as source:
+        frames = []
+        while (image := source.read()) is not None:
+            frames.append(10 * round(float(image.mean()) / 10))
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("announced", "sent"),
+    [
+        (b"; boundary=announced", b"--other\r\nContent-Type: image/jpeg\r\n\r\n"),
+        (b"; boundary=announced", b"--other\r\n\r\n"),
+        (b"; boundary=announced", b"--other\nContent-Type: image/jpeg\n\n"),
+        (b'; boundary="--with dashes"', b"--with dashes\r\nContent-Type: image/jpeg\r\n\r\n"),
+        (b"; boundary=--ours", b"----ours\r\nContent-Type: image/jpeg\r\n\r\n"),
+        (b"; boundary=ours--", b"--ours\r\nContent-Type: image/jpeg\r\n\r\n"),
+        (b"; boundary=", b"--other\r\nContent-Type: image/jpeg\r\n\r\n"),
+        (b"", b"--other\r\nContent-Type: image/jpeg\r\n\r\n"),
+        (b"; boundary=announced", b"--other\r\nContent-Length: 9\r\nContent-Type: image/jpeg\r\n\r\n"),
+    ],
+)
+@pytest.mark.parametrize("preamble", [b"", b"\r\n", b"This is a stream.\r\n"])
+def test_boundary_that_is_not_the_announced_one_is_learnt(announced: bytes, sent: bytes, preamble: bytes) -> None:
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace" + announced + b"\r\n\r\n" + preamble
+    frames = _played(head, *(sent + jpeg(brightness) + b"\r\n" for brightness in _BRIGHTNESS))
+    wrong_length = b"Content-Length" in sent  # each part then ends where the next begins and is not whole
+    assert frames == ([] if wrong_length else list(_BRIGHTNESS))
+
+
+def test_one_picture_for_a_request_is_told_from_a_stream() -> None:
+    answer = b"HTTP/1.0 200 OK\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg(40)
+    with serving((answer,)) as url, pytest.raises(DeviceError, match=r"one picture for each request.*snapshot\+"):
+        HttpSource(url).open()
