@@ -6,6 +6,7 @@
     ├── MissingDependencyError  exit 3   an optional package is not installed
     ├── DeviceError          exit 3   a camera, GPU or backend is not there
     ├── BundleError          exit 1   a bundle is damaged, too new, or of another target
+    │   └── ForeignEngineError  exit 1   an engine is of another machine or version of its backend
     ├── CheckpointError      exit 1   a run or checkpoint cannot be used
     ├── StorageError         exit 1   a file could not be written
     └── QualityGateError     exit 4   an engine is not as good as what was trained
@@ -25,6 +26,7 @@ __all__ = [
     "DataError",
     "DeviceError",
     "EdgeAdError",
+    "ForeignEngineError",
     "MissingDependencyError",
     "QualityGateError",
     "StorageError",
@@ -76,6 +78,10 @@ class DeviceError(EdgeAdError):
 
 class BundleError(EdgeAdError):
     """A bundle is damaged, too new, or belongs to another target."""
+
+
+class ForeignEngineError(BundleError):
+    """An engine was built for another processor or by another version of its backend; its graph can be compiled."""
 
 
 class CheckpointError(EdgeAdError):

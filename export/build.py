@@ -13,7 +13,7 @@ from edge_ad.export.tensorrt.engine import build_tensorrt_engine, find_current, 
 from edge_ad.export.tensorrt.options import PlanOptions
 from edge_ad.manifest import Precision
 from edge_ad.runtime.availability import TENSORRT_BACKENDS
-from edge_ad.runtime.backends import build_engine, choose_backend
+from edge_ad.runtime.backends import build_engine, choose_backend, loads_here
 from edge_ad.runtime.choice import engine_key
 from edge_ad.runtime.race import record_race
 from edge_ad.runtime.tensorrt.api import Backend
@@ -156,7 +156,9 @@ def _engine(bundle: Bundle, backend: str, precision: Precision, say: Say) -> Bui
         found = find_engine(bundle, key)
     except BundleError:
         found = None  # of another graph, version or processor: that is why it is built now
-    if found is not None:
+    if found is not None and (problem := loads_here(bundle, found)):
+        say(f"{found.path.name} does not load here: {problem}")
+    elif found is not None:
         say(f"{found.path.name} is up to date.")
         return BuiltEngine(precision, found, True)
     say(f"Building {key.name}.")

@@ -15,7 +15,7 @@ from edge_ad.export.precisions import runnable
 from edge_ad.manifest import Precision
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.availability import BACKENDS, probe_backend
-from edge_ad.runtime.backends import open_engine
+from edge_ad.runtime.backends import opened_engine
 from edge_ad.runtime.parity import Deviation, parity_of_engine, recorded_predictions
 
 __all__ = ["Check", "Verification", "verify_target"]
@@ -130,7 +130,7 @@ def _check(
     reference: list[Prediction],
     threads: int,
 ) -> Check:
-    with open_engine(bundle, backend=backend, precision=precision, threads=threads) as engine:
+    with opened_engine(bundle, backend=backend, precision=precision, threads=threads) as engine:
         parity = parity_of_engine(bundle, engine, images, reference, batch=_BATCH)
         source = engine.describe().source
     return Check(f"{backend} {precision}", source, **vars(parity), passed=parity.passed)

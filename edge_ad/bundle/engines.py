@@ -12,7 +12,7 @@ from pydantic import ConfigDict, Field
 
 from edge_ad.bundle.bundle import Bundle
 from edge_ad.bundle.documents import check_hashes, read_document, to_bytes
-from edge_ad.errors import BundleError
+from edge_ad.errors import BundleError, ForeignEngineError
 from edge_ad.manifest import Document, Precision, Threshold
 from edge_ad.storage import atomic_directory, sha256_file, write_file
 
@@ -128,7 +128,8 @@ def find_engine(bundle: Bundle, key: EngineKey) -> EngineDirectory | None:
     """The engine directory that fits this machine, with every file checked; None when none was built.
 
     Raises:
-        BundleError: Engines of this backend and precision are there, but none that fits; the hint rebuilds it.
+        ForeignEngineError: Engines of this backend and precision are there, but of other machines or versions.
+        BundleError: The one that is there is damaged, or of another graph; the hint rebuilds it.
     """
     candidates = _candidates(bundle, key)
     if not candidates:
@@ -223,15 +224,18 @@ def _read_sidecar(path: Path) -> EngineSidecar:
 
 
 def _check(bundle: Bundle, key: EngineKey, path: Path, sidecar: EngineSidecar) -> None:
-    def refuse(problem: str) -> NoReturn:
-        raise BundleError(f"The engine {path.name} {problem}.", f"Rebuild it: {rebuild_command(bundle, key)}")
+    def refuse(problem: str, kind: type[BundleError] = BundleError) -> NoReturn:
+        raise kind(f"The engine {path.name} {problem}.", f"Rebuild it: {rebuild_command(bundle, key)}")
 
     if sidecar.onnx_sha256 != bundle.graph_sha256(key.precision):
         refuse(f"was built from another graph than {bundle.graph(key.precision).file}")
     if not fits(sidecar.target, key.target):
-        refuse(f"was built for {sidecar.target}, and this machine is {key.target}")
+        refuse(f"was built for {sidecar.target}, and this machine is {key.target}", ForeignEngineError)
     if not _version_fits(sidecar, key.version):
-        refuse(f"was built by {key.backend} {sidecar.backend_version}, and {key.version} is installed here")
+        refuse(
+            f"was built by {key.backend} {sidecar.backend_version}, and {key.version} is installed here",
+            ForeignEngineError,
+        )
     if (sidecar.backend, sidecar.precision) != (key.backend, key.precision):
         refuse(f"holds a {sidecar.backend} engine in {sidecar.precision}")
     if sidecar.threshold != bundle.graph(key.precision).threshold:

@@ -65,21 +65,21 @@ def benchmark(
     from edge_ad.cli.frames import read_frames
     from edge_ad.cli.latency import measure_engine
     from edge_ad.cli.machine import describe_machine
-    from edge_ad.runtime.backends import open_engine
+    from edge_ad.runtime.backends import opened_engine
     from edge_ad.runtime.target import available_cores
 
     opened = Bundle.open(bundle)
     if stream is not None:
         if against is not None or data is not None:
             raise UsageError("--stream measures neither --against nor --data.", "Give one of them at a time.")
-        with open_engine(opened, backend=backend, precision=precision, threads=threads) as engine:
+        with opened_engine(opened, backend=backend, precision=precision, threads=threads) as engine:
             stream_benchmark.benchmark_stream(engine, bundle, stream, seconds=seconds, rounds=rounds, as_json=as_json)
         return
     frames = read_frames(opened, data)
     # A comparison is fair only when both sides have the same threads.
     threads = threads or (available_cores() if against else 0)
     rival = _open_rival(opened, run or bundle.resolve().parent, threads) if against else None
-    with open_engine(opened, backend=backend, precision=precision, threads=threads) as engine:
+    with opened_engine(opened, backend=backend, precision=precision, threads=threads) as engine:
         description = engine.describe()
         note(f"Measuring {description.backend} {description.precision} ({description.source}).")
         measurements = measure_engine(engine, frames, rival, seconds=seconds)

@@ -12,7 +12,7 @@ from edge_ad.errors import UsageError
 from edge_ad.evaluation.evaluate import Predictor
 from edge_ad.manifest import Threshold
 from edge_ad.photo_spec import PhotoSpec
-from edge_ad.runtime.backends import open_engine
+from edge_ad.runtime.backends import opened_engine
 
 __all__ = ["Subject", "open_run", "open_subject"]
 
@@ -93,7 +93,7 @@ def open_run(path: Path, threads: int) -> Subject:
 @contextmanager
 def _open_bundle(path: Path, backend: str, precision: str, threads: int) -> Iterator[Subject]:
     bundle = Bundle.open(path)
-    with open_engine(bundle, backend=backend, precision=precision, threads=threads) as engine:
+    with opened_engine(bundle, backend=backend, precision=precision, threads=threads) as engine:
         description = engine.describe()
         yield Subject(
             predict=engine.infer,

@@ -19,7 +19,7 @@ from edge_ad.evaluation.report import write_report
 from edge_ad.export.build import build_engines
 from edge_ad.export.verify import Verification, verify_target
 from edge_ad.manifest import Precision
-from edge_ad.runtime.backends import open_engine
+from edge_ad.runtime.backends import opened_engine
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import RecordsSink, VideoSink
 from edge_ad.streaming.sinks.base import Sink
@@ -138,7 +138,7 @@ def _request(data: Path, run: Path, seed: int) -> TrainingRequest:
 
 
 def _measure(bundle: Bundle, precision: Precision, product: Product, report: Path) -> EngineRow:
-    with open_engine(bundle, precision=precision) as engine:
+    with opened_engine(bundle, precision=precision) as engine:
         description = engine.describe()
         name = f"{description.backend} {precision}"
         size_hw = description.input_size_hw
@@ -165,7 +165,7 @@ def _stream(bundle: Bundle, precision: Precision, video: Path, root: Path, truth
     sinks: list[Sink] = [RecordsSink(records)]
     if precision == "int8":
         sinks.append(VideoSink(root / "overlay.mp4"))
-    with open_engine(bundle, precision=precision) as engine:
+    with opened_engine(bundle, precision=precision) as engine:
         name = f"{engine.describe().backend} {precision}"
         threshold = engine.threshold
         summary = run_stream(engine, source_from_uri(str(video)), threshold=threshold.value, sinks=sinks).to_dict()

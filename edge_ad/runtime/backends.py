@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
-from edge_ad.bundle import Bundle, EngineDirectory, find_engine, write_engine
+from edge_ad.bundle import Bundle, EngineDirectory, EngineKey, find_engine, write_engine
 from edge_ad.bundle.engines import rebuild_command
-from edge_ad.errors import BundleError, DeviceError, UsageError
+from edge_ad.errors import BundleError, DeviceError, ForeignEngineError, UsageError
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.availability import BACKENDS, TENSORRT_BACKENDS, BackendStatus, probe, probe_backend
 from edge_ad.runtime.base import Engine
@@ -25,11 +29,17 @@ __all__ = [
     "build_engine",
     "choose_backend",
     "choose_precision",
+    "first_that_works",
+    "loads_here",
     "open_engine",
+    "opened_engine",
     "probe",
     "probe_backend",
 ]
 
+_Result = TypeVar("_Result")
+
+_log = logging.getLogger(__name__)
 _SAVED_TOLERANCE = 1e-4
 _SAVERS = {"openvino": save_openvino, "onnxruntime": save_onnxruntime}
 
@@ -64,8 +74,8 @@ def choose_backend(name: str = "auto") -> tuple[str, str]:
 def open_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int = 0) -> Engine:
     """Make an engine for a graph of a bundle; enter it to load it.
 
-    The engine directory that fits this machine is used where one was built; where none was, the engine is built in
-    memory, and its description says so. TensorRT takes minutes to build and is never built in memory.
+    The engine directory that fits this machine is used where one was built and loads here; else the engine is compiled
+    in memory from the graph, which is said in one line. TensorRT takes minutes to build and is never built in memory.
 
     Args:
         bundle: The bundle.
@@ -74,8 +84,8 @@ def open_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "auto
         threads: CPU threads; 0 lets the backend decide.
 
     Raises:
-        BundleError: No such graph, or the engine directories are of another graph, backend version or processor; or
-            none was built, where the backend needs one.
+        BundleError: No such graph, or the engine directory is damaged or of another graph; or none was built that fits
+            this machine, where the backend needs one.
         DeviceError: The backend does not work here.
         UsageError: No such backend or precision, or a negative number of threads.
     """
@@ -83,14 +93,78 @@ def open_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "auto
         raise UsageError(f"The number of threads must be 0 or more, not {threads}.")
     name, _ = choose_backend(backend)
     key = engine_key(name, choose_precision(bundle, precision, backend=name))
-    directory = find_engine(bundle, key)
+    directory = _find(bundle, key)
     if directory is None and name in TENSORRT_BACKENDS:
         raise BundleError(
             f"{name} runs a plan, and {bundle.root} has none in {key.precision} for {key.target}.",
             f"Build it: {rebuild_command(bundle, key)}",
         )
-    source = EngineSource.of(bundle, key.precision, directory)
-    return _engine(name, source, threads)
+    spare = EngineSource.of(bundle, key.precision)
+    source = spare if directory is None else EngineSource.of(bundle, key.precision, directory)
+    return _engine(name, source, threads, None if directory is None else spare)
+
+
+@contextmanager
+def opened_engine(
+    bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int = 0
+) -> Iterator[Engine]:
+    """An open engine; with ``"auto"`` that of the first backend that can compile the graph.
+
+    Raises:
+        EdgeAdError: As `open_engine`, and what opening the last of them raises.
+    """
+    with ExitStack() as stack:
+        yield first_that_works(
+            backend,
+            lambda name: stack.enter_context(open_engine(bundle, backend=name, precision=precision, threads=threads)),
+        )
+
+
+def first_that_works(backend: str, use: Callable[[str], _Result]) -> _Result:
+    """What ``use`` makes of a backend; with ``"auto"``, of the first that does not fail at it.
+
+    Args:
+        backend: ``"auto"`` or a backend's name.
+        use: Name of a backend → the result.
+
+    Raises:
+        DeviceError: The backend cannot, or the last of them.
+    """
+    first, _ = choose_backend(backend)
+    names = [first]
+    if backend == "auto":
+        rest = BACKENDS[BACKENDS.index(first) + 1 :]
+        names += [name for name in rest if probe_backend(name).available]
+    for name, other in itertools.pairwise(names):
+        try:
+            return use(name)
+        except DeviceError as error:
+            _log.warning("%s cannot be used: %s Going on with %s.", name, error.message, other)
+    return use(names[-1])
+
+
+def loads_here(bundle: Bundle, engine: EngineDirectory) -> str:
+    """Try to load an engine directory of a backend that runs here.
+
+    Returns:
+        Why it does not, in words; empty where it does.
+    """
+    source = EngineSource.of(bundle, engine.sidecar.precision, engine)
+    try:
+        with _engine(engine.sidecar.backend, source, 0, None):
+            return ""
+    except DeviceError as error:
+        return error.message
+
+
+def _find(bundle: Bundle, key: EngineKey) -> EngineDirectory | None:
+    try:
+        return find_engine(bundle, key)
+    except ForeignEngineError as error:
+        if key.backend in TENSORRT_BACKENDS:
+            raise
+        _log.warning("%s Its graph is compiled instead. %s", error.message, error.hint)
+        return None
 
 
 def build_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "auto") -> EngineDirectory:
@@ -121,12 +195,12 @@ def build_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "aut
     return write_engine(bundle, key, save)
 
 
-def _engine(backend: str, source: EngineSource, threads: int) -> Engine:
+def _engine(backend: str, source: EngineSource, threads: int, spare: EngineSource | None = None) -> Engine:
     if backend == "openvino":
-        return OpenVinoEngine(source, threads=threads)
+        return OpenVinoEngine(source, threads=threads, spare=spare)
     if backend in TENSORRT_BACKENDS:
         return TensorRtEngine(backend, source)
-    return OnnxRuntimeEngine(source, threads=threads)
+    return OnnxRuntimeEngine(source, threads=threads, spare=spare)
 
 
 def _check_saved(backend: str, source: EngineSource, saved: EngineSource) -> None:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import BundleError, EdgeAdError, UsageError
+from edge_ad.errors import BundleError, DeviceError, EdgeAdError, UsageError
 from edge_ad.manifest import Threshold
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.tensorrt.timings import DeviceTimings
 
+if TYPE_CHECKING:
+    from edge_ad.runtime.source import EngineSource
+
 __all__ = ["Engine", "EngineDescription"]
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,15 +56,29 @@ class Engine(ABC):
     Args:
         description: What the engine is.
         threshold: Threshold on its scores.
+        spare: The graph that is compiled where what was built from it does not load; None where it must load.
     """
 
-    def __init__(self, description: EngineDescription, threshold: Threshold | None = None) -> None:
+    def __init__(
+        self,
+        description: EngineDescription,
+        threshold: Threshold | None = None,
+        spare: EngineSource | None = None,
+    ) -> None:
         self._description = description
         self._threshold = threshold
+        self._spare = spare
         self._is_open = False
 
     def __enter__(self) -> Engine:
-        self._open()
+        try:
+            self._open()
+        except DeviceError as error:
+            if self._spare is None:
+                raise
+            _log.warning("%s It is compiled from its graph instead.", error.message)
+            self._use(self._spare)
+            self._open()
         self._is_open = True
         return self
 
@@ -127,6 +148,10 @@ class Engine(ABC):
     def timings(self) -> DeviceTimings | None:
         """Where the time of the last inferences went on the device; None where the backend does not measure it."""
         return None
+
+    def _use(self, source: EngineSource) -> None:
+        """Open from another source the next time; of backends that can compile a graph."""
+        raise NotImplementedError
 
     def _check_open(self) -> None:
         if not self._is_open:

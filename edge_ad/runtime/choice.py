@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import cast, get_args
 
 from edge_ad.bundle import Bundle, EngineKey, find_engine
 from edge_ad.errors import BundleError, DeviceError, UsageError
 from edge_ad.manifest import BF16_OF, Precision
 from edge_ad.runtime.availability import TENSORRT_BACKENDS, probe_backend
+from edge_ad.runtime.openvino_api import openvino_instruction_set
 from edge_ad.runtime.target import processor
 from edge_ad.runtime.tensorrt.api import device_target
 
@@ -20,8 +22,17 @@ _ORDER_ON_GPU: tuple[Precision, ...] = ("int8", "fp16", "fp32")
 
 def engine_key(backend: str, precision: Precision) -> EngineKey:
     """What an engine of a backend must be to run on this machine."""
-    target = device_target() if backend in TENSORRT_BACKENDS else processor().target
-    return EngineKey(backend, precision, target, probe_backend(backend).version)
+    return EngineKey(backend, precision, _target(backend), probe_backend(backend).version)
+
+
+def _target(backend: str) -> str:
+    if backend in TENSORRT_BACKENDS:
+        return device_target()
+    instructions = openvino_instruction_set() if backend == "openvino" else ""
+    if not instructions:
+        return processor().target
+    words = re.sub(r"[^a-z0-9]+", "-", instructions.lower().replace("intel", "").replace("(r)", "")).strip("-")
+    return f"{processor().architecture}-{words}"
 
 
 def precision_problem(backend: str, precision: Precision) -> str:

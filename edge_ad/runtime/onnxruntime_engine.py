@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,10 @@ class OnnxRuntimeEngine(Engine):
     Args:
         source: The graph to run.
         threads: Threads within one inference; 0 lets ONNX Runtime use every physical core.
+        spare: The graph that is compiled where what was built from it does not load; None where it must load.
     """
 
-    def __init__(self, source: EngineSource, *, threads: int = 0) -> None:
+    def __init__(self, source: EngineSource, *, threads: int = 0, spare: EngineSource | None = None) -> None:
         super().__init__(
             EngineDescription(
                 backend="onnxruntime",
@@ -77,10 +79,15 @@ class OnnxRuntimeEngine(Engine):
                 source=source.words,
             ),
             source.threshold,
+            spare,
         )
         self._source = source
         self._threads = threads
         self._session: Any = None
+
+    def _use(self, source: EngineSource) -> None:
+        self._source = source
+        self._description = replace(self._description, source=source.words)
 
     def _open(self) -> None:
         options, size_hw = _options(self._threads), self._source.input_size_hw

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +11,11 @@ from typing import Any
 
 from edge_ad.errors import require
 
-__all__ = ["openvino_api", "openvino_core", "openvino_version"]
+__all__ = ["openvino_api", "openvino_core", "openvino_instruction_set", "openvino_version"]
 
 _STATISTICS = "openvino_telemetry"
+_REQUIREMENTS = b"meta="  # "meta=1.0;ov=2026.4.1;isa=Intel AVX2", behind its length
+_LENGTH = struct.Struct("<Q")
 
 
 def openvino_api() -> Any:
@@ -42,6 +45,36 @@ def openvino_core() -> Any:
         MissingDependencyError: OpenVINO is not installed.
     """
     return openvino_api().Core()
+
+
+@cache
+def openvino_instruction_set() -> str:
+    """Instructions that OpenVINO compiles for here, in its own words, such as ``"Intel AVX2"``.
+
+    The processor may have more: a virtual machine, or ONEDNN_MAX_CPU_ISA, hides some. OpenVINO writes them into each
+    graph that it compiles and loads no graph with others.
+
+    Raises:
+        MissingDependencyError: OpenVINO is not installed.
+    """
+    openvino = openvino_api()
+    parameter = openvino.opset13.parameter([1], openvino.Type.f32)
+    model = openvino.Model([openvino.opset13.relu(parameter)], [parameter])
+    try:
+        blob = openvino_core().compile_model(model, "CPU").export_model()
+    except Exception:  # a version that compiles or exports nothing here; opening an engine says why
+        return ""
+    return _instruction_set(blob if isinstance(blob, bytes) else blob.getvalue())
+
+
+def _instruction_set(blob: bytes) -> str:
+    """What a compiled graph says it needs; empty where it says nothing."""
+    start = blob.find(_REQUIREMENTS)
+    if start < _LENGTH.size:
+        return ""
+    (length,) = _LENGTH.unpack_from(blob, start - _LENGTH.size)
+    fields = blob[start : start + length].decode("ascii", "replace").split(";")
+    return next((field.partition("=")[2] for field in fields if field.startswith("isa=")), "")
 
 
 def openvino_version() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,10 @@ class OpenVinoEngine(Engine):
     Args:
         source: The graph to run.
         threads: CPU threads; 0 lets OpenVINO use every physical core.
+        spare: The graph that is compiled where what was built from it does not load; None where it must load.
     """
 
-    def __init__(self, source: EngineSource, *, threads: int = 0) -> None:
+    def __init__(self, source: EngineSource, *, threads: int = 0, spare: EngineSource | None = None) -> None:
         super().__init__(
             EngineDescription(
                 backend="openvino",
@@ -90,6 +92,7 @@ class OpenVinoEngine(Engine):
                 source=source.words,
             ),
             source.threshold,
+            spare,
         )
         self._source = source
         self._threads = threads
@@ -97,6 +100,10 @@ class OpenVinoEngine(Engine):
         self._model: Any = None
         self._stream_model: Any = None
         self._requests: OrderedDict[int, Any] = OrderedDict()
+
+    def _use(self, source: EngineSource) -> None:
+        self._source = source
+        self._description = replace(self._description, source=source.words)
 
     def _open(self) -> None:
         self._openvino = openvino_api()

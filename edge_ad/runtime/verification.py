@@ -23,9 +23,9 @@ from edge_ad.bundle.bundle import MANIFEST_FILE
 from edge_ad.bundle.engines import SIDECAR_FILE
 from edge_ad.bundle.reference import REFERENCE_FILE
 from edge_ad.credentials import environment_for_child
-from edge_ad.errors import BundleError, EdgeAdError
+from edge_ad.errors import BundleError, EdgeAdError, ForeignEngineError
 from edge_ad.manifest import Precision
-from edge_ad.runtime.backends import choose_backend
+from edge_ad.runtime.backends import first_that_works
 from edge_ad.runtime.choice import choose_precision, engine_key
 from edge_ad.storage import cache_folder, sha256_file, write_file
 
@@ -60,7 +60,10 @@ class EngineIdentity:
             BundleError: Its folder fits neither this machine nor the bundle.
         """
         key = engine_key(backend, precision)
-        built = find_engine(bundle, key)
+        try:
+            built = find_engine(bundle, key)
+        except ForeignEngineError:  # its graph is compiled instead
+            built = None
         engine = "in memory" if built is None else sha256_file(built.path / SIDECAR_FILE)
         words = f"edge-ad {__version__} {key.backend} {key.version} {key.precision} {key.target} engine {engine}"
         return cls(backend, precision, sha256_file(bundle.root / MANIFEST_FILE), words)
@@ -101,7 +104,9 @@ class Verification:
                 f"{bundle.root} has no recorded outputs: nobody can tell whether its engine judges as it was trained.",
                 "Export it again: edge-ad export RUN; or let it pass with --allow-unverified.",
             )
-        name, _ = choose_backend(backend)
+        return first_that_works(backend, lambda name: self._verified(bundle, name, precision, threads))
+
+    def _verified(self, bundle: Bundle, name: str, precision: str, threads: int) -> EngineIdentity:
         identity = EngineIdentity.of(bundle, name, choose_precision(bundle, precision, backend=name))
         words = f"bundle {identity.manifest} {identity.words} batch {self._batch}"
         remembered = cache_folder() / "verified" / hashlib.sha256(words.encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import signal
 import sys
 from contextlib import suppress
@@ -33,6 +34,7 @@ def main() -> None:
 
     Prints ``error`` (name of the class; empty when it passed), ``message`` and ``hint``.
     """
+    logging.disable()  # whoever asked opens the engine too, and says the same
     root, manifest_hash, backend, precision, threads, batch = sys.argv[1:]
     if hasattr(signal, "alarm"):
         signal.alarm(_LONGEST_S)  # whoever asked may have been killed
