@@ -56,7 +56,8 @@ def evaluate(
     folders = named_folders(good, defect, masks)
     if not (data or folders.good or folders.defects):
         raise UsageError("Say what to test with.", "edge-ad evaluate TARGET --data FOLDER, or --good DIR --defect DIR")
-    product = open_product(data, folders, part="test", skip_unreadable=skip_unreadable, trained_on=trained_on(target))
+    seen = trained_on(target)
+    product = open_product(data, folders, part="test", skip_unreadable=skip_unreadable, trained_on=seen)
     check_test_images(product)
     with open_subject(target, backend=backend, precision=precision, threads=threads) as subject:
         note(f"Scoring {len(product.test)} test images of {product.name} with {subject.engine}.")
@@ -67,8 +68,11 @@ def evaluate(
             threshold=subject.threshold,
             photos=subject.photos,
             engine=subject.engine,
+            trained_on=seen,
             progress=show_count,
         )
+    if evaluation.seen:
+        note(f"warning: {evaluation.seen_words}.")
     if report is not None:
         _write_report(report, evaluation, target)
     if as_json:

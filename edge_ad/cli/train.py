@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 _PARAMETER_HELP = "Parameter of the method, NAME=VALUE; repeat it for more. docs/methods.md lists them."
+_USUAL_RATE = 0.01  # of false alarms, as the threshold is set for
+_MOST_NAMED = 5
 _WORKERS_HELP = "Processes that simulate defects for draem; by default one per spare core, at most 4."
 
 
@@ -43,11 +45,12 @@ def train(
     amp: Annotated[bool, typer.Option(help="bfloat16 where the hardware has it.")] = True,
     workers: Annotated[int | None, typer.Option(min=0, help=_WORKERS_HELP)] = None,
     skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
+    check_photos: Annotated[bool, typer.Option(help="After training, name the good photos that look oddest.")] = True,
     resume: Annotated[Path | None, typer.Option(help="Go on with this stopped run.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Fit a detector to photos of good parts; no test image is looked at."""
-    from edge_ad.cli.console import note, print_facts, print_json
+    from edge_ad.cli.console import note, print_facts, print_json, print_line
     from edge_ad.cli.epochs import EpochProgress
     from edge_ad.cli.product_folders import named_folders
     from edge_ad.errors import UsageError
@@ -79,14 +82,52 @@ def train(
                 folders=folders,
             )
             root = training.train(request, listen)
+    check = _checked(root) if check_photos else None
     record = read_record(root)
     seconds = record.training.get("seconds")
     if json:
-        print_json({"run": root, "method": record.method, "seconds": seconds, "choices": record.choices})
+        facts = {"run": root, "method": record.method, "seconds": seconds, "choices": record.choices}
+        print_json(facts | {"photo_check": None if check is None else check[1]})
     else:
         images = {part: len(getattr(record.split, part)) for part in ("fit", "calibrate", "threshold")}
         print_facts({"run": root, "method": record.method, "seconds": seconds, "images": images})
+        for line in () if check is None else check[0]:
+            print_line(line)
         note(f"next: edge-ad build-engine {root}")
+
+
+def _checked(root: Path) -> tuple[list[str], dict[str, Any]]:
+    """What the photos of a finished run look like, in lines for people and as a document."""
+    from edge_ad.cli.console import show_count
+    from edge_ad.training.photo_check import SHEET_FILE, check_photos, photos_needed
+    from edge_ad.training.runs import load_run
+
+    run = load_run(root)
+    check = check_photos(run, show_count)
+    needed = photos_needed(run.split, _USUAL_RATE)
+    enough = f"; {_USUAL_RATE:.0%} needs about {needed} good photos" if 1 / (check.held_out + 1) > _USUAL_RATE else ""
+    lines = [
+        f"held-out scores: median {check.held_out_median:.4g}, highest {check.held_out_highest:.4g} "
+        f"of {check.held_out} good photos, "
+        f"which promise a false-alarm rate of {1 / (check.held_out + 1):.1%} at best{enough}",
+        "oddest good photos: "
+        + ", ".join(f"{path.name} ({odd:.1f})" for path, odd in check.oddest[:_MOST_NAMED])
+        + f", in deviations above the median; look at {root / SHEET_FILE}",
+    ]
+    if check.standing_out:
+        lines.append(f"{check.standing_out} of {check.photos} good photos stand out: is there a defect in them?")
+    if check.copies:
+        lines.append(f"{check.copies} of the photos are copies of others and count once")
+    if check.left_out:
+        lines.append(f"{check.left_out} of the photos were not checked: there are too many")
+    return lines, {
+        "oddest": [{"photo": path, "deviations": odd} for path, odd in check.oddest],
+        "standing_out": check.standing_out,
+        "held_out": {"photos": check.held_out, "median": check.held_out_median, "highest": check.held_out_highest},
+        "copies": check.copies,
+        "photos_needed": needed,
+        "sheet": root / SHEET_FILE,
+    }
 
 
 def _product_name(data: Path | None, folders: Folders) -> str:

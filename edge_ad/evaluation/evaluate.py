@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import cv2
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.data.products import Product, Sample, folders_hint
+from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError, EdgeAdError
 from edge_ad.evaluation.ground_truth import brightness_auroc, decide, defect_auroc, image_metrics, pixel_metrics
 from edge_ad.evaluation.results import Evaluation
@@ -36,6 +37,7 @@ def evaluate(
     threshold: Threshold | None = None,
     photos: PhotoSpec | None = None,
     engine: str = "",
+    trained_on: Collection[str] = (),
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score every test image of a product and compare with the ground truth.
@@ -50,6 +52,7 @@ def evaluate(
         threshold: Threshold to count false alarms and detections at.
         photos: What the photos were like that were trained on, and how they fill the input; None as runs of before.
         engine: What runs, in words, for the record.
+        trained_on: Content hashes of the photos that were trained on.
         progress: Told after every batch.
 
     Raises:
@@ -75,7 +78,14 @@ def evaluate(
         decisions=None if threshold is None else decide(product.test, outputs.scores, threshold),
         engine=engine,
         photos=photos,
+        seen=_seen(product.test, trained_on),
     )
+
+
+def _seen(samples: Sequence[Sample], trained_on: Collection[str]) -> tuple[int, ...]:
+    if not trained_on:
+        return ()
+    return tuple(index for index, sample in enumerate(samples) if content_hash(sample.path) in trained_on)
 
 
 def check_test_images(product: Product) -> None:

@@ -87,6 +87,8 @@ def _promise(decisions: Decisions) -> str:
 
 
 def _notes(evaluation: Evaluation) -> Iterable[str]:
+    if evaluation.seen:
+        yield f"{evaluation.seen_words}."
     if evaluation.brightness_auroc is not None:
         yield (
             f"Mean brightness alone reaches an image AUROC of {evaluation.brightness_auroc:.3f}; 0.5 means that "

@@ -76,6 +76,7 @@ class Evaluation:
         decisions: Verdicts; None when no threshold was given.
         engine: What ran, in words; may be empty.
         photos: How the photos were read and brought into the input.
+        seen: Indices of test images whose content was trained on: what is measured on them promises too much.
     """
 
     product: str
@@ -91,11 +92,25 @@ class Evaluation:
     decisions: Decisions | None = None
     engine: str = ""
     photos: PhotoSpec = field(default_factory=PhotoSpec)
+    seen: tuple[int, ...] = ()
 
     @property
     def labels(self) -> NDArray[np.bool_]:
         """Labels, bool (N,), True where the part is defective."""
         return np.array([sample.is_defective for sample in self.samples], np.bool_)
+
+    @property
+    def seen_words(self) -> str:
+        """How many test images were trained on, in words; empty where none was."""
+        if not self.seen:
+            return ""
+        good = sum(not self.samples[index].is_defective for index in self.seen)
+        kinds = [
+            (good, int((~self.labels).sum()), "good"),
+            (len(self.seen) - good, int(self.labels.sum()), "defective"),
+        ]
+        counts = " and ".join(f"{count} of {total} {kind}" for count, total, kind in kinds if count)
+        return f"{counts} test photos were trained on: what is measured on them promises too much"
 
     def relative_path(self, index: int) -> str:
         """Path of a test image inside its product, with forward slashes: no machine's folders leak into a record."""
@@ -113,6 +128,7 @@ class Evaluation:
             "defect_auroc": self.defect_auroc,
             "brightness_auroc": self.brightness_auroc,
             "defective_images_without_mask": self.without_mask,
+            "trained_on": [self.relative_path(index) for index in self.seen],
             "decisions": None if self.decisions is None else _decisions_json(self.decisions),
             "samples": [self._sample_json(index) for index in range(len(self.samples))],
         }

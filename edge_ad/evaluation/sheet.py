@@ -63,7 +63,10 @@ def draw_sheet(
     rows = [row for section in sections for row in section.rows]
     if not rows:
         raise UsageError("There are no images to draw a sheet of.")
-    columns = column_titles(has_reconstruction=any(row.reconstruction is not None for row in rows))
+    columns = column_titles(
+        has_reconstruction=any(row.reconstruction is not None for row in rows),
+        has_truth=any(row.is_truth_known for row in rows),
+    )
     tile_hw = _tile_size(rows[0].image)
     step = max(tile_hw[0], _LOWEST_ROW) + _ROW_GAP
     width = 2 * _MARGIN + _LABEL + len(columns) * (_TILE_WIDTH + _GAP)

@@ -40,6 +40,7 @@ class SheetRow:
         anomaly_map: float32 (h, w).
         mask: bool (h, w), True where the defect is; None where nobody marked it.
         reconstruction: uint8 (H, W, 3), BGR, what the detector thinks normal looks like; None where it does not say.
+        is_truth_known: Whether there is a ground truth to show.
     """
 
     defect_type: str
@@ -51,11 +52,13 @@ class SheetRow:
     anomaly_map: NDArray[np.float32]
     mask: NDArray[np.bool_] | None = None
     reconstruction: NDArray[np.uint8] | None = None
+    is_truth_known: bool = True
 
 
-def column_titles(*, has_reconstruction: bool) -> list[str]:
+def column_titles(*, has_reconstruction: bool, has_truth: bool = True) -> list[str]:
     """Titles of the tiles of a row, from left to right."""
-    return ["Input", *(["Reconstruction"] if has_reconstruction else []), "Heat map", "Contour", "Ground truth"]
+    middle = ["Reconstruction"] if has_reconstruction else []
+    return ["Input", *middle, "Heat map", "Contour", *(["Ground truth"] if has_truth else [])]
 
 
 def draw_tiles(
@@ -80,8 +83,7 @@ def draw_tiles(
         pictures.append(blank if row.reconstruction is None else resize(row.reconstruction, size_hw))
     pictures.append(blend(image, row.anomaly_map, map_threshold))
     pictures.append(contour(image, row.anomaly_map, map_threshold))
-    pictures.append(_ground_truth(row, image))
-    return pictures
+    return [*pictures, _ground_truth(row, image)] if row.is_truth_known else pictures
 
 
 def draw_label(canvas: Canvas, row: SheetRow, at: tuple[int, int], width: int) -> None:
@@ -97,8 +99,9 @@ def draw_label(canvas: Canvas, row: SheetRow, at: tuple[int, int], width: int) -
     canvas.text(fitted(row.defect_type, width, 18, bold=True), (x, y + 18), 18, INK, bold=True)
     canvas.text(fitted(row.name, width, 12), (x, y + 38), 12, MUTED)
     word, colour = _verdict(row)
-    canvas.pill(word, (x, y + 50), 12, colour)
-    canvas.text(f"Score {row.score:.4g}", (x, y + 94), 14, INK)
+    if row.is_truth_known:
+        canvas.pill(word, (x, y + 50), 12, colour)
+    canvas.text(f"Score {row.score:.4g}", (x, y + (94 if row.is_truth_known else 64)), 14, INK)
     if row.threshold is not None:
         canvas.text(f"Threshold {row.threshold:.4g}", (x, y + 94 + _LINE), 14, MUTED)
         _draw_bar(canvas, Verdict.of(row.score, row.threshold), (x, y + 94 + 2 * _LINE - 10), width, colour)
