@@ -32,6 +32,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from benchmarks.suites.accuracy_suite import split_method
 from edge_ad.data.products import Product, open_product
 from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
 from edge_ad.data.splits import GoodSplit, split_good
@@ -43,6 +44,7 @@ from edge_ad.models.feature_detector import FeatureDetector
 from edge_ad.prediction import Prediction
 from edge_ad.training.feature_cache import compute_features
 from edge_ad.training.loop import LoopSettings, run_stages
+from edge_ad.training.precision import choose_device
 from edge_ad.training.preparation import fit_to_images
 
 METHODS = ("patch-gaussian", "patch-nearest", "patch-metric", "simplenet", "pbas", "boundary-shuffling")
@@ -69,29 +71,48 @@ ABLATIONS = {
     ),
 }
 _KEY = ("product", "size", "seed", "share", "method")
+_OF_FEATURES = ("backbone", "weights", "levels", "neighbourhood", "embedding")
 _DRAWS = 4
 _BATCH = 8
 
 
 class Memory:
-    """Features of images that were seen before: the backbone is the same for every method with the same features."""
+    """Features of images that were seen before, by backbone, its weights, and how patches are made of it.
 
-    def __init__(self) -> None:
+    Args:
+        device: Where features are computed.
+    """
+
+    def __init__(self, device: torch.device | None = None) -> None:
+        self._device = device or torch.device("cpu")
         self._features: dict[str, Tensor] = {}
 
     def of(self, detector: FeatureDetector, images: NDArray[np.uint8]) -> Tensor:
         """Features (N, C, h, w) of uint8 images (N, H, W, 3)."""
-        config = detector.config
-        kind = f"{config.levels} {config.neighbourhood} "
+        kind = _identity(detector)
         keys = [kind + hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest() for image in images]
         missing = [index for index, key in enumerate(keys) if key not in self._features]
         backbone = detector.backbone
         assert isinstance(backbone, nn.Module)
         for start in range(0, len(missing), _BATCH):
             part = missing[start : start + _BATCH]
-            for index, features in zip(part, compute_features(backbone, images[part]), strict=True):
+            for index, features in zip(
+                part, compute_features(backbone.to(self._device), images[part], self._device), strict=True
+            ):
                 self._features[keys[index]] = features.half()  # half the memory; kept alike for every method
         return torch.stack([self._features[key] for key in keys]).float()
+
+
+def _identity(detector: FeatureDetector) -> str:
+    """The same for detectors whose features are the same."""
+    backbone = detector.backbone
+    assert isinstance(backbone, nn.Module)
+    digest = hashlib.sha256(repr(backbone).encode())
+    for name, tensor in sorted(backbone.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    config = detector.config.model_dump()
+    digest.update(repr([config.get(name) for name in _OF_FEATURES]).encode())
+    return digest.hexdigest()
 
 
 def measure(product: Product, split: GoodSplit, method: str, values: dict[str, Any], memory: Memory) -> dict[str, Any]:
@@ -104,8 +125,10 @@ def measure(product: Product, split: GoodSplit, method: str, values: dict[str, A
     memory.of(detector, held_out)
     began = time.monotonic()
     data = fit_to_images(detector, fit, held_out, lambda images: memory.of(detector, images))
-    settings = LoopSettings(seed=detector.config.seed, device=torch.device("cpu"), batch_size=_BATCH)
-    run_stages(detector, data, settings, lambda report: None)
+    device = choose_device("auto")
+    settings = LoopSettings(seed=detector.config.seed, device=device, batch_size=_BATCH)
+    run_stages(detector.to(device), data, settings, lambda report: None)
+    detector.cpu()
     seconds = time.monotonic() - began
     predict = _predictor(detector.eval(), memory)
     result = evaluate(predict, product, size_hw)
@@ -136,7 +159,7 @@ def _separation(
 def rows(arguments: argparse.Namespace, done: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
     """Measure what is not done, one row at a time."""
     for root in arguments.data:
-        product, memory = open_product(root), Memory()
+        product, memory = open_product(root), Memory(choose_device("auto"))
         for seed in arguments.seeds:
             split = split_good(product.good, seed=seed)
             split = dataclasses.replace(split, fit=split.fit[: math.ceil(arguments.share * len(split.fit))])
@@ -144,21 +167,8 @@ def rows(arguments: argparse.Namespace, done: set[tuple[Any, ...]]) -> Iterator[
                 row = {"product": product.name, "size": arguments.size, "seed": seed, "share": arguments.share}
                 row["method"] = method
                 if tuple(row[name] for name in _KEY) not in done:
-                    name, values = _parse(method)
+                    name, values = split_method(method)
                     yield row | measure(product, split, name, {"size": arguments.size, "seed": seed, **values}, memory)
-
-
-def _parse(method: str) -> tuple[str, dict[str, str]]:
-    """``name:parameter=value,parameter=value``; a value may hold commas: what has no ``=`` goes on the one before."""
-    name, _, text = method.partition(":")
-    values: dict[str, str] = {}
-    for item in text.split(",") if text else []:
-        key, separator, value = item.partition("=")
-        if separator:
-            values[key] = value
-        else:
-            values[list(values)[-1]] += f",{item}"
-    return name, values
 
 
 def recorded(path: Path) -> list[dict[str, Any]]:

@@ -30,6 +30,7 @@ from edge_ad.models.ear import Ear
 from edge_ad.training.checkpoints import Progress
 from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
 from edge_ad.training.mosaic_scale import separation
+from edge_ad.training.precision import choose_device
 from edge_ad.training.runs import torch_predictor
 from edge_ad.training.train import prepare
 
@@ -88,8 +89,10 @@ def _fit(detector: AnomalyDetector, split: GoodSplit) -> tuple[TrainingSet, floa
 
 def _train(detector: AnomalyDetector, data: TrainingSet, ear: dict[str, Tensor] | None = None) -> float:
     began = time.monotonic()
-    settings = LoopSettings(seed=detector.config.seed, device=torch.device("cpu"), batch_size=8)
-    run_stages(detector, data, settings, lambda report: None, None if ear is None else (Progress(1, 0), ear))
+    device = choose_device("auto")
+    settings = LoopSettings(seed=detector.config.seed, device=device, batch_size=8)
+    run_stages(detector.to(device), data, settings, lambda report: None, None if ear is None else (Progress(1, 0), ear))
+    detector.cpu()
     return time.monotonic() - began
 
 

@@ -23,9 +23,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.suites.published import published_columns
+from benchmarks.suites.published import PRO_NOTE, published_columns
 from benchmarks.suites.record import append_row, now, read_lines
 from edge_ad.data.products import open_product
+from edge_ad.errors import UsageError
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.report.rows import AccuracyRow
 from edge_ad.report.tables import Table, accuracy_table, markdown
@@ -35,9 +36,24 @@ _DIGITS = 4
 
 
 def split_method(text: str) -> tuple[str, dict[str, str]]:
-    """``name:parameter=value,parameter=value`` → name and parameters."""
+    """``name:parameter=value,parameter=value`` → name and parameters.
+
+    A value may hold commas: what has no ``=`` goes on the one before.
+
+    Raises:
+        UsageError: The first parameter has no value.
+    """
     name, _, rest = text.partition(":")
-    return name, dict(item.split("=", 1) for item in rest.split(",") if item)
+    values: dict[str, str] = {}
+    for item in rest.split(",") if rest else []:
+        key, separator, value = item.partition("=")
+        if separator:
+            values[key] = value
+        elif values:
+            values[list(values)[-1]] += f",{item}"
+        else:
+            raise UsageError(f"{text} gives {item} no value.", "Write name:parameter=value,parameter=value.")
+    return name, values
 
 
 def run_name(product: str, method: str, seed: int) -> str:
@@ -58,7 +74,7 @@ def measure(method: str, data: Path, size: int, seed: int, runs: Path | None = N
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         root = (runs or Path(folder)) / run_name(product.name, method, seed)
-        request = TrainingRequest(name, data, root, {"size": size, "seed": seed, **values}, device="cpu")
+        request = TrainingRequest(name, data, root, {"size": size, "seed": seed, **values})
         run = train(request, lambda report: None)
         seconds, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)
         subject = open_run(run, 0)
@@ -108,7 +124,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     ours = accuracy_table([AccuracyRow.model_validate(row) for row in rows])
     header, published = published_columns([row[1] for row in ours.rows])
     cells = [[*row, *extra] for row, extra in zip(ours.rows, published, strict=True)]
-    return markdown(Table([*ours.header, *header], cells, text_columns=ours.text_columns))
+    return (
+        markdown(Table([*ours.header, *header], cells, text_columns=ours.text_columns)).rstrip("\n")
+        + f"\n\n{PRO_NOTE}\n"
+    )
 
 
 def parser() -> argparse.ArgumentParser:

@@ -43,7 +43,7 @@ def train_bundle(method: str, data: Path, root: Path, size: int) -> Bundle:
     from edge_ad.training.train import TrainingRequest, train
 
     values = {"size": size, **_SHORT.get(method, {})}
-    run = train(TrainingRequest(method=method, data=data, root=root, values=values, device="cpu"), lambda report: None)
+    run = train(TrainingRequest(method=method, data=data, root=root, values=values), lambda report: None)
     return export_run(load_run(run))
 
 

@@ -26,7 +26,10 @@ _DRAWS = 4
 
 
 def choose_mosaic_scale(
-    values: Mapping[str, Any], split: GoodSplit, prepare: Callable[[AnomalyDetector, GoodSplit], TrainingSet]
+    values: Mapping[str, Any],
+    split: GoodSplit,
+    prepare: Callable[[AnomalyDetector, GoodSplit], TrainingSet],
+    device: torch.device,
 ) -> tuple[int, dict[int, float]]:
     """Train EAR briefly with each candidate and take the best at telling held-out good images from pseudo-defects.
 
@@ -34,6 +37,7 @@ def choose_mosaic_scale(
         values: Parameters of the method, without ``mosaic``; those of EAR are used.
         split: The calibration images are the held-out ones.
         prepare: Reads the images and fits what is fitted.
+        device: Where to train.
 
     Returns:
         The scale, pixels, and the image AUROC of each candidate.
@@ -44,9 +48,9 @@ def choose_mosaic_scale(
     for scale in CANDIDATES:
         config = {**kept, "mosaic": scale, "epochs": 0, "steps": max(1, full.steps // _SHARE_OF_STEPS)}
         detector = create_detector("ear", config)
-        settings = LoopSettings(seed=full.seed, device=torch.device("cpu"))
-        run_stages(detector, prepare(detector, split), settings, lambda report: None)
-        figures[scale] = separation(detector, split)
+        data = prepare(detector, split)
+        run_stages(detector.to(device), data, LoopSettings(seed=full.seed, device=device), lambda report: None)
+        figures[scale] = separation(detector.cpu(), split)
     return max(figures, key=lambda scale: figures[scale]), figures
 
 

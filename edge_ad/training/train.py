@@ -240,7 +240,7 @@ def _choose(request: TrainingRequest, split: GoodSplit) -> tuple[dict[str, Any],
     if values.get("mosaic") != "auto":
         return values, {}
     del values["mosaic"]
-    scale, figures = choose_mosaic_scale(values, split, prepare)
+    scale, figures = choose_mosaic_scale(values, split, prepare, choose_device(request.device))
     return {**values, "mosaic": scale}, {"mosaic": {str(key): value for key, value in figures.items()}}
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import discriminator_table as table
+from benchmarks.suites.accuracy_suite import split_method
 from edge_ad.data.pseudo_defects import KINDS
-from edge_ad.models import METHODS, parse_parameters
+from edge_ad.models import METHODS, create_detector, parse_parameters
 
 
 @pytest.fixture
@@ -63,13 +65,13 @@ def test_a_share_of_the_images_is_a_row_of_its_own(product: Path, tmp_path: Path
 
 @pytest.mark.parametrize("method", [*table.METHODS, *(name for group in table.ABLATIONS.values() for name in group)])
 def test_every_method_of_the_table_exists_and_takes_its_parameters(method: str) -> None:
-    name, values = table._parse(method)
+    name, values = split_method(method)
     assert name in METHODS
     parse_parameters(name, values)
 
 
 def test_values_may_hold_commas() -> None:
-    assert table._parse("simplenet:levels=4,8,16,noise=0.3") == ("simplenet", {"levels": "4,8,16", "noise": "0.3"})
+    assert split_method("simplenet:levels=4,8,16,noise=0.3") == ("simplenet", {"levels": "4,8,16", "noise": "0.3"})
 
 
 def test_the_unseen_column_leaves_kinds_to_learn_from() -> None:
@@ -84,3 +86,18 @@ def test_recorded_rows_are_json_lines(tmp_path: Path) -> None:
     assert table.recorded(path) == []
     path.write_text(json.dumps({"a": 1}) + "\n", encoding="utf-8")
     assert table.recorded(path) == [{"a": 1}]
+
+
+def test_features_are_remembered_by_weights_and_embedding(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    one, other = (create_detector("patch-gaussian", {"size": 64}) for _ in range(2))
+    first = next(other.backbone.parameters())
+    with torch.no_grad():
+        first.mul_(2.0)  # as another file of weights of the same backbone
+    memory = table.Memory()
+    features, others = memory.of(one, images), memory.of(other, images)
+    assert not torch.equal(features, others)
+    assert torch.equal(others, table.Memory().of(other, images))
+    assert torch.equal(features, memory.of(create_detector("patch-gaussian", {"size": 64, "seed": 3}), images))
+    coarse = create_detector("patch-gaussian", {"size": 64, "neighbourhood": 5})
+    assert torch.equal(memory.of(coarse, images), table.Memory().of(coarse, images))

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from edge_ad.models.discriminators.centred import CentredDiscriminator, CentredParameters
 from edge_ad.models.discriminators.discriminator import Patches
 from edge_ad.models.discriminators.losses import boundary_contrast, compactness, cross_entropy, radius_regularisation
-from edge_ad.models.discriminators.synthesis import at_distance, draw_similar, nudge, shuffle
+from edge_ad.models.discriminators.synthesis import at_distance, draw_similar, far_apart, nudge, shuffle
 
 __all__ = ["BoundaryShuffling", "BoundaryShufflingParameters"]
 
@@ -34,6 +34,7 @@ class BoundaryShufflingParameters(CentredParameters):
         strength: λ of eq. 4.
         shuffled: Share of patches that are shuffled, the mask of eq. 4.
         candidates: Other patches that the most similar partner is chosen from; 1 drops the similarity constraint.
+        partner_distance: Least distance of a partner, as a share of the feature map's longer side; 0 takes any.
         nudge_weight: w_nudge of eq. 5.
         shuffle_weight: w_cf of eq. 5.
         compactness_weight: Weight of eq. 6; the paper has 1.
@@ -51,6 +52,7 @@ class BoundaryShufflingParameters(CentredParameters):
     strength: float = Field(default=0.5, ge=0, le=1)
     shuffled: float = Field(default=0.5, gt=0, le=1)
     candidates: int = Field(default=8, ge=1, le=256)
+    partner_distance: float = Field(default=0.25, ge=0, le=0.5)  # from the middle, nothing is farther than half a side
     nudge_weight: float = Field(default=1.0, ge=0, le=1000)
     shuffle_weight: float = Field(default=1.0, ge=0, le=1000)
     compactness_weight: float = Field(default=1.0, ge=0, le=1000)
@@ -143,7 +145,8 @@ class BoundaryShuffling(CentredDiscriminator):
         """Eq. 4, brought beyond the boundary as eq. 3 does; only the patches that were shuffled, (M', C)."""
         config = self.config
         together = patches.projected.detach()
-        partners = draw_similar(together, config.candidates, generator)
+        distant = far_apart(patches.chosen, self.grid_hw, config.partner_distance) if config.partner_distance else None
+        partners = draw_similar(together, config.candidates, generator, distant)
         mask = (torch.rand(together.shape[:2], generator=generator) < config.shuffled).to(together.device)
         mixed = shuffle(together, partners, mask.to(together.dtype), config.strength).flatten(0, 1)
         chosen = mask.flatten().nonzero().squeeze(1)

@@ -20,6 +20,7 @@ from benchmarks.suites.steal import StealClock, is_calm, parse_stat
 from benchmarks.suites.ways import Block, Turns, in_turns, timed
 from edge_ad.bundle import Reference
 from edge_ad.cli.frames import read_frames
+from edge_ad.errors import UsageError
 from edge_ad.report.rows import PeersRow
 from edge_ad.runtime import open_engine
 from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
@@ -229,6 +230,9 @@ def test_every_published_figure_is_a_percentage_with_a_source() -> None:
 def test_a_method_may_have_parameters() -> None:
     assert accuracy_suite.split_method("pbas:degree=0.1,refine=false") == ("pbas", {"degree": "0.1", "refine": "false"})
     assert accuracy_suite.split_method("ear") == ("ear", {})
+    assert accuracy_suite.split_method("pbas:levels=4,8,degree=1") == ("pbas", {"levels": "4,8", "degree": "1"})
+    with pytest.raises(UsageError, match="gives 4 no value"):
+        accuracy_suite.split_method("pbas:4,8")
 
 
 def test_runs_of_one_method_with_other_parameters_are_other_runs() -> None:
