@@ -96,9 +96,8 @@ class Memory:
         assert isinstance(backbone, nn.Module)
         for start in range(0, len(missing), _BATCH):
             part = missing[start : start + _BATCH]
-            for index, features in zip(
-                part, compute_features(backbone.to(self._device), images[part], self._device), strict=True
-            ):
+            computed = compute_features(backbone.to(self._device), images[part], self._device)
+            for index, features in zip(part, computed, strict=True):
                 self._features[keys[index]] = features.half()  # half the memory; kept alike for every method
         return torch.stack([self._features[key] for key in keys]).float()
 

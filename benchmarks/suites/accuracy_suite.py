@@ -23,6 +23,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.suites.paper_pro import paper_pro_of
 from benchmarks.suites.published import PRO_NOTE, published_columns
 from benchmarks.suites.record import append_row, now, read_lines
 from edge_ad.data.products import open_product
@@ -63,8 +64,13 @@ def run_name(product: str, method: str, seed: int) -> str:
     return "-".join([product, name, *given, str(seed)])
 
 
-def measure(method: str, data: Path, size: int, seed: int, runs: Path | None = None) -> dict[str, Any]:
-    """Train and evaluate in this process; returns the row. The run stays in ``runs``, where that is given."""
+def measure(
+    method: str, data: Path, size: int, seed: int, runs: Path | None = None, *, protocol: str = "exact"
+) -> dict[str, Any]:
+    """Train and evaluate in this process; returns the row. The run stays in ``runs``, where that is given.
+
+    With the protocol ``"paper"`` the row also has PRO as the code of SimpleNet and PBAS computes it.
+    """
     product = open_product(data)  # before torch is imported: what is wrong with a folder is known at once
 
     from edge_ad.cli.subject import open_run
@@ -78,7 +84,10 @@ def measure(method: str, data: Path, size: int, seed: int, runs: Path | None = N
         run = train(request, lambda report: None)
         seconds, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)
         subject = open_run(run, 0)
-        metrics = evaluate(subject.predict, product, subject.size_hw).metrics
+        found = evaluate(subject.predict, product, subject.size_hw, photos=subject.photos)
+        metrics = dict(found.metrics)
+        if protocol == "paper":
+            metrics["pro_paper"] = paper_pro_of(found.samples, found.maps)
     return {
         "kind": "accuracy",
         "recorded": now(),
@@ -106,7 +115,7 @@ def run_missing(chosen: Any) -> int:
     failed = 0
     for method, data, seed in missing(chosen, read_lines(chosen.out)):
         command = [sys.executable, "-m", "benchmarks.suites.accuracy_suite", "--one", method, "--data", str(data)]
-        command += ["--seeds", str(seed), "--size", str(chosen.size)]
+        command += ["--seeds", str(seed), "--size", str(chosen.size), "--protocol", chosen.protocol]
         command += ["--runs", str(chosen.runs)] if chosen.runs else []
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
         if done.returncode:
@@ -124,10 +133,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     ours = accuracy_table([AccuracyRow.model_validate(row) for row in rows])
     header, published = published_columns([row[1] for row in ours.rows])
     cells = [[*row, *extra] for row, extra in zip(ours.rows, published, strict=True)]
-    return (
-        markdown(Table([*ours.header, *header], cells, text_columns=ours.text_columns)).rstrip("\n")
-        + f"\n\n{PRO_NOTE}\n"
-    )
+    made = markdown(Table([*ours.header, *header], cells, text_columns=ours.text_columns))
+    return f"{made.rstrip()}\n\n{PRO_NOTE}"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -139,6 +146,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--size", type=int, default=256)
     made.add_argument("--out", type=Path, default=Path("accuracy.jsonl"))
     made.add_argument("--runs", type=Path, help="keep the runs in this folder")
+    made.add_argument("--protocol", choices=["exact", "paper"], default="exact", help="paper: also PRO as papers' code")
     made.add_argument("--show", type=Path, nargs="+")
     made.add_argument("--one", help=argparse.SUPPRESS)
     return made
@@ -154,7 +162,8 @@ def main(arguments: list[str] | None = None) -> int:
     if not chosen.data:
         made.error("--data FOLDER is needed")
     if chosen.one:
-        print(json.dumps(measure(chosen.one, chosen.data[0], chosen.size, chosen.seeds[0], chosen.runs)))
+        row = measure(chosen.one, chosen.data[0], chosen.size, chosen.seeds[0], chosen.runs, protocol=chosen.protocol)
+        print(json.dumps(row))
         return 0
     return 1 if run_missing(chosen) else 0
 

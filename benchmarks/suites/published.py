@@ -54,8 +54,8 @@ PUBLISHED: dict[str, tuple[Published, ...]] = {
 
 
 PRO_NOTE = (
-    "Published PRO is not ours: the code of SimpleNet and PBAS dilates predictions by 5×5 and renormalises them before it is "
-    "computed, and takes the best epoch on the test set. Ours is exact, and no test image chooses anything."
+    "Published PRO is not ours: the code of SimpleNet and PBAS dilates predictions by 5×5 and renormalises them first, "
+    "and takes the best epoch on the test set. Ours is exact, and no test image chooses anything."
 )
 """To stand beside every table with published figures."""
 

@@ -271,6 +271,7 @@ class AccuracyRow(_Record):
     pixel_auroc: float | None = None
     pixel_ap: float | None = None
     pro: float | None = None
+    pro_paper: float | None = None
     seconds: float | None = None
     cpu_seconds: float | None = None
     peak_mib: float | None = None

@@ -156,7 +156,9 @@ def accuracy_table(rows: Sequence[AccuracyRow]) -> Table:
     groups: defaultdict[tuple[str, int, float, str], list[AccuracyRow]] = defaultdict(list)
     for row in rows:
         groups[row.product, row.size, row.share, row.method].append(row)
-    names = ("image_auroc", "pixel_auroc", "pixel_ap", "pro", "seconds", "cpu_seconds", "peak_mib")
+    has_paper = any(row.pro_paper is not None for row in rows)
+    of_paper = (["pro_paper"], ["PRO by the papers' protocol"]) if has_paper else ([], [])
+    names = ("image_auroc", "pixel_auroc", "pixel_ap", "pro", *of_paper[0], "seconds", "cpu_seconds", "peak_mib")
     header = [
         "product",
         "method",
@@ -167,6 +169,7 @@ def accuracy_table(rows: Sequence[AccuracyRow]) -> Table:
         "P-AUROC",
         "P-AP",
         "PRO",
+        *of_paper[1],
         "training, s",
         "CPU, s",
         "peak, MiB",

@@ -153,10 +153,16 @@ class Discriminator(FeatureDetector):
         """Draw the head anew, from the metric where there is one, and fit what a method derives from it."""
         assert self._standardised is not None
         standardised, self._standardised = self._standardised, None
-        self.head.start(self.config.seed, mean_length=float(standardised.norm(dim=2).mean()))
+        mean_length = float(standardised.norm(dim=2).mean())
+        self.head.start(self.config.seed, mean_length=mean_length, random_projection=self.draws_projection)
         if self.metric is not None:
             self.head.start_from(self.metric)
         self.fit_standardised(standardised.to(self.head.projection.weight.device))
+
+    @property
+    def draws_projection(self) -> bool:
+        """Whether the projection begins at random instead of as the identity."""
+        return False
 
     def fit_standardised(self, standardised: Tensor) -> None:
         """Fit what a method derives from standardised features (N, P, C) and the untrained projection."""

@@ -50,19 +50,23 @@ class PatchHead(nn.Module):
         self.folded_out = nn.Conv2d(hidden, 1, 1).requires_grad_(False)
         self.whole: MappedGaussian | None = None
 
-    def start(self, seed: int, *, mean_length: float = 1.0) -> None:
-        """Draw new weights, as a run with this seed begins; the projection is the identity.
+    def start(self, seed: int, *, mean_length: float = 1.0, random_projection: bool = False) -> None:
+        """Draw new weights, as a run with this seed begins.
 
         Args:
             seed: Of the draw.
             mean_length: Mean of ``|z|`` over normal patches: there the logit begins at 0 with ``distance``.
+            random_projection: Draw the projection too (Xavier, normal); otherwise it is the identity.
         """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             for module in (self.hidden, self.norm, self.out):
                 module.reset_parameters()
             nn.init.zeros_(self.projection.bias)
-            nn.init.eye_(self.projection.weight)
+            if random_projection:
+                nn.init.xavier_normal_(self.projection.weight)
+            else:
+                nn.init.eye_(self.projection.weight)
             if self.distance:
                 nn.init.zeros_(self.out.weight)
                 nn.init.zeros_(self.out.bias)

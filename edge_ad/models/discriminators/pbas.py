@@ -25,6 +25,7 @@ class PbasParameters(CentredParameters):
         noise: Standard deviation of ``synthesis="gaussian"``.
         compactness_weight: Weight of approximate boundary learning, eq. 6; 0 leaves it out.
         refine: Refined boundary optimisation, eq. 8 and 9. Without it the score is the distance to the nearest centre.
+        projection: What it begins as: ``identity``, or ``random`` as in the paper's code, which needs ``start=random``.
     """
 
     synthesis: Literal["ray", "gaussian"] = "ray"
@@ -32,11 +33,14 @@ class PbasParameters(CentredParameters):
     noise: float = Field(default=0.5, gt=0, le=100)
     compactness_weight: float = Field(default=1.0, ge=0, le=1000)
     refine: bool = True
+    projection: Literal["identity", "random"] = "identity"
 
     @model_validator(mode="after")
     def _learns_something(self) -> PbasParameters:
         if not self.refine and not self.compactness_weight:
             raise ValueError("without refine, compactness_weight must be above 0")
+        if self.projection == "random" and self.start != "random":
+            raise ValueError(f"projection=random needs start=random; start={self.start} sets the projection")
         return self
 
 
@@ -45,6 +49,11 @@ class Pbas(CentredDiscriminator):
 
     method: ClassVar[str] = "pbas"
     config: PbasParameters
+
+    @property
+    def draws_projection(self) -> bool:
+        """As the paper's code does, where it is asked for."""
+        return self.config.projection == "random"
 
     def boundary_loss(self, patches: Patches, generator: torch.Generator) -> dict[str, Tensor]:
         """Eq. 10: mean distance to the nearest centre, and cross-entropy of normal and synthesised patches."""

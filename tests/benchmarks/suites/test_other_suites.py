@@ -211,7 +211,8 @@ def test_published_figures_have_their_own_columns_and_their_source(
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(item) + "\n" for item in rows))
     accuracy_suite.main(["--show", str(path)])
-    header, _, fader, gaussian, pbas = capsys.readouterr().out.splitlines()
+    header, _, fader, gaussian, pbas, _, note = capsys.readouterr().out.splitlines()
+    assert "dilates predictions by 5×5" in note
     assert header.endswith("published, I / P / PRO in % (other data, backbone and protocol) | source |")
     assert "| 0.910 ± 0.014 |" in fader
     assert fader.endswith("| MVTec AD 96.4 / 93.8 / –; VisA 96.0 / – / – | FADeR paper, tables 1 to 5 |")
