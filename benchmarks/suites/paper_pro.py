@@ -2,7 +2,7 @@
 
 At 200 thresholds between the lowest and the highest value of all maps, predictions are dilated by 5×5 pixels before
 they are compared with the regions, but not before false positives are counted; rates below 0.3 are divided by the
-highest of them. Both make the figure larger than the exact one (github.com/DonaldRR/SimpleNet, metrics.py, `compute_pro`).
+highest of them. Both make the figure larger than the exact one (github.com/DonaldRR/SimpleNet: metrics.py).
 """
 
 from __future__ import annotations
