@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_ad.bundle import Bundle
@@ -35,7 +35,7 @@ class Subject:
     threshold: Threshold | None
     engine: str
     method: str
-    photos: PhotoSpec
+    photos: PhotoSpec = field(default_factory=PhotoSpec)
 
 
 @contextmanager

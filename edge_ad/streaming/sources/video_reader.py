@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -24,6 +26,18 @@ _SEEK_BACK_S = 2.0  # a transport stream has no index: what is found may lie beh
 _SHORT_S = 0.5  # less than what a container says of its length is rounding
 # Formats that swscale converts to BGR in one exact step; with others, a better filter for the colours costs little.
 _ONE_STEP = frozenset({"yuv420p", "yuvj420p", "bgr24", "rgb24", "gray"})
+
+
+_inside: set[threading.Thread] = set()  # threads that FFmpeg does not let go before its time-out
+_LONGEST_WAIT_S = 5.0
+
+
+@atexit.register
+def _wait_for_ffmpeg() -> None:
+    """A thread that is still inside FFmpeg when the process frees its libraries would end it with SIGSEGV."""
+    until = time.monotonic() + _LONGEST_WAIT_S
+    for thread in list(_inside):
+        thread.join(max(0.0, until - time.monotonic()))
 
 
 class VideoReader:
@@ -61,10 +75,14 @@ class VideoReader:
 
         av.logging.set_level(av.logging.PANIC)  # a failure is reported once, by us
         self._errors = av.error.FFmpegError
+        thread = threading.current_thread()
+        _inside.add(thread)
         try:
             self._container = av.open(target, options=dict(options or {}), timeout=timeout_s)
         except self._errors as error:  # not all of them are an OSError
             raise OSError(f"FFmpeg cannot open it ({type(error).__name__})") from error
+        finally:
+            _inside.discard(thread)
         self._is_reading = threading.Lock()
         self._reformatter = VideoReformatter()  # keeps what swscale prepares for a size
         try:
@@ -149,10 +167,14 @@ class VideoReader:
         return self._ahead.popleft()
 
     def _demuxed(self) -> Any:
+        thread = threading.current_thread()
+        _inside.add(thread)
         try:
             return next(self._packets) if self._packets is not None else None
         except (StopIteration, OSError, self._errors):  # the end, or a connection that is lost
             return None
+        finally:
+            _inside.discard(thread)
 
     def _add(self, frame: Any) -> None:
         if frame.width * frame.height > pixel_limit():
