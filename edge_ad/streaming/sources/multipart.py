@@ -88,15 +88,16 @@ class MultipartReader:
     def _first_delimiter(self) -> int | None:
         """Where the first part begins; learns the delimiter where it is not the one that was named."""
         named = self._delimiter if len(self._delimiter) > len(b"--") else None
-        while len(self._buffer) <= _LONGEST_HEAD:
+        while True:
             if named is not None and (start := self._buffer.find(named)) >= 0:
                 return start
             if (found := _ANY_DELIMITER.search(self._buffer)) is not None:
                 self._delimiter = found[1]
                 return found.start(1)
+            if len(self._buffer) > _LONGEST_HEAD:  # no head is so long: only the one that was named may yet come
+                return None if named is None else self._find(named, LARGEST_PART)
             if not self._more():
                 return None
-        return None if named is None else self._find(named, LARGEST_PART)
 
     def _part(self, headers: dict[str, str]) -> Part | None:
         announced = headers.get("content-length", "")

@@ -275,6 +275,14 @@ def test_boundary_that_is_not_the_announced_one_is_learnt(announced: bytes, sent
     assert frames == ([] if wrong_length else list(_BRIGHTNESS))
 
 
+def test_boundary_of_large_pictures_is_learnt() -> None:
+    head = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=announced\r\n\r\n"
+    picture = jpeg(90, size_hw=(600, 800))
+    assert len(picture) > 65536  # more than comes with the head of the first part
+    sent = b"--other\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(picture)
+    assert _played(head, sent + picture + b"\r\n", sent + jpeg(140) + b"\r\n")[0] == 90
+
+
 def test_one_picture_for_a_request_is_told_from_a_stream() -> None:
     answer = b"HTTP/1.0 200 OK\r\nContent-Type: image/jpeg\r\n\r\n" + jpeg(40)
     with serving((answer,)) as url, pytest.raises(DeviceError, match=r"one picture for each request.*snapshot\+"):
