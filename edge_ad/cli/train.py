@@ -82,22 +82,40 @@ def train(
                 folders=folders,
             )
             root = training.train(request, listen)
-    check = _checked(root) if check_photos else None
     record = read_record(root)
-    seconds = record.training.get("seconds")
+    facts = {"run": root, "method": record.method, "seconds": record.training.get("seconds")}
+    parts = {part: getattr(record.split, part) for part in ("fit", "calibrate", "threshold")}
+    hashes = [digest for part in parts.values() for digest in part.values()]
+    if not json:  # before the photos are looked at: the run is finished, whatever becomes of that
+        print_facts(facts | {"images": {name: len(part) for name, part in parts.items()}})
+        if copies := len(hashes) - len(set(hashes)):
+            print_line(f"{copies} of the photos are copies of others and count once")
+    lines, document = _checked(root) if check_photos else ([], None)
     if json:
-        facts = {"run": root, "method": record.method, "seconds": seconds, "choices": record.choices}
-        print_json(facts | {"photo_check": None if check is None else check[1]})
-    else:
-        images = {part: len(getattr(record.split, part)) for part in ("fit", "calibrate", "threshold")}
-        print_facts({"run": root, "method": record.method, "seconds": seconds, "images": images})
-        for line in () if check is None else check[0]:
-            print_line(line)
-        note(f"next: edge-ad build-engine {root}")
+        print_json(facts | {"choices": record.choices, "photo_check": document})
+        return
+    for line in lines:
+        print_line(line)
+    note(f"next: edge-ad build-engine {root}")
 
 
-def _checked(root: Path) -> tuple[list[str], dict[str, Any]]:
-    """What the photos of a finished run look like, in lines for people and as a document."""
+def _checked(root: Path) -> tuple[list[str], dict[str, Any] | None]:
+    """What the photos of a finished run look like, or that it is not known; the run is complete either way."""
+    from edge_ad.cli.console import note
+    from edge_ad.errors import EdgeAdError
+
+    try:
+        return _look_at_photos(root)
+    except EdgeAdError as error:
+        note(f"warning: the run is complete; its photos were not looked at: {error}")
+    except KeyboardInterrupt:
+        note(f"Stopped while the photos were looked at; the run {root} is complete.")
+        raise
+    return [], None
+
+
+def _look_at_photos(root: Path) -> tuple[list[str], dict[str, Any]]:
+    """Lines for people and a document."""
     from edge_ad.cli.console import show_count
     from edge_ad.training.photo_check import SHEET_FILE, check_photos, photos_needed
     from edge_ad.training.runs import load_run
@@ -111,13 +129,11 @@ def _checked(root: Path) -> tuple[list[str], dict[str, Any]]:
         f"of {check.held_out} good photos, "
         f"which promise a false-alarm rate of {1 / (check.held_out + 1):.1%} at best{enough}",
         "oddest good photos: "
-        + ", ".join(f"{path.name} ({odd:.1f})" for path, odd in check.oddest[:_MOST_NAMED])
+        + ", ".join(f"{_below(path, run.product_root)} ({odd:.1f})" for path, odd in check.oddest[:_MOST_NAMED])
         + f", in deviations above the median; look at {root / SHEET_FILE}",
     ]
     if check.standing_out:
         lines.append(f"{check.standing_out} of {check.photos} good photos stand out: is there a defect in them?")
-    if check.copies:
-        lines.append(f"{check.copies} of the photos are copies of others and count once")
     if check.left_out:
         lines.append(f"{check.left_out} of the photos were not checked: there are too many")
     return lines, {
@@ -128,6 +144,10 @@ def _checked(root: Path) -> tuple[list[str], dict[str, Any]]:
         "photos_needed": needed,
         "sheet": root / SHEET_FILE,
     }
+
+
+def _below(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
 
 
 def _product_name(data: Path | None, folders: Folders) -> str:

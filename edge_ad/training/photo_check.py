@@ -76,31 +76,36 @@ def check_photos(run: Run, progress: Progress = lambda done, total: None) -> Pho
         StorageError: The files cannot be written.
     """
     paths = _once(run.split, run)
-    chosen = paths[:: -(-len(paths) // _MOST_PHOTOS)]
+    indices = np.linspace(0, len(paths) - 1, min(len(paths), _MOST_PHOTOS)).round().astype(int)
+    chosen = [paths[index] for index in indices]
     images = read_resized(chosen, (_SIZE, _SIZE), run.split.photos)
     predictions = _cross_fitted(images, progress)
     odd = oddness(np.array([prediction.score for prediction in predictions]))
-    order = np.argsort(-odd, kind="stable")
+    order = [int(index) for index in np.argsort(-odd, kind="stable")[:_SHOWN]]
+    order = [index for index in order if odd[index] > 0] or order[:1]
     held_out = _held_out_scores(run)
     total = sum(len(part) for part in (run.split.fit, run.split.calibrate, run.split.threshold))
     check = PhotoCheck(
         photos=len(chosen),
         left_out=len(paths) - len(chosen),
-        oddest=tuple((chosen[index], float(odd[index])) for index in order[:_SHOWN]),
+        oddest=tuple((chosen[index], float(odd[index])) for index in order),
         standing_out=int((odd > _STANDS_OUT).sum()),
         held_out_median=float(np.median(held_out)),
         held_out_highest=float(held_out.max()),
         held_out=len(held_out),
         copies=total - len(paths),
     )
-    _write(run, check, [predictions[index] for index in order[:_SHOWN]])
+    _write(run, check, [predictions[index] for index in order])
     return check
 
 
 def oddness(scores: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Scores (N,) as deviations above their median, by the median absolute deviation; 0 where all are alike."""
+    """Scores (N,) as deviations above their median, by the median absolute deviation; 0 where all are alike.
+
+    Where more than half are alike, by the mean absolute deviation: what differs must not look like the others.
+    """
     above = scores - np.median(scores)
-    deviation = _MAD_TO_DEVIATION * float(np.median(np.abs(above)))
+    deviation = _MAD_TO_DEVIATION * float(np.median(np.abs(above))) or float(np.abs(above).mean())
     return np.asarray(above / deviation if deviation > 0 else np.zeros_like(above), np.float64)
 
 
@@ -157,12 +162,18 @@ def _write(run: Run, check: PhotoCheck, predictions: Sequence[Prediction]) -> No
         for number, ((path, odd), prediction) in enumerate(zip(check.oddest, predictions, strict=True), 1)
     ]
     sheet = draw_sheet(
-        [SheetSection("The strangest first; remove what is no good part, and train again", rows)],
+        [SheetSection(_heading(check), rows)],
         map_threshold=level or 1.0,
         title=f"Oddest good photos of {run.product_name}",
         subtitle="Each was scored by a detector that has not seen it. The score is in deviations above the median.",
     )
     write_file(run.root / SHEET_FILE, encode_png(sheet))
+
+
+def _heading(check: PhotoCheck) -> str:
+    if check.standing_out:
+        return "The strangest first; take out what is no good part, and train again"
+    return "The strangest first; none stands out"
 
 
 def _row(run: Run, number: int, path: Path, odd: float, prediction: Prediction) -> SheetRow:

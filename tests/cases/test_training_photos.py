@@ -13,7 +13,9 @@ import pytest
 from edge_ad.cli import main
 from edge_ad.data.products import open_product
 from edge_ad.data.splits import GoodSplit
+from edge_ad.errors import StorageError
 from edge_ad.evaluation.evaluate import evaluate
+from edge_ad.training import photo_check
 from edge_ad.training.photo_check import CHECK_FILE, SHEET_FILE, check_photos, oddness, photos_needed
 from edge_ad.training.runs import load_run, read_record, torch_predictor
 from edge_ad.training.train import TrainingRequest, train
@@ -63,6 +65,7 @@ def test_defects_that_were_handed_among_the_good_photos_are_named(case_products:
 def test_oddness_is_counted_from_the_median() -> None:
     np.testing.assert_allclose(oddness(np.array([1.0, 2.0, 3.0, 4.0, 100.0])), np.array([-2, -1, 0, 1, 97]) / 1.4826)
     np.testing.assert_array_equal(oddness(np.ones(5)), np.zeros(5))
+    assert oddness(np.array([1.0] * 9 + [3.0]))[9] > 6  # most are alike, and one is not
 
 
 def test_photos_needed_are_those_whose_held_out_part_holds_the_rate() -> None:
@@ -75,13 +78,39 @@ def test_train_tells_what_is_odd_and_can_leave_it(tmp_path: Path, capsys: pytest
     arguments = ["train", "patch-gaussian", "--data", str(product), "--size", "64", "--runs", str(tmp_path)]
     assert main([*arguments, "--name", "a"]) == 0
     told = capsys.readouterr().out
-    for words in ("held-out scores: median", "oddest good photos: 2", "stand out", "1 of the photos are copies"):
+    for words in (
+        "held-out scores: median",
+        "oddest good photos: train/good/2",
+        "stand out",
+        "1 of the photos are copies",
+    ):
         assert words in told
     assert main([*arguments, "--name", "b", "--no-check-photos"]) == 0
     assert "oddest" not in capsys.readouterr().out
     assert not (tmp_path / "b" / SHEET_FILE).exists()
     assert main([*arguments, "--name", "c", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["photo_check"]["copies"] == 1
+
+
+@pytest.mark.parametrize(("problem", "code"), [(StorageError("The disk is full."), 0), (KeyboardInterrupt(), 130)])
+def test_a_check_that_fails_leaves_a_finished_run_that_is_named(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    problem: BaseException,
+    code: int,
+) -> None:
+    def fails(*_: object) -> None:
+        raise problem
+
+    monkeypatch.setattr(photo_check, "check_photos", fails)
+    product = _rendered(tmp_path / "part", 12)
+    arguments = ["train", "patch-gaussian", "--data", str(product), "--size", "64", "--runs", str(tmp_path)]
+    assert main([*arguments, "--name", "a"]) == code
+    told = capsys.readouterr()
+    assert str(tmp_path / "a") in told.out
+    assert "complete" in told.err
+    assert load_run(tmp_path / "a").method == "patch-gaussian"
 
 
 def test_test_photos_that_were_trained_on_are_told(case_products: Path, tmp_path: Path) -> None:
