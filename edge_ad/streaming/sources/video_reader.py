@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
+from edge_ad.image_formats import damage
 from edge_ad.image_limits import pixel_limit
 from edge_ad.streaming.sources.video_damage import DamageFilter
 
@@ -103,6 +104,7 @@ class VideoReader:
         # A gap in a transport stream is noticed at the packet behind it; the one before it has lost its end.
         self._looks_ahead = self._container.format.name == "mpegts"
         self._ahead: deque[Any] = deque()
+        self._is_jpeg = self._stream.codec_context.name == "mjpeg"
         self.is_at_end = False
 
     @property
@@ -146,7 +148,8 @@ class VideoReader:
         packet = self._next_packet()
         if packet is not None and packet.size:
             follows_gap = bool(self._ahead) and self._ahead[0] is not None and self._ahead[0].is_corrupt
-            self._damage.feed(packet.pts, is_corrupt=packet.is_corrupt or follows_gap)
+            is_cut = self._is_jpeg and damage(bytes(packet)) is not None  # decoders fill what is missing with grey
+            self._damage.feed(packet.pts, is_corrupt=packet.is_corrupt or follows_gap or is_cut)
         try:
             frames = self._stream.decode(packet) if packet is None or packet.size else self._stream.decode(None)
         except self._errors:
