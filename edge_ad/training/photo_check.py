@@ -30,7 +30,7 @@ _SIZE = 256
 _FOLDS = 5
 _MOST_PHOTOS = 400  # a minute on two cores
 _SHOWN = 8
-_STANDS_OUT = 6.0  # deviations above the median; the oddest of clean sets were at 2 to 4.5
+_STANDS_OUT = 6.0  # deviations above the median; the oddest of clean sets were at 2 to 5
 _MAD_TO_DEVIATION = 1.4826  # of normally distributed scores
 _SHEET_LONGEST = 512
 
