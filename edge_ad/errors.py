@@ -26,6 +26,7 @@ __all__ = [
     "DataError",
     "DeviceError",
     "EdgeAdError",
+    "EngineCrashError",
     "ForeignEngineError",
     "MissingDependencyError",
     "QualityGateError",
@@ -78,6 +79,10 @@ class DeviceError(EdgeAdError):
 
 class BundleError(EdgeAdError):
     """A bundle is damaged, too new, or belongs to another target."""
+
+
+class EngineCrashError(BundleError):
+    """The process in which an engine was loaded or run was ended by a signal, or said nothing."""
 
 
 class ForeignEngineError(BundleError):

@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edge_ad.bundle import Bundle, EngineDirectory, find_engine
-from edge_ad.errors import BundleError, UsageError
+from edge_ad.errors import BundleError, EdgeAdError, UsageError
 from edge_ad.export.precisions import GraphOptions, graphs_of_run, runnable
 from edge_ad.export.tensorrt.engine import build_tensorrt_engine, find_current, plan_key
 from edge_ad.export.tensorrt.options import PlanOptions
 from edge_ad.manifest import Precision
-from edge_ad.runtime.availability import TENSORRT_BACKENDS
-from edge_ad.runtime.backends import build_engine, choose_backend, loads_here
+from edge_ad.runtime.availability import TENSORRT_BACKENDS, probe_backend
+from edge_ad.runtime.backends import build_engine, choose_backend, first_that_works
 from edge_ad.runtime.choice import engine_key
 from edge_ad.runtime.race import record_race
 from edge_ad.runtime.tensorrt.api import Backend
+from edge_ad.runtime.verification import check_opens
 
 __all__ = ["BuiltEngine", "Target", "build_engines", "open_target", "run_of"]
 
@@ -121,13 +122,31 @@ def build_engines(
             f"{path} is a bundle without its run: its graphs are as they are and cannot be calibrated anew.",
             "Leave --max-drop, --ranges and --calibration-images out, or name the run.",
         )
-    name, reason = _choose(backend, plan)
+    if backend in TENSORRT_BACKENDS:  # a plan can be built where it cannot run; auto takes only what runs here
+        say(f"Backend: {backend} (asked for).")
+        return _built(target, backend, precisions, plan, graph, say)
+    first, reason = choose_backend(backend)
+
+    def build(name: str) -> list[BuiltEngine]:
+        say(f"Backend: {name} ({reason if name == first else probe_backend(name).why}).")
+        return _built(target, name, precisions, plan, graph, say)
+
+    return first_that_works(backend, build)
+
+
+def _built(
+    target: Target,
+    name: str,
+    precisions: Sequence[Precision] | None,
+    plan: PlanOptions,
+    graph: GraphOptions,
+    say: Say,
+) -> list[BuiltEngine]:
+    _check_options(name, plan)
     if target.run_root is None:
         bundle = Bundle.open(target.bundle_root)
-        say(f"Backend: {name} ({reason}).")
         precisions = precisions or runnable(bundle, name)
     else:
-        say(f"Backend: {name} ({reason}).")
         bundle, precisions = graphs_of_run(target.run_root, name, precisions, say, graph)
     for precision in precisions:
         bundle.graph(precision)
@@ -136,10 +155,8 @@ def build_engines(
     return _timed(bundle, name, [_engine(bundle, name, precision, say) for precision in precisions], say)
 
 
-def _choose(backend: str, plan: PlanOptions) -> tuple[str, str]:
-    """The backend; one of TensorRT is asked what it can build, before a run is exported and calibrated for it."""
-    # Asked for by name, a plan can be built where it cannot run; auto takes only what runs here.
-    name, reason = (backend, "asked for") if backend in TENSORRT_BACKENDS else choose_backend(backend)
+def _check_options(name: str, plan: PlanOptions) -> None:
+    """TensorRT is asked what it can build before a run is exported and calibrated for it; others have no options."""
     if name in TENSORRT_BACKENDS:
         plan_key(name, "fp32", plan)
     elif plan != _NO_PLAN_OPTIONS:
@@ -147,7 +164,6 @@ def _choose(backend: str, plan: PlanOptions) -> tuple[str, str]:
             f"{name} builds for the processor it runs on and has none of TensorRT's options.",
             "Leave them out, or add --backend tensorrt-rtx or --backend tensorrt.",
         )
-    return name, reason
 
 
 def _engine(bundle: Bundle, backend: str, precision: Precision, say: Say) -> BuiltEngine:
@@ -156,13 +172,21 @@ def _engine(bundle: Bundle, backend: str, precision: Precision, say: Say) -> Bui
         found = find_engine(bundle, key)
     except BundleError:
         found = None  # of another graph, version or processor: that is why it is built now
-    if found is not None and (problem := loads_here(bundle, found)):
-        say(f"{found.path.name} does not load here: {problem}")
-    elif found is not None:
+    if found is not None and _loads(bundle, found, say):
         say(f"{found.path.name} is up to date.")
         return BuiltEngine(precision, found, True)
     say(f"Building {key.name}.")
+    check_opens(bundle, backend, precision, "graph")  # it is compiled in this process now
     return BuiltEngine(precision, build_engine(bundle, backend=backend, precision=precision), False)
+
+
+def _loads(bundle: Bundle, engine: EngineDirectory, say: Say) -> bool:
+    try:
+        check_opens(bundle, engine.sidecar.backend, engine.sidecar.precision, "built")
+    except EdgeAdError as error:
+        say(f"{engine.path.name} does not load here: {error.message}")
+        return False
+    return True
 
 
 def _timed(bundle: Bundle, backend: str, built: list[BuiltEngine], say: Say) -> list[BuiltEngine]:

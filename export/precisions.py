@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from edge_ad.bundle import Bundle
 from edge_ad.calibration.range_rules import RangeChoice
-from edge_ad.errors import BundleError, DeviceError, QualityGateError
+from edge_ad.errors import BundleError, DeviceError, EngineCrashError, QualityGateError
 from edge_ad.manifest import BF16_OF, Precision
 from edge_ad.runtime.availability import BACKENDS, TENSORRT_BACKENDS, probe_backend
 from edge_ad.runtime.choice import precision_problem
+from edge_ad.runtime.verification import check_opens
 
 if TYPE_CHECKING:
     from edge_ad.calibration.gate import GateLimits
@@ -89,7 +90,7 @@ def graphs_of_run(
 
     run = load_run(run_root)
     bundle = _exported(run, say)
-    gate = _gate_backend(backend)
+    gate = _gate_backend(bundle, backend, say)
     if asked_for is not None:
         for precision in asked_for:
             bundle = _with_graph(run, bundle, precision, gate, options, say)
@@ -122,13 +123,19 @@ def _int8_share(bundle: Bundle) -> float:
     return float(read_int8_report(bundle).get("macs", {}).get("int8_share", 0.0))
 
 
-def _gate_backend(name: str) -> str:
+def _gate_backend(bundle: Bundle, name: str, say: Say) -> str:
     """Where the accuracy gate runs: a plan may be for another machine, and its graph is the one that others run."""
     if name not in TENSORRT_BACKENDS:
+        check_opens(bundle, name, "fp32", "graph")
         return name
     for candidate in BACKENDS:
         if candidate not in TENSORRT_BACKENDS and probe_backend(candidate).available:
-            return candidate
+            try:
+                check_opens(bundle, candidate, "fp32", "graph")
+            except (DeviceError, EngineCrashError) as error:
+                say(f"The accuracy gate cannot run in {candidate}: {error.message}")
+            else:
+                return candidate
     raise DeviceError("No backend can run the accuracy gate here.", "Install one: pip install onnxruntime")
 
 

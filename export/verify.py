@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.bundle import Bundle
+from edge_ad.errors import DeviceError, EdgeAdError, EngineCrashError
 from edge_ad.export.build import open_target
 from edge_ad.export.precisions import runnable
 from edge_ad.manifest import Precision
@@ -17,6 +18,7 @@ from edge_ad.prediction import Prediction
 from edge_ad.runtime.availability import BACKENDS, probe_backend
 from edge_ad.runtime.backends import opened_engine
 from edge_ad.runtime.parity import Deviation, parity_of_engine, recorded_predictions
+from edge_ad.runtime.verification import check_opens
 
 __all__ = ["Check", "Verification", "verify_target"]
 
@@ -86,6 +88,7 @@ def verify_target(path: Path, *, backend: str = "auto", threads: int = 0, say: S
     Raises:
         UsageError: Neither a run nor a bundle.
         BundleError: The bundle is damaged, or has no recorded outputs and no run.
+        DeviceError: The backend, or every one, cannot compile a graph here.
     """
     target = open_target(path)
     bundle = Bundle.open(target.bundle_root)
@@ -95,11 +98,17 @@ def verify_target(path: Path, *, backend: str = "auto", threads: int = 0, say: S
         words, images, reference = _torch(target.run_root, bundle)
     say(f"Reference: {words}, {len(images)} images.")
     backends = [name for name in BACKENDS if probe_backend(name).available] if backend == "auto" else [backend]
-    checks = [
-        _check(bundle, name, precision, images, reference, threads)
-        for name in backends
-        for precision in runnable(bundle, name)
-    ]
+    checks: list[Check] = []
+    failures: list[EdgeAdError] = []
+    for name in backends:
+        try:
+            check_opens(bundle, name, "fp32", "any")
+            checks += [_check(bundle, name, kind, images, reference, threads) for kind in runnable(bundle, name)]
+        except (DeviceError, EngineCrashError) as error:
+            say(f"{name} cannot be used: {error.message}")
+            failures.append(error)
+    if failures and not checks:
+        raise failures[-1]
     return Verification(words, len(images), checks)
 
 

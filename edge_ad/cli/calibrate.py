@@ -57,22 +57,28 @@ def calibrate(
     from edge_ad.export.bundle_export import export_run, is_current
     from edge_ad.export.fp16 import Fp16Options
     from edge_ad.export.int8 import CalibrationOptions
-    from edge_ad.runtime.backends import choose_backend
+    from edge_ad.runtime.backends import choose_backend, first_that_works
+    from edge_ad.runtime.verification import check_opens
     from edge_ad.training.runs import load_run
 
-    name, _ = choose_backend(backend)
+    choose_backend(backend)
     limits = GateLimits.of_drop(max_drop)
     opened = load_run(run_of(run))
-    bundle = is_current(opened) or export_run(opened, note)
-    if precision == "fp16":
-        bundle = _with_fp16(opened, bundle, Fp16Options(name, limits, calibration_images), force)
-    elif precision == "bf16":
-        bundle = _with_bf16(opened, bundle, Bf16Options("fp32", limits, calibration_images), force)
-    else:
+    exported = is_current(opened) or export_run(opened, note)
+
+    def add(name: str) -> tuple[str, Bundle]:
+        check_opens(exported, name, "fp32", "graph")
+        if precision == "fp16":
+            return name, _with_fp16(opened, exported, Fp16Options(name, limits, calibration_images), force)
+        if precision == "bf16":
+            return name, _with_bf16(opened, exported, Bf16Options("fp32", limits, calibration_images), force)
         options = CalibrationOptions(name, ranges, limits, calibration_images)
-        bundle = _with_int8(opened, bundle, options, force, sensitivity)
-    if precision == "int8-bf16":
-        bundle = _with_bf16(opened, bundle, Bf16Options("int8", limits, calibration_images), force)
+        bundle = _with_int8(opened, exported, options, force, sensitivity)
+        if precision == "int8-bf16":
+            bundle = _with_bf16(opened, bundle, Bf16Options("int8", limits, calibration_images), force)
+        return name, bundle
+
+    name, bundle = first_that_works(backend, add)
     if as_json:
         print_json(_document(bundle, precision, name, sensitivity))
     else:

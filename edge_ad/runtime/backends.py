@@ -7,13 +7,13 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from edge_ad.bundle import Bundle, EngineDirectory, EngineKey, find_engine, write_engine
 from edge_ad.bundle.engines import rebuild_command
-from edge_ad.errors import BundleError, DeviceError, ForeignEngineError, UsageError
+from edge_ad.errors import BundleError, DeviceError, EngineCrashError, ForeignEngineError, UsageError
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.availability import BACKENDS, TENSORRT_BACKENDS, BackendStatus, probe, probe_backend
 from edge_ad.runtime.base import Engine
@@ -26,11 +26,11 @@ from edge_ad.runtime.tensorrt.engine import TensorRtEngine
 __all__ = [
     "BACKENDS",
     "BackendStatus",
+    "OpenFrom",
     "build_engine",
     "choose_backend",
     "choose_precision",
     "first_that_works",
-    "loads_here",
     "open_engine",
     "opened_engine",
     "probe",
@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 _Result = TypeVar("_Result")
+
+OpenFrom = Literal["any", "built", "graph"]
 
 _log = logging.getLogger(__name__)
 _SAVED_TOLERANCE = 1e-4
@@ -71,7 +73,14 @@ def choose_backend(name: str = "auto") -> tuple[str, str]:
     raise DeviceError("No backend can be used here.", "Install one: pip install onnxruntime")
 
 
-def open_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int = 0) -> Engine:
+def open_engine(
+    bundle: Bundle,
+    *,
+    backend: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
+    open_from: OpenFrom = "any",
+) -> Engine:
     """Make an engine for a graph of a bundle; enter it to load it.
 
     The engine directory that fits this machine is used where one was built and loads here; else the engine is compiled
@@ -82,10 +91,11 @@ def open_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "auto
         backend: ``"auto"`` or a backend's name.
         precision: ``"auto"`` for the fastest that passed its gate and runs here, or a precision.
         threads: CPU threads; 0 lets the backend decide.
+        open_from: ``"built"`` takes the engine directory or fails, ``"graph"`` compiles the graph whatever was built.
 
     Raises:
         BundleError: No such graph, or the engine directory is damaged or of another graph; or none was built that fits
-            this machine, where the backend needs one.
+            this machine, where one is needed.
         DeviceError: The backend does not work here.
         UsageError: No such backend or precision, or a negative number of threads.
     """
@@ -93,15 +103,18 @@ def open_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "auto
         raise UsageError(f"The number of threads must be 0 or more, not {threads}.")
     name, _ = choose_backend(backend)
     key = engine_key(name, choose_precision(bundle, precision, backend=name))
-    directory = _find(bundle, key)
-    if directory is None and name in TENSORRT_BACKENDS:
+    needs_built = name in TENSORRT_BACKENDS or open_from == "built"
+    directory = None if open_from == "graph" and not needs_built else _find(bundle, key, needs_built)
+    if directory is None and needs_built:
         raise BundleError(
-            f"{name} runs a plan, and {bundle.root} has none in {key.precision} for {key.target}.",
+            f"{bundle.root} has no engine for {name} in {key.precision} on {key.target}.",
             f"Build it: {rebuild_command(bundle, key)}",
         )
-    spare = EngineSource.of(bundle, key.precision)
-    source = spare if directory is None else EngineSource.of(bundle, key.precision, directory)
-    return _engine(name, source, threads, None if directory is None else spare)
+    graph = EngineSource.of(bundle, key.precision)
+    if directory is None:
+        return _engine(name, graph, threads)
+    source = EngineSource.of(bundle, key.precision, directory)
+    return _engine(name, source, threads, None if needs_built else graph)
 
 
 @contextmanager
@@ -129,6 +142,7 @@ def first_that_works(backend: str, use: Callable[[str], _Result]) -> _Result:
 
     Raises:
         DeviceError: The backend cannot, or the last of them.
+        EngineCrashError: It crashes, in a process of its own, or the last of them.
     """
     first, _ = choose_backend(backend)
     names = [first]
@@ -138,30 +152,16 @@ def first_that_works(backend: str, use: Callable[[str], _Result]) -> _Result:
     for name, other in itertools.pairwise(names):
         try:
             return use(name)
-        except DeviceError as error:
-            _log.warning("%s cannot be used: %s Going on with %s.", name, error.message, other)
+        except (DeviceError, EngineCrashError) as error:
+            _log.warning("%s cannot be used: %s Going on with %s.", name, _sentence(error.message), other)
     return use(names[-1])
 
 
-def loads_here(bundle: Bundle, engine: EngineDirectory) -> str:
-    """Try to load an engine directory of a backend that runs here.
-
-    Returns:
-        Why it does not, in words; empty where it does.
-    """
-    source = EngineSource.of(bundle, engine.sidecar.precision, engine)
-    try:
-        with _engine(engine.sidecar.backend, source, 0, None):
-            return ""
-    except DeviceError as error:
-        return error.message
-
-
-def _find(bundle: Bundle, key: EngineKey) -> EngineDirectory | None:
+def _find(bundle: Bundle, key: EngineKey, is_needed: bool) -> EngineDirectory | None:
     try:
         return find_engine(bundle, key)
     except ForeignEngineError as error:
-        if key.backend in TENSORRT_BACKENDS:
+        if is_needed:
             raise
         _log.warning("%s Its graph is compiled instead. %s", error.message, error.hint)
         return None
@@ -212,6 +212,10 @@ def _check_saved(backend: str, source: EngineSource, saved: EngineSource) -> Non
             f"The engine that {backend} saved differs from its graph by {difference:.1e} of the map's range.",
             "Use another backend, and report it with what `edge-ad doctor` shows.",
         )
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _map_difference(expected: list[Prediction], got: list[Prediction]) -> float:

@@ -42,6 +42,9 @@ def precision_problem(backend: str, precision: Precision) -> str:
             return f"{backend} has no bfloat16 mode"
         if not processor().has_bf16:
             return "this processor has no bfloat16 instructions"
+        instructions = openvino_instruction_set()
+        if instructions.startswith("Intel") and "bfloat16" not in instructions:
+            return f"OpenVINO compiles for {instructions} here"
     return ""
 
 

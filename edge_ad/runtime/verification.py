@@ -1,39 +1,39 @@
 """Before an engine may judge: does it give the trained network's numbers on this machine, without a crash or a hang?
 
 The first time a bundle is opened on a machine its engine runs over the photos that the bundle carries, in a process of
-its own: what crashes there, takes all memory or never answers is a bundle that is refused, and not the end of a line.
-That it passed is remembered for this bundle and engine, so that the next opening costs nothing.
+its own: what crashes there, takes all memory or never answers does not end a line. A compiled engine that crashes gives
+way to the graph it was built from; what fails then is a refused bundle. That an engine passed is remembered for this
+bundle and for what was opened, so that the next opening costs nothing.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import signal
-import subprocess
-import sys
+import logging
 import threading
-import time
 from contextlib import suppress
 from dataclasses import dataclass
 
-from edge_ad import __version__, errors
+from edge_ad import __version__
 from edge_ad.bundle import Bundle, find_engine
 from edge_ad.bundle.bundle import MANIFEST_FILE
 from edge_ad.bundle.engines import SIDECAR_FILE
 from edge_ad.bundle.reference import REFERENCE_FILE
-from edge_ad.credentials import environment_for_child
-from edge_ad.errors import BundleError, EdgeAdError, ForeignEngineError
+from edge_ad.errors import BundleError, EdgeAdError, EngineCrashError, ForeignEngineError
 from edge_ad.manifest import Precision
-from edge_ad.runtime.backends import first_that_works
+from edge_ad.runtime.availability import TENSORRT_BACKENDS
+from edge_ad.runtime.backends import OpenFrom, first_that_works
+from edge_ad.runtime.child import call
 from edge_ad.runtime.choice import choose_precision, engine_key
+from edge_ad.runtime.source import EngineSource
 from edge_ad.storage import cache_folder, sha256_file, write_file
 
-__all__ = ["EngineIdentity", "Verification"]
+__all__ = ["EngineIdentity", "Verification", "check_opens"]
 
 _TIMEOUT_S = 120.0  # a small board compiles a large graph for most of a minute
-_POLL_S = 0.1
-_PROGRAM = "from edge_ad.runtime.verify_process import main; main()"
+_PROCESS = "edge_ad.runtime.verify_process"
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,29 +44,39 @@ class EngineIdentity:
         backend: Name of the backend.
         precision: Graph that it runs.
         manifest: SHA-256 of the manifest, which holds the hash of every file.
+        open_from: ``"built"`` for an engine directory, ``"graph"`` for a graph that is compiled in memory.
+        source: What it is opened from, as its description says.
         words: Versions and the other content hashes, for people too.
     """
 
     backend: str
     precision: Precision
     manifest: str
+    open_from: OpenFrom
+    source: str
     words: str
 
     @classmethod
-    def of(cls, bundle: Bundle, backend: str, precision: Precision) -> EngineIdentity:
+    def of(cls, bundle: Bundle, backend: str, precision: Precision, open_from: OpenFrom = "any") -> EngineIdentity:
         """That of the engine that `open_engine` opens now.
 
         Raises:
             BundleError: Its folder fits neither this machine nor the bundle.
         """
         key = engine_key(backend, precision)
-        try:
-            built = find_engine(bundle, key)
-        except ForeignEngineError:  # its graph is compiled instead
-            built = None
+        built = None
+        if open_from != "graph":
+            with suppress(ForeignEngineError):  # its graph is compiled instead
+                built = find_engine(bundle, key)
         engine = "in memory" if built is None else sha256_file(built.path / SIDECAR_FILE)
-        words = f"edge-ad {__version__} {key.backend} {key.version} {key.precision} {key.target} engine {engine}"
-        return cls(backend, precision, sha256_file(bundle.root / MANIFEST_FILE), words)
+        return cls(
+            backend,
+            precision,
+            sha256_file(bundle.root / MANIFEST_FILE),
+            "graph" if built is None else "built",
+            EngineSource.of(bundle, precision, built).words,
+            f"edge-ad {__version__} {key.backend} {key.version} {key.precision} {key.target} engine {engine}",
+        )
 
 
 class Verification:
@@ -87,12 +97,18 @@ class Verification:
         self._is_cancelled.set()
 
     def __call__(
-        self, bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int = 0
+        self,
+        bundle: Bundle,
+        *,
+        backend: str = "auto",
+        precision: str = "auto",
+        threads: int = 0,
+        open_from: OpenFrom = "any",
     ) -> EngineIdentity:
         """Verify the engine that `open_engine` would open with the same arguments.
 
         Returns:
-            What was verified: an engine that is opened later must be of the same identity.
+            What was verified: an engine that is opened later must be of the same identity, ``open_from`` included.
 
         Raises:
             BundleError: It does not give the recorded outputs, crashes, or does not answer in time; or the bundle has
@@ -104,53 +120,68 @@ class Verification:
                 f"{bundle.root} has no recorded outputs: nobody can tell whether its engine judges as it was trained.",
                 "Export it again: edge-ad export RUN; or let it pass with --allow-unverified.",
             )
-        return first_that_works(backend, lambda name: self._verified(bundle, name, precision, threads))
+        return first_that_works(backend, lambda name: self._verified(bundle, name, precision, threads, open_from))
 
-    def _verified(self, bundle: Bundle, name: str, precision: str, threads: int) -> EngineIdentity:
-        identity = EngineIdentity.of(bundle, name, choose_precision(bundle, precision, backend=name))
-        words = f"bundle {identity.manifest} {identity.words} batch {self._batch}"
-        remembered = cache_folder() / "verified" / hashlib.sha256(words.encode()).hexdigest()
-        if not remembered.is_file():
-            self._run(bundle, identity, threads)
-            with suppress(EdgeAdError):  # a device may have nowhere to write: it verifies at each start
-                write_file(remembered, f"{words}\n".encode())
+    def _verified(self, bundle: Bundle, name: str, precision: str, threads: int, open_from: OpenFrom) -> EngineIdentity:
+        chosen = choose_precision(bundle, precision, backend=name)
+        identity = EngineIdentity.of(bundle, name, chosen, open_from)
+        if self._is_remembered(identity):
+            return identity
+        try:
+            source = self._run(bundle, identity, threads)
+        except EngineCrashError as error:
+            if identity.open_from == "graph" or name in TENSORRT_BACKENDS:
+                raise
+            _log.warning("%s Its graph is compiled instead of opening %s.", error.message, identity.source)
+            identity = EngineIdentity.of(bundle, name, chosen, "graph")
+            source = self._run(bundle, identity, threads)
+        if source != identity.source:  # what was built did not load
+            identity = EngineIdentity.of(bundle, name, chosen, "graph")
+        self._remember(identity)
         return identity
 
-    def _run(self, bundle: Bundle, identity: EngineIdentity, threads: int) -> None:
-        settings = (identity.manifest, identity.backend, identity.precision, str(threads), str(self._batch))
-        command = [sys.executable, "-c", _PROGRAM, str(bundle.root), *settings]
-        # Nothing is imported from where the user happens to stand.
-        environment = environment_for_child() | {"PYTHONSAFEPATH": "1"}
-        with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-            try:
-                answer = self._answer(process, bundle)
-            finally:
-                process.kill()
-        _raise_problem(bundle, answer, process.returncode)
-
-    def _answer(self, process: subprocess.Popen[bytes], bundle: Bundle) -> bytes:
-        until = time.monotonic() + self._timeout_s
-        while time.monotonic() < until:
-            if self._is_cancelled.is_set():
-                raise BundleError(f"{bundle.root} was not verified: the stream ends.")
-            with suppress(subprocess.TimeoutExpired):
-                return process.communicate(timeout=_POLL_S)[0]
-        raise BundleError(
-            f"The engine of {bundle.root} does not answer within {self._timeout_s:g} s.",
-            "Build it again: edge-ad build-engine; if that does not help, use another backend.",
+    def _run(self, bundle: Bundle, identity: EngineIdentity, threads: int) -> str:
+        request = {
+            "root": str(bundle.root),
+            "manifest_hash": identity.manifest,
+            "backend": identity.backend,
+            "precision": identity.precision,
+            "threads": threads,
+            "batch": self._batch,
+            "open_from": "graph" if identity.open_from == "graph" else "any",
+        }
+        return call(
+            _PROCESS, request, engine_of=bundle.root, timeout_s=self._timeout_s, is_cancelled=self._is_cancelled
         )
 
+    def _is_remembered(self, identity: EngineIdentity) -> bool:
+        return (cache_folder() / "verified" / self._hash(identity)).is_file()
 
-def _raise_problem(bundle: Bundle, answer: bytes, code: int) -> None:
-    """Raise what the process found; anything but its own word that all is well is a problem."""
-    try:
-        found = json.loads(answer.splitlines()[-1])  # a library may have said something before
-        kind, message, hint = found["error"], str(found["message"]), str(found["hint"])
-    except (ValueError, LookupError, TypeError) as error:
-        why = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
-        raise BundleError(
-            f"The engine of {bundle.root} crashes: the process that verifies it {why}.",
-            "Build it again: edge-ad build-engine; if that does not help, use another backend.",
-        ) from error
-    if kind:
-        raise getattr(errors, kind, BundleError)(message, hint)
+    def _remember(self, identity: EngineIdentity) -> None:
+        with suppress(EdgeAdError):  # a device may have nowhere to write: it verifies at each start
+            write_file(cache_folder() / "verified" / self._hash(identity), f"{self._words(identity)}\n".encode())
+
+    def _hash(self, identity: EngineIdentity) -> str:
+        return hashlib.sha256(self._words(identity).encode()).hexdigest()
+
+    def _words(self, identity: EngineIdentity) -> str:
+        return f"bundle {identity.manifest} {identity.words} batch {self._batch}"
+
+
+def check_opens(bundle: Bundle, backend: str, precision: Precision, open_from: OpenFrom) -> None:
+    """Open an engine in a process of its own: some backends crash on a processor for which they have no kernels.
+
+    Raises:
+        DeviceError: The backend cannot compile or load it here.
+        EngineCrashError: It crashes.
+        EdgeAdError: It cannot be opened.
+    """
+    request = {
+        "root": str(bundle.root),
+        "manifest_hash": sha256_file(bundle.root / MANIFEST_FILE),
+        "backend": backend,
+        "precision": precision,
+        "open_from": open_from,
+        "only_load": True,
+    }
+    call(_PROCESS, request, engine_of=bundle.root, timeout_s=_TIMEOUT_S)

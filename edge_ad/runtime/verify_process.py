@@ -1,60 +1,47 @@
-"""The process in which an engine is verified: opens it, runs it over the bundle's photos, prints one JSON object."""
+"""The process in which an engine is loaded and verified, see `edge_ad.runtime.child`."""
 
 from __future__ import annotations
 
-import json
-import logging
-import signal
-import sys
-from contextlib import suppress
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 
 from edge_ad.bundle import Bundle
 from edge_ad.bundle.bundle import MANIFEST_FILE
 from edge_ad.bundle.reference import REFERENCE_FILE
-from edge_ad.errors import BundleError, EdgeAdError
+from edge_ad.errors import BundleError
 from edge_ad.manifest import Precision
 from edge_ad.prediction import NOT_FINITE
-from edge_ad.runtime.backends import open_engine
+from edge_ad.runtime.backends import OpenFrom, open_engine
 from edge_ad.runtime.base import Engine
+from edge_ad.runtime.child import answer
 from edge_ad.runtime.parity import parity_of_engine, recorded_predictions
 from edge_ad.storage import sha256_file
 
 __all__ = ["main", "verify"]
 
-_LONGEST_S = 600  # far longer than anybody waits
-_OUT_OF_MEMORY_SCORE = Path("/proc/self/oom_score_adj")  # Linux: which process goes first
-
 
 def main() -> None:
-    """Verify the engine of the command line: bundle, hash of its manifest, backend, precision, threads, batch.
+    """Verify the engine that the request on the command line describes."""
+    answer(_verify, engine_of=lambda request: str(request["root"]))
 
-    Prints ``error`` (name of the class; empty when it passed), ``message`` and ``hint``.
-    """
-    logging.disable()  # whoever asked opens the engine too, and says the same
-    root, manifest_hash, backend, precision, threads, batch = sys.argv[1:]
-    if hasattr(signal, "alarm"):
-        signal.alarm(_LONGEST_S)  # whoever asked may have been killed
-    with suppress(OSError):  # a graph that takes all memory must not take the stream along
-        _OUT_OF_MEMORY_SCORE.write_text("1000")
-    try:
-        verify(Path(root), manifest_hash, backend, cast("Precision", precision), threads=int(threads), batch=int(batch))
-        found = {"error": "", "message": "", "hint": ""}
-    except EdgeAdError as error:
-        found = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
-    except Exception as error:  # whatever is wrong with it, it must not judge
-        message = f"The engine of {root} fails: {type(error).__name__}: {' '.join(str(error).split())}."
-        found = {"error": BundleError.__name__, "message": message, "hint": "Build it again: edge-ad build-engine"}
-    sys.stdout.write(json.dumps(found) + "\n")
-    sys.stdout.flush()
+
+def _verify(request: dict[str, Any]) -> str:
+    return verify(Path(request.pop("root")), request.pop("manifest_hash"), **request)
 
 
 def verify(
-    root: Path, manifest_hash: str, backend: str, precision: Precision, *, threads: int = 0, batch: int = 1
-) -> None:
+    root: Path,
+    manifest_hash: str,
+    *,
+    backend: str,
+    precision: Precision,
+    threads: int = 0,
+    batch: int = 1,
+    open_from: OpenFrom = "any",
+    only_load: bool = False,
+) -> str:
     """Open an engine, warm it up and hold it against the recorded outputs, if the bundle has any.
 
     Args:
@@ -64,6 +51,11 @@ def verify(
         precision: Graph to run.
         threads: CPU threads; 0 lets the backend decide.
         batch: Frames that a stream gives to it in one call.
+        open_from: What it is opened from, see `open_engine`.
+        only_load: Leave it at loading it.
+
+    Returns:
+        What it was opened from, as its description says.
 
     Raises:
         BundleError: It does not give them, or a number that is not finite; or another bundle is there.
@@ -72,7 +64,10 @@ def verify(
     bundle = Bundle.open(root)
     if sha256_file(root / MANIFEST_FILE) != manifest_hash:
         raise BundleError(f"{root} was replaced while it was verified.", "Try again.")
-    with open_engine(bundle, backend=backend, precision=precision, threads=threads) as engine:
+    with open_engine(bundle, backend=backend, precision=precision, threads=threads, open_from=open_from) as engine:
+        source = engine.describe().source
+        if only_load:
+            return source
         engine.warm_up(1)
         problem = _problem(bundle, engine, batch)
     if problem:
@@ -80,6 +75,7 @@ def verify(
             f"{root} does not give the trained numbers with {backend} {precision}: {problem}.",
             "Look at it with: edge-ad verify; or build it again: edge-ad build-engine",
         )
+    return source
 
 
 def _problem(bundle: Bundle, engine: Engine, batch: int) -> str:

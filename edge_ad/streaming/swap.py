@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -13,8 +14,9 @@ from types import TracebackType
 
 from edge_ad.bundle import Bundle
 from edge_ad.bundle.bundle import MANIFEST_FILE
-from edge_ad.errors import BundleError, EdgeAdError
+from edge_ad.errors import BundleError, DeviceError, EdgeAdError
 from edge_ad.runtime import open_engine
+from edge_ad.runtime.availability import TENSORRT_BACKENDS
 from edge_ad.runtime.verification import EngineIdentity, Verification
 from edge_ad.streaming.control import BundleFacts, StreamControl, SwapRequest
 from edge_ad.streaming.events import Event
@@ -22,6 +24,7 @@ from edge_ad.streaming.slot import EngineSlot, Judging
 
 __all__ = ["BundleSwapper", "OpenBundle", "open_bundle"]
 
+_log = logging.getLogger(__name__)
 _JOIN_TIMEOUT_S = 60.0
 _POLL_S = 0.5
 
@@ -68,13 +71,26 @@ def open_bundle(
         raise BundleError(
             f"{path} changed while it was opened.", "Write a bundle's manifest last, or rename its folder."
         )
-    verified = (verification or Verification())(bundle, backend=backend, precision=precision, threads=threads)
-    engine = open_engine(bundle, backend=verified.backend, precision=verified.precision, threads=threads)
-    description = engine.describe()
-    threshold = engine.threshold.value
+    verification = verification or Verification()
+    verified = verification(bundle, backend=backend, precision=precision, threads=threads)
+    try:
+        return _opened(bundle, verified, threads, before)
+    except DeviceError as error:  # it was verified when it loaded
+        if verified.open_from == "graph" or verified.backend in TENSORRT_BACKENDS:
+            raise
+        _log.warning("%s Its graph is compiled instead.", error.message)
+    choice = {"backend": verified.backend, "precision": verified.precision}
+    return _opened(bundle, verification(bundle, **choice, threads=threads, open_from="graph"), threads, before)
+
+
+def _opened(bundle: Bundle, verified: EngineIdentity, threads: int, manifest_hash: str) -> OpenBundle:
+    """Open what was verified, and nothing else."""
+    choice = {"backend": verified.backend, "precision": verified.precision}
+    engine = open_engine(bundle, **choice, threads=threads, open_from=verified.open_from)
+    description, threshold = engine.describe(), engine.threshold.value
     facts = BundleFacts(
-        name=bundle.manifest.product or path.name,
-        hash=before,
+        name=bundle.manifest.product or bundle.root.name,
+        hash=manifest_hash,
         method=bundle.manifest.method,
         precision=description.precision,
         backend=description.backend,
@@ -82,9 +98,9 @@ def open_bundle(
     )
     with ExitStack() as stack:
         stack.enter_context(engine)
-        is_same = EngineIdentity.of(bundle, verified.backend, verified.precision) == verified
-        if not is_same or verified.manifest != before:
-            raise BundleError(f"{path} or its engine changed while it was verified.", "Try again.")
+        now = EngineIdentity.of(bundle, verified.backend, verified.precision, verified.open_from)
+        if now != verified or engine.describe().source != verified.source or verified.manifest != manifest_hash:
+            raise BundleError(f"{bundle.root} or its engine changed while it was verified.", "Try again.")
         return OpenBundle(
             Judging(engine, facts, threshold, bundle.manifest.photos, bundle.manifest.product), stack.pop_all()
         )

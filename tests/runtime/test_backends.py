@@ -18,11 +18,12 @@ from edge_ad.bundle import Bundle, list_engines
 from edge_ad.errors import BundleError, DeviceError, MissingDependencyError, StorageError, UsageError
 from edge_ad.export.build import build_engines
 from edge_ad.runtime import availability, backends, build_engine, choose_backend, open_engine, openvino_engine, probe
-from edge_ad.runtime.backends import loads_here, opened_engine
+from edge_ad.runtime.backends import opened_engine
 from edge_ad.runtime.choice import engine_key
 from edge_ad.runtime.openvino_api import openvino_core
 from edge_ad.runtime.openvino_engine import OpenVinoEngine
 from edge_ad.runtime.source import EngineSource
+from edge_ad.runtime.verification import check_opens
 from edge_ad.storage import sha256_file
 from tests.runtime.tiny_bundle import SIZE_HW, deploy_graph, graph_info, threshold, tiny_bundle
 
@@ -252,7 +253,7 @@ def test_only_an_engine_that_loads_here_is_up_to_date(bundle: Bundle, backend: s
     assert sum("up to date" in text for text in said) == 1
     assert not built.was_current
     assert any("does not load here" in text for text in said)
-    assert loads_here(bundle, built.engine) == ""
+    check_opens(bundle, backend, "fp32", "built")
 
 
 def test_auto_goes_on_to_the_next_backend_when_one_cannot_compile(

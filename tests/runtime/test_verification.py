@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import threading
 from collections.abc import Callable
@@ -11,11 +12,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
 from edge_ad.bundle import Bundle, Reference
 from edge_ad.errors import BundleError
+from edge_ad.export.build import build_engines
 from edge_ad.manifest import GateReport, GraphInfo
 from edge_ad.runtime import build_engine
 from edge_ad.runtime.verification import EngineIdentity, Verification
@@ -260,17 +263,109 @@ def test_a_score_is_held_against_its_threshold_where_the_range_of_the_map_is_no_
 def test_a_bundle_that_is_replaced_while_it_is_verified_is_refused(tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "line")
     with pytest.raises(BundleError, match="replaced"):
-        verify(bundle.root, "0" * 64, "onnxruntime", "fp32")
+        verify(bundle.root, "0" * 64, backend="onnxruntime", precision="fp32")
+
+
+class _Then(Verification):
+    """A verification after which something happens, before the engine is opened."""
+
+    def __init__(self, what: Callable[[Bundle], object]) -> None:
+        super().__init__()
+        self._what = what
+
+    def __call__(self, bundle: Bundle, **choice: Any) -> EngineIdentity:
+        verified = super().__call__(bundle, **choice)
+        self._what(bundle)
+        return verified
+
+
+def _replace_content(bundle: Bundle, name: str, content: bytes) -> None:
+    """Change a file of the only engine directory, and what its sidecar says of it."""
+    (sidecar,) = bundle.root.glob("engines/*/engine.json")
+    (sidecar.parent / name).write_bytes(content)
+    document = json.loads(sidecar.read_bytes())
+    document["files"][name] = sha256_file(sidecar.parent / name)
+    sidecar.write_text(json.dumps(document))
 
 
 def test_an_engine_that_is_built_after_another_was_verified_does_not_judge(tmp_path: Path) -> None:
-    class Meanwhile(Verification):
-        def __call__(self, bundle: Bundle, **choice: Any) -> EngineIdentity:
-            verified = super().__call__(bundle, **choice)
-            build_engine(bundle, backend="openvino")
-            return verified
-
     root = tiny_bundle(tmp_path / "line").root
+    meanwhile = _Then(lambda bundle: build_engine(bundle, backend="openvino"))
+    opened = open_bundle(root, backend="openvino", verification=meanwhile)
+    assert opened.judging.engine.describe().source == "model.onnx, built in memory"
+    opened.stack.close()
+    opened = open_bundle(root, backend="openvino")
+    assert opened.judging.engine.describe().source.startswith("engines/")
+    opened.stack.close()
+
+
+def test_an_engine_that_is_replaced_after_it_was_verified_does_not_judge(tmp_path: Path) -> None:
+    bundle, other = tiny_bundle(tmp_path / "line"), tiny_bundle(tmp_path / "other", seed=3)
+    wrong = (build_engine(other, backend="onnxruntime").path / "model.ort").read_bytes()
+    build_engine(bundle, backend="onnxruntime")
+    meanwhile = _Then(lambda bundle: _replace_content(bundle, "model.ort", wrong))
     with pytest.raises(BundleError, match="changed while it was verified"):
-        open_bundle(root, backend="openvino", verification=Meanwhile())
-    open_bundle(root, backend="openvino").stack.close()
+        open_bundle(bundle.root, backend="onnxruntime", verification=meanwhile)
+
+
+def test_what_passed_from_the_graph_does_not_vouch_for_an_engine_that_loads_later(tmp_path: Path) -> None:
+    bundle, other = tiny_bundle(tmp_path / "line"), tiny_bundle(tmp_path / "other", seed=3)
+    wrong = (build_engine(other, backend="onnxruntime").path / "model.ort").read_bytes()
+    build_engine(bundle, backend="onnxruntime")
+    _replace_content(bundle, "model.ort", b"not loadable today")
+    verified = Verification()(bundle, backend="onnxruntime")
+    assert (verified.open_from, verified.source) == ("graph", "model.onnx, built in memory")
+    opened = open_bundle(bundle.root, backend="onnxruntime")
+    assert opened.judging.engine.describe().source == "model.onnx, built in memory"
+    opened.stack.close()
+    _replace_content(bundle, "model.ort", wrong)
+    with pytest.raises(BundleError, match="trained numbers"):
+        open_bundle(bundle.root, backend="onnxruntime")
+
+
+def test_an_engine_that_loaded_when_it_was_verified_and_does_not_now_gives_way_to_its_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tiny_bundle(tmp_path / "line")
+    build_engine(bundle, backend="onnxruntime")
+    Verification()(bundle, backend="onnxruntime")
+    load = onnxruntime.InferenceSession
+
+    def only_graphs(content: bytes, *arguments: Any, **options: Any) -> onnxruntime.InferenceSession:
+        if content == (next(bundle.root.glob("engines/*")) / "model.ort").read_bytes():
+            raise RuntimeError("no such kernel")
+        return load(content, *arguments, **options)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", only_graphs)
+    opened = open_bundle(bundle.root, backend="onnxruntime")
+    assert opened.judging.engine.describe().source == "model.onnx, built in memory"
+    opened.stack.close()
+
+
+_CRASH_UNLESS_GRAPH = """
+import os, signal, sys
+if '"root"' in sys.orig_argv[-1] and '"open_from": "graph"' not in sys.orig_argv[-1]:
+    os.kill(os.getpid(), signal.SIGSEGV)
+"""
+
+
+def test_a_compiled_engine_that_crashes_gives_way_to_its_graph(
+    tmp_path: Path, at_start_of_python: AtStart, caplog: pytest.LogCaptureFixture
+) -> None:
+    bundle = tiny_bundle(tmp_path / "line")
+    build_engine(bundle, backend="openvino")
+    at_start_of_python(_CRASH_UNLESS_GRAPH)
+    opened = open_bundle(bundle.root, backend="openvino")
+    assert opened.judging.engine.describe().source == "model.onnx, built in memory"
+    opened.stack.close()
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "SIGSEGV. Its graph is compiled instead" in caplog.text
+
+
+def test_an_engine_that_crashes_while_it_loads_is_built_again(tmp_path: Path, at_start_of_python: AtStart) -> None:
+    bundle, said = tiny_bundle(tmp_path / "line"), list[str]()
+    build_engine(bundle, backend="openvino")
+    at_start_of_python(_CRASH_UNLESS_GRAPH)
+    (built,) = build_engines(bundle.root, backend="openvino", precisions=["fp32"], say=said.append)
+    assert not built.was_current
+    assert any("does not load here" in text and "SIGSEGV" in text for text in said)
