@@ -46,8 +46,8 @@ def paper_pro(masks: NDArray[np.bool_], maps: NDArray[np.float32]) -> float:
             overlaps.append(_overlap(called, regions))
     if not rates or max(rates) == 0:
         return float("nan")
-    order = np.argsort(rates, kind="stable")
-    rising, height = np.asarray(rates)[order] / max(rates), np.asarray(overlaps)[order]
+    # Thresholds rise, so rates fall; among equal rates, the order of the thresholds stays.
+    rising, height = np.asarray(rates)[::-1] / max(rates), np.asarray(overlaps)[::-1]
     return float((np.diff(rising) * (height[1:] + height[:-1]) / 2).sum())
 
 

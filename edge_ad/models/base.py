@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -69,7 +69,10 @@ class MethodParameters(BaseModel):
     Attributes:
         size: Side of the square image the network sees, pixels.
         seed: Weights, subsets and the order of training follow from it.
+        absent: Parameter → value that a run was trained with which does not record it, as it is older.
     """
+
+    absent: ClassVar[Mapping[str, Any]] = {}
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

@@ -102,6 +102,7 @@ def restore_detector(method: str, values: Mapping[str, Any], state: Mapping[str,
         UsageError: Unknown method or parameters.
         RuntimeError: The state belongs to another architecture.
     """
-    detector = METHODS[method].detector(parse_parameters(method, values), pretrained=False)
+    known = METHODS[method].parameters.absent if method in METHODS else {}
+    detector = METHODS[method].detector(parse_parameters(method, {**known, **values}), pretrained=False)
     detector.load_state_dict(dict(state))
     return detector.eval()

@@ -7,7 +7,7 @@ import torch
 
 from edge_ad.errors import UsageError
 from edge_ad.models.discriminators.synthesis import draw_similar, far_apart
-from edge_ad.models.registry import create_detector
+from edge_ad.models.registry import create_detector, restore_detector
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
@@ -36,3 +36,11 @@ def test_the_distance_is_a_parameter_within_half_a_side() -> None:
     assert create_detector("boundary-shuffling", {"size": 64}).config.partner_distance == 0.25
     with pytest.raises(UsageError, match="partner_distance"):
         create_detector("boundary-shuffling", {"size": 64, "partner_distance": 0.6})
+
+
+def test_a_run_of_before_there_was_a_distance_took_any_partner() -> None:
+    detector = create_detector("boundary-shuffling", {"size": 64})
+    restored = restore_detector("boundary-shuffling", {"size": 64}, detector.state_dict())
+    assert restored.config.partner_distance == 0
+    recorded = restore_detector("boundary-shuffling", {"size": 64, "partner_distance": 0.25}, detector.state_dict())
+    assert recorded.config.partner_distance == 0.25

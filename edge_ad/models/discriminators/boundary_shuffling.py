@@ -7,7 +7,8 @@ units of the radius: with fixed lengths the anomalies become trivial once the pr
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from pydantic import Field
@@ -45,6 +46,8 @@ class BoundaryShufflingParameters(CentredParameters):
         mean_weight: β_mean of eq. 8.
         variation_weight: β_tv of eq. 8.
     """
+
+    absent: ClassVar[Mapping[str, Any]] = {"partner_distance": 0.0}
 
     adaptive: bool = True
     step: float = Field(default=0.1, ge=0, le=100)
