@@ -29,7 +29,7 @@ from edge_ad.cli.latency import pipelined_fps
 from edge_ad.errors import EdgeAdError
 from edge_ad.images import resize
 from edge_ad.runtime import open_engine
-from edge_ad.runtime.base import Engine
+from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.target import available_cores
 
 __all__ = ["engine_frames_per_second", "main", "measure"]

@@ -65,7 +65,7 @@ def benchmark(
     from edge_ad.cli.frames import read_frames
     from edge_ad.cli.latency import measure_engine
     from edge_ad.cli.machine import describe_machine
-    from edge_ad.runtime.backends import opened_engine
+    from edge_ad.runtime.engines import opened_engine
     from edge_ad.runtime.target import available_cores
 
     opened = Bundle.open(bundle)

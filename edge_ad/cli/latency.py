@@ -16,7 +16,7 @@ from edge_ad.cli.subject import Subject
 from edge_ad.evaluation.evaluate import Predictor
 from edge_ad.images import resize
 from edge_ad.prediction import Verdict
-from edge_ad.runtime.base import Engine
+from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.timing import LatencyStats, measure
 
 __all__ = ["Measurements", "frame_judge", "measure_engine", "pipelined_fps"]

@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from edge_ad.cli.console import note, print_facts, print_json, print_line
 from edge_ad.cli.machine import describe_machine
 from edge_ad.cli.stream_speed import StreamSpeed, measure_stream, render_video
-from edge_ad.runtime.base import Engine
+from edge_ad.runtime.engine import Engine
 
 __all__ = ["benchmark_stream"]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge_ad.cli.latency import pipelined_fps
 from edge_ad.data.sample_product import render_line_video
 from edge_ad.images import resize
-from edge_ad.runtime.base import Engine
+from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.timing import LatencyStats, measure
 from edge_ad.streaming.pipeline import Policy
 from edge_ad.streaming.session import Limits, run_stream

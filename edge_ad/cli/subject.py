@@ -12,7 +12,7 @@ from edge_ad.errors import UsageError
 from edge_ad.evaluation.evaluate import Predictor
 from edge_ad.manifest import Threshold
 from edge_ad.photo_spec import PhotoSpec
-from edge_ad.runtime.backends import opened_engine
+from edge_ad.runtime.engines import opened_engine
 
 __all__ = ["Subject", "open_run", "open_subject"]
 

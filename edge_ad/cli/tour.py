@@ -19,7 +19,7 @@ from edge_ad.evaluation.report import write_report
 from edge_ad.export.build import build_engines
 from edge_ad.export.verify import Verification, verify_target
 from edge_ad.manifest import Precision
-from edge_ad.runtime.backends import opened_engine
+from edge_ad.runtime.engines import opened_engine
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import RecordsSink, VideoSink
 from edge_ad.streaming.sinks.base import Sink

@@ -18,7 +18,7 @@ from edge_ad.bundle.plan_layers import PLAN_FILE
 from edge_ad.credentials import environment_for_child
 from edge_ad.errors import EdgeAdError, require
 from edge_ad.manifest import Precision
-from edge_ad.runtime.availability import probe_backend
+from edge_ad.runtime.backend import probe_backend
 from edge_ad.runtime.source import INPUT_NAME, OUTPUT_NAMES
 from edge_ad.storage import storage_errors, write_file
 
