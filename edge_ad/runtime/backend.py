@@ -73,6 +73,7 @@ class Backend(ABC):
         tolerance: Largest difference of its FP32 outputs from the trained network's, as a share of the map's range.
         runs_plans_only: Whether it runs nothing but what the export side built for it before.
         fp16_arithmetic: What it computes an FP16 graph in, in words.
+        polygraphy_environment: Environment variables with which polygraphy runs its engines.
     """
 
     name: ClassVar[str]
@@ -82,6 +83,7 @@ class Backend(ABC):
     tolerance: ClassVar[float] = 1e-3
     runs_plans_only: ClassVar[bool] = False
     fp16_arithmetic: ClassVar[str] = ""
+    polygraphy_environment: ClassVar[Mapping[str, str]] = {}
 
     @abstractmethod
     def probe(self) -> BackendStatus:

@@ -130,6 +130,8 @@ class Verification:
 
     def _verified(self, bundle: Bundle, name: str, precision: str, threads: int, open_from: OpenFrom) -> EngineIdentity:
         chosen = choose_precision(bundle, precision, backend=name)
+        if open_from == "any":
+            _mention_foreign(bundle, name, chosen)
         identity = EngineIdentity.of(bundle, name, chosen, open_from)
         if self._is_remembered(identity):
             return identity
@@ -141,7 +143,8 @@ class Verification:
             _log.warning("%s Its graph is compiled instead of opening %s.", error.message, identity.source)
             identity = EngineIdentity.of(bundle, name, chosen, "graph")
             source = self._run(bundle, identity, threads)
-        if source != identity.source:  # what was built did not load
+        if source != identity.source:
+            _log.warning("%s does not load here. Its graph is compiled instead.", identity.source)
             identity = EngineIdentity.of(bundle, name, chosen, "graph")
         self._remember(identity)
         return identity
@@ -172,6 +175,14 @@ class Verification:
 
     def _words(self, identity: EngineIdentity) -> str:
         return f"bundle {identity.manifest} {identity.words} batch {self._batch}"
+
+
+def _mention_foreign(bundle: Bundle, backend: str, precision: Precision) -> None:
+    try:
+        find_engine(bundle, engine_key(backend, precision))
+    except ForeignEngineError as error:
+        if not get_backend(backend).runs_plans_only:
+            _log.warning("%s Its graph is compiled instead. %s", error.message, error.hint)
 
 
 def check_opens(bundle: Bundle, backend: str, precision: Precision, open_from: OpenFrom) -> None:

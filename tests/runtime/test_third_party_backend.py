@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,12 +14,10 @@ from edge_ad.cli.app import main
 from edge_ad.errors import UsageError
 from edge_ad.export.build import build_engines
 from edge_ad.export.verify import verify_target
-from edge_ad.runtime import backend as registry
 from edge_ad.runtime.backend import BackendStatus, backend_names, get_backend
 from edge_ad.runtime.onnxruntime.backend import OnnxRuntimeBackend
+from tests.entry_points import installed
 from tests.runtime.tiny_bundle import SIZE_HW
-
-DISTRIBUTION = "edge_ad_reference-1.0.dist-info"
 
 
 class ReferenceBackend(OnnxRuntimeBackend):
@@ -36,23 +33,12 @@ class ReferenceBackend(OnnxRuntimeBackend):
 
 
 @pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The backend as an installed distribution, for this process and for those that it starts."""
-    folder = tmp_path / "site" / DISTRIBUTION
-    folder.mkdir(parents=True)
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: edge-ad-reference\nVersion: 1.0\n")
-    (folder / "entry_points.txt").write_text(f"[edge_ad.backends]\nreference = {__name__}:ReferenceBackend\n")
-    monkeypatch.syspath_prepend(str(folder.parent))
-    root = Path(__file__).parents[2]
-    monkeypatch.setenv("PYTHONPATH", f"{folder.parent}:{root}")
-    importlib.invalidate_caches()
-    registry.forget_third_party()
-    yield
-    monkeypatch.undo()
-    registry.forget_third_party()
+def _installed(tmp_path: Path) -> Iterator[None]:
+    with installed(tmp_path / "site", "edge_ad.backends", "reference", f"{__name__}:ReferenceBackend"):
+        yield
 
 
-@pytest.mark.usefixtures("installed")
+@pytest.mark.usefixtures("_installed")
 def test_a_backend_of_a_third_party_builds_verifies_and_streams(bundle: Bundle, tmp_path: Path) -> None:
     assert backend_names()[-1] == "reference"
     (built,) = build_engines(bundle.root, backend="reference")
@@ -76,7 +62,7 @@ def test_a_backend_of_a_third_party_builds_verifies_and_streams(bundle: Bundle, 
     assert main(arguments) == 0
 
 
-@pytest.mark.usefixtures("installed")
+@pytest.mark.usefixtures("_installed")
 def test_a_precision_that_it_does_not_have_is_refused(bundle: Bundle) -> None:
     assert get_backend("reference").precision_problem("int8") == "reference has no int8 mode"
 

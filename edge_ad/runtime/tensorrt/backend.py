@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from edge_ad.errors import DeviceError, EdgeAdError, MissingDependencyError
@@ -62,6 +63,7 @@ class TensorRtRtxBackend(TensorRtBackend):
 
     name = "tensorrt-rtx"
     builds_without_gpu = True
+    polygraphy_environment: ClassVar[Mapping[str, str]] = {"POLYGRAPHY_USE_TENSORRT_RTX": "1"}
 
 
 def _clause(message: str) -> str:
