@@ -38,7 +38,7 @@ _MOST_VALUES = 16  # of a mask that lies beside its photo under the same name; a
 def is_mask_folder(name: str) -> bool:
     """Whether a folder of this name holds masks: a known name, or one that ends in ``mask``."""
     lower = name.lower().strip()
-    return lower in _MASK_FOLDERS or lower.endswith(_MASK_ENDS) or lower.startswith(("mask_", "masks_", "gt_"))
+    return lower in _MASK_FOLDERS or lower.endswith(_MASK_ENDS)
 
 
 class MaskSizesError(DataError):

@@ -123,6 +123,8 @@ def build_engines(
             f"{path} is a bundle without its run: its graphs are as they are and cannot be calibrated anew.",
             "Leave --max-drop, --ranges and --calibration-images out, or name the run.",
         )
+    if target.run_root is None:
+        Bundle.open(target.bundle_root)  # a broken one is refused before anything is said
     if backend != "auto" and get_backend(backend).runs_plans_only:  # a plan can be built where it cannot run; auto takes only what runs here
         say(f"Backend: {backend} (asked for).")
         return _built(target, backend, precisions, plan, graph, say)
