@@ -22,7 +22,7 @@ import onnx
 from onnx import ModelProto
 
 from edge_ad.bundle import Bundle
-from edge_ad.calibration.engines import open_graph
+from edge_ad.calibration.graph_runner import open_graph
 from edge_ad.calibration.latency import interleaved_medians
 from edge_ad.calibration.layers import float32_parts
 from edge_ad.errors import EdgeAdError, UsageError

@@ -5,29 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING
 
 from edge_ad.bundle import Bundle
-from edge_ad.calibration.range_rules import RangeChoice
 from edge_ad.errors import BundleError, DeviceError, EngineCrashError, QualityGateError
-from edge_ad.manifest import BF16_OF, Precision
+from edge_ad.manifest import Precision
 from edge_ad.runtime.availability import BACKENDS, TENSORRT_BACKENDS, probe_backend
 from edge_ad.runtime.choice import precision_problem
 from edge_ad.runtime.verification import check_opens
 
 if TYPE_CHECKING:
-    from edge_ad.calibration.gate import GateLimits
+    from edge_ad.calibration.ranges import RangeChoice
+    from edge_ad.export.recipes import Recipe, RecipeOptions
     from edge_ad.training.runs import Run
 
-__all__ = ["GraphOptions", "graphs_of_run", "runnable"]
+__all__ = ["GraphOptions", "graphs_of_run", "recipes_of", "runnable"]
 
 Say = Callable[[str], None]
 
 # In the order in which they are made: bfloat16 is a way of running a graph that is there.
 _WORTH_HAVING_ON_CPU: tuple[Precision, ...] = ("int8", "int8-bf16", "fp32")
 _WORTH_HAVING_ON_GPU: tuple[Precision, ...] = ("int8", "fp16", "fp32")
-_ENOUGH_INT8 = 0.9  # bfloat16 for the rest gains nothing, and the search for what it may compute takes a minute
-_BASE_OF = {variant: base for base, variant in BF16_OF.items()}
 
 
 @dataclass(frozen=True)
@@ -44,12 +42,13 @@ class GraphOptions:
     ranges: RangeChoice | None = None
     calibration_images: Path | None = None
 
-    @property
-    def limits(self) -> GateLimits:
-        """Limits of the accuracy gate."""
+    def of_recipe(self, backend: str) -> RecipeOptions:
+        """The options of a recipe, with its defaults where nothing is given."""
         from edge_ad.calibration.gate import GateLimits
+        from edge_ad.export.recipes import RecipeOptions
 
-        return GateLimits() if self.max_drop is None else GateLimits.of_drop(self.max_drop)
+        limits = GateLimits() if self.max_drop is None else GateLimits.of_drop(self.max_drop)
+        return RecipeOptions(backend, limits, self.ranges or "auto", self.calibration_images)
 
 
 _ANY = GraphOptions()
@@ -58,6 +57,18 @@ _ANY = GraphOptions()
 def runnable(bundle: Bundle, backend: str) -> list[Precision]:
     """The precisions of a bundle that a backend runs on this machine."""
     return [name for name in bundle.manifest.graphs if not precision_problem(backend, name)]
+
+
+def recipes_of(precision: Precision) -> list[Recipe]:
+    """The recipes that lead to a graph of a precision, that of its base first; none for FP32."""
+    # torch and onnx are needed from here on only: a bundle alone is built without them.
+    from edge_ad.export.bf16 import Bf16Recipe
+    from edge_ad.export.fp16 import Fp16Recipe
+    from edge_ad.export.int8 import Int8Recipe
+
+    known: tuple[Recipe, ...] = (Int8Recipe(), Fp16Recipe(), Bf16Recipe("fp32"), Bf16Recipe("int8"))
+    found = next((recipe for recipe in known if recipe.precision == precision), None)
+    return [] if found is None else [*recipes_of(found.base), found]
 
 
 def graphs_of_run(
@@ -85,7 +96,6 @@ def graphs_of_run(
         DeviceError: Nothing here can run the gate.
         QualityGateError: A precision that was asked for fails its gate.
     """
-    # torch and onnx are needed from here on only: a bundle alone is built without them.
     from edge_ad.training.runs import load_run
 
     run = load_run(run_root)
@@ -97,9 +107,8 @@ def graphs_of_run(
         return bundle, list(asked_for)
     made: list[Precision] = []
     for precision in _worth_having(backend):
-        is_new = precision not in bundle.manifest.graphs
-        if precision == "int8-bf16" and is_new and (share := _int8_share(bundle)) > _ENOUGH_INT8:
-            say(f"Without int8-bf16: {share:.1%} of the convolutions' arithmetic is INT8 already.")
+        if reason := _why_not_worth(bundle, precision):
+            say(f"Without {precision}: {reason}.")
             continue
         try:
             bundle = _with_graph(run, bundle, precision, gate, options, say)
@@ -116,11 +125,10 @@ def _worth_having(backend: str) -> list[Precision]:
     return [name for name in names if not precision_problem(backend, name)]
 
 
-def _int8_share(bundle: Bundle) -> float:
-    """Share of the convolutions' arithmetic that a bundle's INT8 graph does in INT8; 0 where there is none."""
-    from edge_ad.export.int8 import read_int8_report
-
-    return float(read_int8_report(bundle).get("macs", {}).get("int8_share", 0.0))
+def _why_not_worth(bundle: Bundle, precision: Precision) -> str:
+    if precision in bundle.manifest.graphs:
+        return ""
+    return next((reason for recipe in recipes_of(precision) if (reason := recipe.why_not_worth(bundle))), "")
 
 
 def _gate_backend(bundle: Bundle, name: str, say: Say) -> str:
@@ -152,33 +160,10 @@ def _exported(run: Run, say: Say) -> Bundle:
 def _with_graph(
     run: Run, bundle: Bundle, precision: Precision, backend: str, options: GraphOptions, say: Say
 ) -> Bundle:
-    if precision in _BASE_OF:
-        base = cast("Literal['fp32', 'int8']", _BASE_OF[precision])
-        return _with_bf16(run, _with_graph(run, bundle, base, backend, options, say), base, options, say)
-    if precision == "int8":
-        return _with_int8(run, bundle, backend, options, say)
-    return _with_fp16(run, bundle, backend, options, say) if precision == "fp16" else bundle
+    from edge_ad.export.recipes import Calibration, Listeners, add_graph, is_current
 
-
-def _with_int8(run: Run, bundle: Bundle, backend: str, options: GraphOptions, say: Say) -> Bundle:
-    from edge_ad.export.int8 import CalibrationOptions, calibrate_bundle, has_int8_graph, is_calibrated
-
-    wanted = CalibrationOptions(backend, options.ranges or "auto", options.limits, options.calibration_images)
-    is_there = has_int8_graph(bundle) if options == _ANY else is_calibrated(run, bundle, wanted)
-    return bundle if is_there else calibrate_bundle(run, bundle, wanted, say)
-
-
-def _with_fp16(run: Run, bundle: Bundle, backend: str, options: GraphOptions, say: Say) -> Bundle:
-    from edge_ad.export.fp16 import Fp16Options, add_fp16_graph, has_fp16_graph, is_fp16_current
-
-    wanted = Fp16Options(backend, options.limits, options.calibration_images)
-    is_there = has_fp16_graph(bundle) if options == _ANY else is_fp16_current(run, bundle, wanted)
-    return bundle if is_there else add_fp16_graph(run, bundle, wanted, say)
-
-
-def _with_bf16(run: Run, bundle: Bundle, base: Literal["fp32", "int8"], options: GraphOptions, say: Say) -> Bundle:
-    from edge_ad.export.bf16 import Bf16Options, add_bf16_graph, has_bf16_graph, is_bf16_current
-
-    wanted = Bf16Options(base, options.limits, options.calibration_images)
-    is_there = has_bf16_graph(bundle, base) if options == _ANY else is_bf16_current(bundle, wanted)
-    return bundle if is_there else add_bf16_graph(run, bundle, wanted, say)
+    for recipe in recipes_of(precision):
+        calibration = Calibration(run, bundle, options.of_recipe(backend), Listeners(say))
+        if not is_current(recipe, calibration, any_options=options == _ANY):
+            bundle = add_graph(recipe, calibration)
+    return bundle

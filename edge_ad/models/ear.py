@@ -121,6 +121,7 @@ class Ear(AnomalyDetector):
     """
 
     method: ClassVar[str] = "ear"
+    float_modules: ClassVar[tuple[str, ...]] = ("mask_source", "msgms", "smoothing")
     config: EarParameters
 
     def __init__(self, config: EarParameters, *, pretrained: bool = True) -> None:

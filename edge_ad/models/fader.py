@@ -69,6 +69,7 @@ class Fader(Ear):
     """
 
     method: ClassVar[str] = "fader"
+    float_modules: ClassVar[tuple[str, ...]] = (*Ear.float_modules, "predictor", "soft_mask", "own_distance")
     config: FaderParameters
 
     def __init__(self, config: FaderParameters, *, pretrained: bool = True) -> None:

@@ -34,6 +34,7 @@ class PatchGaussian(FeatureDetector):
     """
 
     method: ClassVar[str] = "patch-gaussian"
+    float_modules: ClassVar[tuple[str, ...]] = (*FeatureDetector.float_modules, "gaussian")
     config: PatchGaussianParameters
 
     def __init__(self, config: PatchGaussianParameters, *, pretrained: bool = True) -> None:

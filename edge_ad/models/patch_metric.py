@@ -56,6 +56,12 @@ class PatchMetric(FeatureDetector):
     """
 
     method: ClassVar[str] = "patch-metric"
+    float_modules: ClassVar[tuple[str, ...]] = (
+        *FeatureDetector.float_modules,
+        "standardisation",
+        "metric",
+        "metric_distance",
+    )
     trains_on_features: ClassVar[bool] = True
     config: PatchMetricParameters
 

@@ -32,6 +32,7 @@ class PatchNearest(FeatureDetector):
     """
 
     method: ClassVar[str] = "patch-nearest"
+    float_modules: ClassVar[tuple[str, ...]] = (*FeatureDetector.float_modules, "nearest")
     config: PatchNearestParameters
 
     def __init__(self, config: PatchNearestParameters, *, pretrained: bool = True) -> None:

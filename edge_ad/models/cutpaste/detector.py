@@ -70,6 +70,7 @@ class CutPaste(FeatureDetector):
     """
 
     method: ClassVar[str] = "cutpaste"
+    float_modules: ClassVar[tuple[str, ...]] = (*FeatureDetector.float_modules, "gaussian")
     trains_backbone: ClassVar[bool] = True
     config: CutPasteParameters
 

@@ -77,6 +77,7 @@ class Draem(AnomalyDetector):
     """
 
     method: ClassVar[str] = "draem"
+    float_modules: ClassVar[tuple[str, ...]] = ("smoothing",)
     config: DraemParameters
 
     def __init__(self, config: DraemParameters, *, pretrained: bool = True) -> None:
