@@ -12,8 +12,6 @@ from edge_ad.cli.options import BackendOption, JsonOption
 
 if TYPE_CHECKING:
     from edge_ad.bundle import Bundle
-    from edge_ad.export.recipes import RecipeOptions
-    from edge_ad.training.runs import Run
 
 __all__ = ["calibrate"]
 
@@ -52,7 +50,8 @@ def calibrate(
     from edge_ad.calibration.gate import GateLimits
     from edge_ad.export.build import run_of
     from edge_ad.export.bundle_export import export_run, is_current
-    from edge_ad.export.recipes import RecipeOptions
+    from edge_ad.export.precisions import with_precision
+    from edge_ad.export.recipes import Listeners, RecipeOptions
     from edge_ad.runtime.backends import choose_backend, first_that_works
     from edge_ad.runtime.verification import check_opens
     from edge_ad.training.runs import load_run
@@ -65,30 +64,16 @@ def calibrate(
     def add(name: str) -> tuple[str, Bundle]:
         check_opens(exported, name, "fp32", "graph")
         options = RecipeOptions(name, limits, ranges, calibration_images)
-        return name, _with_graph(opened, exported, precision, options, force, sensitivity)
+        listeners = Listeners(note, show_count)
+        return name, with_precision(
+            opened, exported, precision, options, listeners, force=force, sensitivity=sensitivity
+        )
 
     name, bundle = first_that_works(backend, add)
     if as_json:
         print_json(_document(bundle, precision, name, sensitivity))
     else:
         _print(bundle, precision, sensitivity)
-
-
-def _with_graph(
-    run: Run, bundle: Bundle, precision: Gated, options: RecipeOptions, force: bool, sensitivity: bool
-) -> Bundle:
-    from edge_ad.export.precisions import recipes_of
-    from edge_ad.export.recipes import Calibration, Listeners, add_graph, is_current
-
-    for recipe in recipes_of(precision):
-        calibration = Calibration(run, bundle, options, Listeners(note, show_count))
-        if not force and is_current(recipe, calibration):
-            note(f"The {recipe.precision} graph is up to date.")
-        else:
-            bundle = add_graph(recipe, calibration, force=force)
-        if sensitivity:
-            bundle = recipe.add_sensitivity(Calibration(run, bundle, options, Listeners(note, show_count)))
-    return bundle
 
 
 def _document(bundle: Bundle, precision: Gated, backend: str, sensitivity: bool) -> dict[str, Any]:

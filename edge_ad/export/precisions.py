@@ -16,10 +16,10 @@ from edge_ad.runtime.verification import check_opens
 
 if TYPE_CHECKING:
     from edge_ad.calibration.ranges import RangeChoice
-    from edge_ad.export.recipes import Recipe, RecipeOptions
+    from edge_ad.export.recipes import Listeners, Recipe, RecipeOptions
     from edge_ad.training.runs import Run
 
-__all__ = ["GraphOptions", "graphs_of_run", "recipes_of", "runnable"]
+__all__ = ["GraphOptions", "graphs_of_run", "recipes_of", "runnable", "with_precision"]
 
 Say = Callable[[str], None]
 
@@ -71,6 +71,48 @@ def recipes_of(precision: Precision) -> list[Recipe]:
     return [] if found is None else [*recipes_of(found.base), found]
 
 
+def with_precision(
+    run: Run,
+    bundle: Bundle,
+    precision: Precision,
+    options: RecipeOptions,
+    listeners: Listeners,
+    *,
+    any_options: bool = False,
+    force: bool = False,
+    sensitivity: bool = False,
+) -> Bundle:
+    """A run's bundle with the graph of a precision, and with those that it is made of; FP32 is there.
+
+    Args:
+        run: The run.
+        bundle: Its bundle.
+        precision: The precision.
+        options: How to make the graphs.
+        listeners: Told about each step.
+        any_options: Take a graph that is there however it was made.
+        force: Make the graphs even if they are there.
+        sensitivity: Measure what each layer does alone too.
+
+    Raises:
+        BundleError: The method gains nothing from the precision.
+        DataError: The calibration images cannot be used.
+        DeviceError: The gate cannot run here.
+        QualityGateError: The gate fails.
+    """
+    from edge_ad.export.recipes import Calibration, add_graph, is_current
+
+    for recipe in recipes_of(precision):
+        calibration = Calibration(run, bundle, options, listeners)
+        if not force and is_current(recipe, calibration, any_options=any_options):
+            listeners.log(f"The {recipe.precision} graph is up to date.")
+        else:
+            bundle = add_graph(recipe, calibration, force=force)
+        if sensitivity:
+            bundle = recipe.add_sensitivity(Calibration(run, bundle, options, listeners))
+    return bundle
+
+
 def graphs_of_run(
     run_root: Path,
     backend: str,
@@ -96,14 +138,15 @@ def graphs_of_run(
         DeviceError: Nothing here can run the gate.
         QualityGateError: A precision that was asked for fails its gate.
     """
+    from edge_ad.export.recipes import Listeners
     from edge_ad.training.runs import load_run
 
     run = load_run(run_root)
     bundle = _exported(run, say)
-    gate = _gate_backend(bundle, backend, say)
+    wanted, listeners, as_made = options.of_recipe(_gate_backend(bundle, backend, say)), Listeners(say), options == _ANY
     if asked_for is not None:
         for precision in asked_for:
-            bundle = _with_graph(run, bundle, precision, gate, options, say)
+            bundle = with_precision(run, bundle, precision, wanted, listeners, any_options=as_made)
         return bundle, list(asked_for)
     made: list[Precision] = []
     for precision in _worth_having(backend):
@@ -111,7 +154,7 @@ def graphs_of_run(
             say(f"Without {precision}: {reason}.")
             continue
         try:
-            bundle = _with_graph(run, bundle, precision, gate, options, say)
+            bundle = with_precision(run, bundle, precision, wanted, listeners, any_options=as_made)
         except (BundleError, DeviceError, QualityGateError) as error:
             say(f"Without {precision}: {error.message}")
             bundle = Bundle.open(bundle.root)  # a graph that the precision was to be made of may be new
@@ -154,16 +197,4 @@ def _exported(run: Run, say: Say) -> Bundle:
     if bundle is None:
         return export_run(run, say)
     say(f"The bundle {bundle.root} is up to date.")
-    return bundle
-
-
-def _with_graph(
-    run: Run, bundle: Bundle, precision: Precision, backend: str, options: GraphOptions, say: Say
-) -> Bundle:
-    from edge_ad.export.recipes import Calibration, Listeners, add_graph, is_current
-
-    for recipe in recipes_of(precision):
-        calibration = Calibration(run, bundle, options.of_recipe(backend), Listeners(say))
-        if not is_current(recipe, calibration, any_options=options == _ANY):
-            bundle = add_graph(recipe, calibration)
     return bundle
