@@ -15,6 +15,7 @@ from edge_ad.bundle import Bundle
 from edge_ad.calibration.gate import GateLimits
 from edge_ad.calibration.layers import FloatModules
 from edge_ad.errors import QualityGateError
+from edge_ad.export.bundle_export import export_run
 from edge_ad.export.int8 import Int8Recipe
 from edge_ad.export.precisions import recipes_of
 from edge_ad.export.recipes import Calibration, Recipe, add_graph, identity, is_current, read_report
@@ -27,10 +28,16 @@ from tests.export.conftest import OPTIONS
 IMPOSSIBLE = replace(OPTIONS, limits=GateLimits(map_correlation=1.1))
 
 
+@pytest.fixture(scope="module")
+def bare(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of the run with the FP32 graph alone."""
+    return export_run(replace(run, root=tmp_path_factory.mktemp("recipes")))
+
+
 @pytest.fixture
-def own(exported: Bundle, tmp_path: Path) -> Bundle:
-    """A copy of the bundle that all tests share."""
-    shutil.copytree(exported.root, tmp_path / "bundle")
+def own(bare: Bundle, tmp_path: Path) -> Bundle:
+    """A copy of it."""
+    shutil.copytree(bare.root, tmp_path / "bundle")
     return Bundle.open(tmp_path / "bundle")
 
 
