@@ -101,6 +101,9 @@ class AnomalyDetector(nn.Module, ABC):
     features change, as under an INT8 backbone; its ``fit_features`` starts it anew. Nothing is mirrored for it."""
     trains_backbone: ClassVar[bool] = False
     """Whether the gradient stages change the backbone. Then nothing is fitted on its features before they are over."""
+    float_modules: ClassVar[tuple[str, ...]] = ()
+    """Modules that judge distances or errors, where a small difference counts: they stay in float in every precision.
+    Dotted names; a name stands for all inside."""
     defect_kinds: Sequence[str] = ()
     """Kinds of pseudo-defects, out of ``edge_ad.data.pseudo_defects.KINDS``, that the detector learns from."""
     defect_draws: int = 0

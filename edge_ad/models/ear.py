@@ -123,6 +123,7 @@ class Ear(AnomalyDetector):
 
     method = "ear"
     parameters_type = EarParameters
+    float_modules: ClassVar[tuple[str, ...]] = ("mask_source", "msgms", "smoothing")
     config: EarParameters
 
     def __init__(self, config: EarParameters, *, pretrained: bool = True) -> None:

@@ -71,6 +71,7 @@ class Fader(Ear):
     method = "fader"
     parameters_type = FaderParameters
     continues = "ear"
+    float_modules = (*Ear.float_modules, "predictor", "soft_mask", "own_distance")
     config: FaderParameters
 
     def __init__(self, config: FaderParameters, *, pretrained: bool = True) -> None:

@@ -34,6 +34,7 @@ class PatchGaussian(FeatureDetector):
     method = "patch-gaussian"
     parameters_type = PatchGaussianParameters
     aliases = ("padim",)
+    float_modules = (*FeatureDetector.float_modules, "gaussian")
     config: PatchGaussianParameters
 
     def __init__(self, config: PatchGaussianParameters, *, pretrained: bool = True) -> None:

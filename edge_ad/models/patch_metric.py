@@ -57,6 +57,12 @@ class PatchMetric(FeatureDetector):
 
     method = "patch-metric"
     parameters_type = PatchMetricParameters
+    float_modules = (
+        *FeatureDetector.float_modules,
+        "standardisation",
+        "metric",
+        "metric_distance",
+    )
     trains_on_features: ClassVar[bool] = True
     config: PatchMetricParameters
 

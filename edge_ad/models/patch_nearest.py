@@ -32,6 +32,7 @@ class PatchNearest(FeatureDetector):
     method = "patch-nearest"
     parameters_type = PatchNearestParameters
     aliases = ("patchcore",)
+    float_modules = (*FeatureDetector.float_modules, "nearest")
     config: PatchNearestParameters
 
     def __init__(self, config: PatchNearestParameters, *, pretrained: bool = True) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge_ad.calibration.smoothed_auroc import smoothed_auroc
+from edge_ad.calibration.gate import smoothed_auroc
 from edge_ad.evaluation.roc import image_auroc
 
 RNG = np.random.default_rng(0)

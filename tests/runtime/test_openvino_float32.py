@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from edge_ad.calibration.engines import open_graph
+from edge_ad.calibration.graph_runner import open_graph
 from edge_ad.errors import BundleError, DeviceError
 from edge_ad.runtime.openvino.api import openvino_api
 from edge_ad.runtime.openvino.engine import (

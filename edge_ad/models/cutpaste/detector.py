@@ -71,6 +71,7 @@ class CutPaste(FeatureDetector):
 
     method = "cutpaste"
     parameters_type = CutPasteParameters
+    float_modules = (*FeatureDetector.float_modules, "gaussian")
     trains_backbone: ClassVar[bool] = True
     config: CutPasteParameters
 

@@ -78,6 +78,7 @@ class Draem(AnomalyDetector):
 
     method = "draem"
     parameters_type = DraemParameters
+    float_modules = ("smoothing",)
     config: DraemParameters
 
     def __init__(self, config: DraemParameters, *, pretrained: bool = True) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_ad.calibration.tensorrt_cache import LEVELS, cache_version, read_cache, write_cache
+from edge_ad.export.tensorrt.calibration_cache import LEVELS, cache_version, read_cache, write_cache
 from edge_ad.errors import UsageError
 
 # As TensorRT 7.2.2 wrote it, with its own name for a tensor that has none.
