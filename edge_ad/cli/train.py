@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from edge_ad.cli.options import DefectOption, GoodOption, JsonOption, MasksOption
+from edge_ad.cli.options import DefectOption, GoodOption, JsonOption, MasksOption, named_folders
 
 if TYPE_CHECKING:
     from edge_ad.data.products import Folders
@@ -51,8 +51,7 @@ def train(
 ) -> None:
     """Fit a detector to photos of good parts; no test image is looked at."""
     from edge_ad.cli.console import note, print_facts, print_json, print_line
-    from edge_ad.cli.epochs import EpochProgress
-    from edge_ad.cli.product_folders import named_folders
+    from edge_ad.cli.progress import EpochProgress
     from edge_ad.errors import UsageError
     from edge_ad.training import train as training
     from edge_ad.training.runs import read_record

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import cv2
@@ -19,13 +20,34 @@ from edge_ad.manifest import Threshold
 from edge_ad.photo_spec import PhotoSpec
 from edge_ad.prediction import Prediction
 
-__all__ = ["Predictor", "Progress", "check_test_images", "evaluate"]
+__all__ = ["LoadedPredictor", "Predictor", "Progress", "check_test_images", "evaluate"]
 
 Predictor: TypeAlias = Callable[[NDArray[np.uint8]], list[Prediction]]
 """uint8 (N, H, W, 3) BGR → one prediction per image."""
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with images done and images in all."""
+
+
+@dataclass(frozen=True)
+class LoadedPredictor:
+    """A run or a bundle, opened to predict.
+
+    Attributes:
+        predict: uint8 (N, H, W, 3) BGR → one prediction per image.
+        size_hw: Height and width it takes, in pixels.
+        threshold: Threshold of its scores; None when it has none.
+        engine: What runs, in words, such as ``"openvino int8"``.
+        method: Method of the detector.
+        photos: What the photos were like that it was trained on.
+    """
+
+    predict: Predictor
+    size_hw: tuple[int, int]
+    threshold: Threshold | None
+    engine: str
+    method: str
+    photos: PhotoSpec = field(default_factory=PhotoSpec)
 
 
 def evaluate(

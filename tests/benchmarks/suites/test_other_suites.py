@@ -21,7 +21,7 @@ from benchmarks.suites.ways import Block, Turns, in_turns, timed
 from edge_ad.bundle import Reference
 from edge_ad.cli.frames import read_frames
 from edge_ad.errors import UsageError
-from edge_ad.report.rows import PeersRow
+from benchmarks.report.rows import PeersRow
 from edge_ad.runtime import open_engine
 from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
 

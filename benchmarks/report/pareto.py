@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from edge_ad.report.svg import Scale, axis_name, label, line, svg, ticks
+from benchmarks.report.svg import Scale, axis_name, label, line, svg, ticks
 
 __all__ = ["Point", "front", "pareto_chart"]
 

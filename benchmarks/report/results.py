@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edge_ad.errors import DataError
-from edge_ad.report.rows import AccuracyRow, LatencyRow, PeersRow, ScalingRow
+from benchmarks.report.rows import AccuracyRow, LatencyRow, PeersRow, ScalingRow
 
 __all__ = ["Results", "read_results"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from edge_ad.report.rows import LatencyFigures, PeerSide
-from edge_ad.report.svg import Scale, label, line, svg, ticks
+from benchmarks.report.rows import LatencyFigures, PeerSide
+from benchmarks.report.svg import Scale, label, line, svg, ticks
 
 __all__ = ["distribution_chart", "ratio_chart", "stage_chart"]
 

@@ -10,10 +10,10 @@ from xml.etree import ElementTree
 import pytest
 
 from edge_ad.cli import main
-from edge_ad.report.pareto import Point, front, pareto_chart
-from edge_ad.report.rows import PeerSide
-from edge_ad.report.svg import Scale, ticks
-from tests.report.rows import latency_document
+from benchmarks.report.pareto import Point, front, pareto_chart
+from benchmarks.report.rows import PeerSide
+from benchmarks.report.svg import Scale, ticks
+from tests.benchmarks.report.rows import latency_document
 
 ACCURACY = {
     "data": "plate",

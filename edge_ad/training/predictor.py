@@ -1,45 +1,21 @@
-"""What is evaluated: a run in torch, or a bundle through the engine that would run it on the line."""
+"""Open what is evaluated: a run in torch, or a bundle with the engine that runs it on the line. No torch for a bundle."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from edge_ad.bundle import Bundle
-from edge_ad.errors import UsageError
-from edge_ad.evaluation.evaluate import Predictor
-from edge_ad.manifest import Threshold
-from edge_ad.photo_spec import PhotoSpec
+from edge_ad.errors import EdgeAdError, UsageError
+from edge_ad.evaluation.evaluate import LoadedPredictor
 from edge_ad.runtime.backends import opened_engine
 
-__all__ = ["Subject", "open_run", "open_subject"]
-
-
-@dataclass(frozen=True)
-class Subject:
-    """Something that predicts.
-
-    Attributes:
-        predict: uint8 (N, H, W, 3) BGR → one prediction per image.
-        size_hw: Height and width it takes, in pixels.
-        threshold: Threshold of its scores; None when it has none.
-        engine: What runs, in words, such as ``"openvino int8"``.
-        method: Method of the detector.
-        photos: What the photos were like that it was trained on.
-    """
-
-    predict: Predictor
-    size_hw: tuple[int, int]
-    threshold: Threshold | None
-    engine: str
-    method: str
-    photos: PhotoSpec = field(default_factory=PhotoSpec)
+__all__ = ["open_predictor", "open_run", "trained_on"]
 
 
 @contextmanager
-def open_subject(path: Path, *, backend: str, precision: str, threads: int) -> Iterator[Subject]:
+def open_predictor(path: Path, *, backend: str, precision: str, threads: int) -> Iterator[LoadedPredictor]:
     """Open a bundle or a run.
 
     Args:
@@ -52,8 +28,8 @@ def open_subject(path: Path, *, backend: str, precision: str, threads: int) -> I
         UsageError: Neither a bundle nor a run, or a backend or precision was asked of a run.
     """
     if (path / "manifest.json").is_file():
-        with _open_bundle(path, backend, precision, threads) as subject:
-            yield subject
+        with _open_bundle(path, backend, precision, threads) as predictor:
+            yield predictor
     elif _is_run(path):
         if backend not in ("auto", "torch") or precision not in ("auto", "fp32"):
             raise UsageError(
@@ -66,7 +42,7 @@ def open_subject(path: Path, *, backend: str, precision: str, threads: int) -> I
         raise UsageError(f"{path} {problem}.", "Name the folder that edge-ad train or edge-ad export wrote.")
 
 
-def open_run(path: Path, threads: int) -> Subject:
+def open_run(path: Path, threads: int) -> LoadedPredictor:
     """Open a training run in eager FP32 torch.
 
     Args:
@@ -87,15 +63,15 @@ def open_run(path: Path, threads: int) -> Subject:
         torch.set_num_threads(threads)
     run = load_run(path)
     size = run.detector.config.size
-    return Subject(torch_predictor(run.detector), (size, size), None, "torch fp32", run.method, run.split.photos)
+    return LoadedPredictor(torch_predictor(run.detector), (size, size), None, "torch fp32", run.method, run.split.photos)
 
 
 @contextmanager
-def _open_bundle(path: Path, backend: str, precision: str, threads: int) -> Iterator[Subject]:
+def _open_bundle(path: Path, backend: str, precision: str, threads: int) -> Iterator[LoadedPredictor]:
     bundle = Bundle.open(path)
     with opened_engine(bundle, backend=backend, precision=precision, threads=threads) as engine:
         description = engine.describe()
-        yield Subject(
+        yield LoadedPredictor(
             predict=engine.infer,
             size_hw=description.input_size_hw,
             threshold=engine.threshold,
@@ -107,3 +83,23 @@ def _open_bundle(path: Path, backend: str, precision: str, threads: int) -> Iter
 
 def _is_run(path: Path) -> bool:
     return (path / "run.json").is_file()
+
+
+def trained_on(target: Path) -> frozenset[str]:
+    """Content hashes of the good photos of a run or bundle; none where it cannot be opened, which is told later."""
+    try:
+        return _trained_on(target)
+    except EdgeAdError:
+        return frozenset()
+
+
+def _trained_on(target: Path) -> frozenset[str]:
+    if (target / "manifest.json").is_file():
+        split = Bundle.open(target).manifest.split
+        return frozenset([*split.fit, *split.calibrate, *split.threshold])
+    if not _is_run(target):
+        return frozenset()
+    from edge_ad.training.runs import read_record
+
+    record = read_record(target).split
+    return frozenset([*record.fit.values(), *record.calibrate.values(), *record.threshold.values()])

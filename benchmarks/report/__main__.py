@@ -11,8 +11,8 @@ from edge_ad.cli.console import note, print_facts, print_json, print_table
 from edge_ad.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from edge_ad.report.comparison import Comparison
-    from edge_ad.report.sections import Section
+    from benchmarks.report.comparison import Comparison
+    from benchmarks.report.sections import Section
 
 __all__ = ["report"]
 
@@ -40,10 +40,10 @@ def report(
     One HTML file that needs nothing beside it, and the same tables as Markdown. With --compare a slower engine is told
     from noise by an interval of the ratio of medians, round by round where both were measured in turns.
     """
-    from edge_ad.report.comparison import Limits, compare_results
-    from edge_ad.report.page import render_markdown, render_page
-    from edge_ad.report.results import read_results
-    from edge_ad.report.sections import all_sections
+    from benchmarks.report.comparison import Limits, compare_results
+    from benchmarks.report.page import render_markdown, render_page
+    from benchmarks.report.results import read_results
+    from benchmarks.report.sections import all_sections
     from edge_ad.storage import write_file
 
     new = read_results(results)
@@ -65,7 +65,7 @@ def _sensitivities(bundles: list[Path]) -> list[Section]:
     import json
 
     from edge_ad.bundle import Bundle
-    from edge_ad.report.sections import Section
+    from benchmarks.report.sections import Section
 
     sections = []
     for root in bundles:
@@ -100,7 +100,7 @@ def _png(path: Path) -> bytes:
 
 
 def _print(out: Path, comparison: Comparison | None, *, as_json: bool) -> None:
-    from edge_ad.report.tables import change_table
+    from benchmarks.report.tables import change_table
 
     files = {"page": out / "index.html", "markdown": out / "report.md"}
     if as_json:

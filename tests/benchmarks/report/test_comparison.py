@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_ad.report.bootstrap import paired_ratio, unpaired_ratio
-from edge_ad.report.comparison import Limits, compare_results
-from edge_ad.report.rows import LatencyRow
-from tests.report.noise import MACHINES, block_medians
-from tests.report.rows import latency_document, latency_row
+from benchmarks.report.bootstrap import paired_ratio, unpaired_ratio
+from benchmarks.report.comparison import Limits, compare_results
+from benchmarks.report.rows import LatencyRow
+from tests.benchmarks.report.noise import MACHINES, block_medians
+from tests.benchmarks.report.rows import latency_document, latency_row
 
 ROUNDS = 24
 REPETITIONS = 20

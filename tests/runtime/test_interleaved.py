@@ -2,7 +2,7 @@
 
 import time
 
-from edge_ad.cli.interleaved import compare
+from edge_ad.runtime.timing import compare
 
 
 def test_the_ratio_is_that_of_the_two_times() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_ad.report.bootstrap import RatioInterval, paired_ratio, unpaired_ratio
-from edge_ad.report.rows import LatencyRow, Round
+from benchmarks.report.bootstrap import RatioInterval, paired_ratio, unpaired_ratio
+from benchmarks.report.rows import LatencyRow, Round
 
 __all__ = ["Change", "Comparison", "Limits", "compare_results"]
 

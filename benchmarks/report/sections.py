@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from edge_ad.report.bars import distribution_chart, ratio_chart, stage_chart
-from edge_ad.report.comparison import Comparison
-from edge_ad.report.pareto import Point, pareto_chart
-from edge_ad.report.results import Results
-from edge_ad.report.rows import LatencyRow, PeersRow, ScalingRow
-from edge_ad.report.scaling_chart import scaling_chart
-from edge_ad.report.tables import (
+from benchmarks.report.bars import distribution_chart, ratio_chart, stage_chart
+from benchmarks.report.comparison import Comparison
+from benchmarks.report.pareto import Point, pareto_chart
+from benchmarks.report.results import Results
+from benchmarks.report.rows import LatencyRow, PeersRow, ScalingRow
+from benchmarks.report.scaling_chart import scaling_chart
+from benchmarks.report.tables import (
     Table,
     accuracy_table,
     change_table,

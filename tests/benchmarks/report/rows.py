@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from edge_ad.report.rows import LatencyRow
+from benchmarks.report.rows import LatencyRow
 
 
 def latency_document(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from html import escape
 
-from edge_ad.report.rows import ScalingRow
-from edge_ad.report.svg import Scale, axis_name, label, line, svg, ticks
+from benchmarks.report.rows import ScalingRow
+from benchmarks.report.svg import Scale, axis_name, label, line, svg, ticks
 
 __all__ = ["scaling_chart"]
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
-from edge_ad.report.results import Results
-from edge_ad.report.rows import LatencyRow
-from edge_ad.report.sections import Section
-from edge_ad.report.style import STYLE
-from edge_ad.report.tables import Table, markdown
+from benchmarks.report.results import Results
+from benchmarks.report.rows import LatencyRow
+from benchmarks.report.sections import Section
+from benchmarks.report.style import STYLE
+from benchmarks.report.tables import Table, markdown
 
 __all__ = ["render_markdown", "render_page"]
 

@@ -1,4 +1,4 @@
-"""What ``edge-ad stream`` looks at: sources, and which of their frames are judged."""
+"""What ``edge-ad stream`` opens before its engine: sources, the filters of their frames, and sinks."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from edge_ad.cli.console import note
 from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from edge_ad.cli.stream_options import Outputs
     from edge_ad.streaming.filters import FilterOptions
+    from edge_ad.streaming.records import Durability
+    from edge_ad.streaming.sinks import Sink
     from edge_ad.streaming.sources import Source, SourceOptions
 
-__all__ = ["open_filters", "open_sources"]
+__all__ = ["open_filters", "open_sinks", "open_sources"]
 
+_DATABASES = (".sqlite", ".sqlite3", ".db")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _NAME_RULE = "A name has at most 40 letters, digits, dots, dashes and underscores, and begins with a letter or digit."
 
@@ -108,3 +113,86 @@ def open_filters(region: str | None, trigger: str, *, checks_health: bool, takes
         trigger=None if trigger == "every" else trigger_from_text(trigger),
         takes_8_bits=takes_8_bits,
     )
+
+
+def open_sinks(outputs: Outputs) -> list[Sink]:
+    """Make the sinks; what cannot be made is said before an engine is loaded.
+
+    Raises:
+        UsageError: A file, folder or address that cannot be used.
+        MissingDependencyError: An optional package is not installed.
+        DeviceError: A port that is in use.
+    """
+    return [*_files(outputs), *_services(outputs), *_window(outputs)]
+
+
+def _files(outputs: Outputs) -> list[Sink]:
+    from edge_ad.streaming import sinks
+
+    made: list[Sink] = []
+    durability: Durability = "full" if outputs.durable else "normal"
+    if outputs.database is None and outputs.keep_records_days is not None:
+        raise UsageError(
+            "There is no database whose records --keep-records-days could remove.", "Give --records FILE.sqlite too."
+        )
+    if outputs.lines is not None:
+        made.append(sinks.RecordsSink(outputs.lines, overwrite=outputs.overwrite))
+    if outputs.database is not None:
+        if outputs.database.suffix.lower() not in _DATABASES:
+            hint = f"Known endings: {', '.join(_DATABASES)}. For JSON or CSV use --save-records."
+            raise UsageError(f"{outputs.database.name} is no database.", hint)
+        keep_days = outputs.keep_records_days
+        records = sinks.records_sink(
+            outputs.database, ng_images=outputs.ng_images, durability=durability, keep_days=keep_days
+        )
+        made.append(records)
+    if outputs.ng_images is not None:
+        days, gigabytes = outputs.keep_ng_days, outputs.keep_ng_gb
+        keep = sinks.ng_images_sink(outputs.ng_images, keep_days=days, keep_gb=gigabytes, durability=durability)
+        made.append(keep)
+    if outputs.video is not None:
+        made.append(sinks.VideoSink(outputs.video, overwrite=outputs.overwrite))
+    return made
+
+
+def _services(outputs: Outputs) -> list[Sink]:
+    from edge_ad.streaming import sinks
+
+    made: list[Sink] = []
+    if outputs.mqtt is not None:
+        made.append(sinks.mqtt_sink(outputs.mqtt))
+    if outputs.webhook is not None:
+        made.append(sinks.webhook_sink(outputs.webhook))
+    if outputs.metrics is not None:
+        made.append(sinks.metrics_sink(outputs.metrics))
+    if outputs.hook is not None:
+        made.append(sinks.hook_sink(outputs.hook))
+    if outputs.web is not None:
+        made.append(_web(outputs))
+    elif outputs.web_token is not None or outputs.web_hosts:
+        option = "--web-host" if outputs.web_hosts else "--web-token"
+        raise UsageError(f"{option} means nothing without --web.", "Add --web.")
+    return made
+
+
+def _web(outputs: Outputs) -> Sink:
+    from edge_ad.streaming.web import web_sink
+
+    page = web_sink(
+        outputs.web or "", outputs.web_token, database=outputs.database, hosts=tuple(outputs.web_hosts or ())
+    )
+    note(f"Live page: {page.url}")
+    if page.is_new_token:
+        note(f"Its token, for this run: {page.token}")
+    return page
+
+
+def _window(outputs: Outputs) -> list[Sink]:
+    from edge_ad.streaming.sinks import WindowSink, has_display
+
+    if outputs.headless:
+        return []
+    if has_display():
+        return [WindowSink()]
+    note("There is no display here: running without a window, as with --headless.")
+    return []

@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from edge_ad.report.comparison import Change, Comparison
-from edge_ad.report.rows import AccuracyRow, LatencyRow, PeersRow, ScalingRow
+from benchmarks.report.comparison import Change, Comparison
+from benchmarks.report.rows import AccuracyRow, LatencyRow, PeersRow, ScalingRow
 
 __all__ = [
     "Table",
