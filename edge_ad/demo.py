@@ -1,4 +1,4 @@
-"""The whole way of a rendered product: train, export, calibrate, build, verify, evaluate, stream, and count the verdicts."""
+"""The whole way of a rendered product: train, export, calibrate, build, verify, evaluate and stream."""
 
 from __future__ import annotations
 
@@ -183,7 +183,9 @@ def run_demo(root: Path, *, log: Log, on_epoch: Callable[[EpochReport], None], s
         "truth": root / "truth.csv",
         "bundle": bundle.root,
     }
-    return DemoResult(rows, [stream.line for stream in streams], streams[-1].summary, verification, paths, steps.seconds)
+    return DemoResult(
+        rows, [stream.line for stream in streams], streams[-1].summary, verification, paths, steps.seconds
+    )
 
 
 def _render(root: Path, video: Path, seed: int) -> tuple[Product, list[Shown]]:

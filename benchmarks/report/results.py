@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from edge_ad.errors import DataError
 from benchmarks.report.rows import AccuracyRow, LatencyRow, PeersRow, ScalingRow
+from edge_ad.errors import DataError
 
 __all__ = ["Results", "read_results"]
 

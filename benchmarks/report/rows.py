@@ -1,4 +1,4 @@
-"""Rows of recorded results: one JSON object a line, written by `benchmarks`, read by ``edge-ad report``."""
+"""Rows of recorded results: one JSON object a line, written by `benchmarks`, read by `benchmarks.report`."""
 
 from __future__ import annotations
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from benchmarks.report.bars import distribution_chart, ratio_chart, stage_chart
+from benchmarks.report.charts import (
+    SERIES,
+    Point,
+    distribution_chart,
+    pareto_chart,
+    ratio_chart,
+    scaling_chart,
+    stage_chart,
+)
 from benchmarks.report.comparison import Comparison
-from benchmarks.report.pareto import Point, pareto_chart
 from benchmarks.report.results import Results
 from benchmarks.report.rows import LatencyRow, PeersRow, ScalingRow
-from benchmarks.report.scaling_chart import scaling_chart
 from benchmarks.report.tables import (
     Table,
     accuracy_table,
@@ -21,6 +28,9 @@ from benchmarks.report.tables import (
     peers_table,
     scaling_table,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["Section", "all_sections"]
 
@@ -36,8 +46,7 @@ class Section:
     Attributes:
         title: Its heading.
         lead: What it shows, in a sentence or two.
-        charts: SVG drawings with a heading each, which may be empty.
-        legend: (CSS class, name) of the colours; may be empty.
+        charts: Charts with a heading each, which may be empty.
         table: Its table, if it has one.
         notes: What to know about it.
         is_wide: Whether charts take the whole width; else two stand beside each other.
@@ -45,8 +54,7 @@ class Section:
 
     title: str
     lead: str
-    charts: Sequence[tuple[str, str]] = ()
-    legend: Sequence[tuple[str, str]] = ()
+    charts: Sequence[tuple[str, Figure]] = ()
     table: Table | None = None
     notes: Sequence[str] = ()
     is_wide: bool = True
@@ -104,18 +112,17 @@ def _pareto(rows: Sequence[LatencyRow]) -> Section:
         if value is None:
             missing += 1
             continue
-        products[row.product].append(Point(name, row.end_to_end.p50_ms, value, _colour(row)))
+        products[row.product].append(Point(name, row.end_to_end.p50_ms, value, *_series(row.engine.precision)))
     charts = [(product, pareto_chart(points, "image AUROC")) for product, points in products.items()]
     notes = [f"Engines without test images, and so without accuracy: {missing}."] if missing else []
     lead = "Filled: no other engine is both as fast and as accurate. Batch 1, from the photo's file to the verdict."
-    used = {row.engine.precision for row in rows}
-    legend = [(f"s{index}", name.upper()) for index, name in enumerate(_PRECISIONS, 1) if name in used]
-    return Section("Accuracy against latency", lead, charts, legend=legend, notes=notes)
+    return Section("Accuracy against latency", lead, charts, notes=notes)
 
 
-def _colour(row: LatencyRow) -> str:
-    known = row.engine.precision in _PRECISIONS
-    return f"s{_PRECISIONS.index(row.engine.precision) + 1}" if known else "s7"
+def _series(precision: str) -> tuple[str, str]:
+    """Name and colour of a precision."""
+    known = precision in _PRECISIONS
+    return precision.upper(), SERIES[_PRECISIONS.index(precision) if known else -1]
 
 
 def _latencies(rows: Sequence[LatencyRow]) -> Iterator[Section]:
@@ -149,11 +156,9 @@ def _stages(rows: Sequence[LatencyRow]) -> Section:
         (name, {stage: part.p50_ms for stage, part in row.stages.items() if part and stage in _STAGES})
         for name, row in zip(_names(rows), rows, strict=True)
     ]
-    used = [stage for stage in _STAGES if any(stage in parts for _, parts in values)]
     absent = sorted({f"{stage}: {why}." for row in rows for stage, why in row.absent.items()})
-    legend = [(f"s{_STAGES.index(stage) + 1}", stage) for stage in used]
     lead = "Separate clocks around each step of the same runs."
-    return Section("Where the time goes", lead, [("", stage_chart(values, _STAGES))], legend=legend, notes=absent)
+    return Section("Where the time goes", lead, [("", stage_chart(values, _STAGES))], notes=absent)
 
 
 def _rounds(peers: PeersRow) -> list[str]:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from edge_ad.calibration.smoothed_auroc import smoothed_auroc
 from edge_ad.data.pseudo_defects import PseudoDefects
-from edge_ad.evaluation.pro import pro
-from edge_ad.evaluation.roc import pixel_auroc
+from edge_ad.evaluation.metrics import pro
+from edge_ad.evaluation.metrics import pixel_auroc
 from edge_ad.prediction import Prediction
 
 __all__ = ["GateData", "GateReference", "Predictor", "predict_all"]

@@ -87,7 +87,9 @@ def _write_report(folder: Path, evaluation: Evaluation, target: Path) -> None:
     # A bundle's graph gives scores and maps only.
     reconstruct = None if (target / "manifest.json").is_file() else _run_reconstruction(target)
     paths = write_report(folder, evaluation, reconstruct=reconstruct)
-    note(f"Report: {paths.page}")
+    note(f"Report: {paths.page or paths.sheet}")
+    if paths.missing:
+        note(f"warning: the report has no page: {paths.missing}")
 
 
 def _run_reconstruction(run: Path) -> Reconstruct:

@@ -1,4 +1,4 @@
-"""Options that several verbs share, so that they mean the same everywhere; groups of options; options without a value."""
+"""Options that several verbs share; commands that take groups of options, and options that need no value."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Latency of an engine and of a whole frame on real photos, beside another predictor if asked, and the machine's facts."""
+"""Latency of an engine and of a whole frame, on real photos, and the machine that it was measured on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ from edge_ad.runtime.base import Engine
 from edge_ad.runtime.target import available_cores, processor
 from edge_ad.runtime.timing import Comparison, LatencyStats, compare, measure
 
-__all__ = ["Frames", "Measurements", "describe_machine", "frame_judge", "measure_engine", "pipelined_fps", "read_frames"]
+__all__ = [
+    "Frames",
+    "Measurements",
+    "describe_machine",
+    "frame_judge",
+    "measure_engine",
+    "pipelined_fps",
+    "read_frames",
+]
 
 _LIMIT = 32  # enough variety to keep caches honest, few enough to stay decoded in memory
 _PACKAGES = ("edge-ad", "numpy", "opencv-python", "onnxruntime", "openvino")

@@ -1,4 +1,4 @@
-"""Open what is evaluated: a run in torch, or a bundle with the engine that runs it on the line. No torch for a bundle."""
+"""Open what is evaluated: a run in torch, or a bundle with the engine of the line, for which no torch is imported."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def open_run(path: Path, threads: int) -> LoadedPredictor:
         torch.set_num_threads(threads)
     run = load_run(path)
     size = run.detector.config.size
-    return LoadedPredictor(torch_predictor(run.detector), (size, size), None, "torch fp32", run.method, run.split.photos)
+    return LoadedPredictor(
+        torch_predictor(run.detector), (size, size), None, "torch fp32", run.method, run.split.photos
+    )
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edge_ad.cli.frames import read_frames
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main, subject
-from edge_ad.cli.frames import read_frames
 from edge_ad.prediction import Prediction
 
 

@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-
-from edge_ad.cli import main, tour
 from edge_ad.cli.line_verdicts import CalledNg, LineVerdicts
 from edge_ad.cli.tour import EngineRow, Tour
+
+from edge_ad.cli import main, tour
 from edge_ad.export.verify import Verification
 
 

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from typer.testing import CliRunner
-
 from edge_ad.cli.option_groups import takes_groups
+from typer.testing import CliRunner
 
 
 @dataclass(frozen=True)

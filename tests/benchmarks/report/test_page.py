@@ -8,11 +8,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-
-from edge_ad.cli import main
 from benchmarks.report.pareto import Point, front, pareto_chart
-from benchmarks.report.rows import PeerSide
 from benchmarks.report.svg import Scale, ticks
+
+from benchmarks.report.rows import PeerSide
+from edge_ad.cli import main
 from tests.benchmarks.report.rows import latency_document
 
 ACCURACY = {

@@ -1,4 +1,4 @@
-"""Text, boxes and pictures on a white sheet, in OpenCV."""
+"""Text, boxes and pictures on a sheet, drawn by OpenCV: a sheet is written on a device too, where matplotlib is not."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.evaluation import lettering
 from edge_ad.outside_text import storable
 
-__all__ = ["Canvas", "Colour", "fitted", "text_width"]
+__all__ = ["INK", "MUTED", "PAPER", "Canvas", "Colour", "encode_png", "fitted", "text_width"]
 
 Colour: TypeAlias = tuple[int, int, int]
 """Blue, green, red, 0..255."""
 
+INK: Colour = (40, 32, 26)
+MUTED: Colour = (134, 120, 108)
+PAPER: Colour = (255, 255, 255)
+
 _REGULAR, _BOLD = 400, 640
-# OpenCV 5 brings TrueType fonts; OpenCV 4 has the stroke fonts only.
+# OpenCV 5 brings TrueType fonts; OpenCV 4 has stroke fonts only, and writes ? for letters outside ASCII.
 _FACE: Any = cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None
-_CAPITAL = 0.7  # height of a capital letter as a share of the font's height
+_STROKES = cv2.FONT_HERSHEY_SIMPLEX
+_SCALE = 1 / 32  # of the stroke font, for a font height of one pixel
 
 
 class Canvas:
@@ -31,7 +35,7 @@ class Canvas:
         colour: Of the background.
     """
 
-    def __init__(self, height: int, width: int, colour: Colour) -> None:
+    def __init__(self, height: int, width: int, colour: Colour = PAPER) -> None:
         self.pixels: NDArray[np.uint8] = np.full((height, width, 3), colour, np.uint8)
 
     def text(self, text: str, at: tuple[int, int], size: int, colour: Colour, *, bold: bool = False) -> None:
@@ -48,21 +52,18 @@ class Canvas:
         if _FACE is not None:
             cv2.putText(self.pixels, text, at, colour, _FACE, size, _BOLD if bold else _REGULAR)
         else:
-            lettering.draw_text(self.pixels, text, at, height=round(size * _CAPITAL), colour=colour, bold=bold)
+            cv2.putText(self.pixels, text, at, _STROKES, size * _SCALE, colour, 1 + bold, cv2.LINE_AA)
 
     def box(self, top_left: tuple[int, int], size_hw: tuple[int, int], colour: Colour) -> None:
         """Fill a rectangle; ``top_left`` is (x, y), ``size_hw`` its height and width, all in pixels."""
         x, y = top_left
         self.pixels[y : y + size_hw[0], x : x + size_hw[1]] = colour
 
-    def pill(self, text: str, at: tuple[int, int], size: int, colour: Colour) -> None:
-        """Write white text on a rounded box; ``at`` is the box's left end and top, (x, y), in pixels."""
-        (x, y), radius = at, size * 3 // 4
-        right = x + text_width(text, size, bold=True) + 2 * radius
-        for centre in (x + radius, right - radius):
-            cv2.circle(self.pixels, (centre, y + radius), radius, colour, cv2.FILLED, cv2.LINE_AA)
-        self.box((x + radius, y), (2 * radius + 1, right - 2 * radius - x), colour)
-        self.text(text, (x + radius, y + radius + size * 3 // 8), size, (255, 255, 255), bold=True)
+    def badge(self, text: str, at: tuple[int, int], size: int, colour: Colour) -> None:
+        """Write white text on a box; ``at`` is the box's left end and top, (x, y), in pixels."""
+        (x, y), margin = at, size // 2
+        self.box(at, (2 * margin + size // 2, text_width(text, size, bold=True) + 2 * margin), colour)
+        self.text(text, (x + margin, y + margin + size * 3 // 8), size, PAPER, bold=True)
 
     def paste(self, picture: NDArray[np.uint8], at: tuple[int, int]) -> None:
         """Copy a picture, uint8 (H, W, 3), with its top left corner at (x, y)."""
@@ -77,7 +78,7 @@ def text_width(text: str, size: int, *, bold: bool = False) -> int:
         # The whole box counts from x = 0: a leading blank or overhang belongs to the width.
         x, _, width, _ = cv2.getTextSize((1 << 14, 1 << 14), text, (0, 0), _FACE, size, _BOLD if bold else _REGULAR)
         return int(x + width)
-    return lettering.text_width(text, round(size * _CAPITAL), bold=bold)
+    return int(cv2.getTextSize(text, _STROKES, size * _SCALE, 1 + bold)[0][0])
 
 
 def fitted(text: str, width: int, size: int, *, bold: bool = False) -> str:
@@ -89,3 +90,9 @@ def fitted(text: str, width: int, size: int, *, bold: bool = False) -> str:
         if text_width(shorter, size, bold=bold) <= width:
             return shorter
     return "..."
+
+
+def encode_png(picture: NDArray[np.uint8]) -> bytes:
+    """Encode uint8 (H, W, 3) BGR as a PNG file's content."""
+    _, content = cv2.imencode(".png", picture)
+    return bytes(content)
