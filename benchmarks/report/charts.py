@@ -22,6 +22,7 @@ _NAME_LENGTH = 38
 _ROW_IN = 0.34
 _LINE_PT = 11  # between the names of points that are close
 _CHARACTER_PT = 5.2
+_FAR_PT = 20  # from its point, a name needs a line to it
 
 
 @dataclass(frozen=True)
@@ -130,21 +131,23 @@ def pareto_chart(points: Sequence[Point], accuracy_name: str) -> Figure:
         linewidth=1.3,
         where="post",
     )
-    shown: set[str] = set()
     for point in points:
         face = point.colour if point in best else PAPER
-        label = point.series if point.series not in shown else ""
-        shown.add(point.series)
-        axes.plot(
-            point.latency_ms, point.accuracy, "o", color=point.colour, markerfacecolor=face, markersize=8, label=label
-        )
+        axes.plot(point.latency_ms, point.accuracy, "o", color=point.colour, markerfacecolor=face, markersize=8)
     axes.set_xlabel("ms per frame, end to end (median)")
     axes.set_ylabel(accuracy_name)
     axes.grid()
-    if any(shown):
-        figure.legend(loc="outside upper left", ncols=len(shown))
+    _add_series_legend(figure, axes, points)
     _name_points(figure, axes, points)
     return figure
+
+
+def _add_series_legend(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
+    series = {point.series: point.colour for point in points if point.series}
+    for name, colour in series.items():
+        axes.plot([], [], "o", color=colour, label=name)
+    if series:
+        figure.legend(loc="outside upper left", ncols=len(series))
 
 
 def _set_limits(axes: Axes, points: Sequence[Point]) -> None:
@@ -154,6 +157,8 @@ def _set_limits(axes: Axes, points: Sequence[Point]) -> None:
     room = max(max(values) - min(values), 0.01) * 0.3
     _set_log_axis(axes, min(times) / reach, max(times) * reach)
     axes.set_ylim(min(values) - room, max(values) + room)
+    low, high = axes.get_ylim()
+    axes.set_yticks([tick for tick in axes.get_yticks() if low <= tick <= min(high, 1.0)])
 
 
 def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
@@ -169,6 +174,7 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
         left = x - 8 - length if is_left else x + 8
         height = _free_height(left, y + 6, length, taken, (axes.bbox.y0 * to_points, top))
         taken.append((left, height, length))
+        line = {"arrowstyle": "-", "color": MUTED, "linewidth": 0.6, "relpos": (is_left, 0.5)}
         axes.annotate(
             point.name,
             (point.latency_ms, point.accuracy),
@@ -176,7 +182,7 @@ def _name_points(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
             textcoords="offset points",
             ha="right" if is_left else "left",
             va="center",
-            arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.6} if abs(height - y) > 20 else None,
+            arrowprops=line if abs(height - y) > _FAR_PT else None,
         )
 
 
@@ -240,7 +246,8 @@ def _rows_chart(names: Sequence[str], axis: str, *, is_log: bool = False) -> tup
 
 def _set_log_axis(axes: Axes, low: float | None = None, high: float | None = None) -> None:
     axes.set_xscale("log")
-    axes.set_xlim(low, high)
+    if low is not None:
+        axes.set_xlim(low, high)
     _use_plain_numbers(axes.xaxis)
 
 
@@ -248,7 +255,7 @@ def _use_plain_numbers(axis: XAxis | YAxis) -> None:
     """Label a logarithmic axis 5, 10, 20 instead of powers of ten."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_locator(LogLocator(subs=(1, 2, 3, 5)))
     axis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.set_minor_formatter(NullFormatter())
 

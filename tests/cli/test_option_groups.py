@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import typer
-from edge_ad.cli.option_groups import takes_groups
 from typer.testing import CliRunner
+
+from edge_ad.cli.options import takes_groups
 
 
 @dataclass(frozen=True)

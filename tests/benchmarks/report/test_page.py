@@ -8,11 +8,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from benchmarks.report.pareto import Point, front, pareto_chart
-from benchmarks.report.svg import Scale, ticks
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 
+from benchmarks.report.__main__ import main
+from benchmarks.report.charts import Point, front, pareto_chart
 from benchmarks.report.rows import PeerSide
-from edge_ad.cli import main
+from edge_ad.evaluation.charts import PAPER, svg
 from tests.benchmarks.report.rows import latency_document
 
 ACCURACY = {
@@ -81,12 +83,12 @@ class _Outside(HTMLParser):
 def test_the_page_holds_everything_and_fetches_nothing(results: Path, tmp_path: Path) -> None:
     sheet = tmp_path / "sheet.png"
     sheet.write_bytes(b"\x89PNG\r\n\x1a\nrest")
-    assert main(["report", str(results), "--out", str(tmp_path / "out"), "--sheet", str(sheet)]) == 0
+    assert main([str(results), "--out", str(tmp_path / "out"), "--sheet", str(sheet)]) == 0
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     outside = _Outside()
     outside.feed(page)
     assert [link for link in outside.found if not link.startswith("data:image/png;base64,")] == []
-    assert "url(" not in page
+    assert "url(" not in page.replace("url(#", "")
     assert "plate &lt;b&gt;" in page
     assert "<b>" not in page.replace("<b>10", "")
     for heading in (
@@ -100,12 +102,12 @@ def test_the_page_holds_everything_and_fetches_nothing(results: Path, tmp_path: 
     drawings = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
     assert len(drawings) == 5
     for drawing in drawings:
-        assert ElementTree.fromstring(drawing).tag == "svg"
+        assert ElementTree.fromstring(drawing).tag.endswith("svg")
     assert "prefers-color-scheme:dark" in page
 
 
 def test_accuracy_that_was_not_measured_is_said_to_be(results: Path, tmp_path: Path) -> None:
-    assert main(["report", str(results), "--out", str(tmp_path / "out")]) == 0
+    assert main([str(results), "--out", str(tmp_path / "out")]) == 0
     text = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
     with_accuracy, without = (line for line in text.splitlines() if "fader, openvino int8" in line and "±0%" in line)
     assert "| 0.951 | 0.900 | 0.800 | I -0.0012 |" in with_accuracy
@@ -121,7 +123,7 @@ def test_a_regression_is_exit_code_four_and_the_page_is_there(
         write(tmp_path / "new", latency_document([11.0] * 9)),
         write(tmp_path / "old", latency_document([10.0] * 9)),
     )
-    command = ["report", str(new), "--compare", str(old), "--out", str(tmp_path / "out")]
+    command = [str(new), "--compare", str(old), "--out", str(tmp_path / "out")]
     assert main(command) == 4
     assert "1 of 1 engines are past the limit: plate fader openvino int8" in capsys.readouterr().err
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
@@ -143,7 +145,7 @@ def test_a_file_that_is_no_result_is_named(
 ) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text(content)
-    assert main(["report", str(path), "--out", str(tmp_path / "out")]) == 2
+    assert main([str(path), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert says in error
     assert "bad.jsonl" in error
@@ -152,18 +154,18 @@ def test_a_file_that_is_no_result_is_named(
 
 def test_rows_of_other_tables_in_the_folder_are_passed_over(results: Path, tmp_path: Path) -> None:
     write(tmp_path / "other.jsonl", {"method": "pbas", "precision": "int8"}, {"kind": "stream", "fps": 3})
-    assert main(["report", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
+    assert main([str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     assert "pbas" not in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
 def test_results_without_a_common_engine_cannot_be_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     new, old = write(tmp_path / "new", latency_document(batch=2)), write(tmp_path / "old", latency_document())
-    assert main(["report", str(new), "--compare", str(old), "--out", str(tmp_path / "out")]) == 2
+    assert main([str(new), "--compare", str(old), "--out", str(tmp_path / "out")]) == 2
     assert "no engine in common" in capsys.readouterr().err
 
 
 def test_what_is_not_a_picture_is_refused(results: Path, tmp_path: Path) -> None:
-    assert main(["report", str(results), "--sheet", str(results), "--out", str(tmp_path / "out")]) == 2
+    assert main([str(results), "--sheet", str(results), "--out", str(tmp_path / "out")]) == 2
     assert not (tmp_path / "out").exists()
 
 
@@ -172,19 +174,14 @@ def test_the_front_holds_what_no_other_beats_in_both() -> None:
         Point(n, ms, a) for n, ms, a in (("f", 5, 0.8), ("b", 9, 0.95), ("w", 10, 0.9), ("e", 6, 0.8))
     )
     assert front([worse, best, equal, fast]) == [fast, best]
-    drawing = pareto_chart([worse, best, equal, fast], "image AUROC")
-    assert drawing.count("hollow") == 2
+    (axes,) = pareto_chart([worse, best, equal, fast], "image AUROC").axes
+    marks = [mark for mark in axes.lines if mark.get_marker() == "o" and len(mark.get_xdata())]
+    hollow = [mark for mark in marks if mark.get_markerfacecolor() == PAPER]
+    assert sorted(mark.get_xdata()[0] for mark in hollow) == [6, 10]
 
 
 def test_one_point_is_a_chart_too() -> None:
-    assert "<circle" in pareto_chart([Point("only", 5.0, 1.0)], "image AUROC")
-
-
-@pytest.mark.parametrize("scale", [Scale(0.1, 900, 0, 100, is_log=True), Scale(-0.3, 1.7, 0, 100)])
-def test_ticks_are_round_and_inside(scale: Scale) -> None:
-    found = ticks(scale)
-    assert 3 <= len(found) <= 14
-    assert all(0 <= scale(value) <= 100 for value in found)
+    assert "<svg" in svg(pareto_chart([Point("only", 5.0, 1.0)], "image AUROC"), "one")
 
 
 def test_a_side_needs_its_rounds() -> None:
@@ -195,9 +192,10 @@ def test_names_of_engines_that_are_close_do_not_stand_on_each_other() -> None:
     points = [Point(f"method-{index} int8", 15.0 + 0.02 * index, 1.0) for index in range(11)] + [
         Point("far", 60.0, 1.0)
     ]
-    drawing = pareto_chart(points, "image AUROC")
-    found = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" text-anchor="(?:start|end)">method-', drawing)
-    assert len(found) == 11
-    places = [(float(across), float(down)) for across, down in found]
-    for one, other in itertools.combinations(places, 2):
-        assert abs(one[1] - other[1]) >= 13 or abs(one[0] - other[0]) >= 80
+    figure = pareto_chart(points, "image AUROC")
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    boxes = [Text.get_window_extent(text) for text in axes.texts]  # without the lines to the points
+    assert len(boxes) == 12
+    for one, other in itertools.combinations(boxes, 2):
+        assert not one.overlaps(other)

@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from edge_ad.cli.line_verdicts import compare_with_truth, read_verdicts, write_truth
 
 from edge_ad.data.sample_product import Shown
+from edge_ad.demo import compare_with_truth, read_verdicts, write_truth
 from edge_ad.errors import DataError
 from edge_ad.manifest import Threshold
 
