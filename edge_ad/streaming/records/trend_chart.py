@@ -66,21 +66,21 @@ def draw_trend(
     good = [] if chosen.verdict == "NG" else reader.buckets(replace(chosen, verdict="OK"), width_s, origin_unix=span[0])
     bad = [] if chosen.verdict == "OK" else reader.buckets(replace(chosen, verdict="NG"), width_s, origin_unix=span[0])
     frames, defective = sum(hour.frames for hour in hours), sum(hour.defective for hour in hours)
-    when = f"{_clock(span[0], '%Y-%m-%d %H:%M%z')} to {_clock(span[1], '%Y-%m-%d %H:%M%z')}"
+    when = " to ".join(_local(moment).isoformat(" ", "minutes") for moment in span)
     subtitle = f"{frames} frames, {defective} NG ({defective / frames:.2%}); {when}"
     with require("matplotlib", extra="charts").rc_context(_STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # it is drawn as a box
         figure: Figure = require("matplotlib.figure", extra="charts").Figure(_SIZE_IN, _DPI, layout="constrained")
         scores, rates = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        scores.set_title(f"{storable(title)}\n{subtitle}", loc="left")
+        figure.suptitle(f"{storable(title)}\n{subtitle}", x=0.01, ha="left", fontsize=13)
         _draw_scores(scores, good, bad, width_s)
-        rates.bar(
-            [hour.start_unix for hour in hours], [hour.ng_rate for hour in hours], _HOUR_S, align="edge", color=_NG
-        )
+        starts, shares = [hour.start_unix for hour in hours], [hour.ng_rate for hour in hours]
+        rates.bar(starts, shares, 0.96 * _HOUR_S, align="edge", color=_NG)
         rates.set_ylabel("NG frames per hour")
         rates.yaxis.set_major_formatter(lambda share, _: f"{share:.2%}")
         rates.set_ylim(0, max((hour.ng_rate for hour in hours), default=0.0) or 0.01)
         _set_times(rates, span)
+        figure.legend(loc="outside lower center", ncols=4, frameon=False)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
     write_file(path, buffer.getvalue())
@@ -103,7 +103,7 @@ def _draw_scores(axes: Axes, good: Sequence[Bucket], bad: Sequence[Bucket], widt
     axes.bar(middle, highest - lowest, width_s, lowest, color=_GOOD, alpha=0.3, label="OK: lowest to highest")
     axes.plot(middle, column(good, "mean"), color=_GOOD, label="OK: mean")
     ng = [bucket.start_unix + width_s / 2 for bucket in bad]
-    axes.plot(ng, column(bad, "highest"), "o", color=_NG, markersize=5, label="NG: highest")
+    axes.plot(ng, column(bad, "highest"), "o", color=_NG, markersize=5, label="NG: highest", clip_on=False)
     starts = [bucket.start_unix for bucket in both]
     if starts:  # a threshold holds until it is changed
         steps = column(both, "threshold")
@@ -112,7 +112,6 @@ def _draw_scores(axes: Axes, good: Sequence[Bucket], bad: Sequence[Bucket], widt
         )
     axes.set_ylim(low, high)
     axes.set_ylabel("score")
-    axes.legend(loc="upper right", ncols=4, frameon=False, bbox_to_anchor=(1.0, 1.08))
 
 
 def _set_times(axes: Axes, span: tuple[float, float]) -> None:
@@ -120,9 +119,9 @@ def _set_times(axes: Axes, span: tuple[float, float]) -> None:
     pattern = "%H:%M:%S" if seconds < 600 else "%H:%M" if seconds < 86400 else "%m-%d %H:%M"
     axes.set_xlim(span[0], span[0] + seconds)
     axes.set_xticks(np.linspace(span[0], span[0] + seconds, 7))
-    axes.xaxis.set_major_formatter(lambda moment, _: _clock(moment, pattern))
+    axes.xaxis.set_major_formatter(lambda moment, _: _local(moment).strftime(pattern))
 
 
-def _clock(at_unix: float, pattern: str) -> str:
+def _local(at_unix: float) -> datetime:
     """Local time, as the people at the line have it."""
-    return datetime.fromtimestamp(at_unix).astimezone().strftime(pattern)
+    return datetime.fromtimestamp(at_unix).astimezone()
