@@ -1,4 +1,4 @@
-"""Does ``edge-ad report --compare`` find a build that is a tenth slower, and leave noise alone? On a real engine.
+"""Does ``benchmarks.report --compare`` find a build that is a tenth slower, and leave noise alone? On a real engine.
 
     python -m benchmarks.suites.detection BUNDLE --data FOLDER --repetitions 20 --out detection.jsonl
 

@@ -63,7 +63,7 @@ class Canvas:
         """Write white text on a box; ``at`` is the box's left end and top, (x, y), in pixels."""
         (x, y), margin = at, size // 2
         self.box(at, (2 * margin + size // 2, text_width(text, size, bold=True) + 2 * margin), colour)
-        self.text(text, (x + margin, y + margin + size * 3 // 8), size, PAPER, bold=True)
+        self.text(text, (x + margin, y + margin + size * 5 // 8), size, PAPER, bold=True)
 
     def paste(self, picture: NDArray[np.uint8], at: tuple[int, int]) -> None:
         """Copy a picture, uint8 (H, W, 3), with its top left corner at (x, y)."""
