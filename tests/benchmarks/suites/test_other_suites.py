@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from edge_ad.cli.frames import read_frames
 
 from benchmarks.report.rows import PeersRow
 from benchmarks.suites import accuracy_suite, anomalib_peer, detection
@@ -22,6 +21,7 @@ from benchmarks.suites.steal import StealClock, is_calm, parse_stat
 from benchmarks.suites.ways import Block, Turns, in_turns, timed
 from edge_ad.bundle import Reference
 from edge_ad.errors import UsageError
+from edge_ad.evaluation.latency import read_frames
 from edge_ad.runtime import open_engine
 from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
 
