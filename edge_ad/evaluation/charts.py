@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
@@ -48,6 +49,7 @@ _STYLE: dict[str, Any] = {
 }
 _WIDTH_IN = 10.5
 _BINS = 40
+_GROUP_ID = re.compile(r' id="[A-Za-z.]+_\d+"')  # nothing refers to it, and a page has several charts
 
 
 @contextmanager
@@ -84,6 +86,7 @@ def svg(figure: Figure, title: str) -> str:
     figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
     text = text[text.index("<svg ") :].replace("<svg ", f'<svg role="img" aria-label="{escape(title)}" ', 1)
+    text = _GROUP_ID.sub("", text)
     for colour, name in _VARIABLES.items():
         text = text.replace(colour, f"var(--{name})")
     return text
