@@ -49,7 +49,7 @@ _STYLE: dict[str, Any] = {
 }
 _WIDTH_IN = 10.5
 _BINS = 40
-_GROUP_ID = re.compile(r' id="[A-Za-z.]+_\d+"')  # nothing refers to it, and a page has several charts
+_GROUP_ID = re.compile(r' id="[A-Za-z][A-Za-z0-9.]*_\d+"')  # nothing refers to it, and a page has several charts
 
 
 @contextmanager
