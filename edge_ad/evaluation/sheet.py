@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
-from edge_ad.evaluation.drawing import INK, MUTED, PAPER, Canvas, Colour, encode_png, fitted, text_width
+from edge_ad.evaluation.drawing import INK, MUTED, PAPER, Canvas, Colour, fitted, text_width
 from edge_ad.heatmap import blend, colour_map, contour
 from edge_ad.images import resize
 from edge_ad.prediction import Verdict
-from edge_ad.storage import write_file
 
-__all__ = ["SheetRow", "SheetSection", "draw_sheet", "write_sheet"]
+__all__ = ["SheetRow", "SheetSection", "draw_sheet"]
 
 _MARGIN = 28
 _LABEL = 190
@@ -116,19 +114,6 @@ def draw_sheet(
             _draw_row(canvas, row, y, map_threshold, picture_hw, has_reconstruction="Reconstruction" in columns)
             y += step
     return canvas.pixels
-
-
-def write_sheet(
-    path: Path, sections: Sequence[SheetSection], *, map_threshold: float, title: str, subtitle: str = ""
-) -> None:
-    """Draw the sheet and write it as a PNG file; arguments as in `draw_sheet`.
-
-    Raises:
-        UsageError: There are no rows.
-        StorageError: The file could not be written.
-    """
-    picture = draw_sheet(sections, map_threshold=map_threshold, title=title, subtitle=subtitle)
-    write_file(path, encode_png(picture))
 
 
 def _picture_size(image: NDArray[np.uint8]) -> tuple[int, int]:

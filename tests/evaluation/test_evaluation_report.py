@@ -20,7 +20,7 @@ from edge_ad.evaluation.evaluate import decide
 from edge_ad.evaluation.page import render_page
 from edge_ad.evaluation.report import choose_samples, report_sections, write_report
 from edge_ad.evaluation.results import Evaluation
-from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet, write_sheet
+from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet
 from edge_ad.evaluation.thresholds import fit_threshold
 
 SIZE = (24, 36)
@@ -258,15 +258,9 @@ def test_the_sheet_is_drawn_with_the_fonts_of_opencv_4_too(evaluation, monkeypat
     assert draw_sheet(report_sections(evaluation), map_threshold=1.0, title="plate").size
 
 
-def test_a_sheet_without_rows_is_refused(tmp_path):
+def test_a_sheet_without_rows_is_refused():
     with pytest.raises(UsageError, match="no images"):
-        write_sheet(tmp_path / "sheet.png", [], map_threshold=1.0, title="plate")
-    assert not (tmp_path / "sheet.png").exists()
-
-
-def test_a_written_sheet_is_the_drawn_one(tmp_path):
-    write_sheet(tmp_path / "sheet.png", [SheetSection("All", [row()])], map_threshold=1.0, title="plate")
-    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "sheet.png")), sheet_of(row()))
+        draw_sheet([], map_threshold=1.0, title="plate")
 
 
 def test_nothing_is_written_when_an_image_has_gone(evaluation, tmp_path):
