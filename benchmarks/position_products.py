@@ -28,7 +28,7 @@ from edge_ad.calibration.layers import float32_parts
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.export.passes import fill_channels, positions_as_groups
 from edge_ad.manifest import Precision
-from edge_ad.runtime.base import Engine
+from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.target import processor
 
 

@@ -28,8 +28,8 @@ from edge_ad.data.sample_product import render_line_video
 from edge_ad.errors import EdgeAdError
 from edge_ad.evaluation.latency import pipelined_fps
 from edge_ad.images import resize
-from edge_ad.runtime.backends import opened_engine
-from edge_ad.runtime.base import Engine
+from edge_ad.runtime.engine import Engine
+from edge_ad.runtime.engines import opened_engine
 from edge_ad.runtime.timing import LatencyStats, measure
 from edge_ad.streaming.pipeline import Policy
 from edge_ad.streaming.session import Limits, run_stream

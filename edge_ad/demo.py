@@ -19,7 +19,7 @@ from edge_ad.evaluation.report import write_report
 from edge_ad.export.build import build_engines
 from edge_ad.export.verify import Verification, verify_target
 from edge_ad.manifest import Precision, Threshold
-from edge_ad.runtime.backends import opened_engine
+from edge_ad.runtime.engines import opened_engine
 from edge_ad.storage import write_file
 from edge_ad.streaming.records.csv_text import csv_lines
 from edge_ad.streaming.session import run_stream

@@ -52,7 +52,7 @@ class LatencyFigures(_Record):
 
 
 class EngineFacts(_Record):
-    """What ran; the fields are those of `edge_ad.runtime.base.EngineDescription`."""
+    """What ran; the fields are those of `edge_ad.runtime.engine.EngineDescription`."""
 
     backend: str
     precision: str

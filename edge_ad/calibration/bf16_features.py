@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from edge_ad.calibration.subgraph import cut_graph
-from edge_ad.runtime.openvino_api import openvino_core
-from edge_ad.runtime.openvino_float32 import check_float32, is_part, keep_float32
+from edge_ad.runtime.openvino.api import openvino_core
+from edge_ad.runtime.openvino.engine import check_float32, is_part, keep_float32
 from edge_ad.runtime.source import backend_errors
 
 __all__ = ["bf16_features"]

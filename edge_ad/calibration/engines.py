@@ -10,9 +10,8 @@ from pathlib import Path
 from onnx import ModelProto
 
 from edge_ad.manifest import Precision, Threshold
-from edge_ad.runtime.base import Engine
-from edge_ad.runtime.onnxruntime_engine import OnnxRuntimeEngine
-from edge_ad.runtime.openvino_engine import OpenVinoEngine
+from edge_ad.runtime.backend import get_backend
+from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.source import EngineSource
 
 __all__ = ["open_graph"]
@@ -26,7 +25,7 @@ def open_graph(
 
     Args:
         model: Deploy graph.
-        backend: ``"openvino"`` or ``"onnxruntime"``.
+        backend: One that compiles graphs in memory.
         precision: What the graph is, for the engine's description.
         threshold: Any threshold; the scores do not depend on it.
         float32: Parts that an engine in bfloat16 computes in float32.
@@ -45,6 +44,5 @@ def open_graph(
             words="in memory",
             float32=float32,
         )
-        kind = OpenVinoEngine if backend == "openvino" else OnnxRuntimeEngine
-        with kind(source) as engine:
+        with get_backend(backend).open(source) as engine:
             yield engine

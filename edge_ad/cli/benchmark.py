@@ -45,7 +45,7 @@ def benchmark(
     """
     from edge_ad.bundle import Bundle
     from edge_ad.evaluation.latency import describe_machine, measure_engine, read_frames
-    from edge_ad.runtime.backends import opened_engine
+    from edge_ad.runtime.engines import opened_engine
     from edge_ad.runtime.target import available_cores
 
     opened = Bundle.open(bundle)

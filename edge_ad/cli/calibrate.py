@@ -57,7 +57,8 @@ def calibrate(
     from edge_ad.export.bundle_export import export_run, is_current
     from edge_ad.export.fp16 import Fp16Options
     from edge_ad.export.int8 import CalibrationOptions
-    from edge_ad.runtime.backends import choose_backend, first_that_works
+    from edge_ad.runtime.backend import choose_backend
+    from edge_ad.runtime.engines import first_that_works
     from edge_ad.runtime.verification import check_opens
     from edge_ad.training.runs import load_run
 

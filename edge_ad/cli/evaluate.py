@@ -57,9 +57,16 @@ def evaluate(
     if not (data or folders.good or folders.defects):
         raise UsageError("Say what to test with.", "edge-ad evaluate TARGET --data FOLDER, or --good DIR --defect DIR")
     seen = trained_on(target)
-    product = open_product(data, folders, part="test", skip_unreadable=skip_unreadable, trained_on=seen)
-    check_test_images(product)
     with open_predictor(target, backend=backend, precision=precision, threads=threads) as predictor:
+        product = open_product(
+            data,
+            folders,
+            part="test",
+            skip_unreadable=skip_unreadable,
+            trained_on=seen,
+            photos=predictor.photos if skip_unreadable else None,
+        )
+        check_test_images(product)
         note(f"Scoring {len(product.test)} test images of {product.name} with {predictor.engine}.")
         evaluation = measure(
             predictor.predict,

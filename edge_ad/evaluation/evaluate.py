@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
@@ -17,6 +18,7 @@ from edge_ad.evaluation.metrics import average_precision, image_auroc, pixel_aur
 from edge_ad.evaluation.results import Decisions, Evaluation, Rate
 from edge_ad.images import read_image
 from edge_ad.manifest import Threshold
+from edge_ad.outside_text import printable
 from edge_ad.photo_spec import PhotoSpec
 from edge_ad.prediction import Prediction
 
@@ -32,6 +34,9 @@ __all__ = [
     "image_metrics",
     "pixel_metrics",
 ]
+
+_A_QUARTER = 64  # of 8 bits: the highest two are not used
+_log = logging.getLogger(__name__)
 
 Predictor: TypeAlias = Callable[[NDArray[np.uint8]], list[Prediction]]
 """uint8 (N, H, W, 3) BGR → one prediction per image."""
@@ -96,6 +101,13 @@ def evaluate(
     check_test_images(product)
     photos = photos or PhotoSpec()
     outputs = _predict_all(predict, product.test, size_hw, photos, batch, progress)
+    bits = photos.significant_bits or 8
+    if bits > 8 and outputs.brightest < _A_QUARTER:
+        _log.warning(
+            "No test photo uses more than %d of the %d bits that were trained on: they may be of another depth.",
+            bits - 2,
+            bits,
+        )
     pixel_values, without_mask = pixel_metrics(product.test, outputs.maps, size_hw)
     return Evaluation(
         product=product.name,
@@ -132,12 +144,17 @@ def check_test_images(product: Product) -> None:
             f"{product.name} has no test images.",
             f"Put them in test/good and test/<defect type> beside train/good. {folders_hint(product.root)}",
         )
+    types = sorted({sample.defect_type for sample in product.test if sample.is_defective})
+    if all(sample.is_defective for sample in product.test):
+        words = printable(", ".join(types))
+        _log.warning("There are no good photos to test with, so no image AUROC; taken as defects: %s.", words)
 
 
 class _Outputs(NamedTuple):
     scores: NDArray[np.float64]  # (N,)
     maps: NDArray[np.float32]  # (N, h, w)
     brightness: NDArray[np.float64]  # (N,) mean grey level, 0..255
+    brightest: int = 0  # highest value of all images, 0..255
 
 
 def _predict_all(
@@ -149,9 +166,10 @@ def _predict_all(
     progress: Progress | None,
 ) -> _Outputs:
     count = len(samples)
-    outputs = _Outputs(np.empty(count), np.empty((count, *size_hw), np.float32), np.empty(count))
+    outputs, brightest = _Outputs(np.empty(count), np.empty((count, *size_hw), np.float32), np.empty(count)), 0
     for start in range(0, count, batch):
         frames = [_read(sample, photos) for sample in samples[start : start + batch]]
+        brightest = max(brightest, *(int(frame.max()) for frame in frames))
         images = np.stack([photos.to_input(frame, size_hw) for frame in frames])
         predictions = predict(images)
         if len(predictions) != len(images):
@@ -164,7 +182,7 @@ def _predict_all(
             outputs.brightness[index] = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).mean()
         if progress is not None:
             progress(start + len(images), count)
-    return outputs
+    return outputs._replace(brightest=brightest)
 
 
 def _read(sample: Sample, photos: PhotoSpec) -> NDArray[np.uint8]:

@@ -19,7 +19,7 @@ from edge_ad.data.products import list_photos
 from edge_ad.evaluation.evaluate import LoadedPredictor, Predictor
 from edge_ad.images import read_image, resize
 from edge_ad.prediction import Verdict
-from edge_ad.runtime.base import Engine
+from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.target import available_cores, processor
 from edge_ad.runtime.timing import Comparison, LatencyStats, compare, measure
 

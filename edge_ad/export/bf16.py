@@ -19,8 +19,7 @@ from edge_ad.errors import DeviceError, QualityGateError
 from edge_ad.export.bf16_search import BACKEND, Base, Bf16Search, Say
 from edge_ad.export.gated_graph import read_report, report_bytes
 from edge_ad.manifest import BF16_OF, GateReport, GraphInfo, Precision
-from edge_ad.runtime.availability import probe_backend
-from edge_ad.runtime.choice import precision_problem
+from edge_ad.runtime.backend import get_backend, probe_backend
 from edge_ad.training.runs import Run
 
 __all__ = ["BACKEND", "Bf16Options", "add_bf16_graph", "has_bf16_graph", "is_bf16_current"]
@@ -76,7 +75,7 @@ def add_bf16_graph(run: Run, bundle: Bundle, options: Bf16Options, say: Say = la
         DeviceError: This processor has no bfloat16.
         QualityGateError: The gate fails; the bundle's graphs are as they were.
     """
-    problem = precision_problem(BACKEND, options.precision)
+    problem = get_backend(BACKEND).precision_problem(options.precision)
     if problem:
         raise DeviceError(f"{options.precision} cannot be gated here: {problem}.", f"Use --precision {options.base}.")
     _refuse_again(bundle, options)

@@ -33,17 +33,13 @@ from edge_ad.export.gated_graph import (
 )
 from edge_ad.images import read_resized
 from edge_ad.manifest import GateReport, GraphInfo, Threshold
+from edge_ad.runtime.backend import get_backend
 from edge_ad.training.runs import Run
 
 __all__ = ["Fp16Options", "add_fp16_graph", "has_fp16_graph", "is_fp16_current", "read_fp16_report"]
 
 _GRAPH_FILE = "model.fp16.onnx"
 _REPORT_FILE = "precision/fp16.json"
-_ARITHMETIC = {
-    "openvino": "float32: weights are rounded to FP16, tensors between nodes are not",
-    "onnxruntime": "float32 where ONNX Runtime has no FP16 kernel for this processor: weights are rounded to FP16, "
-    "tensors between such nodes are not",
-}
 
 Say = Callable[[str], None]
 Images = NDArray[np.uint8]
@@ -153,7 +149,7 @@ def _require_pass(outcome: _Outcome, say: Say) -> None:
 def _findings(outcome: _Outcome, backend: str) -> dict[str, Any]:
     return {
         "engine": outcome.engine,
-        "arithmetic": _ARITHMETIC[backend],
+        "arithmetic": get_backend(backend).fp16_arithmetic,
         "gate": outcome.report.model_dump(),
         "gate_with_every_tensor_rounded": outcome.rounded.model_dump(),
     }

@@ -16,8 +16,8 @@ from edge_ad.calibration.gate import GateLimits
 from edge_ad.errors import BundleError
 from edge_ad.evaluation.thresholds import fit_threshold
 from edge_ad.manifest import Precision, Threshold
-from edge_ad.runtime.availability import probe_backend
-from edge_ad.runtime.base import Engine, EngineDescription
+from edge_ad.runtime.backend import probe_backend
+from edge_ad.runtime.engine import Engine, EngineDescription
 from edge_ad.strict_json import to_json
 
 __all__ = ["describe_engine", "graph_source", "is_from_present_fp32", "own_threshold", "read_report", "report_bytes"]

@@ -16,7 +16,7 @@ from edge_ad.calibration.quantiser import Quantiser
 from edge_ad.calibration.search import MixedPrecision
 from edge_ad.export.gated_graph import describe_engine
 from edge_ad.manifest import Threshold
-from edge_ad.runtime.base import Engine
+from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.target import available_cores
 
 __all__ = ["measure_costs"]

@@ -11,8 +11,7 @@ from edge_ad.bundle import Bundle
 from edge_ad.calibration.range_rules import RangeChoice
 from edge_ad.errors import BundleError, DeviceError, EngineCrashError, QualityGateError
 from edge_ad.manifest import BF16_OF, Precision
-from edge_ad.runtime.availability import BACKENDS, TENSORRT_BACKENDS, probe_backend
-from edge_ad.runtime.choice import precision_problem
+from edge_ad.runtime.backend import backend_names, get_backend, probe_backend
 from edge_ad.runtime.verification import check_opens
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ __all__ = ["GraphOptions", "graphs_of_run", "runnable"]
 
 Say = Callable[[str], None]
 
-# In the order in which they are made: bfloat16 is a way of running a graph that is there.
-_WORTH_HAVING_ON_CPU: tuple[Precision, ...] = ("int8", "int8-bf16", "fp32")
-_WORTH_HAVING_ON_GPU: tuple[Precision, ...] = ("int8", "fp16", "fp32")
 _ENOUGH_INT8 = 0.9  # bfloat16 for the rest gains nothing, and the search for what it may compute takes a minute
 _BASE_OF = {variant: base for base, variant in BF16_OF.items()}
 
@@ -57,7 +53,8 @@ _ANY = GraphOptions()
 
 def runnable(bundle: Bundle, backend: str) -> list[Precision]:
     """The precisions of a bundle that a backend runs on this machine."""
-    return [name for name in bundle.manifest.graphs if not precision_problem(backend, name)]
+    chosen = get_backend(backend)
+    return [name for name in bundle.manifest.graphs if not chosen.precision_problem(name)]
 
 
 def graphs_of_run(
@@ -112,8 +109,8 @@ def graphs_of_run(
 
 
 def _worth_having(backend: str) -> list[Precision]:
-    names = _WORTH_HAVING_ON_GPU if backend in TENSORRT_BACKENDS else _WORTH_HAVING_ON_CPU
-    return [name for name in names if not precision_problem(backend, name)]
+    chosen = get_backend(backend)
+    return [name for name in chosen.worth_building if not chosen.precision_problem(name)]
 
 
 def _int8_share(bundle: Bundle) -> float:
@@ -125,11 +122,11 @@ def _int8_share(bundle: Bundle) -> float:
 
 def _gate_backend(bundle: Bundle, name: str, say: Say) -> str:
     """Where the accuracy gate runs: a plan may be for another machine, and its graph is the one that others run."""
-    if name not in TENSORRT_BACKENDS:
+    if not get_backend(name).runs_plans_only:
         check_opens(bundle, name, "fp32", "graph")
         return name
-    for candidate in BACKENDS:
-        if candidate not in TENSORRT_BACKENDS and probe_backend(candidate).available:
+    for candidate in backend_names():
+        if not get_backend(candidate).runs_plans_only and probe_backend(candidate).available:
             try:
                 check_opens(bundle, candidate, "fp32", "graph")
             except (DeviceError, EngineCrashError) as error:

@@ -72,6 +72,7 @@ class FeatureDetector(AnomalyDetector):
     """
 
     config: FeatureParameters
+    graph_form = 4  # the photo, which the backbone alone reads, is transposed late
 
     def __init__(self, config: FeatureParameters, *, pretrained: bool = True) -> None:
         super().__init__()

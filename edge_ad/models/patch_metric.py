@@ -55,7 +55,8 @@ class PatchMetric(FeatureDetector):
         pretrained: Load ImageNet weights into the backbone; False when a checkpoint follows.
     """
 
-    method: ClassVar[str] = "patch-metric"
+    method = "patch-metric"
+    parameters_type = PatchMetricParameters
     trains_on_features: ClassVar[bool] = True
     config: PatchMetricParameters
 

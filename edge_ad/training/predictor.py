@@ -9,7 +9,7 @@ from pathlib import Path
 from edge_ad.bundle import Bundle
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.evaluation.evaluate import LoadedPredictor
-from edge_ad.runtime.backends import opened_engine
+from edge_ad.runtime.engines import opened_engine
 
 __all__ = ["open_predictor", "open_run", "trained_on"]
 

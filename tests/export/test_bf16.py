@@ -18,7 +18,7 @@ from edge_ad.cli import main
 from edge_ad.errors import DeviceError, QualityGateError
 from edge_ad.export.bf16 import Bf16Options, add_bf16_graph, has_bf16_graph, is_bf16_current
 from edge_ad.images import read_resized
-from edge_ad.runtime import choice, open_engine
+from edge_ad.runtime import open_engine
 from edge_ad.runtime.target import Processor, processor
 from edge_ad.training.runs import Run
 
@@ -81,7 +81,9 @@ def test_what_passed_is_made_again_when_its_base_was_made_again(run: Run, own: B
 
 
 def test_without_the_instructions_nothing_is_gated(run: Run, own: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "processor", lambda: Processor("x86_64", "test", ("avx2",), "x86_64-avx2"))
+    monkeypatch.setattr(
+        "edge_ad.runtime.openvino.backend.processor", lambda: Processor("x86_64", "test", ("avx2",), "x86_64-avx2")
+    )
     with pytest.raises(DeviceError, match="no bfloat16 instructions"):
         add_bf16_graph(run, own, Bf16Options("fp32", LIMITS))
 

@@ -20,7 +20,7 @@ from edge_ad.export.bundle_export import export_run, is_current
 from edge_ad.export.precisions import graphs_of_run
 from edge_ad.export.verify import verify_target
 from edge_ad.images import read_resized
-from edge_ad.runtime.backends import open_engine
+from edge_ad.runtime.engines import open_engine
 from edge_ad.training.runs import Run, torch_predictor
 
 

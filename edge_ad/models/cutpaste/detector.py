@@ -69,7 +69,8 @@ class CutPaste(FeatureDetector):
         pretrained: Load weights into the backbone; False when a checkpoint follows.
     """
 
-    method: ClassVar[str] = "cutpaste"
+    method = "cutpaste"
+    parameters_type = CutPasteParameters
     trains_backbone: ClassVar[bool] = True
     config: CutPasteParameters
 

@@ -1,4 +1,4 @@
-"""Choosing a backend and a precision, building an engine directory, and opening an engine."""
+"""Choose a precision, build an engine directory, open an engine."""
 
 from __future__ import annotations
 
@@ -7,35 +7,87 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast, get_args
 
 import numpy as np
 
 from edge_ad.bundle import Bundle, EngineDirectory, EngineKey, find_engine, write_engine
 from edge_ad.bundle.engines import rebuild_command
 from edge_ad.errors import BundleError, DeviceError, EngineCrashError, ForeignEngineError, UsageError
+from edge_ad.manifest import Precision
 from edge_ad.prediction import Prediction
-from edge_ad.runtime.availability import BACKENDS, TENSORRT_BACKENDS, BackendStatus, probe, probe_backend
-from edge_ad.runtime.base import Engine
-from edge_ad.runtime.choice import choose_precision, engine_key
-from edge_ad.runtime.onnxruntime_engine import OnnxRuntimeEngine, save_onnxruntime
-from edge_ad.runtime.openvino_engine import OpenVinoEngine, save_openvino
+from edge_ad.runtime.backend import Backend, backend_names, choose_backend, get_backend, probe_backend
+from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.source import EngineSource
-from edge_ad.runtime.tensorrt.engine import TensorRtEngine
 
 __all__ = [
-    "BACKENDS",
-    "BackendStatus",
     "OpenFrom",
     "build_engine",
-    "choose_backend",
     "choose_precision",
+    "engine_key",
     "first_that_works",
     "open_engine",
     "opened_engine",
-    "probe",
-    "probe_backend",
 ]
+
+
+def engine_key(backend: str, precision: Precision) -> EngineKey:
+    """What an engine of a backend must be to run on this machine."""
+    chosen = get_backend(backend)
+    return EngineKey(backend, precision, chosen.target(), chosen.probe().version)
+
+
+def choose_precision(bundle: Bundle, precision: str = "auto", *, backend: str = "onnxruntime") -> Precision:
+    """Choose what to run of a bundle.
+
+    ``"auto"`` is the fastest that passed its accuracy gate and runs here: by the latencies that
+    ``build-engine`` measured on this machine where it has built them all, else INT8 before FP32.
+
+    Args:
+        bundle: The bundle.
+        precision: ``"auto"`` or a precision.
+        backend: Name of the backend that is to run it.
+
+    Raises:
+        UsageError: There is no such precision, or the backend does not have it.
+        BundleError: The bundle has no such graph.
+        DeviceError: The processor does not have it.
+    """
+    if precision == "auto":
+        return _fastest(bundle, backend)
+    if precision not in get_args(Precision):
+        raise UsageError(f"There is no precision {precision!r}.", f"Choose: auto, {', '.join(get_args(Precision))}.")
+    chosen = cast("Precision", precision)
+    problem = get_backend(backend).precision_problem(chosen)
+    if problem:
+        kind = DeviceError if chosen in get_backend(backend).precisions else UsageError
+        raise kind(f"{chosen} cannot run here: {problem}.", "Use --precision auto.")
+    bundle.graph(chosen)
+    return chosen
+
+
+def _fastest(bundle: Bundle, backend: str) -> Precision:
+    chosen = get_backend(backend)
+    candidates = [name for name in chosen.fastest_first if _passed(bundle, name) and not chosen.precision_problem(name)]
+    latencies = {name: _measured_latency(bundle, backend, name) for name in candidates}
+    measured = {name: latency for name, latency in latencies.items() if latency is not None}
+    if len(measured) == len(candidates) > 0:
+        return min(measured, key=lambda name: measured[name])
+    return candidates[0] if candidates else "fp32"
+
+
+def _passed(bundle: Bundle, precision: Precision) -> bool:
+    graph = bundle.manifest.graphs.get(precision)
+    return graph is not None and (precision == "fp32" or (graph.gate is not None and graph.gate.passed))
+
+
+def _measured_latency(bundle: Bundle, backend: str, precision: Precision) -> float | None:
+    try:
+        found = find_engine(bundle, engine_key(backend, precision))
+    except BundleError:
+        return None  # of another graph, version or machine
+    return None if found is None else found.sidecar.latency_ms
+
 
 _Result = TypeVar("_Result")
 
@@ -43,34 +95,6 @@ OpenFrom = Literal["any", "built", "graph"]
 
 _log = logging.getLogger(__name__)
 _SAVED_TOLERANCE = 1e-4
-_SAVERS = {"openvino": save_openvino, "onnxruntime": save_onnxruntime}
-
-
-def choose_backend(name: str = "auto") -> tuple[str, str]:
-    """Choose a backend that works here.
-
-    Args:
-        name: ``"auto"`` or a backend's name.
-
-    Returns:
-        Its name, and the reason for it in words.
-
-    Raises:
-        UsageError: There is no such backend.
-        DeviceError: It, or with ``"auto"`` every one, does not work here; the hint is the command that installs it.
-    """
-    if name != "auto":
-        status = probe_backend(name)
-        if not status.available:
-            raise DeviceError(f"The backend {name} cannot be used: {status.why}.", _remedy(status))
-        return name, "asked for"
-    passed_over: list[str] = []
-    for candidate in BACKENDS:
-        status = probe_backend(candidate)
-        if status.available:
-            return candidate, "; ".join([f"the first that {status.why}", *passed_over])
-        passed_over.append(f"{candidate}: {status.why}")
-    raise DeviceError("No backend can be used here.", "Install one: pip install onnxruntime")
 
 
 def open_engine(
@@ -103,7 +127,8 @@ def open_engine(
         raise UsageError(f"The number of threads must be 0 or more, not {threads}.")
     name, _ = choose_backend(backend)
     key = engine_key(name, choose_precision(bundle, precision, backend=name))
-    needs_built = name in TENSORRT_BACKENDS or open_from == "built"
+    chosen = get_backend(name)
+    needs_built = chosen.runs_plans_only or open_from == "built"
     directory = None if open_from == "graph" and not needs_built else _find(bundle, key, needs_built)
     if directory is None and needs_built:
         raise BundleError(
@@ -112,9 +137,9 @@ def open_engine(
         )
     graph = EngineSource.of(bundle, key.precision)
     if directory is None:
-        return _engine(name, graph, threads)
+        return chosen.open(graph, threads=threads)
     source = EngineSource.of(bundle, key.precision, directory)
-    return _engine(name, source, threads, None if needs_built else graph)
+    return chosen.open(source, threads=threads, fallback=None if needs_built else graph)
 
 
 @contextmanager
@@ -147,7 +172,7 @@ def first_that_works(backend: str, use: Callable[[str], _Result]) -> _Result:
     first, _ = choose_backend(backend)
     names = [first]
     if backend == "auto":
-        rest = BACKENDS[BACKENDS.index(first) + 1 :]
+        rest = backend_names()[backend_names().index(first) + 1 :]
         names += [name for name in rest if probe_backend(name).available]
     for name, other in itertools.pairwise(names):
         try:
@@ -182,34 +207,25 @@ def build_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "aut
         UsageError: No such backend or precision, or one whose plans the export side builds.
     """
     name, _ = choose_backend(backend)
-    if name not in _SAVERS:
-        raise UsageError(f"{name} plans are not built on the device side.", "Use: edge-ad build-engine")
+    chosen = get_backend(name)
     key = engine_key(name, choose_precision(bundle, precision, backend=name))
     source = EngineSource.of(bundle, key.precision)
 
     def save(folder: Path) -> Mapping[str, str]:
-        options = _SAVERS[name](source, folder)
-        _check_saved(name, source, source.saved_in(folder, key.version))
+        options = chosen.build(source, folder)
+        _check_saved(chosen, source, source.saved_in(folder, key.version))
         return options
 
     return write_engine(bundle, key, save)
 
 
-def _engine(backend: str, source: EngineSource, threads: int, spare: EngineSource | None = None) -> Engine:
-    if backend == "openvino":
-        return OpenVinoEngine(source, threads=threads, spare=spare)
-    if backend in TENSORRT_BACKENDS:
-        return TensorRtEngine(backend, source)
-    return OnnxRuntimeEngine(source, threads=threads, spare=spare)
-
-
-def _check_saved(backend: str, source: EngineSource, saved: EngineSource) -> None:
+def _check_saved(backend: Backend, source: EngineSource, saved: EngineSource) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (2, *source.input_size_hw, 3), dtype=np.uint8)
-    with _engine(backend, source, threads=1) as original, _engine(backend, saved, threads=1) as copy:
+    with backend.open(source, threads=1) as original, backend.open(saved, threads=1) as copy:
         difference = max(_map_difference(original.infer(batch), copy.infer(batch)) for batch in (frames[:1], frames))
     if not difference <= _SAVED_TOLERANCE:  # written so that NaN fails
         raise DeviceError(
-            f"The engine that {backend} saved differs from its graph by {difference:.1e} of the map's range.",
+            f"The engine that {backend.name} saved differs from its graph by {difference:.1e} of the map's range.",
             "Use another backend, and report it with what `edge-ad doctor` shows.",
         )
 
@@ -221,9 +237,3 @@ def _sentence(text: str) -> str:
 def _map_difference(expected: list[Prediction], got: list[Prediction]) -> float:
     maps, others = (np.stack([prediction.anomaly_map for prediction in part]) for part in (expected, got))
     return float(np.abs(maps - others).max() / max(float(np.abs(maps).max()), 1e-6))
-
-
-def _remedy(status: BackendStatus) -> str:
-    if status.install_command:
-        return f"Install it: {status.install_command}"
-    return "Use --backend auto, which takes one that works here."

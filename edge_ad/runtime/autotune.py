@@ -10,15 +10,15 @@ import numpy as np
 
 from edge_ad.bundle import Bundle, EngineDirectory, record_latency
 from edge_ad.manifest import Precision
-from edge_ad.runtime.backends import open_engine
+from edge_ad.runtime.engines import open_engine
 
-__all__ = ["race", "record_race"]
+__all__ = ["median_latencies", "record_latencies"]
 
 _ROUNDS = 10
 _RUNS = 5
 
 
-def race(bundle: Bundle, backend: str, precisions: Sequence[Precision]) -> dict[Precision, float]:
+def median_latencies(bundle: Bundle, backend: str, precisions: Sequence[Precision]) -> dict[Precision, float]:
     """Median latency of one frame per precision, in milliseconds, on the bundle's own reference photos.
 
     Args:
@@ -45,9 +45,9 @@ def race(bundle: Bundle, backend: str, precisions: Sequence[Precision]) -> dict[
     return {name: float(np.median(part)) for name, part in times.items()}
 
 
-def record_race(
+def record_latencies(
     bundle: Bundle, backend: str, engines: dict[Precision, EngineDirectory]
 ) -> dict[Precision, EngineDirectory]:
     """Time engines in turns and write each one's latency beside it, where ``--precision auto`` looks for it."""
-    latencies = race(bundle, backend, list(engines))
+    latencies = median_latencies(bundle, backend, list(engines))
     return {name: record_latency(engine, latencies[name]) for name, engine in engines.items()}

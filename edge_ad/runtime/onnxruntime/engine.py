@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import BundleError, require
-from edge_ad.runtime.base import Engine, EngineDescription
+from edge_ad.runtime.engine import Engine, EngineDescription
 from edge_ad.runtime.source import INPUT_NAME, OUTPUT_NAMES, EngineSource, backend_errors, check_deploy_graph, saving
 from edge_ad.runtime.target import processor
 
