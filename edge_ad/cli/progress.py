@@ -26,7 +26,7 @@ class EpochProgress:
     def __init__(self) -> None:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._said_at = time.monotonic()
+        self._printed_at = time.monotonic()
 
     def __enter__(self) -> EpochProgress:
         if sys.stderr.isatty():
@@ -58,7 +58,7 @@ class EpochProgress:
             if task is None:
                 task = self._tasks[report.stage] = self._bars.add_task(report.stage, total=total)
             self._bars.update(task, completed=done, description=f"{report.stage} · loss {loss:.4f}")
-        elif done == total or time.monotonic() - self._said_at > _SECONDS_BETWEEN_LINES:
+        elif done == total or time.monotonic() - self._printed_at > _SECONDS_BETWEEN_LINES:
             left = (total - done) * report.seconds
             note(f"{report.stage} {done}/{total} · loss {loss:.4f} · {left:.0f} s left")
-            self._said_at = time.monotonic()
+            self._printed_at = time.monotonic()

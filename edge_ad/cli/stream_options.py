@@ -339,7 +339,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Ending:
-    """When the stream ends, and what is said then."""
+    """When the stream ends, and how its summary is printed."""
 
     max_frames: Annotated[
         int | None, typer.Option("--max-frames", min=1, help="End after so many frames.", rich_help_panel=_END)

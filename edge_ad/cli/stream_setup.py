@@ -116,7 +116,7 @@ def open_filters(region: str | None, trigger: str, *, checks_health: bool, takes
 
 
 def open_sinks(outputs: Outputs) -> list[Sink]:
-    """Make the sinks; what cannot be made is said before an engine is loaded.
+    """Make the sinks, before an engine is loaded.
 
     Raises:
         UsageError: A file, folder or address that cannot be used.

@@ -58,7 +58,7 @@ def train(
 
     folders = named_folders(good, defect, masks)
     root = resume or runs / (name or _product_name(data, folders))
-    with _say_how_to_go_on(root), EpochProgress() as listen:
+    with _hint_at_resume(root), EpochProgress() as listen:
         if resume is not None:
             root = training.resume(resume, listen, method=method)
         else:
@@ -156,7 +156,7 @@ def _product_name(data: Path | None, folders: Folders) -> str:
 
 
 @contextmanager
-def _say_how_to_go_on(root: Path) -> Iterator[None]:
+def _hint_at_resume(root: Path) -> Iterator[None]:
     from edge_ad.cli.console import note
 
     try:

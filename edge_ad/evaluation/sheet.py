@@ -123,9 +123,9 @@ def _picture_size(image: NDArray[np.uint8]) -> tuple[int, int]:
 
 def _draw_header(canvas: Canvas, columns: list[str], map_threshold: float, title: str, subtitle: str) -> None:
     right = canvas.pixels.shape[1] - _MARGIN
-    room = right - _LEGEND_WIDTH - 2 * _MARGIN
-    canvas.text(fitted(title, room, 26, bold=True), (_MARGIN, 46), 26, INK, bold=True)
-    canvas.text(fitted(subtitle, room, 14), (_MARGIN, 72), 14, MUTED)
+    available = right - _LEGEND_WIDTH - 2 * _MARGIN
+    canvas.text(fitted(title, available, 26, bold=True), (_MARGIN, 46), 26, INK, bold=True)
+    canvas.text(fitted(subtitle, available, 14), (_MARGIN, 72), 14, MUTED)
     _draw_legend(canvas, map_threshold, (right - _LEGEND_WIDTH, 30))
     for index, name in enumerate(columns):
         x = _MARGIN + _LABEL + _GAP + index * (_WIDTH + _GAP)

@@ -86,15 +86,26 @@ def test_against_torch_needs_a_run(bundle: Bundle, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("verb", ["inspect", "benchmark", "evaluate"])
-def test_a_device_without_the_training_packages_runs_a_bundle(verb: str, bundle: Bundle, product_root: Path) -> None:
+def test_a_device_without_the_training_packages_runs_a_bundle(
+    verb: str, bundle: Bundle, product_root: Path, tmp_path: Path
+) -> None:
     script = (
         "import sys\n"
-        "for name in ('torch', 'onnx', 'onnxscript', 'safetensors', 'sklearn', 'transformers'):\n"
+        "away = 'torch onnx onnxscript safetensors sklearn transformers matplotlib jinja2'\n"
+        "for name in away.split():\n"
         "    sys.modules[name] = None\n"
         "from edge_ad.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
-    extra = {"inspect": [], "benchmark": ["--seconds", "0.1"], "evaluate": ["--data", str(product_root)]}[verb]
+    extra = {
+        "inspect": [],
+        "benchmark": ["--seconds", "0.1"],
+        "evaluate": ["--data", str(product_root), "--report", str(tmp_path / "report")],
+    }[verb]
     command = [sys.executable, "-c", script, verb, str(bundle.root), *extra]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+    if verb == "evaluate":
+        assert "image_auroc" in done.stdout
+        assert "no page: matplotlib" in done.stderr.splitlines()[-1]
+        assert (tmp_path / "report" / "sheet.png").is_file()
