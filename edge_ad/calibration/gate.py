@@ -14,8 +14,8 @@ from onnx import ModelProto
 from edge_ad.calibration.calibration_set import HeldImages
 from edge_ad.calibration.graph_runner import graph_predictor, open_graph
 from edge_ad.data.pseudo_defects import PseudoDefects
-from edge_ad.evaluation.pro import pro
-from edge_ad.evaluation.roc import pixel_auroc
+from edge_ad.evaluation.metrics import pro
+from edge_ad.evaluation.metrics import pixel_auroc
 from edge_ad.evaluation.thresholds import fit_threshold
 from edge_ad.manifest import GateReport, Precision, Threshold
 from edge_ad.prediction import Prediction

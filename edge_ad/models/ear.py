@@ -7,7 +7,7 @@ should be there, and the multi-scale gradient magnitude similarity between image
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import BeforeValidator, Field, JsonValue

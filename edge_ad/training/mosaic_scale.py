@@ -10,7 +10,7 @@ import torch
 
 from edge_ad.data.pseudo_defects import PseudoDefects
 from edge_ad.data.splits import GoodSplit
-from edge_ad.evaluation.roc import image_auroc
+from edge_ad.evaluation.metrics import image_auroc
 from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.ear import Ear, EarParameters

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from edge_ad.data.splits import GoodSplit
 from edge_ad.errors import UsageError
-from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet, encode_png
+from edge_ad.evaluation.drawing import encode_png
+from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet
 from edge_ad.evaluation.thresholds import good_images_needed
 from edge_ad.images import read_image, read_resized
 from edge_ad.models.patch_gaussian import PatchGaussian

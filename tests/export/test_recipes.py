@@ -62,7 +62,7 @@ def test_the_stages_that_a_backbone_keeps_in_float_are_its_own(method: str) -> N
 
 
 def test_the_passes_know_no_module_by_name() -> None:
-    methods = [method.detector for method in method_names().values()]
+    methods = [method_class(name) for name in method_names()]
     names = {name for method in methods for name in getattr(method, "float_modules", ())}
     parts = {
         part
