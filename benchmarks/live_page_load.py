@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from edge_ad.streaming.web import WebSink, web_sink
 from numpy.typing import NDArray
 
 from benchmarks.frames import passing_parts, photos
@@ -34,7 +35,6 @@ from edge_ad.bundle import Bundle
 from edge_ad.runtime import Engine, open_engine
 from edge_ad.streaming.session import Limits, Progress, run_stream
 from edge_ad.streaming.sources import Source
-from edge_ad.streaming.web import WebSink, web_sink
 
 _SIZE_HW = (720, 1280)
 _FRAMES = 60

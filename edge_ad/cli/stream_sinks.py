@@ -9,6 +9,7 @@ from edge_ad.cli.stream_output_options import Outputs
 from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
+    from edge_ad.server import HttpServer
     from edge_ad.streaming.records import Durability
     from edge_ad.streaming.sinks import Sink
 
@@ -17,15 +18,19 @@ __all__ = ["Outputs", "open_sinks"]
 _DATABASES = (".sqlite", ".sqlite3", ".db")
 
 
-def open_sinks(outputs: Outputs) -> list[Sink]:
+def open_sinks(outputs: Outputs, server: HttpServer) -> list[Sink]:
     """Make the sinks; what cannot be made is said before an engine is loaded.
+
+    Args:
+        outputs: What the options ask for.
+        server: What serves the live page and the metrics.
 
     Raises:
         UsageError: A file, folder or address that cannot be used.
         MissingDependencyError: An optional package is not installed.
         DeviceError: A port that is in use.
     """
-    return [*_files(outputs), *_services(outputs), *_window(outputs)]
+    return [*_files(outputs), *_services(outputs), *_served(outputs, server), *_window(outputs)]
 
 
 def _files(outputs: Outputs) -> list[Sink]:
@@ -65,28 +70,30 @@ def _services(outputs: Outputs) -> list[Sink]:
         made.append(sinks.mqtt_sink(outputs.mqtt))
     if outputs.webhook is not None:
         made.append(sinks.webhook_sink(outputs.webhook))
-    if outputs.metrics is not None:
-        made.append(sinks.metrics_sink(outputs.metrics))
     if outputs.hook is not None:
         made.append(sinks.hook_sink(outputs.hook))
-    if outputs.web is not None:
-        made.append(_web(outputs))
-    elif outputs.web_token is not None or outputs.web_hosts:
-        option = "--web-host" if outputs.web_hosts else "--web-token"
-        raise UsageError(f"{option} means nothing without --web.", "Add --web.")
     return made
 
 
-def _web(outputs: Outputs) -> Sink:
-    from edge_ad.streaming.web import web_sink
+def _served(outputs: Outputs, server: HttpServer) -> list[Sink]:
+    """What the stream's one HTTP server serves."""
+    from edge_ad.server import PageSink, metrics_sink
 
-    page = web_sink(
-        outputs.web or "", outputs.web_token, database=outputs.database, hosts=tuple(outputs.web_hosts or ())
-    )
-    note(f"Live page: {page.url}")
-    if page.is_new_token:
-        note(f"Its token, for this run: {page.token}")
-    return page
+    made: list[Sink] = []
+    if outputs.web is not None:
+        page = PageSink(server, outputs.web, database=outputs.database)
+        made.append(page)
+        note(f"Live page: {page.url}")
+    if outputs.metrics is not None:
+        made.append(metrics_sink(outputs.metrics, server))
+    if not server.addresses and (outputs.web_token is not None or outputs.web_hosts):
+        option = "--web-host" if outputs.web_hosts else "--web-token"
+        raise UsageError(f"{option} means nothing without --web.", "Add --web.")
+    if len(server.addresses) > 1:
+        note(f"One HTTP server listens at {', '.join(server.describe())}.")
+    if server.is_new_token:
+        note(f"Its token, for this run: {server.token}")
+    return made
 
 
 def _window(outputs: Outputs) -> list[Sink]:

@@ -12,6 +12,7 @@ from edge_ad.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
+    from edge_ad.server import HttpServer
     from edge_ad.streaming.filters import FilterOptions
     from edge_ad.streaming.sources import Source, SourceOptions
 
@@ -85,7 +86,14 @@ def _camera(text: str, options: SourceOptions) -> Source:
     return camera_source(number, options)
 
 
-def open_filters(region: str | None, trigger: str, *, checks_health: bool, takes_8_bits: bool = False) -> FilterOptions:
+def open_filters(
+    region: str | None,
+    trigger: str,
+    *,
+    checks_health: bool,
+    takes_8_bits: bool = False,
+    server: HttpServer | None = None,
+) -> FilterOptions:
     """What frames pass before they are judged.
 
     Args:
@@ -93,18 +101,23 @@ def open_filters(region: str | None, trigger: str, *, checks_health: bool, takes
         trigger: What ``--trigger`` says.
         checks_health: Whether black, over-exposed and frozen frames are told apart.
         takes_8_bits: Whether frames of 8 bits are judged by a bundle of photos of more.
+        server: What serves an HTTP trigger; None makes one of its own.
 
     Raises:
         UsageError: One that cannot be understood.
+        DeviceError: The port of an HTTP trigger is in use.
+        MissingDependencyError: An optional package is not installed.
     """
+    from edge_ad.server import http_trigger
     from edge_ad.streaming.filters import FilterOptions
     from edge_ad.streaming.health import FrameHealth
     from edge_ad.streaming.region import Region
     from edge_ad.streaming.triggers import trigger_from_text
 
+    kinds = {"http": lambda rest: http_trigger(rest, server)}
     return FilterOptions(
         region=None if region is None else Region.parse(region),
         make_health=(lambda source: FrameHealth(can_freeze=source.is_live)) if checks_health else None,
-        trigger=None if trigger == "every" else trigger_from_text(trigger),
+        trigger=None if trigger == "every" else trigger_from_text(trigger, kinds),
         takes_8_bits=takes_8_bits,
     )

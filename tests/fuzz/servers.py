@@ -195,6 +195,7 @@ class MetricsTarget(_ServerTarget):
     def open(self) -> None:
         """Start it."""
         from edge_ad.streaming.sinks.metrics import MetricsSink
+
         from tests.streaming.fakes import FakeSource
         from tests.streaming.results import make_result
 

@@ -13,6 +13,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from edge_ad.streaming.sinks.metrics import StreamMetrics
+from edge_ad.streaming.web.board import Board
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -28,9 +30,7 @@ from edge_ad.streaming.overlay import draw_overlay
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import NgImagesSink, records_sink
-from edge_ad.streaming.sinks.metrics import StreamMetrics
 from edge_ad.streaming.statistics import Summary
-from edge_ad.streaming.web.board import Board
 from tests.streaming.fakes import SIZE_HW, FakeEngine, ListSink, NumberedSource, number_of
 from tests.streaming.results import make_result
 

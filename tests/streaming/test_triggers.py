@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from edge_ad.streaming.triggers.http_trigger import HttpTrigger
 from numpy.typing import NDArray
 
 from benchmarks.mosquitto import Mosquitto, find_mosquitto
@@ -25,7 +26,6 @@ from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import mqtt_sink
 from edge_ad.streaming.triggers import Trigger, trigger_from_text
 from edge_ad.streaming.triggers.base import AskedTrigger
-from edge_ad.streaming.triggers.http_trigger import HttpTrigger
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
 from tests.streaming.slow_peers import dripping, peer
 

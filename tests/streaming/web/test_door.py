@@ -16,14 +16,14 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-
-from edge_ad.errors import DeviceError
 from edge_ad.streaming.web import Limits
 from edge_ad.streaming.web.connections import Connections
 from edge_ad.streaming.web.cpu_share import CpuShare
 from edge_ad.streaming.web.rules import Rules
-from tests.streaming.results import wait_until
 from tests.streaming.web.live_page import QUICK, LivePage, judged, read_state
+
+from edge_ad.errors import DeviceError
+from tests.streaming.results import wait_until
 
 _TOKEN = "token-of-the-benchmark"
 _BEARER = {"authorization": f"Bearer {_TOKEN}"}
