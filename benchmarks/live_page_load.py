@@ -25,7 +25,6 @@ from typing import Any
 
 import numpy as np
 import psutil
-from edge_ad.streaming.web import WebSink, web_sink
 from numpy.typing import NDArray
 
 from benchmarks.frames import passing_parts, photos
@@ -33,6 +32,7 @@ from benchmarks.live_page_clients import TOKEN
 from benchmarks.live_rows import add_out_option, add_row
 from edge_ad.bundle import Bundle
 from edge_ad.runtime import Engine, open_engine
+from edge_ad.server import WebSink, web_sink
 from edge_ad.streaming.session import Limits, Progress, run_stream
 from edge_ad.streaming.sources import Source
 

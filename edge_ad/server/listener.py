@@ -104,9 +104,13 @@ def listen(address: Address, *, stall_s: float) -> socket.socket:
 def cut_connections(port: int) -> None:
     """End every connection that this process has accepted at a port: at the end nobody is waited for."""
     for name in os.listdir("/dev/fd") if os.path.isdir("/dev/fd") else []:  # noqa: PTH112, PTH208 - no paths of files
-        with suppress(OSError), socket.socket(fileno=os.dup(int(name))) as connection:
-            if connection.getpeername() and connection.getsockname()[1] == port:
-                connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # it is no socket, or closed meanwhile
+            connection = socket.socket(fileno=int(name))
+            try:
+                if connection.getpeername() and connection.getsockname()[1] == port:
+                    connection.shutdown(socket.SHUT_RDWR)
+            finally:
+                connection.detach()
 
 
 def _resolve(host: str) -> str:

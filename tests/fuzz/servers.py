@@ -149,7 +149,7 @@ class PageTarget(_ServerTarget):
 
     def open(self) -> None:
         """Start it."""
-        from tests.streaming.web.live_page import LivePage, judged
+        from tests.server.live_page import LivePage, judged
 
         self._page = LivePage()
         self._page.__enter__()

@@ -6,10 +6,11 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from tests.streaming.web.live_page import LivePage
 
-pytest.importorskip("starlette", reason="the live page needs the extra web")
-pytest.importorskip("uvicorn", reason="the live page needs the extra web")
+from tests.server.live_page import LivePage
+
+pytest.importorskip("starlette", reason="the server needs the extra web")
+pytest.importorskip("granian", reason="the server needs the extra web")
 
 
 @pytest.fixture
@@ -27,11 +28,11 @@ def shared_page() -> Iterator[LivePage]:
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
-    before = set(_web_threads())
+    before = set(_server_threads())
     yield
-    started = set(_web_threads()) - before
+    started = set(_server_threads()) - before
     assert not started or "shared_page" in request.fixturenames
 
 
-def _web_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name.startswith("stream-web")]
+def _server_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("stream-server")]

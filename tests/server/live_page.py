@@ -14,9 +14,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import numpy as np
-from edge_ad.streaming.web import Limits, web_sink
 
 from edge_ad.prediction import Prediction, Verdict
+from edge_ad.server import Limits, web_sink
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Frame, Result, Unjudged
 from tests.streaming.fakes import FakeSource

@@ -14,12 +14,13 @@ from types import TracebackType
 from urllib.parse import urlencode
 
 import pytest
-from tests.streaming.web.live_page import Answer
+
+from tests.server.live_page import Answer
 
 __all__ = ["NAME", "Nginx"]
 
 NAME = "line.example"
-_DOCUMENT = Path(__file__).parents[3] / "docs" / "live_page.md"
+_DOCUMENT = Path(__file__).parents[2] / "docs" / "live_page.md"
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 _START_S = 20.0
 _AROUND = """daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;

@@ -5,15 +5,13 @@ from __future__ import annotations
 import time
 
 import pytest
-from edge_ad.streaming.web import Limits
-from edge_ad.streaming.web.access import Access, Standing
-from edge_ad.streaming.web.budgets import Budgets
-from edge_ad.streaming.web.sessions import SESSION_S, Sessions
 
 from edge_ad.errors import UsageError
+from edge_ad.server import Limits
+from edge_ad.server.access import SESSION_S, Access, Budgets, Sessions, Standing
 
 _TOKEN = "a-token-of-the-user"
-_COOKIE = "edge_ad_8080"
+_COOKIE = "edge_ad"
 _HERE, _ELSEWHERE = "192.0.2.7", "192.0.2.8"
 _RIGHT = {"authorization": f"Bearer {_TOKEN}"}
 _WRONG = {"authorization": "Bearer wrong"}
@@ -30,7 +28,7 @@ def _with_cookie(value: str) -> dict[str, str]:
 
 def _spend_all(access: Access, client: str) -> None:
     for _ in range(4):
-        assert access.standing(_WRONG, _COOKIE, client) is Standing.WRONG
+        assert access.standing(_WRONG, client) is Standing.WRONG
 
 
 def _pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
@@ -40,40 +38,40 @@ def _pass_time(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 
 @pytest.mark.parametrize("header", [f"Bearer {_TOKEN}", f"bearer  {_TOKEN} "])
 def test_token_opens(access: Access, header: str) -> None:
-    assert access.standing({"authorization": header}, _COOKIE, _HERE) is Standing.LOGGED_IN
+    assert access.standing({"authorization": header}, _HERE) is Standing.LOGGED_IN
 
 
 @pytest.mark.parametrize("header", ["Bearer", "Bearer ", f"Bearer {_TOKEN}x", f"Bearer {_TOKEN[:-1]}", "Bearer ä"])
 def test_nothing_else_opens(access: Access, header: str) -> None:
-    assert access.standing({"authorization": header}, _COOKIE, _HERE) is Standing.WRONG
+    assert access.standing({"authorization": header}, _HERE) is Standing.WRONG
 
 
 @pytest.mark.parametrize(
     "headers", [{}, {"authorization": ""}, {"authorization": f"Basic {_TOKEN}"}, {"cookie": "a=1"}]
 )
 def test_who_shows_nothing_is_anonymous(access: Access, headers: dict[str, str]) -> None:
-    assert access.standing(headers, _COOKIE, _HERE) is Standing.ANONYMOUS
+    assert access.standing(headers, _HERE) is Standing.ANONYMOUS
 
 
 def test_wrong_tokens_logins_and_sessions_share_the_budget_of_an_address(access: Access) -> None:
-    assert access.standing(_WRONG, _COOKIE, _HERE) is Standing.WRONG
+    assert access.standing(_WRONG, _HERE) is Standing.WRONG
     assert access.try_token("wrong", _HERE) is Standing.WRONG
-    assert access.standing(_with_cookie("wrong"), _COOKIE, _HERE) is Standing.WRONG
-    assert access.standing(_WRONG, _COOKIE, _HERE) is Standing.WRONG
+    assert access.standing(_with_cookie("wrong"), _HERE) is Standing.WRONG
+    assert access.standing(_WRONG, _HERE) is Standing.WRONG
     for headers in (_WRONG, _with_cookie("wrong"), _RIGHT):
-        assert access.standing(headers, _COOKIE, _HERE) is Standing.BLOCKED
+        assert access.standing(headers, _HERE) is Standing.BLOCKED
     assert access.try_token(_TOKEN, _HERE) is Standing.BLOCKED
 
 
 def test_guesses_of_one_address_are_nothing_to_another(access: Access) -> None:
     _spend_all(access, _HERE)
-    assert access.standing(_RIGHT, _COOKIE, _HERE) is Standing.BLOCKED
-    assert access.standing(_RIGHT, _COOKIE, _ELSEWHERE) is Standing.LOGGED_IN
+    assert access.standing(_RIGHT, _HERE) is Standing.BLOCKED
+    assert access.standing(_RIGHT, _ELSEWHERE) is Standing.LOGGED_IN
     assert access.try_token(_TOKEN, _ELSEWHERE) is Standing.LOGGED_IN
 
 
 def test_right_tokens_cost_nothing(access: Access) -> None:
-    assert {access.standing(_RIGHT, _COOKIE, _HERE) for _ in range(50)} == {Standing.LOGGED_IN}
+    assert {access.standing(_RIGHT, _HERE) for _ in range(50)} == {Standing.LOGGED_IN}
 
 
 def test_budget_refills_with_time(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,8 +79,8 @@ def test_budget_refills_with_time(access: Access, monkeypatch: pytest.MonkeyPatc
     assert access.wait_s(_HERE) == 10
     _pass_time(monkeypatch, 10.5)
     assert access.wait_s(_HERE) == 0
-    assert access.standing(_WRONG, _COOKIE, _HERE) is Standing.WRONG
-    assert access.standing(_RIGHT, _COOKIE, _HERE) is Standing.BLOCKED
+    assert access.standing(_WRONG, _HERE) is Standing.WRONG
+    assert access.standing(_RIGHT, _HERE) is Standing.BLOCKED
 
 
 @pytest.mark.parametrize(
@@ -99,7 +97,7 @@ def test_budget_refills_with_time(access: Access, monkeypatch: pytest.MonkeyPatc
 )
 def test_ipv6_shares_by_its_first_half(access: Access, one: str, other: str, is_shared: bool) -> None:
     _spend_all(access, one)
-    assert access.standing(_RIGHT, _COOKIE, other) is (Standing.BLOCKED if is_shared else Standing.LOGGED_IN)
+    assert access.standing(_RIGHT, other) is (Standing.BLOCKED if is_shared else Standing.LOGGED_IN)
 
 
 def test_memory_of_budgets_is_bounded_and_forgets_what_was_spent_longest_ago() -> None:
@@ -120,26 +118,29 @@ def test_asking_remembers_nobody() -> None:
 def test_open_session_counts_whatever_others_at_its_address_have_tried(access: Access) -> None:
     session = _with_cookie(access.log_in())
     _spend_all(access, _HERE)
-    assert access.standing(session, _COOKIE, _HERE) is Standing.LOGGED_IN
+    assert access.standing(session, _HERE) is Standing.LOGGED_IN
 
 
 def test_session_ends_at_the_logout_for_every_copy(access: Access) -> None:
     name, other = access.log_in(), access.log_in()
-    assert access.standing(_with_cookie(name), _COOKIE, _HERE) is Standing.LOGGED_IN
-    assert access.standing(_with_cookie(name), "edge_ad_8081", _HERE) is Standing.ANONYMOUS
+    assert access.standing(_with_cookie(name), _HERE) is Standing.LOGGED_IN
+    assert (
+        access.at("127.0.0.1", 8081, is_loopback=True, needs_token=True).standing(_with_cookie(name), _HERE)
+        is Standing.ANONYMOUS
+    )
     access.log_out(name)
     access.log_out("no session at all")
-    assert access.standing(_with_cookie(name), _COOKIE, _ELSEWHERE) is Standing.WRONG
-    assert access.standing(_with_cookie(other), _COOKIE, _HERE) is Standing.LOGGED_IN
+    assert access.standing(_with_cookie(name), _ELSEWHERE) is Standing.WRONG
+    assert access.standing(_with_cookie(other), _HERE) is Standing.LOGGED_IN
 
 
 def test_session_ends_in_time_and_with_the_stream(access: Access, monkeypatch: pytest.MonkeyPatch) -> None:
     session = _with_cookie(access.log_in())
-    assert Access(_TOKEN).standing(session, _COOKIE, _HERE) is Standing.WRONG
+    assert Access(_TOKEN).standing(session, _HERE) is Standing.WRONG
     _pass_time(monkeypatch, SESSION_S - 1)
-    assert access.standing(session, _COOKIE, _HERE) is Standing.LOGGED_IN
+    assert access.standing(session, _HERE) is Standing.LOGGED_IN
     _pass_time(monkeypatch, 2)
-    assert access.standing(session, _COOKIE, _HERE) is Standing.WRONG
+    assert access.standing(session, _HERE) is Standing.WRONG
 
 
 def test_sessions_are_bounded_and_the_oldest_ends() -> None:
@@ -151,12 +152,12 @@ def test_sessions_are_bounded_and_the_oldest_ends() -> None:
 @pytest.mark.parametrize("change", [lambda value: value[:-1], lambda value: f"9{value}", lambda value: value[::-1]])
 def test_changed_sessions_are_refused(access: Access, change: object) -> None:
     session = _with_cookie(change(access.log_in()))  # type: ignore[operator]
-    assert access.standing(session, _COOKIE, _HERE) is Standing.WRONG
+    assert access.standing(session, _HERE) is Standing.WRONG
 
 
 @pytest.mark.parametrize("value", [".", "1.", "²³.0", f"{10**30}.0", "-1.0", "9" * 5000, "\udcff", _TOKEN])
 def test_nonsense_is_no_session(access: Access, value: str) -> None:
-    assert access.standing(_with_cookie(value), _COOKIE, _HERE) is Standing.WRONG
+    assert access.standing(_with_cookie(value), _HERE) is Standing.WRONG
 
 
 @pytest.mark.parametrize(

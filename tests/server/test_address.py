@@ -6,10 +6,10 @@ import socket
 import sys
 
 import pytest
-from edge_ad.streaming.web import web_sink
-from edge_ad.streaming.web.address import parse_address
 
 from edge_ad.errors import DeviceError, MissingDependencyError, UsageError
+from edge_ad.server import web_sink
+from edge_ad.server.listener import parse_address
 
 
 @pytest.mark.parametrize(
@@ -48,15 +48,15 @@ def test_host_without_an_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    monkeypatch.setitem(sys.modules, "granian", None)
     with pytest.raises(MissingDependencyError) as caught:
         web_sink()
     assert "edge-ad[web]" in caught.value.hint
 
 
 def test_address_is_shown_as_a_browser_takes_it() -> None:
-    assert parse_address("[::1]:80").url(80) == "http://[::1]:80/"
-    assert parse_address("0.0.0.0:80").url(80) == f"http://{socket.gethostname()}:80/"
+    assert parse_address("[::1]:80").url == "http://[::1]:80/"
+    assert parse_address("0.0.0.0:80").url == f"http://{socket.gethostname()}:80/"
 
 
 def test_port_in_use_is_said_before_the_stream_starts() -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from edge_ad.streaming.web import Limits
-from tests.streaming.web.live_page import LivePage, judged
+from tests.server.chromium import Chromium, find_chromium
 
+from edge_ad.server import Limits
 from edge_ad.streaming.events import Event
-from tests.streaming.web.chromium import Chromium, find_chromium
+from tests.server.live_page import LivePage, judged
 
 _COLOURS = {"OK": (61, 128, 16), "NG": (48, 31, 207)}  # verdict → colour of its card, BGR
 

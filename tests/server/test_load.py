@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import numpy as np
 import psutil
-from edge_ad.streaming.web import Limits, web_sink
-from tests.streaming.web.live_page import QUICK, LivePage, judged, read_state
 
 from edge_ad.prediction import Prediction
+from edge_ad.server import Limits, web_sink
 from edge_ad.streaming.session import run_stream
+from tests.server.live_page import QUICK, LivePage, judged, read_state
 from tests.streaming.fakes import FakeEngine, FakeSource
 
 _ASK = b"GET %s HTTP/1.1\r\nhost: localhost\r\n\r\n"

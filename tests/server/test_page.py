@@ -14,15 +14,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from edge_ad.streaming.web import Limits, web_sink
-from edge_ad.streaming.web.static_files import static_files
-from tests.streaming.web.live_page import Answer, LivePage, judged, read_state, unjudged
 
+import edge_ad.server
+from edge_ad.server import Limits, web_sink
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.records import RecordStore, VerdictRow
 from edge_ad.streaming.session import run_stream
+from tests.server.live_page import Answer, LivePage, judged, read_state, unjudged
 from tests.streaming.fakes import FakeEngine, FakeSource
+
+_FILES = Path(edge_ad.server.__file__).parent
 
 
 def _until(ask: Callable[[], Answer], is_enough: Callable[[Answer], bool], limit_s: float = 5.0) -> Answer:
@@ -36,18 +38,18 @@ def _until(ask: Callable[[], Answer], is_enough: Callable[[Answer], bool], limit
 def test_page_and_all_it_needs_come_from_here(shared_page: LivePage) -> None:
     index = shared_page.get("/")
     assert index.headers["content-type"] == "text/html; charset=utf-8"
-    asked = {"/style.css", "/app.js", "/icon.svg"}
+    asked = {"/static/style.css", "/static/app.js", "/static/icon.svg"}
     assert asked <= set(re.findall(r'(?:href|src)="(/[^"]+)"', index.text))
-    for name, (content, _) in static_files().items():
-        text = content.decode()
+    for path in (*_FILES.glob("static/*"), *_FILES.glob("templates/*")):
+        text = path.read_text()
         assert not re.search(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}/", text.replace("http://www.w3.org/2000/svg", ""))
-        asked |= {f"/{found}" for found in re.findall(r'from "\./([^"]+)"', text)}
-        if name.endswith(".html"):
+        asked |= {f"/static/{found}" for found in re.findall(r'from "\./([^"]+)"', text)}
+        if path.suffix == ".html":
             # The page's own security policy allows neither.
-            assert not re.search(r"<script>|<style|style=|\bon[a-z]+=", text), name
-    for path in asked:
-        answer = shared_page.get(path)
-        assert answer.status == 200, path
+            assert not re.search(r"<script>|<style|style=|\bon[a-z]+=", text), path
+    for address in asked:
+        answer = shared_page.get(address)
+        assert answer.status == 200, address
         assert answer.headers["content-type"].partition(";")[0] in ("text/css", "text/javascript", "image/svg+xml")
 
 
@@ -82,7 +84,7 @@ def test_picture_is_the_newest_and_waits_for_a_newer_one(page: LivePage) -> None
 
 
 def test_picture_of_nothing_is_no_content(shared_page: LivePage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_ad.streaming.web.routes_watching._LONGEST_WAIT_S", 0.1)
+    monkeypatch.setattr("edge_ad.server.api._LONGEST_WAIT_S", 0.1)
     assert shared_page.get("/api/picture?source=7").status == 204
 
 

@@ -9,31 +9,31 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from edge_ad.streaming.web import pictures
-from edge_ad.streaming.web.board import Board
-from edge_ad.streaming.web.pictures import Painter, draw, encode, thumbnail
-from tests.streaming.web.live_page import judged, unjudged
 
 from edge_ad.prediction import Prediction
+from edge_ad.server import pictures
+from edge_ad.server.pictures import PictureThread, draw, encode, thumbnail
+from edge_ad.server.state import PageState
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Frame, Result, Unjudged
+from tests.server.live_page import judged, unjudged
 
 
 @pytest.fixture
-def board() -> Board:
-    return Board(StreamControl(1.0), "camera")
+def state() -> PageState:
+    return PageState(StreamControl(1.0), "camera")
 
 
 @pytest.fixture
-def painter(board: Board) -> Iterator[Painter]:
-    painter = Painter(board, lambda: None)
-    painter.start()
-    yield painter
-    painter.stop()
+def thread(state: PageState) -> Iterator[PictureThread]:
+    thread = PictureThread(state, lambda: None)
+    thread.start()
+    yield thread
+    thread.stop()
 
 
-def _show(board: Board, painter: Painter, result: Result) -> None:
-    painter.note(board.add(result), result)
+def _show(state: PageState, thread: PictureThread, result: Result) -> None:
+    thread.note(state.add(result), result)
 
 
 def _wait_for(condition: object, limit_s: float = 5.0) -> None:
@@ -72,21 +72,23 @@ def test_thumbnail_shows_where_the_defect_is() -> None:
     assert thumbnail(overlay[:9], anomaly_map).shape == (192, 296, 3)
 
 
-def test_nothing_is_drawn_while_nobody_watches(board: Board, painter: Painter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_drawn_while_nobody_watches(
+    state: PageState, thread: PictureThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn: list[int] = []
     monkeypatch.setattr(
         pictures, "draw", lambda item, *, is_plain: drawn.append(item.frame.index) or draw(item, is_plain=is_plain)
     )
     for number in range(20):
-        _show(board, painter, judged(number))
+        _show(state, thread, judged(number))
         time.sleep(0.005)
     assert drawn == []
-    _wait_for(lambda: painter.newest(0, is_plain=False))
+    _wait_for(lambda: thread.newest(0, is_plain=False))
     assert drawn == [19]
 
 
 def test_frame_is_drawn_once_for_all_and_no_more_often_than_a_page_shows(
-    board: Board, painter: Painter, monkeypatch: pytest.MonkeyPatch
+    state: PageState, thread: PictureThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[int] = []
     monkeypatch.setattr(pictures, "encode", lambda image: encoded.append(0) or encode(image))
@@ -94,72 +96,72 @@ def test_frame_is_drawn_once_for_all_and_no_more_often_than_a_page_shows(
     number = 0
     while time.monotonic() - started < 0.5:
         number += 1
-        _show(board, painter, judged(number))
+        _show(state, thread, judged(number))
         for _ in range(5):
-            painter.newest(0, is_plain=False)
+            thread.newest(0, is_plain=False)
         time.sleep(0.004)
     assert 2 <= len(encoded) <= 0.5 * 15 + 2
     assert number > 2 * len(encoded)
 
 
 def test_nothing_newer_is_drawn_while_nobody_has_taken_the_newest(
-    board: Board, painter: Painter, monkeypatch: pytest.MonkeyPatch
+    state: PageState, thread: PictureThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded: list[int] = []
     monkeypatch.setattr(pictures, "encode", lambda image: encoded.append(0) or encode(image))
-    _show(board, painter, judged(1))
-    _wait_for(lambda: painter.newest(0, is_plain=False))
-    first = painter.newest(0, is_plain=False)
+    _show(state, thread, judged(1))
+    _wait_for(lambda: thread.newest(0, is_plain=False))
+    first = thread.newest(0, is_plain=False)
     assert first is not None
     for number in range(2, 30):
-        _show(board, painter, judged(number))
+        _show(state, thread, judged(number))
         time.sleep(0.01)
     assert len(encoded) == 1
-    _wait_for(lambda: painter.newest(0, is_plain=False, after=first.serial) not in (None, first))
+    _wait_for(lambda: thread.newest(0, is_plain=False, after=first.serial) not in (None, first))
     assert len(encoded) == 2
 
 
-def test_who_comes_late_gets_no_old_picture(board: Board, painter: Painter) -> None:
-    _show(board, painter, judged(1))
-    _wait_for(lambda: painter.newest(0, is_plain=False))
-    _show(board, painter, judged(2))
+def test_who_comes_late_gets_no_old_picture(state: PageState, thread: PictureThread) -> None:
+    _show(state, thread, judged(1))
+    _wait_for(lambda: thread.newest(0, is_plain=False))
+    _show(state, thread, judged(2))
     time.sleep(0.3)
     found = None
     until = time.monotonic() + 5
     while found is None and time.monotonic() < until:
-        found = painter.newest(0, is_plain=False)
+        found = thread.newest(0, is_plain=False)
     assert found is not None
     assert found.serial == 2
 
 
 def test_view_that_nobody_asks_for_is_forgotten(
-    board: Board, painter: Painter, monkeypatch: pytest.MonkeyPatch
+    state: PageState, thread: PictureThread, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pictures, "_WATCHED_S", 0.05)
-    _show(board, painter, judged(1))
-    _wait_for(lambda: painter.newest(0, is_plain=True))
+    _show(state, thread, judged(1))
+    _wait_for(lambda: thread.newest(0, is_plain=True))
     time.sleep(0.1)
-    _show(board, painter, judged(2))
+    _show(state, thread, judged(2))
     time.sleep(0.1)
-    assert painter.newest(0, is_plain=True) is None  # not the old one
+    assert thread.newest(0, is_plain=True) is None  # not the old one
 
 
-def test_find_gets_its_pictures_without_anybody_watching(board: Board, painter: Painter) -> None:
-    _show(board, painter, judged(1, 2.0))
-    _wait_for(board.finds)
+def test_find_gets_its_pictures_without_anybody_watching(state: PageState, thread: PictureThread) -> None:
+    _show(state, thread, judged(1, 2.0))
+    _wait_for(state.finds)
     for kind, size_hw in (("thumbnail", (192, 296)), ("overlay", (480, 640)), ("plain", (480, 640))):
-        jpeg = board.find_picture(1, kind)
+        jpeg = state.find_picture(1, kind)
         assert jpeg is not None
         decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
         assert decoded.shape[:2] == size_hw
 
 
 def test_frame_that_cannot_be_drawn_does_not_end_the_picture(
-    board: Board, painter: Painter, caplog: pytest.LogCaptureFixture
+    state: PageState, thread: PictureThread, caplog: pytest.LogCaptureFixture
 ) -> None:
-    painter.newest(0, is_plain=False)
+    thread.newest(0, is_plain=False)
     broken = replace(judged(1), prediction=Prediction(0.5, np.zeros((0, 0), np.float32)))
-    _show(board, painter, broken)
+    _show(state, thread, broken)
     _wait_for(lambda: "could not draw a frame" in caplog.text)
-    _show(board, painter, judged(2))
-    _wait_for(lambda: painter.newest(0, is_plain=False))
+    _show(state, thread, judged(2))
+    _wait_for(lambda: thread.newest(0, is_plain=False))

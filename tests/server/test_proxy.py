@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from edge_ad.streaming.web import Limits
-from tests.streaming.web.live_page import LivePage, judged, read_state
-from tests.streaming.web.nginx import NAME, Nginx
+from tests.server.chromium import Chromium, find_chromium
 
-from tests.streaming.web.chromium import Chromium, find_chromium
+from edge_ad.server import Limits
+from tests.server.live_page import LivePage, judged, read_state
+from tests.server.nginx import NAME, Nginx
 
 _TOKEN = "a-token-of-the-user"
 _RIGHT = {"authorization": f"Bearer {_TOKEN}"}

@@ -11,7 +11,8 @@ from http.client import HTTPConnection
 from urllib.parse import quote, urlencode
 
 import pytest
-from tests.streaming.web.live_page import QUICK, LivePage, judged, read_state
+
+from tests.server.live_page import QUICK, LivePage, judged, read_state
 
 _TOKEN = "a-token-of-the-user"
 _TOO_LONG = (400, 431)  # in pieces it is refused before its end
@@ -31,7 +32,7 @@ def _status(answer: bytes) -> int:
 def test_nothing_but_the_login_is_seen_without_the_token(locked: LivePage) -> None:
     for path in (
         "/",
-        "/app.js",
+        "/static/app.js",
         "/api/live",
         "/api/picture",
         "/stream.mjpg",
@@ -45,7 +46,7 @@ def test_nothing_but_the_login_is_seen_without_the_token(locked: LivePage) -> No
     assert (answer.status, answer.headers["location"]) == (303, "/login")
     assert locked.post("/api/pause", {"by": "Ada"}).status == 401
     assert not locked.control.is_paused
-    for path in ("/login", "/style.css", "/icon.svg"):
+    for path in ("/login", "/static/style.css", "/static/icon.svg"):
         assert locked.get(path).status == 200
 
 
@@ -129,8 +130,8 @@ def test_logout_ends_the_session_for_every_copy_and_what_is_still_sent(locked: L
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/login", "/app.js", "/style.css", "/api/events", "/api/finds", "/api/trend", "/api/records.json",
-     "/api/records.csv", "/api/database.csv", "/api/threshold/preview?value=1", "/api/live", "/stream.mjpg",
+    ["/", "/login", "/static/app.js", "/static/style.css", "/api/events", "/api/finds", "/api/trend",
+     "/api/records.json", "/api/records.csv", "/api/database.csv", "/api/threshold/preview?value=1", "/api/live", "/stream.mjpg",
      "/api/picture", "/nothing", "/api/finds/99", "/api/pause", "/api/trend?span=x"],
 )  # fmt: skip
 def test_head_is_answered_as_get_is_without_the_body(shared_page: LivePage, path: str) -> None:
@@ -178,7 +179,7 @@ def test_login_survives_nonsense(locked: LivePage) -> None:
 
 
 def test_every_answer_carries_the_protecting_headers(locked: LivePage) -> None:
-    for path in ("/login", "/", "/style.css", "/nothing"):
+    for path in ("/login", "/", "/static/style.css", "/nothing"):
         headers = locked.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "no-store"
@@ -222,9 +223,10 @@ def test_preflight_gets_no_permission(shared_page: LivePage) -> None:
 @pytest.mark.parametrize(
     "path",
     ["/../pyproject.toml", "/static/../../web/access.py", "/..%2f..%2faccess.py", "/%2e%2e/%2e%2e/etc/passwd",
-     "/..%252f..%252fetc/passwd", "/....//....//etc/passwd", "/..\\..\\access.py", "/style.css/../index.html",
-     "//etc/passwd", "/style.css%00.js", "/index.html", "/__init__.py", "/api/finds/../../etc/passwd",
-     "/api/finds/..%2f1", "http://127.0.0.1/etc/passwd", "/%ff%fe", "/style.css/"],
+     "/..%252f..%252fetc/passwd", "/....//....//etc/passwd", "/..\\..\\access.py", "/static/../app.py",
+     "//etc/passwd", "/static/style.css%00.js", "/static/..%2fapp.py", "/static/%2e%2e/app.py",
+     "/static/", "/index.html", "/__init__.py", "/api/finds/../../etc/passwd",
+     "/api/finds/..%2f1", "http://127.0.0.1/etc/passwd", "/%ff%fe", "/static/style.css/"],
 )  # fmt: skip
 def test_no_path_leads_to_a_file(shared_page: LivePage, path: str) -> None:
     answer = shared_page.raw(f"GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode("latin-1"))

@@ -9,26 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from edge_ad.streaming.web.alarms import EventLog
-from edge_ad.streaming.web.board import Board
-from edge_ad.streaming.web.gallery import Gallery
-from edge_ad.streaming.web.ledger import Ledger, stored_records
-from edge_ad.streaming.web.trend import Trend
-from tests.streaming.web.live_page import judged, unjudged
 
 from edge_ad.errors import DataError
+from edge_ad.server.api import stored_records
+from edge_ad.server.history import EventLog, Gallery, Trend
+from edge_ad.server.state import PageState
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.records import RecordStore, VerdictRow
 from edge_ad.streaming.records.csv_text import csv_lines
+from tests.server.live_page import judged, unjudged
 
 
-def _board() -> Board:
-    return Board(StreamControl(1.0), "camera")
+def _state() -> PageState:
+    return PageState(StreamControl(1.0), "camera")
 
 
-def _only(board: Board) -> dict[str, object]:
-    (source,) = board.state()["sources"]
+def _only(state: PageState) -> dict[str, object]:
+    (source,) = state.state()["sources"]
     return dict(source)
 
 
@@ -56,10 +54,10 @@ def test_scores_that_are_no_numbers_are_counted_and_not_drawn() -> None:
 
 
 def test_state_can_be_written_as_json_whatever_the_scores_are() -> None:
-    board = _board()
+    state = _state()
     for number, score in enumerate((math.nan, math.inf, 2.0)):
-        board.add(judged(number, score))
-        json.dumps([board.state(), board.finds(), board.trend(0, "5m")], allow_nan=False)
+        state.add(judged(number, score))
+        json.dumps([state.state(), state.finds(), state.trend(0, "5m")], allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -67,17 +65,17 @@ def test_state_can_be_written_as_json_whatever_the_scores_are() -> None:
     [(math.nan, 1.0), (math.inf, 1.0), (-math.inf, 1.0), (0.5, math.nan), (0.5, math.inf), (0.5, -math.inf)],
 )
 def test_what_is_not_finite_is_never_a_good_part(score: float, threshold: float) -> None:
-    board = _board()
-    number = board.add(judged(1, score, threshold=threshold))
+    state = _state()
+    number = state.add(judged(1, score, threshold=threshold))
     assert number is not None  # it is among the finds
-    board.show_find(number, {})
-    shown, (find,) = _only(board), board.finds()
+    state.show_find(number, {})
+    shown, (find,) = _only(state), state.finds()
     told = (score if math.isfinite(score) else None, threshold if math.isfinite(threshold) else None)
     assert shown["defective"]
     assert (shown["score"], shown["threshold"]) == told
     assert (find["score"], find["threshold"]) == told
-    assert [row[4] for row in board.trend(0, "5m")] == [1]
-    json.dumps([board.state(), board.finds(), board.trend(0, "5m")], allow_nan=False)
+    assert [row[4] for row in state.trend(0, "5m")] == [1]
+    json.dumps([state.state(), state.finds(), state.trend(0, "5m")], allow_nan=False)
 
 
 def test_frame_without_a_finite_score_is_the_worst_of_its_part() -> None:
@@ -90,11 +88,11 @@ def test_frame_without_a_finite_score_is_the_worst_of_its_part() -> None:
 
 
 def test_csv_says_what_is_not_finite(tmp_path: Path) -> None:
-    ledger = Ledger()
+    state = _state()
     for score, threshold in ((math.nan, 1.0), (-math.inf, 1.0), (0.5, math.nan)):
-        ledger.add(judged(0, score, threshold=threshold), "cam")
+        state.add(judged(0, score, threshold=threshold))
     columns = ("verdict", "reason", "score", "threshold")
-    rows = csv_lines(ledger.newest(9), columns, has_header=False).splitlines()
+    rows = csv_lines(state.records(9), columns, has_header=False).splitlines()
     assert rows == ["NG,not finite,,1.0", "NG,not finite,,1.0", "NG,not finite,0.5,"]
     store = RecordStore(tmp_path / "records.sqlite", source="cam")
     store.commit([VerdictRow("cam", "hash", 0, 1e9, None, 1.0, True, 8.0, 9.0, reason="not finite")])
@@ -104,48 +102,48 @@ def test_csv_says_what_is_not_finite(tmp_path: Path) -> None:
 
 
 def test_ng_is_shown_for_a_second_from_its_first_frame_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    board, now = _board(), time.perf_counter()
+    state, now = _state(), time.perf_counter()
     seen = []
     # One NG at 60 frames per second would be seen by nobody; a part that lies there for longer needs no hold.
     for number, (at, score) in enumerate(((0.0, 2.0), (0.1, 0.5), (1.1, 0.5), (2.0, 2.0), (3.5, 3.0), (3.6, 0.5))):
         monkeypatch.setattr(time, "perf_counter", lambda at=at: now + at)
-        board.add(judged(number, score))
-        seen.append((_only(board)["defective"], _only(board)["frame"]))
+        state.add(judged(number, score))
+        seen.append((_only(state)["defective"], _only(state)["frame"]))
     assert seen == [(True, 0), (True, 0), (False, 2), (True, 3), (True, 4), (False, 5)]
 
 
 def test_picture_belongs_to_the_verdict() -> None:
-    board = _board()
-    board.add(judged(1, 2.0))
-    board.add(judged(2, 0.5))
-    shown = board.picture(0)
+    state = _state()
+    state.add(judged(1, 2.0))
+    state.add(judged(2, 0.5))
+    shown = state.picture(0)
     assert shown is not None
     assert (shown[0].frame.index, shown[1]) == (1, 1)
-    board.add_unjudged(unjudged(3, "paused"))
-    shown = board.picture(0)
+    state.add_unjudged(unjudged(3, "paused"))
+    shown = state.picture(0)
     assert shown is not None
     assert shown[0].frame.index == 3
 
 
 def test_frame_that_is_not_judged_takes_the_verdict_away_unless_it_was_not_triggered() -> None:
-    board = _board()
-    board.add(judged(0, 0.5))
-    board.add_unjudged(unjudged(1, "not triggered"))
-    assert _only(board)["reason"] == ""
-    board.add_unjudged(unjudged(2, "black"))
-    assert _only(board)["reason"] == "black"
-    board.add(judged(3, 0.5))
-    assert _only(board)["reason"] == ""
+    state = _state()
+    state.add(judged(0, 0.5))
+    state.add_unjudged(unjudged(1, "not triggered"))
+    assert _only(state)["reason"] == ""
+    state.add_unjudged(unjudged(2, "black"))
+    assert _only(state)["reason"] == "black"
+    state.add(judged(3, 0.5))
+    assert _only(state)["reason"] == ""
 
 
 def test_sources_are_kept_apart_and_bounded() -> None:
-    board = _board()
+    state = _state()
     for number in range(100):
-        board.add(judged(0, 0.5 + number, source=number))
-    sources = board.state()["sources"]
+        state.add(judged(0, 0.5 + number, source=number))
+    sources = state.state()["sources"]
     assert [source["name"] for source in sources[:2]] == ["cam 0", "cam 1"]
     assert len(sources) == 64
-    assert board.trend(1, "24h")[0][1:3] == [1.5, 1.5]
+    assert state.trend(1, "24h")[0][1:3] == [1.5, 1.5]
 
 
 def test_frames_of_one_part_are_one_find_with_its_worst_frame() -> None:
@@ -162,14 +160,14 @@ def test_frames_of_one_part_are_one_find_with_its_worst_frame() -> None:
 
 
 def test_a_find_names_the_file_of_its_worst_frame() -> None:
-    board = _board()
+    state = _state()
     for number, score in enumerate((2.0, 9.0)):
         result = judged(number, score, at=2.0 * number / 5 + number)
-        board.add(replace(result, frame=replace(result.frame, path=f"/data/{number}.png")))
-        board.show_find(number + 1, {})
-    assert [find["path"] for find in board.finds()] == ["/data/1.png", "/data/0.png"]
-    assert _only(board)["path"] in ("/data/0.png", "/data/1.png")
-    assert [record["path"] for record in board.records(9)] == ["/data/0.png", "/data/1.png"]
+        state.add(replace(result, frame=replace(result.frame, path=f"/data/{number}.png")))
+        state.show_find(number + 1, {})
+    assert [find["path"] for find in state.finds()] == ["/data/1.png", "/data/0.png"]
+    assert _only(state)["path"] in ("/data/0.png", "/data/1.png")
+    assert [record["path"] for record in state.records(9)] == ["/data/0.png", "/data/1.png"]
 
 
 def test_next_part_is_another_find() -> None:
@@ -216,12 +214,13 @@ def test_events_and_alarms_do_not_grow() -> None:
     assert (len(log.rows()), log.count) == (200, 1000)
 
 
-def test_ledger_gives_the_newest_oldest_first() -> None:
-    ledger = Ledger(3)
+def test_records_are_the_newest_oldest_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edge_ad.server.state._MOST_RECORDS", 3)
+    state = _state()
     for number in range(5):
-        ledger.add(judged(number, 0.5), "cam")
-    assert [record["frame"] for record in ledger.newest(2)] == [3, 4]
-    assert len(ledger) == 3
+        state.add(judged(number, 0.5))
+    assert [record["frame"] for record in state.records(2)] == [3, 4]
+    assert len(state.records(9)) == 3
 
 
 def test_database_is_read_a_page_at_a_time(tmp_path: Path) -> None:

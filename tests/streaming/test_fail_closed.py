@@ -13,14 +13,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from edge_ad.streaming.sinks.metrics import StreamMetrics
-from edge_ad.streaming.web.board import Board
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
 from edge_ad.prediction import NOT_FINITE, Prediction, Verdict, normalised_score
+from edge_ad.server.metrics import StreamMetrics
+from edge_ad.server.state import PageState
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result
@@ -163,15 +163,15 @@ def _check_records(root: Path, results: Sequence[Result], expected: Sequence[boo
 def _check_page_and_metrics(results: Sequence[Result], expected: Sequence[bool]) -> None:
     metrics = StreamMetrics()
     for result, is_ng in zip(results, expected, strict=True):
-        board = Board(StreamControl(1.0), "line")
-        board.add(result)
-        state = board.state()
+        page = PageState(StreamControl(1.0), "line")
+        page.add(result)
+        state = page.state()
         json.dumps(state, allow_nan=False)
         assert state["sources"][0]["defective"] == is_ng
         assert draw_overlay(result, fps=1.0).dtype == np.uint8
         metrics.add(result, "line")
-    count = f'edge_ad_frames_total{{source="numbered",verdict="NG"}} {sum(expected)}\n'
-    assert (count in metrics.expose(None)) == any(expected)
+    count = f'edge_ad_frames_total{{source="numbered",verdict="NG"}} {float(sum(expected))}\n'
+    assert (count in metrics.expose().decode()) == any(expected)
 
 
 def _check_parts(kept: ListSink, summary: Summary, rule: str | None, hysteresis: float | None) -> None:

@@ -6,10 +6,10 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from edge_ad.streaming.web.ledger import stored_records
 
 from edge_ad.cli import main
 from edge_ad.errors import DataError
+from edge_ad.server.api import stored_records
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.records import RecordStore, VerdictRow
 
