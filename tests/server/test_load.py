@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import socket
 import threading
@@ -12,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 import psutil
+import pytest
 
 from edge_ad.prediction import Prediction
 from edge_ad.server import Limits, web_sink
@@ -27,6 +27,12 @@ def _wait_until(is_so: object, limit_s: float = 5.0) -> None:
     while not is_so():  # type: ignore[operator]
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def _open_at(port: int) -> int:
+    """Connections that the server has."""
+    kept = psutil.Process().net_connections("tcp")
+    return sum(one.laddr.port == port and one.status == psutil.CONN_ESTABLISHED for one in kept)
 
 
 def test_page_starts_and_stops_twenty_times_without_a_trace() -> None:
@@ -83,24 +89,15 @@ def test_viewer_that_never_reads_is_cut_and_costs_no_memory() -> None:
         assert page.get("/").status == 200
 
 
-def test_client_that_read_slowly_once_has_no_more_time_than_others() -> None:
-    limits = replace(QUICK, idle_s=0.6, stall_s=5)
-    with LivePage(limits=limits) as page, socket.socket() as client:
+def test_client_that_reads_nothing_of_a_large_answer_is_cut() -> None:
+    with LivePage(limits=replace(QUICK, stall_s=0.5)) as page, socket.socket() as client:
         page.show(*[judged()] * 10_000)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 12)
         client.connect(("127.0.0.1", page.port))
         client.sendall(_ASK % b"/api/records.json?newest=10000")
-        time.sleep(0.2)  # the server waits for it
-        client.settimeout(5)
-        answer = b""
-        while not answer.endswith(b"}\n]\n"):
-            answer += client.recv(1 << 20)
-        started = time.monotonic()
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            while time.monotonic() - started < 5:
-                client.sendall(b"x")
-                time.sleep(0.02)
-    assert time.monotonic() - started < 3
+        _wait_until(lambda: _open_at(page.port) == 1)
+        _wait_until(lambda: _open_at(page.port) == 0)
+        assert page.get("/").status == 200
 
 
 def test_one_that_reads_slowly_gets_the_newest_and_not_what_it_missed(page: LivePage) -> None:
@@ -116,42 +113,41 @@ def test_one_that_reads_slowly_gets_the_newest_and_not_what_it_missed(page: Live
     connection.close()
 
 
-def test_two_hundred_connections_are_bounded_and_the_stream_goes_on() -> None:
-    limits = Limits(idle_s=5, connections=40, connections_per_address=30)
-    sink = web_sink("127.0.0.1:0", limits=limits)
+@pytest.mark.parametrize(
+    "content", [b"", b"GET /api/events HTT", _ASK % b"/api/events"], ids=["silent", "part", "kept"]
+)
+def test_hundreds_of_connections_keep_nobody_out(content: bytes) -> None:
+    with LivePage(limits=Limits(idle_s=60)) as page, ExitStack() as stack:
+        for _ in range(300):
+            stack.enter_context(page.connect()).sendall(content)
+        started = time.monotonic()
+        assert page.get("/api/events").status == 200
+        assert time.monotonic() - started < 5
+
+
+def test_connections_are_bounded_and_further_ones_wait_for_their_turn() -> None:
+    with LivePage(limits=replace(QUICK, connections=8, idle_s=0.5)) as page, ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(page.connect())
+        assert page.get("/api/events").status == 200
+
+
+def test_stream_goes_on_and_loses_nothing_under_misuse() -> None:
+    sink = web_sink("127.0.0.1:0")
     page = LivePage.__new__(LivePage)
     page.sink = sink
-    frames, interval_s = 250, 0.01
-    with ExitStack() as stack, FakeEngine() as engine:
-        crowd = threading.Thread(target=_crowd, args=(page, stack))
+    clients: list[socket.socket] = []
 
-        def come(progress: object) -> None:
-            if not crowd.ident:
-                crowd.start()
+    def come(progress: object) -> None:
+        if not clients:
+            clients.extend(page.connect() for _ in range(200))
+            for number, client in enumerate(clients):
+                client.sendall((b"", b"GET / HTTP/1.1\r\nx: ", _ASK % b"/nothing", b"\x16\x03\x01")[number % 4])
 
-        source = FakeSource(frames, interval_s=interval_s, is_live=True)
+    with FakeEngine() as engine:
+        source = FakeSource(250, interval_s=0.01)
         summary = run_stream(engine, source, threshold=9.0, sinks=[sink], on_progress=come)
-        crowd.join()
-    # Loosely, as the tests share the machine; benchmarks/live_page_load.py measures it.
-    assert summary.fps > 0.7 / interval_s
-    assert page.refused >= 150  # type: ignore[attr-defined]
-
-
-def _crowd(page: LivePage, stack: ExitStack) -> None:
-    clients = []
-    for number in range(200):
-        client = stack.enter_context(page.connect())
-        client.settimeout(2)
-        clients.append(client)
-        if number % 2:
-            client.sendall(_ASK % b"/api/events")
-    page.refused = sum(_is_refused(client) for client in clients[60:])  # type: ignore[attr-defined]
-    page.refused += 30  # type: ignore[attr-defined]
-
-
-def _is_refused(client: socket.socket) -> bool:
-    try:
-        answer = client.recv(1 << 12)
-    except OSError:
-        return True
-    return answer == b"" or b"503" in answer
+    for client in clients:
+        client.close()
+    # How fast it is under load is measured by benchmarks/server_load.py.
+    assert (summary.frames, summary.dropped) == (250, 0)

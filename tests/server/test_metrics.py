@@ -9,14 +9,13 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from edge_ad.streaming.sinks.exposition import Counter
-from edge_ad.streaming.sinks.metrics import MetricsSink
 
 from edge_ad.errors import DeviceError, UsageError
+from edge_ad.server import HttpServer, MetricsSink, metrics_sink
+from edge_ad.server.metrics import StreamMetrics
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Unjudged
 from edge_ad.streaming.progress import Progress, SourceProgress
-from edge_ad.streaming.sinks import metrics_sink
 from tests.streaming.fakes import FakeSource
 from tests.streaming.results import Told, make_result
 
@@ -28,15 +27,14 @@ _NASTY = 'camera "0"\\\nback'
 @pytest.fixture
 def sink() -> Iterator[MetricsSink]:
     sink = metrics_sink("127.0.0.1:0")
-    assert isinstance(sink, MetricsSink)
     sink.begin(FakeSource(None))
     yield sink
     sink.close()
 
 
-def _get(sink: MetricsSink, path: str = "/metrics", method: str = "GET") -> tuple[int, str, str]:
-    with closing(http.client.HTTPConnection(*sink.address, timeout=5)) as connection:
-        connection.request(method, path)
+def _get(sink: MetricsSink, path: str = "/metrics", method: str = "GET", **headers: str) -> tuple[int, str, str]:
+    with closing(http.client.HTTPConnection("127.0.0.1", sink.address.port, timeout=5)) as connection:
+        connection.request(method, path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.headers.get("Content-Type", ""), answer.read().decode()
 
@@ -59,7 +57,7 @@ def test_what_is_served_is_what_was_counted(sink: MetricsSink) -> None:
     samples = _samples(text)
     assert samples["edge_ad_frames_total", (_NASTY, "NG")] == 3
     assert samples["edge_ad_frames_total", (_NASTY, "OK")] == 7
-    assert samples["edge_ad_unjudged_frames_total", (_NASTY, "black")] == 1
+    assert samples["edge_ad_unjudged_frames_total", ("black", _NASTY)] == 1
     assert samples["edge_ad_events_total", ("alarm",)] == 1
     assert samples["edge_ad_alarms", ()] == 1
     assert samples["edge_ad_score", (_NASTY,)] == 0.5
@@ -100,7 +98,7 @@ def test_an_empty_stream_is_served_too(sink: MetricsSink) -> None:
 def test_nothing_else_is_served(sink: MetricsSink) -> None:
     assert _get(sink, "/")[0] == 404
     assert _get(sink, "/../../etc/passwd")[0] == 404
-    assert _get(sink, "/metrics", "POST")[0] == 501
+    assert _get(sink, "/metrics", "POST")[0] == 405
 
 
 def test_head_has_the_headers_and_no_body(sink: MetricsSink) -> None:
@@ -109,7 +107,7 @@ def test_head_has_the_headers_and_no_body(sink: MetricsSink) -> None:
 
 
 def test_readers_that_never_read_do_not_keep_others_out(sink: MetricsSink) -> None:
-    idle = [socket.create_connection(sink.address) for _ in range(20)]
+    idle = [socket.create_connection(("127.0.0.1", sink.address.port)) for _ in range(20)]
     try:
         for _ in range(3):
             assert _get(sink)[0] == 200
@@ -119,25 +117,47 @@ def test_readers_that_never_read_do_not_keep_others_out(sink: MetricsSink) -> No
 
 
 def test_names_from_outside_cannot_take_the_memory() -> None:
-    counter = Counter("x_total", "x", "name")
+    metrics = StreamMetrics()
     for number in range(10_000):
-        counter.add(str(number))
-    assert len(counter.expose().splitlines()) < 300
-    assert 'x_total{name="other"} 9744' in counter.expose()
+        metrics.add_event(Event(str(number), 0.0))
+    text = metrics.expose().decode()
+    assert len(text.splitlines()) < 400
+    assert 'edge_ad_events_total{kind="other"} 9744.0' in text
 
 
-def test_it_listens_at_this_machine_only_unless_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    taken: list[tuple[str, int]] = []
-    monkeypatch.setattr("edge_ad.streaming.sinks.metrics.MetricsSink.__init__", lambda _, *at: taken.append(at))
-    for address in ("", ":9500", "9501", "0.0.0.0:9502", "[::1]:9503"):
-        metrics_sink(address)
-    local = "127.0.0.1"
-    assert taken == [(local, 9464), (local, 9500), (local, 9501), ("0.0.0.0", 9502), ("::1", 9503)]
+@pytest.mark.parametrize(
+    ("address", "ip", "port"),
+    [
+        ("", "127.0.0.1", 9464),
+        (":9500", "127.0.0.1", 9500),
+        ("9501", "127.0.0.1", 9501),
+        ("0.0.0.0:9502", "0.0.0.0", 9502),
+    ],
+)
+def test_it_listens_at_this_machine_only_unless_told_otherwise(address: str, ip: str, port: int) -> None:
+    found = metrics_sink(address).address
+    assert (found.ip, found.port) == (ip, port)
+
+
+def test_others_need_the_token_and_this_machine_does_not_unless_one_was_given() -> None:
+    server = HttpServer()
+    local, public = metrics_sink("127.0.0.1:0", server), metrics_sink("0.0.0.0:0", server)
+    assert server.is_new_token
+    assert [server.token_at(sink.address) for sink in (local, public)] == [None, server.token]
+    given = HttpServer("a-token-of-the-user")
+    sink = metrics_sink("127.0.0.1:0", given)
+    sink.begin(FakeSource(None))
+    try:
+        assert _get(sink)[0] == 401
+        assert _get(sink, authorization="Bearer a-token-of-the-user")[0] == 200
+    finally:
+        sink.close()
 
 
 def test_an_address_that_cannot_be_used_is_one_line(sink: MetricsSink) -> None:
-    with pytest.raises(DeviceError, match="cannot be served"):
-        metrics_sink(f"127.0.0.1:{sink.address[1]}")
-    for address in ("host", "host:99999", "host:x"):
+    with pytest.raises(DeviceError, match="it is in use") as caught:
+        metrics_sink(f"127.0.0.1:{sink.address.port}")
+    assert "--metrics" in caught.value.hint
+    for address in ("host:99999", "host:x"):
         with pytest.raises(UsageError):
             metrics_sink(address)
