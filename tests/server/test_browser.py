@@ -12,21 +12,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.server.chromium import Chromium, find_chromium
 
 from edge_ad.server import Limits
 from edge_ad.streaming.events import Event
+from tests.server.browser import Browser
 from tests.server.live_page import LivePage, judged
 
+_ENTER, _TAB, _ESCAPE = "\ue007", "\ue004", "\ue00c"  # as WebDriver names them
 _COLOURS = {"OK": (61, 128, 16), "NG": (48, 31, 207)}  # verdict → colour of its card, BGR
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
-    binary = find_chromium()
-    if binary is None:
-        pytest.skip("no Chromium on the path")
-    with Chromium(binary, tmp_path_factory.mktemp("profile")) as browser:
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with Browser(tmp_path_factory.mktemp("profile")) as browser:
         yield browser
 
 
@@ -52,11 +50,11 @@ def _live(page: LivePage, is_over: threading.Event) -> None:
         page.pass_events()
 
 
-def _text(browser: Chromium, selector: str) -> str:
+def _text(browser: Browser, selector: str) -> str:
     return str(browser.evaluate(f"document.querySelector({selector!r}).textContent"))
 
 
-def _cookies(browser: Chromium) -> dict[str, str]:
+def _cookies(browser: Browser) -> dict[str, str]:
     return {cookie["name"]: cookie["value"] for cookie in browser.call("Network.getCookies")["cookies"]}
 
 
@@ -65,7 +63,7 @@ def _share(picture: Path, colour: tuple[int, int, int]) -> float:
     return float((np.abs(image - colour).max(axis=2) <= 4).mean())
 
 
-def test_verdict_is_big_on_phone_and_monitor(living: LivePage, browser: Chromium, tmp_path: Path) -> None:
+def test_verdict_is_big_on_phone_and_monitor(living: LivePage, browser: Browser, tmp_path: Path) -> None:
     browser.open(living.sink.url, width=390, height=844)
     browser.wait_for("document.querySelector('#word').textContent === 'OK'")
     browser.wait_for("document.querySelector('#picture').width === 640")
@@ -75,7 +73,7 @@ def test_verdict_is_big_on_phone_and_monitor(living: LivePage, browser: Chromium
         for width, height, least_share in ((390, 844, 0.08), (1920, 1080, 0.06)):
             browser.resize(width, height)
             time.sleep(0.2)  # the colour of the card changes smoothly
-            browser.screenshot(tmp_path / "page.png")
+            browser.driver.save_screenshot(str(tmp_path / "page.png"))
             assert _share(tmp_path / "page.png", _COLOURS[verdict]) > least_share
             assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
     browser.wait_for("document.querySelectorAll('#finds img').length === 1")
@@ -83,7 +81,7 @@ def test_verdict_is_big_on_phone_and_monitor(living: LivePage, browser: Chromium
     assert browser.problems == []
 
 
-def test_a_defective_part_is_shown_with_its_file_and_times_with_their_zone(browser: Chromium) -> None:
+def test_a_defective_part_is_shown_with_its_file_and_times_with_their_zone(browser: Browser) -> None:
     with LivePage(limits=Limits()) as page:
         result = judged(1, 4.0)
         path = "/data/<b>parts</b>/photo 7.png"
@@ -103,27 +101,27 @@ def test_a_defective_part_is_shown_with_its_file_and_times_with_their_zone(brows
         assert browser.problems == []
 
 
-def test_threshold_is_changed_with_a_second_look_and_by_keyboard(living: LivePage, browser: Chromium) -> None:
+def test_threshold_is_changed_with_a_second_look_and_by_keyboard(living: LivePage, browser: Browser) -> None:
     browser.open(living.sink.url, width=1366, height=768)
     browser.wait_for("document.querySelector('#word').textContent === 'OK'")
     browser.evaluate("document.querySelector('#change').focus()")
-    browser.press("Enter")
+    browser.press(_ENTER)
     browser.wait_for("document.activeElement.id === 'value'")
-    browser.type("0,25")
+    browser.press("0,25")
     browser.wait_for("document.querySelector('#effect').textContent.includes('would be defective')")
-    browser.press("Tab", times=2)
+    browser.press(_TAB * 2)
     browser.wait_for("document.activeElement.id === 'value-by'")
-    browser.type("Ada")
-    browser.press("Enter")
+    browser.press("Ada")
+    browser.press(_ENTER)
     browser.wait_for("document.activeElement.textContent === 'Change it'")
     assert living.control.threshold == 1.0
-    browser.press("Enter")
+    browser.press(_ENTER)
     browser.wait_for("document.querySelector('#threshold').textContent === '0.2500'")
     browser.wait_for("document.querySelector('#events').textContent.includes('from 1 to 0.25 by Ada (127.0.0.1)')")
     assert living.control.threshold == 0.25
 
 
-def test_page_never_shows_a_verdict_that_is_none(browser: Chromium) -> None:
+def test_page_never_shows_a_verdict_that_is_none(browser: Browser) -> None:
     with LivePage(limits=Limits()) as page:
         browser.open(page.sink.url, width=1366, height=768)
         browser.wait_for("document.querySelector('#why').textContent === 'Waiting for the first frame'")
@@ -145,9 +143,7 @@ def test_page_never_shows_a_verdict_that_is_none(browser: Chromium) -> None:
     [(math.nan, 0.0, "The score is not finite"), (math.inf, 0.0, "The score is not finite"),
      (0.5, math.nan, "The anomaly map is not finite")],
 )  # fmt: skip
-def test_what_is_not_finite_is_said_and_is_no_good_part(
-    browser: Chromium, score: float, pixel: float, why: str
-) -> None:
+def test_what_is_not_finite_is_said_and_is_no_good_part(browser: Browser, score: float, pixel: float, why: str) -> None:
     with LivePage(limits=Limits()) as page:
         page.show(judged(0, score, pixel=pixel))
         browser.open(page.sink.url, width=1366, height=768)
@@ -160,36 +156,36 @@ def test_what_is_not_finite_is_said_and_is_no_good_part(
         browser.evaluate("document.querySelector('#finds button').click()")
         browser.wait_for("document.querySelector('#find').open")
         assert _text(browser, "#find-facts").startswith(f"Score {told[0]} · threshold {told[1]} · ")
-        browser.press("Escape")
+        browser.press(_ESCAPE)
         browser.evaluate("document.querySelector('#change').click()")
         browser.wait_for("document.querySelector('#threshold-dialog').open")
         assert _text(browser, "#old-value") == told[1]
         assert browser.problems == []
 
 
-def test_login_and_the_picture_of_a_find(browser: Chromium) -> None:
+def test_login_and_the_picture_of_a_find(browser: Browser) -> None:
     with LivePage(token="a-token-of-the-user", limits=Limits()) as page:
         page.show(replace(judged(7, 3.0), frame=replace(judged(7).frame, source="<i>cam</i>")))
         browser.open(page.sink.url, width=390, height=844)
         browser.wait_for("document.activeElement.id === 'token'")
-        browser.type("a-token-of-the-user")
-        browser.press("Enter")
+        browser.press("a-token-of-the-user")
+        browser.press(_ENTER)
         browser.wait_for("document.querySelectorAll('#finds button').length === 1")
         browser.evaluate("document.querySelector('#finds button').click()")
         browser.wait_for("document.querySelector('#find-picture').naturalWidth === 640")
         assert "frame 7 · <i>cam</i>" in _text(browser, "#find-facts")
-        browser.press("Escape")
+        browser.press(_ESCAPE)
         browser.wait_for("!document.querySelector('#find').open")
         assert not browser.evaluate("document.querySelector('#logout').hidden")
 
 
-def test_page_goes_to_the_login_when_its_session_ends_elsewhere(browser: Chromium) -> None:
+def test_page_goes_to_the_login_when_its_session_ends_elsewhere(browser: Browser) -> None:
     with LivePage(token="a-token-of-the-user", limits=Limits()) as page:
         page.show(judged(7))
         browser.open(page.sink.url, width=390, height=844)
         browser.wait_for("document.activeElement.id === 'token'")
-        browser.type("a-token-of-the-user")
-        browser.press("Enter")
+        browser.press("a-token-of-the-user")
+        browser.press(_ENTER)
         browser.wait_for("document.querySelector('#word').textContent === 'OK'")
         session = _cookies(browser)[f"edge_ad_{page.port}"]
         assert page.post("/logout", {}, cookie=f"edge_ad_{page.port}={session}").status == 303

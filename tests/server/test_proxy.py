@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.server.chromium import Chromium, find_chromium
 
 from edge_ad.server import Limits
+from tests.server.browser import Browser
 from tests.server.live_page import LivePage, judged, read_state
 from tests.server.nginx import NAME, Nginx
 
@@ -88,16 +88,13 @@ def test_state_comes_through_the_proxy_as_it_happens(page: LivePage, proxy: Ngin
 def test_person_logs_in_and_out_through_the_proxy(
     page: LivePage, proxy: Nginx, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    binary = find_chromium()
-    if binary is None:
-        pytest.skip("no Chromium on the path")
     page.show(judged(7, 0.5))
-    rules = (f"--host-resolver-rules=MAP {NAME} 127.0.0.1", "--ignore-certificate-errors")
-    with Chromium(binary, tmp_path_factory.mktemp("profile"), *rules) as browser:
+    rules = (f"host-resolver-rules=MAP {NAME} 127.0.0.1", "ignore-certificate-errors")
+    with Browser(tmp_path_factory.mktemp("profile"), *rules) as browser:
         browser.open(f"https://{NAME}:{proxy.port}/", width=1366, height=768)
         browser.wait_for("document.activeElement.id === 'token'")
-        browser.type(_TOKEN)
-        browser.press("Enter")
+        browser.press(_TOKEN)
+        browser.press("\ue007")  # Enter
         browser.wait_for("document.querySelector('#word').textContent === 'OK'")
         browser.wait_for("document.querySelector('#picture').width === 640")
         (cookie,) = browser.call("Network.getCookies")["cookies"]
@@ -106,6 +103,7 @@ def test_person_logs_in_and_out_through_the_proxy(
         browser.wait_for("document.activeElement.id === 'token'")
         assert browser.call("Network.getCookies")["cookies"] == []
         assert page.get("/api/events", cookie=f"{cookie['name']}={cookie['value']}").status == 401
-        browser.evaluate("window.isBeforeGoingBack = true; history.back()")
+        browser.evaluate("window.isBeforeGoingBack = true")
+        browser.driver.back()
         browser.wait_for("!window.isBeforeGoingBack && document.activeElement.id === 'token'")
         assert browser.evaluate("location.pathname") == "/login"

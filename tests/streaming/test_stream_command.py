@@ -116,7 +116,7 @@ def test_address_option_takes_an_address_or_none(
 
     asked: list[str | None] = []
 
-    def note_and_stop(outputs: stream_sinks.Outputs) -> list[object]:
+    def note_and_stop(outputs: stream_sinks.Outputs, server: object) -> list[object]:
         asked.append(outputs.metrics)
         raise EdgeAdError("enough")
 
