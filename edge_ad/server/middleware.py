@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edge_ad.server.access import Access, Budgets, Limits, Standing, session_name
+from edge_ad.server.access import Access, Limits, Standing, session_name
 
-__all__ = ["PUBLIC_PATHS", "AccessMiddleware"]
+__all__ = ["PUBLIC_PATHS", "AccessMiddleware", "Pace"]
+
+Pace = Callable[[str], Awaitable[None]]
 
 PUBLIC_PATHS = frozenset({"/login", "/static/style.css", "/static/icon.svg"})
 _LOG = logging.getLogger(__name__)
 _METHODS = ("GET", "HEAD", "POST")
 _REFUSALS = frozenset({303, 400, 401, 403, 404, 405, 413, 421, 429, 431})
-_LONGEST_DELAY_S = 10.0
 _HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
@@ -46,14 +47,12 @@ class AccessMiddleware:
         app: What answers a request that passes.
         access: Who may pass.
         limits: What is allowed.
-        refusals: The budget of refusals of each address.
+        pace: Waits until an address may have a refusal.
         paths: What is served here; None for everything.
     """
 
-    def __init__(
-        self, app: ASGIApp, access: Access, limits: Limits, refusals: Budgets, paths: Collection[str] | None
-    ) -> None:
-        self._app, self._access, self._limits, self._refusals, self._paths = app, access, limits, refusals, paths
+    def __init__(self, app: ASGIApp, access: Access, limits: Limits, pace: Pace, paths: Collection[str] | None) -> None:
+        self._app, self._access, self._limits, self._pace, self._paths = app, access, limits, pace, paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -63,7 +62,7 @@ class AccessMiddleware:
         peer = str((scope.get("client") or ("",))[0])
         client = self._access.client(peer, ", ".join(headers.getlist("x-forwarded-for")))
         scope = {**scope, "client": (client, 0), "state": {"access": self._access}}
-        reply = _Reply(send, self._refusals, client)
+        reply = _Reply(send, self._pace, client)
         try:
             await self._answer(scope, headers, receive, reply)
         except Exception:  # a fault in a route must not be silent, and must not end the server
@@ -146,17 +145,15 @@ class _Reply:
         is_last: Whether the connection ends with it.
     """
 
-    def __init__(self, send: Send, refusals: Budgets, client: str) -> None:
+    def __init__(self, send: Send, pace: Pace, client: str) -> None:
         self.has_started = self.is_last = False
-        self._send, self._refusals, self._client = send, refusals, client
+        self._send, self._pace, self._client = send, pace, client
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.has_started = True
             if self.is_last or message["status"] in _REFUSALS:
-                delay_s = self._refusals.reserve(self._client, _LONGEST_DELAY_S)
-                if delay_s:
-                    await asyncio.sleep(delay_s)
+                await self._pace(self._client)
             headers = MutableHeaders(scope=message)
             headers.update(_HEADERS)
             if self.is_last:

@@ -32,6 +32,7 @@ _LOG = logging.getLogger(__name__)
 _START_S = 10.0
 _STOP_S = 10.0
 _GRACE_S = 0.15  # for answers under way
+_LONGEST_DELAY_S = 10.0
 _OTHER_FILES = 256  # descriptors that the stream keeps for itself
 
 
@@ -93,6 +94,7 @@ class HttpServer:
         self._lock = threading.Lock()
         self._users = 0
         self._error: DeviceError | None = None
+        self._is_ending: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
         self._is_started = threading.Event()
         self._stop: Callable[[], None] = lambda: None
@@ -236,6 +238,7 @@ class HttpServer:
         from edge_ad.server.app import make_app
 
         loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+        self._is_ending = asyncio.Event()
         self._stop = lambda: _call(loop, stopping.set)
         app = make_app([route for part in self._parts for route in part.routes()])
         servers = [self._granian(self._guarded(app, listener), listener) for listener in self._listeners]
@@ -255,6 +258,8 @@ class HttpServer:
     async def _end(
         self, servers: list[Any], serving: list[asyncio.Task[None]], running: list[asyncio.Task[Any]]
     ) -> None:
+        assert self._is_ending is not None
+        self._is_ending.set()
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
@@ -269,13 +274,20 @@ class HttpServer:
             if not pending:
                 return
 
+    async def _pace(self, client: str) -> None:
+        """Wait until an address may have another refusal; at the end of the server nobody waits."""
+        delay_s = self._refusals.reserve(client, _LONGEST_DELAY_S)
+        if delay_s and self._is_ending is not None:
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._is_ending.wait(), delay_s)
+
     def _guarded(self, app: Starlette, listener: _Listener) -> AccessMiddleware:
         from edge_ad.server.middleware import AccessMiddleware
 
         address = listener.address
         needs_token = self.token_at(address) is not None
         access = self.access.at(address.host, address.port, is_loopback=address.is_loopback, needs_token=needs_token)
-        return AccessMiddleware(app, access, self.limits, self._refusals, listener.paths)
+        return AccessMiddleware(app, access, self.limits, self._pace, listener.paths)
 
     def _granian(self, app: AccessMiddleware, listener: _Listener) -> Any:
         """A server of granian's that answers on a socket of ours."""
