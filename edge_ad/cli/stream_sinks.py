@@ -86,7 +86,8 @@ def _served(outputs: Outputs, server: HttpServer) -> list[Sink]:
         note(f"Live page: {page.url}")
     if outputs.metrics is not None:
         made.append(metrics_sink(outputs.metrics, server))
-    if not server.addresses and (outputs.web_token is not None or outputs.web_hosts):
+    is_local = outputs.web is None and all(address.is_loopback for address in server.addresses)
+    if is_local and (outputs.web_token is not None or outputs.web_hosts):
         option = "--web-host" if outputs.web_hosts else "--web-token"
         raise UsageError(f"{option} means nothing without --web.", "Add --web.")
     if len(server.addresses) > 1:

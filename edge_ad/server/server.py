@@ -70,8 +70,9 @@ class HttpServer:
     """Serves its parts at every address that was named for one of them, while any part is open.
 
     Args:
-        token: What a client must know. Without one, clients of this machine need none, and a new one is made for
-            addresses that others can reach; show `token` once if `is_new_token`.
+        token: What a client must know to see the page, and at addresses that other machines can reach to get anything.
+            Without one, clients of this machine need none, and a new one is made for the other addresses; show `token`
+            once if `is_new_token`.
         hosts: Further names under which a reverse proxy on this machine makes the page known. With any, the address
             that the proxy forwards is taken for the client's.
         limits: How much anybody can ask for; None for the usual.
@@ -106,12 +107,16 @@ class HttpServer:
 
     @property
     def has_given_token(self) -> bool:
-        """Whether somebody chose the token, so that it is asked for at every address."""
+        """Whether somebody chose the token."""
         return self._is_given
 
     def token_at(self, address: Address) -> str | None:
-        """What a client must know at an address: nothing where only this machine reaches it and no token was given."""
-        return self.token if self._is_given or not address.is_loopback else None
+        """What a client must know at an address of this server.
+
+        Nothing where only this machine reaches it, unless the page is there and a token was given.
+        """
+        is_page = any(one.address == address and one.paths is None for one in self._listeners)
+        return self.token if not address.is_loopback or (self._is_given and is_page) else None
 
     @property
     def is_new_token(self) -> bool:

@@ -139,19 +139,19 @@ def test_it_listens_at_this_machine_only_unless_told_otherwise(address: str, ip:
     assert (found.ip, found.port) == (ip, port)
 
 
-def test_others_need_the_token_and_this_machine_does_not_unless_one_was_given() -> None:
+def test_others_need_the_token_and_this_machine_does_not() -> None:
     server = HttpServer()
     local, public = metrics_sink("127.0.0.1:0", server), metrics_sink("0.0.0.0:0", server)
     assert server.is_new_token
     assert [server.token_at(sink.address) for sink in (local, public)] == [None, server.token]
-    given = HttpServer("a-token-of-the-user")
-    sink = metrics_sink("127.0.0.1:0", given)
-    sink.begin(FakeSource(None))
+    for sink in (local, public):
+        sink.begin(FakeSource(None))
     try:
-        assert _get(sink)[0] == 401
-        assert _get(sink, authorization="Bearer a-token-of-the-user")[0] == 200
+        assert [_get(sink)[0] for sink in (local, public)] == [200, 401]
+        assert _get(public, authorization=f"Bearer {server.token}")[0] == 200
     finally:
-        sink.close()
+        for sink in (local, public):
+            sink.close()
 
 
 def test_an_address_that_cannot_be_used_is_one_line(sink: MetricsSink) -> None:

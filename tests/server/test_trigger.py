@@ -217,6 +217,16 @@ def test_each_address_serves_what_it_was_named_for() -> None:
             sink.close()
 
 
+def test_trigger_of_this_machine_needs_no_token_of_the_page() -> None:
+    server = HttpServer("a-token-of-the-user")
+    page, trigger = PageSink(server, ":0"), http_trigger("0", server)
+    with trigger:
+        page.begin(FakeSource(None))
+        assert _post(f"http://127.0.0.1:{trigger.port}/trigger") == 202
+        assert _get(int(page.url.rpartition(":")[2].strip("/")), "/api/events") == 401
+        page.close()
+
+
 def test_token_of_the_trigger_opens_the_trigger_alone() -> None:
     server, port = HttpServer("a-token-of-the-user"), _free_port()
     page = PageSink(server, str(port))
