@@ -93,7 +93,7 @@ def _served(outputs: Outputs, server: HttpServer) -> list[Sink]:
     if len(server.addresses) > 1:
         note(f"One HTTP server listens at {', '.join(server.describe())}.")
     if server.is_new_token:
-        note(f"Its token, for this run: {server.token}")
+        note(f"Token for this run: {server.token}")
     return made
 
 
