@@ -1,4 +1,4 @@
-"""Where the server listens: addresses and their sockets."""
+"""Where the server listens: addresses, their sockets, and granian on them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,21 @@ import ipaddress
 import os
 import re
 import socket
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from edge_ad.errors import DeviceError, UsageError
+from edge_ad.server.access import Limits
 
-__all__ = ["Address", "cut_connections", "listen", "parse_address"]
+if TYPE_CHECKING:
+    from granian.server.embed import Server
+
+__all__ = ["Address", "cut_connections", "granian_on", "listen", "parse_address"]
 
 _BACKLOG = 1024
+_OTHER_FILES = 256  # descriptors that the stream keeps for itself
 # A small send buffer bounds what waits for a viewer that reads slowly, and so how old a picture can be there.
 _SEND_BUFFER_BYTES = 256 << 10
 _PATTERN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]/\s]*))(?::(?P<port>\d{1,5}))?")
@@ -99,6 +106,47 @@ def listen(address: Address, *, stall_s: float) -> socket.socket:
         listener.close()
         raise _failure(address, error) from error
     return listener
+
+
+def granian_on(listener: socket.socket, app: Any, limits: Limits) -> Server:
+    """A server of granian's that answers on a listening socket of ours, which it takes over."""
+    from granian._granian import SocketHolder
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.server import embed
+
+    holder: Any = SocketHolder  # takes a descriptor, and on some systems more
+
+    class SocketServer(embed.Server):  # granian has no public way to give it a socket
+        def _init_shared_socket(self) -> None:
+            more = {"linux": (False, self.backlog), "win32": ()}.get(sys.platform, (False,))
+            self._ssp: Any = None
+            self._shd: Any = holder(listener.detach(), *more)
+
+    return SocketServer(
+        app,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.http1,
+        websockets=False,
+        backlog=_BACKLOG,
+        backpressure=_connections(limits.connections),
+        http1_settings=HTTP1Settings(
+            header_read_timeout=round(1000 * limits.idle_s), max_buffer_size=limits.header_bytes
+        ),
+        log_enabled=False,
+        # Without "incremental" it would close all logging handlers of this process.
+        log_dictconfig={"incremental": True, "handlers": {}, "loggers": {"_granian": {}}},
+    )
+
+
+def _connections(most: int) -> int:
+    """As many as there may be, and as file descriptors allow."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return most
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if soft == resource.RLIM_INFINITY else max(64, min(most, soft - _OTHER_FILES))
 
 
 def cut_connections(port: int) -> None:

@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from edge_ad.errors import DeviceError, require
 from edge_ad.server.access import Access, Budgets, Limits, new_token
-from edge_ad.server.listener import Address, cut_connections, listen
+from edge_ad.server.listener import Address, cut_connections, granian_on, listen
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from granian.server.embed import Server
     from starlette.applications import Starlette
     from starlette.routing import BaseRoute
-
-    from edge_ad.server.middleware import AccessMiddleware
 
 __all__ = ["HttpServer", "Part"]
 
@@ -33,7 +32,6 @@ _START_S = 10.0
 _STOP_S = 10.0
 _GRACE_S = 0.15  # for answers under way
 _LONGEST_DELAY_S = 10.0
-_OTHER_FILES = 256  # descriptors that the stream keeps for itself
 
 
 class Part:
@@ -246,7 +244,7 @@ class HttpServer:
         self._is_ending = asyncio.Event()
         self._stop = lambda: _call(loop, stopping.set)
         app = make_app([route for part in self._parts for route in part.routes()])
-        servers = [self._granian(self._guarded(app, listener), listener) for listener in self._listeners]
+        servers = [self._granian(app, listener) for listener in self._listeners]
         serving = [asyncio.create_task(server.serve()) for server in servers]
         running = [asyncio.create_task(part.run()) for part in self._parts]
         waiting = asyncio.create_task(stopping.wait())
@@ -277,6 +275,7 @@ class HttpServer:
                 cut_connections(address.port)
             _, pending = await asyncio.wait(pending, timeout=0.02)
             if not pending:
+                await asyncio.gather(*serving, return_exceptions=True)  # what ended it is told already
                 return
 
     async def _pace(self, client: str) -> None:
@@ -286,54 +285,16 @@ class HttpServer:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._is_ending.wait(), delay_s)
 
-    def _guarded(self, app: Starlette, listener: _Listener) -> AccessMiddleware:
+    def _granian(self, app: Starlette, listener: _Listener) -> Server:
+        """What answers at one of the addresses, by its rules."""
         from edge_ad.server.middleware import AccessMiddleware
 
+        assert listener.socket is not None
         address = listener.address
         needs_token = self.token_at(address) is not None
         access = self.access.at(address.host, address.port, is_loopback=address.is_loopback, needs_token=needs_token)
-        return AccessMiddleware(app, access, self.limits, self._pace, listener.paths)
-
-    def _granian(self, app: AccessMiddleware, listener: _Listener) -> Any:
-        """A server of granian's that answers on a socket of ours."""
-        from granian._granian import SocketHolder
-        from granian.constants import HTTPModes, Interfaces
-        from granian.http import HTTP1Settings
-        from granian.server.embed import Server
-
-        assert listener.socket is not None
-        taken, listener.socket = listener.socket, None
-
-        class SocketServer(Server):  # granian has no public way to give it a socket
-            def _init_shared_socket(self) -> None:
-                holder: Any = SocketHolder
-                self._ssp: Any = None
-                self._shd: Any = holder(taken.detach(), False, self.backlog)  # closed by granian
-
-        return SocketServer(
-            app,
-            interface=Interfaces.ASGINL,
-            http=HTTPModes.http1,
-            websockets=False,
-            backlog=1024,
-            backpressure=_connections(self.limits.connections),
-            http1_settings=HTTP1Settings(
-                header_read_timeout=round(1000 * self.limits.idle_s), max_buffer_size=self.limits.header_bytes
-            ),
-            log_enabled=False,
-            # Without "incremental" it would close all logging handlers of this process.
-            log_dictconfig={"incremental": True, "handlers": {}, "loggers": {"_granian": {}}},
-        )
-
-
-def _connections(most: int) -> int:
-    """As many as there may be, and as file descriptors allow."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return most
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return most if soft == resource.RLIM_INFINITY else max(64, min(most, soft - _OTHER_FILES))
+        guarded = AccessMiddleware(app, access, self.limits, self._pace, listener.paths)
+        return granian_on(listener.socket, guarded, self.limits)
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:

@@ -15,9 +15,11 @@ import pytest
 
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.server import HttpServer, HttpTrigger, Limits, PageSink, http_trigger, metrics_sink
+from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Frame
 from edge_ad.streaming.triggers import Trigger, trigger_from_text
 from tests.streaming.fakes import FakeSource
+from tests.streaming.results import make_result, wait_until
 
 
 def _trigger(text: str) -> Trigger:
@@ -238,8 +240,22 @@ def test_token_of_the_trigger_opens_the_trigger_alone() -> None:
         page.close()
 
 
-def test_trigger_says_when_its_server_has_ended() -> None:
-    with http_trigger("0") as trigger:
-        trigger.fail(DeviceError("The HTTP server has ended."))
-        with pytest.raises(DeviceError, match="no longer works"):
-            trigger.fires(_frame())
+def test_all_parts_are_told_when_the_server_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(_: object) -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr("granian.server.embed.Server.serve", fail)
+    server, control = HttpServer(), StreamControl(1.0)
+    page, numbers, trigger = PageSink(server, ":0"), metrics_sink(":0", server), http_trigger("0", server)
+    numbers.attach(control)
+    with contextlib.suppress(DeviceError):  # said at once, or with the next frame
+        trigger.open()
+    wait_until(lambda: not any(thread.name == "stream-server" for thread in threading.enumerate()))
+    with pytest.raises(DeviceError, match="has ended: by zero"):
+        page.write(make_result(), None)
+    with pytest.raises(DeviceError, match="no longer works"):
+        trigger.fires(_frame())
+    assert [event.text for event in control.take_events()] == [
+        "Metrics are no longer served: The HTTP server has ended: by zero."
+    ]
+    trigger.close()
