@@ -109,6 +109,15 @@ def test_memory_of_budgets_is_bounded_and_forgets_what_was_spent_longest_ago() -
     assert budgets.spend(addresses[0])
 
 
+def test_budget_may_be_spent_in_advance_up_to_the_longest_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    _pass_time(monkeypatch, 0)
+    budgets = Budgets(2.0, 3)
+    waits = [budgets.reserve(_HERE, 1.4) for _ in range(6)]
+    assert waits == pytest.approx([0, 0, 0, 0.5, 1.0, 1.4])
+    assert budgets.reserve(_HERE, 1.6) == pytest.approx(1.5)  # nothing was taken by the one that had to wait too long
+    assert budgets.reserve(_ELSEWHERE, 1.4) == 0
+
+
 def test_asking_remembers_nobody() -> None:
     budgets = Budgets(0.1, 1)
     assert [budgets.wait_s(f"192.0.2.{number}") for number in range(50)] == [0.0] * 50

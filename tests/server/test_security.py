@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from http.client import HTTPConnection
 from urllib.parse import quote, urlencode
@@ -232,6 +232,21 @@ def test_preflight_gets_no_permission(shared_page: LivePage) -> None:
 def test_no_path_leads_to_a_file(shared_page: LivePage, path: str) -> None:
     answer = shared_page.raw(f"GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n".encode("latin-1"))
     assert _status(answer) in (400, 404), answer
+
+
+def test_refusals_that_wait_for_their_turn_keep_nobody_else_waiting() -> None:
+    limits = replace(QUICK, refusals=1, refusals_per_s=1e-3)
+    with LivePage(token=_TOKEN, limits=limits) as page, ExitStack() as stack:
+        assert page.get("/x").status == 401
+        waiting = [stack.enter_context(page.connect()) for _ in range(20)]
+        for client in waiting:
+            client.sendall(b"GET /login HTTP/1.1\r\nhost: localhost\r\n\r\n")
+        assert page.get("/api/events", authorization=f"Bearer {_TOKEN}").status == 200
+        assert page.request("GET", "/login", source="127.0.0.2").status == 200
+        for client in waiting:
+            client.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                client.recv(1)
 
 
 def test_huge_headers_are_refused(shared_page: LivePage) -> None:
