@@ -51,15 +51,21 @@ def stream(
     """
     from edge_ad.cli.stream_report import print_summary
     from edge_ad.cli.stream_setup import open_filters, open_sinks, open_sources
+    from edge_ad.server import HttpServer
     from edge_ad.streaming.judgement import judges_from_options
     from edge_ad.streaming.sources import SourceOptions
 
     opened = open_sources(sources.cameras or [], sources.uris or [], SourceOptions(**vars(settings)))
+    server = HttpServer(outputs.web_token, hosts=tuple(outputs.web_hosts or ()))
     filters = open_filters(
-        frames.region, frames.trigger, checks_health=frames.checks_health, takes_8_bits=frames.takes_8_bits
+        frames.region,
+        frames.trigger,
+        checks_health=frames.checks_health,
+        takes_8_bits=frames.takes_8_bits,
+        server=server,
     )
     judges = judges_from_options(**vars(judging), has_ids=filters.trigger is not None and filters.trigger.gives_ids)
-    sinks = open_sinks(outputs)
+    sinks = open_sinks(outputs, server)
     with _swapper(engine, frames.batch or 1) as swapper:
         summary = _run(swapper, opened, engine.threshold, sinks, judges, filters, frames, ending)
         # Before engines are closed: a bundle that is still being opened is waited for, and a device may not answer.

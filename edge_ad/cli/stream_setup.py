@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from edge_ad.cli.stream_options import Outputs
+    from edge_ad.server import HttpServer
     from edge_ad.streaming.filters import FilterOptions
     from edge_ad.streaming.records import Durability
     from edge_ad.streaming.sinks import Sink
@@ -90,7 +91,14 @@ def _camera(text: str, options: SourceOptions) -> Source:
     return camera_source(number, options)
 
 
-def open_filters(region: str | None, trigger: str, *, checks_health: bool, takes_8_bits: bool = False) -> FilterOptions:
+def open_filters(
+    region: str | None,
+    trigger: str,
+    *,
+    checks_health: bool,
+    takes_8_bits: bool = False,
+    server: HttpServer | None = None,
+) -> FilterOptions:
     """What frames pass before they are judged.
 
     Args:
@@ -98,32 +106,41 @@ def open_filters(region: str | None, trigger: str, *, checks_health: bool, takes
         trigger: What ``--trigger`` says.
         checks_health: Whether black, over-exposed and frozen frames are told apart.
         takes_8_bits: Whether frames of 8 bits are judged by a bundle of photos of more.
+        server: What serves an HTTP trigger; None makes one of its own.
 
     Raises:
         UsageError: One that cannot be understood.
+        DeviceError: The port of an HTTP trigger is in use.
+        MissingDependencyError: An optional package is not installed.
     """
+    from edge_ad.server import http_trigger
     from edge_ad.streaming.filters import FilterOptions
     from edge_ad.streaming.health import FrameHealth
     from edge_ad.streaming.region import Region
     from edge_ad.streaming.triggers import trigger_from_text
 
+    kinds = {"http": lambda rest: http_trigger(rest, server)}
     return FilterOptions(
         region=None if region is None else Region.parse(region),
         make_health=(lambda source: FrameHealth(can_freeze=source.is_live)) if checks_health else None,
-        trigger=None if trigger == "every" else trigger_from_text(trigger),
+        trigger=None if trigger == "every" else trigger_from_text(trigger, kinds),
         takes_8_bits=takes_8_bits,
     )
 
 
-def open_sinks(outputs: Outputs) -> list[Sink]:
+def open_sinks(outputs: Outputs, server: HttpServer) -> list[Sink]:
     """Make the sinks, before an engine is loaded.
+
+    Args:
+        outputs: What the options ask for.
+        server: What serves the live page and the metrics.
 
     Raises:
         UsageError: A file, folder or address that cannot be used.
         MissingDependencyError: An optional package is not installed.
         DeviceError: A port that is in use.
     """
-    return [*_files(outputs), *_services(outputs), *_window(outputs)]
+    return [*_files(outputs), *_services(outputs), *_served(outputs, server), *_window(outputs)]
 
 
 def _files(outputs: Outputs) -> list[Sink]:
@@ -163,28 +180,31 @@ def _services(outputs: Outputs) -> list[Sink]:
         made.append(sinks.mqtt_sink(outputs.mqtt))
     if outputs.webhook is not None:
         made.append(sinks.webhook_sink(outputs.webhook))
-    if outputs.metrics is not None:
-        made.append(sinks.metrics_sink(outputs.metrics))
     if outputs.hook is not None:
         made.append(sinks.hook_sink(outputs.hook))
-    if outputs.web is not None:
-        made.append(_web(outputs))
-    elif outputs.web_token is not None or outputs.web_hosts:
-        option = "--web-host" if outputs.web_hosts else "--web-token"
-        raise UsageError(f"{option} means nothing without --web.", "Add --web.")
     return made
 
 
-def _web(outputs: Outputs) -> Sink:
-    from edge_ad.streaming.web import web_sink
+def _served(outputs: Outputs, server: HttpServer) -> list[Sink]:
+    """What the stream's one HTTP server serves."""
+    from edge_ad.server import PageSink, metrics_sink
 
-    page = web_sink(
-        outputs.web or "", outputs.web_token, database=outputs.database, hosts=tuple(outputs.web_hosts or ())
-    )
-    note(f"Live page: {page.url}")
-    if page.is_new_token:
-        note(f"Its token, for this run: {page.token}")
-    return page
+    made: list[Sink] = []
+    if outputs.web is not None:
+        page = PageSink(server, outputs.web, database=outputs.database)
+        made.append(page)
+        note(f"Live page: {page.url}")
+    if outputs.metrics is not None:
+        made.append(metrics_sink(outputs.metrics, server))
+    is_local = outputs.web is None and all(address.is_loopback for address in server.addresses)
+    if is_local and (outputs.web_token is not None or outputs.web_hosts):
+        option = "--web-host" if outputs.web_hosts else "--web-token"
+        raise UsageError(f"{option} means nothing without --web.", "Add --web.")
+    if len(server.addresses) > 1:
+        note(f"One HTTP server listens at {', '.join(server.describe())}.")
+    if server.is_new_token:
+        note(f"Token for this run: {server.token}")
+    return made
 
 
 def _window(outputs: Outputs) -> list[Sink]:

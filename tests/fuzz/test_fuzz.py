@@ -16,7 +16,7 @@ from tests.fuzz.target import Target, pack, unpack
 from tests.fuzz.targets import TARGETS
 from tests.fuzz.worker import Worker
 
-_NEEDS = {"runs": "torch", "page": "uvicorn", "mqtt": "paho.mqtt.client"}
+_NEEDS = {"runs": "torch", "mqtt": "paho.mqtt.client"} | dict.fromkeys(("page", "trigger", "metrics"), "granian")
 _NEW_INPUTS = 8
 
 

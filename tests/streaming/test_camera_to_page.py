@@ -32,7 +32,7 @@ def _needed() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of the bindings' generator, on import
         pytest.importorskip("pypylon.pylon", reason="pypylon brings the emulated camera")
-    pytest.importorskip("uvicorn", reason="the live page needs the extra web")
+    pytest.importorskip("granian", reason="the live page needs the extra web")
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
 from edge_ad.prediction import NOT_FINITE, Prediction, Verdict, normalised_score
+from edge_ad.server.metrics import StreamMetrics
+from edge_ad.server.state import PageState
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result
@@ -28,9 +30,7 @@ from edge_ad.streaming.overlay import draw_overlay
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import NgImagesSink, records_sink
-from edge_ad.streaming.sinks.metrics import StreamMetrics
 from edge_ad.streaming.statistics import Summary
-from edge_ad.streaming.web.board import Board
 from tests.streaming.fakes import SIZE_HW, FakeEngine, ListSink, NumberedSource, number_of
 from tests.streaming.results import make_result
 
@@ -163,15 +163,15 @@ def _check_records(root: Path, results: Sequence[Result], expected: Sequence[boo
 def _check_page_and_metrics(results: Sequence[Result], expected: Sequence[bool]) -> None:
     metrics = StreamMetrics()
     for result, is_ng in zip(results, expected, strict=True):
-        board = Board(StreamControl(1.0), "line")
-        board.add(result)
-        state = board.state()
+        page = PageState(StreamControl(1.0), "line")
+        page.add(result)
+        state = page.state()
         json.dumps(state, allow_nan=False)
         assert state["sources"][0]["defective"] == is_ng
         assert draw_overlay(result, fps=1.0).dtype == np.uint8
         metrics.add(result, "line")
-    count = f'edge_ad_frames_total{{source="numbered",verdict="NG"}} {sum(expected)}\n'
-    assert (count in metrics.expose(None)) == any(expected)
+    count = f'edge_ad_frames_total{{source="numbered",verdict="NG"}} {float(sum(expected))}\n'
+    assert (count in metrics.expose().decode()) == any(expected)
 
 
 def _check_parts(kept: ListSink, summary: Summary, rule: str | None, hysteresis: float | None) -> None:

@@ -117,7 +117,7 @@ def test_address_option_takes_an_address_or_none(
 
     asked: list[str | None] = []
 
-    def note_and_stop(outputs: Outputs) -> list[object]:
+    def note_and_stop(outputs: Outputs, server: object) -> list[object]:
         asked.append(outputs.metrics)
         raise EdgeAdError("enough")
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import socket
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,13 +15,13 @@ from numpy.typing import NDArray
 
 from benchmarks.mosquitto import Mosquitto, find_mosquitto
 from edge_ad.errors import DeviceError, UsageError
+from edge_ad.server import http_trigger
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.frame import Frame
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import mqtt_sink
 from edge_ad.streaming.triggers import Trigger, trigger_from_text
 from edge_ad.streaming.triggers.base import AskedTrigger
-from edge_ad.streaming.triggers.http_trigger import HttpTrigger
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
 from tests.streaming.slow_peers import dripping, peer
 
@@ -85,44 +81,6 @@ def test_request_takes_the_next_frame_of_each_source_and_none_that_was_waiting()
     assert trigger.fires(_frame(3))
 
 
-def _post(url: str, *, method: str = "POST", **headers: str) -> int:
-    request = urllib.request.Request(url, method=method, headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error.code
-
-
-@pytest.fixture
-def http_trigger() -> Iterator[HttpTrigger]:
-    trigger = trigger_from_text("http:0")
-    assert isinstance(trigger, HttpTrigger)
-    with trigger:
-        yield trigger
-
-
-def test_post_has_the_next_frame_judged(http_trigger: HttpTrigger) -> None:
-    url = f"http://127.0.0.1:{http_trigger.port}/trigger"
-    assert not http_trigger.fires(_frame(0))
-    assert _post(f"{url}?id=part%207") == 202
-    assert http_trigger.last_id == "part 7"
-    assert _fired(http_trigger, [_frame(1), _frame(2)]) == [1]
-
-
-def test_another_id_is_refused_until_a_frame_came(http_trigger: HttpTrigger) -> None:
-    url = f"http://127.0.0.1:{http_trigger.port}/trigger"
-    assert [_post(f"{url}?id={name}") for name in ("p1", "p1", "p2", "")] == [202, 202, 409, 409]
-    status, text = http_trigger.answer("POST", "/trigger?id=p3", None, "")
-    assert (status, text) == (409, "Another id still waits for its frame: p1.")
-    frame = _frame(1)
-    assert http_trigger.fires(frame)
-    assert http_trigger.part_of(frame) == "p1"
-    assert (http_trigger.lost, http_trigger.lost_id) == (3, "p3")
-    assert _post(f"{url}?id=p2") == 202
-
-
 def test_a_request_that_is_delivered_again_asks_for_nothing_more() -> None:
     trigger = AskedTrigger()
     assert trigger.ask("p1", is_repeated=True)  # the first delivery did not come through
@@ -166,107 +124,6 @@ def test_a_request_that_is_given_up_is_told(engine: FakeEngine) -> None:
     ]
 
 
-def test_what_is_no_trigger_is_refused(http_trigger: HttpTrigger) -> None:
-    url = f"http://127.0.0.1:{http_trigger.port}/trigger"
-    assert _post(url, method="GET") == 405
-    assert _post(f"http://127.0.0.1:{http_trigger.port}/../etc/passwd") == 404
-    assert _post(url, Origin="http://elsewhere") == 403
-    assert _post(f"{url}?id={'x' * 300}") == 400
-    assert _fired(http_trigger, [_frame(1)]) == []
-
-
-def test_clients_that_never_finish_do_not_shut_out_the_trigger(http_trigger: HttpTrigger) -> None:
-    clients = [socket.create_connection(("127.0.0.1", http_trigger.port)) for _ in range(10)]
-    try:
-        for client in clients:
-            client.sendall(b"POST /trigger HTTP/1.1\r\nX: ")
-        assert _post(f"http://127.0.0.1:{http_trigger.port}/trigger") == 202
-    finally:
-        for client in clients:
-            client.close()
-
-
-@pytest.mark.parametrize("start", [b"", b"POST /trigger HTTP/1.1\r\nX: "], ids=["silent", "slow"])
-def test_clients_that_take_all_places_make_room_for_the_trigger(http_trigger: HttpTrigger, start: bytes) -> None:
-    clients = [socket.create_connection(("127.0.0.1", http_trigger.port)) for _ in range(40)]
-    try:
-        for client in clients:
-            with contextlib.suppress(OSError):  # it had to make room already
-                client.sendall(start)
-        for turn in range(3):
-            assert _post(f"http://127.0.0.1:{http_trigger.port}/trigger?id={turn}") == 202
-            assert http_trigger.last_id == str(turn)
-            assert http_trigger.fires(_frame())
-    finally:
-        for client in clients:
-            client.close()
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"POST /trigger",
-        b"POST /trigger?id=1",
-        b"POST /trigger HTTP/1.1",
-        b"POST /trigger HTTP/1.1\r\n",
-        b"POST /trigger HTTP/1.1\r\nOrig",
-        b"POST /trigger HTTP/1.1\r\nX: y\r\n",
-    ],
-)
-def test_request_that_is_cut_off_asks_for_nothing(http_trigger: HttpTrigger, head: bytes) -> None:
-    http_trigger.last_id = "before"
-    with socket.create_connection(("127.0.0.1", http_trigger.port), timeout=10) as client:
-        client.sendall(head)
-        client.shutdown(socket.SHUT_WR)
-        answer = b"".join(iter(lambda: client.recv(4096), b""))
-    assert b"202" not in answer
-    assert http_trigger.last_id == "before"
-    assert _fired(http_trigger, [_frame(1)]) == []
-
-
-def test_client_that_drips_its_request_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_ad.streaming.triggers.http_trigger._REQUEST_S", 0.3)
-    is_over = threading.Event()
-    with HttpTrigger(0) as trigger, socket.create_connection(("127.0.0.1", trigger.port)) as client:  # type: ignore[attr-defined]
-        client.settimeout(10)
-
-        def drip() -> None:
-            with contextlib.suppress(OSError):
-                client.sendall(b"POST /trigger HTTP/1.1\r\n")
-                while not is_over.wait(0.05):
-                    client.sendall(b"X")
-
-        thread = threading.Thread(target=drip)
-        thread.start()
-        try:
-            with contextlib.suppress(ConnectionError):
-                assert client.recv(100) == b""  # closed by the server, or else this times out
-        finally:
-            is_over.set()
-            thread.join()
-
-
-def test_trigger_that_others_can_reach_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("EDGE_AD_TRIGGER_TOKEN", raising=False)
-    with pytest.raises(UsageError, match="needs a token"):
-        trigger_from_text("http:0.0.0.0:0")
-    monkeypatch.setenv("EDGE_AD_TRIGGER_TOKEN", "secret")
-    trigger = trigger_from_text("http:0.0.0.0:0")
-    assert isinstance(trigger, HttpTrigger)
-    with trigger:
-        url = f"http://127.0.0.1:{trigger.port}/trigger"
-        assert [_post(url), _post(url, Authorization="Bearer wrong"), _post(url, Authorization="Bearer secret")] == [
-            401,
-            401,
-            202,
-        ]
-
-
-def test_port_that_is_taken_is_named(http_trigger: HttpTrigger) -> None:
-    with pytest.raises(DeviceError, match=str(http_trigger.port)), trigger_from_text(f"http:{http_trigger.port}"):
-        pass
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -290,7 +147,7 @@ def test_port_that_is_taken_is_named(http_trigger: HttpTrigger) -> None:
 )
 def test_trigger_that_cannot_be_read_is_one_line(text: str) -> None:
     with pytest.raises(UsageError, match=r"trigger") as failure:
-        trigger_from_text(text)
+        trigger_from_text(text, {"http": http_trigger})
     assert "\n" not in str(failure.value)
 
 
@@ -302,7 +159,7 @@ def test_secret_of_a_trigger_is_not_repeated() -> None:
         "htp:80?token=secret",
     ):
         with pytest.raises(UsageError) as failure:
-            trigger_from_text(text)
+            trigger_from_text(text, {"http": http_trigger})
         assert "secret" not in str(failure.value)
 
 

@@ -4,7 +4,6 @@ from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sinks.database import DatabaseSink
 from edge_ad.streaming.sinks.factories import (
     hook_sink,
-    metrics_sink,
     mqtt_sink,
     ng_images_sink,
     records_sink,
@@ -24,7 +23,6 @@ __all__ = [
     "WindowSink",
     "has_display",
     "hook_sink",
-    "metrics_sink",
     "mqtt_sink",
     "ng_images_sink",
     "records_sink",

@@ -14,7 +14,6 @@ from edge_ad.streaming.sinks.records import RecordsSink
 
 __all__ = [
     "hook_sink",
-    "metrics_sink",
     "mqtt_sink",
     "ng_images_sink",
     "records_sink",
@@ -24,7 +23,6 @@ __all__ = [
 _DATABASE = (".sqlite", ".sqlite3", ".db")
 _LINES = (".jsonl", ".ndjson", ".csv")
 _MOST_GB = 1e9
-_METRICS = ("127.0.0.1", 9464)
 
 
 def records_sink(
@@ -99,24 +97,6 @@ def webhook_sink(url: str) -> Sink:
     from edge_ad.streaming.sinks.webhook import Endpoint, WebhookSink
 
     return WebhookSink(Endpoint.parse(url))
-
-
-def metrics_sink(address: str = "") -> Sink:
-    """``--metrics [HOST:PORT]``: 127.0.0.1:9464 when nothing is given; ``:9500`` or ``9500`` choose the port only.
-
-    Raises:
-        UsageError: It is no address.
-        DeviceError: It cannot be listened at.
-    """
-    from edge_ad.streaming.sinks.metrics import MetricsSink
-
-    host, port = _METRICS
-    if address:
-        given, _, number = address.rpartition(":")
-        if not (number.isascii() and number.isdigit() and int(number) < 1 << 16):
-            raise UsageError(f"{address} is no address to serve metrics at.", "Give HOST:PORT, such as 127.0.0.1:9464.")
-        host, port = given.strip("[]") or host, int(number)
-    return MetricsSink(host, port)
 
 
 def hook_sink(command: str, *, timeout_s: float = 5.0) -> Sink:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl
 
-from edge_ad.credentials import TRIGGER_TOKEN, credential
 from edge_ad.errors import UsageError
 from edge_ad.masked_address import MASK, masked_address
 from edge_ad.streaming.triggers.base import EveryFrame, EveryNth, Trigger
@@ -14,18 +13,19 @@ from edge_ad.streaming.triggers.motion import DIFFERENCE, REFRACTORY_S, MotionTr
 __all__ = ["trigger_from_text"]
 
 _FORMS = "every, every:3, motion:x1,y1,x2,y2, http:8081 or mqtt://host/topic"
-_HIGHEST_PORT = 65535
 
 
-def trigger_from_text(text: str) -> Trigger:
+def trigger_from_text(text: str, more: Mapping[str, Callable[[str], Trigger]] | None = None) -> Trigger:
     """Read what ``--trigger`` says.
 
-    ``every`` and ``every:N``; ``motion:x1,y1,x2,y2`` with ``?difference=12&refractory=0.5``; ``http:PORT``,
-    ``http:HOST:PORT`` with ``?token=SECRET`` (or the variable ``EDGE_AD_TRIGGER_TOKEN``, which no list of processes
-    shows); ``mqtt://[user:password@]host[:port]/topic``, ``mqtts://`` with TLS, with the variables of `Broker.parse`.
+    ``every`` and ``every:N``; ``motion:x1,y1,x2,y2`` with ``?difference=12&refractory=0.5``;
+    ``mqtt://[user:password@]host[:port]/topic``, ``mqtts://`` with TLS, with the variables of `Broker.parse`; and what
+    is given beside them, such as ``http:PORT``, ``http:HOST:PORT`` with ``?token=SECRET`` (or the variable
+    ``EDGE_AD_TRIGGER_TOKEN``, which no list of processes shows).
 
     Args:
         text: One of these.
+        more: Further kinds → what makes one of them from the rest of the text, or raises ValueError.
 
     Returns:
         A trigger, not open yet: it is a context manager. One serves all sources of a stream.
@@ -35,7 +35,7 @@ def trigger_from_text(text: str) -> Trigger:
         MissingDependencyError: It needs paho-mqtt, which is not installed.
     """
     kind, _, rest = text.partition(":")
-    make = _KINDS.get(kind.lower())
+    make = {**_KINDS, **(more or {})}.get(kind.lower())
     if make is None:
         raise UsageError(f"Unknown trigger: {_without_secret(text)}.", f"Write {_FORMS}.")
     try:
@@ -61,17 +61,6 @@ def _motion(rest: str) -> Trigger:
     if min(x1, y1, x2, y2) < 0 or (x1, y1) == (x2, y2) or not 0 < difference <= 255 or not 0 <= refractory_s < 1e6:
         raise ValueError(rest)
     return MotionTrigger((x1, y1), (x2, y2), difference=difference, refractory_s=refractory_s)
-
-
-def _http(rest: str) -> Trigger:
-    from edge_ad.streaming.triggers.http_trigger import HttpTrigger
-
-    address, _, query = rest.partition("?")
-    host, _, port = address.removeprefix("//").rpartition(":")
-    token = _settings(query, ("token",)).get("token") or credential(TRIGGER_TOKEN) or ""
-    if not 0 <= int(port) <= _HIGHEST_PORT:
-        raise ValueError(port)
-    return HttpTrigger(int(port), host.strip("[]") or "127.0.0.1", token)
 
 
 def _mqtt(rest: str, *, scheme: str = "mqtt") -> Trigger:
@@ -104,7 +93,8 @@ def _without_secret(text: str) -> str:
         return masked_address(text)
     shown, question, _ = text.partition("?")
     if "@" in shown or "#" in shown:
-        return f"{text.partition(':')[0] if text.partition(':')[0].lower() in _KINDS else ''}:{MASK}".strip(":")
+        kind = text.partition(":")[0]
+        return f"{kind if kind.lower() in {*_KINDS, 'http'} else ''}:{MASK}".strip(":")
     return shown if not question or "=" not in text else f"{shown}?{MASK}"
 
 
@@ -112,7 +102,6 @@ _KINDS: Mapping[str, Callable[[str], Trigger]] = {
     "every": _every,
     "all": _every,
     "motion": _motion,
-    "http": _http,
     "mqtt": _mqtt,
     "mqtts": _mqtts,
 }

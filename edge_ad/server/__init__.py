@@ -1,0 +1,18 @@
+"""The HTTP server of a stream: the live page, metrics and the HTTP trigger, behind one token."""
+
+from edge_ad.server.access import Limits
+from edge_ad.server.metrics import MetricsSink, metrics_sink
+from edge_ad.server.page import PageSink, web_sink
+from edge_ad.server.server import HttpServer
+from edge_ad.server.trigger import HttpTrigger, http_trigger
+
+__all__ = [
+    "HttpServer",
+    "HttpTrigger",
+    "Limits",
+    "MetricsSink",
+    "PageSink",
+    "http_trigger",
+    "metrics_sink",
+    "web_sink",
+]

@@ -1,0 +1,380 @@
+"""Who may see and steer the stream: the token, sessions, and the budgets of each address."""
+
+from __future__ import annotations
+
+import copy
+import enum
+import hashlib
+import hmac
+import ipaddress
+import math
+import re
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from edge_ad.errors import UsageError
+
+__all__ = ["SESSION_S", "Access", "Budgets", "Limits", "Sessions", "Standing", "new_token", "session_name"]
+
+SESSION_S = 30 * 24 * 3600  # a monitor at the line is not logged in every morning
+_SHORTEST_TOKEN = 12
+_LONGEST_TOKEN = 256
+_MOST_SESSIONS = 1024
+_MOST_ADDRESSES = 4096
+_IPV6_PREFIX = 64  # one customer, and often one machine, has all addresses below it
+_LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
+
+
+def new_token() -> str:
+    """A token that nobody guesses: 144 bits."""
+    return secrets.token_urlsafe(18)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much anybody can ask of the server.
+
+    Attributes:
+        viewers: Pages and MJPEG streams at a time.
+        connections: Open connections; further ones wait in the kernel until one ends.
+        idle_s: Longest time without a complete request head, in seconds.
+        stall_s: Longest time in which a client that is sent something reads nothing of it, in seconds.
+        header_bytes: Longest request line and headers together.
+        body_bytes: Longest body of a request.
+        body_s: Longest time for it to come, in seconds.
+        guesses: Wrong tokens and sessions from one address; then it is refused unheard.
+        guesses_per_s: How many of them an address gets back in a second.
+        refusals: Answers to requests without a right to one from one address at once; further ones come later.
+        refusals_per_s: How many of them an address gets in a second.
+    """
+
+    viewers: int = 16
+    connections: int = 1024
+    idle_s: float = 5.0
+    stall_s: float = 10.0
+    header_bytes: int = 16 << 10
+    body_bytes: int = 4 << 10
+    body_s: float = 5.0
+    guesses: int = 20
+    guesses_per_s: float = 0.1
+    refusals: int = 100
+    refusals_per_s: float = 20.0
+
+
+class Standing(enum.Enum):
+    """What a client is to the server."""
+
+    LOGGED_IN = "has the token or an open session, or needs none"
+    ANONYMOUS = "has shown neither"
+    WRONG = "has shown a wrong one"
+    BLOCKED = "has shown too many wrong ones"
+
+
+class Access:
+    """The rules of one server; used from several threads.
+
+    Args:
+        token: What a client must know; None lets everybody on this machine in.
+        host: Name that the server listens at.
+        hosts: Further names under which a reverse proxy on this machine makes the page known. With any, the
+            address that such a proxy forwards is the client's.
+        is_public: Whether it answers to any name. A page that only this machine can reach must not: a web site whose
+            name suddenly stands for 127.0.0.1 would pass for the page itself.
+        limits: How many wrong tokens and sessions an address may show.
+
+    Attributes:
+        token: What a client must know.
+        needs_token: Whether it must.
+        cookie: Name of the cookie that holds a session.
+
+    Raises:
+        UsageError: The token is too short, too long, or has other than visible ASCII characters; or a name is none.
+    """
+
+    def __init__(
+        self,
+        token: str | None,
+        *,
+        host: str = "",
+        hosts: Collection[str] = (),
+        is_public: bool = False,
+        limits: Limits | None = None,
+    ) -> None:
+        if token is not None and not _is_token(token):
+            raise UsageError(
+                f"The token of the live page must have {_SHORTEST_TOKEN} to {_LONGEST_TOKEN} visible ASCII characters.",
+                "Leave it out to have one made.",
+            )
+        limits = limits or Limits()
+        self.token = token
+        self.needs_token = token is not None
+        self.cookie = "edge_ad"
+        self._path_tokens: dict[str, str] = {}
+        self._hosts = frozenset(map(_host, hosts))
+        self._answers_any, self._own_hosts = is_public, _own_hosts(host)
+        self._guesses = Budgets(limits.guesses_per_s, limits.guesses)
+        self._sessions = Sessions()
+
+    def at(self, host: str, port: int, *, is_loopback: bool, needs_token: bool) -> Access:
+        """The same token, sessions and budgets at one of the addresses of a server."""
+        other = copy.copy(self)
+        other._own_hosts, other._answers_any = _own_hosts(host), not is_loopback
+        other.needs_token = needs_token
+        other.cookie = f"edge_ad_{port}"  # cookies do not tell the ports of a host apart
+        return other
+
+    def accept_at(self, path: str, token: str) -> None:
+        """Ask for this token at one path, wherever the server listens; the server's own opens it too."""
+        self._path_tokens[path] = token
+
+    def knows_host(self, host: str | None) -> bool:
+        """Whether a Host header is one that this server answers to."""
+        if self._answers_any:
+            return True
+        return host is not None and _without_port(host.lower()) in self._own_hosts | self._hosts
+
+    def is_own_origin(self, headers: Mapping[str, str]) -> bool:
+        """Whether a request that changes something does not come from another site's page."""
+        if headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+            return False
+        origin = headers.get("origin")
+        if origin is None:  # no browser: every one of them sends it with such a request
+            return True
+        host, netloc = headers.get("host", "").lower(), _netloc(origin)
+        return netloc != "" and (netloc == host or _without_port(netloc) in self._hosts)
+
+    def client(self, peer: str, forwarded: str) -> str:
+        """The IP address that a request comes from: that of the connection, unless a proxy has been declared.
+
+        Args:
+            peer: Of the connection.
+            forwarded: The request's ``X-Forwarded-For``.
+        """
+        return _client_address(peer, forwarded) if self._hosts else peer
+
+    def standing(self, headers: Mapping[str, str], client: str, path: str = "") -> Standing:
+        """What a client is. A wrong token or session is taken from the budget of its address.
+
+        Args:
+            headers: Of the request, by lower-case name.
+            client: The address it comes from; see `client`.
+            path: What it asks for.
+        """
+        if not self._tokens(path):
+            return Standing.LOGGED_IN
+        kind, _, candidate = headers.get("authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            return self.try_token(candidate.strip(), client, path)
+        name = session_name(headers, self.cookie)
+        if not name:
+            return Standing.ANONYMOUS
+        # An open session counts whatever others at its address have tried: nobody guesses one.
+        return Standing.LOGGED_IN if self._sessions.is_open(name) else self._count_guess(client)
+
+    def try_token(self, candidate: str, client: str, path: str = "") -> Standing:
+        """Whether a client knows the token.
+
+        Comparing takes the same time for every wrong one; an address without a budget gets no comparison.
+        """
+        tokens = self._tokens(path)
+        if not tokens:
+            return Standing.LOGGED_IN
+        if self.wait_s(client):
+            return Standing.BLOCKED
+        given = _digest(candidate.encode("utf-8", "replace"))
+        if any([hmac.compare_digest(given, _digest(token.encode())) for token in tokens]):  # noqa: C419 - all of them
+            return Standing.LOGGED_IN
+        return self._count_guess(client)
+
+    def wait_s(self, client: str) -> int:
+        """Whole seconds until an address may try again; 0 when it may."""
+        return math.ceil(self._guesses.wait_s(client))
+
+    def log_in(self) -> str:
+        """Begin a session for a client that knows the token: the value of the cookie."""
+        return self._sessions.begin()
+
+    def log_out(self, name: str) -> None:
+        """End a session, for every copy of its cookie."""
+        self._sessions.end(name)
+
+    def goes_on(self, headers: Mapping[str, str]) -> bool:
+        """Whether what a request has begun may go on: its session, if it came with one, has not ended meanwhile."""
+        name = session_name(headers, self.cookie)
+        return not self.needs_token or not name or "authorization" in headers or self._sessions.is_open(name)
+
+    def _tokens(self, path: str) -> list[str]:
+        """Those that open a path; empty when it is open."""
+        own = self._path_tokens.get(path)
+        if not self.needs_token and own is None:
+            return []
+        return [token for token in (self.token, own) if token is not None]
+
+    def _count_guess(self, client: str) -> Standing:
+        return Standing.WRONG if self._guesses.spend(client) else Standing.BLOCKED
+
+
+class Sessions:
+    """Who is logged in, until the logout, a month later or the end of the stream; used from several threads.
+
+    They are kept here and not in the cookie, so that one that has ended is over for every copy of the cookie too. Of a
+    session only a digest is kept. Beyond 1024 the oldest ends.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ends: OrderedDict[bytes, float] = OrderedDict()  # digest → when it ends, oldest first
+
+    def begin(self) -> str:
+        """A new session: what its cookie says, 256 bits that nobody guesses."""
+        name = secrets.token_hex(32)
+        with self._lock:
+            self._ends[_digest(name.encode())] = time.monotonic() + SESSION_S
+            while len(self._ends) > _MOST_SESSIONS:
+                self._ends.popitem(last=False)
+        return name
+
+    def is_open(self, name: str) -> bool:
+        """Whether a session has begun and not ended."""
+        with self._lock:
+            return self._ends.get(_digest(name.encode("utf-8", "replace")), 0.0) > time.monotonic()
+
+    def end(self, name: str) -> None:
+        """End a session, if there is one of that name."""
+        with self._lock:
+            self._ends.pop(_digest(name.encode("utf-8", "replace")), None)
+
+
+class Budgets:
+    """One budget for each address, IPv6 addresses by their /64: spent by doing something, it refills with time.
+
+    Used from several threads. Memory is bounded: beyond 4096 addresses the one that has spent nothing for longest is
+    forgotten, which is the one whose budget has refilled most.
+
+    Args:
+        per_s: How much comes back in a second.
+        at_once: How much there is at most.
+        most_addresses: How many are remembered.
+    """
+
+    def __init__(self, per_s: float, at_once: float, *, most_addresses: int = _MOST_ADDRESSES) -> None:
+        self._per_s, self._at_once, self._most_addresses = per_s, at_once, most_addresses
+        self._lock = threading.Lock()
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # network → what was left, and when
+
+    def __len__(self) -> int:
+        """How many addresses are remembered."""
+        with self._lock:
+            return len(self._left)
+
+    def spend(self, address: str) -> bool:
+        """Take one from the budget of an address; False, and nothing is taken, when there is none."""
+        return self._take(address, 0.0) == 0.0
+
+    def wait_s(self, address: str) -> float:
+        """Seconds until an address has one to spend; 0 when it has."""
+        with self._lock:
+            return max(0.0, 1 - self._at(_network(address), time.monotonic())) / self._per_s
+
+    def reserve(self, address: str, longest_s: float) -> float:
+        """Take one, in advance when there is none.
+
+        Returns:
+            Seconds until it is there: the longest, and nothing is taken, when that takes longer.
+        """
+        return self._take(address, longest_s)
+
+    def _take(self, address: str, longest_s: float) -> float:
+        network, now = _network(address), time.monotonic()
+        with self._lock:
+            left = self._at(network, now)
+            wait_s = max(0.0, 1 - left) / self._per_s
+            if wait_s > longest_s:
+                return max(longest_s, 1e-9)
+            self._left[network] = left - 1, now
+            self._left.move_to_end(network)
+            while len(self._left) > self._most_addresses:
+                self._left.popitem(last=False)
+            return wait_s
+
+    def _at(self, network: str, now: float) -> float:
+        left, at = self._left.get(network, (self._at_once, now))
+        return min(self._at_once, left + self._per_s * (now - at))
+
+
+def _client_address(peer: str, forwarded: str) -> str:
+    """The IP address of the client, where a reverse proxy on this machine may stand between.
+
+    Args:
+        peer: Of the connection.
+        forwarded: The request's ``X-Forwarded-For``. Its last entry counts, and only from this machine: that one the
+            proxy has written, and whatever stands before it came from the client.
+    """
+    own, client = _ip(peer), _ip(forwarded.rpartition(",")[2].strip())
+    return peer if client is None or own is None or not own.is_loopback else str(client)
+
+
+def session_name(headers: Mapping[str, str], cookie: str) -> str:
+    """What the cookie of a request says; empty when there is none.
+
+    Args:
+        headers: Of the request, by lower-case name.
+        cookie: Name of the cookie.
+    """
+    pairs = (pair.strip().partition("=") for pair in headers.get("cookie", "").split(";"))
+    return next((value for key, _, value in pairs if key == cookie), "")
+
+
+def _own_hosts(host: str) -> frozenset[str]:
+    return _LOOPBACK_NAMES | ({f"[{host}]" if ":" in host else host.lower()} if host else set())
+
+
+def _network(address: str) -> str:
+    """Whose budget an address has: IPv4 as it is, IPv6 without its last half; empty for what is no address."""
+    ip = _ip(address)
+    if ip is None or ip.version == 4:
+        return "" if ip is None else str(ip)
+    return str(ipaddress.ip_network((int(ip), _IPV6_PREFIX), strict=False))
+
+
+def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address without its zone; IPv4 that is written as IPv6 is IPv4."""
+    try:
+        ip = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(ip, "ipv4_mapped", None) or ip
+
+
+def _is_token(token: str) -> bool:
+    return _SHORTEST_TOKEN <= len(token) <= _LONGEST_TOKEN and all("!" <= character <= "~" for character in token)
+
+
+def _host(name: str) -> str:
+    if _HOST.fullmatch(name) is None:
+        raise UsageError(f"{name} is no host name.", "Give the name alone, such as line.example: no https://, no port.")
+    return name.lower()
+
+
+def _digest(value: bytes) -> bytes:
+    """Of equal length for every value, so that comparing tells nothing about the length of what is compared."""
+    return hashlib.sha256(value).digest()
+
+
+def _netloc(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:  # such as http://[
+        return ""
+
+
+def _without_port(netloc: str) -> str:
+    if netloc.startswith("["):
+        return netloc.partition("]")[0] + "]"
+    return netloc.partition(":")[0]

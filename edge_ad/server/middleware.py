@@ -1,0 +1,179 @@
+"""What every request passes before anything is done for it: host, method, size, origin, token."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edge_ad.server.access import Access, Limits, Standing, session_name
+
+__all__ = ["PUBLIC_PATHS", "AccessMiddleware", "Pace"]
+
+Pace = Callable[[str], Awaitable[None]]
+
+PUBLIC_PATHS = frozenset({"/login", "/static/style.css", "/static/icon.svg"})
+_LOG = logging.getLogger(__name__)
+_METHODS = ("GET", "HEAD", "POST")
+_REFUSALS = frozenset({303, 400, 401, 403, 404, 405, 413, 421, 429, 431})
+_HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "same-origin",  # with none, browsers hide where a form comes from, and it would be refused
+    "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "server": "edge-ad",
+}
+
+
+class AccessMiddleware:
+    """Refuses, and adds the headers that protect the page. What is behind it sees the address of the client.
+
+    An address gets only so many refusals in a second: further ones come later, so that misuse costs the stream
+    nothing. A refusal ends its connection.
+
+    Args:
+        app: What answers a request that passes.
+        access: Who may pass.
+        limits: What is allowed.
+        pace: Waits until an address may have a refusal.
+        paths: What is served here; None for everything.
+    """
+
+    def __init__(self, app: ASGIApp, access: Access, limits: Limits, pace: Pace, paths: Collection[str] | None) -> None:
+        self._app, self._access, self._limits, self._pace, self._paths = app, access, limits, pace, paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        headers = Headers(scope=scope)
+        peer = str((scope.get("client") or ("",))[0])
+        client = self._access.client(peer, ", ".join(headers.getlist("x-forwarded-for")))
+        scope = {**scope, "client": (client, 0), "state": {"access": self._access}}
+        reply = _Reply(send, self._pace, client)
+        try:
+            await self._answer(scope, headers, receive, reply)
+        except Exception:  # a fault in a route must not be silent, and must not end the server
+            _LOG.exception("The server could not answer %s %s", scope["method"], scope["path"])
+            if not reply.has_started:
+                await _line("The live page has a fault.", 500)(scope, receive, reply)
+
+    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, reply: _Reply) -> None:
+        refusal = self._refuse(scope, headers) or self._deny(scope, headers, scope["client"][0])
+        if refusal is None and scope["method"] == "POST":
+            body = await self._body(receive)
+            if body is None:
+                refusal = _line("The body is too long or too slow.", 413)
+            else:
+                receive = _Replay(body, receive)
+        if refusal is not None:
+            reply.is_last = True
+            await refusal(scope, receive, reply)
+        else:
+            reply.is_last = self._access.needs_token and scope["path"] in PUBLIC_PATHS
+            await self._app(scope, receive, reply)
+
+    def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
+        """Why nobody gets that."""
+        if not self._access.knows_host(headers.get("host")):
+            return _line("This page does not answer to that host name; a proxy's name is given with --web-host.", 421)
+        if scope["method"] not in _METHODS:
+            return _line("Only GET, HEAD and POST.", 405, {"allow": ", ".join(_METHODS)})
+        length = headers.get("content-length", "0")
+        if not (length.isascii() and length.isdigit()) or int(length[:19]) > self._limits.body_bytes:
+            return _line("The body is too long.", 413)
+        if scope["method"] == "POST" and not self._access.is_own_origin(headers):
+            return _line("Requests from other sites are refused; a proxy's name is given with --web-host.", 403)
+        return None
+
+    def _deny(self, scope: Scope, headers: Mapping[str, str], client: str) -> Response | None:
+        """Whether a client must log in first, or has tried too often; and what is not served at this address."""
+        access, path = self._access, scope["path"]
+        if self._paths is not None and path not in self._paths:
+            return _line("There is nothing at this address.", 404)
+        if path in PUBLIC_PATHS:
+            return None
+        standing = access.standing(headers, client, path)
+        if standing is Standing.LOGGED_IN:
+            return None
+        # A browser forgets a session that is over: shown again with every request, it would use up the budget.
+        over = {"set-cookie": f"{access.cookie}=; Max-Age=0; Path=/; HttpOnly; SameSite=strict"}
+        forget = over if session_name(headers, access.cookie) else {}
+        is_page = path == "/" and scope["method"] != "POST" and "text/html" in headers.get("accept", "")
+        if (is_page or path == "/logout") and "authorization" not in headers:  # what a person asks for
+            return Response(None, 303, {"location": "/login", **forget})
+        if standing is Standing.BLOCKED:
+            wait = {"retry-after": str(max(1, access.wait_s(client)))}
+            return _line("Too many wrong tokens from this address; try again later.", 429, {**wait, **forget})
+        return _line("A token is needed.", 401, {"www-authenticate": 'Bearer realm="edge-ad"', **forget})
+
+    async def _body(self, receive: Receive) -> bytes | None:
+        """The whole body; None when it is too long or does not come."""
+        try:
+            return await asyncio.wait_for(self._read(receive), self._limits.body_s)
+        except asyncio.TimeoutError:
+            return None
+
+    async def _read(self, receive: Receive) -> bytes | None:
+        body = b""
+        while True:
+            message = await receive()
+            body += bytes(message.get("body", b""))
+            if message["type"] != "http.request" or len(body) > self._limits.body_bytes:
+                return None
+            if not message.get("more_body", False):
+                return body
+
+
+class _Reply:
+    """Sends with the protecting headers, and a refusal when its turn has come.
+
+    Attributes:
+        has_started: Whether the answer has begun.
+        is_last: Whether the connection ends with it.
+    """
+
+    def __init__(self, send: Send, pace: Pace, client: str) -> None:
+        self.has_started = self.is_last = False
+        self._send, self._pace, self._client = send, pace, client
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.has_started = True
+            if self.is_last or message["status"] in _REFUSALS:
+                await self._pace(self._client)
+            headers = MutableHeaders(scope=message)
+            headers.update(_HEADERS)
+            if self.is_last:
+                headers["connection"] = "close"
+        await self._send(message)
+
+
+class _Replay:
+    """Receives a body that was read already, then what comes after it."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
+        self._receive = receive
+
+    async def __call__(self) -> dict[str, Any]:
+        if self._body is None:
+            return dict(await self._receive())
+        body, self._body = self._body, None
+        return {"type": "http.request", "body": body, "more_body": False}
+
+
+def _line(text: str, status: int, headers: dict[str, str] | None = None) -> Response:
+    return PlainTextResponse(f"{text}\n", status, headers)

@@ -1,0 +1,167 @@
+"""Pictures of the page: drawn once, only while somebody watches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_ad.prediction import Prediction
+from edge_ad.server import pictures
+from edge_ad.server.pictures import PictureThread, draw, encode, thumbnail
+from edge_ad.server.state import PageState
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.frame import Frame, Result, Unjudged
+from tests.server.live_page import judged, unjudged
+
+
+@pytest.fixture
+def state() -> PageState:
+    return PageState(StreamControl(1.0), "camera")
+
+
+@pytest.fixture
+def thread(state: PageState) -> Iterator[PictureThread]:
+    thread = PictureThread(state, lambda: None)
+    thread.start()
+    yield thread
+    thread.stop()
+
+
+def _show(state: PageState, thread: PictureThread, result: Result) -> None:
+    thread.note(state.add(result), result)
+
+
+def _wait_for(condition: object, limit_s: float = 5.0) -> None:
+    until = time.monotonic() + limit_s
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "drawn_hw"),
+    [((720, 1280), (720, 1280)), ((1080, 1920), (720, 1280)), ((64, 64), (320, 320)), ((20, 1280), (20, 1280))],
+)
+def test_frame_has_the_size_of_a_page(size_hw: tuple[int, int], drawn_hw: tuple[int, int]) -> None:
+    item = Unjudged(Frame(0, np.zeros((*size_hw, 3), np.uint8), 0.0, 0.0, 0.0), "paused")
+    assert draw(item, is_plain=False).shape[:2] == drawn_hw
+
+
+def test_defect_is_drawn_unless_the_frame_is_asked_for_without_it() -> None:
+    result = judged(score=3.0)
+    assert (draw(result, is_plain=True) == 90).all()
+    assert (draw(result, is_plain=False) != 90).any()
+    assert (draw(unjudged(0, "paused"), is_plain=False) == 90).all()
+    assert (result.frame.image == 90).all()
+
+
+def test_thumbnail_shows_where_the_defect_is() -> None:
+    overlay = np.zeros((400, 600, 3), np.uint8)
+    overlay[40:60, 560:580] = 255
+    anomaly_map = np.zeros((20, 30), np.float32)
+    anomaly_map[2, 28] = 1.0
+    small = thumbnail(overlay, anomaly_map)
+    assert small.shape == (192, 296, 3)
+    assert small.max() == 255
+    assert thumbnail(overlay, np.full((4, 4), np.nan, np.float32)).shape == (192, 296, 3)
+    assert thumbnail(overlay[:9], anomaly_map).shape == (192, 296, 3)
+
+
+def test_nothing_is_drawn_while_nobody_watches(
+    state: PageState, thread: PictureThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+    monkeypatch.setattr(
+        pictures, "draw", lambda item, *, is_plain: drawn.append(item.frame.index) or draw(item, is_plain=is_plain)
+    )
+    for number in range(20):
+        _show(state, thread, judged(number))
+        time.sleep(0.005)
+    assert drawn == []
+    _wait_for(lambda: thread.newest(0, is_plain=False))
+    assert drawn == [19]
+
+
+def test_frame_is_drawn_once_for_all_and_no_more_often_than_a_page_shows(
+    state: PageState, thread: PictureThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    monkeypatch.setattr(pictures, "encode", lambda image: encoded.append(0) or encode(image))
+    started = time.monotonic()
+    number = 0
+    while time.monotonic() - started < 0.5:
+        number += 1
+        _show(state, thread, judged(number))
+        for _ in range(5):
+            thread.newest(0, is_plain=False)
+        time.sleep(0.004)
+    assert 2 <= len(encoded) <= 0.5 * 15 + 2
+    assert number > 2 * len(encoded)
+
+
+def test_nothing_newer_is_drawn_while_nobody_has_taken_the_newest(
+    state: PageState, thread: PictureThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[int] = []
+    monkeypatch.setattr(pictures, "encode", lambda image: encoded.append(0) or encode(image))
+    _show(state, thread, judged(1))
+    _wait_for(lambda: thread.newest(0, is_plain=False))
+    first = thread.newest(0, is_plain=False)
+    assert first is not None
+    for number in range(2, 30):
+        _show(state, thread, judged(number))
+        time.sleep(0.01)
+    assert len(encoded) == 1
+    _wait_for(lambda: thread.newest(0, is_plain=False, after=first.serial) not in (None, first))
+    assert len(encoded) == 2
+
+
+def test_who_comes_late_gets_no_old_picture(state: PageState, thread: PictureThread) -> None:
+    _show(state, thread, judged(1))
+    _wait_for(lambda: thread.newest(0, is_plain=False))
+    _show(state, thread, judged(2))
+    time.sleep(0.3)
+    found = None
+    until = time.monotonic() + 5
+    while found is None and time.monotonic() < until:
+        found = thread.newest(0, is_plain=False)
+    assert found is not None
+    assert found.serial == 2
+
+
+def test_view_that_nobody_asks_for_is_forgotten(
+    state: PageState, thread: PictureThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "_WATCHED_S", 0.05)
+    _show(state, thread, judged(1))
+    _wait_for(lambda: thread.newest(0, is_plain=True))
+    time.sleep(0.1)
+    _show(state, thread, judged(2))
+    time.sleep(0.1)
+    assert thread.newest(0, is_plain=True) is None  # not the old one
+
+
+def test_find_gets_its_pictures_without_anybody_watching(state: PageState, thread: PictureThread) -> None:
+    _show(state, thread, judged(1, 2.0))
+    _wait_for(state.finds)
+    for kind, size_hw in (("thumbnail", (192, 296)), ("overlay", (480, 640)), ("plain", (480, 640))):
+        jpeg = state.find_picture(1, kind)
+        assert jpeg is not None
+        decoded = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        assert decoded.shape[:2] == size_hw
+
+
+def test_frame_that_cannot_be_drawn_does_not_end_the_picture(
+    state: PageState, thread: PictureThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    thread.newest(0, is_plain=False)
+    broken = replace(judged(1), prediction=Prediction(0.5, np.zeros((0, 0), np.float32)))
+    _show(state, thread, broken)
+    _wait_for(lambda: "could not draw a frame" in caplog.text)
+    _show(state, thread, judged(2))
+    _wait_for(lambda: thread.newest(0, is_plain=False))
