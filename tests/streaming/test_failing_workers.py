@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import socket
-import socketserver
 import sys
 from pathlib import Path
 
 import pytest
 
-from edge_ad.errors import DeviceError
 from edge_ad.streaming.events import Event
-from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.session import run_stream
-from edge_ad.streaming.sinks import DatabaseSink, hook_sink, metrics_sink, mqtt_sink
+from edge_ad.streaming.sinks import DatabaseSink, hook_sink, mqtt_sink
 from edge_ad.streaming.sinks.outbox import Outbox
-from edge_ad.streaming.triggers import trigger_from_text
-from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
-from tests.streaming.results import Told, make_result, wait_until
+from tests.streaming.fakes import FakeEngine, FakeSource
+from tests.streaming.results import Told, wait_until
 
 
 def test_a_message_that_cannot_be_sent_is_counted_and_those_after_it_are_sent() -> None:
@@ -58,30 +54,6 @@ def test_a_thread_that_ended_with_its_last_record_ends_the_stream(
     monkeypatch.setattr(store, "_VERDICT", 17)  # no statement: the thread that writes ends
     with pytest.raises(TypeError):
         run_stream(engine, FakeSource(1), threshold=1.0, sinks=[DatabaseSink(tmp_path / "line.sqlite")])
-
-
-def _end_at_once(*_: object) -> None:
-    raise OSError(9, "the socket has gone")
-
-
-def test_metrics_that_are_served_no_more_are_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
-    told, sink = Told(), metrics_sink("127.0.0.1:0")
-    sink.attach(told)
-    monkeypatch.setattr(socketserver.BaseServer, "serve_forever", _end_at_once)
-    sink.begin(FakeSource(None))
-    wait_until(lambda: told.kinds == ["alarm"])
-    sink.write(make_result(), None)
-    sink.close()
-    assert "the socket has gone" in told.events[0].text
-
-
-def test_a_trigger_that_hears_nobody_any_more_ends_the_stream(
-    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(socketserver.BaseServer, "serve_forever", _end_at_once)
-    filters = FilterOptions(trigger=trigger_from_text("http:0"))
-    with pytest.raises(DeviceError, match="trigger no longer works"):
-        run_stream(engine, FakeSource(None, interval_s=0.01), threshold=1.0, sinks=[ListSink()], filters=filters)
 
 
 def test_an_mqtt_client_whose_thread_fails_is_an_alarm_and_tries_again() -> None:
