@@ -13,10 +13,9 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from edge_ad.streaming.filters import FrameHealth, Region
 from edge_ad.streaming.frame import Frame
-from edge_ad.streaming.health import FrameHealth
-from edge_ad.streaming.region import Region
-from edge_ad.streaming.sources.multipart import MultipartReader
+from edge_ad.streaming.sources.http_client import MultipartReader
 from edge_ad.streaming.triggers import trigger_from_text
 
 _ROUNDS, _CALLS = 20, 50

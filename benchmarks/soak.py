@@ -41,15 +41,14 @@ from benchmarks.soak_steps import Step, SteppedSource, Steps, Watcher
 from edge_ad.errors import EdgeAdError
 from edge_ad.runtime.verification import Verification
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.filters import FilterOptions
-from edge_ad.streaming.health import FrameHealth
-from edge_ad.streaming.judgement import judges_from_options
+from edge_ad.streaming.filters import FilterOptions, FrameHealth
+from edge_ad.streaming.frame import Event
+from edge_ad.streaming.hot_swap import BundleSwapper, OpenBundle, open_bundle
 from edge_ad.streaming.progress import Progress
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import RecordsSink, mqtt_sink, ng_images_sink, records_sink
 from edge_ad.streaming.statistics import Summary
-from edge_ad.streaming.swap import BundleSwapper, OpenBundle, open_bundle
+from edge_ad.streaming.verdicts import judges_from_options
 
 _NG_BYTES = 500_000
 _GOOD_SEEDS = (0, 1)

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.soak_bundles import BRIGHT_EVERY, line_frame
 from edge_ad.errors import DeviceError
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.frame import Result
+from edge_ad.streaming.frame import Event, Result
 from edge_ad.streaming.sinks import Sink
 from edge_ad.streaming.sources import Source
 

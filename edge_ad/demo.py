@@ -21,7 +21,7 @@ from edge_ad.export.verify import Verification, verify_target
 from edge_ad.manifest import Precision, Threshold
 from edge_ad.runtime.engines import opened_engine
 from edge_ad.storage import write_file
-from edge_ad.streaming.records.csv_text import csv_lines
+from edge_ad.streaming.records.export import csv_lines
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import RecordsSink, VideoSink
 from edge_ad.streaming.sinks.base import Sink

@@ -11,7 +11,7 @@ from edge_ad.cli.options import takes_groups
 from edge_ad.cli.stream_options import (
     Ending,
     Frames,
-    Judging,
+    JudgingEngine,
     Outputs,
     Sources,
     SourceSettings,
@@ -22,10 +22,10 @@ from edge_ad.cli.stream_options import (
 if TYPE_CHECKING:
     from edge_ad.streaming.delivery import Judge
     from edge_ad.streaming.filters import FilterOptions
+    from edge_ad.streaming.hot_swap import BundleSwapper
     from edge_ad.streaming.sinks import Sink
     from edge_ad.streaming.sources import Source
     from edge_ad.streaming.statistics import Summary
-    from edge_ad.streaming.swap import BundleSwapper
 
 __all__ = ["COMMAND", "stream"]
 
@@ -40,7 +40,7 @@ def stream(
     sources: Sources,
     settings: SourceSettings,
     frames: Frames,
-    judging: Judging,
+    judging: JudgingEngine,
     outputs: Outputs,
     ending: Ending,
 ) -> None:
@@ -52,8 +52,8 @@ def stream(
     from edge_ad.cli.stream_report import print_summary
     from edge_ad.cli.stream_setup import open_filters, open_sinks, open_sources
     from edge_ad.server import HttpServer
-    from edge_ad.streaming.judgement import judges_from_options
     from edge_ad.streaming.sources import SourceOptions
+    from edge_ad.streaming.verdicts import judges_from_options
 
     opened = open_sources(sources.cameras or [], sources.uris or [], SourceOptions(**vars(settings)))
     server = HttpServer(outputs.web_token, hosts=tuple(outputs.web_hosts or ()))
@@ -86,7 +86,7 @@ def _check_whole(sources: list[Source]) -> None:
 
 def _swapper(asked: StreamEngine, batch: int) -> BundleSwapper:
     from edge_ad.runtime.verification import Verification
-    from edge_ad.streaming.swap import BundleSwapper, OpenBundle, open_bundle
+    from edge_ad.streaming.hot_swap import BundleSwapper, OpenBundle, open_bundle
 
     verification = Verification(allow_unverified=asked.allows_unverified, batch=batch)
     choice: dict[str, Any] = {"backend": asked.backend, "precision": asked.precision, "threads": asked.threads}

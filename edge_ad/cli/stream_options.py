@@ -11,7 +11,7 @@ import typer
 from edge_ad.cli.options import BackendOption, JsonOption, OptionalValueCommand, PrecisionOption, ThreadsOption
 from edge_ad.credentials import WEB_TOKEN
 
-__all__ = ["Ending", "Frames", "Judging", "Outputs", "SourceSettings", "Sources", "StreamCommand", "StreamEngine"]
+__all__ = ["Ending", "Frames", "JudgingEngine", "Outputs", "SourceSettings", "Sources", "StreamCommand", "StreamEngine"]
 
 _SOURCE, _FRAMES, _VERDICT, _OUTPUT, _END = "Source", "Frames", "Verdict", "Output", "End"
 
@@ -193,7 +193,7 @@ class Frames:
 
 
 @dataclass(frozen=True)
-class Judging:
+class JudgingEngine:
     """What follows from several frames; the fields are the arguments of `judges_from_options`."""
 
     part: Annotated[

@@ -89,8 +89,7 @@ def event_lines(write_line: Callable[[str], None]) -> Sink:
     Args:
         write_line: Shows one line.
     """
-    from edge_ad.streaming.events import Event
-    from edge_ad.streaming.frame import Result
+    from edge_ad.streaming.frame import Event, Result
     from edge_ad.streaming.sinks import Sink
 
     class EventLines(Sink):

@@ -114,9 +114,7 @@ def open_filters(
         MissingDependencyError: An optional package is not installed.
     """
     from edge_ad.server import http_trigger
-    from edge_ad.streaming.filters import FilterOptions
-    from edge_ad.streaming.health import FrameHealth
-    from edge_ad.streaming.region import Region
+    from edge_ad.streaming.filters import FilterOptions, FrameHealth, Region
     from edge_ad.streaming.triggers import trigger_from_text
 
     kinds = {"http": lambda rest: http_trigger(rest, server)}

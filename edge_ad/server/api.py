@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 from edge_ad.errors import UsageError
 from edge_ad.server.feed import BOUNDARY, Feed
 from edge_ad.server.state import SPANS, PageState
-from edge_ad.streaming.records.csv_text import csv_lines
+from edge_ad.streaming.records.export import csv_lines
 from edge_ad.streaming.records.reader import RecordReader
 from edge_ad.strict_json import to_json
 

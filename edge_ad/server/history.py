@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.frame import Result
-from edge_ad.streaming.records.record import finite
+from edge_ad.streaming.frame import Event, Result
+from edge_ad.streaming.records.schema import finite
 
 __all__ = ["EventLog", "Gallery", "Trend"]
 

@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from edge_ad.errors import DeviceError, require
 from edge_ad.server.listener import Address, parse_address
 from edge_ad.server.server import HttpServer, Part
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.frame import Result, Unjudged
-from edge_ad.streaming.records.record import verdict_name
-from edge_ad.streaming.sinks.alarm import Alarm
+from edge_ad.streaming.frame import Event, Result, Unjudged
+from edge_ad.streaming.records.schema import verdict_name
 from edge_ad.streaming.sinks.base import Sink
+from edge_ad.streaming.sinks.hook import Alarm
 from edge_ad.streaming.sources.base import Source
 
 if TYPE_CHECKING:

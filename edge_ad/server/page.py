@@ -16,8 +16,7 @@ from edge_ad.server.pictures import PictureThread
 from edge_ad.server.server import HttpServer, Part
 from edge_ad.server.state import PageState
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.frame import Result, Unjudged
+from edge_ad.streaming.frame import Event, Result, Unjudged
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
 

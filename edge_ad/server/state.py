@@ -12,9 +12,8 @@ from typing import Any
 
 from edge_ad.server.history import EventLog, Gallery, Trend
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.frame import Result, Unjudged
-from edge_ad.streaming.records.record import record_of
+from edge_ad.streaming.frame import Event, Result, Unjudged
+from edge_ad.streaming.records.schema import record_of
 from edge_ad.strict_json import plain
 
 __all__ = ["SPANS", "PageState"]

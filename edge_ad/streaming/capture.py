@@ -1,20 +1,204 @@
-"""The capture stage: reads one source, numbers its frames and lets through those that are to be judged."""
+"""Capture: a thread that reads a source into a buffer, and what happens to frames when inference is slower."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Generic, TypeVar
 
 from edge_ad.photo_spec import PhotoSpec
-from edge_ad.streaming.accounts import SourceAccount
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.filters import FilterOptions, FrameFilter
+from edge_ad.streaming.filters import FilterOptions, FrameFilter, FrameShape
 from edge_ad.streaming.frame import Frame, Unjudged
-from edge_ad.streaming.frame_shape import FrameShape
 from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.statistics import FrameCounters
 
-__all__ = ["Capture"]
+__all__ = ["Capture", "Closed", "FairBuffer", "FrameBuffer"]
+
+_Item = TypeVar("_Item")
+
+
+class Closed(Exception):  # noqa: N818 - an end, not an error
+    """Nothing more will come out of a buffer, or can go in."""
+
+
+class FrameBuffer(Generic[_Item]):
+    """A bounded first-in-first-out buffer that either side can close, so that nobody waits for a thread that is gone.
+
+    Args:
+        capacity: Most items it holds.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._items: deque[_Item] = deque()
+        self._capacity = capacity
+        self._is_closed = False
+        self._changed = threading.Condition()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def put(self, item: _Item, timeout: float | None = None) -> bool:
+        """Add an item; waits while the buffer is full.
+
+        Args:
+            item: What to add.
+            timeout: Longest wait in seconds; None waits for room or the end.
+
+        Returns:
+            Whether it was added; False when the time is over.
+
+        Raises:
+            Closed: The consumer is gone.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: len(self._items) < self._capacity or self._is_closed, timeout)
+            return self._add(item, self._capacity)
+
+    def offer(self, item: _Item, room: int | None = None) -> bool:
+        """Add an item if there is room, and never wait.
+
+        Args:
+            item: What to add.
+            room: Most items the buffer may hold for this one; its capacity if not given.
+
+        Raises:
+            Closed: The consumer is gone.
+        """
+        with self._changed:
+            return self._add(item, self._capacity if room is None else room)
+
+    def get(self, timeout: float | None = None) -> _Item | None:
+        """Take the oldest item; waits while the buffer is empty.
+
+        Args:
+            timeout: Longest wait in seconds; None waits for an item or the end.
+
+        Returns:
+            The item, or None when the time is over.
+
+        Raises:
+            Closed: The producer is gone and everything has been taken.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._is_closed, timeout)
+            if self._items:
+                item = self._items.popleft()
+                self._changed.notify_all()
+                return item
+            if self._is_closed:
+                raise Closed
+            return None
+
+    def close(self) -> None:
+        """Producer's end: what is inside can still be taken, nothing more can be put."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def abort(self) -> None:
+        """Consumer's end: throw away what is inside and turn the producer away."""
+        with self._changed:
+            self._items.clear()
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _add(self, item: _Item, room: int) -> bool:
+        if self._is_closed:
+            raise Closed
+        if len(self._items) >= room:
+            return False
+        self._items.append(item)
+        self._changed.notify_all()
+        return True
+
+
+class FairBuffer(Generic[_Item]):
+    """One bounded lane for each producer; the consumer takes from them in turns.
+
+    Args:
+        capacity: Most items a lane holds where every item counts.
+        keep_newest: For each lane: hold one item and replace it by a newer one, instead of making the producer wait.
+    """
+
+    def __init__(self, capacity: int, keep_newest: Sequence[bool]) -> None:
+        self._keep_newest = tuple(keep_newest)
+        self._capacities = [1 if newest else capacity for newest in keep_newest]
+        self._lanes: list[deque[_Item]] = [deque() for _ in keep_newest]
+        self._open = [True] * len(self._lanes)
+        self._dropped = [0] * len(self._lanes)
+        self._turn = 0
+        self._changed = threading.Condition()
+
+    def dropped(self, lane: int) -> int:
+        """How many items of a lane were replaced by a newer one."""
+        return self._dropped[lane]
+
+    def put(self, lane: int, item: _Item) -> None:
+        """Add an item to a lane; waits while the lane is full, unless it keeps the newest.
+
+        Raises:
+            Closed: The consumer is gone.
+        """
+        items, capacity = self._lanes[lane], self._capacities[lane]
+        with self._changed:
+            if self._keep_newest[lane] and len(items) >= capacity:
+                items.popleft()
+                self._dropped[lane] += 1
+            self._changed.wait_for(lambda: len(items) < capacity or not self._open[lane])
+            if not self._open[lane]:
+                raise Closed
+            items.append(item)
+            self._changed.notify_all()
+
+    def take(self, most: int = 1, timeout: float | None = None) -> list[_Item]:
+        """Take what is waiting: one item of each lane in turns, again and again.
+
+        Args:
+            most: Most items to take.
+            timeout: Longest wait in seconds for the first one; None waits for it or the end.
+
+        Returns:
+            The items; empty when the time is over.
+
+        Raises:
+            Closed: Every producer is gone and everything has been taken.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: any(self._lanes) or not any(self._open), timeout)
+            taken = self._in_turns(most)
+            if taken:
+                self._changed.notify_all()
+            elif not any(self._open):
+                raise Closed
+            return taken
+
+    def close(self, lane: int) -> None:
+        """Producer's end of a lane: what is inside can still be taken."""
+        with self._changed:
+            self._open[lane] = False
+            self._changed.notify_all()
+
+    def abort(self) -> None:
+        """Consumer's end: throw away what is inside and turn every producer away."""
+        with self._changed:
+            for items in self._lanes:
+                items.clear()
+            self._open = [False] * len(self._lanes)
+            self._changed.notify_all()
+
+    def _in_turns(self, most: int) -> list[_Item]:
+        taken: list[_Item] = []
+        empty = 0
+        while len(taken) < most and empty < len(self._lanes):
+            items = self._lanes[self._turn]
+            self._turn = (self._turn + 1) % len(self._lanes)
+            empty = 0 if items else empty + 1
+            if items:
+                taken.append(items.popleft())
+        return taken
 
 
 class Capture:
@@ -37,7 +221,7 @@ class Capture:
         self,
         source: Source,
         index: int,
-        account: SourceAccount,
+        account: FrameCounters,
         filters: FilterOptions,
         control: StreamControl,
         is_stopping: threading.Event,

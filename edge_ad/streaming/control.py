@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypedDict
 from edge_ad.errors import UsageError
 from edge_ad.masked_address import masked_text
 from edge_ad.outside_text import storable
-from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.progress import Progress
 
 __all__ = ["BundleFacts", "StreamControl"]

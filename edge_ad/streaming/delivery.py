@@ -7,10 +7,10 @@ from types import TracebackType
 
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Result, Unjudged
-from edge_ad.streaming.judgement import EndingJudge, Judge, NotFiniteAlarm
-from edge_ad.streaming.outlets import InlineOutlet, Item, Outlet, Picture, ThreadOutlet
+from edge_ad.streaming.sink_workers import InlineOutlet, Item, Outlet, Picture, ThreadOutlet
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.verdicts import EndingJudge, Judge, NotFiniteAlarm
 
 __all__ = ["Delivery", "Judge"]
 

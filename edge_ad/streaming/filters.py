@@ -1,7 +1,8 @@
-"""What a captured frame passes before it is judged: the region, the frame's health, the trigger."""
+"""What a frame passes before it is judged: its region, its health, its shape, and the trigger."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -9,13 +10,207 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.errors import UsageError
 from edge_ad.outside_text import storable
-from edge_ad.streaming.frame import Frame
-from edge_ad.streaming.region import Region
+from edge_ad.photo_spec import PhotoSpec
+from edge_ad.streaming.frame import Event, Frame
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.triggers import Trigger
 
-__all__ = ["FilterOptions", "FrameFilter"]
+__all__ = [
+    "BLACK_LEVEL",
+    "BLACK_SHARE",
+    "BRIGHT_LEVEL",
+    "BRIGHT_SHARE",
+    "FROZEN_FRAMES",
+    "FROZEN_SECONDS",
+    "FilterOptions",
+    "FrameFilter",
+    "FrameHealth",
+    "FrameShape",
+    "Region",
+]
+
+BLACK_LEVEL = 24  # of 255: above the noise of a covered sensor, below any lit part
+BLACK_SHARE = 0.995  # a black background with a part on it is no black frame
+BRIGHT_LEVEL = 250
+BRIGHT_SHARE = 0.98  # a back light with a part before it is no over-exposed frame
+FROZEN_FRAMES = 5
+FROZEN_SECONDS = 1.0  # a codec may repeat a still scene for some frames, an operating sensor never for so long
+_STEP = 24  # every 24th pixel both ways: 1620 of 1280×720
+_Size = tuple[int, int]  # height and width, in pixels
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle of a frame.
+
+    Attributes:
+        x: Left edge, in pixels from the left.
+        y: Upper edge, in pixels from the top.
+        width: In pixels.
+        height: In pixels.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    @classmethod
+    def parse(cls, text: str) -> Region:
+        """Read ``x,y,w,h``, in pixels.
+
+        Raises:
+            UsageError: Not four numbers, a negative corner, or nothing inside.
+        """
+        try:
+            x, y, width, height = (int(number) for number in text.split(","))
+        except ValueError:
+            raise UsageError(f"{text} is not a region.", "Write x,y,width,height in pixels: 320,180,640,360.") from None
+        if min(x, y) < 0 or min(width, height) < 1:
+            raise UsageError(f"The region {text} has no pixels in a frame.", "x and y from 0, width and height from 1.")
+        return cls(x, y, width, height)
+
+    def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The region of a frame.
+
+        Args:
+            image: uint8 (H, W, 3).
+
+        Returns:
+            uint8 (height, width, 3): a view, no copy.
+
+        Raises:
+            UsageError: The frame is too small for it: judging what is left of it would go unnoticed.
+        """
+        height, width = image.shape[:2]
+        if self.x + self.width > width or self.y + self.height > height:
+            raise UsageError(
+                f"The region {self.x},{self.y},{self.width},{self.height} reaches beyond the frame.",
+                f"The frame has {width}×{height} pixels.",
+            )
+        return image[self.y : self.y + self.height, self.x : self.x + self.width]
+
+
+class FrameHealth:
+    """Checks the frames of one source, in their order, each by itself: no hysteresis.
+
+    Args:
+        can_freeze: Whether equal frames are a fault. The noise of a sensor makes exact repeats of a live camera
+            impossible; a file may hold them, so say False there.
+        frozen_frames: So many equal frames after the first one, and
+        frozen_seconds: for so long, are a frozen picture.
+        black_share: Share of pixels up to `BLACK_LEVEL` in all channels from which a frame is black.
+        bright_share: Share of pixels from `BRIGHT_LEVEL` in all channels from which a frame is over-exposed.
+        clock: Monotonic time, in seconds.
+    """
+
+    def __init__(
+        self,
+        *,
+        can_freeze: bool,
+        frozen_frames: int = FROZEN_FRAMES,
+        frozen_seconds: float = FROZEN_SECONDS,
+        black_share: float = BLACK_SHARE,
+        bright_share: float = BRIGHT_SHARE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._can_freeze = can_freeze
+        self._frozen_frames, self._frozen_seconds = frozen_frames, frozen_seconds
+        self._black_share, self._bright_share = black_share, bright_share
+        self._clock = clock
+        self._before: NDArray[np.uint8] | None = None
+        self._repeats, self._since = 0, 0.0
+
+    def check(self, image: NDArray[np.uint8]) -> str | None:
+        """Say why a frame cannot be judged.
+
+        Args:
+            image: uint8 (H, W, 3).
+
+        Returns:
+            ``"black"``, ``"over-exposed"`` or ``"frozen"``; None for a frame that can be judged.
+        """
+        sample = np.ascontiguousarray(image[::_STEP, ::_STEP])
+        is_frozen = self._can_freeze and self._is_frozen(sample)
+        blue, green, red = (sample[..., channel] for channel in range(3))
+        # Not sample.max(axis=2): over an axis of three, numpy takes twenty times as long.
+        if _share(np.maximum(np.maximum(blue, green), red) <= BLACK_LEVEL) >= self._black_share:
+            return "black"
+        if _share(np.minimum(np.minimum(blue, green), red) >= BRIGHT_LEVEL) >= self._bright_share:
+            return "over-exposed"
+        return "frozen" if is_frozen else None
+
+    def _is_frozen(self, sample: NDArray[np.uint8]) -> bool:
+        now = self._clock()
+        if self._before is not None and np.array_equal(sample, self._before):
+            self._repeats += 1
+        else:
+            self._before, self._repeats, self._since = sample, 0, now
+        return self._repeats >= self._frozen_frames and now - self._since >= self._frozen_seconds
+
+
+def _share(is_so: NDArray[np.bool_]) -> float:
+    return np.count_nonzero(is_so) / is_so.size
+
+
+class FrameShape:
+    """Compares the frames of one source with its first one, and with the photos that were trained on.
+
+    Args:
+        source: Name of the source, for the events.
+        has_region: Whether a region of the frame is judged: it was given for frames of the first one's size.
+        emit: Takes the events ``"frame size"`` and ``"another shape"``, one for each change.
+    """
+
+    def __init__(self, source: str, has_region: bool, emit: Callable[[Event], None]) -> None:
+        self._source, self._has_region, self._emit = source, has_region, emit
+        self._first: _Size | None = None
+        self._last: _Size | None = None
+        self._told = ""
+
+    def size_problem(self, size_hw: _Size) -> str:
+        """Note the size of a frame.
+
+        Args:
+            size_hw: Height and width of the whole frame, in pixels.
+
+        Returns:
+            ``"another size"`` where the region was given for frames of another size; else nothing.
+        """
+        before, self._last = self._last, size_hw
+        self._first = self._first or size_hw
+        is_other = self._has_region and size_hw != self._first
+        if before is not None and before != size_hw:
+            old, new = _words(before), _words(size_hw)
+            region = f"; the region was given for {_words(self._first)}: not judged" if is_other else ""
+            text = f"The frames were {old} and are {new} now{region}."
+            self._tell("frame size", text, {"old": old, "new": new})
+        return "another size" if is_other else ""
+
+    def shape_problem(self, size_hw: _Size, photos: PhotoSpec) -> str:
+        """Compare what is judged of a frame with the photos that were trained on.
+
+        Args:
+            size_hw: Height and width of it, in pixels.
+            photos: What they were like.
+
+        Returns:
+            ``"another shape"``, or nothing.
+        """
+        problem = photos.shape_problem(*size_hw)
+        if problem and problem != self._told:
+            self._tell("another shape", f"Not judged: {problem}.", {"size": _words(size_hw)})
+        self._told = problem
+        return "another shape" if problem else ""
+
+    def _tell(self, kind: str, text: str, data: dict[str, str]) -> None:
+        self._emit(Event(kind, time.time(), self._source, text, dict(data)))
+
+
+def _words(size_hw: _Size) -> str:
+    return f"{size_hw[1]}×{size_hw[0]}"
 
 
 class _Health(Protocol):

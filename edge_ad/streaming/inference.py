@@ -5,24 +5,47 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.photo_spec import PhotoSpec
 from edge_ad.prediction import Prediction, Verdict
-from edge_ad.runtime.engine import Engine
-from edge_ad.streaming.buffers import Closed
+from edge_ad.runtime.engine import Engine, EngineDescription
+from edge_ad.runtime.target import available_cores
+from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
+from edge_ad.streaming.capture import Closed
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Frame, Result
-from edge_ad.streaming.slot import EngineSlot, Judging
 
-__all__ = ["Inference", "Prepared", "prepare", "warm_up"]
+__all__ = ["Inference", "Prepared", "opencv_beside", "prepare", "warm_up"]
 
 _IDLE_S = 0.1  # how soon an engine takes over while no frame comes
 _LEAST_PATIENCE_S = 0.002
 _MOST_PATIENCE_S = 0.1
+
+
+@contextmanager
+def opencv_beside(engine: EngineDescription) -> Iterator[None]:
+    """Leave OpenCV the cores that an engine on the CPU does not take, one at least.
+
+    With more, the resizing of the next frame takes as much from the engine as from the frame. The number is the
+    process's; the one from before comes back at the end. An engine on another device changes nothing.
+
+    Args:
+        engine: What runs beside it.
+    """
+    before = cv2.getNumThreads()
+    if engine.device.startswith("CPU"):
+        taken = engine.threads or available_cores()
+        cv2.setNumThreads(max(1, min(before, available_cores() - taken)))
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 @dataclass(frozen=True)
@@ -42,7 +65,7 @@ class Prepared:
     photos: PhotoSpec
 
 
-def prepare(frame: Frame, judging: Judging) -> Prepared:
+def prepare(frame: Frame, judging: JudgingEngine) -> Prepared:
     """Bring a frame into the input of the engine that judges."""
     started = time.perf_counter()
     image = judging.photos.to_input(frame.image, judging.engine.describe().input_size_hw)
@@ -77,7 +100,7 @@ class Inference:
         batch: Frames for one call of the engine; None never stacks frames, and has several in flight instead.
     """
 
-    def __init__(self, slot: EngineSlot, control: StreamControl, batch: int | None) -> None:
+    def __init__(self, slot: ActiveEngine, control: StreamControl, batch: int | None) -> None:
         self._slot, self._control = slot, control
         self._batch = batch if batch is not None and batch > 1 else None
         self._latency_s = _LEAST_PATIENCE_S
@@ -129,7 +152,7 @@ class Inference:
             except Closed:
                 return  # what is in flight comes out first
 
-    def _in_batches(self, judging: Judging, items: Iterator[Prepared], batch: int) -> Iterator[Result]:
+    def _in_batches(self, judging: JudgingEngine, items: Iterator[Prepared], batch: int) -> Iterator[Result]:
         group: list[Prepared] = []
         for item in items:
             group.append(item)
@@ -138,7 +161,7 @@ class Inference:
                 group = []
         yield from self._judged(judging, group)
 
-    def _judged(self, judging: Judging, group: list[Prepared]) -> Iterator[Result]:
+    def _judged(self, judging: JudgingEngine, group: list[Prepared]) -> Iterator[Result]:
         if len(group) == 1:
             started = self._given_at = time.perf_counter()
             prediction = judging.engine.infer(self._image(judging, group[0])[np.newaxis])[0]
@@ -151,7 +174,7 @@ class Inference:
         elif group:
             yield from self._in_flight(judging, iter(group))
 
-    def _in_flight(self, judging: Judging, items: Iterator[Prepared]) -> Iterator[Result]:
+    def _in_flight(self, judging: JudgingEngine, items: Iterator[Prepared]) -> Iterator[Result]:
         waiting: deque[tuple[Prepared, float]] = deque()
 
         def images() -> Iterator[NDArray[np.uint8]]:
@@ -168,13 +191,13 @@ class Inference:
             self._given_at = time.perf_counter() if waiting else None
             yield result
 
-    def _image(self, judging: Judging, item: Prepared) -> NDArray[np.uint8]:
+    def _image(self, judging: JudgingEngine, item: Prepared) -> NDArray[np.uint8]:
         """The frame at this engine's size; it may have been prepared for the one before."""
         size_hw = judging.engine.describe().input_size_hw
         is_ready = item.image.shape[:2] == size_hw and item.photos == judging.photos
         return item.image if is_ready else judging.photos.to_input(item.frame.image, size_hw)
 
-    def _result(self, judging: Judging, item: Prepared, prediction: Prediction, started: float) -> Result:
+    def _result(self, judging: JudgingEngine, item: Prepared, prediction: Prediction, started: float) -> Result:
         self._given_at = None
         infer_ms = _ms_since(started)
         self._latency_s = infer_ms / 1e3

@@ -8,18 +8,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from edge_ad.errors import DeviceError
-from edge_ad.streaming.buffers import Closed
+from edge_ad.streaming.capture import Closed
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.delivery import Delivery
 from edge_ad.streaming.frame import Result, Unjudged
-from edge_ad.streaming.losses import LossWatch
-from edge_ad.streaming.outages import OutageWatch
+from edge_ad.streaming.hot_swap import EngineSwaps
+from edge_ad.streaming.losses import LossWatch, OutageWatch
 from edge_ad.streaming.pipeline import Pipeline
 from edge_ad.streaming.progress import Progress
 from edge_ad.streaming.signals import StopSignals
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.statistics import StreamStatistics, Summary, total_unjudged
-from edge_ad.streaming.takeover import Takeovers
 from edge_ad.streaming.triggers import Trigger
 from edge_ad.streaming.watchdog import Watchdog
 
@@ -64,7 +63,7 @@ class StreamLoop:
         sources: Sequence[Source],
         control: StreamControl,
         delivery: Delivery,
-        takeovers: Takeovers,
+        takeovers: EngineSwaps,
         limits: Limits,
         signals: StopSignals,
         watchdog: Watchdog,

@@ -1,20 +1,26 @@
-"""Tells of parts that nobody inspected: frames that could not be decoded, requests of a trigger that were given up."""
+"""What was lost on the way: gaps in frame numbers, frames that were thrown away, and outages of a source."""
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
 
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.triggers import Trigger
 
-__all__ = ["LossWatch"]
+if TYPE_CHECKING:
+    from edge_ad.streaming.sources.base import Source
+
+__all__ = ["Gap", "GapLog", "LossWatch", "OutageWatch"]
 
 _INTERVAL_S = 1.0  # a source that gives nothing else must not fill the records
 _MOST_SHOWN = 3
+_KEPT = 100  # a stream runs for months: the newest gaps are listed, all are counted
 
 
 class LossWatch:
@@ -59,3 +65,92 @@ class LossWatch:
 
     def _tell(self, kind: str, text: str, data: dict[str, Any], source: str = "") -> None:
         self._control.emit(Event(kind, time.time(), source, text, data))
+
+
+@dataclass(frozen=True)
+class Gap:
+    """One outage.
+
+    Attributes:
+        start: When the last frame before it came, ISO 8601 UTC.
+        seconds: From that frame to the first one after it, or to the end of the stream.
+    """
+
+    start: str
+    seconds: float
+
+
+class GapLog:
+    """Counts all outages and lists the newest hundred.
+
+    Attributes:
+        count: Outages so far.
+        total_seconds: Their length together.
+        longest_seconds: The longest.
+        reconnects: How many ended with the source's return.
+        is_lost: Whether the source is gone now.
+        newest: The newest of them, oldest first.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total_seconds = 0.0
+        self.longest_seconds = 0.0
+        self.reconnects = 0
+        self.is_lost = False
+        self.newest: deque[Gap] = deque(maxlen=_KEPT)
+
+    def begin(self) -> None:
+        """Note that the source is gone; `add` records the outage when it is over."""
+        self.is_lost = True
+
+    def add(self, start_unix: float, seconds: float, *, reconnected: bool) -> None:
+        """Record an outage.
+
+        Args:
+            start_unix: Wall-clock time of the last frame before it, in seconds since the epoch.
+            seconds: Its length.
+            reconnected: Whether the source came back.
+        """
+        start = datetime.fromtimestamp(start_unix, timezone.utc).isoformat(timespec="milliseconds")
+        self.newest.append(Gap(start, round(seconds, 3)))
+        self.count += 1
+        self.total_seconds += seconds
+        self.longest_seconds = max(self.longest_seconds, seconds)
+        self.reconnects += reconnected
+        self.is_lost = False
+
+
+class OutageWatch:
+    """Compares the gaps of the sources with what was told before.
+
+    Args:
+        sources: The sources.
+        control: Takes the events.
+    """
+
+    def __init__(self, sources: Sequence[Source], control: StreamControl) -> None:
+        self._sources, self._control = sources, control
+        self._was_lost = [False] * len(sources)
+        self._reconnects = [source.gaps.reconnects for source in sources]
+
+    def look(self) -> None:
+        """Tell what is new, a loss before its return; cheap enough for every frame."""
+        for index, source in enumerate(self._sources):
+            gaps = source.gaps
+            returns, self._reconnects[index] = gaps.reconnects - self._reconnects[index], gaps.reconnects
+            for gap in list(gaps.newest)[-returns:] if returns else ():
+                self._lose(index, source)
+                self._was_lost[index] = False
+                text = f"{source.name} is back after {gap.seconds:g} s."
+                self._tell("source returned", source, text, {"seconds": gap.seconds})
+            if gaps.is_lost:
+                self._lose(index, source)
+
+    def _lose(self, index: int, source: Source) -> None:
+        if not self._was_lost[index]:
+            self._was_lost[index] = True
+            self._tell("source lost", source, f"{source.name} is gone.", {})
+
+    def _tell(self, kind: str, source: Source, text: str, data: dict[str, float]) -> None:
+        self._control.emit(Event(kind, time.time(), source.name, text, data))

@@ -18,15 +18,14 @@ from types import TracebackType
 from typing import Literal
 
 from edge_ad.errors import DeviceError
-from edge_ad.streaming.accounts import SourceAccount
-from edge_ad.streaming.buffers import Closed, FairBuffer, FrameBuffer
-from edge_ad.streaming.capture import Capture
+from edge_ad.streaming.active_engine import ActiveEngine
+from edge_ad.streaming.capture import Capture, Closed, FairBuffer, FrameBuffer
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.frame import Frame, Result, Unjudged
 from edge_ad.streaming.inference import Inference, Prepared, prepare
-from edge_ad.streaming.slot import EngineSlot
 from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.statistics import FrameCounters
 
 __all__ = ["Pipeline", "Policy", "keeps_newest"]
 
@@ -61,7 +60,7 @@ class Pipeline:
 
     def __init__(
         self,
-        slot: EngineSlot,
+        slot: ActiveEngine,
         sources: Sequence[Source],
         control: StreamControl,
         *,
@@ -69,7 +68,7 @@ class Pipeline:
         batch: int | None = None,
         filters: FilterOptions | None = None,
     ) -> None:
-        self.accounts = [SourceAccount(source) for source in sources]
+        self.accounts = [FrameCounters(source) for source in sources]
         self._sources, self._slot = sources, slot
         self._is_stopping = threading.Event()
         self._error: BaseException | None = None

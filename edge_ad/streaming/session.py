@@ -8,22 +8,20 @@ from dataclasses import dataclass
 
 from edge_ad.errors import StorageError, UsageError
 from edge_ad.runtime.engine import Engine
+from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.delivery import Delivery, Judge
 from edge_ad.streaming.filters import FilterOptions
-from edge_ad.streaming.inference import warm_up
+from edge_ad.streaming.hot_swap import BundleSwapper, EngineSwaps
+from edge_ad.streaming.inference import opencv_beside, warm_up
 from edge_ad.streaming.loop import Limits, StreamLoop
-from edge_ad.streaming.opencv_threads import opencv_beside
 from edge_ad.streaming.pipeline import Pipeline, Policy, keeps_newest
 from edge_ad.streaming.progress import Progress
 from edge_ad.streaming.several import as_one_source
 from edge_ad.streaming.signals import StopSignals
 from edge_ad.streaming.sinks.base import Sink
-from edge_ad.streaming.slot import EngineSlot, Judging
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.statistics import Summary
-from edge_ad.streaming.swap import BundleSwapper
-from edge_ad.streaming.takeover import Takeovers
 from edge_ad.streaming.watchdog import Watchdog
 
 __all__ = ["Limits", "Progress", "run_stream"]
@@ -81,7 +79,7 @@ def run_stream(
         raise UsageError(f"A batch has at least one frame, not {batch}.")
     control = control or StreamControl(threshold)
     control.use_bundle(control.bundle, threshold)
-    takeovers = Takeovers(control, swapper)
+    takeovers = EngineSwaps(control, swapper)
     first, filters = takeovers.first(engine, threshold), filters or FilterOptions()
     for item in sources:
         item.expect_bits(first.photos.significant_bits, takes_8_bits=filters.takes_8_bits)
@@ -97,8 +95,8 @@ def run_stream(
         is_live = any(keeps_newest(item, policy) for item in sources)
         delivery = Delivery(sinks, judges, as_one_source(sources), control, every_frame_counts=not is_live)
         stack.enter_context(delivery)
-        warm(Judging(engine, control.bundle, threshold))
-        slot = EngineSlot(first, takeovers.taken_over)
+        warm(JudgingEngine(engine, control.bundle, threshold))
+        slot = ActiveEngine(first, takeovers.taken_over)
         pipeline = Pipeline(slot, sources, control, policy=policy, batch=batch, filters=filters)
         stack.enter_context(pipeline)
         takeovers.start(slot, warm)
@@ -134,7 +132,7 @@ class _WarmUp:
     policy: Policy
     batch: int | None
 
-    def __call__(self, judging: Judging) -> None:
+    def __call__(self, judging: JudgingEngine) -> None:
         is_live = any(keeps_newest(source, self.policy) for source in self.sources)
         is_batched = self.batch is not None and self.batch > 1
         in_flight = not is_live or (len(self.sources) > 1 and self.batch != 1) or is_batched

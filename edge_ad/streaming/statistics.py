@@ -2,22 +2,165 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edge_ad.prediction import NOT_FINITE
-from edge_ad.streaming.accounts import SourceAccount
 from edge_ad.streaming.frame import Result
-from edge_ad.streaming.gaps import Gap, GapLog
-from edge_ad.streaming.histogram import DurationHistogram
+from edge_ad.streaming.losses import Gap, GapLog
 from edge_ad.streaming.progress import SourceProgress
-from edge_ad.streaming.rate import FrameRate
+from edge_ad.streaming.sources.base import Source
 
-__all__ = ["Percentiles", "StreamStatistics", "Summary", "total_unjudged"]
+__all__ = [
+    "DurationHistogram",
+    "FrameCounters",
+    "FrameRate",
+    "Percentiles",
+    "StreamStatistics",
+    "Summary",
+    "total_unjudged",
+]
 
+_RECENT = 30
+_SMALLEST_MS = 1e-3
+_LARGEST_MS = 1e7
+_BIN_WIDTH = math.log(1.01)  # a percentile is off by half a bin, 0.5 %, at most
+_BINS = math.ceil(math.log(_LARGEST_MS / _SMALLEST_MS) / _BIN_WIDTH) + 1
 _PERCENTILES_EVERY_S = 0.5  # reading one walks through two thousand bins
+
+
+class FrameRate:
+    """Frames per second from the intervals between frames: n frames have n - 1 intervals."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first_at = 0.0
+        self._recent: deque[float] = deque(maxlen=_RECENT + 1)
+
+    def add(self, at: float) -> None:
+        """Count a frame delivered at a monotonic time, in seconds."""
+        if self._count == 0:
+            self._first_at = at
+        self._count += 1
+        self._recent.append(at)
+
+    @property
+    def fps(self) -> float:
+        """Over the whole stream; 0 before the second frame."""
+        return _rate(self._count, self._first_at, self._recent[-1]) if self._recent else 0.0
+
+    @property
+    def recent_fps(self) -> float:
+        """Over the newest thirty intervals; 0 before the second frame."""
+        return _rate(len(self._recent), self._recent[0], self._recent[-1]) if self._recent else 0.0
+
+
+def _rate(frames: int, first_at: float, last_at: float) -> float:
+    return (frames - 1) / (last_at - first_at) if last_at > first_at else 0.0
+
+
+class FrameCounters:
+    """The counts of one source; the capture thread writes the first two, the delivering thread the others.
+
+    Args:
+        source: The source; it counts its own duplicates and corrupt frames.
+
+    Attributes:
+        captured: Frames it gave.
+        unjudged: Reason → frames that were looked at but not judged.
+        dropped: Frames that were replaced by a newer one.
+        frames: Results delivered.
+        defective: How many of them were above the threshold.
+        rate: Their frame rate.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.captured = 0
+        self.unjudged: Counter[str] = Counter()
+        self.dropped = 0
+        self.frames = 0
+        self.defective = 0
+        self.rate = FrameRate()
+
+    def add(self, result: Result, delivered_at: float) -> None:
+        """Count a delivered result, at a monotonic time in seconds."""
+        self.frames += 1
+        self.defective += result.verdict.is_anomalous
+        self.rate.add(delivered_at)
+
+    @property
+    def undelivered(self) -> int:
+        """Frames that are captured and under way; after the end, those that were given up with it."""
+        return self.captured - self.frames - self.dropped - sum(self.unjudged.values())
+
+    def progress(self) -> SourceProgress:
+        """The counts as they are now."""
+        return SourceProgress(
+            name=self._source.name,
+            frames=self.frames,
+            defective=self.defective,
+            fps=self.rate.recent_fps,
+            dropped=self.dropped,
+            duplicates=self._source.duplicates,
+            unjudged=dict(self.unjudged),
+            corrupt=self._source.corrupt,
+            missed=self._source.missed,
+            reconnects=self._source.gaps.reconnects,
+        )
+
+
+class DurationHistogram:
+    """Counts durations in bins of equal ratio, from 1 µs to 3 hours.
+
+    What lies outside is counted at the end of the scale.
+
+    Attributes:
+        count: How many durations were added.
+        total_ms: Their sum.
+        max_ms: The longest, exact; 0 when there is none.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.total_ms = 0.0
+        self.max_ms = 0.0
+        self._bins = [0] * _BINS
+
+    def add(self, duration_ms: float) -> None:
+        """Count one duration, in milliseconds."""
+        self.count += 1
+        self.total_ms += duration_ms
+        self.max_ms = max(self.max_ms, duration_ms)
+        clipped = min(max(duration_ms, _SMALLEST_MS), _LARGEST_MS)
+        self._bins[int(math.log(clipped / _SMALLEST_MS) / _BIN_WIDTH)] += 1
+
+    def percentile_ms(self, percent: float) -> float:
+        """The nearest-rank percentile, right to 0.5 %.
+
+        Args:
+            percent: In [0, 100].
+
+        Returns:
+            Milliseconds; 0 when nothing was added.
+        """
+        rank, seen = max(1, math.ceil(self.count * percent / 100)), 0
+        for number, count in enumerate(self._bins):
+            seen += count
+            if seen >= rank:
+                return min(_SMALLEST_MS * math.exp((number + 0.5) * _BIN_WIDTH), self.max_ms)
+        return 0.0
+
+    def summary(self) -> dict[str, float]:
+        """Mean, median, 95th and 99th percentile and the longest, in milliseconds."""
+        mean_ms = self.total_ms / self.count if self.count else 0.0
+        values = {"mean_ms": mean_ms, "max_ms": self.max_ms}
+        values |= {f"p{percent}_ms": self.percentile_ms(percent) for percent in (50, 95, 99)}
+        return {name: round(value, 4) for name, value in values.items()}
 
 
 @dataclass(frozen=True)
@@ -154,7 +297,7 @@ class StreamStatistics:
         ended_by: str,
         seconds: float,
         threshold: float,
-        accounts: Sequence[SourceAccount],
+        accounts: Sequence[FrameCounters],
         gaps: Sequence[GapLog],
         sink_drops: Mapping[str, int] | None = None,
         recorded: Mapping[str, int] | None = None,

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge_ad.cli import main
-from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records import RecordStore, VerdictRow
 
 _START = 1_700_000_000.0  # 2023-11-14T22:13:20Z

@@ -10,7 +10,7 @@ import time
 
 from edge_ad.errors import DeviceError
 from edge_ad.streaming.mqtt import Broker
-from edge_ad.streaming.triggers.mqtt_trigger import MqttTrigger
+from edge_ad.streaming.triggers.selection import MqttTrigger
 from tests.fuzz.console import captured
 from tests.fuzz.mutation import mutate_bytes
 from tests.fuzz.target import Target

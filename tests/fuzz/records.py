@@ -9,7 +9,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from edge_ad.errors import EdgeAdError
-from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records import RecordStore, UnjudgedRow, VerdictRow
 from tests.fuzz.console import run_command
 from tests.fuzz.mutation import mutate_bytes

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edge_ad.server import Limits
-from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Event
 from tests.server.browser import Browser
 from tests.server.live_page import LivePage, judged
 

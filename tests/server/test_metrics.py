@@ -13,8 +13,7 @@ import pytest
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.server import HttpServer, MetricsSink, metrics_sink
 from edge_ad.server.metrics import StreamMetrics
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.frame import Unjudged
+from edge_ad.streaming.frame import Event, Unjudged
 from edge_ad.streaming.progress import Progress, SourceProgress
 from tests.streaming.fakes import FakeSource
 from tests.streaming.results import Told, make_result

@@ -18,7 +18,7 @@ import pytest
 import edge_ad.server
 from edge_ad.server import Limits, web_sink
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records import RecordStore, VerdictRow
 from edge_ad.streaming.session import run_stream
 from tests.server.live_page import Answer, LivePage, judged, read_state, unjudged

@@ -15,9 +15,9 @@ from edge_ad.server.api import stored_records
 from edge_ad.server.history import EventLog, Gallery, Trend
 from edge_ad.server.state import PageState
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records import RecordStore, VerdictRow
-from edge_ad.streaming.records.csv_text import csv_lines
+from edge_ad.streaming.records.export import csv_lines
 from tests.server.live_page import judged, unjudged
 
 

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import StorageError
 from edge_ad.runtime.engine import Engine, EngineDescription
+from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.frame import Result, Unjudged
+from edge_ad.streaming.frame import Event, Result, Unjudged
 from edge_ad.streaming.pipeline import Pipeline
 from edge_ad.streaming.sinks.base import Sink
-from edge_ad.streaming.slot import EngineSlot, Judging
 from edge_ad.streaming.sources import Source
 
 SIZE_HW = (32, 32)
@@ -76,7 +75,7 @@ class FakeSource(Source):
 def pipeline_of(engine: Engine, *sources: Source, threshold: float = 1.0, **options: Any) -> Pipeline:
     """A pipeline whose engine stays."""
     control = options.pop("control", None) or StreamControl(threshold)
-    slot = EngineSlot(Judging(engine, control.bundle, threshold), lambda old, new: None)
+    slot = ActiveEngine(JudgingEngine(engine, control.bundle, threshold), lambda old, new: None)
     return Pipeline(slot, sources, control, **options)
 
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from edge_ad.prediction import Prediction, Verdict
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.frame import Frame, Result
+from edge_ad.streaming.frame import Event, Frame, Result
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
 MAP = np.zeros((2, 2), np.float32)

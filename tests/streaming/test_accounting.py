@@ -10,8 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.filters import FilterOptions
-from edge_ad.streaming.region import Region
+from edge_ad.streaming.filters import FilterOptions, Region
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sources import Source
 from edge_ad.streaming.statistics import Summary

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from edge_ad.streaming.buffers import Closed, FairBuffer, FrameBuffer
+from edge_ad.streaming.capture import Closed, FairBuffer, FrameBuffer
 
 
 def test_newest_item_of_a_lane_is_kept_and_the_others_are_counted() -> None:

@@ -11,10 +11,10 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError, StorageError
-from edge_ad.streaming import loop, outlets
+from edge_ad.streaming import loop
+from edge_ad.streaming import sink_workers as outlets
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.frame import Result
+from edge_ad.streaming.frame import Event, Result
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sources import Source
 from tests.streaming.fakes import FakeEngine, FakeSource, InlineSink, ListSink, LossySink

@@ -22,15 +22,14 @@ from edge_ad.prediction import NOT_FINITE, Prediction, Verdict, normalised_score
 from edge_ad.server.metrics import StreamMetrics
 from edge_ad.server.state import PageState
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.frame import Result
-from edge_ad.streaming.judgement import NotFiniteAlarm, PartJudge, PartRule, judges_from_options
-from edge_ad.streaming.judgement.parts import INCOMPLETE
+from edge_ad.streaming.frame import Event, Result
 from edge_ad.streaming.overlay import draw_overlay
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import NgImagesSink, records_sink
 from edge_ad.streaming.statistics import Summary
+from edge_ad.streaming.verdicts import NotFiniteAlarm, PartJudge, PartRule, judges_from_options
+from edge_ad.streaming.verdicts.parts import INCOMPLETE
 from tests.streaming.fakes import SIZE_HW, FakeEngine, ListSink, NumberedSource, number_of
 from tests.streaming.results import make_result
 

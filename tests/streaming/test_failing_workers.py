@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import DatabaseSink, hook_sink, mqtt_sink
-from edge_ad.streaming.sinks.outbox import Outbox
+from edge_ad.streaming.sinks.base import Outbox
 from tests.streaming.fakes import FakeEngine, FakeSource
 from tests.streaming.results import Told, wait_until
 

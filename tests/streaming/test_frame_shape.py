@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
 from edge_ad.photo_spec import PhotoSpec
+from edge_ad.streaming.active_engine import JudgingEngine
 from edge_ad.streaming.control import BundleFacts, StreamControl
-from edge_ad.streaming.filters import FilterOptions
-from edge_ad.streaming.region import Region
+from edge_ad.streaming.filters import FilterOptions, Region
+from edge_ad.streaming.hot_swap import BundleSwapper, OpenBundle
 from edge_ad.streaming.session import Limits, run_stream
-from edge_ad.streaming.slot import Judging
-from edge_ad.streaming.sources.image_folder import ImageFolderSource
+from edge_ad.streaming.sources.folders import ImageFolderSource
 from edge_ad.streaming.statistics import Summary
-from edge_ad.streaming.swap import BundleSwapper, OpenBundle
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
 
 SQUARE = PhotoSpec(significant_bits=8, aspect_ratios=(1.0, 1.0), size_hw=(32, 32))
@@ -41,7 +40,7 @@ def _opened(name: str, photos: PhotoSpec, product: str = "screw") -> OpenBundle:
     stack = ExitStack()
     engine = stack.enter_context(FakeEngine())
     facts = BundleFacts(name=name, hash=name, method="m", precision="fp32", backend="fake", threshold=1.0)
-    return OpenBundle(Judging(engine, facts, 1.0, photos, product), stack)
+    return OpenBundle(JudgingEngine(engine, facts, 1.0, photos, product), stack)
 
 
 def _stream(

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
 from edge_ad.images import read_image
-from edge_ad.streaming.health import FrameHealth
-from edge_ad.streaming.region import Region
+from edge_ad.streaming.filters import FrameHealth, Region
 
 
 def _noisy(brightness: int, seed: int = 0) -> NDArray[np.uint8]:

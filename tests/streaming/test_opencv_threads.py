@@ -8,8 +8,8 @@ import cv2
 import pytest
 
 from edge_ad.runtime.engine import EngineDescription
-from edge_ad.streaming import opencv_threads
-from edge_ad.streaming.opencv_threads import opencv_beside
+from edge_ad.streaming import inference as opencv_threads
+from edge_ad.streaming.inference import opencv_beside
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
-from edge_ad.streaming.buffers import Closed
+from edge_ad.streaming.capture import Closed
 from edge_ad.streaming.frame import Result
 from edge_ad.streaming.pipeline import Pipeline
 from tests.streaming.fakes import FakeEngine, FakeSource, pipeline_of

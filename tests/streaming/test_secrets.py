@@ -11,7 +11,7 @@ from benchmarks.mjpeg_camera import MjpegCamera
 from edge_ad.cli import main
 from edge_ad.errors import UsageError
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.mqtt import Broker
 from edge_ad.streaming.records import RecordStore, VerdictRow
 from edge_ad.streaming.sinks.webhook import Endpoint

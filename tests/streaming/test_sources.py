@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from benchmarks.mjpeg_camera import MjpegCamera
 from edge_ad.errors import DataError, DeviceError, UsageError
 from edge_ad.streaming.sources import Source, SourceOptions, camera_source, source_from_uri
-from edge_ad.streaming.sources.network import NetworkSource
+from edge_ad.streaming.sources.ffmpeg_sources import NetworkSource
 from edge_ad.streaming.sources.reconnecting import ReconnectingSource
 from tests.streaming.fakes import FakeSource
 

@@ -9,12 +9,9 @@ import numpy as np
 import pytest
 
 from edge_ad.prediction import Prediction, Verdict
-from edge_ad.streaming.accounts import SourceAccount
 from edge_ad.streaming.frame import Frame, Result
-from edge_ad.streaming.gaps import GapLog
-from edge_ad.streaming.histogram import DurationHistogram
-from edge_ad.streaming.rate import FrameRate
-from edge_ad.streaming.statistics import StreamStatistics
+from edge_ad.streaming.losses import GapLog
+from edge_ad.streaming.statistics import DurationHistogram, FrameCounters, FrameRate, StreamStatistics
 from tests.streaming.fakes import FakeSource
 
 
@@ -74,7 +71,7 @@ def test_summary_counts_verdicts_and_is_plain_json() -> None:
     for index, score in enumerate((0.5, 1.0, 1.5, 3.0)):
         statistics.update(_result(index, score), delivered_at=index / 10, deliver_ms=0.1)
     gaps.add(0.0, 2.5, reconnected=True)
-    account = SourceAccount(FakeSource(None))
+    account = FrameCounters(FakeSource(None))
     account.dropped = 7
     summary = statistics.summary(
         source="line", ended_by="end of source", seconds=0.4, threshold=1.0, accounts=[account], gaps=[gaps]

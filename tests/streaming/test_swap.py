@@ -18,11 +18,11 @@ from edge_ad.bundle import Bundle
 from edge_ad.errors import BundleError
 from edge_ad.runtime.engine import EngineDescription
 from edge_ad.runtime.verification import Verification
+from edge_ad.streaming.active_engine import JudgingEngine
 from edge_ad.streaming.control import BundleFacts, StreamControl
+from edge_ad.streaming.hot_swap import BundleSwapper, OpenBundle, open_bundle
 from edge_ad.streaming.session import Limits, run_stream
-from edge_ad.streaming.slot import Judging
 from edge_ad.streaming.statistics import Summary
-from edge_ad.streaming.swap import BundleSwapper, OpenBundle, open_bundle
 from tests.runtime.tiny_bundle import deploy_graph, graph_info, tiny_bundle
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink, NumberedSource
 from tests.streaming.results import wait_until
@@ -61,7 +61,7 @@ class Opener:
         facts = BundleFacts(name=name, hash=name, method="m", precision="fp32", backend="fake", threshold=float(side))
         stack = ExitStack()
         stack.enter_context(engine)
-        return OpenBundle(Judging(engine, facts, float(side)), stack)
+        return OpenBundle(JudgingEngine(engine, facts, float(side)), stack)
 
 
 def _stream(opener: Opener, sink: ListSink, source: FakeSource, ask: Callable[[StreamControl], None]) -> Summary:
@@ -140,7 +140,7 @@ def test_engine_that_fails_to_close_is_told_and_bundles_are_swapped_all_the_same
             if path.name.startswith("old"):
                 stack = ExitStack()
                 stack.enter_context(stuck := Stuck(32, self.seconds))
-                return OpenBundle(Judging(stuck, opened.judging.bundle, 32.0), stack)
+                return OpenBundle(JudgingEngine(stuck, opened.judging.bundle, 32.0), stack)
             return opened
 
     opener, sink = OneStuck(opening_s=0.0), ListSink()

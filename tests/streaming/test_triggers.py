@@ -185,7 +185,7 @@ def broker(tmp_path: Path) -> Iterator[Mosquitto]:
 def test_broker_that_hangs_is_left_behind_when_the_stream_is_to_end(
     start: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("edge_ad.streaming.triggers.mqtt_trigger._OPEN_S", 3600.0)  # it returns because it is asked to
+    monkeypatch.setattr("edge_ad.streaming.triggers.selection._OPEN_S", 3600.0)  # it returns because it is asked to
     pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
     with peer(dripping(start, ())) as (port, is_met):
         trigger = trigger_from_text(f"mqtt://127.0.0.1:{port}/topic")

@@ -1,8 +1,7 @@
 """The records of streams: one database for verdicts, events and what was not judged, and the NG images beside it."""
 
 from edge_ad.streaming.records.ng_images import NgImageStore, ng_image_name
-from edge_ad.streaming.records.record import event_record, record_of
-from edge_ad.streaming.records.schema import SCHEMA_VERSION, Durability
+from edge_ad.streaming.records.schema import SCHEMA_VERSION, Durability, event_record, record_of
 from edge_ad.streaming.records.store import RecordStore, UnjudgedRow, VerdictRow
 
 __all__ = [

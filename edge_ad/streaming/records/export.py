@@ -2,24 +2,133 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
+import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from edge_ad.errors import MissingDependencyError, UsageError
+from edge_ad.errors import DataError, MissingDependencyError, UsageError
 from edge_ad.outside_text import storable
 from edge_ad.storage import storage_errors
-from edge_ad.streaming.records.csv_text import csv_lines
+from edge_ad.streaming.records.schema import iso_time
 from edge_ad.strict_json import to_json
 
-__all__ = ["export_records"]
+__all__ = ["MOST_UNIX", "Cells", "csv_lines", "export_records", "mistyped"]
 
+MOST_UNIX = 253_370_764_800  # the year 9999: no calendar goes further
+_HINT = "edge-ad writes no such thing: the file was changed by another program, or is damaged."
+# What a spreadsheet takes for the start of a formula; the last four are the wide forms of East Asian keyboards.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _ROW_GROUP = 50_000
 
 _Records: TypeAlias = Iterable[dict[str, Any]]
+
+
+class Cells:
+    """One row.
+
+    Args:
+        path: The database, for messages.
+        table: Its table, for messages.
+        row: As SQLite gave it.
+    """
+
+    def __init__(self, path: Path, table: str, row: sqlite3.Row) -> None:
+        self._path, self._table, self._row = path, table, row
+
+    def text(self, name: str) -> str:
+        """A text."""
+        value = self._row[name]
+        return value if isinstance(value, str) else self._refuse(name, "a text")
+
+    def text_or_none(self, name: str) -> str | None:
+        """A text, or nothing."""
+        return None if self._row[name] is None else self.text(name)
+
+    def path(self, name: str) -> str:
+        """A path; one that is no UTF-8 is kept as its bytes."""
+        value = self._row[name]
+        return os.fsdecode(value) if isinstance(value, bytes) else self.text(name)
+
+    def whole(self, name: str) -> int:
+        """A whole number."""
+        value = self._row[name]
+        return value if isinstance(value, int) else self._refuse(name, "a whole number")
+
+    def number(self, name: str) -> float:
+        """A number."""
+        value = self._row[name]
+        return value if isinstance(value, (int, float)) else self._refuse(name, "a number")
+
+    def number_or_none(self, name: str) -> float | None:
+        """A number, or nothing: a score that was not finite."""
+        return None if self._row[name] is None else self.number(name)
+
+    def flag(self, name: str) -> bool:
+        """0 or 1."""
+        value = self._row[name]
+        return bool(value) if isinstance(value, int) and value in (0, 1) else self._refuse(name, "0 or 1")
+
+    def time(self, name: str) -> str:
+        """Seconds since the epoch, as ISO 8601."""
+        seconds = self.number(name)
+        return iso_time(seconds) if 0 <= seconds < MOST_UNIX else self._refuse(name, "a time")
+
+    def data(self, name: str) -> dict[str, Any]:
+        """A JSON object."""
+        try:
+            value = json.loads(self.text(name))
+        except (ValueError, RecursionError):
+            value = None
+        return value if isinstance(value, dict) else self._refuse(name, "a JSON object")
+
+    def _refuse(self, name: str, wanted: str) -> Any:
+        row = f"row {self._row['id']} of " if "id" in self._row.keys() else ""  # noqa: SIM118 - a Row holds its values
+        raise DataError(f"{self._path} cannot be read: {name} in {row}{self._table} is not {wanted}.", _HINT)
+
+
+def mistyped(path: Path, rows: int) -> DataError:
+    """That rows which were only counted and averaged hold something else than numbers."""
+    return DataError(f"{path} cannot be read: {rows} of its verdicts are not numbers, or of no source.", _HINT)
+
+
+def csv_lines(records: Iterable[Mapping[str, Any]], columns: Sequence[str], *, has_header: bool) -> str:
+    """Records as CSV.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front: names of sources and ids of parts
+    come from outside. A number stays a number, also a negative one.
+
+    Args:
+        records: Dictionaries with the columns as keys; what is missing or None is an empty cell, and data within a
+            record is JSON.
+        columns: Their order.
+        has_header: Whether a line with the names of the columns goes first.
+    """
+    rows = [[_cell(record.get(name)) for name in columns] for record in records]
+    heading: list[list[object]] = [list(columns)] if has_header else []
+    return "".join(map(_line, heading + rows))
+
+
+def _line(cells: list[object]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)  # this end of line has it quote both signs in a cell
+    return text.getvalue().removesuffix("\r\n") + "\n"
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, (Mapping, list)):
+        return to_json(value)
+    if not isinstance(value, str):
+        return value
+    text = storable(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text
 
 
 def export_records(records: _Records, columns: Sequence[str], path: Path) -> int:

@@ -13,9 +13,8 @@ from typing import Any, Literal
 from edge_ad.errors import DataError
 from edge_ad.masked_address import masked_address, masked_text
 from edge_ad.outside_text import storable
-from edge_ad.streaming.records.cells import MOST_UNIX, Cells, mistyped
-from edge_ad.streaming.records.record import verdict_name
-from edge_ad.streaming.records.schema import open_for_reading
+from edge_ad.streaming.records.export import MOST_UNIX, Cells, mistyped
+from edge_ad.streaming.records.schema import open_for_reading, verdict_name
 
 __all__ = ["COLUMNS", "EVENT_COLUMNS", "Bucket", "RecordFilter", "RecordReader"]
 

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime, timezone
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from edge_ad.errors import DataError, StorageError
+from edge_ad.streaming.frame import Event, Result
 
-__all__ = ["SCHEMA_VERSION", "Durability", "open_for_reading", "open_for_writing", "unwritable", "unwritable_hint"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "Durability",
+    "event_record",
+    "finite",
+    "iso_time",
+    "open_for_reading",
+    "open_for_writing",
+    "record_of",
+    "unwritable",
+    "unwritable_hint",
+    "verdict_name",
+]
 
 Durability: TypeAlias = Literal["normal", "full"]
 """``"normal"``: a committed record survives the end of the process, SIGKILL too. ``"full"``: also a power cut."""
@@ -70,6 +85,62 @@ _STEPS: tuple[str, ...] = (
 
 SCHEMA_VERSION = len(_STEPS)
 _COLUMNS_SINCE = {"reason": 2, "path": 3}  # column of a verdict → the version that brought it
+
+
+def record_of(result: Result, source_name: str = "") -> dict[str, Any]:
+    """A judged frame as JSON-able data.
+
+    Args:
+        result: The judged frame.
+        source_name: Name of the source, for frames that do not say it.
+
+    Returns:
+        ``frame``, ``time`` (ISO 8601 UTC), ``source``, ``score``, ``threshold``, ``normalised``, ``verdict`` (``"OK"``
+        or ``"NG"``), ``reason`` (``"not finite"`` or empty), ``latency_ms`` (prepare and infer), ``age_ms`` (capture to
+        result), ``bundle`` and ``path`` (of the image or video file; empty for a camera); a number that JSON does not
+        have is None.
+    """
+    verdict, frame = result.verdict, result.frame
+    return {
+        "frame": frame.index,
+        "time": iso_time(frame.captured_unix),
+        "source": frame.source or source_name,
+        "score": finite(verdict.score),
+        "threshold": finite(verdict.threshold),
+        "normalised": finite(verdict.normalised),
+        "verdict": verdict_name(verdict.is_anomalous),
+        "reason": verdict.reason,
+        "latency_ms": round(result.prepare_ms + result.infer_ms, 3),
+        "age_ms": round(result.age_ms, 3),
+        "bundle": result.bundle,
+        "path": frame.path,
+    }
+
+
+def event_record(event: Event) -> dict[str, Any]:
+    """An event as JSON-able data: ``event``, ``time``, ``source``, ``text`` and ``data``."""
+    return {
+        "event": event.kind,
+        "time": iso_time(event.at_unix),
+        "source": event.source,
+        "text": event.text,
+        "data": dict(event.data),
+    }
+
+
+def iso_time(at_unix: float) -> str:
+    """Seconds since the epoch as ISO 8601 in UTC, to the millisecond."""
+    return datetime.fromtimestamp(at_unix, timezone.utc).isoformat(timespec="milliseconds")
+
+
+def verdict_name(is_anomalous: bool) -> str:
+    """``"NG"`` or ``"OK"``."""
+    return "NG" if is_anomalous else "OK"
+
+
+def finite(value: float) -> float | None:
+    """The number, or None when JSON and databases have no such number."""
+    return float(value) if math.isfinite(value) else None
 
 
 def open_for_writing(

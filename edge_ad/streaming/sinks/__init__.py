@@ -1,7 +1,7 @@
 """Where results go: records, pictures, video, window, messages, metrics, commands."""
 
 from edge_ad.streaming.sinks.base import Sink
-from edge_ad.streaming.sinks.database import DatabaseSink
+from edge_ad.streaming.sinks.database import DatabaseSink, NgImagesSink
 from edge_ad.streaming.sinks.factories import (
     hook_sink,
     mqtt_sink,
@@ -9,10 +9,8 @@ from edge_ad.streaming.sinks.factories import (
     records_sink,
     webhook_sink,
 )
-from edge_ad.streaming.sinks.ng_images import NgImagesSink
 from edge_ad.streaming.sinks.records import RecordsSink
-from edge_ad.streaming.sinks.video import VideoSink
-from edge_ad.streaming.sinks.window import WindowSink, has_display
+from edge_ad.streaming.sinks.video import VideoSink, WindowSink, has_display
 
 __all__ = [
     "DatabaseSink",

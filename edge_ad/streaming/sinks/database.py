@@ -1,4 +1,4 @@
-"""Every verdict and event of a stream in an SQLite database."""
+"""Sinks of what is kept for good: a database of records, and pictures of parts that are not good."""
 
 from __future__ import annotations
 
@@ -10,22 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import StorageError
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.frame import Result, Unjudged
-from edge_ad.streaming.records.group_commit import GroupCommit
-from edge_ad.streaming.records.ng_images import ng_image_name
-from edge_ad.streaming.records.record import finite
-from edge_ad.streaming.records.retention import Retention
-from edge_ad.streaming.records.schema import Durability, open_for_reading, unwritable_hint
-from edge_ad.streaming.records.store import RecordStore, Row, UnjudgedRow, VerdictRow
-from edge_ad.streaming.sinks.alarm import Alarm
+from edge_ad.streaming.frame import Event, Result, Unjudged
+from edge_ad.streaming.records.ng_images import NgImageStore, Retention, ng_image_name
+from edge_ad.streaming.records.schema import Durability, finite, open_for_reading, unwritable_hint
+from edge_ad.streaming.records.store import GroupCommit, RecordStore, Row, UnjudgedRow, VerdictRow
 from edge_ad.streaming.sinks.base import Sink, check_output
+from edge_ad.streaming.sinks.hook import Alarm
 from edge_ad.streaming.sources.base import Source
 
 if TYPE_CHECKING:
     from edge_ad.streaming.control import StreamControl
 
-__all__ = ["DatabaseSink"]
+__all__ = ["DatabaseSink", "NgImagesSink"]
 
 
 class DatabaseSink(Sink):
@@ -147,3 +143,45 @@ class DatabaseSink(Sink):
     def _recovered(self, lost: int) -> None:
         text = f"Records are written to {self._path} again; " + (f"{lost} were lost." if lost else "none was lost.")
         self._alarm.clear(text, lost=lost)
+
+
+class NgImagesSink(Sink):
+    """Keeps the frame itself, as it was captured, as a PNG. While none can be written, an alarm says so.
+
+    Args:
+        store: The folder and its limits.
+    """
+
+    delivery = "lossless"
+
+    def __init__(self, store: NgImageStore) -> None:
+        self._store = store
+        self._alarm = Alarm("NG images")
+        self._source_name = ""
+        self._lost = 0
+
+    def attach(self, control: StreamControl) -> None:
+        """Raise alarms there."""
+        self._alarm.attach(control)
+
+    def begin(self, source: Source) -> None:
+        """Take stock of the folder and remove what is over the limits."""
+        self._source_name = source.name
+        self._store.scan()
+
+    def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
+        """Keep the frame if it is defective."""
+        if not result.verdict.is_anomalous:
+            return
+        try:
+            self._store.write(ng_image_name(result.frame, self._source_name), result.frame.image)
+        except StorageError as error:
+            self._lost += 1
+            self.dropped += 1
+            self._alarm.raise_once(error.message)
+            return
+        self._alarm.clear(f"NG images are kept again; {self._lost} were lost.", lost=self._lost)
+        self._lost = 0
+
+    def close(self) -> None:
+        """Nothing to complete: every picture was, or is not there."""

@@ -8,8 +8,7 @@ from edge_ad.errors import UsageError
 from edge_ad.streaming.records.ng_images import NgImageStore
 from edge_ad.streaming.records.schema import Durability
 from edge_ad.streaming.sinks.base import Sink
-from edge_ad.streaming.sinks.database import DatabaseSink
-from edge_ad.streaming.sinks.ng_images import NgImagesSink
+from edge_ad.streaming.sinks.database import DatabaseSink, NgImagesSink
 from edge_ad.streaming.sinks.records import RecordsSink
 
 __all__ = [

@@ -13,12 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.frame import Result
+from edge_ad.streaming.frame import Event, Result
 from edge_ad.streaming.mqtt import Broker, BrokerConnection
-from edge_ad.streaming.records.record import event_record, record_of
-from edge_ad.streaming.sinks.alarm import Alarm
+from edge_ad.streaming.records.schema import event_record, record_of
 from edge_ad.streaming.sinks.base import Sink
+from edge_ad.streaming.sinks.hook import Alarm
 from edge_ad.streaming.sources.base import Source
 from edge_ad.strict_json import to_json
 

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import StorageError
 from edge_ad.streaming.frame import Result
-from edge_ad.streaming.records.csv_text import csv_lines
-from edge_ad.streaming.records.record import record_of
-from edge_ad.streaming.sinks.alarm import Alarm
+from edge_ad.streaming.records.export import csv_lines
+from edge_ad.streaming.records.schema import record_of
 from edge_ad.streaming.sinks.base import Sink, check_output
+from edge_ad.streaming.sinks.hook import Alarm
 from edge_ad.streaming.sources.base import Source
 from edge_ad.strict_json import to_json
 

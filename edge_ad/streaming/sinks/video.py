@@ -1,23 +1,26 @@
-"""The stream as a video file, with its overlay."""
+"""Sinks that show the overlay: a window, and a video file."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import StorageError, UsageError
+from edge_ad.errors import DeviceError, StorageError, UsageError
 from edge_ad.outside_text import storable
 from edge_ad.streaming.frame import Result
 from edge_ad.streaming.sinks.base import Sink, check_output
 from edge_ad.streaming.sources.base import Source
-from edge_ad.streaming.sources.video_capture import quiet
+from edge_ad.streaming.sources.camera import quiet
 
-__all__ = ["VideoSink"]
+__all__ = ["VideoSink", "WindowSink", "has_display"]
 
+_KEYS = (ord("q"), ord("Q"), 27)
 _CODECS = {
     ".mp4": ("mp4v", "avc1"),
     ".mov": ("mp4v", "avc1"),
@@ -27,6 +30,47 @@ _CODECS = {
 _FALLBACK_FPS = 25.0
 _MARGIN_BYTES = 16 << 20  # OpenCV does not say when the disk is full, and an MP4 needs room for its index at the end
 _CHECK_EVERY = 25
+
+
+def has_display() -> bool:
+    """Whether a window can be shown here."""
+    # Elsewhere than on Linux a window needs no server that may be missing.
+    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+class WindowSink(Sink):
+    """Shows every picture; the stream ends when the window is closed or q is pressed.
+
+    Args:
+        title: Title of the window.
+    """
+
+    needs_picture = True
+    delivery = "inline"
+
+    def __init__(self, title: str = "edge-ad") -> None:
+        self._title = title
+        self._is_open = False
+
+    def begin(self, source: Source) -> None:
+        """Open the window."""
+        try:
+            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        except cv2.error as error:
+            raise DeviceError("No window can be opened on this display.", "Run it with --headless.") from error
+        self._is_open = True
+
+    def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
+        """Show the picture."""
+        cv2.imshow(self._title, picture)
+        is_closed = cv2.waitKey(1) & 0xFF in _KEYS or cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
+        self.wants_end = self.wants_end or is_closed
+
+    def close(self) -> None:
+        """Close the window."""
+        if self._is_open:
+            self._is_open = False
+            cv2.destroyWindow(self._title)
 
 
 class VideoSink(Sink):

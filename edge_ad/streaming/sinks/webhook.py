@@ -18,13 +18,11 @@ from edge_ad.credentials import WEBHOOK_TOKEN, credential
 from edge_ad.errors import UsageError
 from edge_ad.masked_address import ENCODE_LOGIN, is_ambiguous, masked_address, masked_text
 from edge_ad.streaming.deadline import Deadline
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.frame import Result
+from edge_ad.streaming.frame import Event, Result
 from edge_ad.streaming.http_connection import HttpConnection
-from edge_ad.streaming.records.record import event_record
-from edge_ad.streaming.sinks.alarm import Alarm
-from edge_ad.streaming.sinks.base import Sink
-from edge_ad.streaming.sinks.outbox import Outbox
+from edge_ad.streaming.records.schema import event_record
+from edge_ad.streaming.sinks.base import Outbox, Sink
+from edge_ad.streaming.sinks.hook import Alarm
 from edge_ad.streaming.sources.base import Source
 from edge_ad.strict_json import to_json
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 from abc import ABC, abstractmethod
 from collections import deque
 from pathlib import Path
@@ -14,11 +16,13 @@ from numpy.typing import NDArray
 from edge_ad.errors import UsageError
 from edge_ad.masked_address import masked_address
 from edge_ad.outside_text import storable
-from edge_ad.streaming.gaps import GapLog
+from edge_ad.streaming.losses import GapLog
 
-__all__ = ["Source", "file_path"]
+__all__ = ["FrameNumbers", "Pacer", "Source", "file_path"]
 
 _MOST_NOTES = 100  # a stream runs for months: what nobody has taken is replaced by what is newer
+_GIGE_NUMBERS = 65535  # GigE Vision's 16-bit numbers go from 1 to here and start again at 1
+_WRAPS_ABOVE = 60000
 
 
 class Source(ABC):
@@ -119,3 +123,59 @@ class Source(ABC):
 def file_path(path: str | Path) -> str:
     """The path of a file as records have it: absolute, links not followed; bytes that are no UTF-8 are spelled out."""
     return storable(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
+
+
+class FrameNumbers:
+    """Counts over all connections of a camera; what passed while it was away is an outage, not counted here.
+
+    Attributes:
+        count: Frames the camera made; None before the first.
+        missed: How many of them never came.
+    """
+
+    def __init__(self) -> None:
+        self.count: int | None = None
+        self.missed = 0
+        self._last: int | None = None
+
+    def see(self, number: int) -> None:
+        """Take the number of a frame that came."""
+        step = 1 if self._last is None else number - self._last
+        if step <= 0 and self._last is not None:
+            # Smaller than the last: 16-bit numbers that started again, or a camera that did.
+            step = step + _GIGE_NUMBERS if self._last > _WRAPS_ABOVE else 1
+        self._last = number
+        self.add(skipped=step - 1)
+
+    def add(self, *, skipped: int) -> None:
+        """Take a frame that came after so many that did not."""
+        self.count = (self.count or 0) + 1 + skipped
+        self.missed += skipped
+
+    def restart(self) -> None:
+        """The next number is the first of a new connection."""
+        self._last = None
+
+
+class Pacer:
+    """Waits until the next frame is due.
+
+    Args:
+        interval_s: Time from frame to frame, in seconds.
+    """
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._due_at: float | None = None
+
+    def wait(self, cancelled: threading.Event) -> None:
+        """Return when the next frame is due, or at once when cancelled.
+
+        By the clock and not by pauses, so that the rate is exact; a reader that fell behind by more than a frame is
+        not hurried to make up for it.
+        """
+        now = time.perf_counter()
+        due_at = now if self._due_at is None else max(self._due_at + self._interval_s, now - self._interval_s)
+        self._due_at = due_at
+        if due_at > now:
+            cancelled.wait(due_at - now)

@@ -1,21 +1,39 @@
-"""A camera at this machine: by index, or by its device file."""
+"""Cameras of this machine: V4L2 and the like through OpenCV, and CSI through GStreamer."""
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
+import threading
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from fractions import Fraction
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError, UsageError
-from edge_ad.streaming.sources.opencv_source import OpenCVSource
-from edge_ad.streaming.sources.options import SourceOptions
-from edge_ad.streaming.sources.video_capture import open_capture
+from edge_ad.image_limits import pixel_limit
+from edge_ad.opencv_log import silence_opencv
+from edge_ad.outside_text import storable
+from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.sources.selection import SourceOptions
 
-__all__ = ["CameraSource"]
+__all__ = ["CameraSource", "CsiSource", "OpenCVSource", "csi_pipeline", "open_capture", "quiet"]
 
+_BELIEVABLE_FPS = 1000.0
+_MOST_CORRUPT_IN_ROW = 100  # a camera that sends nothing else is as good as gone
+_CLOSE_S = 0.2
+# Read by OpenCV when it opens the first capture of the process; what the user set goes first.
+_ENVIRONMENT: Mapping[str, str] = {
+    "OPENCV_LOG_LEVEL": "SILENT",
+    "OPENCV_FFMPEG_LOGLEVEL": "-8",  # AV_LOG_QUIET
+    # A camera that is unplugged is noticed after this many seconds instead of ten.
+    "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "2",
+}
+_DEFAULT_SIZE, _DEFAULT_FPS = (1280, 720), 30.0
 # OpenCV's own choice would try, and complain about, every backend it was built with.
 _BACKENDS = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
 _MANUAL_EXPOSURE = 1  # V4L2_EXPOSURE_MANUAL
@@ -23,6 +41,160 @@ _EXPOSURE_UNIT_US = 100.0  # V4L2_CID_EXPOSURE_ABSOLUTE counts in steps of 100 �
 _CLOSE_ENOUGH = 0.02  # drivers round to what the sensor can do
 
 _Setting = tuple[str, int, float]  # as the user knows it, CAP_PROP_, value
+
+
+class OpenCVSource(Source):
+    """Reads an OpenCV capture that a subclass opens."""
+
+    _capture: cv2.VideoCapture | None = None
+
+    def __init__(self, name: str, *, is_live: bool) -> None:
+        super().__init__(name, is_live=is_live)
+        self._is_reading = threading.Lock()
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second that the container or driver names; None when it names nothing believable."""
+        fps = 0.0 if self._capture is None else float(self._capture.get(cv2.CAP_PROP_FPS))
+        return fps if 0.0 < fps <= _BELIEVABLE_FPS else None
+
+    def open(self) -> None:
+        """Open the capture."""
+        self._capture = self._open_capture()
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next frame that can be decoded; None when there is none."""
+        capture = self._capture
+        if capture is None:
+            return None
+        for _ in range(_MOST_CORRUPT_IN_ROW):
+            with self._is_reading:
+                if not capture.grab():
+                    return None
+                is_read, image = capture.retrieve()
+            if is_read and image.shape[0] * image.shape[1] <= pixel_limit():
+                return np.asarray(image, np.uint8)
+            self.corrupt += 1
+        return None
+
+    def close(self) -> None:
+        """Release the capture; one that another thread hangs in is left to that thread."""
+        capture, self._capture = self._capture, None
+        if capture is not None and self._is_reading.acquire(timeout=_CLOSE_S):
+            capture.release()
+            self._is_reading.release()
+
+    @abstractmethod
+    def _open_capture(self) -> cv2.VideoCapture:
+        """Open it or raise DataError or DeviceError."""
+
+
+def quiet() -> None:
+    """Keep OpenCV and FFmpeg from writing to stderr: a failure is reported once, by us."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    silence_opencv()
+
+
+def open_capture(target: str | int, backend: int, options: Mapping[int, int]) -> cv2.VideoCapture | None:
+    """Open a camera, file or URL.
+
+    Args:
+        target: Device index, path or URL.
+        backend: One of OpenCV's ``CAP_`` backends.
+        options: ``CAP_PROP_`` → value, as the backend takes them at opening.
+
+    Returns:
+        The open capture, or None when it cannot be opened.
+    """
+    quiet()
+    with _name_of(target) as name:
+        capture = cv2.VideoCapture(name, backend, [number for pair in options.items() for number in pair])
+    if capture.isOpened():
+        return capture
+    capture.release()
+    return None
+
+
+@contextmanager
+def _name_of(target: str | int) -> Iterator[str | int]:
+    """What OpenCV may be given: the name of a file that is no UTF-8 ends the process in its native code."""
+    if not isinstance(target, str) or storable(target) == target:
+        yield target
+        return
+    try:
+        descriptor = os.open(target, os.O_RDONLY)
+    except OSError:
+        yield storable(target)  # an address, or a file that is not there
+        return
+    try:
+        yield f"/dev/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+class CsiSource(OpenCVSource):
+    """A CSI camera, live.
+
+    Args:
+        sensor: Number of the sensor, from 0.
+        options: Width, height, fps, exposure and gain to ask for; 1280×720 at 30 FPS if not given.
+    """
+
+    def __init__(self, sensor: int, options: SourceOptions | None = None) -> None:
+        super().__init__(f"CSI camera {sensor}", is_live=True)
+        self._sensor = sensor
+        self._options = options or SourceOptions()
+
+    def _open_capture(self) -> cv2.VideoCapture:
+        if not _has_gstreamer():
+            raise DeviceError(
+                "This OpenCV was built without GStreamer, which a CSI camera needs.",
+                "Use the OpenCV of JetPack instead of the one from pip: see docs/streaming_sources.md.",
+            )
+        capture = open_capture(csi_pipeline(self._sensor, self._options), cv2.CAP_GSTREAMER, {})
+        if capture is None:
+            raise DeviceError(
+                f"CSI camera {self._sensor} cannot be opened.",
+                "Look at its cable, whether its driver is chosen in jetson-io.py, and whether nvargus-daemon runs.",
+            )
+        return capture
+
+
+def csi_pipeline(sensor: int, options: SourceOptions) -> str:
+    """What GStreamer is asked for: the newest frame, BGR, at the asked size, converted by the Jetson's own hardware.
+
+    Args:
+        sensor: Number of the sensor.
+        options: Width, height, fps, exposure and gain; fixed by a range of one value, which also ends their automatic.
+
+    Returns:
+        A description as ``gst-launch-1.0`` takes it.
+    """
+    width, height = options.width or _DEFAULT_SIZE[0], options.height or _DEFAULT_SIZE[1]
+    rate = Fraction(options.fps or _DEFAULT_FPS).limit_denominator(1001)
+    source = f"nvarguscamerasrc sensor-id={sensor}"
+    if options.exposure_us is not None:
+        nanoseconds = round(options.exposure_us * 1000)
+        source += f' exposuretimerange="{nanoseconds} {nanoseconds}"'
+    if options.gain is not None:
+        source += f' gainrange="{options.gain:g} {options.gain:g}"'
+    return " ! ".join(
+        (
+            source,
+            f"video/x-raw(memory:NVMM), width=(int){width}, height=(int){height}, format=(string)NV12, "
+            f"framerate=(fraction){rate.numerator}/{rate.denominator}",
+            "nvvidconv",  # from the sensor's memory to the processor's, and to four channels
+            "video/x-raw, format=(string)BGRx",
+            "videoconvert",
+            "video/x-raw, format=(string)BGR",
+            "appsink drop=true max-buffers=1 sync=false",
+        )
+    )
+
+
+def _has_gstreamer() -> bool:
+    return cv2.CAP_GSTREAMER in cv2.videoio_registry.getBackends()
 
 
 class CameraSource(OpenCVSource):

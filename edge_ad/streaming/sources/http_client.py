@@ -1,19 +1,167 @@
-"""One request to a camera, answered within a deadline, with the login of its address."""
+"""An HTTP client for cameras: bounded headers and bodies, time-outs, and multipart answers."""
 
 from __future__ import annotations
 
 import http.client
+import re
 import urllib.error
 import urllib.request
-from typing import IO, Any, cast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import IO, Any, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from edge_ad.errors import DeviceError
+from edge_ad.image_formats import damage
 from edge_ad.opencv_log import silence_opencv
 from edge_ad.streaming.deadline import Deadline
 from edge_ad.streaming.http_connection import HttpConnection
 
-__all__ = ["connect"]
+__all__ = ["LARGEST_PART", "MultipartReader", "Part", "connect"]
+
+_CHUNK = 65536
+_LONGEST_HEAD = 16384
+LARGEST_PART = 64 << 20  # no camera sends more: something else is being sent
+_JPEG_END = b"\xff\xd9"
+# A line that begins with two dashes, before a head or the empty line that ends one.
+_ANY_DELIMITER = re.compile(rb"(?:^|\n)(--[^\r\n]{1,256})\r?\n(?=[A-Za-z][A-Za-z0-9-]*[ \t]*:|\r?\n\xff\xd8)")
+
+
+class _Stream(Protocol):
+    def read1(self, size: int, /) -> bytes: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part.
+
+    Attributes:
+        headers: Name in lower case → value.
+        body: Its content; of a part that is not whole, what came before the next one.
+        is_whole: Whether it is a complete file of a known format and as long as its header says.
+    """
+
+    headers: Mapping[str, str]
+    body: bytes
+    is_whole: bool
+
+
+class MultipartReader:
+    """Cuts a stream into its parts and finds the next one after any damage.
+
+    A whole part is given as soon as its last byte is there, without waiting for what follows it.
+
+    Args:
+        stream: The open answer; its reads must end by themselves when nothing comes.
+        boundary: As in the header of the answer, with or without the dashes before it; cameras of several makers send
+            another one, or name none: then it is the one that the first part comes with.
+        timeout_s: Longest time for one part, in seconds.
+        deadline: Of the connection that the answer comes from, so that its reads keep it too.
+    """
+
+    def __init__(self, stream: _Stream, boundary: str, *, timeout_s: float, deadline: Deadline | None = None) -> None:
+        self._stream, self._timeout_s = stream, timeout_s
+        self._delimiter = b"--" + boundary.lstrip("-").encode("latin-1", "replace")
+        self._is_known = False  # whether a part came with it
+        self._buffer = bytearray()
+        self._deadline = deadline or Deadline()
+
+    def next_part(self) -> Part | None:
+        """The next part, whole or not; None when the stream has ended, is silent, or makes no sense any more."""
+        self._deadline.start(self._timeout_s)
+        try:
+            headers = self._head()
+            return None if headers is None else self._part(headers)
+        except (OSError, HTTPException, ValueError):  # lost in the middle; ValueError: closed, or a wrong chunk size
+            return None
+
+    def _head(self) -> dict[str, str] | None:
+        """Skip to the next delimiter and read what follows it, to the empty line."""
+        start = self._find(self._delimiter, LARGEST_PART) if self._is_known else self._first_delimiter()
+        if start is None:
+            return None
+        self._is_known = True
+        del self._buffer[: start + len(self._delimiter)]
+        while (found := _end_of_head(self._buffer)) is None:
+            if len(self._buffer) > _LONGEST_HEAD or not self._more():
+                return None
+        length, separator = found
+        lines = bytes(self._buffer[:length]).decode("latin-1").splitlines()
+        del self._buffer[: length + separator]
+        pairs = (line.partition(":") for line in lines)
+        return {name.strip().lower(): value.strip() for name, colon, value in pairs if colon}
+
+    def _first_delimiter(self) -> int | None:
+        """Where the first part begins; learns the delimiter where it is not the one that was named."""
+        named = self._delimiter if len(self._delimiter) > len(b"--") else None
+        while True:
+            if named is not None and (start := self._buffer.find(named)) >= 0:
+                return start
+            if (found := _ANY_DELIMITER.search(self._buffer)) is not None:
+                self._delimiter = found[1]
+                return found.start(1)
+            if len(self._buffer) > _LONGEST_HEAD:  # no head is so long: only the one that was named may yet come
+                return None if named is None else self._find(named, LARGEST_PART)
+            if not self._more():
+                return None
+
+    def _part(self, headers: dict[str, str]) -> Part | None:
+        announced = headers.get("content-length", "")
+        body = self._announced(int(announced)) if announced.isascii() and announced.isdigit() else self._until_end()
+        if body is not None:
+            del self._buffer[: len(body)]
+            return Part(headers, body, is_whole=True)
+        # Its length is wrong or it is damaged: it ends where the next part begins.
+        end = self._find(self._delimiter, LARGEST_PART)
+        if end is None:
+            return None
+        broken = bytes(self._buffer[:end])
+        del self._buffer[:end]
+        return Part(headers, broken, is_whole=False)
+
+    def _announced(self, length: int) -> bytes | None:
+        if length > LARGEST_PART:
+            return None
+        while len(self._buffer) < length:
+            if not self._more():
+                raise HTTPException("cut off")
+        body = bytes(self._buffer[:length])
+        return body if damage(body) is None else None
+
+    def _until_end(self) -> bytes | None:
+        """The part of a camera that announces no length: to its own end, or to the next delimiter."""
+        searched = 0
+        while (end := self._buffer.find(self._delimiter, searched)) < 0:
+            body = self._buffer.rstrip(b"\r\n")
+            if body.endswith(_JPEG_END) and damage(bytes(body)) is None:
+                return bytes(body)
+            searched = max(0, len(self._buffer) - len(self._delimiter))
+            if len(self._buffer) > LARGEST_PART or not self._more():
+                raise HTTPException("cut off")
+        body = self._buffer[:end].rstrip(b"\r\n")
+        return bytes(body) if damage(bytes(body)) is None else None
+
+    def _find(self, wanted: bytes, limit: int) -> int | None:
+        searched = 0
+        while (start := self._buffer.find(wanted, searched)) < 0:
+            searched = max(0, len(self._buffer) - len(wanted))
+            if len(self._buffer) > limit or not self._more():
+                return None
+        return start
+
+    def _more(self) -> bool:
+        """Wait for more bytes; False at the end. Raises when the time for this part is over."""
+        self._deadline.left_s()
+        chunk = self._stream.read1(_CHUNK)
+        self._buffer += chunk
+        return bool(chunk)
+
+
+def _end_of_head(buffer: bytearray) -> tuple[int, int] | None:
+    """Length of the head and of the empty line that ends it; the first of both styles of line ends."""
+    found = [(at, len(end)) for end in (b"\r\n\r\n", b"\n\n") if (at := buffer.find(end)) >= 0]
+    return min(found) if found else None
 
 
 def connect(url: str, name: str, deadline: Deadline) -> http.client.HTTPResponse:

@@ -11,21 +11,27 @@ folder of images         parts   file:///data/parts?watch=1&after=move
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from edge_ad.errors import UsageError
 from edge_ad.images import IMAGE_SUFFIXES
 from edge_ad.masked_address import MASK, masked_address
 from edge_ad.streaming.sources.base import Source
-from edge_ad.streaming.sources.options import CAMERA_OPTIONS, SourceOptions, only, with_query
 from edge_ad.streaming.sources.reconnecting import ReconnectingSource
 
-__all__ = ["camera_source", "source_from_uri"]
+__all__ = ["CAMERA_OPTIONS", "SourceOptions", "camera_source", "only", "source_from_uri", "with_query"]
 
+_PACES = ("fast", "source")
+_AFTER = ("leave", "move")
+_FPS = (0.001, 100_000.0)
+_TRUE, _FALSE = frozenset({"", "1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 _VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm"})
 _HTTP_SCHEMES = frozenset({"http", "https"})
 _SNAPSHOT_SCHEMES = frozenset({"snapshot+http", "snapshot+https"})
@@ -36,6 +42,139 @@ _ADDRESS = re.compile(
     r"/{0,2}[\w.-]+(?::[0-9]{1,5})?/.*[?&].*=|.*[?&;/](?:user|pwd|pass|password|token)\w*=|[a-z]+;//|//", re.IGNORECASE
 )
 _LONGEST_INDEX = 3  # digits: a longer number is a serial number
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What can be asked of a source. None leaves it as the camera or file has it.
+
+    Attributes:
+        width: Of the frames of a camera, in pixels.
+        height: Of the frames of a camera, in pixels.
+        fps: Frames per second of a camera; of a folder of images that is played at ``pace="source"``.
+        pixel_format: What the camera sends: ``MJPG`` or ``YUYV`` (V4L2), ``Mono8``, ``BGR8``, ``BayerRG8`` (Basler).
+        exposure_us: Exposure time in microseconds; switches automatic exposure off.
+        gain: In the camera's own unit; switches automatic gain off.
+        hardware_trigger: Input that starts an exposure, such as ``"Line1"`` (Basler).
+        loop: Start a file or folder again at its end.
+        start_s: Where to start in a video, in seconds.
+        pace: ``"fast"`` reads a file as fast as possible, ``"source"`` at its own frame rate.
+        watch: Wait for new images in a folder.
+        after: What is done with a watched image that was read: ``"leave"`` it, or ``"move"`` it to the folder ``done``.
+        max_outage_s: Longest outage of a live source that is waited for, in seconds; None waits for ever.
+        timeout_s: Longest silence of a network stream before it counts as lost, in seconds.
+
+    Raises:
+        UsageError: A value out of its range.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    pixel_format: str | None = None
+    exposure_us: float | None = None
+    gain: float | None = None
+    hardware_trigger: str | None = None
+    loop: bool = False
+    start_s: float = 0.0
+    pace: str = "fast"
+    watch: bool = False
+    after: str = "leave"
+    max_outage_s: float | None = None
+    timeout_s: float = 2.0
+
+    def __post_init__(self) -> None:
+        for name in ("width", "height", "fps", "exposure_us", "timeout_s"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise UsageError(f"{_shown(name)} must be above 0, not {value:g}.")
+        if self.fps is not None and not _FPS[0] <= self.fps <= _FPS[1]:
+            raise UsageError(f"fps must be from {_FPS[0]:g} to {_FPS[1]:g}, not {self.fps:g}.")
+        for name in ("gain", "start_s", "max_outage_s"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise UsageError(f"{_shown(name)} must be 0 or above, not {value:g}.")
+        for name, allowed in (("pace", _PACES), ("after", _AFTER)):
+            if getattr(self, name) not in allowed:
+                raise UsageError(f"Unknown {name}: {getattr(self, name)}.", f"Known: {', '.join(allowed)}.")
+
+
+CAMERA_OPTIONS = ("width", "height", "fps", "exposure_us", "gain", "max_outage_s")
+
+
+def only(options: SourceOptions, kind: str, taken: Iterable[str]) -> SourceOptions:
+    """Refuse what a kind of source would ignore: an option without effect is a mistake nobody sees.
+
+    Args:
+        options: What was asked for.
+        kind: Of the source, as the user reads it.
+        taken: Names of the fields it takes.
+
+    Raises:
+        UsageError: Another field is set.
+    """
+    default = SourceOptions()
+    for field in fields(SourceOptions):
+        name = field.name
+        # A limit for live sources says nothing wrong about a file.
+        if name in taken or name in ("max_outage_s", "timeout_s") or getattr(options, name) == getattr(default, name):
+            continue
+        named = ", ".join(_shown(other) for other in taken if other not in ("max_outage_s", "timeout_s"))
+        raise UsageError(
+            f"{_shown(name)} means nothing to {kind}.", f"It takes: {named}." if named else "It takes no settings."
+        )
+    return options
+
+
+def with_query(options: SourceOptions, query: Mapping[str, str]) -> SourceOptions:
+    """Options with what an address says in its query, which goes before the options of the command line.
+
+    Args:
+        options: The options of the command line.
+        query: Name → value, such as ``{"width": "1280", "loop": "1"}``.
+
+    Raises:
+        UsageError: An unknown name, or a value that is not what the name asks for.
+    """
+    changes: dict[str, Any] = {}
+    for name, text in query.items():
+        if name not in _QUERY:
+            raise UsageError(f"Unknown setting in the address: {name}.", f"Known: {', '.join(_QUERY)}.")
+        field, read = _QUERY[name]
+        try:
+            changes[field] = read(text)
+        except ValueError as error:
+            raise UsageError(f"{name}={text} in the address is not a value for {name}.") from error
+    return replace(options, **changes)
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in _TRUE | _FALSE:
+        return text.lower() in _TRUE
+    raise ValueError(text)
+
+
+_QUERY: Mapping[str, tuple[str, Callable[[str], Any]]] = {
+    "width": ("width", int),
+    "height": ("height", int),
+    "fps": ("fps", float),
+    "pixel_format": ("pixel_format", str),
+    "exposure": ("exposure_us", float),
+    "gain": ("gain", float),
+    "hardware_trigger": ("hardware_trigger", str),
+    "loop": ("loop", _flag),
+    "start": ("start_s", float),
+    "pace": ("pace", str),
+    "watch": ("watch", _flag),
+    "after": ("after", str),
+    "max_outage": ("max_outage_s", float),
+    "timeout": ("timeout_s", float),
+}
+
+
+def _shown(field: str) -> str:
+    """The name of a field as the user writes it."""
+    return {field: name for name, (field, _) in _QUERY.items()}[field]
 
 
 def camera_source(index: int, options: SourceOptions | None = None) -> Source:
@@ -83,7 +222,7 @@ def source_from_uri(uri: str, options: SourceOptions | None = None) -> Source:
     if scheme in _SNAPSHOT_SCHEMES:
         return _snapshot(uri.partition("+")[2], options)
     if scheme in _STREAM_SCHEMES:
-        from edge_ad.streaming.sources.network import NetworkSource
+        from edge_ad.streaming.sources.ffmpeg_sources import NetworkSource
 
         only(options, f"{scheme}://", ())
         return _waited_for(NetworkSource(uri, timeout_s=options.timeout_s), options)
@@ -105,8 +244,8 @@ def _waited_for(source: Source, options: SourceOptions) -> Source:
 
 
 def _http_source(uri: str, options: SourceOptions) -> Source:
+    from edge_ad.streaming.sources.ffmpeg_sources import VideoFileSource
     from edge_ad.streaming.sources.http_stream import HttpSource
-    from edge_ad.streaming.sources.video_file import VideoFileSource
 
     try:
         path = urlsplit(uri).path
@@ -120,7 +259,7 @@ def _http_source(uri: str, options: SourceOptions) -> Source:
 
 
 def _snapshot(uri: str, options: SourceOptions) -> Source:
-    from edge_ad.streaming.sources.snapshot import SnapshotSource
+    from edge_ad.streaming.sources.http_stream import SnapshotSource
 
     only(options, "a camera that is asked for each picture", ("fps",))
     source = (
@@ -147,7 +286,7 @@ def _v4l2(device: str, options: SourceOptions) -> Source:
 
 
 def _csi(place: str, options: SourceOptions, query: Mapping[str, str]) -> Source:
-    from edge_ad.streaming.sources.csi import CsiSource
+    from edge_ad.streaming.sources.camera import CsiSource
 
     if not _is_index(place):
         raise UsageError(f"{masked_address(f'csi://{place}')} names no sensor.", "Write csi://0 for the first.")
@@ -172,9 +311,8 @@ def _file_address(place: str, options: SourceOptions, query: Mapping[str, str]) 
 
 
 def _file_source(path: Path, options: SourceOptions) -> Source:
-    from edge_ad.streaming.sources.image_folder import ImageFolderSource
-    from edge_ad.streaming.sources.video_file import VideoFileSource
-    from edge_ad.streaming.sources.watched_folder import WatchedFolderSource
+    from edge_ad.streaming.sources.ffmpeg_sources import VideoFileSource
+    from edge_ad.streaming.sources.folders import ImageFolderSource, WatchedFolderSource
 
     if options.watch:
         only(options, "a watched folder", ("watch", "after"))

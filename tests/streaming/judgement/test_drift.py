@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_ad.streaming.judgement import Drift, DriftMonitor, PartJudge
+from edge_ad.streaming.verdicts import Drift, DriftMonitor, PartJudge
 from tests.streaming.results import make_result
 
 _Noise = Callable[[np.random.Generator, int], NDArray[np.float64]]

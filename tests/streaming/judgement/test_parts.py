@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
-from edge_ad.streaming.events import Event
 from edge_ad.streaming.filters import FilterOptions
-from edge_ad.streaming.judgement import CoolDownRule, PartJudge, PartRule, judges_from_options
-from edge_ad.streaming.judgement.parts import INCOMPLETE
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import records_sink
 from edge_ad.streaming.triggers.base import AskedTrigger
+from edge_ad.streaming.verdicts import CoolDownRule, PartJudge, PartRule, judges_from_options
+from edge_ad.streaming.verdicts.parts import INCOMPLETE
 from tests.streaming.fakes import FakeEngine, FakeSource
 from tests.streaming.results import make_result
 

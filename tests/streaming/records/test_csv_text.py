@@ -7,7 +7,7 @@ import io
 
 import pytest
 
-from edge_ad.streaming.records.csv_text import csv_lines
+from edge_ad.streaming.records.export import csv_lines
 
 
 @pytest.mark.parametrize("formula", ["=1+1", "+1", "-1+cmd", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1"])

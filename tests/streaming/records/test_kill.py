@@ -25,7 +25,7 @@ import os, sys
 from pathlib import Path
 from edge_ad.streaming.records import NgImageStore
 from edge_ad.streaming.sinks.database import DatabaseSink
-from edge_ad.streaming.sinks.ng_images import NgImagesSink
+from edge_ad.streaming.sinks.database import NgImagesSink
 from tests.streaming.fakes import FakeSource
 from tests.streaming.results import make_result
 

@@ -10,7 +10,7 @@ import pytest
 from edge_ad.cli import main
 from edge_ad.errors import DataError
 from edge_ad.server.api import stored_records
-from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records import RecordStore, VerdictRow
 
 _START = 1_700_000_000.0

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_ad.errors import StorageError
-from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sinks import DatabaseSink, RecordsSink, records_sink

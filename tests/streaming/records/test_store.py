@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from edge_ad.errors import DataError, StorageError, UsageError
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.records import retention
+from edge_ad.streaming.frame import Event
+from edge_ad.streaming.records import ng_images as retention
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.records.schema import _STEPS, SCHEMA_VERSION, open_for_reading, open_for_writing
 from edge_ad.streaming.records.store import RecordStore, Row, UnjudgedRow, VerdictRow

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from edge_ad.errors import DataError, StorageError, UsageError
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.judgement import judges_from_options
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import DatabaseSink, RecordsSink, records_sink
+from edge_ad.streaming.verdicts import judges_from_options
 from tests.streaming.fakes import FakeEngine, FakeSource
 from tests.streaming.results import Told, make_result, wait_until
 
@@ -68,7 +68,7 @@ def test_somebody_who_locks_the_database_is_an_alarm_and_not_the_end(
 
 def test_records_that_are_lost_at_the_end_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_ad.streaming.records.schema._BUSY_TIMEOUT_S", 0.05)
-    monkeypatch.setattr("edge_ad.streaming.records.group_commit._CLOSE_S", 0.1)
+    monkeypatch.setattr("edge_ad.streaming.records.store._CLOSE_S", 0.1)
     path = tmp_path / "line.sqlite"
     sink = DatabaseSink(path)
     sink.begin(FakeSource(None))

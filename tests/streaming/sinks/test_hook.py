@@ -11,7 +11,7 @@ import pytest
 
 from edge_ad.credentials import MQTT_PASSWORD, MQTT_USER, TRIGGER_TOKEN, WEB_TOKEN, WEBHOOK_TOKEN
 from edge_ad.errors import UsageError
-from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.sinks import hook_sink
 from edge_ad.streaming.sinks.hook import HookSink
 from tests.streaming.fakes import FakeSource

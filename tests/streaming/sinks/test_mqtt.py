@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.mosquitto import Mosquitto, find_mosquitto
 from edge_ad.errors import UsageError
-from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.mqtt import Broker
 from edge_ad.streaming.sinks import mqtt_sink
 from edge_ad.streaming.sinks.mqtt import MqttSink

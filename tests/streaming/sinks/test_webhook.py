@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from edge_ad.errors import UsageError
-from edge_ad.streaming.events import Event
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.sinks import webhook_sink
 from edge_ad.streaming.sinks.webhook import Endpoint, WebhookSink
 from tests.streaming.fakes import FakeSource

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.streaming.sources import SourceOptions, camera_source, source_from_uri
 from edge_ad.streaming.sources.camera import CameraSource
-from edge_ad.streaming.sources.options import with_query
-from edge_ad.streaming.sources.video_file import VideoFileSource
+from edge_ad.streaming.sources.ffmpeg_sources import VideoFileSource
+from edge_ad.streaming.sources.selection import with_query
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import pytest
 from edge_ad.errors import DeviceError, MissingDependencyError, UsageError
 from edge_ad.images import read_image
 from edge_ad.streaming.sources import Source, SourceOptions, source_from_uri
+from edge_ad.streaming.sources.base import FrameNumbers
 from edge_ad.streaming.sources.basler import BaslerSource
-from edge_ad.streaming.sources.frame_numbers import FrameNumbers
 
 
 @pytest.fixture(autouse=True)

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError
 from edge_ad.streaming.sources import SourceOptions, camera_source
-from edge_ad.streaming.sources.camera import CameraSource
-from edge_ad.streaming.sources.csi import CsiSource, csi_pipeline
+from edge_ad.streaming.sources.camera import CameraSource, CsiSource, csi_pipeline
 
 _IMAGE = np.zeros((4, 4, 3), np.uint8)
 
@@ -136,7 +135,7 @@ def test_csi_camera_without_gstreamer_says_what_is_missing(monkeypatch: pytest.M
 def test_csi_camera_is_opened_through_gstreamer(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[object, ...]] = []
     monkeypatch.setattr("cv2.videoio_registry.getBackends", lambda: (cv2.CAP_GSTREAMER,))
-    monkeypatch.setattr("edge_ad.streaming.sources.csi.open_capture", lambda *given: asked.append(given) or None)
+    monkeypatch.setattr("edge_ad.streaming.sources.camera.open_capture", lambda *given: asked.append(given) or None)
     with pytest.raises(DeviceError, match="CSI camera 0 cannot be opened"), CsiSource(0):
         pass
     assert asked == [(csi_pipeline(0, SourceOptions()), cv2.CAP_GSTREAMER, {})]

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from benchmarks.mjpeg_camera import MjpegCamera
 from edge_ad.errors import DeviceError
 from edge_ad.streaming.sources import Source, source_from_uri
+from edge_ad.streaming.sources.http_client import MultipartReader
 from edge_ad.streaming.sources.http_stream import HttpSource
-from edge_ad.streaming.sources.multipart import MultipartReader
 from tests.streaming.sources.scripted_server import HEAD, jpeg, part, serving
 
 _BRIGHTNESS = (40, 90, 140, 190)

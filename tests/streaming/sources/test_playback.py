@@ -13,7 +13,7 @@ import pytest
 
 from edge_ad.errors import DataError
 from edge_ad.streaming.sources import Source, SourceOptions, source_from_uri
-from edge_ad.streaming.sources.pacing import Pacer
+from edge_ad.streaming.sources.base import Pacer
 
 
 def _numbers(source: Source, frames: int) -> list[int | None]:

@@ -14,8 +14,8 @@ import pytest
 from edge_ad.errors import DeviceError
 from edge_ad.streaming.deadline import Deadline
 from edge_ad.streaming.sources import Source, source_from_uri
+from edge_ad.streaming.sources.ffmpeg_sources import NetworkSource
 from edge_ad.streaming.sources.http_stream import HttpSource
-from edge_ad.streaming.sources.network import NetworkSource
 from edge_ad.streaming.sources.reconnecting import ReconnectingSource
 from tests.streaming.slow_peers import dripping, flooding, peer, silent
 from tests.streaming.sources.scripted_server import HEAD, jpeg, part

@@ -8,7 +8,7 @@ import pytest
 
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.streaming.sources import SourceOptions, source_from_uri
-from edge_ad.streaming.sources.snapshot import SnapshotSource
+from edge_ad.streaming.sources.http_stream import SnapshotSource
 from tests.streaming.sources.scripted_server import jpeg, serving
 
 

@@ -17,7 +17,7 @@ from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sinks import records_sink
 from edge_ad.streaming.sources import SourceOptions, source_from_uri
-from edge_ad.streaming.sources.watched_folder import WatchedFolderSource
+from edge_ad.streaming.sources.folders import WatchedFolderSource
 from tests.streaming.fakes import FakeEngine
 
 

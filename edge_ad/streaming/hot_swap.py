@@ -17,12 +17,13 @@ from edge_ad.bundle.bundle import MANIFEST_FILE
 from edge_ad.errors import BundleError, DeviceError, EdgeAdError
 from edge_ad.runtime import open_engine
 from edge_ad.runtime.backend import get_backend
+from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.verification import EngineIdentity, Verification
+from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
 from edge_ad.streaming.control import BundleFacts, StreamControl, SwapRequest
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.slot import EngineSlot, Judging
+from edge_ad.streaming.frame import Event
 
-__all__ = ["BundleSwapper", "OpenBundle", "open_bundle"]
+__all__ = ["BundleSwapper", "EngineSwaps", "OpenBundle", "open_bundle"]
 
 _log = logging.getLogger(__name__)
 _JOIN_TIMEOUT_S = 60.0
@@ -38,7 +39,7 @@ class OpenBundle:
         stack: Closes the engine; closed twice, it does nothing the second time.
     """
 
-    judging: Judging
+    judging: JudgingEngine
     stack: ExitStack
 
 
@@ -102,7 +103,7 @@ def _opened(bundle: Bundle, verified: EngineIdentity, threads: int, manifest_has
         if now != verified or engine.describe().source != verified.source or verified.manifest != manifest_hash:
             raise BundleError(f"{bundle.root} or its engine changed while it was verified.", "Try again.")
         return OpenBundle(
-            Judging(engine, facts, threshold, bundle.manifest.photos, bundle.manifest.product), stack.pop_all()
+            JudgingEngine(engine, facts, threshold, bundle.manifest.photos, bundle.manifest.product), stack.pop_all()
         )
 
 
@@ -153,7 +154,7 @@ class BundleSwapper:
     ) -> None:
         self.close()
 
-    def start(self, slot: EngineSlot, control: StreamControl, warm_up: Callable[[Judging], None]) -> None:
+    def start(self, slot: ActiveEngine, control: StreamControl, warm_up: Callable[[JudgingEngine], None]) -> None:
         """Begin to serve a stream.
 
         Args:
@@ -165,7 +166,7 @@ class BundleSwapper:
         self._thread = threading.Thread(target=self._serve, name="stream-swap", daemon=True)
         self._thread.start()
 
-    def taken_over(self, old: Judging) -> None:
+    def taken_over(self, old: JudgingEngine) -> None:
         """Have the engine that judged before closed; called by the judging thread."""
         with self._changed:
             self._retired.append(self._stacks.pop(id(old)))
@@ -244,7 +245,7 @@ class BundleSwapper:
         self._control.emit(Event("bundle refused", time.time(), text=text, data=data))
 
 
-def _check_fit(coming: Judging, now: Judging, *, any_product: bool) -> None:
+def _check_fit(coming: JudgingEngine, now: JudgingEngine, *, any_product: bool) -> None:
     """Refuse a bundle of another product, or one that the open sources do not give photos for."""
     if coming.product != now.product and not any_product:
         raise BundleError(
@@ -268,3 +269,54 @@ def _stamp(folder: Path | None) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+class EngineSwaps:
+    """The changes of bundle of one stream.
+
+    Args:
+        control: Is told of each.
+        swapper: Opens and closes bundles; None when the stream has only the engine it began with.
+
+    Attributes:
+        count: How many there were.
+    """
+
+    def __init__(self, control: StreamControl, swapper: BundleSwapper | None) -> None:
+        self._control, self._swapper = control, swapper
+        self.count = 0
+
+    def first(self, engine: Engine, threshold: float) -> JudgingEngine:
+        """What judges first."""
+        if self._swapper is not None:
+            return self._swapper.first
+        return JudgingEngine(engine, self._control.bundle, threshold)
+
+    def start(self, slot: ActiveEngine, warm_up: Callable[[JudgingEngine], None]) -> None:
+        """Serve requests from now on."""
+        if self._swapper is not None:
+            self._swapper.start(slot, self._control, warm_up)
+
+    def refuse_requests(self) -> None:
+        """Answer a request that nobody serves."""
+        asked = None if self._swapper is not None else self._control.take_swap()
+        if asked is not None:
+            path, by = asked.path, asked.by
+            text = f"The bundle {path} was refused: this stream cannot open another one."
+            self._control.emit(Event("bundle refused", time.time(), text=text, data={"path": str(path), "by": by}))
+
+    def taken_over(self, old: JudgingEngine, new: JudgingEngine) -> None:
+        """Judge with the new threshold, and say so; called between two frames, in the thread that judges."""
+        self.count += 1
+        before = self._control.threshold
+        self._control.use_bundle(new.bundle, new.threshold)
+        text = f"The bundle {new.bundle['hash'][:12]} took over, with threshold {new.threshold:g}."
+        data = {
+            "old": old.bundle["hash"],
+            "new": new.bundle["hash"],
+            "old_threshold": before,
+            "threshold": new.threshold,
+        }
+        self._control.emit(Event("bundle swapped", time.time(), text=text, data=data))
+        if self._swapper is not None:
+            self._swapper.taken_over(old)

@@ -10,11 +10,11 @@ from edge_ad.photo_spec import PhotoSpec
 from edge_ad.runtime.engine import Engine
 from edge_ad.streaming.control import BundleFacts
 
-__all__ = ["EngineSlot", "Judging"]
+__all__ = ["ActiveEngine", "JudgingEngine"]
 
 
 @dataclass(frozen=True)
-class Judging:
+class JudgingEngine:
     """An open engine that is warm, and what is known about it.
 
     Attributes:
@@ -32,7 +32,7 @@ class Judging:
     product: str = ""
 
 
-class EngineSlot:
+class ActiveEngine:
     """Holds the engine that judges and perhaps the one that comes next.
 
     Args:
@@ -40,14 +40,14 @@ class EngineSlot:
         on_taken_over: Called with the old and the new one after each change, in the thread that judges.
     """
 
-    def __init__(self, first: Judging, on_taken_over: Callable[[Judging, Judging], None]) -> None:
+    def __init__(self, first: JudgingEngine, on_taken_over: Callable[[JudgingEngine, JudgingEngine], None]) -> None:
         self._now = first
-        self._next: Judging | None = None
+        self._next: JudgingEngine | None = None
         self._lock = threading.Lock()
         self._on_taken_over = on_taken_over
 
     @property
-    def now(self) -> Judging:
+    def now(self) -> JudgingEngine:
         """What judges."""
         return self._now
 
@@ -56,7 +56,7 @@ class EngineSlot:
         """Whether another one waits to take over."""
         return self._next is not None
 
-    def offer(self, judging: Judging) -> Judging | None:
+    def offer(self, judging: JudgingEngine) -> JudgingEngine | None:
         """Have another engine take over before the next frame.
 
         Returns:
@@ -66,13 +66,13 @@ class EngineSlot:
             unused, self._next = self._next, judging
         return unused
 
-    def withdraw(self) -> Judging | None:
+    def withdraw(self) -> JudgingEngine | None:
         """Take back what was offered and did not come to judge."""
         with self._lock:
             unused, self._next = self._next, None
         return unused
 
-    def take_over(self) -> Judging:
+    def take_over(self) -> JudgingEngine:
         """Let the next one take over if there is one; called by the judging thread with no frame under way.
 
         Returns:

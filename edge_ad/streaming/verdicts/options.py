@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from edge_ad.errors import UsageError
-from edge_ad.streaming.judgement.base import Judge
-from edge_ad.streaming.judgement.cool_down import CoolDownRule
-from edge_ad.streaming.judgement.part_judge import PartJudge
-from edge_ad.streaming.judgement.parts import PartRule
+from edge_ad.streaming.verdicts.judges import CoolDownRule, Judge
+from edge_ad.streaming.verdicts.parts import PartJudge, PartRule
 
 __all__ = ["judges_from_options"]
 

@@ -1,29 +1,118 @@
-"""A video file, every frame of it."""
+"""Sources that FFmpeg decodes: video files, and network streams such as RTSP."""
 
 from __future__ import annotations
 
 import os
+import socket
 import threading
+from abc import abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import DataError
+from edge_ad.errors import DataError, DeviceError
 from edge_ad.streaming.deadline import Deadline
-from edge_ad.streaming.sources.base import file_path
-from edge_ad.streaming.sources.ffmpeg_source import FFmpegSource
-from edge_ad.streaming.sources.pacing import Pacer
+from edge_ad.streaming.sources.base import Pacer, Source, file_path
 
 if TYPE_CHECKING:
     from edge_ad.streaming.sources.video_reader import VideoReader
 
-__all__ = ["VideoFileSource", "decoder_threads"]
+__all__ = ["FFmpegSource", "NetworkSource", "VideoFileSource", "decoder_threads"]
 
+# Short enough that a stream is back within 2 s of its return although an attempt has just begun to wait.
+_OPEN_TIMEOUT_S = 1.5
+_ABANDON_S = 3.0  # FFmpeg has no time-out for the look-up of a name, nor for every step of every protocol
+_OPTIONS: Mapping[str, str] = {"rtsp_transport": "tcp"}  # by UDP, lost packets would be damage
 _FALLBACK_FPS = 25.0  # of a file that names no rate
 _TIMEOUT_S = 10.0  # of a server, to open and for each frame
-_ABANDON_S = 12.0
+_VIDEO_FILE_ABANDON_S = 12.0
+
+
+class FFmpegSource(Source):
+    """Reads a `VideoReader` that a subclass opens; damaged frames, and what is decoded from them, are counted."""
+
+    _reader: VideoReader | None = None
+    _corrupt_before = 0  # in readers that are closed
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second that the container names; None when it names nothing believable."""
+        return None if self._reader is None else self._reader.fps
+
+    def open(self) -> None:
+        """Open the video or stream."""
+        self._corrupt_before = self.corrupt
+        self._reader = self._open_reader()
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next whole frame; None when there is none."""
+        reader = self._reader
+        if reader is None:
+            return None
+        image = reader.read()
+        self.corrupt = self._corrupt_before + reader.corrupt
+        return image
+
+    def close(self) -> None:
+        """Let go of it."""
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.close()
+
+    @abstractmethod
+    def _open_reader(self) -> VideoReader:
+        """Open it or raise DataError or DeviceError."""
+
+
+class NetworkSource(FFmpegSource):
+    """A network camera, live.
+
+    Args:
+        url: ``rtsp://``, ``rtmp://``, ``srt://`` or any other live address that FFmpeg opens.
+        timeout_s: Longest silence in seconds before it counts as lost.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 2.0) -> None:
+        super().__init__(url, is_live=True)
+        self._url = url
+        self._timeout_s = timeout_s
+        self._deadline = Deadline()
+
+    def cancel(self) -> None:
+        """Wait no longer for the connection; a read ends by its own time-out."""
+        self._deadline.cancel()
+
+    def _open_reader(self) -> VideoReader:
+        self._deadline.start(_ABANDON_S)
+        try:
+            self._deadline.call(lambda: _look_up(self._url))
+            return self._deadline.call(self._connect, lambda reader: reader.close())
+        except DataError as error:
+            raise DeviceError(f"The stream {self.name}: {error.message}", "See EDGE_AD_MAX_IMAGE_PIXELS.") from None
+        except (OSError, ValueError):  # FFmpeg's message may hold the address with its password
+            raise DeviceError(
+                f"The stream {self.name} does not answer.", "Check the address, the network, and user and password."
+            ) from None
+
+    def _connect(self) -> VideoReader:
+        from edge_ad.streaming.sources.video_reader import VideoReader
+
+        # One thread: frame-parallel decoding holds back as many frames as it has threads.
+        return VideoReader(self._url, options=_OPTIONS, timeout_s=(_OPEN_TIMEOUT_S, self._timeout_s), threads=1)
+
+
+def _look_up(url: str) -> None:
+    """Find the host's address, so that FFmpeg is not left to wait for it."""
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        return  # FFmpeg knows addresses of other forms
+    if host:
+        socket.getaddrinfo(host, None)
 
 
 def decoder_threads() -> int:
@@ -81,7 +170,7 @@ class VideoFileSource(FFmpegSource):
         if "://" not in self._target:
             _check_file(Path(self._target))
             return self._open_video(None)
-        self._deadline.start(_ABANDON_S)
+        self._deadline.start(_VIDEO_FILE_ABANDON_S)
         try:
             return self._deadline.call(lambda: self._open_video((_TIMEOUT_S, _TIMEOUT_S)), lambda video: video.close())
         except TimeoutError:

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError
-from edge_ad.streaming.buffers import Closed, FrameBuffer
+from edge_ad.streaming.capture import Closed, FrameBuffer
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.events import Event
-from edge_ad.streaming.frame import Result, Unjudged
+from edge_ad.streaming.frame import Event, Result, Unjudged
 from edge_ad.streaming.overlay import draw_overlay
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
