@@ -244,10 +244,11 @@ def test_the_backbone_in_int8_is_nearer_to_float_than_with_weights_rounded_to_th
 
 def test_by_default_all_that_the_images_show_is_in_the_ranges_of_a_backbone(own_run: Run) -> None:
     model = onnx.load(str(bundle_of(own_run).graph_path("fp32")))
+    layers = int8_candidates(model, FloatModules.of(own_run.detector))
     held = HeldImages(own_run.split, own_run.split.calibrate, (64, 64))
 
     def clips(rule: RangeChoice) -> dict[str, float]:
-        return RefittingQuantiser(own_run, model, int8_candidates(model, FloatModules.of(own_run.detector)), held, rule, lambda text: None).plain.clips
+        return RefittingQuantiser(own_run, model, layers, held, rule, lambda text: None).plain.clips
 
     assert clips("auto") == clips("minmax")
     least_error = clips("mse")
