@@ -142,7 +142,7 @@ def test_a_gate_that_nothing_passes_leaves_the_bundle_as_it_was(own_run: Run, wi
     said: list[str] = []
     with pytest.raises(QualityGateError, match="map_correlation"):
         with_int8(own_run, bundle, IMPOSSIBLE, said.append)
-    layers = len(int8_candidates(onnx.load(str(bundle.graph_path("fp32")))))
+    layers = len(int8_candidates(onnx.load(str(bundle.graph_path("fp32"))), FloatModules.of(own_run.detector)))
     assert any(line.startswith(f"1 layers in INT8, {layers - 1} back in float") for line in said)
     assert Bundle.open(bundle.root).manifest == bundle.manifest
 
@@ -156,7 +156,7 @@ def test_the_sensitivity_is_measured_once_and_shown_as_a_table_and_json(
     command = ["calibrate", str(own_run.root), "--max-drop", "0.2", "--backend", "openvino", "--sensitivity"]
     assert main(command) == 0
     table = capsys.readouterr().out
-    layers = int8_candidates(onnx.load(str(bundle.graph_path("fp32"))))
+    layers = int8_candidates(onnx.load(str(bundle.graph_path("fp32"))), FloatModules.of(own_run.detector))
     assert all(layer in table for layer in layers)
     assert "SQNR" in table
     monkeypatch.setattr(int8, "SensitivityAnalysis", lambda *arguments, **options: pytest.fail("measured twice"))
@@ -244,10 +244,11 @@ def test_the_backbone_in_int8_is_nearer_to_float_than_with_weights_rounded_to_th
 
 def test_by_default_all_that_the_images_show_is_in_the_ranges_of_a_backbone(own_run: Run) -> None:
     model = onnx.load(str(bundle_of(own_run).graph_path("fp32")))
+    layers = int8_candidates(model, FloatModules.of(own_run.detector))
     held = HeldImages(own_run.split, own_run.split.calibrate, (64, 64))
 
     def clips(rule: RangeChoice) -> dict[str, float]:
-        return RefittingQuantiser(own_run, model, int8_candidates(model, FloatModules.of(own_run.detector)), held, rule, lambda text: None).plain.clips
+        return RefittingQuantiser(own_run, model, layers, held, rule, lambda text: None).plain.clips
 
     assert clips("auto") == clips("minmax")
     least_error = clips("mse")
