@@ -83,11 +83,11 @@ bench: $(VENV)/.installed-dev has-bundle
 	$(if $(RECORD),$(BIN)/python -m benchmarks.fader_markdown)
 	$(if $(RECORD),$(BIN)/python -m benchmarks.discriminator_markdown)
 	$(if $(RECORD),$(BIN)/python -m benchmarks.simulated_defects_markdown)
-	$(BIN)/edge-ad report $(if $(RECORD),benchmarks/results,$(BENCH)) --out $(BENCH)/report
+	$(BIN)/python -m benchmarks.report $(if $(RECORD),benchmarks/results,$(BENCH)) --out $(BENCH)/report
 
 peers: $(VENV)/.installed-dev has-bundle $(if $(ANOMALIB),$(ANOMALIB)/models/.exported)
 	$(BIN)/python $(PEERS) $(if $(ANOMALIB),$(WITH_ANOMALIB)) --out $(BENCH)/peers.jsonl $(ARGS)
-	$(BIN)/edge-ad report $(BENCH)/peers.jsonl --out $(BENCH)/report
+	$(BIN)/python -m benchmarks.report $(BENCH)/peers.jsonl --out $(BENCH)/report
 
 # Hours for all methods, products and seeds; rows that are there are not measured again.
 SEEDS    ?= 0

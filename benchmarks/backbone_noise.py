@@ -19,14 +19,12 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from benchmarks.feature_noise import NoiseOnPhotos
-from edge_ad.calibration.backbone_form import BackboneForm
-from edge_ad.calibration.bf16_features import bf16_features
-from edge_ad.calibration.bf16_rounding import round_backbone, with_constants
-from edge_ad.calibration.equalisation import scale_channels
-from edge_ad.calibration.layers import first_blocks, float32_parts, int8_candidates, is_backbone
-from edge_ad.calibration.quantiser import Quantiser
-from edge_ad.calibration.range_rules import RangeRule
-from edge_ad.calibration.subgraph import backbone_features, backbone_output
+from edge_ad.calibration.graph_runner import backbone_features, bf16_features
+from edge_ad.calibration.layers import FloatModules, backbone_output, first_blocks, float32_parts, int8_candidates
+from edge_ad.calibration.quantiser import BackboneForm, Quantiser
+from edge_ad.calibration.ranges import RangeRule
+from edge_ad.calibration.rescaling import scale_channels
+from edge_ad.calibration.rounding import round_to_bf16, with_constants
 from edge_ad.export.onnx_export import export_onnx
 from edge_ad.export.passes import fill_channels
 from edge_ad.images import read_resized
@@ -36,21 +34,28 @@ from edge_ad.training.runs import load_run
 FeaturesOf: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
-def ways(model: ModelProto, frames: NDArray[np.uint8]) -> Iterator[tuple[str, FeaturesOf]]:
+def ways(model: ModelProto, modules: FloatModules, frames: NDArray[np.uint8]) -> Iterator[tuple[str, FeaturesOf]]:
     """Ways to compute the features of a float graph, its ranges measured on some frames."""
-    layers = [layer for layer in int8_candidates(model) if is_backbone(layer)]
-    more = [*layers, *first_blocks(model)]
-    yield "to the nearest, with first blocks", _run(Quantiser(model, more, frames, "percentile").quantise(more))
-    yield "by form, with first blocks, percentile", _run(_formed(model, more, frames, "percentile"))
-    yield "by form, with first blocks, minmax", _run(_formed(model, more, frames, "minmax"))
-    yield "by form, percentile", _run(_formed(model, layers, frames, "percentile"))
+    layers = [layer for layer in int8_candidates(model, modules) if modules.is_backbone(layer)]
+    more = [*layers, *first_blocks(model, modules)]
+    yield (
+        "to the nearest, with first blocks",
+        _run(Quantiser(model, more, frames, "percentile").quantise(more), modules),
+    )
+    yield "by form, with first blocks, percentile", _run(_formed(model, more, frames, "percentile"), modules)
+    yield "by form, with first blocks, minmax", _run(_formed(model, more, frames, "minmax"), modules)
+    yield "by form, percentile", _run(_formed(model, layers, frames, "percentile"), modules)
     today = _formed(model, layers, frames, "minmax")
-    yield "by form, minmax (int8 of today)", _run(today)
+    yield "by form, minmax (int8 of today)", _run(today, modules)
     if processor().has_bf16:
-        parts = float32_parts(_filled(model))[0]
-        yield "the same, float part in bfloat16, to the nearest", _run_bf16(today, parts)
-        rounded = with_constants(today, round_backbone(today, frames[:8, np.newaxis], parts))
-        yield "the same, float part in bfloat16 by error feedback (int8-bf16 of today)", _run_bf16(rounded, parts)
+        parts = float32_parts(_filled(model), modules)[0]
+        yield "the same, float part in bfloat16, to the nearest", _run_bf16(today, modules, parts)
+        names = {node.name for node in today.graph.node if modules.is_backbone(node.name)}.difference(parts)
+        rounded = with_constants(today, round_to_bf16(today, names, frames[:8, np.newaxis]))
+        yield (
+            "the same, float part in bfloat16 by error feedback (int8-bf16 of today)",
+            _run_bf16(rounded, modules, parts),
+        )
 
 
 def _formed(model: ModelProto, layers: Collection[str], frames: NDArray[np.uint8], rule: RangeRule) -> ModelProto:
@@ -58,13 +63,13 @@ def _formed(model: ModelProto, layers: Collection[str], frames: NDArray[np.uint8
     return form.quantise(scale_channels(model, form.scales), layers, form.clips)
 
 
-def _run(model: ModelProto) -> FeaturesOf:
-    return lambda images: backbone_features(model, backbone_output(model), images)
+def _run(model: ModelProto, modules: FloatModules) -> FeaturesOf:
+    return lambda images: backbone_features(model, backbone_output(model, modules), images)
 
 
-def _run_bf16(model: ModelProto, float32: Collection[str]) -> FeaturesOf:
+def _run_bf16(model: ModelProto, modules: FloatModules, float32: Collection[str]) -> FeaturesOf:
     filled = _filled(model)
-    return lambda images: bf16_features(filled, backbone_output(filled), images, float32=float32)
+    return lambda images: bf16_features(filled, backbone_output(filled, modules), images, float32=float32)
 
 
 def _filled(model: ModelProto) -> ModelProto:
@@ -81,9 +86,9 @@ def main() -> None:
     for root in parser.parse_args().runs:
         run = load_run(root)
         size_hw = (run.detector.config.size,) * 2
-        model = export_onnx(run.detector)
-        compared = NoiseOnPhotos(read_resized(run.split.threshold, size_hw, run.split.photos), _run(model))
-        for way, features in ways(model, read_resized(run.split.calibrate, size_hw, run.split.photos)):
+        model, modules = export_onnx(run.detector), FloatModules.of(run.detector)
+        compared = NoiseOnPhotos(read_resized(run.split.threshold, size_hw, run.split.photos), _run(model, modules))
+        for way, features in ways(model, modules, read_resized(run.split.calibrate, size_hw, run.split.photos)):
             good, under = compared.decibels(features)
             print(f"{root}: {way}: {good:.1f} dB, under defects {under:.1f} dB", flush=True)
 

@@ -37,7 +37,7 @@ from edge_ad.data.products import Product, open_product
 from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
 from edge_ad.data.splits import GoodSplit, split_good
 from edge_ad.evaluation.evaluate import evaluate
-from edge_ad.evaluation.roc import image_auroc
+from edge_ad.evaluation.metrics import image_auroc
 from edge_ad.images import read_resized
 from edge_ad.models import create_detector
 from edge_ad.models.feature_detector import FeatureDetector

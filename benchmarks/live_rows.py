@@ -1,20 +1,14 @@
-"""Where the stream benchmarks record what they measured: one JSON row each, `--out results/streams.jsonl`.
-
-    edge-ad benchmark BUNDLE --stream --json | python -m benchmarks.live_rows benchmark_stream --out streams.jsonl
-
-records what another command prints as JSON.
-"""
+"""Where the stream benchmarks record what they measured: one JSON row each, `--out results/streams.jsonl`."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import sys
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from edge_ad.cli.machine import describe_machine
+from edge_ad.evaluation.latency import describe_machine
 
 __all__ = ["add_out_option", "add_row"]
 
@@ -41,18 +35,3 @@ def add_row(out: Path | None, benchmark: str, report: dict[str, Any]) -> None:
     row = {"benchmark": benchmark, "recorded": recorded, "machine": describe_machine(), **measured}
     with out.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row) + "\n")
-
-
-def main() -> None:
-    """Record the JSON of standard input under a name, and print it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("benchmark")
-    add_out_option(parser)
-    arguments = parser.parse_args()
-    report = json.load(sys.stdin)
-    print(json.dumps(report, indent=2))
-    add_row(arguments.out, arguments.benchmark, report)
-
-
-if __name__ == "__main__":
-    main()

@@ -26,10 +26,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.frames import passing_parts, photos
+from benchmarks.frames import MemorySource, passing_parts, photos
 from benchmarks.live_rows import add_out_option, add_row
 from edge_ad.bundle import Bundle
-from edge_ad.cli.stream_speed import MemorySource
 from edge_ad.manifest import Threshold
 from edge_ad.runtime import Engine, EngineDescription, open_engine
 from edge_ad.streaming.frame import Result

@@ -22,13 +22,14 @@ import onnx
 from onnx import ModelProto
 
 from edge_ad.bundle import Bundle
-from edge_ad.calibration.engines import open_graph
+from edge_ad.calibration.graph_runner import open_graph
 from edge_ad.calibration.latency import interleaved_medians
-from edge_ad.calibration.layers import float32_parts
+from edge_ad.calibration.layers import FloatModules, float32_parts
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.export.passes import fill_channels, positions_as_groups
 from edge_ad.manifest import Precision
-from edge_ad.runtime.base import Engine
+from edge_ad.models.registry import method_class, parse_parameters
+from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.target import processor
 
 
@@ -56,7 +57,7 @@ def row(bundle: Bundle, precision: Precision, *, rounds: int, runs: int) -> dict
         runs: Frames of a turn.
     """
     model = onnx.load_from_string(bundle.graph_path("int8").read_bytes())
-    float32 = float32_parts(model)[0] if precision == "int8-bf16" else []
+    float32 = float32_parts(model, _modules(bundle))[0] if precision == "int8-bf16" else []
     threshold = bundle.graph("int8").threshold
     with ExitStack() as stack:
         calls = {
@@ -67,6 +68,12 @@ def row(bundle: Bundle, precision: Precision, *, rounds: int, runs: int) -> dict
     times = {name: found.median_ms for name, found in medians.items()}
     ratio = times["groups"] / times["products"]
     return {"method": bundle.manifest.method, "precision": precision, "median_ms": times, "ratio": round(ratio, 3)}
+
+
+def _modules(bundle: Bundle) -> FloatModules:
+    method = bundle.manifest.method
+    parameters = parse_parameters(method, bundle.manifest.parameters)
+    return FloatModules.of(method_class(method)(parameters, pretrained=False))
 
 
 def _call(engine: Engine) -> Callable[[], object]:

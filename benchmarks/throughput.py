@@ -24,12 +24,11 @@ import numpy as np
 
 from benchmarks.torch_workers import torch_workers
 from edge_ad.bundle import Bundle
-from edge_ad.cli.frames import Frames, read_frames
-from edge_ad.cli.latency import pipelined_fps
 from edge_ad.errors import EdgeAdError
+from edge_ad.evaluation.latency import Frames, pipelined_fps, read_frames
 from edge_ad.images import resize
 from edge_ad.runtime import open_engine
-from edge_ad.runtime.base import Engine
+from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.target import available_cores
 
 __all__ = ["engine_frames_per_second", "main", "measure"]

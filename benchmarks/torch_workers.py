@@ -82,8 +82,8 @@ def torch_workers(run: Path, frames: list[Frame], *, processes: int, threads: in
 def _serve(pipe: Connection, run: Path, frames: list[Frame], threads: int) -> None:
     from itertools import cycle
 
-    from edge_ad.cli.latency import frame_judge
-    from edge_ad.cli.subject import open_run
+    from edge_ad.evaluation.latency import frame_judge
+    from edge_ad.training.predictor import open_run
 
     try:
         subject = open_run(run, threads)

@@ -18,12 +18,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.report.comparison import Limits, compare_results
+from benchmarks.report.results import Results, read_results
+from benchmarks.report.rows import AccuracyRow, LatencyRow
+from benchmarks.report.tables import Table, cost_table, latency_table, markdown, peers_table, scaling_table
 from benchmarks.suites.accuracy_suite import table as accuracy_with_published
 from benchmarks.suites.record import read_lines
-from edge_ad.report.comparison import Limits, compare_results
-from edge_ad.report.results import Results, read_results
-from edge_ad.report.rows import AccuracyRow, LatencyRow
-from edge_ad.report.tables import Table, cost_table, latency_table, markdown, peers_table, scaling_table
 
 __all__ = ["DOCUMENTS", "RESULTS", "main", "rewrite", "tables"]
 

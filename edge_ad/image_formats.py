@@ -8,7 +8,7 @@ import zlib
 from edge_ad.image_headers import PNG_SIGNATURE, jpeg_segments, parsed_or, png_chunks, read_header
 from edge_ad.tiff_directory import TIFF_SIGNATURES, find_short, has_next_directory, read_directory
 
-__all__ = ["as_read_by_libtiff", "damage", "further_pages", "undecodable"]
+__all__ = ["as_read_by_libtiff", "damage", "further_pages", "is_lossy", "undecodable"]
 
 _PNG_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 # Tags of the first directory that say where pixel data lies: offsets → byte counts, as strips or as tiles.
@@ -16,6 +16,7 @@ _TIFF_DATA = {273: 279, 324: 325}
 _TIFF_BITS, _TIFF_COMPRESSION, _TIFF_EXTRA_SAMPLES, _TIFF_SAMPLE_FORMAT = 258, 259, 338, 339
 _TIFF_KIND = frozenset((_TIFF_BITS, _TIFF_COMPRESSION, _TIFF_SAMPLE_FORMAT))
 _TIFF_DECODED = frozenset((1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946))
+_TIFF_JPEG = (6, 7)
 _TIFF_COMPRESSIONS = {34712: "JPEG 2000", 34925: "LZMA", 50000: "Zstandard", 50001: "WebP", 34887: "LERC"}
 _UNASSOCIATED_ALPHA = 2
 _TIFF_TAGS = frozenset(_TIFF_DATA) | frozenset(_TIFF_DATA.values())
@@ -119,6 +120,17 @@ def undecodable(content: bytes) -> str | None:
 def further_pages(content: bytes) -> bool:
     """Whether a TIFF file holds more pictures than the first, the only one that is read."""
     return content[:4] in TIFF_SIGNATURES and parsed_or(False, lambda: has_next_directory(content))
+
+
+def is_lossy(content: bytes) -> bool:
+    """Whether the values of an image file are not exact: JPEG, lossy WebP, or TIFF with JPEG inside."""
+    if content[:4] in TIFF_SIGNATURES:
+        nothing: dict[int, tuple[int, ...]] = {}
+        found = parsed_or(nothing, lambda: read_directory(content, frozenset((_TIFF_COMPRESSION,))))
+        return found.get(_TIFF_COMPRESSION, (1,))[0] in _TIFF_JPEG
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":
+        return b"VP8 " in content[:64] or (b"VP8X" in content[:64] and b"VP8L" not in content[:4096])
+    return content.startswith(b"\xff\xd8\xff")
 
 
 def as_read_by_libtiff(content: bytes) -> bytes:

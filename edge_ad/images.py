@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
-from edge_ad.image_formats import as_read_by_libtiff, damage, further_pages, undecodable
+from edge_ad.image_formats import as_read_by_libtiff, damage, further_pages, is_lossy, undecodable
 from edge_ad.image_headers import parsed_or, read_header
 from edge_ad.image_limits import excess, largest_file, pixel_limit, without_metadata
 from edge_ad.opencv_log import silence_opencv
@@ -25,12 +26,14 @@ from edge_ad.tiff_directory import TIFF_SIGNATURES
 __all__ = [
     "IMAGE_SUFFIXES",
     "ImageFacts",
+    "StorageFacts",
     "decode_image",
     "probe_image",
     "read_image",
     "read_resized",
     "read_stored",
     "resize",
+    "storage_facts",
     "unturned_size",
 ]
 
@@ -39,6 +42,9 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".tif", ".tiff", ".w
 
 _COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 _EXIF = re.compile(rb"(?i)exif")
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+_JPEG_COLOURS = ("Gray", "YCbCr", "RGB")
+_HARMLESS = re.compile(r"\b\d{1,2} extraneous bytes before marker 0xd9")  # what cameras pad with
 
 # Every failure to decode is raised as a DataError; OpenCV's own log would only repeat it on stderr.
 silence_opencv()
@@ -127,6 +133,28 @@ def read_stored(path: Path) -> NDArray[np.generic]:
     return _checked(_read_bytes(path), str(path), cv2.IMREAD_UNCHANGED)
 
 
+class StorageFacts(NamedTuple):
+    """How the pixels of a file are stored.
+
+    Attributes:
+        is_lossy: Whether its values are not exact: JPEG, lossy WebP, or TIFF with JPEG inside.
+        has_further_pages: Whether it holds more pictures than the one that is read.
+    """
+
+    is_lossy: bool
+    has_further_pages: bool
+
+
+def storage_facts(path: Path) -> StorageFacts:
+    """Look at how an image file is stored, whatever its name ends in.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    content = _read_bytes(path)
+    return StorageFacts(is_lossy(content), further_pages(content))
+
+
 def unturned_size(path: Path) -> tuple[int, int] | None:
     """Height and width of a photo as it is stored, where its Exif data turn or mirror it; None where they do not.
 
@@ -152,6 +180,9 @@ def _checked(content: bytes, name: str, flags: int) -> NDArray[np.generic]:
         raise DataError(f"The file {what}: {name}.", "Save it with 8 or 16 bits, without compression or with LZW.")
     if (what := excess(content)) is not None:
         raise DataError(f"The file {what}: {name}.", "Use an image of a camera; see EDGE_AD_MAX_IMAGE_PIXELS.")
+    jpeg = _decode_jpeg(content, name) if content.startswith(_JPEG_SIGNATURE) else None
+    if jpeg is not None and flags == _COLOUR and not _EXIF.search(content):  # OpenCV turns what Exif says is turned
+        return jpeg
     # OpenCV raises for impossible dimensions, or a header that contradicts itself.
     image = parsed_or(None, lambda: _decode(as_read_by_libtiff(without_metadata(content)), flags))
     if image is None or image.shape[0] * image.shape[1] > pixel_limit():
@@ -205,6 +236,28 @@ def _read_bytes(path: Path) -> bytes:
 def _decode(content: bytes, flags: int) -> NDArray[np.generic] | None:
     image = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
     return None if image is None else np.asarray(image)
+
+
+def _decode_jpeg(content: bytes, name: str) -> NDArray[np.uint8] | None:
+    """Decode a JPEG as OpenCV does, pixel for pixel, but refuse one whose data are damaged.
+
+    Returns:
+        uint8 (H, W, 3), BGR; None where OpenCV is to decode it: other colours, or bytes between the picture and its
+        end, as many cameras write them.
+
+    Raises:
+        DataError: Its data are damaged; decoders fill what is missing with grey.
+    """
+    try:
+        *_, colours, _ = simplejpeg.decode_jpeg_header(content)
+        if colours not in _JPEG_COLOURS:
+            return None
+        image = simplejpeg.decode_jpeg(content, colorspace="BGR", fastdct=False, fastupsample=False, strict=True)
+    except ValueError as error:
+        if _HARMLESS.search(str(error)):
+            return None
+        raise DataError(f"The file is damaged ({error}): {name}.", "Copy or export it again.") from error
+    return np.asarray(image, np.uint8)
 
 
 def _as_bgr8(image: NDArray[np.generic], name: str, significant_bits: int | None) -> NDArray[np.uint8]:

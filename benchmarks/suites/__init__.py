@@ -1,1 +1,1 @@
-"""Suites of measurements that write JSON lines, for ``edge-ad report`` and the tables of the documents."""
+"""Suites of measurements that write JSON lines, for ``benchmarks.report`` and the tables of the documents."""

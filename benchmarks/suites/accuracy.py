@@ -20,7 +20,7 @@ def torch_metrics(run: Path, product: Product) -> dict[str, float] | None:
         import torch  # noqa: F401
     except ImportError:
         return None
-    from edge_ad.cli.subject import open_run
+    from edge_ad.training.predictor import open_run
 
     subject = open_run(run, 0)
     return _metrics(subject.predict, product, subject.size_hw)

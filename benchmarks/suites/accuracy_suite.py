@@ -23,14 +23,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report.rows import AccuracyRow
+from benchmarks.report.tables import Table, accuracy_table, markdown
 from benchmarks.suites.paper_pro import paper_pro_of
 from benchmarks.suites.published import PRO_NOTE, published_columns
 from benchmarks.suites.record import append_row, now, read_lines
 from edge_ad.data.products import open_product
 from edge_ad.errors import UsageError
 from edge_ad.evaluation.evaluate import evaluate
-from edge_ad.report.rows import AccuracyRow
-from edge_ad.report.tables import Table, accuracy_table, markdown
 
 _KEY = ("product", "size", "seed", "share", "method")
 _DIGITS = 4
@@ -73,7 +73,7 @@ def measure(
     """
     product = open_product(data)  # before torch is imported: what is wrong with a folder is known at once
 
-    from edge_ad.cli.subject import open_run
+    from edge_ad.training.predictor import open_run
     from edge_ad.training.train import TrainingRequest, train
 
     name, values = split_method(method)

@@ -1,4 +1,4 @@
-"""Does ``edge-ad report --compare`` find a build that is a tenth slower, and leave noise alone? On a real engine.
+"""Does ``benchmarks.report --compare`` find a build that is a tenth slower, and leave noise alone? On a real engine.
 
     python -m benchmarks.suites.detection BUNDLE --data FOLDER --repetitions 20 --out detection.jsonl
 
@@ -17,6 +17,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report.comparison import Limits, compare_results
+from benchmarks.report.rows import LatencyRow
 from benchmarks.suites.engine_rows import engine_row
 from benchmarks.suites.machine import machine_facts
 from benchmarks.suites.record import append_row, now
@@ -26,10 +28,8 @@ from benchmarks.suites.stages import FramePath
 from benchmarks.suites.steal import StealClock, is_calm
 from benchmarks.suites.yardstick import Yardstick
 from edge_ad.bundle import Bundle
-from edge_ad.cli.frames import Frames, read_frames
 from edge_ad.errors import EdgeAdError
-from edge_ad.report.comparison import Limits, compare_results
-from edge_ad.report.rows import LatencyRow
+from edge_ad.evaluation.latency import Frames, read_frames
 from edge_ad.runtime import Engine, open_engine
 
 _SHORT = Settings(seconds=2.4, runs=120, most_windows=3, rounds=6, quick=True, patience_s=8.0)

@@ -18,7 +18,7 @@ from benchmarks.suites.stability import Settings, is_stable
 from benchmarks.suites.stages import STAGES
 from edge_ad.bundle import Bundle
 from edge_ad.bundle.bundle import MANIFEST_FILE
-from edge_ad.cli.latency import pipelined_fps
+from edge_ad.evaluation.latency import pipelined_fps
 from edge_ad.images import resize
 from edge_ad.runtime import Engine
 from edge_ad.runtime.timing import LatencyStats, measure

@@ -9,7 +9,7 @@ runs of each, until the medians of three windows agree within a tenth; a row tha
 one with fewer runs, which slow engines have where many bundles share the patience. ``--quick``
 is a look of 1.5 s and 60 runs, and recorded as such. ``--data`` names products in MVTec layout: a bundle is measured on
 the photos of its own product, from the file on, and evaluated on its test images. ``--against`` measures an older
-bundle in the same rounds, so that ``edge-ad report new.jsonl --compare old.jsonl`` can compare them round by round.
+bundle in the same rounds, so that ``benchmarks.report new.jsonl --compare old.jsonl`` can compare them round by round.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from benchmarks.suites.stability import Settings
 from benchmarks.suites.stages import FramePath
 from benchmarks.suites.yardstick import Yardstick
 from edge_ad.bundle import Bundle
-from edge_ad.cli.frames import read_frames
 from edge_ad.data.products import Product, open_product
 from edge_ad.errors import EdgeAdError
+from edge_ad.evaluation.latency import read_frames
 from edge_ad.runtime import Engine, open_engine
 
 _LIMIT = 32

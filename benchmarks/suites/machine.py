@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from edge_ad.cli.machine import describe_machine
+from edge_ad.evaluation.latency import describe_machine
 
 __all__ = ["clocks", "machine_facts", "parse_nvpmodel"]
 

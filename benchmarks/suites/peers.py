@@ -29,12 +29,11 @@ from benchmarks.suites.machine import machine_facts
 from benchmarks.suites.record import append_row, now
 from benchmarks.suites.ways import Block, Turns, Way, in_turns, plain_onnxruntime, plain_openvino, timed
 from edge_ad.bundle import Bundle
-from edge_ad.cli.frames import Frames, read_frames
-from edge_ad.cli.latency import frame_judge
-from edge_ad.cli.subject import open_run
 from edge_ad.errors import EdgeAdError
+from edge_ad.evaluation.latency import Frames, frame_judge, read_frames
 from edge_ad.images import resize
 from edge_ad.runtime import Engine, open_engine
+from edge_ad.training.predictor import open_run
 
 OURS = "edge-ad"
 TORCH = "eager FP32 torch"

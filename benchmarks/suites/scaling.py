@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.frames import MemorySource
 from benchmarks.suites.machine import machine_facts
 from benchmarks.suites.power_law import fit_power_law
 from benchmarks.suites.record import append_row, now
 from edge_ad.bundle import Bundle
-from edge_ad.cli.stream_speed import MemorySource
 from edge_ad.data.sample_product import render_product
 from edge_ad.data.splits import split_good
 from edge_ad.errors import EdgeAdError

@@ -1,18 +1,22 @@
-"""The images that ranges are measured on: the part of the split meant for it, or a folder that the user names."""
+"""The images of a run that a recipe sees, and those that ranges are measured on: the split's, or a user's folder."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_ad.data.products import Folders, list_good_photos, list_test_photos
 from edge_ad.data.splits import GoodSplit, content_hash
 from edge_ad.errors import DataError
-from edge_ad.images import probe_image
+from edge_ad.images import probe_image, read_resized
 
-__all__ = ["FEWEST_IMAGES", "CalibrationSet", "calibration_set"]
+__all__ = ["FEWEST_IMAGES", "CalibrationSet", "HeldImages", "calibration_set"]
 
 FEWEST_IMAGES = 8
 _ASPECT_TOLERANCE = 0.05
@@ -34,6 +38,50 @@ class CalibrationSet:
     paths: tuple[Path, ...]
     identity: str
     words: str
+
+
+class HeldImages:
+    """Images of a run, uint8 (N, H, W, 3) each; a part is read when it is first needed.
+
+    Args:
+        split: The split of the run.
+        ranges: The images that ranges are measured on.
+        size_hw: Input size of the network, in pixels.
+
+    Raises:
+        DataError: One of them cannot be read.
+    """
+
+    def __init__(self, split: GoodSplit, ranges: Sequence[Path], size_hw: tuple[int, int]) -> None:
+        self._split, self._ranges, self._size_hw = split, ranges, size_hw
+
+    @cached_property
+    def fit(self) -> NDArray[np.uint8]:
+        """What the detector was fitted on."""
+        return self._read(self._split.fit)
+
+    @cached_property
+    def calibrate(self) -> NDArray[np.uint8]:
+        """The split's part for calibration."""
+        return self._read(self._split.calibrate)
+
+    @cached_property
+    def threshold(self) -> NDArray[np.uint8]:
+        """The split's part for the threshold."""
+        return self._read(self._split.threshold)
+
+    @cached_property
+    def ranges(self) -> NDArray[np.uint8]:
+        """What ranges are measured on."""
+        return self._read(self._ranges)
+
+    @property
+    def held_out(self) -> NDArray[np.uint8]:
+        """What the gate compares on."""
+        return np.concatenate([self.calibrate, self.threshold])
+
+    def _read(self, paths: Sequence[Path]) -> NDArray[np.uint8]:
+        return read_resized(paths, self._size_hw, self._split.photos)
 
 
 def calibration_set(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ __all__ = [
     "attribute",
     "constants",
     "consumers",
+    "cut_graph",
     "drop_unused",
     "infer_shapes",
     "producers",
@@ -21,6 +22,7 @@ __all__ = [
     "replace_nodes",
     "replace_uses",
     "set_attribute",
+    "with_outputs",
 ]
 
 
@@ -124,3 +126,22 @@ def infer_shapes(model: ModelProto) -> dict[str, tuple[int | str, ...]]:
         dims = item.type.tensor_type.shape.dim
         shapes[item.name] = tuple(dim.dim_value if dim.HasField("dim_value") else dim.dim_param for dim in dims)
     return shapes
+
+
+def cut_graph(model: ModelProto, output: str) -> ModelProto:
+    """A graph as far as one tensor, which becomes its only output."""
+    part = ModelProto.FromString(model.SerializeToString())
+    del part.graph.output[:]
+    part.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
+    drop_unused(part)
+    return part
+
+
+def with_outputs(model: ModelProto, tensors: Sequence[str]) -> ModelProto:
+    """A copy of a graph with more float tensors as outputs."""
+    copy = ModelProto.FromString(model.SerializeToString())
+    present = {output.name for output in copy.graph.output}
+    copy.graph.output.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in tensors if name not in present
+    )
+    return copy

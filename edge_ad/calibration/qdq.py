@@ -13,10 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, checker, helper, numpy_helper
 
-from edge_ad.calibration.graph import add_constant, constants, drop_unused, replace_nodes
-from edge_ad.calibration.hoist import quantise_moved_values
+from edge_ad.calibration.graph import (
+    add_constant,
+    attribute,
+    constants,
+    consumers,
+    drop_unused,
+    producers,
+    replace_nodes,
+)
 
-__all__ = ["LEVELS", "QUANTISABLE", "insert_qdq", "quantisable_layers", "quantise_weight", "weight_scales"]
+__all__ = [
+    "LEVELS",
+    "QUANTISABLE",
+    "insert_qdq",
+    "quantisable_layers",
+    "quantise_moved_values",
+    "quantise_weight",
+    "weight_scales",
+]
 
 QUANTISABLE = ("Conv", "MatMul", "Gemm")
 LEVELS = 127
@@ -126,3 +141,30 @@ def _quantise_weight_of(
 
 def _is_transposed_gemm(node: NodeProto) -> bool:
     return node.op_type == "Gemm" and any(item.name == "transB" and item.i for item in node.attribute)
+
+
+def quantise_moved_values(model: ModelProto) -> None:
+    """Add Q/DQ in front of nearest Resize and Concat whose result is quantised and read by nothing else."""
+    before: dict[int, list[NodeProto]] = {}  # id of a node → nodes to run right before it
+    makers, readers = producers(model), consumers(model)
+    pending = [(node, makers.get(node.input[0])) for node in model.graph.node if node.op_type == "QuantizeLinear"]
+    while pending:
+        quantiser, mover = pending.pop()
+        if mover is None or not _only_moves(mover) or len(readers[mover.output[0]]) != 1:
+            continue
+        for index in range(len(mover.input) if mover.op_type == "Concat" else 1):
+            source = mover.input[index]
+            levels, restored = f"{mover.output[0]}.int8.{index}", f"{mover.output[0]}.dequantised.{index}"
+            parameters = list(quantiser.input[1:])
+            name = f"{mover.name}/{index}"
+            quantise = helper.make_node("QuantizeLinear", [source, *parameters], [levels], f"{name}/quantise")
+            dequantise = helper.make_node("DequantizeLinear", [levels, *parameters], [restored], f"{name}/dequantise")
+            mover.input[index] = restored
+            before.setdefault(id(mover), []).extend([quantise, dequantise])
+            pending.append((quantise, makers.get(source)))
+    nodes = [added for node in model.graph.node for added in (*before.get(id(node), ()), node)]
+    replace_nodes(model, nodes)
+
+
+def _only_moves(node: NodeProto) -> bool:
+    return node.op_type == "Concat" or (node.op_type == "Resize" and attribute(node, "mode") == b"nearest")

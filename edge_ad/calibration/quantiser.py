@@ -1,19 +1,90 @@
-"""A float graph and the ranges of its tensors: any of its layers can be made INT8."""
+"""A float graph, the ranges of its tensors and the INT8 form of its backbone: any of its layers can be made INT8."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto
+from onnx import ModelProto, NodeProto, numpy_helper
 
-from edge_ad.calibration.backbone_form import BackboneForm
-from edge_ad.calibration.qdq import quantisable_layers
+from edge_ad.calibration.graph import attribute, constants
+from edge_ad.calibration.qdq import insert_qdq, quantisable_layers
 from edge_ad.calibration.ranges import RangeRule, measure_histograms
+from edge_ad.calibration.rescaling import centre_inputs, channel_scales, scale_channels
+from edge_ad.calibration.rounding import round_with_moments, second_moments
 
-__all__ = ["Quantiser"]
+__all__ = ["BACKBONE_FORM", "BackboneForm", "Quantiser"]
+
+BACKBONE_FORM = "later stages without first blocks, channels equalised, maps centred, weights rounded by error feedback"
+"""Part of where an INT8 graph comes from: another form is another graph."""
+
+
+@dataclass(frozen=True)
+class BackboneForm:
+    """What makes the layers of a backbone INT8.
+
+    Attributes:
+        scales: Tensor → float32 (C,), what its channels are divided by.
+        clips: Input tensor of a layer, after that → magnitude that becomes level 127 before centring.
+        rounded: Layer → int8 weight, for its input as it is after centring.
+    """
+
+    scales: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    clips: Mapping[str, float] = field(default_factory=dict)
+    rounded: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
+
+    @classmethod
+    def measure(
+        cls, model: ModelProto, layers: Collection[str], frames: NDArray[np.uint8], rule: RangeRule
+    ) -> BackboneForm:
+        """Find it on calibration images.
+
+        Args:
+            model: Float deploy graph; it is left as it is.
+            layers: Names of the layers of its backbone that may become INT8.
+            frames: uint8 (N, H, W, 3), N >= 1.
+            rule: How ranges follow from histograms.
+        """
+        if not layers:
+            return cls()
+        single = [frame[np.newaxis] for frame in frames]
+        scales = channel_scales(model, layers, single)
+        scaled = scale_channels(model, scales)
+        tensors = list(dict.fromkeys(node.input[0] for node in quantisable_layers(scaled) if node.name in layers))
+        clips = {name: histogram.clip(rule) for name, histogram in measure_histograms(scaled, tensors, single).items()}
+        return cls(scales, clips, _rounded(*centre_inputs(scaled, layers, clips), layers, single))
+
+    def quantise(self, model: ModelProto, layers: Collection[str], clips: Mapping[str, float]) -> ModelProto:
+        """A graph with some layers in INT8, those of the backbone in this form.
+
+        Args:
+            model: Float graph whose backbone is scaled by ``scales``; it is left as it is.
+            layers: Names of layers, of the backbone or not.
+            clips: Input tensor of each → magnitude that becomes level 127.
+        """
+        centred, halved = centre_inputs(model, [name for name in layers if name in self.rounded], clips)
+        return insert_qdq(centred, layers, halved, self.rounded)
+
+
+def _rounded(
+    model: ModelProto, clips: Mapping[str, float], layers: Collection[str], frames: Sequence[NDArray[np.uint8]]
+) -> dict[str, NDArray[np.int8]]:
+    weights = {name: numpy_helper.to_array(tensor) for name, tensor in constants(model).items()}
+    nodes = [
+        node
+        for node in quantisable_layers(model)
+        if node.name in layers and _sees_channels(node, weights[node.input[1]])
+    ]
+    moments = second_moments(model, {node.input[0]: clips[node.input[0]] for node in nodes}, frames)
+    return {node.name: round_with_moments(weights[node.input[1]], moments[node.input[0]]) for node in nodes}
+
+
+def _sees_channels(node: NodeProto, weight: NDArray[np.float32]) -> bool:
+    """Whether each output is a sum over the channels at one position; other weights are rounded to the nearest."""
+    return node.op_type == "Conv" and set(weight.shape[2:]) == {1} and attribute(node, "group", 1) == 1
 
 
 class Quantiser:

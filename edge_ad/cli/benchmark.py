@@ -8,23 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edge_ad.cli.console import note, print_facts, print_json, print_line, print_table
-from edge_ad.cli.optional_values import OptionalValueCommand
 from edge_ad.cli.options import BackendOption, BundleArgument, JsonOption, PrecisionOption, ThreadsOption
 from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
     from edge_ad.bundle import Bundle
-    from edge_ad.cli.latency import Measurements
-    from edge_ad.cli.subject import Subject
+    from edge_ad.evaluation.evaluate import LoadedPredictor
+    from edge_ad.evaluation.latency import Measurements
     from edge_ad.runtime.tensorrt.timings import DeviceTimings
 
-__all__ = ["COMMAND", "benchmark"]
-
-
-class COMMAND(OptionalValueCommand):
-    """Takes ``--stream`` with or without a video."""
-
-    may_be_bare = frozenset({"--stream"})
+__all__ = ["benchmark"]
 
 
 def benchmark(
@@ -42,47 +35,28 @@ def benchmark(
     precision: PrecisionOption = "auto",
     threads: ThreadsOption = 0,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time for each measurement, at least.")] = 5.0,
-    stream: Annotated[
-        str | None,
-        typer.Option(
-            "--stream",
-            metavar="[VIDEO]",
-            help="Measure a stream against the bare engine; renders 1280x720 if no VIDEO.",
-        ),
-    ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds of --stream, in which all takes turns.")] = 5,
     as_json: JsonOption = False,
 ) -> None:
     """Measure latency and frame rate on this machine.
 
     Engine: a frame that has the input size already, through the engine. End to end: a decoded frame is resized,
     inferred and judged. Pipelined: frames per second when the backend may work on several frames at a time. All with
-    batch size 1, on real photos. With --stream instead: frames per second of a stream over a video against the engine
-    alone, in turns, and the age of its results.
+    batch size 1, on real photos.
     """
     from edge_ad.bundle import Bundle
-    from edge_ad.cli import stream_benchmark
-    from edge_ad.cli.frames import read_frames
-    from edge_ad.cli.latency import measure_engine
-    from edge_ad.cli.machine import describe_machine
-    from edge_ad.runtime.backends import opened_engine
+    from edge_ad.evaluation.latency import describe_machine, measure_engine, read_frames
+    from edge_ad.runtime.engines import opened_engine
     from edge_ad.runtime.target import available_cores
 
     opened = Bundle.open(bundle)
-    if stream is not None:
-        if against is not None or data is not None:
-            raise UsageError("--stream measures neither --against nor --data.", "Give one of them at a time.")
-        with opened_engine(opened, backend=backend, precision=precision, threads=threads) as engine:
-            stream_benchmark.benchmark_stream(engine, bundle, stream, seconds=seconds, rounds=rounds, as_json=as_json)
-        return
     frames = read_frames(opened, data)
     # A comparison is fair only when both sides have the same threads.
     threads = threads or (available_cores() if against else 0)
-    rival = _open_rival(opened, run or bundle.resolve().parent, threads) if against else None
+    baseline = _open_baseline(opened, run or bundle.resolve().parent, threads) if against else None
     with opened_engine(opened, backend=backend, precision=precision, threads=threads) as engine:
         description = engine.describe()
         note(f"Measuring {description.backend} {description.precision} ({description.source}).")
-        measurements = measure_engine(engine, frames, rival, seconds=seconds)
+        measurements = measure_engine(engine, frames, baseline, seconds=seconds)
         on_device = engine.timings()
     document = {
         "bundle": bundle,
@@ -101,16 +75,16 @@ def benchmark(
             _print_on_device(on_device)
 
 
-def _open_rival(bundle: Bundle, run: Path, threads: int) -> Subject:
-    from edge_ad.cli import subject
+def _open_baseline(bundle: Bundle, run: Path, threads: int) -> LoadedPredictor:
+    from edge_ad.training import predictor
 
-    rival = subject.open_run(run, threads)
-    if rival.method != bundle.manifest.method:
+    baseline = predictor.open_run(run, threads)
+    if baseline.method != bundle.manifest.method:
         raise UsageError(
-            f"The run {run} is of method {rival.method}, the bundle of {bundle.manifest.method}.",
+            f"The run {run} is of method {baseline.method}, the bundle of {bundle.manifest.method}.",
             "Name the run that the bundle was exported from with --run.",
         )
-    return rival
+    return baseline
 
 
 def _print(document: dict[str, Any], measurements: Measurements) -> None:

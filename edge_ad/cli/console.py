@@ -25,7 +25,7 @@ def local_time(at_unix: float, timespec: str = "seconds") -> str:
 
 
 def note(text: str) -> None:
-    """Say something about the work, on stderr: one line. Where nobody can read it any more, nothing is said."""
+    """Print one line about the work on stderr; nothing where the terminal has gone."""
     with suppress(OSError):  # the terminal has gone, the work goes on
         print(printable(text), file=sys.stderr, flush=True)
 

@@ -11,8 +11,7 @@ import typer
 from edge_ad.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from edge_ad.cli.line_verdicts import LineVerdicts
-    from edge_ad.cli.tour import Tour
+    from edge_ad.demo import DemoResult, LineVerdicts
 
 __all__ = ["demo"]
 
@@ -31,38 +30,38 @@ def demo(
         UsageError: The folder is not empty.
     """
     from edge_ad.cli.console import note, print_json
-    from edge_ad.cli.epochs import EpochProgress
-    from edge_ad.cli.tour import run_tour
+    from edge_ad.cli.progress import EpochProgress
+    from edge_ad.demo import run_demo
     from edge_ad.errors import QualityGateError, UsageError
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} is not an empty folder.", "Remove it, or give another one with --out.")
-    with EpochProgress() as listen:
-        tour = run_tour(out, say=note, listen=listen, seed=seed)
+    with EpochProgress() as progress:
+        result = run_demo(out, log=note, on_epoch=progress, seed=seed)
     if as_json:
-        print_json({**asdict(tour), "passed": tour.verification.passed})
+        print_json({**asdict(result), "passed": result.verification.passed})
     else:
-        _print(tour)
-    if not tour.verification.passed:
+        _print(result)
+    if not result.verification.passed:
         raise QualityGateError("An engine does not give the trained numbers.", f"See: edge-ad verify {out}/runs/sample")
 
 
-def _print(tour: Tour) -> None:
+def _print(result: DemoResult) -> None:
     from edge_ad.cli.console import print_facts, print_line, print_table
 
-    rows = [(r.engine, r.image_auroc, r.pixel_auroc, r.fps, r.p50_ms, r.p99_ms) for r in tour.engines]
+    rows = [(r.engine, r.image_auroc, r.pixel_auroc, r.fps, r.p50_ms, r.p99_ms) for r in result.engines]
     print_table(("engine", "I-AUROC", "P-AUROC", "FPS", "p50 ms", "p99 ms"), rows)
-    _print_line_verdicts(tour.line)
-    reference, other = tour.engines
+    _print_line_verdicts(result.line)
+    reference, other = result.engines
     print_line()
     print_facts(
         {
             "INT8 vs FP32": f"{reference.p50_ms / other.p50_ms:.2f} × faster at the median, "
             f"I-AUROC {other.image_auroc - reference.image_auroc:+.4f}, "
             f"P-AUROC {other.pixel_auroc - reference.pixel_auroc:+.4f}",
-            "stream": f"{tour.stream['frames']} frames at {tour.stream['fps']:.1f} FPS",
-            "verify": "passed" if tour.verification.passed else "FAILED",
-            **tour.paths,
+            "stream": f"{result.stream['frames']} frames at {result.stream['fps']:.1f} FPS",
+            "verify": "passed" if result.verification.passed else "FAILED",
+            **result.paths,
         }
     )
 

@@ -16,6 +16,7 @@ from edge_ad.cli.options import (
     MasksOption,
     PrecisionOption,
     ThreadsOption,
+    named_folders,
 )
 
 if TYPE_CHECKING:
@@ -46,28 +47,34 @@ def evaluate(
     The test images decide nothing: a bundle brings its threshold, set from held-out good images; a run has none, and
     only its scores are measured.
     """
-    from edge_ad.cli.product_folders import named_folders, trained_on
-    from edge_ad.cli.subject import open_subject
     from edge_ad.data.products import open_product
     from edge_ad.errors import UsageError
     from edge_ad.evaluation.evaluate import check_test_images
     from edge_ad.evaluation.evaluate import evaluate as measure
+    from edge_ad.training.predictor import open_predictor, trained_on
 
     folders = named_folders(good, defect, masks)
     if not (data or folders.good or folders.defects):
         raise UsageError("Say what to test with.", "edge-ad evaluate TARGET --data FOLDER, or --good DIR --defect DIR")
     seen = trained_on(target)
-    product = open_product(data, folders, part="test", skip_unreadable=skip_unreadable, trained_on=seen)
-    check_test_images(product)
-    with open_subject(target, backend=backend, precision=precision, threads=threads) as subject:
-        note(f"Scoring {len(product.test)} test images of {product.name} with {subject.engine}.")
+    with open_predictor(target, backend=backend, precision=precision, threads=threads) as predictor:
+        product = open_product(
+            data,
+            folders,
+            part="test",
+            skip_unreadable=skip_unreadable,
+            trained_on=seen,
+            photos=predictor.photos if skip_unreadable else None,
+        )
+        check_test_images(product)
+        note(f"Scoring {len(product.test)} test images of {product.name} with {predictor.engine}.")
         evaluation = measure(
-            subject.predict,
+            predictor.predict,
             product,
-            subject.size_hw,
-            threshold=subject.threshold,
-            photos=subject.photos,
-            engine=subject.engine,
+            predictor.size_hw,
+            threshold=predictor.threshold,
+            photos=predictor.photos,
+            engine=predictor.engine,
             trained_on=seen,
             progress=show_count,
         )
@@ -87,7 +94,9 @@ def _write_report(folder: Path, evaluation: Evaluation, target: Path) -> None:
     # A bundle's graph gives scores and maps only.
     reconstruct = None if (target / "manifest.json").is_file() else _run_reconstruction(target)
     paths = write_report(folder, evaluation, reconstruct=reconstruct)
-    note(f"Report: {paths.page}")
+    note(f"Report: {paths.page or paths.sheet}")
+    if paths.missing:
+        note(f"warning: the report has no page: {paths.missing}")
 
 
 def _run_reconstruction(run: Path) -> Reconstruct:

@@ -1,11 +1,19 @@
-"""Arguments and options that several verbs share, so that they read and mean the same everywhere."""
+"""Options that several verbs share; commands that take groups of options, and options that need no value."""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, get_type_hints
 
 import typer
+from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from edge_ad.data.products import Folders
 
 __all__ = [
     "BackendOption",
@@ -14,9 +22,12 @@ __all__ = [
     "GoodOption",
     "JsonOption",
     "MasksOption",
+    "OptionalValueCommand",
     "PrecisionChoice",
     "PrecisionOption",
     "ThreadsOption",
+    "named_folders",
+    "takes_groups",
 ]
 
 PrecisionChoice: TypeAlias = Literal["auto", "fp32", "bf16", "fp16", "int8", "int8-bf16"]
@@ -45,3 +56,61 @@ DefectOption: TypeAlias = Annotated[
 ]
 
 MasksOption: TypeAlias = Annotated[Path | None, typer.Option("--masks", help="Folder of the masks of the defects.")]
+
+
+def named_folders(good: list[Path] | None, defects: list[Path] | None, masks: Path | None) -> Folders:
+    """The folders that ``--good``, ``--defect`` and ``--masks`` name."""
+    from edge_ad.data.products import Folders
+
+    return Folders(tuple(good or ()), tuple(defects or ()), masks)
+
+
+class OptionalValueCommand(TyperCommand):
+    """A command some of whose options are empty when no value follows.
+
+    Attributes:
+        may_be_bare: Their names.
+    """
+
+    may_be_bare: ClassVar[frozenset[str]] = frozenset()
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Give a bare option an empty value."""
+        given: list[str] = []
+        for place, word in enumerate(args):
+            given.append(word)
+            if word in self.may_be_bare and (place + 1 == len(args) or args[place + 1].startswith("-")):
+                given.append("")
+        return super().parse_args(ctx, given)
+
+
+def takes_groups(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a command that takes every option by itself of a function that takes them in groups.
+
+    Args:
+        function: Each argument is a dataclass whose fields are options: ``Annotated[type, typer.Option(...)]``, each
+            with a default. No two of them have a field of the same name.
+
+    Returns:
+        A function whose signature lists the fields of all groups in their order, for typer to read.
+    """
+    groups = {name: kind for name, kind in get_type_hints(function).items() if name != "return"}
+
+    @wraps(function)
+    def command(**options: Any) -> None:
+        function(
+            **{name: kind(**{each.name: options[each.name] for each in fields(kind)}) for name, kind in groups.items()}
+        )
+
+    listed = [parameter for kind in groups.values() for parameter in _parameters(kind)]
+    setattr(command, "__signature__", inspect.Signature(listed))  # noqa: B010 - what is wrapped has no such attribute
+    command.__annotations__ = {}  # the groups mean nothing to typer
+    return command
+
+
+def _parameters(group: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return [
+        inspect.Parameter(each.name, kind, default=each.default, annotation=hints[each.name]) for each in fields(group)
+    ]

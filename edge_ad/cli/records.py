@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,6 +22,8 @@ __all__ = ["records"]
 
 _LISTED = 50
 _HOUR_S = 3600.0
+_HOURS_SHOWN = 48
+_BLOCKS = " ▁▂▃▄▅▆▇█"
 _SPANS = {"m": 60, "h": 3600, "d": 86400}
 _SHORT_ZONE, _HOUR_ZONE = re.compile(r"(:\d\d|T\d\d)([+-]\d\d)(\d\d)$"), re.compile(r"(:[\d.]+|T\d\d)[+-]\d\d$")
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -120,8 +124,6 @@ def _export(reader: RecordReader, chosen: RecordFilter, *, events: bool, out: Pa
 
 
 def _trend(reader: RecordReader, chosen: RecordFilter, *, out: Path | None, as_json: bool, title: str) -> None:
-    from edge_ad.cli.score_trend import draw_trend, print_trend
-
     if out is not None and out.suffix.lower() != ".png":
         raise UsageError(f"{out.name} is no picture.", "Give a file that ends in .png.")
     span = reader.span(chosen)
@@ -133,10 +135,39 @@ def _trend(reader: RecordReader, chosen: RecordFilter, *, out: Path | None, as_j
             note("There are no such records.")
         return
     if out is not None:
+        from edge_ad.streaming.records.trend_chart import draw_trend
+
         draw_trend(reader, chosen, span, hours, out, title=title)
         note(f"Trend: {out}")
     elif not as_json:
-        print_trend(hours)
+        _print_trend(hours)
+
+
+def _print_trend(hours: Sequence[Bucket]) -> None:
+    """Print the newest 48 hours that have records, one line each."""
+    shown = hours[-_HOURS_SHOWN:]
+    top = max((max(bucket.highest or 0.0, bucket.threshold or 0.0) for bucket in shown), default=1.0)
+    rows = [
+        [
+            local_time(bucket.start_unix, "minutes"),
+            bucket.frames,
+            bucket.defective,
+            f"{bucket.ng_rate:.2%}",
+            bucket.mean,
+            bucket.highest,
+            bucket.threshold,
+            _bar(bucket.mean, top),
+        ]
+        for bucket in shown
+    ]
+    print_table(["hour", "frames", "NG", "NG rate", "score mean", "score max", "threshold", "mean"], rows)
+
+
+def _bar(value: float | None, top: float) -> str:
+    if value is None or not top > 0 or not math.isfinite(value):
+        return ""
+    eighths = round(min(max(value / top, 0.0), 1.0) * 20 * 8)
+    return "█" * (eighths // 8) + _BLOCKS[eighths % 8].strip()
 
 
 def _hour(bucket: Bucket) -> dict[str, object]:

@@ -11,7 +11,7 @@ import typer
 from edge_ad.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from edge_ad.evaluation.defect_sheet import DefectTile
+    from edge_ad.evaluation.defect_sheet import DefectExample
     from edge_ad.photo_spec import PhotoSpec
 
 __all__ = ["show_defects"]
@@ -68,25 +68,25 @@ class _Choice:
         source = f"textures of {len(self.photos)} photos" if self.photos else "rendered textures"
         return f"{self.method}, seed {self.seed}, {source}"
 
-    def tiles(self, paths: Sequence[Path], size: int, photos: PhotoSpec) -> list[DefectTile]:
+    def examples(self, paths: Sequence[Path], size: int, photos: PhotoSpec) -> list[DefectExample]:
         """One defect on each image."""
         from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
         from edge_ad.data.simulated_defects import DefectSimulator
         from edge_ad.errors import UsageError
-        from edge_ad.evaluation.defect_sheet import DefectTile
+        from edge_ad.evaluation.defect_sheet import DefectExample
         from edge_ad.images import read_resized
 
         names, images = [path.name for path in paths], read_resized(paths, (size, size), photos)
         if self.method == "draem":
             simulator = DefectSimulator(self.seed, self.photos, opacity=self.opacity, clean_share=0.0)
             samples = [simulator.sample(image, (*_KEY, index)) for index, image in enumerate(images)]
-            return [DefectTile(name, *sample) for name, sample in zip(names, samples, strict=True)]
+            return [DefectExample(name, *sample) for name, sample in zip(names, samples, strict=True)]
         if self.method != "mixed" and self.method not in KINDS:
             found = ", ".join(KINDS)
             raise UsageError(f"There are no defects {self.method!r}.", f"Choose one of: draem, mixed, {found}.")
         kinds = tuple(KINDS) if self.method == "mixed" else (self.method,)
         painted, masks = PseudoDefects(self.seed, self.photos, kinds=kinds).apply(images)
-        return [DefectTile(*parts) for parts in zip(names, images, painted, masks, strict=True)]
+        return [DefectExample(*parts) for parts in zip(names, images, painted, masks, strict=True)]
 
 
 def _show_product(
@@ -95,20 +95,20 @@ def _show_product(
     from edge_ad.data.photo_measures import measure_photos
     from edge_ad.data.products import open_product
     from edge_ad.evaluation.defect_sheet import draw_defect_sheet
-    from edge_ad.evaluation.sheet import encode_png
+    from edge_ad.evaluation.drawing import encode_png
     from edge_ad.storage import write_file
 
     product = open_product(data, part="good", skip_unreadable=skip_unreadable)
-    tiles = chosen.tiles(_cycled(product.good, count), size, measure_photos(product.good))
+    examples = chosen.examples(_cycled(product.good, count), size, measure_photos(product.good))
     title, subtitle = f"Simulated defects on {product.name}", f"{chosen.words()}. Good, defective, outlined."
-    write_file(out, encode_png(draw_defect_sheet(tiles, title=title, subtitle=subtitle)))
-    return _facts(out, tiles)
+    write_file(out, encode_png(draw_defect_sheet(examples, title=title, subtitle=subtitle)))
+    return _facts(out, examples)
 
 
 def _show_run(root: Path, out: Path, chosen: _Choice, count: int) -> dict[str, Any]:
     """With the run's own opacity, and with its textures unless others were named."""
     from edge_ad.evaluation.defect_sheet import draw_defect_sheet
-    from edge_ad.evaluation.sheet import encode_png
+    from edge_ad.evaluation.drawing import encode_png
     from edge_ad.storage import write_file
     from edge_ad.training.held_out_defects import judge_defects
     from edge_ad.training.runs import load_run
@@ -119,27 +119,27 @@ def _show_run(root: Path, out: Path, chosen: _Choice, count: int) -> dict[str, A
         chosen = _Choice(chosen.method, Path(textures) if textures else None, run.parameters["opacity"], chosen.seed)
     held_out = (*run.split.calibrate, *run.split.threshold)
     judged = judge_defects(
-        run.detector, chosen.tiles(_cycled(held_out, count), run.detector.config.size, run.split.photos)
+        run.detector, chosen.examples(_cycled(held_out, count), run.detector.config.size, run.split.photos)
     )
     pictures = "Good, defective, outlined, restored, found" if judged.left is not None else "Good, defective, found"
     sheet = draw_defect_sheet(
-        judged.tiles,
+        judged.examples,
         title=f"What {run.method} makes of simulated defects on held-out images of {run.product_name}",
         subtitle=f"{chosen.words()}. {pictures}. Green in the map: as much as in a good image.",
         map_threshold=max(judged.good_maximum, 1e-6),
     )
     write_file(out, encode_png(sheet))
     figures = {"image_auroc": judged.image_auroc, "pixel_ap": judged.pixel_ap, "left_after_restoring": judged.left}
-    return _facts(out, judged.tiles) | {name: value for name, value in figures.items() if value is not None}
+    return _facts(out, judged.examples) | {name: value for name, value in figures.items() if value is not None}
 
 
 def _cycled(paths: Sequence[Path], count: int) -> list[Path]:
     return [paths[index % len(paths)] for index in range(count)]
 
 
-def _facts(out: Path, tiles: Sequence[DefectTile]) -> dict[str, Any]:
-    shares = [float(tile.mask.mean()) for tile in tiles]
-    return {"sheet": out, "defects": len(tiles), "smallest_share": min(shares), "largest_share": max(shares)}
+def _facts(out: Path, examples: Sequence[DefectExample]) -> dict[str, Any]:
+    shares = [float(example.mask.mean()) for example in examples]
+    return {"sheet": out, "defects": len(examples), "smallest_share": min(shares), "largest_share": max(shares)}
 
 
 def _print(facts: dict[str, Any], json: bool) -> None:

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from edge_ad.cli.option_groups import takes_groups
+from edge_ad.cli.options import takes_groups
 from edge_ad.cli.stream_options import (
     Ending,
     Frames,
     Judging,
+    Outputs,
     Sources,
     SourceSettings,
     StreamCommand,
     StreamEngine,
 )
-from edge_ad.cli.stream_output_options import Outputs
 
 if TYPE_CHECKING:
     from edge_ad.streaming.delivery import Judge
@@ -50,8 +50,7 @@ def stream(
     is gone. Ctrl-C ends the stream and completes its files.
     """
     from edge_ad.cli.stream_report import print_summary
-    from edge_ad.cli.stream_sinks import open_sinks
-    from edge_ad.cli.stream_sources import open_filters, open_sources
+    from edge_ad.cli.stream_setup import open_filters, open_sinks, open_sources
     from edge_ad.server import HttpServer
     from edge_ad.streaming.judgement import judges_from_options
     from edge_ad.streaming.sources import SourceOptions
@@ -135,7 +134,7 @@ def _run(
             first.engine,
             sources,
             threshold=first.threshold if threshold is None else threshold,
-            sinks=[*sinks, event_lines(progress.say)],
+            sinks=[*sinks, event_lines(progress.write_line)],
             judges=judges,
             limits=Limits(ending.max_frames, ending.max_seconds),
             on_progress=progress,

@@ -1,4 +1,4 @@
-"""What ``edge-ad stream`` says while it runs and at its end."""
+"""What ``edge-ad stream`` prints while it runs and at its end."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class ProgressLine:
         self._is_inside_line = False
 
     def __call__(self, progress: Progress) -> None:
-        """Say where the stream is, when it is time to."""
+        """Print the progress, when it is time to."""
         self._show_notes()
         if progress.seconds < self._next_s:
             return
@@ -65,7 +65,7 @@ class ProgressLine:
         else:
             note(text)
 
-    def say(self, text: str) -> None:
+    def write_line(self, text: str) -> None:
         """Put a line of its own between."""
         self.end()
         note(text)
@@ -80,14 +80,14 @@ class ProgressLine:
         for source in self._sources:
             with suppress(IndexError):
                 while source.notes:
-                    self.say(masked_text(source.notes.popleft()))
+                    self.write_line(masked_text(source.notes.popleft()))
 
 
-def event_lines(say: Callable[[str], None]) -> Sink:
-    """A sink that says what happens besides frames.
+def event_lines(write_line: Callable[[str], None]) -> Sink:
+    """Make a sink that prints events.
 
     Args:
-        say: Shows one line.
+        write_line: Shows one line.
     """
     from edge_ad.streaming.events import Event
     from edge_ad.streaming.frame import Result
@@ -101,7 +101,7 @@ def event_lines(say: Callable[[str], None]) -> Sink:
 
         def event(self, event: Event) -> None:
             if event.kind in _TOLD:
-                say(f"{local_time(event.at_unix)}  {event.kind}: {event.text}")
+                write_line(f"{local_time(event.at_unix)}  {event.kind}: {event.text}")
 
         def close(self) -> None:
             pass

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from edge_ad.cli.options import DefectOption, GoodOption, JsonOption, MasksOption
+from edge_ad.cli.options import DefectOption, GoodOption, JsonOption, MasksOption, named_folders
 
 if TYPE_CHECKING:
     from edge_ad.data.products import Folders
@@ -51,15 +51,14 @@ def train(
 ) -> None:
     """Fit a detector to photos of good parts; no test image is looked at."""
     from edge_ad.cli.console import note, print_facts, print_json, print_line
-    from edge_ad.cli.epochs import EpochProgress
-    from edge_ad.cli.product_folders import named_folders
+    from edge_ad.cli.progress import EpochProgress
     from edge_ad.errors import UsageError
     from edge_ad.training import train as training
     from edge_ad.training.runs import read_record
 
     folders = named_folders(good, defect, masks)
     root = resume or runs / (name or _product_name(data, folders))
-    with _say_how_to_go_on(root), EpochProgress() as listen:
+    with _hint_at_resume(root), EpochProgress() as listen:
         if resume is not None:
             root = training.resume(resume, listen, method=method)
         else:
@@ -157,7 +156,7 @@ def _product_name(data: Path | None, folders: Folders) -> str:
 
 
 @contextmanager
-def _say_how_to_go_on(root: Path) -> Iterator[None]:
+def _hint_at_resume(root: Path) -> Iterator[None]:
     from edge_ad.cli.console import note
 
     try:

@@ -29,7 +29,6 @@ VERBS: dict[str, str] = {
     "stream": "Judge the frames of a camera, video or folder.",
     "records": "List, export or draw what streams recorded.",
     "benchmark": "Measure latency and frame rate on this machine.",
-    "report": "Make a page of recorded benchmarks.",
     "inspect": "Show what is inside a bundle and check its files.",
     "doctor": "Show which backends and devices are here.",
     "demo": "Go the whole way on a rendered product.",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from edge_ad.data.masks import MaskIndex, is_mask_folder, split_masks
+from edge_ad.data.masks import MaskIndex, is_mask_folder, looks_drawn, marked_pixels, split_masks
 from edge_ad.data.splits import hold_out
 from edge_ad.errors import DataError
+from edge_ad.images import read_image
 from edge_ad.photo_files import find_photos, is_photo_name, is_system_name
 
 __all__ = [
@@ -24,13 +26,20 @@ __all__ = [
     "read_layout",
 ]
 
-_GOOD_NAMES = frozenset({"good", "ok", "normal", "pass", "passed"})
+_GOOD_NAMES = frozenset(
+    {"good", "goods", "ok", "okay", "io", "i.o", "i.o.", "gut", "normal", "pass", "passed", "clean"}
+)
+_GOOD_NAMES |= {"defect_free", "defect-free", "defectfree", "no_defect", "no-defect", "no_defects", "non_defective"}
+_GOOD_NAMES |= {"clean", "non-defective", "nondefective", "good_parts", "good-parts", "ok_parts", "flawless"}
+_GOOD_WORDS = frozenset({"good", "goods", "ok", "okay", "io", "gut", "normal", "pass", "passed", "clean", "flawless"})
+_NEGATIONS = frozenset({"not", "no", "non", "un", "n"})
 _DEFECT_NAMES = frozenset({"ng", "ko", "nok", "not_ok", "notok", "not_good", "bad", "faulty"})
 _DEFECT_NAMES |= {"defect", "defects", "defective", "anomaly", "anomalies", "anomalous", "abnormal"}
 _DEFECT_NAMES |= {"fail", "failed", "reject", "rejected"}
 _TRAIN_NAMES, _TEST_NAMES = frozenset({"train", "training"}), frozenset({"test", "testing", "test_public"})
 _VISA_SPLIT = Path("split_csv", "1cls.csv")
 _SHOWN = 12
+_LOOKED_AT = 3
 
 KNOWN_LAYOUTS = (
     "Give a folder of photos of good parts, or one with train/good (and test/<type>, ground_truth/<type>), "
@@ -89,6 +98,7 @@ class Layout:
         shared: All good photos, where the layout does not say which are to be trained on and which tested with.
         left_out: What is not used, in words.
         part: What is needed: ``"good"`` to train on, ``"test"`` or ``"all"``; the other is not looked at.
+        good_folders: Names of folders that good test photos lie in.
     """
 
     root: Path
@@ -98,13 +108,16 @@ class Layout:
     shared: tuple[Path, ...] = ()
     left_out: list[str] = field(default_factory=list)
     part: str = "all"
+    good_folders: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.masks = MaskIndex(self.root)
 
     def add_good(self, folder: Path, *, without: Sequence[Path] = ()) -> list[Path]:
         """Photos of good parts in a folder and those inside; one that is called a defect's or a mask's is refused."""
-        photos = [path for path in self._photos(folder) if not any(path.is_relative_to(other) for other in without)]
+        photos = [path for path in self._photos(folder) if not _is_within(path, without)]
+        photos = [path for path in photos if not any(is_mask_folder(inner.name) and _marks_nothing(path)
+                                                     for inner in _inner(path, folder))]  # fmt: skip
         odd = {inner for path in photos for inner in _inner(path, folder) if _is_not_of_good(inner.name)}
         if odd:
             names = ", ".join(sorted(self.name_of(path) for path in odd))
@@ -116,11 +129,14 @@ class Layout:
 
     def add_test_good(self, folder: Path) -> None:
         """Good photos to test with."""
-        self.test += [TestPhoto(path, None) for path in self.add_good(folder)]
+        photos = self.add_good(folder)
+        self.good_folders.add(folder.name.lower())
+        self.masks.photo_folders.add(folder.name.lower())
+        self.test += [TestPhoto(path, None, (folder.name, *path.parent.relative_to(folder).parts)) for path in photos]
 
-    def add_defects(self, folder: Path, defect_type: str | None = None) -> None:
+    def add_defects(self, folder: Path, defect_type: str | None = None, *, without: Sequence[Path] = ()) -> None:
         """Defective photos; without a type, the folders inside are the types. Masks among them are told apart."""
-        photos = self._photos(folder, keep_masks=True)
+        photos = self._photos(folder, keep_masks=True, without=without)
         odd = {inner for path in photos for inner in _inner(path, folder) if is_good_name(inner.name)}
         if odd:
             names = ", ".join(sorted(self.name_of(path) for path in odd))
@@ -146,14 +162,15 @@ class Layout:
         """Name of a file or folder as seen from the root."""
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else str(path)
 
-    def _photos(self, folder: Path, *, keep_masks: bool = False) -> list[Path]:
+    def _photos(self, folder: Path, *, keep_masks: bool = False, without: Sequence[Path] = ()) -> list[Path]:
         if not folder.is_dir():
             raise DataError(f"No such folder: {folder}.", KNOWN_LAYOUTS)
         found = find_photos(folder, recursive=True)
         if words := found.left_out():
             self.left_out.append(f"{words} in {self.name_of(folder)}")
-        photos, masks = split_masks(found.photos)
+        photos, masks = split_masks([path for path in found.photos if not (without and _is_within(path, without))])
         if masks and not keep_masks:
+            self._refuse_marked(folder, masks)
             self.left_out.append(f"{len(masks)} masks beside photos in {self.name_of(folder)}")
         if not keep_masks:
             return list(photos)
@@ -166,10 +183,25 @@ class Layout:
             self.masks.add(path, parts)
         return [path for path in photos if path not in set(drawn)]
 
+    def _refuse_marked(self, folder: Path, masks: Sequence[Path]) -> None:
+        """Refuse photos of good parts beside which lie masks of defects."""
+        if marked := [path for path in masks if not _marks_nothing(path)]:
+            raise DataError(
+                f"{len(marked)} masks in {folder} mark defects of photos that would count as good parts, such as "
+                f"{self.name_of(marked[0])}.",
+                "Move the defective photos elsewhere, or name the folders of good parts: --good DIR.",
+            )
+
 
 def is_good_name(name: str) -> bool:
     """Whether a folder of this name holds good parts."""
-    return name.lower() in _GOOD_NAMES
+    return name.lower().strip() in _GOOD_NAMES
+
+
+def _sounds_good(name: str) -> bool:
+    """Whether a folder of this name may hold good parts: it begins or ends with a word for them."""
+    words = [word for word in re.split(r"[^a-z]+", name.lower()) if word]
+    return bool(words) and not _NEGATIONS & set(words) and bool({words[0], words[-1]} & _GOOD_WORDS)
 
 
 def read_layout(root: Path, folders: Folders, part: str = "all") -> Layout:
@@ -214,10 +246,15 @@ def folders_in_words(root: Path) -> str:
 
 
 def _read_named(layout: Layout, folders: Folders) -> None:
-    taken = [*folders.defects, *([folders.masks] if folders.masks else [])]
+    masks = [folders.masks] if folders.masks else []
+    if doubled := [path for path in folders.defects if _is_within(path, folders.good) and path in folders.good]:
+        raise DataError(f"{doubled[0]} is named as good and as defective.", "Name each folder once.")
+    if inside := [path for path in folders.good if _is_within(path, folders.defects)]:
+        raise DataError(f"{inside[0]} lies in a folder of defective parts.", "Move it elsewhere, or name the others.")
+    taken = [*folders.defects, *masks]
     good = [path for folder in folders.good for path in layout.add_good(folder, without=taken)]
     for folder in folders.defects:
-        layout.add_defects(folder)
+        layout.add_defects(folder, without=masks)
         if folders.masks is None:
             _add_mask_folders(layout, folder.parent)
     if folders.masks is None and folders.defects:
@@ -256,16 +293,28 @@ def _read_train_and_test(layout: Layout, children: Sequence[Path]) -> None:
         if train not in good:
             _leave_out_others(layout, train, good)
     for test in _named(children, _TEST_NAMES) if layout.part != "good" else ():
-        _add_mask_folders(layout, test)
+        for folder in _children(test):
+            if is_mask_folder(folder.name) and _holds_masks(folder):
+                layout.masks.add_folder(folder)
         for folder in _children(test):
             if is_good_name(folder.name):
                 layout.add_test_good(folder)
-            elif not is_mask_folder(folder.name):
+            elif not is_mask_folder(folder.name) or not _holds_masks(folder):
+                _refuse_what_sounds_good(layout, folder)
                 layout.add_defects(folder, folder.name)
         if count := len(find_photos(test).photos):
             layout.left_out.append(f"{count} photos in {layout.name_of(test)} that no folder says the type of")
     known = [path for path in children if path.name.lower() in _TRAIN_NAMES | _TEST_NAMES or is_mask_folder(path.name)]
     _leave_out_others(layout, layout.root, known)
+
+
+def _refuse_what_sounds_good(layout: Layout, folder: Path) -> None:
+    if _sounds_good(folder.name) and find_photos(folder, recursive=True).photos:
+        raise DataError(
+            f"{layout.name_of(folder)} may hold good parts, and would count as a type of defect.",
+            "Rename it: good where the parts are, or a name without that word; or name the folders: --good DIR "
+            "--defect DIR.",
+        )
 
 
 def _read_good_and_defective(layout: Layout, folder: Path) -> None:
@@ -383,6 +432,29 @@ def _has_a_role(name: str) -> bool:
 
 def _is_not_of_good(name: str) -> bool:
     return name.lower() in _DEFECT_NAMES or is_mask_folder(name)
+
+
+def _is_within(path: Path, folders: Iterable[Path]) -> bool:
+    real = path.resolve()
+    return any(path.is_relative_to(other) or real.is_relative_to(other.resolve()) for other in folders)
+
+
+def _holds_masks(folder: Path) -> bool:
+    """Whether a folder that is named so does hold masks: its first pictures look drawn, or cannot be read."""
+    for path in find_photos(folder, recursive=True).photos[:_LOOKED_AT]:
+        try:
+            if not looks_drawn(read_image(path)):
+                return False
+        except DataError:
+            continue
+    return True
+
+
+def _marks_nothing(path: Path) -> bool:
+    try:
+        return not marked_pixels((path,))[0].any()
+    except DataError:
+        return False
 
 
 def _inner(path: Path, folder: Path) -> list[Path]:

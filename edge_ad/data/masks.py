@@ -11,23 +11,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
-from edge_ad.images import read_image, read_stored, unturned_size
+from edge_ad.images import read_image, read_stored, storage_facts, unturned_size
 from edge_ad.photo_files import find_photos
 
-__all__ = ["MaskIndex", "MaskSizesError", "covers_most", "is_mask_folder", "marked_pixels", "misfit", "split_masks"]
+__all__ = [
+    "MaskIndex",
+    "MaskSizesError",
+    "covers_most",
+    "is_mask_folder",
+    "looks_drawn",
+    "marked_pixels",
+    "misfit",
+    "split_masks",
+]
 
 _MASK_FOLDERS = frozenset({"ground_truth", "groundtruth", "ground-truth", "gt", "mask", "masks", "label", "labels"})
 _MASK_FOLDERS |= {"annotation", "annotations", "segmentation"}
+_MASK_ENDS = ("mask", "masks", "_gt", "groundtruth", "groundtruths", "ground_truths")
 _WORDS = ("mask", "masks", "gt", "label", "labels")
 _SUFFIXES = ("", *(f"{joint}{word}" for joint in "_-." for word in _WORDS))
-_LOSSY = frozenset({".jpg", ".jpeg", ".jfif"})
 _LOSSY_SHARE = 0.25  # of the highest value: JPEG leaves waves of up to a sixth beside an edge
+_DRAWN_SHARE = 0.9  # of the pixels of a mask with soft edges are black or as bright as can be
 _MOST_VALUES = 16  # of a mask that lies beside its photo under the same name; a photo has many more
 
 
 def is_mask_folder(name: str) -> bool:
-    """Whether a folder of this name holds masks."""
-    return name.lower() in _MASK_FOLDERS
+    """Whether a folder of this name holds masks: a known name, or one that ends in ``mask``."""
+    lower = name.lower().strip()
+    return lower in _MASK_FOLDERS or lower.endswith(_MASK_ENDS)
 
 
 class MaskSizesError(DataError):
@@ -84,6 +95,8 @@ class MaskIndex:
         # Where names differ by case alone, the case tells.
         single = [path for path in single if path.stem.startswith(photo.stem)] or single
         united = self._nearest([f"{stem}/"], own, photo)
+        if single and stem in self.photo_folders:  # the folder of that name is one of a type
+            united = []
         if len(single) > 1 or (single and united):
             names = ", ".join(self._name(path) for path in sorted({*single, *united}))
             raise DataError(
@@ -97,6 +110,10 @@ class MaskIndex:
                     "Sort the masks into folders that are named as those of the photos.",
                 )
         return found
+
+    def unused(self) -> list[Path]:
+        """Masks that `of` has given to no photo."""
+        return sorted({path for found in self._masks.values() for _, path in found} - set(self._owners))
 
     def _nearest(self, names: Sequence[str], own: set[str], photo: Path) -> list[Path]:
         """Files of these names in the folders that are most like the photo's, and not those of other photos."""
@@ -120,8 +137,6 @@ def split_masks(photos: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path, .
     Returns:
         The photos, and the masks.
 
-    Raises:
-        DataError: A file whose name does not tell cannot be read.
     """
     by_stem: dict[tuple[Path, str], list[Path]] = {}
     for path in photos:
@@ -137,16 +152,35 @@ def _is_suffixed(path: Path, by_stem: Mapping[tuple[Path, str], object]) -> bool
 
 def _is_twin(path: Path, by_stem: Mapping[tuple[Path, str], list[Path]]) -> bool:
     twins = by_stem[path.parent, path.stem.lower()]
-    if len(twins) < 2 or path.suffix.lower() not in (".png", ".bmp", ".tif", ".tiff"):
+    if len(twins) < 2 or path.suffix.lower() not in (".png", ".bmp", ".tif", ".tiff", ".webp"):
         return False
-    return len(np.unique(read_image(path))) <= _MOST_VALUES
+    try:
+        return looks_drawn(read_image(path))
+    except DataError:
+        return False  # whoever reads the photos will say so
+
+
+def looks_drawn(image: NDArray[np.uint8]) -> bool:
+    """Whether a picture looks like a mask: few values, or grey and nearly all black or white, with soft edges.
+
+    Args:
+        image: uint8 (H, W, 3).
+    """
+    grey = image[..., 0]
+    if not (np.array_equal(grey, image[..., 1]) and np.array_equal(grey, image[..., 2])):
+        return len(np.unique(image)) <= _MOST_VALUES
+    counts = np.bincount(grey.ravel(), minlength=256)
+    if np.count_nonzero(counts) <= _MOST_VALUES:
+        return True
+    return bool(counts[0] + counts[grey.max()] >= _DRAWN_SHARE * grey.size)
 
 
 def marked_pixels(paths: Sequence[Path]) -> tuple[NDArray[np.bool_], int]:
     """Read masks and unite them.
 
-    Every pixel above 0 in any channel is marked, whatever the depth; of a JPEG, whose values are not exact, above a
-    quarter of the highest. Where the colour is the same everywhere and alpha is not, alpha is the mask.
+    Every pixel above 0 in any channel is marked, whatever the depth; of a file with lossy compression, whose values are
+    not exact, above a quarter of the highest. Where the colour is the same everywhere and alpha is not, alpha is the
+    mask.
 
     Args:
         paths: Mask files of one photo, at least one.
@@ -156,14 +190,16 @@ def marked_pixels(paths: Sequence[Path]) -> tuple[NDArray[np.bool_], int]:
 
     Raises:
         MaskSizesError: They are of several sizes.
-        DataError: One cannot be read.
+        DataError: One cannot be read, or holds several pages.
     """
+    facts = [storage_facts(path) for path in paths]
+    if paged := [path for path, fact in zip(paths, facts, strict=True) if fact.has_further_pages]:
+        raise DataError(f"A mask holds several pages, and only the first could be read: {paged[0]}.", "Unite them.")
     values = [_mask_values(read_stored(path)) for path in paths]
     if len({value.shape for value in values}) > 1:
         sizes = ", ".join(sorted({f"{value.shape[1]} x {value.shape[0]}" for value in values}))
         raise MaskSizesError(f"the masks in {paths[0].parent} are of several sizes ({sizes})", "Draw them anew.")
-    lows = [int(_LOSSY_SHARE * value.max()) if path.suffix.lower() in _LOSSY else 0
-            for path, value in zip(paths, values, strict=True)]  # fmt: skip
+    lows = [int(_LOSSY_SHARE * value.max()) if fact.is_lossy else 0 for fact, value in zip(facts, values, strict=True)]
     united = np.any([value > low for value, low in zip(values, lows, strict=True)], axis=0)
     return united, max(int(value.max()) for value in values)
 
@@ -183,9 +219,9 @@ def _mask_values(stored: NDArray[np.generic]) -> NDArray[Any]:
 
 
 def covers_most(marked: NDArray[np.bool_]) -> bool:
-    """Whether a mask looks inverted: most of the picture is marked, and nearly all of its border."""
+    """Whether a mask looks inverted: most of the picture is marked, and most of its border."""
     border = np.concatenate([marked[0], marked[-1], marked[:, 0], marked[:, -1]])
-    return bool(marked.mean() > 0.5 and border.mean() > 0.9)
+    return bool(marked.mean() > 0.5 and border.mean() > 0.5)
 
 
 def misfit(photo: Path, photo_hw: tuple[int, int], masks: Sequence[Path], mask_hw: tuple[int, int]) -> str | None:

@@ -36,7 +36,7 @@ def measure_photos(paths: Sequence[Path], fit: Fit = "stretch") -> PhotoSpec:
 
     Raises:
         DataError: One cannot be read; files of 8 and of more significant bits are mixed; a few use far more bits than
-            the others.
+            the others, or are of another shape.
     """
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoding releases the interpreter lock
         facts = dict(zip(paths, pool.map(probe_image, paths), strict=True))
@@ -44,6 +44,7 @@ def measure_photos(paths: Sequence[Path], fit: Fit = "stretch") -> PhotoSpec:
     sizes = Counter(fact.size_hw for fact in facts.values())
     ratios = [width / height for height, width in sizes]
     size_hw = sizes.most_common(1)[0][0]
+    _refuse_odd_shapes(facts, size_hw)
     spec = PhotoSpec(significant_bits=bits, fit=fit, aspect_ratios=(min(ratios), max(ratios)), size_hw=size_hw)
     _mention(facts, spec)
     return spec
@@ -66,6 +67,19 @@ def _significant_bits(facts: Mapping[Path, ImageFacts]) -> Literal[8, 10, 12, 14
             "They are scaled in another way, or damaged: save them as the others, or take them out.",
         )
     return cast("Literal[8, 10, 12, 14, 16]", bits)
+
+
+def _refuse_odd_shapes(facts: Mapping[Path, ImageFacts], usual_hw: tuple[int, int]) -> None:
+    """Refuse a few photos of another shape than nearly all others: frames of every shape between would be judged."""
+    usual = PhotoSpec(aspect_ratios=(usual_hw[1] / usual_hw[0],) * 2)
+    odd = [path for path, fact in facts.items() if usual.shape_problem(*fact.size_hw)]
+    if odd and len(odd) <= max(1, _FEW * len(facts)):
+        height, width = facts[odd[0]].size_hw
+        raise DataError(
+            f"{len(odd)} of {len(facts)} photos are of another shape than the others: {_names(odd)} "
+            f"({width}×{height}, not {usual_hw[1]}×{usual_hw[0]}).",
+            "Take them out, or crop them as the others.",
+        )
 
 
 def _bits_of(highest: int) -> int:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -28,6 +29,7 @@ from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError
 from edge_ad.images import read_image
 from edge_ad.outside_text import printable
+from edge_ad.photo_spec import PhotoSpec
 
 __all__ = [
     "Folders",
@@ -101,6 +103,7 @@ def open_product(
     part: Part = "all",
     skip_unreadable: bool = False,
     trained_on: Container[str] = frozenset(),
+    photos: PhotoSpec | None = None,
 ) -> Product:
     """Open a folder of images and check that every one that is needed can be decoded.
 
@@ -112,6 +115,7 @@ def open_product(
         part: ``"good"`` looks at no test image, ``"test"`` needs none to train on.
         skip_unreadable: Leave unreadable files out, and log each of them, instead of raising.
         trained_on: Content hashes that are not tested with where the layout leaves open which good photos are.
+        photos: What the photos were like that were trained on: one of another depth or shape counts as unreadable.
 
     Raises:
         DataError: No such folder, no images in it, unreadable images, or masks that do not belong to their photos.
@@ -129,8 +133,9 @@ def open_product(
         count = sum(not sample.is_defective for sample in test)
         remarks.append(f"{count} of {len(layout.shared)} good photos were not trained on and are tested with.")
     product = Product(layout.root.resolve().name, layout.root, good, test, remarks=tuple(remarks))
-    product, looks = _without_unreadable(product, skip=skip_unreadable)
-    product = replace(product, remarks=(*product.remarks, *_mask_remarks(product, layout, looks)))
+    product, looks = _without_unreadable(product, photos or PhotoSpec(), skip=skip_unreadable)
+    remarks = [*product.remarks, *_mask_remarks(product, layout, looks), *_ground_truth_remarks(product, layout)]
+    product = replace(product, remarks=tuple(remarks))
     _tell(product.remarks)
     return product
 
@@ -255,10 +260,11 @@ class _Look(NamedTuple):
     is_inverted: bool = False
 
 
-def _without_unreadable(product: Product, *, skip: bool) -> tuple[Product, dict[Path, _Look]]:
+def _without_unreadable(product: Product, photos: PhotoSpec, *, skip: bool) -> tuple[Product, dict[Path, _Look]]:
     samples = [Sample(path, False, "good", None) for path in product.good] + list(product.test)
+    look = partial(_look, photos=photos)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoding releases the interpreter lock
-        looks = {sample.path: look for sample, look in zip(samples, pool.map(_look, samples), strict=True)}
+        looks = {sample.path: look for sample, look in zip(samples, pool.map(look, samples), strict=True)}
     problems = {path: problem for look in looks.values() for path, problem in look.problems.items()}
     if problems and not skip:
         raise _unreadable(product, problems, len(samples) + sum(len(sample.masks) for sample in samples))
@@ -273,12 +279,14 @@ def _without_unreadable(product: Product, *, skip: bool) -> tuple[Product, dict[
     return (_left_over(product, set(problems)) if problems else product), looks
 
 
-def _look(sample: Sample) -> _Look:
+def _look(sample: Sample, photos: PhotoSpec) -> _Look:
     problems: dict[Path, str] = {}
     shape: tuple[int, int] | None = None
     try:
-        height, width = read_image(sample.path).shape[:2]
+        height, width = read_image(sample.path, photos.significant_bits).shape[:2]
         shape = height, width
+        if problem := photos.shape_problem(height, width):
+            problems[sample.path] = f"{sample.path} cannot be judged: {problem}."
     except DataError as error:
         problems[sample.path] = error.message
     try:
@@ -320,6 +328,28 @@ def _mask_remarks(product: Product, layout: Layout, looks: dict[Path, _Look]) ->
             f"{len(inverted)} of {total} masks look inverted, as most of the picture and its border are marked: "
             f"{_some(map(name, inverted))}. Any value above 0 is a defect; look at them."
         )
+
+
+def _ground_truth_remarks(product: Product, layout: Layout) -> Iterable[str]:
+    """Masks that contradict where their photo lies, or that belong to none."""
+    if not product.test:
+        return
+    marked = [photo.path for photo in layout.test if photo.defect_type is None and _is_marked(layout, photo)]
+    if marked:
+        yield (
+            f"{len(marked)} good test photos have a mask that marks a defect, and count as good: "
+            f"{_some(map(layout.name_of, marked))}."
+        )
+    if unused := layout.masks.unused():
+        yield f"{len(unused)} masks belong to no photo, such as {_some(map(layout.name_of, unused))}."
+
+
+def _is_marked(layout: Layout, photo: TestPhoto) -> bool:
+    try:
+        masks = layout.masks.of(photo.path, photo.folders)
+        return bool(masks) and bool(marked_pixels(masks)[0].any())
+    except DataError:  # names that several photos share say nothing of this one
+        return False
 
 
 def _some(names: Iterable[str]) -> str:

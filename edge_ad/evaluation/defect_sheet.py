@@ -9,16 +9,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.evaluation.canvas import Canvas, Colour, fitted
-from edge_ad.evaluation.tiles import INK, MUTED, PAPER
+from edge_ad.evaluation.drawing import INK, MUTED, Canvas, Colour, fitted
 from edge_ad.heatmap import blend
 from edge_ad.images import resize
 
-__all__ = ["DefectTile", "draw_defect_sheet"]
+__all__ = ["DefectExample", "draw_defect_sheet"]
 
 _MARGIN = 28
 _HEADER = 92
-_TILE = 200
+_PICTURE = 200
 _GAP = 8
 _LABEL = 30
 _GROUP_GAP = 28
@@ -26,7 +25,7 @@ _OUTLINE: Colour = (60, 60, 230)
 
 
 @dataclass(frozen=True)
-class DefectTile:
+class DefectExample:
     """One simulated defect.
 
     Attributes:
@@ -47,7 +46,7 @@ class DefectTile:
 
 
 def draw_defect_sheet(
-    tiles: Sequence[DefectTile], *, title: str, subtitle: str = "", groups: int = 2, map_threshold: float = 1.0
+    examples: Sequence[DefectExample], *, title: str, subtitle: str = "", groups: int = 2, map_threshold: float = 1.0
 ) -> NDArray[np.uint8]:
     """Draw the pictures of each defect side by side.
 
@@ -55,7 +54,7 @@ def draw_defect_sheet(
     the map over the defective image.
 
     Args:
-        tiles: At least one; all images of one size, and all with the same pictures.
+        examples: At least one; all images of one size, and all with the same pictures.
         title: Title of the sheet.
         subtitle: A line below it.
         groups: Defects per row.
@@ -64,40 +63,40 @@ def draw_defect_sheet(
     Returns:
         uint8 (H, W, 3), BGR.
     """
-    groups = min(groups, len(tiles))
-    height, width = tiles[0].good.shape[:2]
-    tile_hw = (max(1, round(_TILE * height / width)), _TILE)
-    columns = 3 + (tiles[0].reconstruction is not None) + (tiles[0].anomaly_map is not None)
-    group_width = columns * (_TILE + _GAP) - _GAP
-    row_height = tile_hw[0] + _LABEL
-    rows = -(-len(tiles) // groups)
+    groups = min(groups, len(examples))
+    height, width = examples[0].good.shape[:2]
+    picture_hw = (max(1, round(_PICTURE * height / width)), _PICTURE)
+    columns = 3 + (examples[0].reconstruction is not None) + (examples[0].anomaly_map is not None)
+    group_width = columns * (_PICTURE + _GAP) - _GAP
+    row_height = picture_hw[0] + _LABEL
+    rows = -(-len(examples) // groups)
     sheet_width = 2 * _MARGIN + groups * group_width + (groups - 1) * _GROUP_GAP
-    canvas = Canvas(_HEADER + rows * row_height + _MARGIN - _GAP, sheet_width, PAPER)
+    canvas = Canvas(_HEADER + rows * row_height + _MARGIN - _GAP, sheet_width)
     canvas.text(fitted(title, sheet_width - 2 * _MARGIN, 26, bold=True), (_MARGIN, 46), 26, INK, bold=True)
     canvas.text(fitted(subtitle, sheet_width - 2 * _MARGIN, 14), (_MARGIN, 72), 14, MUTED)
-    for index, tile in enumerate(tiles):
+    for index, example in enumerate(examples):
         row, group = divmod(index, groups)
         x, y = _MARGIN + group * (group_width + _GROUP_GAP), _HEADER + row * row_height
-        for picture in _pictures(tile, tile_hw, map_threshold):
+        for picture in _pictures(example, picture_hw, map_threshold):
             canvas.paste(picture, (x, y))
-            x += _TILE + _GAP
-        _write_label(canvas, tile, (x - _GAP - group_width, y + tile_hw[0] + 15))
+            x += _PICTURE + _GAP
+        _write_label(canvas, example, (x - _GAP - group_width, y + picture_hw[0] + 15))
     return canvas.pixels
 
 
-def _pictures(tile: DefectTile, tile_hw: tuple[int, int], map_threshold: float) -> list[NDArray[np.uint8]]:
-    defective = resize(tile.defective, tile_hw)
-    pictures = [resize(tile.good, tile_hw), defective, _outlined(defective, tile.mask)]
-    if tile.reconstruction is not None:
-        pictures.append(resize(tile.reconstruction, tile_hw))
-    if tile.anomaly_map is not None:
-        pictures.append(blend(defective, tile.anomaly_map, map_threshold))
+def _pictures(example: DefectExample, picture_hw: tuple[int, int], map_threshold: float) -> list[NDArray[np.uint8]]:
+    defective = resize(example.defective, picture_hw)
+    pictures = [resize(example.good, picture_hw), defective, _outlined(defective, example.mask)]
+    if example.reconstruction is not None:
+        pictures.append(resize(example.reconstruction, picture_hw))
+    if example.anomaly_map is not None:
+        pictures.append(blend(defective, example.anomaly_map, map_threshold))
     return pictures
 
 
-def _write_label(canvas: Canvas, tile: DefectTile, at: tuple[int, int]) -> None:
-    share = f"{100 * tile.mask.mean():.1f} % changed" if tile.mask.any() else "left clean"
-    canvas.text(fitted(f"{tile.name}: {share}", 3 * _TILE, 12), at, 12, MUTED)
+def _write_label(canvas: Canvas, example: DefectExample, at: tuple[int, int]) -> None:
+    share = f"{100 * example.mask.mean():.1f} % changed" if example.mask.any() else "left clean"
+    canvas.text(fitted(f"{example.name}: {share}", 3 * _PICTURE, 12), at, 12, MUTED)
 
 
 def _outlined(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:

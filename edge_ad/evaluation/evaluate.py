@@ -2,30 +2,68 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.products import Product, Sample, folders_hint
+from edge_ad.data.products import Product, Sample, folders_hint, read_mask
 from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError, EdgeAdError
-from edge_ad.evaluation.ground_truth import brightness_auroc, decide, defect_auroc, image_metrics, pixel_metrics
-from edge_ad.evaluation.results import Evaluation
+from edge_ad.evaluation.metrics import average_precision, image_auroc, pixel_auroc, pixel_average_precision, pro
+from edge_ad.evaluation.results import Decisions, Evaluation, Rate
 from edge_ad.images import read_image
 from edge_ad.manifest import Threshold
+from edge_ad.outside_text import printable
 from edge_ad.photo_spec import PhotoSpec
 from edge_ad.prediction import Prediction
 
-__all__ = ["Predictor", "Progress", "check_test_images", "evaluate"]
+__all__ = [
+    "LoadedPredictor",
+    "Predictor",
+    "Progress",
+    "brightness_auroc",
+    "check_test_images",
+    "decide",
+    "defect_auroc",
+    "evaluate",
+    "image_metrics",
+    "pixel_metrics",
+]
+
+_A_QUARTER = 64  # of 8 bits: the highest two are not used
+_log = logging.getLogger(__name__)
 
 Predictor: TypeAlias = Callable[[NDArray[np.uint8]], list[Prediction]]
 """uint8 (N, H, W, 3) BGR → one prediction per image."""
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with images done and images in all."""
+
+
+@dataclass(frozen=True)
+class LoadedPredictor:
+    """A run or a bundle, opened to predict.
+
+    Attributes:
+        predict: uint8 (N, H, W, 3) BGR → one prediction per image.
+        size_hw: Height and width it takes, in pixels.
+        threshold: Threshold of its scores; None when it has none.
+        engine: What runs, in words, such as ``"openvino int8"``.
+        method: Method of the detector.
+        photos: What the photos were like that it was trained on.
+    """
+
+    predict: Predictor
+    size_hw: tuple[int, int]
+    threshold: Threshold | None
+    engine: str
+    method: str
+    photos: PhotoSpec = field(default_factory=PhotoSpec)
 
 
 def evaluate(
@@ -63,6 +101,13 @@ def evaluate(
     check_test_images(product)
     photos = photos or PhotoSpec()
     outputs = _predict_all(predict, product.test, size_hw, photos, batch, progress)
+    bits = photos.significant_bits or 8
+    if bits > 8 and outputs.brightest < _A_QUARTER:
+        _log.warning(
+            "No test photo uses more than %d of the %d bits that were trained on: they may be of another depth.",
+            bits - 2,
+            bits,
+        )
     pixel_values, without_mask = pixel_metrics(product.test, outputs.maps, size_hw)
     return Evaluation(
         product=product.name,
@@ -99,12 +144,17 @@ def check_test_images(product: Product) -> None:
             f"{product.name} has no test images.",
             f"Put them in test/good and test/<defect type> beside train/good. {folders_hint(product.root)}",
         )
+    types = sorted({sample.defect_type for sample in product.test if sample.is_defective})
+    if all(sample.is_defective for sample in product.test):
+        words = printable(", ".join(types))
+        _log.warning("There are no good photos to test with, so no image AUROC; taken as defects: %s.", words)
 
 
 class _Outputs(NamedTuple):
     scores: NDArray[np.float64]  # (N,)
     maps: NDArray[np.float32]  # (N, h, w)
     brightness: NDArray[np.float64]  # (N,) mean grey level, 0..255
+    brightest: int = 0  # highest value of all images, 0..255
 
 
 def _predict_all(
@@ -116,9 +166,10 @@ def _predict_all(
     progress: Progress | None,
 ) -> _Outputs:
     count = len(samples)
-    outputs = _Outputs(np.empty(count), np.empty((count, *size_hw), np.float32), np.empty(count))
+    outputs, brightest = _Outputs(np.empty(count), np.empty((count, *size_hw), np.float32), np.empty(count)), 0
     for start in range(0, count, batch):
         frames = [_read(sample, photos) for sample in samples[start : start + batch]]
+        brightest = max(brightest, *(int(frame.max()) for frame in frames))
         images = np.stack([photos.to_input(frame, size_hw) for frame in frames])
         predictions = predict(images)
         if len(predictions) != len(images):
@@ -131,7 +182,7 @@ def _predict_all(
             outputs.brightness[index] = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).mean()
         if progress is not None:
             progress(start + len(images), count)
-    return outputs
+    return outputs._replace(brightest=brightest)
 
 
 def _read(sample: Sample, photos: PhotoSpec) -> NDArray[np.uint8]:
@@ -156,3 +207,91 @@ def _at_size(anomaly_map: NDArray[np.float32], size_hw: tuple[int, int]) -> NDAr
         return anomaly_map
     resized: Any = cv2.resize(anomaly_map, size_hw[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized, np.float32)
+
+
+def image_metrics(samples: Sequence[Sample], scores: NDArray[np.float64]) -> dict[str, float]:
+    """``image_auroc`` and ``image_ap`` of scores (N,); empty unless there are good and defective images."""
+    labels = _labels(samples)
+    if not _has_both(labels):
+        return {}
+    return {"image_auroc": image_auroc(labels, scores), "image_ap": average_precision(labels, scores)}
+
+
+def pixel_metrics(
+    samples: Sequence[Sample], maps: NDArray[np.float32], size_hw: tuple[int, int]
+) -> tuple[dict[str, float], int]:
+    """Pixel metrics over the images whose ground truth is known.
+
+    Args:
+        samples: N test images.
+        maps: float32 (N, h, w).
+        size_hw: Height and width of the maps, in pixels; masks are resized to it.
+
+    Returns:
+        ``pixel_auroc``, ``pixel_ap`` and ``pro``, empty unless there are good and defective pixels, and the number
+        of defective images without a marked pixel.
+    """
+    masks = np.zeros(maps.shape, np.bool_)
+    known = np.zeros(len(samples), np.bool_)
+    for index, sample in enumerate(samples):
+        if sample.mask_path is not None:
+            masks[index] = read_mask(sample, size_hw)
+        # A defective image without a marked pixel says nothing about its pixels: none may count as good.
+        known[index] = not sample.is_defective or masks[index].any()
+    without_mask = int(len(samples) - known.sum())
+    if without_mask:
+        masks, maps = masks[known], maps[known]
+    if not _has_both(masks):
+        return {}, without_mask
+    values = {"pixel_auroc": pixel_auroc(masks, maps), "pixel_ap": pixel_average_precision(masks, maps)}
+    return values | {"pro": pro(masks, maps)}, without_mask
+
+
+def defect_auroc(samples: Sequence[Sample], scores: NDArray[np.float64]) -> dict[str, float]:
+    """Image AUROC of each defect type against all good images; empty unless there are both."""
+    labels, types = _labels(samples), _types(samples)
+    if not _has_both(labels):
+        return {}
+    chosen = {name: ~labels | (labels & (types == name)) for name in _defect_names(samples)}
+    return {name: image_auroc(labels[rows], scores[rows]) for name, rows in chosen.items()}
+
+
+def brightness_auroc(samples: Sequence[Sample], brightness: NDArray[np.float64]) -> float | None:
+    """Image AUROC that mean brightness (N,) alone reaches, in whichever direction is better, in [0.5, 1]."""
+    labels = _labels(samples)
+    if not _has_both(labels):
+        return None
+    auroc = image_auroc(labels, brightness)
+    return max(auroc, 1.0 - auroc)
+
+
+def decide(samples: Sequence[Sample], scores: NDArray[np.float64], threshold: Threshold) -> Decisions:
+    """Count false alarms and detections of scores (N,) at a threshold."""
+    called = scores > threshold.value
+    labels, types = _labels(samples), _types(samples)
+    return Decisions(
+        threshold=threshold,
+        false_alarms=_rate(called[~labels]),
+        detections=_rate(called[labels]),
+        detections_by_type={name: Rate.of(called[labels & (types == name)]) for name in _defect_names(samples)},
+    )
+
+
+def _labels(samples: Sequence[Sample]) -> NDArray[np.bool_]:
+    return np.array([sample.is_defective for sample in samples], np.bool_)
+
+
+def _types(samples: Sequence[Sample]) -> NDArray[np.str_]:
+    return np.array([sample.defect_type for sample in samples], np.str_)
+
+
+def _defect_names(samples: Sequence[Sample]) -> list[str]:
+    return sorted({sample.defect_type for sample in samples if sample.is_defective})
+
+
+def _has_both(labels: NDArray[np.bool_]) -> bool:
+    return bool(labels.any() and not labels.all())
+
+
+def _rate(called: NDArray[np.bool_]) -> Rate | None:
+    return Rate.of(called) if called.size else None

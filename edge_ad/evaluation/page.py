@@ -1,17 +1,22 @@
-"""The report as one HTML page that needs nothing beside it: no script, no font, no picture file."""
+"""Pages of one HTML file that need nothing beside it, no script, font or picture; and the page of an evaluation."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from edge_ad.evaluation.histogram import score_histogram
-from edge_ad.evaluation.results import Decisions, Evaluation, Rate
-from edge_ad.evaluation.style import STYLE
+from edge_ad.errors import require
+from edge_ad.evaluation.charts import score_histogram, svg
+from edge_ad.evaluation.results import Evaluation, Rate
 
-__all__ = ["render_page"]
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
+__all__ = ["markup", "render", "render_page"]
+
+_TEMPLATES = Path(__file__).with_name("templates")
 _NAMES = {
     "image_auroc": "Image AUROC",
     "image_ap": "Image AP",
@@ -21,113 +26,83 @@ _NAMES = {
 }
 
 
+def render(template: str, /, *folders: Path, **values: object) -> str:
+    """Fill a template; every value that is not `markup` is escaped.
+
+    Args:
+        template: File name of the template.
+        folders: Folders to look for it in, before that of the reports.
+        values: Names of the template.
+
+    Raises:
+        MissingDependencyError: Jinja is not installed.
+    """
+    jinja = require("jinja2", extra="charts")
+    environment = jinja.Environment(
+        loader=jinja.FileSystemLoader([*folders, _TEMPLATES]),
+        autoescape=jinja.select_autoescape(["html"]),
+        undefined=jinja.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return str(environment.get_template(template).render(values))
+
+
+def markup(text: str) -> Markup:
+    """Mark HTML of our own, such as a chart, as not to be escaped."""
+    safe: Markup = require("markupsafe", extra="charts").Markup(text)
+    return safe
+
+
 def render_page(evaluation: Evaluation, sheet_png: bytes) -> str:
-    """Render an evaluation; every text from outside is escaped.
+    """Render an evaluation as a complete HTML document.
 
     Args:
         evaluation: What was measured.
         sheet_png: The picture sheet, content of a PNG file.
 
-    Returns:
-        A complete HTML document.
+    Raises:
+        MissingDependencyError: matplotlib or Jinja is not installed.
     """
-    title = escape(f"{evaluation.product}: evaluation")
-    decisions = evaluation.decisions
-    threshold = None if decisions is None else decisions.threshold.value
-    sheet = base64.b64encode(sheet_png).decode("ascii")
-    parts = [
-        f'<h1>{escape(evaluation.product)}</h1><p class="lead">{escape(_lead(evaluation))}</p>',
-        _cards(evaluation),
-        "" if decisions is None else f"<p>{escape(_promise(decisions))}</p>",
-        "".join(f'<p class="note">{escape(note)}</p>' for note in _notes(evaluation)),
-        f"<h2>Scores</h2>{_LEGEND}{score_histogram(evaluation.scores, evaluation.labels, threshold)}",
-        _defect_table(evaluation),
-        f'<h2>Images to look at</h2><img alt="Picture sheet" src="data:image/png;base64,{sheet}">',
-        f"<details><summary>All {len(evaluation.samples)} images</summary>{_sample_table(evaluation)}</details>",
-    ]
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width,initial-scale=1"><style>{STYLE}</style></head>'
-        f"<body><main>{''.join(parts)}</main></body></html>\n"
+    threshold = None if evaluation.decisions is None else evaluation.decisions.threshold
+    histogram = score_histogram(evaluation.scores, evaluation.labels, None if threshold is None else threshold.value)
+    return render(
+        "evaluation.html",
+        title=f"{evaluation.product}: evaluation",
+        evaluation=evaluation,
+        threshold=threshold,
+        figures=list(_figures(evaluation)),
+        histogram=markup(svg(histogram, "Histogram of image scores")),
+        defects=list(_defects(evaluation)),
+        samples=list(_samples(evaluation)),
+        sheet=base64.b64encode(sheet_png).decode("ascii"),
     )
 
 
-_LEGEND = '<p class="legend"><span class="good"></span>good <span class="defective"></span>defective</p>'
-
-
-def _lead(evaluation: Evaluation) -> str:
-    height, width = evaluation.size_hw
-    defective = int(evaluation.labels.sum())
-    ran = f" with {evaluation.engine}" if evaluation.engine else ""
-    return f"{len(evaluation.samples)} test images, {defective} of them defective, at {width} × {height} pixels{ran}."
-
-
-def _cards(evaluation: Evaluation) -> str:
-    cards = [(_NAMES.get(name, name), f"{value:.3f}", "") for name, value in evaluation.metrics.items()]
-    if evaluation.decisions is not None:
-        for name, rate in (
-            ("Detected", evaluation.decisions.detections),
-            ("False alarms", evaluation.decisions.false_alarms),
-        ):
+def _figures(evaluation: Evaluation) -> Iterator[tuple[str, str, str]]:
+    for name, value in evaluation.metrics.items():
+        yield _NAMES.get(name, name), f"{value:.3f}", ""
+    if (decisions := evaluation.decisions) is not None:
+        for name, rate in (("Detected", decisions.detections), ("False alarms", decisions.false_alarms)):
             if rate is not None:
-                cards.append((name, f"{rate.value:.1%}", f"{rate.count} of {rate.total}"))
-    inner = "".join(
-        f'<div class="card"><span>{escape(name)}</span><b>{value}</b><small>{small}</small></div>'
-        for name, value, small in cards
-    )
-    return f'<div class="cards">{inner}</div>'
+                yield name, f"{rate.value:.1%}", f"{rate.count} of {rate.total}"
 
 
-def _promise(decisions: Decisions) -> str:
-    threshold = decisions.threshold
-    return (
-        f"Threshold {threshold.value:.4g}: {threshold.rule}. With {threshold.confidence:.0%} confidence the true "
-        f"false-alarm rate is at most {threshold.false_alarm_bound:.1%}. No test image had a part in it."
-    )
-
-
-def _notes(evaluation: Evaluation) -> Iterable[str]:
-    if evaluation.seen:
-        yield f"{evaluation.seen_words}."
-    if evaluation.brightness_auroc is not None:
-        yield (
-            f"Mean brightness alone reaches an image AUROC of {evaluation.brightness_auroc:.3f}; 0.5 means that "
-            "lighting gives nothing away, a value near the detector's own means that it may explain the result."
-        )
-    if evaluation.without_mask:
-        yield f"{evaluation.without_mask} defective images have no marked pixel and are left out of the pixel metrics."
-
-
-def _defect_table(evaluation: Evaluation) -> str:
-    decisions = evaluation.decisions
-    detected = {} if decisions is None else decisions.detections_by_type
-    names = sorted({*evaluation.defect_auroc, *detected})
-    if not names:
-        return ""
-    rows = []
-    for name in names:
+def _defects(evaluation: Evaluation) -> Iterator[list[str]]:
+    detected = None if evaluation.decisions is None else evaluation.decisions.detections_by_type
+    for name in sorted({*evaluation.defect_auroc, *(detected or {})}):
         auroc = evaluation.defect_auroc.get(name)
         cells = [name, "–" if auroc is None else f"{auroc:.3f}"]
-        rows.append([*cells, _words(detected[name])] if decisions is not None else cells)
-    header = ["Defect", "Image AUROC", *(["Detected"] if decisions is not None else [])]
-    return f"<h2>Defects</h2>{_table(header, rows)}"
+        yield cells if detected is None else [*cells, _words(detected[name])]
 
 
-def _sample_table(evaluation: Evaluation) -> str:
-    record = evaluation.to_json()["samples"]
-    has_verdict = evaluation.decisions is not None
-    rows = []
-    for sample in sorted(record, key=lambda row: -row["score"]):
-        verdict = [("defective" if sample["is_called_defective"] else "good")] if has_verdict else []
-        rows.append([sample["path"], sample["defect_type"], f"{sample['score']:.6g}", *verdict])
-    return _table(["Image", "Truth", "Score", *(["Called"] if has_verdict else [])], rows)
+def _samples(evaluation: Evaluation) -> Iterator[list[str]]:
+    for sample in sorted(evaluation.to_json()["samples"], key=lambda row: -row["score"]):
+        cells = [sample["path"], sample["defect_type"], f"{sample['score']:.6g}"]
+        called = sample.get("is_called_defective")
+        yield cells if called is None else [*cells, "defective" if called else "good"]
 
 
 def _words(rate: Rate) -> str:
     return f"{rate.count} of {rate.total} ({rate.value:.0%})"
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

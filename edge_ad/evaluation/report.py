@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.data.products import read_mask
+from edge_ad.errors import MissingDependencyError
+from edge_ad.evaluation.drawing import encode_png
 from edge_ad.evaluation.page import render_page
 from edge_ad.evaluation.results import Evaluation
-from edge_ad.evaluation.selection import choose_samples
-from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet, encode_png
+from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet
 from edge_ad.images import read_resized
 from edge_ad.outside_text import storable
 from edge_ad.storage import atomic_directory, storage_errors, write_file
 from edge_ad.strict_json import to_json
 
-__all__ = ["Reconstruct", "ReportPaths", "report_sections", "write_report"]
+__all__ = ["Chosen", "Reconstruct", "ReportPaths", "choose_samples", "report_sections", "write_report"]
+
+_FILES = ("evaluation.json", "sheet.png", "index.html")
 
 Reconstruct: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.uint8] | None]
 """uint8 (N, H, W, 3) BGR → what normal would look like, same shape and dtype; None from a method that cannot say."""
@@ -34,12 +37,15 @@ class ReportPaths:
     Attributes:
         record: ``evaluation.json``, everything that was measured.
         sheet: ``sheet.png``, the picture sheet.
-        page: ``index.html``, figures and sheet on one page that needs nothing beside it.
+        page: ``index.html``, figures and sheet on one page that needs nothing beside it; None where the packages that
+            draw it are not installed.
+        missing: What is not installed, and how to install it, in one line; empty where the page was written.
     """
 
     record: Path
     sheet: Path
-    page: Path
+    page: Path | None
+    missing: str = ""
 
 
 def write_report(
@@ -51,6 +57,8 @@ def write_report(
     per_reason: int = 3,
 ) -> ReportPaths:
     """Write ``evaluation.json``, ``sheet.png`` and ``index.html``, all of them or none.
+
+    Where matplotlib or Jinja is not installed, as on a device, there is no page; that of an older report is removed.
 
     Args:
         directory: Made when missing; files of an older report are replaced, other files stay.
@@ -73,14 +81,15 @@ def write_report(
             subtitle=_subtitle(evaluation),
         )
     )
-    record = to_json(evaluation.to_json(), indent=2) + "\n"
-    paths = ReportPaths(directory / "evaluation.json", directory / "sheet.png", directory / "index.html")
-    page = render_page(evaluation, sheet)
-    _write_together(
-        directory,
-        {paths.record.name: record.encode(), paths.sheet.name: sheet, paths.page.name: storable(page).encode()},
-    )
-    return paths
+    contents = {"evaluation.json": f"{to_json(evaluation.to_json(), indent=2)}\n".encode(), "sheet.png": sheet}
+    missing = ""
+    try:
+        contents["index.html"] = storable(render_page(evaluation, sheet)).encode()
+    except MissingDependencyError as error:
+        missing = f"{error.message} {error.hint}"
+    _write_together(directory, contents)
+    record, picture, page = (directory / name for name in _FILES)
+    return ReportPaths(record, picture, None if missing else page, missing)
 
 
 def report_sections(
@@ -153,3 +162,63 @@ def _write_together(directory: Path, contents: Mapping[str, bytes]) -> None:
             write_file(Path(folder, name), content)
         for name in contents:
             Path(folder, name).replace(directory / name)
+        for name in _FILES:
+            if name not in contents:
+                (directory / name).unlink(missing_ok=True)
+
+
+class Chosen(NamedTuple):
+    """Test images that are worth a look for one reason.
+
+    Attributes:
+        reason: Heading, in words.
+        indices: Indices into the samples of the evaluation, the most telling first.
+    """
+
+    reason: str
+    indices: tuple[int, ...]
+
+
+def choose_samples(evaluation: Evaluation, per_reason: int = 3) -> list[Chosen]:
+    """Choose the images for a picture sheet: worst, most ambiguous, best; none of them twice.
+
+    Args:
+        evaluation: What was measured.
+        per_reason: At most this many for each reason, >= 1.
+
+    Returns:
+        Good images with the highest scores, defective ones with the lowest, those nearest to the threshold, defective
+        ones with the highest scores, good ones with the lowest; reasons without an image are left out.
+    """
+    taken: set[int] = set()
+    groups = []
+    for reason, order in _orders(evaluation):
+        indices = tuple(index for index in order.tolist() if index not in taken)[:per_reason]
+        taken.update(indices)
+        if indices:
+            groups.append(Chosen(reason, indices))
+    return groups
+
+
+def _orders(evaluation: Evaluation) -> Iterator[tuple[str, NDArray[np.intp]]]:
+    scores, labels = evaluation.scores, evaluation.labels
+    rising = np.argsort(scores, kind="stable")
+    good, defective = rising[~labels[rising]], rising[labels[rising]]
+    yield "Good parts with the highest scores", good[::-1]
+    yield "Defects with the lowest scores", defective
+    middle = _decision_point(evaluation)
+    if middle is not None:
+        nearest = np.argsort(np.abs(scores - middle), kind="stable")
+        yield ("Closest to the threshold" if evaluation.decisions else "Between good and defective"), nearest
+    yield "Defects with the highest scores", defective[::-1]
+    yield "Good parts with the lowest scores", good
+
+
+def _decision_point(evaluation: Evaluation) -> float | None:
+    """The threshold; without one, halfway between the medians of good and defective; None where one is missing."""
+    if evaluation.decisions is not None:
+        return evaluation.decisions.threshold.value
+    scores, labels = evaluation.scores, evaluation.labels
+    if labels.all() or not labels.any():
+        return None
+    return float((np.median(scores[labels]) + np.median(scores[~labels])) / 2)

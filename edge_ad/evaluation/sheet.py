@@ -4,30 +4,64 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
-from edge_ad.evaluation.canvas import Canvas, Colour, fitted, text_width
-from edge_ad.evaluation.tiles import INK, MUTED, PAPER, SheetRow, column_titles, draw_label, draw_tiles
-from edge_ad.heatmap import colour_map
-from edge_ad.storage import write_file
+from edge_ad.evaluation.drawing import INK, MUTED, PAPER, Canvas, Colour, fitted, text_width
+from edge_ad.heatmap import blend, colour_map, contour
+from edge_ad.images import resize
+from edge_ad.prediction import Verdict
 
-__all__ = ["SheetRow", "SheetSection", "draw_sheet", "encode_png", "write_sheet"]
+__all__ = ["SheetRow", "SheetSection", "draw_sheet"]
 
 _MARGIN = 28
 _LABEL = 190
 _GAP = 10
-_TILE_WIDTH = 216
+_WIDTH = 216
 _ROW_GAP = 18
 _LOWEST_ROW = 156  # what the label needs
 _HEADER = 118
 _SECTION = 44
 _LEGEND_WIDTH = 216
 _RULE: Colour = (226, 220, 214)
+_RIGHT: Colour = (84, 142, 42)
+_WRONG: Colour = (48, 48, 206)
+_NEUTRAL: Colour = (140, 108, 76)
+_TRACK: Colour = (232, 226, 220)
+_DIMMED = 0.35
+_LINE = 22
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """One image with everything that is shown of it.
+
+    Attributes:
+        defect_type: Name of the defect, ``"good"`` for a good part.
+        name: Name of the image.
+        is_defective: The truth.
+        score: Raw score.
+        threshold: Threshold of the score; None where nothing is decided.
+        image: uint8 (H, W, 3), BGR.
+        anomaly_map: float32 (h, w).
+        mask: bool (h, w), True where the defect is; None where nobody marked it.
+        reconstruction: uint8 (H, W, 3), BGR, what the detector thinks normal looks like; None where it does not say.
+        is_truth_known: Whether there is a ground truth to show.
+    """
+
+    defect_type: str
+    name: str
+    is_defective: bool
+    score: float
+    threshold: float | None
+    image: NDArray[np.uint8]
+    anomaly_map: NDArray[np.float32]
+    mask: NDArray[np.bool_] | None = None
+    reconstruction: NDArray[np.uint8] | None = None
+    is_truth_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -63,57 +97,38 @@ def draw_sheet(
     rows = [row for section in sections for row in section.rows]
     if not rows:
         raise UsageError("There are no images to draw a sheet of.")
-    columns = column_titles(
+    columns = _column_titles(
         has_reconstruction=any(row.reconstruction is not None for row in rows),
         has_truth=any(row.is_truth_known for row in rows),
     )
-    tile_hw = _tile_size(rows[0].image)
-    step = max(tile_hw[0], _LOWEST_ROW) + _ROW_GAP
-    width = 2 * _MARGIN + _LABEL + len(columns) * (_TILE_WIDTH + _GAP)
-    canvas = Canvas(_HEADER + _SECTION * len(sections) + step * len(rows) + _MARGIN - _ROW_GAP, width, PAPER)
+    picture_hw = _picture_size(rows[0].image)
+    step = max(picture_hw[0], _LOWEST_ROW) + _ROW_GAP
+    width = 2 * _MARGIN + _LABEL + len(columns) * (_WIDTH + _GAP)
+    canvas = Canvas(_HEADER + _SECTION * len(sections) + step * len(rows) + _MARGIN - _ROW_GAP, width)
     _draw_header(canvas, columns, map_threshold, title, subtitle)
     y = _HEADER
     for section in sections:
         _draw_heading(canvas, section.title, y)
         y += _SECTION
         for row in section.rows:
-            _draw_row(canvas, row, y, map_threshold, tile_hw, has_reconstruction="Reconstruction" in columns)
+            _draw_row(canvas, row, y, map_threshold, picture_hw, has_reconstruction="Reconstruction" in columns)
             y += step
     return canvas.pixels
 
 
-def encode_png(picture: NDArray[np.uint8]) -> bytes:
-    """Encode uint8 (H, W, 3) BGR as a PNG file's content."""
-    _, content = cv2.imencode(".png", picture)
-    return bytes(content)
-
-
-def write_sheet(
-    path: Path, sections: Sequence[SheetSection], *, map_threshold: float, title: str, subtitle: str = ""
-) -> None:
-    """Draw the sheet and write it as a PNG file; arguments as in `draw_sheet`.
-
-    Raises:
-        UsageError: There are no rows.
-        StorageError: The file could not be written.
-    """
-    picture = draw_sheet(sections, map_threshold=map_threshold, title=title, subtitle=subtitle)
-    write_file(path, encode_png(picture))
-
-
-def _tile_size(image: NDArray[np.uint8]) -> tuple[int, int]:
+def _picture_size(image: NDArray[np.uint8]) -> tuple[int, int]:
     height, width = image.shape[:2]
-    return max(1, round(_TILE_WIDTH * height / width)), _TILE_WIDTH
+    return max(1, round(_WIDTH * height / width)), _WIDTH
 
 
 def _draw_header(canvas: Canvas, columns: list[str], map_threshold: float, title: str, subtitle: str) -> None:
     right = canvas.pixels.shape[1] - _MARGIN
-    room = right - _LEGEND_WIDTH - 2 * _MARGIN
-    canvas.text(fitted(title, room, 26, bold=True), (_MARGIN, 46), 26, INK, bold=True)
-    canvas.text(fitted(subtitle, room, 14), (_MARGIN, 72), 14, MUTED)
+    available = right - _LEGEND_WIDTH - 2 * _MARGIN
+    canvas.text(fitted(title, available, 26, bold=True), (_MARGIN, 46), 26, INK, bold=True)
+    canvas.text(fitted(subtitle, available, 14), (_MARGIN, 72), 14, MUTED)
     _draw_legend(canvas, map_threshold, (right - _LEGEND_WIDTH, 30))
     for index, name in enumerate(columns):
-        x = _MARGIN + _LABEL + _GAP + index * (_TILE_WIDTH + _GAP)
+        x = _MARGIN + _LABEL + _GAP + index * (_WIDTH + _GAP)
         canvas.text(name, (x, _HEADER - 6), 14, INK, bold=True)
 
 
@@ -138,8 +153,103 @@ def _draw_heading(canvas: Canvas, title: str, y: int) -> None:
 
 
 def _draw_row(
-    canvas: Canvas, row: SheetRow, y: int, map_threshold: float, tile_hw: tuple[int, int], *, has_reconstruction: bool
+    canvas: Canvas,
+    row: SheetRow,
+    y: int,
+    map_threshold: float,
+    picture_hw: tuple[int, int],
+    *,
+    has_reconstruction: bool,
 ) -> None:
-    draw_label(canvas, row, (_MARGIN, y), _LABEL - 2 * _GAP)
-    for index, tile in enumerate(draw_tiles(row, map_threshold, tile_hw, has_reconstruction=has_reconstruction)):
-        canvas.paste(tile, (_MARGIN + _LABEL + _GAP + index * (_TILE_WIDTH + _GAP), y))
+    _draw_label(canvas, row, (_MARGIN, y), _LABEL - 2 * _GAP)
+    for index, picture in enumerate(
+        _draw_pictures(row, map_threshold, picture_hw, has_reconstruction=has_reconstruction)
+    ):
+        canvas.paste(picture, (_MARGIN + _LABEL + _GAP + index * (_WIDTH + _GAP), y))
+
+
+def _column_titles(*, has_reconstruction: bool, has_truth: bool = True) -> list[str]:
+    """Titles of the pictures of a row, from left to right."""
+    middle = ["Reconstruction"] if has_reconstruction else []
+    return ["Input", *middle, "Heat map", "Contour", *(["Ground truth"] if has_truth else [])]
+
+
+def _draw_pictures(
+    row: SheetRow, map_threshold: float, size_hw: tuple[int, int], *, has_reconstruction: bool
+) -> list[NDArray[np.uint8]]:
+    """Draw the pictures of a row, in the order of `_column_titles`.
+
+    Args:
+        row: The row.
+        map_threshold: Map value of the contour and of the middle of the colour scale.
+        size_hw: Height and width of a picture, in pixels.
+        has_reconstruction: Whether there is a column for reconstructions.
+
+    Returns:
+        uint8 (h, w, 3) BGR each.
+    """
+    # Enlarged first, drawn on afterwards: lines stay thin and smooth on small images.
+    image = resize(row.image, size_hw)
+    pictures = [image]
+    if has_reconstruction:
+        blank = _caption(np.full_like(image, 245), "none")
+        pictures.append(blank if row.reconstruction is None else resize(row.reconstruction, size_hw))
+    pictures.append(blend(image, row.anomaly_map, map_threshold))
+    pictures.append(contour(image, row.anomaly_map, map_threshold))
+    return [*pictures, _ground_truth(row, image)] if row.is_truth_known else pictures
+
+
+def _draw_label(canvas: Canvas, row: SheetRow, at: tuple[int, int], width: int) -> None:
+    """Write what the row is, its verdict, and its score on a bar whose middle is the threshold.
+
+    Args:
+        canvas: Drawn on.
+        row: The row.
+        at: Top left corner (x, y), in pixels.
+        width: In pixels.
+    """
+    x, y = at
+    canvas.text(fitted(row.defect_type, width, 18, bold=True), (x, y + 18), 18, INK, bold=True)
+    canvas.text(fitted(row.name, width, 12), (x, y + 38), 12, MUTED)
+    word, colour = _verdict(row)
+    if row.is_truth_known:
+        canvas.badge(word, (x, y + 50), 12, colour)
+    canvas.text(f"Score {row.score:.4g}", (x, y + (94 if row.is_truth_known else 64)), 14, INK)
+    if row.threshold is not None:
+        canvas.text(f"Threshold {row.threshold:.4g}", (x, y + 94 + _LINE), 14, MUTED)
+        _draw_bar(canvas, Verdict.of(row.score, row.threshold), (x, y + 94 + 2 * _LINE - 10), width, colour)
+
+
+def _draw_bar(canvas: Canvas, verdict: Verdict, at: tuple[int, int], width: int, colour: Colour) -> None:
+    x, y = at
+    canvas.box(at, (8, width), _TRACK)
+    canvas.box(at, (8, max(1, round(verdict.normalised * width))), colour)
+    canvas.box((x + width // 2 - 1, y - 4), (16, 2), INK)
+
+
+def _verdict(row: SheetRow) -> tuple[str, Colour]:
+    if row.threshold is None:
+        return ("DEFECTIVE" if row.is_defective else "GOOD"), _NEUTRAL
+    if row.score > row.threshold:
+        return ("DETECTED", _RIGHT) if row.is_defective else ("FALSE ALARM", _WRONG)
+    return ("MISSED", _WRONG) if row.is_defective else ("PASSED", _RIGHT)
+
+
+def _ground_truth(row: SheetRow, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    dimmed = np.asarray(image * _DIMMED, np.uint8)
+    if not row.is_defective:
+        return _caption(dimmed, "good")
+    if row.mask is None or not row.mask.any():
+        return _caption(dimmed, "not marked")
+    height, width = image.shape[:2]
+    mask = cv2.resize(row.mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    dimmed[np.asarray(mask) > 0] = 255
+    return dimmed
+
+
+def _caption(picture: NDArray[np.uint8], text: str) -> NDArray[np.uint8]:
+    """Write a word into the lower left corner, in a colour that the picture's brightness leaves readable."""
+    canvas = Canvas(picture.shape[0], picture.shape[1])
+    canvas.paste(picture, (0, 0))
+    canvas.text(text, (10, picture.shape[0] - 12), 14, MUTED if picture.mean() > 127 else PAPER)
+    return canvas.pixels

@@ -3,7 +3,8 @@
 Split conformal prediction: for n exchangeable good scores and the k-th smallest of them as threshold, the next good
 part scores above it with probability at most ``(n + 1 − k) / (n + 1)``. With ``k = ⌈(n + 1)(1 − α)⌉`` that is at most
 the asked rate α. That is an average over draws of the n images; for *this* threshold the true rate is distributed as
-``Beta(n + 1 − k, k)``, whose upper quantile is the bound that is reported.
+``Beta(n + 1 − k, k)``, whose upper quantile is the bound that is reported (Clopper and Pearson, 1934). It is a
+quantile of the binomial tail ``P(Bin(n, p) ≤ k) = I(1 − p; n − k, k + 1)``, computed without SciPy.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError, UsageError
-from edge_ad.evaluation.binomial import rate_upper_bound
-from edge_ad.evaluation.labelled_scores import MetricError
+from edge_ad.evaluation.metrics import MetricError
 from edge_ad.manifest import Threshold
 
-__all__ = ["conformal_rank", "fit_threshold", "good_images_needed"]
+__all__ = ["binomial_cdf", "conformal_rank", "fit_threshold", "good_images_needed", "rate_upper_bound"]
 
 
 def fit_threshold(good_scores: NDArray[Any], *, false_alarm_rate: float = 0.01, confidence: float = 0.95) -> Threshold:
@@ -100,3 +100,55 @@ def _rule(count: int, rank: int, false_alarm_rate: float) -> str:
         f"score {rank} of {count} sorted held-out good scores: conformal quantile for an expected false-alarm rate "
         f"of at most {false_alarm_rate:.3g}"
     )
+
+
+def binomial_cdf(successes: int, trials: int, probability: float) -> float:
+    """Probability of at most this many successes.
+
+    Args:
+        successes: At most this many, in [0, trials].
+        trials: Number of independent trials, >= 1.
+        probability: Probability of success of one trial, in [0, 1].
+
+    Returns:
+        ``P(Bin(trials, probability) <= successes)``, in [0, 1].
+    """
+    if probability <= 0.0 or successes >= trials:
+        return 1.0
+    if probability >= 1.0:
+        return 0.0
+    count = np.arange(successes + 1)
+    # log C(n, i) from the ratio of neighbours: no factorial overflows.
+    steps = np.log(trials - count[:-1]) - np.log(count[1:])
+    log_choose = np.concatenate([[0.0], np.cumsum(steps)])
+    terms = log_choose + count * math.log(probability) + (trials - count) * math.log1p(-probability)
+    return min(1.0, math.fsum(np.exp(terms)))
+
+
+def rate_upper_bound(successes: int, trials: int, confidence: float) -> float:
+    """Upper confidence bound of a rate of which a sample is known.
+
+    Args:
+        successes: Observed successes, in [0, trials].
+        trials: Number of independent trials, >= 1.
+        confidence: Probability that the bound is not below the true rate, in (0, 1).
+
+    Returns:
+        The quantile ``confidence`` of ``Beta(successes + 1, trials - successes)``, in (0, 1]; rounded up, never down.
+
+    Raises:
+        UsageError: Numbers outside their ranges.
+    """
+    if not 0 <= successes <= trials or trials < 1:
+        raise UsageError(f"{successes} of {trials} is not a rate.")
+    if not 0.0 < confidence < 1.0:
+        raise UsageError(f"A confidence is between 0 and 1, not {confidence}.")
+    if successes == trials:
+        return 1.0
+    low, high = 0.0, 1.0
+    while low < (middle := (low + high) / 2.0) < high:
+        if binomial_cdf(successes, trials, middle) > 1.0 - confidence:
+            low = middle
+        else:
+            high = middle
+    return high

@@ -12,11 +12,12 @@ from edge_ad.export.precisions import GraphOptions, graphs_of_run, runnable
 from edge_ad.export.tensorrt.engine import build_tensorrt_engine, find_current, plan_key
 from edge_ad.export.tensorrt.options import PlanOptions
 from edge_ad.manifest import Precision
-from edge_ad.runtime.availability import TENSORRT_BACKENDS, probe_backend
-from edge_ad.runtime.backends import build_engine, choose_backend, first_that_works
-from edge_ad.runtime.choice import engine_key
-from edge_ad.runtime.race import record_race
-from edge_ad.runtime.tensorrt.api import Backend
+from edge_ad.runtime.backend import Backend, choose_backend, get_backend, probe_backend
+from edge_ad.runtime.engines import build_engine, first_that_works
+from edge_ad.runtime.engines import engine_key
+from edge_ad.runtime.autotune import record_latencies
+from edge_ad.runtime.tensorrt.api import TensorRtName
+from edge_ad.runtime.tensorrt.backend import TensorRtBackend
 from edge_ad.runtime.verification import check_opens
 
 __all__ = ["BuiltEngine", "Target", "build_engines", "open_target", "run_of"]
@@ -122,7 +123,9 @@ def build_engines(
             f"{path} is a bundle without its run: its graphs are as they are and cannot be calibrated anew.",
             "Leave --max-drop, --ranges and --calibration-images out, or name the run.",
         )
-    if backend in TENSORRT_BACKENDS:  # a plan can be built where it cannot run; auto takes only what runs here
+    if target.run_root is None:
+        Bundle.open(target.bundle_root)  # a broken one is refused before anything is said
+    if backend != "auto" and get_backend(backend).runs_plans_only:  # a plan can be built where it cannot run; auto takes only what runs here
         say(f"Backend: {backend} (asked for).")
         return _built(target, backend, precisions, plan, graph, say)
     first, reason = choose_backend(backend)
@@ -142,7 +145,8 @@ def _built(
     graph: GraphOptions,
     say: Say,
 ) -> list[BuiltEngine]:
-    _check_options(name, plan)
+    chosen = get_backend(name)
+    _check_options(chosen, plan)
     if target.run_root is None:
         bundle = Bundle.open(target.bundle_root)
         precisions = precisions or runnable(bundle, name)
@@ -150,18 +154,18 @@ def _built(
         bundle, precisions = graphs_of_run(target.run_root, name, precisions, say, graph)
     for precision in precisions:
         bundle.graph(precision)
-    if name in TENSORRT_BACKENDS:
-        return [_plan(bundle, name, precision, plan, say) for precision in precisions]
+    if isinstance(chosen, TensorRtBackend):
+        return [_plan(bundle, chosen.name, precision, plan, say) for precision in precisions]
     return _timed(bundle, name, [_engine(bundle, name, precision, say) for precision in precisions], say)
 
 
-def _check_options(name: str, plan: PlanOptions) -> None:
+def _check_options(backend: Backend, plan: PlanOptions) -> None:
     """TensorRT is asked what it can build before a run is exported and calibrated for it; others have no options."""
-    if name in TENSORRT_BACKENDS:
-        plan_key(name, "fp32", plan)
+    if isinstance(backend, TensorRtBackend):
+        plan_key(backend.name, "fp32", plan)
     elif plan != _NO_PLAN_OPTIONS:
         raise UsageError(
-            f"{name} builds for the processor it runs on and has none of TensorRT's options.",
+            f"{backend.name} builds for the processor it runs on and has none of TensorRT's options.",
             "Leave them out, or add --backend tensorrt-rtx or --backend tensorrt.",
         )
 
@@ -193,12 +197,12 @@ def _timed(bundle: Bundle, backend: str, built: list[BuiltEngine], say: Say) -> 
     """Let engines race when one of them is new: ``--precision auto`` then opens the fastest."""
     if len(built) < 2 or all(item.engine.sidecar.latency_ms is not None for item in built):
         return built
-    timed = record_race(bundle, backend, {item.precision: item.engine for item in built})
+    timed = record_latencies(bundle, backend, {item.precision: item.engine for item in built})
     say("Median latency here: " + ", ".join(f"{name} {item.sidecar.latency_ms:.1f} ms" for name, item in timed.items()))
     return [replace(item, engine=timed[item.precision]) for item in built]
 
 
-def _plan(bundle: Bundle, backend: Backend, precision: Precision, options: PlanOptions, say: Say) -> BuiltEngine:
+def _plan(bundle: Bundle, backend: TensorRtName, precision: Precision, options: PlanOptions, say: Say) -> BuiltEngine:
     key = plan_key(backend, precision, options)
     found = find_current(bundle, key, options)
     if found is not None:

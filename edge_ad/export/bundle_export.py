@@ -32,18 +32,6 @@ BUNDLE_FOLDER = "bundle"
 _GRAPH_FILE = "model.onnx"
 _REFERENCE_FILE = "reference.npz"
 _SOURCE_FILE = "precision/source.json"
-_GRAPH_FORM = 2  # raised when the exported graph of an unchanged run changes; 2: uint8 is cast first
-# Of methods whose photo the backbone alone reads; 4: the photo is transposed late.
-_BY_FEATURES = (
-    "patch-gaussian",
-    "patch-nearest",
-    "patch-metric",
-    "simplenet",
-    "pbas",
-    "boundary-shuffling",
-    "cutpaste",
-)
-_GRAPH_FORMS = dict.fromkeys(_BY_FEATURES, 4)
 _REFERENCE_IMAGES = 8
 _REFERENCE_DEFECTS = 4
 _BATCH = 4
@@ -119,7 +107,7 @@ def is_current(run: Run) -> Bundle | None:
 
 def fingerprint(run: Run) -> str:
     """SHA-256 over what an export depends on: version, parameters, weights and the split."""
-    form = _GRAPH_FORMS.get(run.method, _GRAPH_FORM)
+    form = run.detector.graph_form
     digest = hashlib.sha256(f"{__version__} {form} {run.method}".encode())
     digest.update(run.detector.config.model_dump_json().encode())
     for name, tensor in sorted(run.detector.state_dict().items()):

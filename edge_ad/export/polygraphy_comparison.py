@@ -18,7 +18,7 @@ from edge_ad.bundle.plan_layers import PLAN_FILE
 from edge_ad.credentials import environment_for_child
 from edge_ad.errors import EdgeAdError, require
 from edge_ad.manifest import Precision
-from edge_ad.runtime.availability import probe_backend
+from edge_ad.runtime.backend import get_backend, probe_backend
 from edge_ad.runtime.source import INPUT_NAME, OUTPUT_NAMES
 from edge_ad.storage import storage_errors, write_file
 
@@ -28,7 +28,6 @@ INPUTS_FILE = "inputs.json"
 OUTPUTS_FILE = "fp32.json"
 SCRIPT_FILE = "replay.sh"
 _TOLERANCE = 0.05  # mean error, as a part of the largest FP32 output
-_RTX_VARIABLE = "POLYGRAPHY_USE_TENSORRT_RTX"
 _SHOWN_LINES = 3
 # The command "polygraphy", from the environment that edge-ad runs in.
 _MAIN = "import sys; sys.argv = sys.argv[1:]; from polygraphy.tools import main; sys.exit(main())"
@@ -102,7 +101,7 @@ def _subjects(bundle: Bundle, folder: Path) -> list[tuple[str, list[str], dict[s
         plan = engine.path / PLAN_FILE
         if plan.is_file():
             backend = engine.sidecar.backend
-            variables = {_RTX_VARIABLE: "1"} if backend == "tensorrt-rtx" else {}
+            variables = dict(get_backend(backend).polygraphy_environment)
             arguments = [os.path.relpath(plan, folder), "--model-type", "engine", "--trt"]
             name = plan.relative_to(bundle.root).as_posix()
             plans.append((name, arguments, variables, probe_backend(backend).available))

@@ -5,29 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING
 
 from edge_ad.bundle import Bundle
-from edge_ad.calibration.range_rules import RangeChoice
 from edge_ad.errors import BundleError, DeviceError, EngineCrashError, QualityGateError
-from edge_ad.manifest import BF16_OF, Precision
-from edge_ad.runtime.availability import BACKENDS, TENSORRT_BACKENDS, probe_backend
-from edge_ad.runtime.choice import precision_problem
+from edge_ad.manifest import Precision
+from edge_ad.runtime.backend import backend_names, get_backend, probe_backend
 from edge_ad.runtime.verification import check_opens
 
 if TYPE_CHECKING:
-    from edge_ad.calibration.gate import GateLimits
+    from edge_ad.calibration.ranges import RangeChoice
+    from edge_ad.export.recipes import Listeners, Recipe, RecipeOptions
     from edge_ad.training.runs import Run
 
-__all__ = ["GraphOptions", "graphs_of_run", "runnable"]
+__all__ = ["GraphOptions", "graphs_of_run", "recipes_of", "runnable", "with_precision"]
 
 Say = Callable[[str], None]
-
-# In the order in which they are made: bfloat16 is a way of running a graph that is there.
-_WORTH_HAVING_ON_CPU: tuple[Precision, ...] = ("int8", "int8-bf16", "fp32")
-_WORTH_HAVING_ON_GPU: tuple[Precision, ...] = ("int8", "fp16", "fp32")
-_ENOUGH_INT8 = 0.9  # bfloat16 for the rest gains nothing, and the search for what it may compute takes a minute
-_BASE_OF = {variant: base for base, variant in BF16_OF.items()}
 
 
 @dataclass(frozen=True)
@@ -44,12 +37,13 @@ class GraphOptions:
     ranges: RangeChoice | None = None
     calibration_images: Path | None = None
 
-    @property
-    def limits(self) -> GateLimits:
-        """Limits of the accuracy gate."""
+    def of_recipe(self, backend: str) -> RecipeOptions:
+        """The options of a recipe, with its defaults where nothing is given."""
         from edge_ad.calibration.gate import GateLimits
+        from edge_ad.export.recipes import RecipeOptions
 
-        return GateLimits() if self.max_drop is None else GateLimits.of_drop(self.max_drop)
+        limits = GateLimits() if self.max_drop is None else GateLimits.of_drop(self.max_drop)
+        return RecipeOptions(backend, limits, self.ranges or "auto", self.calibration_images)
 
 
 _ANY = GraphOptions()
@@ -57,7 +51,62 @@ _ANY = GraphOptions()
 
 def runnable(bundle: Bundle, backend: str) -> list[Precision]:
     """The precisions of a bundle that a backend runs on this machine."""
-    return [name for name in bundle.manifest.graphs if not precision_problem(backend, name)]
+    chosen = get_backend(backend)
+    return [name for name in bundle.manifest.graphs if not chosen.precision_problem(name)]
+
+
+def recipes_of(precision: Precision) -> list[Recipe]:
+    """The recipes that lead to a graph of a precision, that of its base first; none for FP32."""
+    # torch and onnx are needed from here on only: a bundle alone is built without them.
+    from edge_ad.export.bf16 import Bf16Recipe
+    from edge_ad.export.fp16 import Fp16Recipe
+    from edge_ad.export.int8 import Int8Recipe
+
+    known: tuple[Recipe, ...] = (Int8Recipe(), Fp16Recipe(), Bf16Recipe("fp32"), Bf16Recipe("int8"))
+    found = next((recipe for recipe in known if recipe.precision == precision), None)
+    return [] if found is None else [*recipes_of(found.base), found]
+
+
+def with_precision(
+    run: Run,
+    bundle: Bundle,
+    precision: Precision,
+    options: RecipeOptions,
+    listeners: Listeners,
+    *,
+    any_options: bool = False,
+    force: bool = False,
+    sensitivity: bool = False,
+) -> Bundle:
+    """A run's bundle with the graph of a precision, and with those that it is made of; FP32 is there.
+
+    Args:
+        run: The run.
+        bundle: Its bundle.
+        precision: The precision.
+        options: How to make the graphs.
+        listeners: Told about each step.
+        any_options: Take a graph that is there however it was made.
+        force: Make the graphs even if they are there.
+        sensitivity: Measure what each layer does alone too.
+
+    Raises:
+        BundleError: The method gains nothing from the precision.
+        DataError: The calibration images cannot be used.
+        DeviceError: The gate cannot run here.
+        QualityGateError: The gate fails.
+    """
+    from edge_ad.export.recipes import Calibration, add_graph, is_current
+
+    for recipe in recipes_of(precision):
+        calibration = Calibration(run, bundle, options, listeners)
+        if not force and is_current(recipe, calibration, any_options=any_options):
+            listeners.log(f"The {recipe.precision} graph is up to date.")
+        else:
+            bundle = add_graph(recipe, calibration, force=force)
+        if sensitivity:
+            bundle = recipe.add_sensitivity(Calibration(run, bundle, options, listeners))
+    return bundle
 
 
 def graphs_of_run(
@@ -85,24 +134,23 @@ def graphs_of_run(
         DeviceError: Nothing here can run the gate.
         QualityGateError: A precision that was asked for fails its gate.
     """
-    # torch and onnx are needed from here on only: a bundle alone is built without them.
+    from edge_ad.export.recipes import Listeners
     from edge_ad.training.runs import load_run
 
     run = load_run(run_root)
     bundle = _exported(run, say)
-    gate = _gate_backend(bundle, backend, say)
+    wanted, listeners, as_made = options.of_recipe(_gate_backend(bundle, backend, say)), Listeners(say), options == _ANY
     if asked_for is not None:
         for precision in asked_for:
-            bundle = _with_graph(run, bundle, precision, gate, options, say)
+            bundle = with_precision(run, bundle, precision, wanted, listeners, any_options=as_made)
         return bundle, list(asked_for)
     made: list[Precision] = []
     for precision in _worth_having(backend):
-        is_new = precision not in bundle.manifest.graphs
-        if precision == "int8-bf16" and is_new and (share := _int8_share(bundle)) > _ENOUGH_INT8:
-            say(f"Without int8-bf16: {share:.1%} of the convolutions' arithmetic is INT8 already.")
+        if reason := _why_not_worth(bundle, precision):
+            say(f"Without {precision}: {reason}.")
             continue
         try:
-            bundle = _with_graph(run, bundle, precision, gate, options, say)
+            bundle = with_precision(run, bundle, precision, wanted, listeners, any_options=as_made)
         except (BundleError, DeviceError, QualityGateError) as error:
             say(f"Without {precision}: {error.message}")
             bundle = Bundle.open(bundle.root)  # a graph that the precision was to be made of may be new
@@ -112,24 +160,23 @@ def graphs_of_run(
 
 
 def _worth_having(backend: str) -> list[Precision]:
-    names = _WORTH_HAVING_ON_GPU if backend in TENSORRT_BACKENDS else _WORTH_HAVING_ON_CPU
-    return [name for name in names if not precision_problem(backend, name)]
+    chosen = get_backend(backend)
+    return [name for name in chosen.worth_building if not chosen.precision_problem(name)]
 
 
-def _int8_share(bundle: Bundle) -> float:
-    """Share of the convolutions' arithmetic that a bundle's INT8 graph does in INT8; 0 where there is none."""
-    from edge_ad.export.int8 import read_int8_report
-
-    return float(read_int8_report(bundle).get("macs", {}).get("int8_share", 0.0))
+def _why_not_worth(bundle: Bundle, precision: Precision) -> str:
+    if precision in bundle.manifest.graphs:
+        return ""
+    return next((reason for recipe in recipes_of(precision) if (reason := recipe.why_not_worth(bundle))), "")
 
 
 def _gate_backend(bundle: Bundle, name: str, say: Say) -> str:
     """Where the accuracy gate runs: a plan may be for another machine, and its graph is the one that others run."""
-    if name not in TENSORRT_BACKENDS:
+    if not get_backend(name).runs_plans_only:
         check_opens(bundle, name, "fp32", "graph")
         return name
-    for candidate in BACKENDS:
-        if candidate not in TENSORRT_BACKENDS and probe_backend(candidate).available:
+    for candidate in backend_names():
+        if not get_backend(candidate).runs_plans_only and probe_backend(candidate).available:
             try:
                 check_opens(bundle, candidate, "fp32", "graph")
             except (DeviceError, EngineCrashError) as error:
@@ -147,38 +194,3 @@ def _exported(run: Run, say: Say) -> Bundle:
         return export_run(run, say)
     say(f"The bundle {bundle.root} is up to date.")
     return bundle
-
-
-def _with_graph(
-    run: Run, bundle: Bundle, precision: Precision, backend: str, options: GraphOptions, say: Say
-) -> Bundle:
-    if precision in _BASE_OF:
-        base = cast("Literal['fp32', 'int8']", _BASE_OF[precision])
-        return _with_bf16(run, _with_graph(run, bundle, base, backend, options, say), base, options, say)
-    if precision == "int8":
-        return _with_int8(run, bundle, backend, options, say)
-    return _with_fp16(run, bundle, backend, options, say) if precision == "fp16" else bundle
-
-
-def _with_int8(run: Run, bundle: Bundle, backend: str, options: GraphOptions, say: Say) -> Bundle:
-    from edge_ad.export.int8 import CalibrationOptions, calibrate_bundle, has_int8_graph, is_calibrated
-
-    wanted = CalibrationOptions(backend, options.ranges or "auto", options.limits, options.calibration_images)
-    is_there = has_int8_graph(bundle) if options == _ANY else is_calibrated(run, bundle, wanted)
-    return bundle if is_there else calibrate_bundle(run, bundle, wanted, say)
-
-
-def _with_fp16(run: Run, bundle: Bundle, backend: str, options: GraphOptions, say: Say) -> Bundle:
-    from edge_ad.export.fp16 import Fp16Options, add_fp16_graph, has_fp16_graph, is_fp16_current
-
-    wanted = Fp16Options(backend, options.limits, options.calibration_images)
-    is_there = has_fp16_graph(bundle) if options == _ANY else is_fp16_current(run, bundle, wanted)
-    return bundle if is_there else add_fp16_graph(run, bundle, wanted, say)
-
-
-def _with_bf16(run: Run, bundle: Bundle, base: Literal["fp32", "int8"], options: GraphOptions, say: Say) -> Bundle:
-    from edge_ad.export.bf16 import Bf16Options, add_bf16_graph, has_bf16_graph, is_bf16_current
-
-    wanted = Bf16Options(base, options.limits, options.calibration_images)
-    is_there = has_bf16_graph(bundle, base) if options == _ANY else is_bf16_current(bundle, wanted)
-    return bundle if is_there else add_bf16_graph(run, bundle, wanted, say)

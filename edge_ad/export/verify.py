@@ -15,8 +15,8 @@ from edge_ad.export.build import open_target
 from edge_ad.export.precisions import runnable
 from edge_ad.manifest import Precision
 from edge_ad.prediction import Prediction
-from edge_ad.runtime.availability import BACKENDS, probe_backend
-from edge_ad.runtime.backends import opened_engine
+from edge_ad.runtime.backend import backend_names, probe_backend
+from edge_ad.runtime.engines import opened_engine
 from edge_ad.runtime.parity import Deviation, parity_of_engine, recorded_predictions
 from edge_ad.runtime.verification import check_opens
 
@@ -97,7 +97,7 @@ def verify_target(path: Path, *, backend: str = "auto", threads: int = 0, say: S
     else:
         words, images, reference = _torch(target.run_root, bundle)
     say(f"Reference: {words}, {len(images)} images.")
-    backends = [name for name in BACKENDS if probe_backend(name).available] if backend == "auto" else [backend]
+    backends = [name for name in backend_names() if probe_backend(name).available] if backend == "auto" else [backend]
     checks: list[Check] = []
     failures: list[EdgeAdError] = []
     for name in backends:

@@ -88,11 +88,22 @@ class AnomalyDetector(nn.Module, ABC):
     """
 
     method: ClassVar[str]
+    """Name by which it is trained; runs and bundles record it."""
+    parameters_type: ClassVar[type[MethodParameters]]
+    aliases: ClassVar[tuple[str, ...]] = ()
+    """Other names by which it is found."""
+    continues: ClassVar[str] = ""
+    """Method whose finished run it can start from: its parameters and weights are part of this one's."""
+    graph_form: ClassVar[int] = 2
+    """Raised when the exported graph of an unchanged run changes. 2: uint8 is cast first."""
     trains_on_features: ClassVar[bool] = False
     """Whether the gradient stages see nothing but ``frozen_outputs``. Such a detector is trained again when the
     features change, as under an INT8 backbone; its ``fit_features`` starts it anew. Nothing is mirrored for it."""
     trains_backbone: ClassVar[bool] = False
     """Whether the gradient stages change the backbone. Then nothing is fitted on its features before they are over."""
+    float_modules: ClassVar[tuple[str, ...]] = ()
+    """Modules that judge distances or errors, where a small difference counts: they stay in float in every precision.
+    Dotted names; a name stands for all inside."""
     defect_kinds: Sequence[str] = ()
     """Kinds of pseudo-defects, out of ``edge_ad.data.pseudo_defects.KINDS``, that the detector learns from."""
     defect_draws: int = 0
@@ -100,6 +111,18 @@ class AnomalyDetector(nn.Module, ABC):
     simulator: Simulator | None = None
     """Simulates the defects that each epoch shows the detector anew; None for one that learns from good images."""
     config: MethodParameters
+
+    def __init__(self, config: Any = None, *, pretrained: bool = True) -> None:
+        super().__init__()
+
+    @classmethod
+    def create(cls, config: Any) -> AnomalyDetector:
+        """A new detector whose frozen parts are pretrained.
+
+        Args:
+            config: An instance of ``parameters_type``.
+        """
+        return cls(config)
 
     @abstractmethod
     def forward(self, images: Tensor) -> DetectorOutput:

@@ -18,6 +18,7 @@ from edge_ad.errors import UsageError
 from edge_ad.models.backbones.efficientnet_lite0 import EfficientNetLite0
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
 from edge_ad.models.mask_sources import BackboneSaliency, ConstantMask, DinoAttention, MaskSource, PatchDistance
+from edge_ad.models.mask_sources.dino import load_dino
 from edge_ad.models.mask_sources.patch_distance import DistanceKind
 from edge_ad.models.mosaic import obfuscate
 from edge_ad.models.msgms import MSGMS
@@ -120,7 +121,9 @@ class Ear(AnomalyDetector):
         UsageError: The image size does not fit the U-Net or the mosaic.
     """
 
-    method: ClassVar[str] = "ear"
+    method = "ear"
+    parameters_type = EarParameters
+    float_modules: ClassVar[tuple[str, ...]] = ("mask_source", "msgms", "smoothing")
     config: EarParameters
 
     def __init__(self, config: EarParameters, *, pretrained: bool = True) -> None:
@@ -135,6 +138,21 @@ class Ear(AnomalyDetector):
             raise UsageError("There is no patch distance to fuse.", "Use mask_source=patch-distance, or evidence=auto.")
         self.msgms = MSGMS()
         self.smoothing = MeanFilter()
+
+    @classmethod
+    def create(cls, config: EarParameters) -> Ear:
+        """A new detector; a ViT as mask source is loaded, and its shape recorded in the parameters.
+
+        Raises:
+            UsageError: The ViT cannot be loaded.
+        """
+        if config.mask_source != "dino":
+            return cls(config)
+        vit_config, vit = load_dino(config.dino_model)
+        torch.manual_seed(config.seed)  # whatever loading drew
+        detector = cls(config.model_copy(update={"dino_config": vit_config}))
+        detector.get_submodule("mask_source.vit").load_state_dict(vit)
+        return detector
 
     def _needs_features(self) -> bool:
         return self.config.mask_source in ("patch-distance", "backbone")

@@ -8,7 +8,7 @@ it, the encoder stays frozen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import Field
@@ -68,7 +68,10 @@ class Fader(Ear):
         pretrained: Load ImageNet weights into the backbone; False when a checkpoint follows.
     """
 
-    method: ClassVar[str] = "fader"
+    method = "fader"
+    parameters_type = FaderParameters
+    continues = "ear"
+    float_modules = (*Ear.float_modules, "predictor", "soft_mask", "own_distance")
     config: FaderParameters
 
     def __init__(self, config: FaderParameters, *, pretrained: bool = True) -> None:

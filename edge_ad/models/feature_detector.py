@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
@@ -71,7 +71,9 @@ class FeatureDetector(AnomalyDetector):
         pretrained: Load weights into the backbone; False when a checkpoint follows.
     """
 
+    float_modules: ClassVar[tuple[str, ...]] = ("smoothing",)
     config: FeatureParameters
+    graph_form = 4  # the photo, which the backbone alone reads, is transposed late
 
     def __init__(self, config: FeatureParameters, *, pretrained: bool = True) -> None:
         super().__init__()

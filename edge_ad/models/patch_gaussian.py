@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 from torch import Tensor
 
@@ -33,7 +31,10 @@ class PatchGaussian(FeatureDetector):
         pretrained: Load ImageNet weights into the backbone; False when a checkpoint follows.
     """
 
-    method: ClassVar[str] = "patch-gaussian"
+    method = "patch-gaussian"
+    parameters_type = PatchGaussianParameters
+    aliases = ("padim",)
+    float_modules = (*FeatureDetector.float_modules, "gaussian")
     config: PatchGaussianParameters
 
     def __init__(self, config: PatchGaussianParameters, *, pretrained: bool = True) -> None:

@@ -55,7 +55,14 @@ class PatchMetric(FeatureDetector):
         pretrained: Load ImageNet weights into the backbone; False when a checkpoint follows.
     """
 
-    method: ClassVar[str] = "patch-metric"
+    method = "patch-metric"
+    parameters_type = PatchMetricParameters
+    float_modules = (
+        *FeatureDetector.float_modules,
+        "standardisation",
+        "metric",
+        "metric_distance",
+    )
     trains_on_features: ClassVar[bool] = True
     config: PatchMetricParameters
 

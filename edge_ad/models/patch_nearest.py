@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from pydantic import Field
 from torch import Tensor
 
@@ -31,7 +29,10 @@ class PatchNearest(FeatureDetector):
         pretrained: Load ImageNet weights into the backbone; False when a checkpoint follows.
     """
 
-    method: ClassVar[str] = "patch-nearest"
+    method = "patch-nearest"
+    parameters_type = PatchNearestParameters
+    aliases = ("patchcore",)
+    float_modules = (*FeatureDetector.float_modules, "nearest")
     config: PatchNearestParameters
 
     def __init__(self, config: PatchNearestParameters, *, pretrained: bool = True) -> None:

@@ -1,9 +1,16 @@
-"""Methods by name: their parameters and their detectors."""
+"""The register of methods.
+
+A method is one class that says everything about itself. Third parties add theirs by the entry point
+``edge_ad.methods``, whose name is the method's and whose value is its class.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+import importlib
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 import torch
 from pydantic import ValidationError
@@ -11,58 +18,67 @@ from torch import Tensor
 
 from edge_ad.errors import UsageError
 from edge_ad.models.base import AnomalyDetector, MethodParameters
-from edge_ad.models.cutpaste import CutPaste, CutPasteParameters
-from edge_ad.models.discriminators import (
-    BoundaryShuffling,
-    BoundaryShufflingParameters,
-    Pbas,
-    PbasParameters,
-    SimpleNet,
-    SimpleNetParameters,
-)
-from edge_ad.models.draem import Draem, DraemParameters
-from edge_ad.models.ear import Ear, EarParameters
-from edge_ad.models.fader import Fader, FaderParameters
-from edge_ad.models.mask_sources.dino import load_dino
-from edge_ad.models.patch_gaussian import PatchGaussian, PatchGaussianParameters
-from edge_ad.models.patch_metric import PatchMetric, PatchMetricParameters
-from edge_ad.models.patch_nearest import PatchNearest, PatchNearestParameters
 
-__all__ = ["METHODS", "create_detector", "parse_parameters", "restore_detector"]
+__all__ = [
+    "create_detector",
+    "forget_third_party",
+    "method_class",
+    "method_names",
+    "parse_parameters",
+    "restore_detector",
+]
 
-
-class _Method(NamedTuple):
-    parameters: type[MethodParameters]
-    detector: Callable[..., AnomalyDetector]
-
-
-METHODS: dict[str, _Method] = {
-    "fader": _Method(FaderParameters, Fader),
-    "ear": _Method(EarParameters, Ear),
-    "patch-gaussian": _Method(PatchGaussianParameters, PatchGaussian),
-    "patch-nearest": _Method(PatchNearestParameters, PatchNearest),
-    "patch-metric": _Method(PatchMetricParameters, PatchMetric),
-    "simplenet": _Method(SimpleNetParameters, SimpleNet),
-    "pbas": _Method(PbasParameters, Pbas),
-    "boundary-shuffling": _Method(BoundaryShufflingParameters, BoundaryShuffling),
-    "draem": _Method(DraemParameters, Draem),
-    "cutpaste": _Method(CutPasteParameters, CutPaste),
+_ENTRY_POINTS = "edge_ad.methods"
+_BUILT_IN = {
+    "fader": "edge_ad.models.fader:Fader",
+    "ear": "edge_ad.models.ear:Ear",
+    "patch-gaussian": "edge_ad.models.patch_gaussian:PatchGaussian",
+    "patch-nearest": "edge_ad.models.patch_nearest:PatchNearest",
+    "patch-metric": "edge_ad.models.patch_metric:PatchMetric",
+    "simplenet": "edge_ad.models.discriminators:SimpleNet",
+    "pbas": "edge_ad.models.discriminators:Pbas",
+    "boundary-shuffling": "edge_ad.models.discriminators:BoundaryShuffling",
+    "draem": "edge_ad.models.draem:Draem",
+    "cutpaste": "edge_ad.models.cutpaste:CutPaste",
 }
+
+
+def method_names() -> tuple[str, ...]:
+    """Names of all methods, without aliases."""
+    return tuple(dict.fromkeys([*_BUILT_IN, *_third_party()]))
+
+
+def method_class(name: str) -> type[AnomalyDetector]:
+    """The class of a method.
+
+    Args:
+        name: Its name or one of its aliases.
+
+    Raises:
+        UsageError: There is none of that name.
+    """
+    if name in _BUILT_IN:
+        module, _, kind = _BUILT_IN[name].partition(":")
+        return _checked(getattr(importlib.import_module(module), kind))
+    if name in _third_party():
+        return _checked(_third_party()[name].load())
+    for known in method_names():
+        if name in method_class(known).aliases:
+            return method_class(known)
+    raise UsageError(f"There is no method {name!r}.", f"Choose one of: {', '.join(method_names())}.")
 
 
 def parse_parameters(method: str, values: Mapping[str, Any]) -> MethodParameters:
     """Check a method's parameters.
 
     Args:
-        method: Name from ``METHODS``.
+        method: Name or alias of a method.
         values: Parameter → value; strings are converted.
 
     Raises:
         UsageError: Unknown method, unknown parameter or a value out of range.
     """
-    if method not in METHODS:
-        raise UsageError(f"There is no method {method!r}.", f"Choose one of: {', '.join(METHODS)}.")
-    kind = METHODS[method].parameters
+    kind = method_class(method).parameters_type
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
@@ -81,18 +97,11 @@ def create_detector(method: str, values: Mapping[str, Any]) -> AnomalyDetector:
     Its weights are drawn with the ``seed`` parameter.
 
     Raises:
-        UsageError: As ``parse_parameters``, or the ViT cannot be loaded.
+        UsageError: As ``parse_parameters``, or a pretrained part cannot be loaded.
     """
     config = parse_parameters(method, values)
-    vit: dict[str, Tensor] | None = None
-    if isinstance(config, EarParameters) and config.mask_source == "dino":
-        vit_config, vit = load_dino(config.dino_model)
-        config = config.model_copy(update={"dino_config": vit_config})
     torch.manual_seed(config.seed)
-    detector = METHODS[method].detector(config)
-    if vit is not None:
-        detector.get_submodule("mask_source.vit").load_state_dict(vit)
-    return detector.eval()
+    return method_class(method).create(config).eval()
 
 
 def restore_detector(method: str, values: Mapping[str, Any], state: Mapping[str, Tensor]) -> AnomalyDetector:
@@ -102,7 +111,23 @@ def restore_detector(method: str, values: Mapping[str, Any], state: Mapping[str,
         UsageError: Unknown method or parameters.
         RuntimeError: The state belongs to another architecture.
     """
-    known = METHODS[method].parameters.absent if method in METHODS else {}
-    detector = METHODS[method].detector(parse_parameters(method, {**known, **values}), pretrained=False)
+    kind = method_class(method)
+    detector = kind(parse_parameters(method, {**kind.parameters_type.absent, **values}), pretrained=False)
     detector.load_state_dict(dict(state))
     return detector.eval()
+
+
+def forget_third_party() -> None:
+    """Look for entry points anew, where distributions were installed since."""
+    _third_party.cache_clear()
+
+
+def _checked(kind: type[AnomalyDetector]) -> type[AnomalyDetector]:
+    if not issubclass(kind, AnomalyDetector):
+        raise UsageError(f"The method {kind.__name__} is no AnomalyDetector.", "Report it to whoever made it.")
+    return kind
+
+
+@cache
+def _third_party() -> Mapping[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=_ENTRY_POINTS)}

@@ -9,7 +9,7 @@ import sys
 from dataclasses import asdict, dataclass
 
 from edge_ad.errors import MissingDependencyError, require
-from edge_ad.runtime.availability import BackendStatus, probe
+from edge_ad.runtime.backend import BackendStatus, probe
 from edge_ad.runtime.target import Processor, available_cores, processor
 
 __all__ = ["PackageStatus", "SystemReport", "examine"]

@@ -13,6 +13,10 @@ import logging
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from edge_ad import __version__
 from edge_ad.bundle import Bundle, find_engine
@@ -21,17 +25,19 @@ from edge_ad.bundle.engines import SIDECAR_FILE
 from edge_ad.bundle.reference import REFERENCE_FILE
 from edge_ad.errors import BundleError, EdgeAdError, EngineCrashError, ForeignEngineError
 from edge_ad.manifest import Precision
-from edge_ad.runtime.availability import TENSORRT_BACKENDS
-from edge_ad.runtime.backends import OpenFrom, first_that_works
-from edge_ad.runtime.child import call
-from edge_ad.runtime.choice import choose_precision, engine_key
+from edge_ad.prediction import NOT_FINITE
+from edge_ad.runtime.backend import get_backend
+from edge_ad.runtime.child import answer, call
+from edge_ad.runtime.engine import Engine
+from edge_ad.runtime.engines import OpenFrom, choose_precision, engine_key, first_that_works, open_engine
+from edge_ad.runtime.parity import parity_of_engine, recorded_predictions
 from edge_ad.runtime.source import EngineSource
 from edge_ad.storage import cache_folder, sha256_file, write_file
 
-__all__ = ["EngineIdentity", "Verification", "check_opens"]
+__all__ = ["EngineIdentity", "Verification", "check_opens", "main", "verify"]
 
 _TIMEOUT_S = 120.0  # a small board compiles a large graph for most of a minute
-_PROCESS = "edge_ad.runtime.verify_process"
+_PROCESS = "edge_ad.runtime.verification"
 
 _log = logging.getLogger(__name__)
 
@@ -124,18 +130,21 @@ class Verification:
 
     def _verified(self, bundle: Bundle, name: str, precision: str, threads: int, open_from: OpenFrom) -> EngineIdentity:
         chosen = choose_precision(bundle, precision, backend=name)
+        if open_from == "any":
+            _mention_foreign(bundle, name, chosen)
         identity = EngineIdentity.of(bundle, name, chosen, open_from)
         if self._is_remembered(identity):
             return identity
         try:
             source = self._run(bundle, identity, threads)
         except EngineCrashError as error:
-            if identity.open_from == "graph" or name in TENSORRT_BACKENDS:
+            if identity.open_from == "graph" or get_backend(name).runs_plans_only:
                 raise
             _log.warning("%s Its graph is compiled instead of opening %s.", error.message, identity.source)
             identity = EngineIdentity.of(bundle, name, chosen, "graph")
             source = self._run(bundle, identity, threads)
-        if source != identity.source:  # what was built did not load
+        if source != identity.source:
+            _log.warning("%s does not load here. Its graph is compiled instead.", identity.source)
             identity = EngineIdentity.of(bundle, name, chosen, "graph")
         self._remember(identity)
         return identity
@@ -168,6 +177,14 @@ class Verification:
         return f"bundle {identity.manifest} {identity.words} batch {self._batch}"
 
 
+def _mention_foreign(bundle: Bundle, backend: str, precision: Precision) -> None:
+    try:
+        find_engine(bundle, engine_key(backend, precision))
+    except ForeignEngineError as error:
+        if not get_backend(backend).runs_plans_only:
+            _log.warning("%s Its graph is compiled instead. %s", error.message, error.hint)
+
+
 def check_opens(bundle: Bundle, backend: str, precision: Precision, open_from: OpenFrom) -> None:
     """Open an engine in a process of its own: some backends crash on a processor for which they have no kernels.
 
@@ -185,3 +202,67 @@ def check_opens(bundle: Bundle, backend: str, precision: Precision, open_from: O
         "only_load": True,
     }
     call(_PROCESS, request, engine_of=bundle.root, timeout_s=_TIMEOUT_S)
+
+
+def main() -> None:
+    """Verify the engine that the request on the command line describes."""
+    answer(_verify, engine_of=lambda request: str(request["root"]))
+
+
+def _verify(request: dict[str, Any]) -> str:
+    return verify(Path(request.pop("root")), request.pop("manifest_hash"), **request)
+
+
+def verify(
+    root: Path,
+    manifest_hash: str,
+    *,
+    backend: str,
+    precision: Precision,
+    threads: int = 0,
+    batch: int = 1,
+    open_from: OpenFrom = "any",
+    only_load: bool = False,
+) -> str:
+    """Open an engine, warm it up and hold it against the recorded outputs, if the bundle has any.
+
+    Args:
+        root: Folder of the bundle.
+        manifest_hash: SHA-256 of the manifest of the bundle that is meant.
+        backend: Name of the backend.
+        precision: Graph to run.
+        threads: CPU threads; 0 lets the backend decide.
+        batch: Frames that a stream gives to it in one call.
+        open_from: What it is opened from, see `open_engine`.
+        only_load: Leave it at loading it.
+
+    Returns:
+        What it was opened from, as its description says.
+
+    Raises:
+        BundleError: It does not give them, or a number that is not finite; or another bundle is there.
+        EdgeAdError: It cannot be opened.
+    """
+    bundle = Bundle.open(root)
+    if sha256_file(root / MANIFEST_FILE) != manifest_hash:
+        raise BundleError(f"{root} was replaced while it was verified.", "Try again.")
+    with open_engine(bundle, backend=backend, precision=precision, threads=threads, open_from=open_from) as engine:
+        source = engine.describe().source
+        if only_load:
+            return source
+        engine.warm_up(1)
+        problem = _problem(bundle, engine, batch)
+    if problem:
+        raise BundleError(
+            f"{root} does not give the trained numbers with {backend} {precision}: {problem}.",
+            "Look at it with: edge-ad verify; or build it again: edge-ad build-engine",
+        )
+    return source
+
+
+def _problem(bundle: Bundle, engine: Engine, batch: int) -> str:
+    if REFERENCE_FILE not in bundle.manifest.files:
+        frame = np.random.default_rng(0).integers(0, 256, (1, *bundle.manifest.input_size_hw, 3), dtype=np.uint8)
+        return "" if engine.infer(frame)[0].is_finite else NOT_FINITE
+    reference = bundle.reference()
+    return parity_of_engine(bundle, engine, reference.images, recorded_predictions(reference), batch=batch).problem

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_ad.photo_spec import PhotoSpec
 from edge_ad.prediction import Prediction, Verdict
-from edge_ad.runtime.base import Engine
+from edge_ad.runtime.engine import Engine
 from edge_ad.streaming.buffers import Closed
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Frame, Result

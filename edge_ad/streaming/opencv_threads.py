@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import cv2
 
-from edge_ad.runtime.base import EngineDescription
+from edge_ad.runtime.engine import EngineDescription
 from edge_ad.runtime.target import available_cores
 
 __all__ = ["opencv_beside"]

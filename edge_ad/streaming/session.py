@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from edge_ad.errors import StorageError, UsageError
-from edge_ad.runtime.base import Engine
+from edge_ad.runtime.engine import Engine
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.delivery import Delivery, Judge
 from edge_ad.streaming.filters import FilterOptions

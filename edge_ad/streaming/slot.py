@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edge_ad.photo_spec import PhotoSpec
-from edge_ad.runtime.base import Engine
+from edge_ad.runtime.engine import Engine
 from edge_ad.streaming.control import BundleFacts
 
 __all__ = ["EngineSlot", "Judging"]

@@ -16,7 +16,7 @@ from edge_ad.bundle import Bundle
 from edge_ad.bundle.bundle import MANIFEST_FILE
 from edge_ad.errors import BundleError, DeviceError, EdgeAdError
 from edge_ad.runtime import open_engine
-from edge_ad.runtime.availability import TENSORRT_BACKENDS
+from edge_ad.runtime.backend import get_backend
 from edge_ad.runtime.verification import EngineIdentity, Verification
 from edge_ad.streaming.control import BundleFacts, StreamControl, SwapRequest
 from edge_ad.streaming.events import Event
@@ -76,7 +76,7 @@ def open_bundle(
     try:
         return _opened(bundle, verified, threads, before)
     except DeviceError as error:  # it was verified when it loaded
-        if verified.open_from == "graph" or verified.backend in TENSORRT_BACKENDS:
+        if verified.open_from == "graph" or get_backend(verified.backend).runs_plans_only:
             raise
         _log.warning("%s Its graph is compiled instead.", error.message)
     choice = {"backend": verified.backend, "precision": verified.precision}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from edge_ad.runtime.base import Engine
+from edge_ad.runtime.engine import Engine
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.slot import EngineSlot, Judging

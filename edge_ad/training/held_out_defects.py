@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge_ad.evaluation.average_precision import pixel_average_precision
-from edge_ad.evaluation.defect_sheet import DefectTile
-from edge_ad.evaluation.roc import image_auroc
+from edge_ad.evaluation.defect_sheet import DefectExample
+from edge_ad.evaluation.metrics import image_auroc, pixel_average_precision
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.prediction import Prediction
 from edge_ad.training.feature_cache import to_tensor
@@ -28,39 +27,39 @@ class HeldOutDefects:
     """Found and restored.
 
     Attributes:
-        tiles: With map, and with reconstruction where the detector makes one.
+        examples: With map, and with reconstruction where the detector makes one.
         image_auroc: Of the scores, defective images against the same ones without a defect.
         pixel_ap: Average precision of the maps over the pixels of the defective images.
         left: Squared difference to the good image inside the masks, after reconstruction over before it; None without.
         good_maximum: Largest map value of the images without a defect.
     """
 
-    tiles: list[DefectTile]
+    examples: list[DefectExample]
     image_auroc: float
     pixel_ap: float
     left: float | None
     good_maximum: float
 
 
-def judge_defects(detector: AnomalyDetector, tiles: Sequence[DefectTile]) -> HeldOutDefects:
+def judge_defects(detector: AnomalyDetector, examples: Sequence[DefectExample]) -> HeldOutDefects:
     """Show a detector good images and the same ones with defects.
 
     Args:
         detector: On the CPU and in evaluation mode.
-        tiles: At least one, each with a defect; images of the size that the detector takes.
+        examples: At least one, each with a defect; images of the size that the detector takes.
     """
     predict = torch_predictor(detector)
-    good = [predict(tile.good[None])[0] for tile in tiles]
-    found = [predict(tile.defective[None])[0] for tile in tiles]
+    good = [predict(example.good[None])[0] for example in examples]
+    found = [predict(example.defective[None])[0] for example in examples]
     judged = [
-        replace(tile, anomaly_map=item.anomaly_map, reconstruction=_restored(detector, tile.defective))
-        for tile, item in zip(tiles, found, strict=True)
+        replace(example, anomaly_map=item.anomaly_map, reconstruction=_restored(detector, example.defective))
+        for example, item in zip(examples, found, strict=True)
     ]
-    labels = np.repeat([False, True], len(tiles))
+    labels = np.repeat([False, True], len(examples))
     return HeldOutDefects(
         judged,
         image_auroc(labels, np.array([item.score for item in (*good, *found)])),
-        pixel_average_precision(np.stack([tile.mask for tile in tiles]), _maps(found)),
+        pixel_average_precision(np.stack([example.mask for example in examples]), _maps(found)),
         _left(judged),
         float(_maps(good).max()),
     )
@@ -75,18 +74,18 @@ def _restored(detector: AnomalyDetector, image: NDArray[np.uint8]) -> NDArray[np
     return np.ascontiguousarray(pixels[..., ::-1])
 
 
-def _left(tiles: Sequence[DefectTile]) -> float | None:
+def _left(examples: Sequence[DefectExample]) -> float | None:
     before = after = 0.0
-    for tile in tiles:
-        if tile.reconstruction is None:
+    for example in examples:
+        if example.reconstruction is None:
             return None
-        before += _squared(tile.defective, tile)
-        after += _squared(tile.reconstruction, tile)
+        before += _squared(example.defective, example)
+        after += _squared(example.reconstruction, example)
     return after / before
 
 
-def _squared(picture: NDArray[np.uint8], tile: DefectTile) -> float:
-    difference = picture[tile.mask].astype(np.float64) - tile.good[tile.mask]
+def _squared(picture: NDArray[np.uint8], example: DefectExample) -> float:
+    difference = picture[example.mask].astype(np.float64) - example.good[example.mask]
     return float(np.square(difference).sum())
 
 

@@ -10,10 +10,10 @@ import torch
 
 from edge_ad.data.pseudo_defects import PseudoDefects
 from edge_ad.data.splits import GoodSplit
-from edge_ad.evaluation.roc import image_auroc
+from edge_ad.evaluation.metrics import image_auroc
 from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
-from edge_ad.models.ear import EarParameters
+from edge_ad.models.ear import Ear, EarParameters
 from edge_ad.models.registry import create_detector
 from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
 from edge_ad.training.runs import torch_predictor
@@ -47,7 +47,7 @@ def choose_mosaic_scale(
     figures = {}
     for scale in CANDIDATES:
         config = {**kept, "mosaic": scale, "epochs": 0, "steps": max(1, full.steps // _SHARE_OF_STEPS)}
-        detector = create_detector("ear", config)
+        detector = create_detector(Ear.method, config)
         data = prepare(detector, split)
         run_stages(detector.to(device), data, LoopSettings(seed=full.seed, device=device), lambda report: None)
         figures[scale] = separation(detector.cpu(), split)

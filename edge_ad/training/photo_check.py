@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from edge_ad.data.splits import GoodSplit
 from edge_ad.errors import UsageError
-from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet, encode_png
+from edge_ad.evaluation.drawing import encode_png
+from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet
 from edge_ad.evaluation.thresholds import good_images_needed
 from edge_ad.images import read_image, read_resized
+from edge_ad.models.patch_gaussian import PatchGaussian
 from edge_ad.models.registry import create_detector
 from edge_ad.prediction import Prediction
 from edge_ad.storage import write_file
@@ -25,7 +27,7 @@ __all__ = ["CHECK_FILE", "SHEET_FILE", "PhotoCheck", "check_photos", "oddness", 
 
 CHECK_FILE = "photo_check.json"
 SHEET_FILE = "oddest_photos.png"
-_METHOD = "patch-gaussian"  # needs no training, and a defect in a few photos hardly moves it
+_METHOD = PatchGaussian.method  # needs no training, and a defect in a few photos hardly moves it
 _SIZE = 256
 _FOLDS = 5
 _MOST_PHOTOS = 400  # a minute on two cores

@@ -17,7 +17,7 @@ from edge_ad.data.products import Folders, Product, open_product
 from edge_ad.data.splits import GoodSplit, content_hash, split_good
 from edge_ad.errors import CheckpointError, DataError, StorageError, UsageError
 from edge_ad.models.base import AnomalyDetector
-from edge_ad.models.registry import create_detector, parse_parameters
+from edge_ad.models.registry import create_detector, method_class, parse_parameters
 from edge_ad.outside_text import storable
 from edge_ad.photo_spec import Fit
 from edge_ad.storage import storage_errors
@@ -60,7 +60,7 @@ class TrainingRequest:
         flips: Mirror images at random.
         mixed_precision: bfloat16 where the hardware has it.
         skip_unreadable: Leave unreadable images out instead of refusing.
-        ear: A finished EAR run to put FADeR on, instead of training EAR first.
+        ear: A finished run of the method that this one continues, to go on from: EAR for FADeR.
         workers: Processes that simulate defects, for a method that learns from them; the result does not depend on it.
         fit: How a photo fills the network's input.
         folders: Folders of photos, where the product's own does not tell.
@@ -94,7 +94,7 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     Raises:
         DataError: The images cannot be used.
         UsageError: A parameter is wrong, or the run exists.
-        CheckpointError: ``ear`` is not a finished EAR run.
+        CheckpointError: ``ear`` is not a finished run of that method.
         StorageError: The run cannot be written.
         KeyboardInterrupt: Stopped; the last whole epoch is saved.
     """
@@ -104,8 +104,9 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     byte_limit()  # a wrong one must not leave a run that never began
     start: dict[str, Tensor] | None = None
     if request.ear is not None:
-        request, start = _on_top_of_ear(request, request.ear)
+        request, start = _continued(request, request.ear)
     fixed = {key: value for key, value in request.values.items() if (key, value) != ("mosaic", "auto")}
+    request = replace(request, method=method_class(request.method).method)  # runs record the name, not an alias
     parse_parameters(request.method, fixed)
     product = open_product(request.data, request.folders, part="good", skip_unreadable=request.skip_unreadable)
     _check_names(request, product)
@@ -216,19 +217,22 @@ def _finish(root: Path, record: RunRecord, detector: AnomalyDetector, seconds: f
     (root / RESUME_FILE).unlink(missing_ok=True)
 
 
-def _on_top_of_ear(request: TrainingRequest, ear: Path) -> tuple[TrainingRequest, dict[str, Tensor]]:
-    """FADeR on a finished EAR: its parameters are EAR's, its U-Net starts as EAR's."""
-    if request.method != "fader":
-        raise UsageError("--ear is for the method fader.", f"Leave it out for {request.method}.")
-    run = load_run(ear)
-    if run.method != "ear":
-        raise CheckpointError(f"The run {ear} is of method {run.method!r}, not 'ear'.", "Name an EAR run.")
+def _continued(request: TrainingRequest, root: Path) -> tuple[TrainingRequest, dict[str, Tensor]]:
+    """A method on a finished run of the one it continues: that one's parameters, and its weights to start from."""
+    wanted = method_class(request.method).continues
+    if not wanted:
+        raise UsageError(f"{request.method} does not go on from a run.", "Leave --ear out.")
+    run = load_run(root)
+    if run.method != wanted:
+        raise CheckpointError(f"The run {root} is of method {run.method!r}, not {wanted!r}.", f"Name an {wanted} run.")
     values = {**run.parameters, **request.values}
     changed = [key for key in run.parameters if values[key] != run.parameters[key]]
     if changed:
-        raise UsageError(f"{', '.join(changed)} cannot differ from the EAR run's.", "Leave them out, or train EAR too.")
+        raise UsageError(
+            f"{', '.join(changed)} cannot differ from those of {root}.", "Leave them out, or train that one anew."
+        )
     request = replace(request, values=values)
-    detector = create_detector("fader", values)
+    detector = create_detector(request.method, values)
     state = {**detector.state_dict(), **run.detector.state_dict()}
     restore_training({f"detector.{name}": value for name, value in state.items()}, detector, None)
     return request, detector.state_dict()

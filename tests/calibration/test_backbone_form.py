@@ -3,8 +3,8 @@ import openvino
 from numpy.typing import NDArray
 from onnx import ModelProto, checker
 
-from edge_ad.calibration.backbone_form import BackboneForm
-from edge_ad.calibration.equalisation import scale_channels
+from edge_ad.calibration.quantiser import BackboneForm
+from edge_ad.calibration.rescaling import scale_channels
 from edge_ad.calibration.graph_runner import create_session
 from edge_ad.calibration.qdq import insert_qdq
 from edge_ad.calibration.quantiser import Quantiser

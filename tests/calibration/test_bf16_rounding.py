@@ -5,11 +5,12 @@ import pytest
 import torch
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from edge_ad.calibration.bf16_rounding import round_backbone, to_bf16, with_constants
+from edge_ad.calibration.rounding import round_to_bf16, to_bf16, with_constants
 from edge_ad.calibration.graph_runner import create_session
 from tests.export.graphs import graph
 
 STAGE = "patch_features.network.stages.1.0"
+LAYERS = [f"{STAGE}.{name}" for name in ("expand", "depthwise", "project")]
 
 
 def photos(count: int) -> np.ndarray:
@@ -59,7 +60,7 @@ def test_to_bf16_is_that_of_torch() -> None:
 
 def test_sums_are_nearer_to_float_than_with_every_weight_to_the_nearest(model: ModelProto) -> None:
     images = photos(12)
-    rounded = round_backbone(model, images[:6, np.newaxis], ())
+    rounded = round_to_bf16(model, LAYERS, images[:6, np.newaxis])
     assert rounded.keys() == {"e.w", "e.b", "d.w", "d.b", "p.w", "p.b"}
     assert all(np.array_equal(values, to_bf16(values)) for values in rounded.values())
     exact = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
@@ -73,11 +74,11 @@ def test_sums_are_nearer_to_float_than_with_every_weight_to_the_nearest(model: M
 
 def test_what_stays_in_float32_and_what_is_no_backbone_keeps_its_weights(model: ModelProto) -> None:
     frames = photos(2)[:, np.newaxis]
-    assert round_backbone(model, frames, [f"{STAGE}.expand"]).keys() == {"d.w", "d.b", "p.w", "p.b"}
+    assert round_to_bf16(model, LAYERS[1:], frames).keys() == {"d.w", "d.b", "p.w", "p.b"}
     model.graph.node[-1].name = "detector.project"
-    assert round_backbone(model, frames, [f"{STAGE}.expand"]).keys() == {"d.w", "d.b"}
+    assert round_to_bf16(model, LAYERS[1:], frames).keys() == {"d.w", "d.b"}
     del model.graph.node[4].input[2]  # no bias to take the error
-    assert round_backbone(model, frames, [f"{STAGE}.expand"]) == {}
+    assert round_to_bf16(model, LAYERS[1:], frames) == {}
 
 
 def test_a_copy_with_other_constants_leaves_the_graph_as_it_is(model: ModelProto) -> None:

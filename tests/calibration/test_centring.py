@@ -3,11 +3,11 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from edge_ad.calibration.centring import centre_inputs
+from edge_ad.calibration.rescaling import centre_inputs
 from edge_ad.calibration.graph import constants, set_attribute
 from edge_ad.calibration.graph_runner import create_session
 from edge_ad.calibration.qdq import insert_qdq
-from edge_ad.calibration.ranges import with_outputs
+from edge_ad.calibration.graph import with_outputs
 from tests.calibration.backbones import CLIPPED, bottleneck, photos
 
 PROJECT = ["net.project"]

@@ -3,10 +3,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import ModelProto, helper, numpy_helper
 
-from edge_ad.calibration.equalisation import channel_scales, scale_channels
+from edge_ad.calibration.rescaling import channel_scales, scale_channels
 from edge_ad.calibration.graph import constants, replace_nodes
 from edge_ad.calibration.graph_runner import create_session
-from edge_ad.calibration.ranges import with_outputs
+from edge_ad.calibration.graph import with_outputs
 from tests.calibration.backbones import LAYERS, LINEAR, bottleneck, photos
 
 FRAMES = [frame[None] for frame in photos(4)]

@@ -9,12 +9,13 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from edge_ad.calibration.fp16 import convert_to_fp16
-from edge_ad.calibration.fp16_nodes import LARGEST_MAGNITUDE, keep_in_fp32, measure_magnitudes
-from edge_ad.calibration.fp16_storage import round_tensors
+from edge_ad.calibration.layers import LARGEST_MAGNITUDE, FloatModules, keep_in_fp32, measure_magnitudes
+from edge_ad.calibration.fp16 import round_tensors
 from tests.export.graphs import graph, run
 
 RNG = np.random.default_rng(0)
 SHAPE = [1, 4, 8, 8]
+MODULES = FloatModules(("gaussian", "mask_source", "msgms"))
 WEIGHT = (RNG.normal(size=(4, 4, 3, 3)) / 6).astype(np.float32)
 
 
@@ -44,7 +45,7 @@ def relu(source: str = "a", target: str = "b") -> NodeProto:
 
 
 def reasons(model: ModelProto) -> dict[str, str]:
-    return keep_in_fp32(model, measure_magnitudes(model, frames()))
+    return keep_in_fp32(model, measure_magnitudes(model, frames()), MODULES)
 
 
 def types(model: ModelProto) -> dict[str, int]:
@@ -122,14 +123,14 @@ def test_what_leaves_the_range_of_fp16_stays_in_fp32_until_it_is_back() -> None:
 
 @pytest.mark.parametrize(("largest", "stays"), [(LARGEST_MAGNITUDE, False), (LARGEST_MAGNITUDE * 1.01, True)])
 def test_the_limit_is_a_quarter_of_the_largest_fp16_number(largest: float, stays: bool) -> None:
-    kept = keep_in_fp32(chain(relu()), {"b": largest})
+    kept = keep_in_fp32(chain(relu()), {"b": largest}, MODULES)
     assert ("relu" in kept) is stays
 
 
 def test_a_tensor_that_was_not_finite_stays_in_fp32() -> None:
     model = chain(relu())
     magnitudes = measure_magnitudes(model, [np.full(SHAPE, np.nan, np.float32)])
-    assert {"first", "relu", "last"} <= set(keep_in_fp32(model, magnitudes))
+    assert {"first", "relu", "last"} <= set(keep_in_fp32(model, magnitudes, MODULES))
 
 
 def test_a_constant_that_fp16_would_turn_into_0_keeps_its_node_in_fp32() -> None:

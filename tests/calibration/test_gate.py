@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_ad.calibration.gate import GateLimits, judge
-from edge_ad.calibration.gate_data import GateData, GateReference
+from edge_ad.calibration.gate import GateData, GateReference
 from edge_ad.prediction import Prediction
 
 

@@ -2,7 +2,7 @@ import numpy as np
 from onnx import ModelProto, helper
 
 from edge_ad.calibration.graph import consumers, producers
-from edge_ad.calibration.hoist import quantise_moved_values
+from edge_ad.calibration.qdq import quantise_moved_values
 from tests.export.graphs import graph, run
 
 RNG = np.random.default_rng(0)

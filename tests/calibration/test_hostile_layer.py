@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import pytest
 from onnx import ModelProto
 
-from edge_ad.calibration.engines import open_graph
+from edge_ad.calibration.graph_runner import open_graph
 from edge_ad.calibration.gate import GateLimits, judge
-from edge_ad.calibration.gate_data import GateData, GateReference
+from edge_ad.calibration.gate import GateData, GateReference
 from edge_ad.calibration.graph_runner import graph_predictor
 from edge_ad.calibration.quantiser import Quantiser
-from edge_ad.calibration.search import MixedPrecision, search_mixed_precision
+from edge_ad.calibration.sensitivity import MixedPrecision, search_mixed_precision
 from edge_ad.calibration.sensitivity import FEW_IMAGES, SensitivityAnalysis
 from edge_ad.manifest import GateReport, Threshold
 from tests.calibration.hostile import HOSTILE, LAYERS, good_images, hostile_model

@@ -1,8 +1,11 @@
 import numpy as np
 from onnx import ModelProto, helper
 
-from edge_ad.calibration.layers import first_blocks, float32_parts, float_reasons, int8_candidates, is_backbone
+from edge_ad.calibration.layers import FloatModules, first_blocks, float32_parts, float_reasons, int8_candidates
+from edge_ad.models import create_detector
 from tests.export.graphs import graph
+
+MODULES = FloatModules.of(create_detector("fader", {"size": 64, "width": "nano"}))
 
 
 def chain(*layers: tuple[str, int]) -> ModelProto:
@@ -25,9 +28,9 @@ def test_the_networks_of_a_detector_become_int8_in_the_order_of_the_graph() -> N
         "unet.head",
     ]
     model = chain(*((name, 1) for name in names))
-    assert int8_candidates(model) == names
-    assert float_reasons(model) == {}
-    assert [is_backbone(name) for name in names] == [True, True, False, False, False]
+    assert int8_candidates(model, MODULES) == names
+    assert float_reasons(model, MODULES) == {}
+    assert [MODULES.is_backbone(name) for name in names] == [True, True, False, False, False]
 
 
 def test_sensitive_layers_stay_in_float_and_each_has_its_reason() -> None:
@@ -45,12 +48,12 @@ def test_sensitive_layers_stay_in_float_and_each_has_its_reason() -> None:
         ("mask_source.distance/Conv", 1),
         ("unet/Conv", 1),
     )
-    assert int8_candidates(model) == []
-    reasons = float_reasons(model)
+    assert int8_candidates(model, MODULES) == []
+    reasons = float_reasons(model, MODULES)
     assert list(reasons) == [node.name for node in model.graph.node]
     starts = [reason.split()[0] for reason in reasons.values()]
     assert starts == [*["start"] * 4, "first", "depthwise:", "first", *["judges"] * 4, "an"]
-    assert first_blocks(model) == [f"patch_features.network.stages.{name}" for name in ("2.0.project", "4.0.expand")]
+    assert first_blocks(model, MODULES) == [f"patch_features.network.stages.{name}" for name in ("2.0.project", "4.0.expand")]
 
 
 def test_bfloat16_leaves_the_start_of_the_backbone_alone_and_then_what_judges() -> None:
@@ -61,15 +64,15 @@ def test_bfloat16_leaves_the_start_of_the_backbone_alone_and_then_what_judges() 
         ("patch_features.network.stages.1.0.expand", 1),
         ("patch_features.network.stages.1.1.expand", 1),
         ("patch_features.network.stages.2.0.project", 1),
-        ("standardisation/Conv", 1),
+        ("mask_source/Conv", 1),
         ("unet.encoder.0.0", 1),
         ("detector/Resize", 1),
     )
     names = [node.name for node in model.graph.node]
-    least, most = float32_parts(model)
+    least, most = float32_parts(model, MODULES)
     assert least == names[:3]  # what leads to the start is part of it
-    assert most == [*names[:5], "standardisation", "detector"]
+    assert most == [*names[:5], "mask_source", "detector"]
 
 
 def test_a_graph_without_backbone_and_judges_is_in_bfloat16_altogether() -> None:
-    assert float32_parts(chain(("unet.encoder.0.0", 1), ("unet.head", 1))) == [[]]
+    assert float32_parts(chain(("unet.encoder.0.0", 1), ("unet.head", 1)), MODULES) == [[]]

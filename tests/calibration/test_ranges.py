@@ -5,7 +5,7 @@ import pytest
 from onnx import helper
 from onnxruntime.quantization.calibrate import HistogramCollector
 
-from edge_ad.calibration.range_rules import RangeChoice, backbone_rule, describe_choice, other_rule
+from edge_ad.calibration.ranges import RangeChoice, backbone_rule, describe_choice, other_rule
 from edge_ad.calibration.ranges import Histogram, RangeRule, measure_histograms
 from tests.export.graphs import graph
 

@@ -3,7 +3,7 @@ from collections.abc import Collection, Sequence
 import pytest
 from onnx import ModelProto, helper
 
-from edge_ad.calibration.search import MixedPrecision, search_mixed_precision
+from edge_ad.calibration.sensitivity import MixedPrecision, search_mixed_precision
 from edge_ad.errors import QualityGateError
 from edge_ad.manifest import GateReport
 

@@ -6,7 +6,7 @@ import pytest
 from onnx import ModelProto
 
 from edge_ad.calibration import sensitivity
-from edge_ad.calibration.gate_data import GateData, GateReference
+from edge_ad.calibration.gate import GateData, GateReference
 from edge_ad.calibration.sensitivity import LayerSensitivity, SensitivityAnalysis
 from edge_ad.prediction import Prediction
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from edge_ad.calibration.smoothed_auroc import smoothed_auroc
-from edge_ad.evaluation.roc import image_auroc
+from edge_ad.calibration.gate import smoothed_auroc
+from edge_ad.evaluation.metrics import image_auroc
 
 RNG = np.random.default_rng(0)
 LABELS = np.arange(80) >= 16

@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 
 from edge_ad.calibration.graph_runner import create_session
 from edge_ad.calibration.qdq import quantise_weight, weight_scales
-from edge_ad.calibration.ranges import with_outputs
-from edge_ad.calibration.weight_rounding import round_with_moments, second_moments
+from edge_ad.calibration.graph import with_outputs
+from edge_ad.calibration.rounding import round_with_moments, second_moments
 from tests.calibration.backbones import bottleneck, photos
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
-from edge_ad.runtime.backends import probe_backend
+from edge_ad.runtime.engines import probe_backend
 
 _ENGINE = ("--backend", "onnxruntime", "--threads", "1")
 

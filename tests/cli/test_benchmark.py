@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from edge_ad.bundle import Bundle
-from edge_ad.cli import main, subject
-from edge_ad.cli.frames import read_frames
+from edge_ad.cli import main
+from edge_ad.evaluation.evaluate import LoadedPredictor
+from edge_ad.evaluation.latency import read_frames
 from edge_ad.prediction import Prediction
+from edge_ad.training import predictor
 
 
 def test_a_program_gets_latency_rate_engine_and_machine(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,22 +46,22 @@ def test_photos_of_a_product_are_measured_at_their_own_size(bundle: Bundle, prod
     assert frames.sizes_hw == [(64, 48)]
 
 
-def plant_rival(monkeypatch: pytest.MonkeyPatch, method: str) -> list[tuple[Path, int]]:
+def plant_baseline(monkeypatch: pytest.MonkeyPatch, method: str) -> list[tuple[Path, int]]:
     asked: list[tuple[Path, int]] = []
 
-    def rival(path: Path, threads: int) -> subject.Subject:
+    def baseline(path: Path, threads: int) -> LoadedPredictor:
         asked.append((path, threads))
         prediction = Prediction(0.1, np.zeros((32, 32), np.float32))
-        return subject.Subject(lambda images: [prediction] * len(images), (32, 32), None, "torch fp32", method)
+        return LoadedPredictor(lambda images: [prediction] * len(images), (32, 32), None, "torch fp32", method)
 
-    monkeypatch.setattr(subject, "open_run", rival)
+    monkeypatch.setattr(predictor, "open_run", baseline)
     return asked
 
 
-def test_a_rival_is_measured_in_the_same_rounds_with_the_same_threads(
+def test_a_baseline_is_measured_in_the_same_rounds_with_the_same_threads(
     bundle: Bundle, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = plant_rival(monkeypatch, method="blue")
+    asked = plant_baseline(monkeypatch, method="blue")
     arguments = ["benchmark", str(bundle.root), "--backend", "onnxruntime", "--seconds", "0.1", "--json"]
     assert main([*arguments, "--against", "torch"]) == 0
     shown = json.loads(capsys.readouterr().out)
@@ -70,10 +72,10 @@ def test_a_rival_is_measured_in_the_same_rounds_with_the_same_threads(
     assert comparison["ratio_of_medians"] == comparison["theirs"]["p50_ms"] / comparison["ours"]["p50_ms"]
 
 
-def test_another_method_is_no_rival(
+def test_another_method_is_no_baseline(
     bundle: Bundle, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plant_rival(monkeypatch, method="red")
+    plant_baseline(monkeypatch, method="red")
     assert main(["benchmark", str(bundle.root), "--against", "torch", "--run", "elsewhere"]) == 2
     assert "of method red, the bundle of blue" in capsys.readouterr().err
 
@@ -84,41 +86,26 @@ def test_against_torch_needs_a_run(bundle: Bundle, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("verb", ["inspect", "benchmark", "evaluate"])
-def test_a_device_without_the_training_packages_runs_a_bundle(verb: str, bundle: Bundle, product_root: Path) -> None:
+def test_a_device_without_the_training_packages_runs_a_bundle(
+    verb: str, bundle: Bundle, product_root: Path, tmp_path: Path
+) -> None:
     script = (
         "import sys\n"
-        "for name in ('torch', 'onnx', 'onnxscript', 'safetensors', 'sklearn', 'transformers'):\n"
+        "away = 'torch onnx onnxscript safetensors sklearn transformers matplotlib jinja2'\n"
+        "for name in away.split():\n"
         "    sys.modules[name] = None\n"
         "from edge_ad.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
-    extra = {"inspect": [], "benchmark": ["--seconds", "0.1"], "evaluate": ["--data", str(product_root)]}[verb]
+    extra = {
+        "inspect": [],
+        "benchmark": ["--seconds", "0.1"],
+        "evaluate": ["--data", str(product_root), "--report", str(tmp_path / "report")],
+    }[verb]
     command = [sys.executable, "-c", script, verb, str(bundle.root), *extra]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def test_stream_is_measured_against_the_engine_alone(
-    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from edge_ad.data.sample_product import render_line_video
-
-    render_line_video(tmp_path / "line.mp4", seconds=1, size_hw=(64, 64))
-    arguments = ["benchmark", str(bundle.root), "--backend", "onnxruntime", "--seconds", "0.4", "--rounds", "2"]
-    assert main([*arguments, "--stream", str(tmp_path / "line.mp4"), "--json"]) == 0
-    shown = json.loads(capsys.readouterr().out)
-    stream = shown["stream"]
-    assert stream["rounds"] == len(stream["ratios"]) == 2
-    assert (
-        min(stream[name] for name in ("engine_fps", "engine_one_fps", "decode_fps", "stream_fps", "decoded_stream_fps"))
-        > 0
-    )
-    assert 0 < stream["age_p50_ms"] <= stream["age_p99_ms"]
-    assert stream["age_limit_ms"] == pytest.approx(2 * stream["engine_p99_ms"] + stream["frame_ms"])
-    assert any("of the engine one frame after the other" in line for line in shown["verdict"])
-
-
-def test_stream_needs_a_video_that_can_be_read(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["benchmark", str(bundle.root), "--backend", "onnxruntime", "--stream", "gone.mp4"]) == 2
-    assert "gone.mp4" in capsys.readouterr().err
-    assert main(["benchmark", str(bundle.root), "--stream", "--against", "torch"]) == 2
+    if verb == "evaluate":
+        assert "image_auroc" in done.stdout
+        assert "no page: matplotlib" in done.stderr.splitlines()[-1]
+        assert (tmp_path / "report" / "sheet.png").is_file()

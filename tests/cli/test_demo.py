@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.cli import main, tour
-from edge_ad.cli.line_verdicts import CalledNg, LineVerdicts
-from edge_ad.cli.tour import EngineRow, Tour
+from edge_ad import demo
+from edge_ad.cli import main
+from edge_ad.demo import CalledNg, DemoResult, EngineRow, LineVerdicts
 from edge_ad.export.verify import Verification
 
 
 @pytest.fixture
-def toured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def demonstrated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Have the demo end at once, with these verdicts."""
     names = ("openvino fp32", "openvino int8")
     line = [
@@ -27,15 +27,17 @@ def toured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for name, false_alarms in zip(names, (2, 3), strict=True)
     ]
     rows = [EngineRow(name, 1.0, 0.99, 30.0, 30.0, 40.0) for name in names]
-    result = Tour(rows, line, {"frames": 360, "fps": 30.0}, Verification("torch", 1, []), {"truth": Path("truth.csv")})
-    monkeypatch.setattr(tour, "run_tour", lambda *_, **__: result)
+    result = DemoResult(
+        rows, line, {"frames": 360, "fps": 30.0}, Verification("torch", 1, []), {"truth": Path("truth.csv")}
+    )
+    monkeypatch.setattr(demo, "run_demo", lambda *_, **__: result)
     return tmp_path / "demo"
 
 
 def test_false_alarms_and_defects_found_are_printed_for_each_engine_with_its_threshold(
-    toured: Path, capsys: pytest.CaptureFixture[str]
+    demonstrated: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["demo", "--out", str(toured)]) == 0
+    assert main(["demo", "--out", str(demonstrated)]) == 0
     lines = capsys.readouterr().out.splitlines()
     fp32, int8 = (
         next(line for line in lines if line.startswith(name)) for name in ("openvino fp32  2", "openvino int8  3")
@@ -45,8 +47,8 @@ def test_false_alarms_and_defects_found_are_printed_for_each_engine_with_its_thr
     assert "threshold openvino int8  largest of 50 scores, openvino int8" in lines
 
 
-def test_the_verdicts_on_the_line_are_in_the_json(toured: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--out", str(toured), "--json"]) == 0
+def test_the_verdicts_on_the_line_are_in_the_json(demonstrated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--out", str(demonstrated), "--json"]) == 0
     line = json.loads(capsys.readouterr().out)["line"]
     assert [row["engine"] for row in line] == ["openvino fp32", "openvino int8"]
     assert line[1]["good_frames"] == {"ng": 3, "total": 255, "share": 3 / 255}

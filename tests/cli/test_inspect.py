@@ -6,7 +6,7 @@ import pytest
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
-from edge_ad.runtime.backends import build_engine
+from edge_ad.runtime.engines import build_engine
 
 
 def test_a_person_sees_what_was_trained_and_that_the_files_are_whole(

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from typer.testing import CliRunner
 
-from edge_ad.cli.option_groups import takes_groups
+from edge_ad.cli.options import takes_groups
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
-from edge_ad.cli.stream_output_options import Outputs
-from edge_ad.cli.stream_sinks import open_sinks
+from edge_ad.cli.stream_options import Outputs
+from edge_ad.cli.stream_setup import open_sinks
 from edge_ad.errors import UsageError
 from edge_ad.server import HttpServer
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.cli.stream_sources import open_sources
+from edge_ad.cli.stream_setup import open_sources
 from edge_ad.errors import UsageError
 from edge_ad.streaming.sources import SourceOptions
 

@@ -68,7 +68,9 @@ def test_8_bits_in_files_of_8_and_16_are_the_same_depth(tmp_path: Path) -> None:
 
 
 def test_shapes_are_the_range_that_occurs(tmp_path: Path) -> None:
-    paths = [_write(tmp_path / f"{n}.png", 255, np.uint8, size) for n, size in enumerate([(20, 30)] * 2 + [(30, 20)])]
+    paths = [
+        _write(tmp_path / f"{n}.png", 255, np.uint8, size) for n, size in enumerate([(20, 30)] * 2 + [(30, 20)] * 2)
+    ]
     spec = measure_photos(paths, "letterbox")
     assert (spec.fit, spec.size_hw) == ("letterbox", (20, 30))
     assert spec.aspect_ratios == pytest.approx((2 / 3, 1.5))

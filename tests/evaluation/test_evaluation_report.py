@@ -1,7 +1,7 @@
 """The report: complete, self-contained, escaped, and written whole or not at all."""
 
 import json
-import re
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,15 +13,14 @@ import pytest
 
 from edge_ad.data.products import Sample
 from edge_ad.errors import DataError, StorageError, UsageError
-from edge_ad.evaluation import canvas
-from edge_ad.evaluation.canvas import Canvas, fitted, text_width
-from edge_ad.evaluation.ground_truth import decide
-from edge_ad.evaluation.histogram import score_histogram
+from edge_ad.evaluation import drawing
+from edge_ad.evaluation.charts import score_histogram, svg
+from edge_ad.evaluation.drawing import Canvas, fitted, text_width
+from edge_ad.evaluation.evaluate import decide
 from edge_ad.evaluation.page import render_page
-from edge_ad.evaluation.report import report_sections, write_report
+from edge_ad.evaluation.report import choose_samples, report_sections, write_report
 from edge_ad.evaluation.results import Evaluation
-from edge_ad.evaluation.selection import choose_samples
-from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet, write_sheet
+from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet
 from edge_ad.evaluation.thresholds import fit_threshold
 
 SIZE = (24, 36)
@@ -168,14 +167,37 @@ def test_every_text_from_outside_is_escaped(evaluation, tmp_path):
 @pytest.mark.parametrize("scores", [[1.0, 2.0, 3.0], [7.0, 7.0, 7.0], [0.0, 0.0, 0.0], [1e-9, 1e9, -1e9]])
 def test_the_histogram_counts_every_image_inside_the_drawing(scores, threshold):
     labels = np.array([False, True, True])
-    drawing = ElementTree.fromstring(score_histogram(np.array(scores), labels, threshold))
-    counts = {"good": 0, "defective": 0}
-    for bar in drawing.iter("rect"):
-        counts[bar.attrib["class"]] += int(re.match(r"\d+", bar.findtext("title")).group())
-        assert 0 <= float(bar.attrib["x"]) < 860
-        assert float(bar.attrib["height"]) > 0
-    assert counts == {"good": 1, "defective": 2}
-    assert ("threshold" in {line.attrib["class"] for line in drawing.iter("line")}) is (threshold is not None)
+    figure = score_histogram(np.array(scores), labels, threshold)
+    assert ElementTree.fromstring(svg(figure, "scores")).tag.endswith("svg")
+    (axes,) = figure.axes
+    low, high = axes.get_xlim()
+    for bars, count in zip(axes.containers, (1, 2), strict=True):
+        assert sum(bar.get_height() for bar in bars) == count
+        assert all(low <= bar.get_x() <= bar.get_x() + bar.get_width() <= high for bar in bars)
+    lines = [line.get_xdata()[0] for line in axes.lines]
+    assert lines == ([] if threshold is None else [threshold])
+
+
+def test_the_same_scores_give_the_same_chart_in_the_colours_of_the_page():
+    drawn = [svg(score_histogram(np.arange(9.0), np.arange(9) > 5, 4.5), "scores") for _ in range(2)]
+    assert drawn[0] == drawn[1]
+    assert "var(--good)" in drawn[0]
+    assert "#0101" not in drawn[0]
+
+
+@pytest.mark.parametrize("package", ["matplotlib", "jinja2"])
+def test_without_the_packages_of_the_page_the_record_and_the_sheet_are_written_and_what_is_missing_is_said(
+    package, evaluation, tmp_path, monkeypatch
+):
+    folder = tmp_path / "report"
+    write_report(folder, evaluation)
+    monkeypatch.setitem(sys.modules, package, None)
+    paths = write_report(folder, evaluation)
+    assert sorted(path.name for path in folder.iterdir()) == ["evaluation.json", "sheet.png"]
+    assert paths.page is None
+    assert package in paths.missing
+    assert "pip install 'edge-ad[charts]'" in paths.missing
+    assert "\n" not in paths.missing
 
 
 def test_a_column_of_reconstructions_is_there_only_where_there_is_one(evaluation, tmp_path):
@@ -227,7 +249,7 @@ def test_a_very_long_or_foreign_name_is_shortened_to_its_column():
 
 
 def test_the_sheet_is_drawn_with_the_fonts_of_opencv_4_too(evaluation, monkeypatch):
-    monkeypatch.setattr(canvas, "_FACE", None)
+    monkeypatch.setattr(drawing, "_FACE", None)
     drawn = Canvas(40, 300, (255, 255, 255))
     drawn.text("threshold", (5, 25), 18, (0, 0, 0), bold=True)
     assert (drawn.pixels < 100).any()
@@ -236,15 +258,9 @@ def test_the_sheet_is_drawn_with_the_fonts_of_opencv_4_too(evaluation, monkeypat
     assert draw_sheet(report_sections(evaluation), map_threshold=1.0, title="plate").size
 
 
-def test_a_sheet_without_rows_is_refused(tmp_path):
+def test_a_sheet_without_rows_is_refused():
     with pytest.raises(UsageError, match="no images"):
-        write_sheet(tmp_path / "sheet.png", [], map_threshold=1.0, title="plate")
-    assert not (tmp_path / "sheet.png").exists()
-
-
-def test_a_written_sheet_is_the_drawn_one(tmp_path):
-    write_sheet(tmp_path / "sheet.png", [SheetSection("All", [row()])], map_threshold=1.0, title="plate")
-    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "sheet.png")), sheet_of(row()))
+        draw_sheet([], map_threshold=1.0, title="plate")
 
 
 def test_nothing_is_written_when_an_image_has_gone(evaluation, tmp_path):

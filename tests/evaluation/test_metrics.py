@@ -11,10 +11,16 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from edge_ad.errors import EdgeAdError
-from edge_ad.evaluation.average_precision import average_precision, pixel_average_precision
-from edge_ad.evaluation.labelled_scores import MetricError
-from edge_ad.evaluation.pro import pro
-from edge_ad.evaluation.roc import area_under, image_auroc, pixel_auroc, roc_curve
+from edge_ad.evaluation.metrics import (
+    MetricError,
+    area_under,
+    average_precision,
+    image_auroc,
+    pixel_auroc,
+    pixel_average_precision,
+    pro,
+    roc_curve,
+)
 
 # Few distinct values: ties within and across the classes are the rule, not the exception.
 labelled_scores = st.lists(st.tuples(st.booleans(), st.integers(-3, 3)), min_size=2, max_size=40).filter(

@@ -11,7 +11,7 @@ import pytest
 from edge_ad.data.products import Sample
 from edge_ad.errors import StorageError
 from edge_ad.evaluation import report
-from edge_ad.evaluation.report import write_report
+from edge_ad.evaluation.report import ReportPaths, write_report
 from edge_ad.evaluation.results import Evaluation
 
 FILES = {"evaluation.json", "index.html", "sheet.png"}
@@ -39,6 +39,11 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+def written(paths: ReportPaths) -> list[Path]:
+    assert paths.page is not None
+    return [paths.record, paths.sheet, paths.page]
+
+
 def disk_full(*_: object) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -63,7 +68,7 @@ def test_other_files_in_the_folder_stay(evaluation, tmp_path):
 
 def test_a_disk_that_fills_up_at_the_last_file_leaves_the_old_report(evaluation, tmp_path, monkeypatch):
     folder = tmp_path / "report"
-    old = {path.name: path.read_bytes() for path in vars(write_report(folder, evaluation)).values()}
+    old = {path.name: path.read_bytes() for path in written(write_report(folder, evaluation))}
     evaluation.scores[0] = 2.0
     write = report.write_file
     monkeypatch.setattr(

@@ -7,8 +7,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from edge_ad.errors import DataError, EdgeAdError, UsageError
-from edge_ad.evaluation.binomial import binomial_cdf, rate_upper_bound
-from edge_ad.evaluation.thresholds import conformal_rank, fit_threshold, good_images_needed
+from edge_ad.evaluation.thresholds import (
+    binomial_cdf,
+    conformal_rank,
+    fit_threshold,
+    good_images_needed,
+    rate_upper_bound,
+)
 
 finite_scores = st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=300)
 rates = st.floats(0.001, 0.9)

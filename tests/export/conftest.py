@@ -1,6 +1,6 @@
 """One small run, trained, exported and calibrated once for all tests of the session."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import cv2
 import numpy as np
@@ -9,11 +9,19 @@ import pytest
 from edge_ad.bundle import Bundle
 from edge_ad.calibration.gate import GateLimits
 from edge_ad.export.bundle_export import export_run
-from edge_ad.export.int8 import CalibrationOptions, calibrate_bundle
+from edge_ad.export.int8 import Int8Recipe
+from edge_ad.export.recipes import Calibration, Listeners, RecipeOptions, add_graph
 from edge_ad.training.runs import Run, load_run
 from edge_ad.training.train import TrainingRequest, train
 
-OPTIONS = CalibrationOptions("openvino", limits=GateLimits.of_drop(0.2))
+OPTIONS = RecipeOptions("openvino", limits=GateLimits.of_drop(0.2))
+
+
+def with_int8(
+    run: Run, bundle: Bundle, options: RecipeOptions = OPTIONS, log: Callable[[str], None] = lambda text: None
+) -> Bundle:
+    """The bundle with its INT8 graph."""
+    return add_graph(Int8Recipe(), Calibration(run, bundle, options, Listeners(log)))
 
 
 @pytest.fixture(scope="session")
@@ -47,4 +55,4 @@ def exported(run: Run) -> Bundle:
 @pytest.fixture(scope="session")
 def calibrated(run: Run, exported: Bundle) -> Bundle:
     """Its bundle with the INT8 graph."""
-    return calibrate_bundle(run, exported, OPTIONS)
+    return with_int8(run, exported)

@@ -10,19 +10,21 @@ import pytest
 from onnx.numpy_helper import to_array
 
 from edge_ad.bundle import Bundle
-from edge_ad.calibration.bf16_features import bf16_features
-from edge_ad.calibration.bf16_rounding import to_bf16
+from edge_ad.calibration.graph_runner import bf16_features
+from edge_ad.calibration.rounding import to_bf16
 from edge_ad.calibration.gate import GateLimits
-from edge_ad.calibration.subgraph import backbone_output
+from edge_ad.calibration.layers import FloatModules, backbone_output
 from edge_ad.cli import main
 from edge_ad.errors import DeviceError, QualityGateError
-from edge_ad.export.bf16 import Bf16Options, add_bf16_graph, has_bf16_graph, is_bf16_current
+from edge_ad.export.bf16 import Bf16Recipe
+from edge_ad.export.recipes import Calibration, Listeners, RecipeOptions, add_graph, is_current
 from edge_ad.images import read_resized
-from edge_ad.runtime import choice, open_engine
+from edge_ad.runtime import open_engine
 from edge_ad.runtime.target import Processor, processor
 from edge_ad.training.runs import Run
 
-LIMITS = GateLimits(image_auroc_drop=0.2, pixel_auroc_drop=0.2)
+OPTIONS = RecipeOptions("openvino", GateLimits(image_auroc_drop=0.2, pixel_auroc_drop=0.2))
+BF16 = Bf16Recipe("fp32")
 needs_bf16 = pytest.mark.skipif(not processor().has_bf16, reason="this processor has no bfloat16")
 
 
@@ -35,11 +37,11 @@ def own(exported: Bundle, tmp_path: Path) -> Bundle:
 
 @needs_bf16
 def test_a_graph_in_bfloat16_has_a_gate_and_a_threshold_of_its_own(run: Run, own: Bundle) -> None:
-    options = Bf16Options("fp32", LIMITS)
-    bundle = add_bf16_graph(run, own, options)
-    assert has_bf16_graph(bundle, "fp32")
-    assert is_bf16_current(bundle, options)
-    assert not is_bf16_current(bundle, Bf16Options("fp32"))
+    bundle = add_graph(BF16, Calibration(run, own, OPTIONS))
+    assert is_current(BF16, Calibration(run, bundle, OPTIONS))
+    other = Calibration(run, bundle, RecipeOptions("openvino"))
+    assert is_current(BF16, other, any_options=True)
+    assert not is_current(BF16, other)
     info = bundle.graph("bf16")
     assert "patch_features.network.stem" in info.float32
     assert info.gate is not None
@@ -57,12 +59,12 @@ def test_a_graph_in_bfloat16_has_a_gate_and_a_threshold_of_its_own(run: Run, own
 
 @needs_bf16
 def test_a_gate_that_fails_leaves_the_bundle_as_it_was(run: Run, own: Bundle) -> None:
-    impossible = GateLimits(map_correlation=1.1)
+    impossible = RecipeOptions("openvino", GateLimits(map_correlation=1.1))
     before = set(Bundle.open(own.root).manifest.graphs)
     said: list[str] = []
     for _ in range(2):
         with pytest.raises(QualityGateError, match="bf16 fails the accuracy gate"):
-            add_bf16_graph(run, Bundle.open(own.root), Bf16Options("fp32", impossible), said.append)
+            add_graph(BF16, Calibration(run, Bundle.open(own.root), impossible, Listeners(said.append)))
     gated = [text for text in said if text.startswith("bf16 with")]
     assert [text.split(" in float32")[0] for text in gated] == [
         "bf16 with the start of the backbone",
@@ -73,17 +75,19 @@ def test_a_gate_that_fails_leaves_the_bundle_as_it_was(run: Run, own: Bundle) ->
 
 @needs_bf16
 def test_what_passed_is_made_again_when_its_base_was_made_again(run: Run, own: Bundle) -> None:
-    options = Bf16Options("fp32", LIMITS)
-    passed = add_bf16_graph(run, own, options)
+    passed = add_graph(BF16, Calibration(run, own, OPTIONS))
     without = passed.with_graph("fp32", passed.graph("fp32"), {})  # the same graph, to the byte
     assert "bf16" not in without.manifest.graphs
-    assert is_bf16_current(add_bf16_graph(run, without, options), options)
+    again = add_graph(BF16, Calibration(run, without, OPTIONS))
+    assert is_current(BF16, Calibration(run, again, OPTIONS))
 
 
 def test_without_the_instructions_nothing_is_gated(run: Run, own: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "processor", lambda: Processor("x86_64", "test", ("avx2",), "x86_64-avx2"))
+    monkeypatch.setattr(
+        "edge_ad.runtime.openvino.backend.processor", lambda: Processor("x86_64", "test", ("avx2",), "x86_64-avx2")
+    )
     with pytest.raises(DeviceError, match="no bfloat16 instructions"):
-        add_bf16_graph(run, own, Bf16Options("fp32", LIMITS))
+        add_graph(BF16, Calibration(run, own, OPTIONS))
 
 
 @needs_bf16
@@ -104,7 +108,7 @@ def test_what_is_fitted_on_features_is_fitted_on_those_that_the_engine_computes(
     run: Run, calibrated: Bundle, tmp_path: Path
 ) -> None:
     shutil.copytree(calibrated.root, tmp_path / "bundle")
-    bundle = add_bf16_graph(run, Bundle.open(tmp_path / "bundle"), Bf16Options("int8", LIMITS))
+    bundle = add_graph(Bf16Recipe("int8"), Calibration(run, Bundle.open(tmp_path / "bundle"), OPTIONS))
     base, own = (onnx.load(str(bundle.graph_path(name))) for name in ("int8", "int8-bf16"))
     assert bundle.graph("int8-bf16").gate is not None
     wanted, found = (sum(node.op_type == "QuantizeLinear" for node in model.graph.node) for model in (base, own))
@@ -125,5 +129,5 @@ def test_what_is_fitted_on_features_is_fitted_on_those_that_the_engine_computes(
     assert [names["gaussian/MatMul"] for names in kinds] == ["MatMul", "Conv"]
     images = read_resized(run.split.fit, bundle.manifest.input_size_hw)
     parts = bundle.graph("int8-bf16").float32
-    features = bf16_features(own, backbone_output(own), images, float32=parts)
+    features = bf16_features(own, backbone_output(own, FloatModules.of(run.detector)), images, float32=parts)
     np.testing.assert_allclose(after["detector.gaussian.mean"][0], features.mean(0), rtol=1e-4, atol=1e-5)

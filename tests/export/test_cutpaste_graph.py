@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edge_ad.calibration.graph_runner import run_graph
-from edge_ad.calibration.layers import float_reasons, int8_candidates
+from edge_ad.calibration.layers import FloatModules, float_reasons, int8_candidates
 from edge_ad.export.deploy import DeployGraph
 from edge_ad.export.onnx_export import export_onnx
 from edge_ad.models import AnomalyDetector, create_detector
@@ -43,6 +43,7 @@ def test_it_is_convolutions_and_sums_without_the_classifiers(model: onnx.ModelPr
     assert not kinds & {"LayerNormalization", "Gather", "GridSample", "Loop", "TopK", "Unfold", "Einsum"}
 
 
-def test_the_gaussians_stay_in_float(model: onnx.ModelProto) -> None:
-    assert all(layer.startswith("patch_features.") for layer in int8_candidates(model))
-    assert any(layer.startswith("gaussian.window") for layer in float_reasons(model))
+def test_the_gaussians_stay_in_float(detector: AnomalyDetector, model: onnx.ModelProto) -> None:
+    modules = FloatModules.of(detector)
+    assert all(layer.startswith("patch_features.") for layer in int8_candidates(model, modules))
+    assert any(layer.startswith("gaussian.window") for layer in float_reasons(model, modules))

@@ -9,7 +9,7 @@ import pytest
 from edge_ad.bundle import Bundle, Reference
 from edge_ad.cli import main
 from edge_ad.errors import BundleError
-from edge_ad.export.gated_graph import read_report
+from edge_ad.export.recipes import read_report
 from edge_ad.runtime import open_engine
 from tests.runtime.tiny_bundle import SIZE_HW, graph_info, tiny_bundle
 

@@ -8,15 +8,14 @@ import pytest
 import torch
 
 from edge_ad.calibration.graph_runner import run_graph
-from edge_ad.calibration.layers import float_reasons, int8_candidates
+from edge_ad.calibration.layers import FloatModules, float_reasons, int8_candidates
 from edge_ad.export.bundle_export import export_run
 from edge_ad.export.deploy import DeployGraph
-from edge_ad.export.int8 import calibrate_bundle, has_int8_graph
 from edge_ad.export.onnx_export import export_onnx
 from edge_ad.models import AnomalyDetector, create_detector
 from edge_ad.training.runs import Run, load_run
 from edge_ad.training.train import TrainingRequest, train
-from tests.export.conftest import OPTIONS
+from tests.export.conftest import with_int8
 
 PLAIN = {
     "Add", "Cast", "Concat", "Conv", "DepthToSpace", "Div", "Mul", "ReduceMax", "Relu", "Reshape", "Resize", "Sigmoid",
@@ -55,9 +54,12 @@ def test_it_has_plain_operators_and_no_batch_norm(model: onnx.ModelProto) -> Non
     assert {node.op_type for node in model.graph.node} <= PLAIN
 
 
-def test_both_networks_are_int8_candidates_and_the_mean_filter_is_not(model: onnx.ModelProto) -> None:
-    assert {layer.split(".")[0] for layer in int8_candidates(model)} == {"reconstructive", "discriminative"}
-    assert all(layer.startswith("smoothing") for layer in float_reasons(model))
+def test_both_networks_are_int8_candidates_and_the_mean_filter_is_not(
+    detector: AnomalyDetector, model: onnx.ModelProto
+) -> None:
+    modules = FloatModules.of(detector)
+    assert {layer.split(".")[0] for layer in int8_candidates(model, modules)} == {"reconstructive", "discriminative"}
+    assert all(layer.startswith("smoothing") for layer in float_reasons(model, modules))
 
 
 @pytest.mark.slow
@@ -65,4 +67,4 @@ def test_a_tiny_run_gets_an_int8_graph_through_the_gate(run: Run, tmp_path: Path
     values = {"size": 64, "epochs": 20, "learning_rate": 3e-3}
     request = TrainingRequest("draem", data=run.product_root, root=tmp_path / "run", values=values, batch_size=5)
     learned = load_run(train(request, lambda report: None))
-    assert has_int8_graph(calibrate_bundle(learned, export_run(learned), OPTIONS))
+    assert "int8" in with_int8(learned, export_run(learned)).manifest.graphs

@@ -16,11 +16,14 @@ from edge_ad.errors import QualityGateError
 from edge_ad.export import fp16
 from edge_ad.export.build import build_engines
 from edge_ad.export.bundle_export import is_current
-from edge_ad.export.fp16 import Fp16Options, add_fp16_graph, has_fp16_graph, is_fp16_current, read_fp16_report
+from edge_ad.export.fp16 import Fp16Recipe
+from edge_ad.export.recipes import Calibration, RecipeOptions, add_graph, read_report
+from edge_ad.export.recipes import is_current as is_graph_current
 from edge_ad.export.verify import verify_target
 from edge_ad.training.runs import Run
 
-OPTIONS = Fp16Options("onnxruntime")
+OPTIONS = RecipeOptions("onnxruntime")
+FP16 = Fp16Recipe()
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +40,7 @@ def half(half_run: Run) -> Bundle:
     """Its bundle with the FP16 graph."""
     bundle = is_current(half_run)
     assert bundle is not None
-    return add_fp16_graph(half_run, bundle, OPTIONS)
+    return add_graph(FP16, Calibration(half_run, bundle, OPTIONS))
 
 
 def test_the_bundle_has_an_fp16_graph_that_passed_its_gate_and_has_its_own_threshold(half: Bundle) -> None:
@@ -57,7 +60,7 @@ def test_the_graph_takes_uint8_and_gives_float32(half: Bundle) -> None:
 
 
 def test_the_report_says_which_nodes_stay_in_fp32_and_why_and_what_ran(half: Bundle) -> None:
-    report = read_fp16_report(half)
+    report = read_report(half, "fp16")
     assert report["engine"].startswith("onnxruntime ")
     assert "float32" in report["arithmetic"]
     assert report["gate_with_every_tensor_rounded"]["passed"]
@@ -69,18 +72,18 @@ def test_the_report_says_which_nodes_stay_in_fp32_and_why_and_what_ran(half: Bun
 
 
 def test_a_graph_is_current_for_its_own_options_only(half_run: Run, half: Bundle) -> None:
-    assert has_fp16_graph(half)
-    assert is_fp16_current(half_run, half, OPTIONS)
-    assert not is_fp16_current(half_run, half, replace(OPTIONS, limits=GateLimits(score_drift=0.1)))
+    assert is_graph_current(FP16, Calibration(half_run, half, OPTIONS))
     own = replace(OPTIONS, calibration_images=half_run.product_root)
-    assert not is_fp16_current(half_run, half, own)
+    for other in (own, replace(OPTIONS, limits=GateLimits(score_drift=0.1))):
+        assert is_graph_current(FP16, Calibration(half_run, half, other), any_options=True)
+        assert not is_graph_current(FP16, Calibration(half_run, half, other))
 
 
 def test_a_failing_gate_leaves_the_bundle_as_it_was(half_run: Run, half: Bundle) -> None:
     before = {path: path.read_bytes() for path in sorted(half.root.rglob("*")) if path.is_file()}
     impossible = replace(OPTIONS, limits=GateLimits(map_correlation=1.1))
     with pytest.raises(QualityGateError, match="map_correlation"):
-        add_fp16_graph(half_run, half, impossible)
+        add_graph(FP16, Calibration(half_run, half, impossible))
     assert {path: path.read_bytes() for path in sorted(half.root.rglob("*")) if path.is_file()} == before
 
 
@@ -90,7 +93,7 @@ def test_a_graph_that_loses_its_numbers_to_rounding_fails_although_the_engine_do
     monkeypatch.setattr(fp16, "round_tensors", _zero_weights)
     before = half.manifest
     with pytest.raises(QualityGateError, match="accuracy gate"):
-        add_fp16_graph(half_run, half, OPTIONS)
+        add_graph(FP16, Calibration(half_run, half, OPTIONS))
     assert Bundle.open(half.root).manifest == before
 
 
@@ -107,7 +110,7 @@ def test_the_verb_makes_it_and_skips_it_when_nothing_has_changed(
     half_run: Run, half: Bundle, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["calibrate", str(half_run.root), "--precision", "fp16", "--backend", "onnxruntime"]
-    monkeypatch.setattr(fp16, "add_fp16_graph", lambda *arguments: pytest.fail("made again"))
+    monkeypatch.setattr(Fp16Recipe, "make", lambda *arguments: pytest.fail("made again"))
     assert main([*command, "--json"]) == 0
     output = capsys.readouterr()
     assert json.loads(output.out)["file"] == "model.fp16.onnx"
@@ -120,7 +123,7 @@ def test_the_default_of_build_engine_makes_no_fp16(run: Run, calibrated: Bundle,
     shutil.copytree(run.root, tmp_path / "run")
     built = [item.precision for item in build_engines(tmp_path / "run", backend="openvino")]
     assert [name for name in built if name != "int8-bf16"] == ["int8", "fp32"]  # where the processor has bfloat16
-    assert not has_fp16_graph(Bundle.open(tmp_path / "run" / "bundle"))
+    assert "fp16" not in Bundle.open(tmp_path / "run" / "bundle").manifest.graphs
 
 
 def _zero_weights(graph: onnx.ModelProto) -> onnx.ModelProto:

@@ -4,33 +4,37 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 
 from edge_ad.bundle import Bundle
-from edge_ad.calibration.backbone_form import BackboneForm
-from edge_ad.calibration.equalisation import scale_channels
-from edge_ad.calibration.gate import GateLimits
-from edge_ad.calibration.layers import float_reasons, int8_candidates, is_backbone
-from edge_ad.calibration.quantiser import Quantiser
-from edge_ad.calibration.range_rules import RangeChoice
-from edge_ad.calibration.subgraph import backbone_features, backbone_output
+from edge_ad.calibration.calibration_set import HeldImages
+from edge_ad.calibration.gate import AccuracyGate, Gated, GateLimits
+from edge_ad.calibration.layers import FloatModules, backbone_output, float_reasons, int8_candidates
+from edge_ad.calibration.quantiser import BackboneForm, Quantiser
+from edge_ad.calibration.ranges import RangeChoice
+from edge_ad.calibration.rescaling import scale_channels
+from edge_ad.calibration.graph_runner import backbone_features
 from edge_ad.cli.app import main
 from edge_ad.errors import DataError, QualityGateError
-from edge_ad.export import int8, int8_search
+from edge_ad.export import int8
 from edge_ad.export.bundle_export import is_current
-from edge_ad.export.int8 import add_sensitivity, calibrate_bundle, has_int8_graph, is_calibrated, read_int8_report
-from edge_ad.export.int8_refit import HeldImages, RefittingQuantiser
+from edge_ad.export.int8 import Int8Recipe
+from edge_ad.export.recipes import Calibration, RecipeOptions, read_report
+from edge_ad.export.recipes import is_current as is_graph_current
+from edge_ad.export.refit import RefittingQuantiser
 from edge_ad.export.tensorrt.convolutions import convolution_macs
 from edge_ad.export.tensorrt.qdq_check import check_qdq
 from edge_ad.images import read_resized
 from edge_ad.training.runs import Run
-from tests.export.conftest import OPTIONS
+from tests.export.conftest import OPTIONS, with_int8
 
 # Of these float layers of the small run nothing passes, so that the search tries everything.
 IMPOSSIBLE = replace(OPTIONS, limits=GateLimits(map_correlation=1.1))
+INT8 = Int8Recipe()
 
 
 @pytest.fixture(scope="module")
@@ -54,27 +58,33 @@ def bundle_of(run: Run) -> Bundle:
     return bundle
 
 
+def is_calibrated(run: Run, bundle: Bundle, options: RecipeOptions) -> bool:
+    return is_graph_current(INT8, Calibration(run, bundle, options))
+
+
 def test_a_calibration_is_current_for_its_own_options_only(own_run: Run) -> None:
     bundle = bundle_of(own_run)
-    assert has_int8_graph(bundle)
     assert is_calibrated(own_run, bundle, OPTIONS)
-    assert not is_calibrated(own_run, bundle, replace(OPTIONS, rule="mse"))
-    assert not is_calibrated(own_run, bundle, replace(OPTIONS, limits=GateLimits()))
-    assert not is_calibrated(own_run, bundle, replace(OPTIONS, calibration_images=own_run.product_root))
+    own_images = replace(OPTIONS, calibration_images=own_run.product_root)
+    for other in (replace(OPTIONS, ranges="mse"), replace(OPTIONS, limits=GateLimits()), own_images):
+        assert is_graph_current(INT8, Calibration(own_run, bundle, other), any_options=True)
+        assert not is_calibrated(own_run, bundle, other)
 
 
 def test_an_int8_graph_of_another_form_is_made_again(own_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle = bundle_of(own_run)
-    monkeypatch.setattr(int8, "BACKBONE_FORM", "another")
-    assert not has_int8_graph(bundle)
+    monkeypatch.setattr(Int8Recipe, "version", "another")
+    assert not is_graph_current(INT8, Calibration(own_run, bundle, OPTIONS), any_options=True)
     assert not is_calibrated(own_run, bundle, OPTIONS)
 
 
-def test_the_report_says_where_every_layer_is_and_what_share_of_the_arithmetic_is_int8(calibrated: Bundle) -> None:
+def test_the_report_says_where_every_layer_is_and_what_share_of_the_arithmetic_is_int8(
+    run: Run, calibrated: Bundle
+) -> None:
     model = onnx.load(str(calibrated.graph_path("fp32")))
-    report = read_int8_report(calibrated)
-    assert report["int8_layers"] == int8_candidates(model)
-    assert report["float_layers"] == float_reasons(model)
+    report = read_report(calibrated, "int8")
+    assert report["int8_layers"] == int8_candidates(model, FloatModules.of(run.detector))
+    assert report["float_layers"] == float_reasons(model, FloatModules.of(run.detector))
     macs = convolution_macs(model)
     assert report["macs"]["total"] == sum(macs.values())
     assert report["macs"]["int8_share"] == sum(macs[layer] for layer in report["int8_layers"]) / sum(macs.values())
@@ -85,7 +95,7 @@ def test_the_report_says_where_every_layer_is_and_what_share_of_the_arithmetic_i
 
 def test_few_calibration_images_are_filled_up_from_those_that_were_fitted_on(run: Run, calibrated: Bundle) -> None:
     assert len(run.split.calibrate) == 2
-    calibration = read_int8_report(calibrated)["calibration"]
+    calibration = read_report(calibrated, "int8")["calibration"]
     assert calibration["images"] == 8
     assert "6 of those that were fitted on" in calibration["chosen"]
 
@@ -101,15 +111,16 @@ def test_the_page_needs_nothing_beside_it(calibrated: Bundle) -> None:
 def test_the_layers_that_the_gate_asks_for_go_back_and_the_report_says_why_and_what_they_cost(
     own_run: Run, without_refit: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = int8_search.judge
+    judge = AccuracyGate.judge
 
-    def until_two_are_back(*arguments: object, **figures: object) -> object:
-        report = judge(*arguments, **figures)  # type: ignore[arg-type]
-        return report.model_copy(update={"passed": len(report.float_layers) >= 2})
+    def until_two_are_back(*arguments: Any, **figures: Any) -> Gated:
+        gated = judge(*arguments, **figures)
+        enough = len(gated.report.float_layers) >= 2
+        return replace(gated, report=gated.report.model_copy(update={"passed": enough}))
 
-    monkeypatch.setattr(int8_search, "judge", until_two_are_back)
-    bundle = calibrate_bundle(own_run, bundle_of(own_run), replace(OPTIONS, rule="minmax"))
-    report = read_int8_report(bundle)
+    monkeypatch.setattr(AccuracyGate, "judge", until_two_are_back)
+    bundle = with_int8(own_run, bundle_of(own_run), replace(OPTIONS, ranges="minmax"))
+    report = read_report(bundle, "int8")
     noisiest = [item["layer"] for item in report["sensitivity"][:2]]
     assert list(report["returned_layers"]) == noisiest == report["gate"]["float_layers"]
     assert [len(step["returned"]) for step in report["steps"]] == [0, 1, 2]
@@ -117,7 +128,7 @@ def test_the_layers_that_the_gate_asks_for_go_back_and_the_report_says_why_and_w
     assert set(report["latency"]["layers"]) == set(noisiest)
     assert report["latency"]["int8"]["median_ms"] > 0
     page = (bundle.root / "precision" / "int8.html").read_text()
-    assert page.count('class="defective"') == 2 + 1  # two bars and the legend
+    assert page.count("fill: var(--defective); opacity") == 2  # two bars
     assert all(layer in page for layer in noisiest)
     quantised = onnx.load(str(bundle.graph_path("int8")))
     sources = {name: node.op_type for node in quantised.graph.node for name in node.output}
@@ -130,7 +141,7 @@ def test_a_gate_that_nothing_passes_leaves_the_bundle_as_it_was(own_run: Run, wi
     bundle = bundle_of(own_run)
     said: list[str] = []
     with pytest.raises(QualityGateError, match="map_correlation"):
-        calibrate_bundle(own_run, bundle, IMPOSSIBLE, said.append)
+        with_int8(own_run, bundle, IMPOSSIBLE, said.append)
     layers = len(int8_candidates(onnx.load(str(bundle.graph_path("fp32")))))
     assert any(line.startswith(f"1 layers in INT8, {layers - 1} back in float") for line in said)
     assert Bundle.open(bundle.root).manifest == bundle.manifest
@@ -139,8 +150,8 @@ def test_a_gate_that_nothing_passes_leaves_the_bundle_as_it_was(own_run: Run, wi
 def test_the_sensitivity_is_measured_once_and_shown_as_a_table_and_json(
     own_run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle = calibrate_bundle(own_run, bundle_of(own_run), OPTIONS)
-    assert read_int8_report(bundle)["sensitivity"] == []
+    bundle = with_int8(own_run, bundle_of(own_run), OPTIONS)
+    assert read_report(bundle, "int8")["sensitivity"] == []
     before = bundle.graph("int8")
     command = ["calibrate", str(own_run.root), "--max-drop", "0.2", "--backend", "openvino", "--sensitivity"]
     assert main(command) == 0
@@ -148,7 +159,7 @@ def test_the_sensitivity_is_measured_once_and_shown_as_a_table_and_json(
     layers = int8_candidates(onnx.load(str(bundle.graph_path("fp32"))))
     assert all(layer in table for layer in layers)
     assert "SQNR" in table
-    monkeypatch.setattr(int8_search, "SensitivityAnalysis", lambda *arguments, **options: pytest.fail("measured twice"))
+    monkeypatch.setattr(int8, "SensitivityAnalysis", lambda *arguments, **options: pytest.fail("measured twice"))
     assert main([*command, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert {item["layer"] for item in document["sensitivity"]} == set(layers)
@@ -158,7 +169,7 @@ def test_the_sensitivity_is_measured_once_and_shown_as_a_table_and_json(
     after = Bundle.open(bundle.root)
     assert after.graph("int8") == before
     assert "<svg" in (after.root / "precision" / "int8.html").read_text()
-    assert add_sensitivity(own_run, after, OPTIONS) == after
+    assert INT8.add_sensitivity(Calibration(own_run, after, OPTIONS)) == after
 
 
 @pytest.mark.parametrize("precision", ["int8", "fp16"])
@@ -184,13 +195,13 @@ def test_a_run_whose_held_out_images_are_test_images_is_refused(own_run: Run, tm
     shutil.copy(own_run.split.threshold[0], test / "seen.png")
     leaking = replace(own_run, product_root=tmp_path / "product")
     with pytest.raises(DataError, match="also a test image"):
-        calibrate_bundle(leaking, bundle_of(own_run), OPTIONS)
+        with_int8(leaking, bundle_of(own_run), OPTIONS)
 
 
 def test_own_calibration_images_are_used_and_named_in_the_report(own_run: Run, without_refit: None) -> None:
     options = replace(OPTIONS, calibration_images=own_run.product_root)
-    bundle = calibrate_bundle(own_run, bundle_of(own_run), options)
-    chosen = read_int8_report(bundle)["calibration"]
+    bundle = with_int8(own_run, bundle_of(own_run), options)
+    chosen = read_report(bundle, "int8")["calibration"]
     threshold = len(own_run.split.threshold)
     assert chosen["images"] == 14 - threshold
     assert f"{threshold} left out, they set the threshold" in chosen["chosen"]
@@ -205,7 +216,7 @@ def test_build_engine_calibrates_anew_for_other_options_and_only_then(
     given = ["--max-drop", "0.3", "--ranges", "entropy"]
     assert main([*command, *given]) == 0
     assert "Ranges by entropy" in capsys.readouterr().err
-    report = read_int8_report(bundle_of(own_run))
+    report = read_report(bundle_of(own_run), "int8")
     assert report["source"]["rule"] == "entropy"
     assert report["source"]["limits"]["pixel_auroc_drop"] == 0.3
     for options in (given, []):
@@ -215,10 +226,11 @@ def test_build_engine_calibrates_anew_for_other_options_and_only_then(
 
 def test_the_backbone_in_int8_is_nearer_to_float_than_with_weights_rounded_to_the_nearest(own_run: Run) -> None:
     model = onnx.load(str(bundle_of(own_run).graph_path("fp32")))
-    layers = [layer for layer in int8_candidates(model) if is_backbone(layer)]
+    modules = FloatModules.of(own_run.detector)
+    layers = [layer for layer in int8_candidates(model, modules) if modules.is_backbone(layer)]
     frames, unseen = (read_resized(part, (64, 64)) for part in (own_run.split.fit, own_run.split.threshold))
     form = BackboneForm.measure(model, layers, frames, "percentile")
-    output = backbone_output(model)
+    output = backbone_output(model, modules)
     exact = backbone_features(model, output, unseen)
 
     def noise(graph: onnx.ModelProto) -> float:
@@ -232,10 +244,10 @@ def test_the_backbone_in_int8_is_nearer_to_float_than_with_weights_rounded_to_th
 
 def test_by_default_all_that_the_images_show_is_in_the_ranges_of_a_backbone(own_run: Run) -> None:
     model = onnx.load(str(bundle_of(own_run).graph_path("fp32")))
-    held = HeldImages.read(own_run.split, own_run.split.calibrate, (64, 64))
+    held = HeldImages(own_run.split, own_run.split.calibrate, (64, 64))
 
     def clips(rule: RangeChoice) -> dict[str, float]:
-        return RefittingQuantiser(own_run, model, int8_candidates(model), held, rule, lambda text: None).plain.clips
+        return RefittingQuantiser(own_run, model, int8_candidates(model, FloatModules.of(own_run.detector)), held, rule, lambda text: None).plain.clips
 
     assert clips("auto") == clips("minmax")
     least_error = clips("mse")
@@ -253,8 +265,8 @@ def test_a_bundle_alone_cannot_be_calibrated_by_build_engine(
 
 def test_the_graph_has_the_form_that_every_backend_takes(own_run: Run, without_refit: None) -> None:
     model = onnx.load(str(bundle_of(own_run).graph_path("fp32")))
-    layers = int8_candidates(model)
-    held = HeldImages.read(own_run.split, own_run.split.calibrate, (64, 64))
+    layers = int8_candidates(model, FloatModules.of(own_run.detector))
+    held = HeldImages(own_run.split, own_run.split.calibrate, (64, 64))
     quantiser = RefittingQuantiser(own_run, model, layers, held, "percentile", lambda text: None)
     for chosen in (layers, layers[::2], layers[-1:]):
         graph = quantiser.quantise(chosen)

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_ad.export import int8_refit
+from edge_ad.export import refit as refitting
 from edge_ad.export.bundle_export import export_run
-from edge_ad.export.int8 import calibrate_bundle
 from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.runtime import open_engine
@@ -16,7 +15,7 @@ from edge_ad.runtime.parity import map_correlation
 from edge_ad.training import preparation
 from edge_ad.training.runs import Run, load_run
 from edge_ad.training.train import TrainingRequest, train
-from tests.export.conftest import OPTIONS
+from tests.export.conftest import with_int8
 
 
 @pytest.mark.parametrize(
@@ -39,8 +38,8 @@ def test_the_int8_engine_sees_what_the_trained_head_sees(
         fitted_again.append(run.root)
         return preparation.refit(run, *arguments)
 
-    monkeypatch.setattr(int8_refit, "refit", refit)
-    bundle = calibrate_bundle(learned, export_run(learned), OPTIONS)
+    monkeypatch.setattr(refitting, "refit", refit)
+    bundle = with_int8(learned, export_run(learned))
     images = read_resized([*run.split.calibrate, *run.split.threshold], (64, 64))
     maps = []
     for precision in ("fp32", "int8"):

@@ -14,7 +14,7 @@ from edge_ad.bundle import Bundle
 from edge_ad.cli import main
 from edge_ad.errors import BundleError, MissingDependencyError
 from edge_ad.export.polygraphy_comparison import compare_with_polygraphy
-from edge_ad.runtime.availability import probe_backend
+from edge_ad.runtime.backend import probe_backend
 from tests.cli.conftest import bundle as blue_bundle  # noqa: F401  has reference photos
 from tests.runtime.tiny_bundle import graph_info, tiny_bundle
 

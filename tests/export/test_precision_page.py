@@ -1,9 +1,10 @@
-import re
 from typing import Any
 
+from matplotlib.colors import to_hex
+
 from edge_ad.calibration.sensitivity import LayerSensitivity
-from edge_ad.export.precision_page import render_precision_page
-from edge_ad.export.sensitivity_chart import sensitivity_chart
+from edge_ad.evaluation.charts import DEFECTIVE, GOOD, svg
+from edge_ad.export.precision_page import render_precision_page, sensitivity_chart
 from edge_ad.manifest import Manifest, SplitInfo
 
 MANIFEST = Manifest(
@@ -59,9 +60,17 @@ def test_a_report_without_returned_layers_and_without_sensitivity_says_so() -> N
 def test_more_noise_is_a_longer_bar_and_returned_layers_have_their_own_colour() -> None:
     levels = [-120.0, 0.0, 30.0, 60.0, 120.0]
     items = [LayerSensitivity(f"layer.{level}", level, 0.1) for level in levels]
-    drawing = sensitivity_chart(items, {"layer.30.0"})
-    bars = re.findall(r'<rect class="(\w+)" x="\d+" y="\d+" width="([\d.]+)"', drawing)
-    widths = [float(width) for _, width in bars]
+    (axes,) = sensitivity_chart(items, {"layer.30.0"}).axes
+    widths = [bar.get_width() for bar in axes.patches]
     assert widths[0] == widths[1] == 2 * widths[2]
     assert 0 < widths[3] == widths[4] < widths[2]
-    assert [name for name, _ in bars] == ["good", "good", "defective", "good", "good"]
+    colours = [to_hex(bar.get_facecolor()) for bar in axes.patches]
+    assert colours == [GOOD, GOOD, DEFECTIVE, GOOD, GOOD]
+
+
+def test_the_same_layers_give_the_same_drawing_and_their_names_are_escaped() -> None:
+    items = [LayerSensitivity("a<b>&$x$", 20.0, 0.1)]
+    first, second = (svg(sensitivity_chart(items, ()), "<noise>") for _ in range(2))
+    assert first == second
+    assert "a&lt;b&gt;&amp;$x$" in first
+    assert 'aria-label="&lt;noise&gt;"' in first

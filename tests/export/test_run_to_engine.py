@@ -20,7 +20,7 @@ from edge_ad.export.bundle_export import export_run, is_current
 from edge_ad.export.precisions import graphs_of_run
 from edge_ad.export.verify import verify_target
 from edge_ad.images import read_resized
-from edge_ad.runtime.backends import open_engine
+from edge_ad.runtime.engines import open_engine
 from edge_ad.training.runs import Run, torch_predictor
 
 
@@ -107,7 +107,7 @@ def test_bfloat16_is_not_tried_where_nearly_all_is_int8(
     shutil.copytree(run.root, tmp_path / "run")
     report = tmp_path / "run" / "bundle" / "precision" / "int8.json"
     assert 0 < json.loads(report.read_text())["macs"]["int8_share"] < 0.9  # of a patch detector, for which it is tried
-    monkeypatch.setattr("edge_ad.export.precisions._int8_share", lambda bundle: 0.957)
+    monkeypatch.setattr("edge_ad.export.bf16.read_report", lambda bundle, precision: {"macs": {"int8_share": 0.957}})
     monkeypatch.setattr("edge_ad.export.precisions.precision_problem", lambda backend, precision: "")
     said: list[str] = []
     _, made = graphs_of_run(tmp_path / "run", "openvino", None, said.append)
@@ -122,7 +122,8 @@ def test_a_precision_that_the_backend_refuses_is_left_out_with_the_reason(
         raise DeviceError("OpenVINO computes the stem in bfloat16, which was gated in float32.")
 
     shutil.copytree(run.root, tmp_path / "run")
-    monkeypatch.setattr("edge_ad.export.precisions._with_bf16", refuse)
+    monkeypatch.setattr("edge_ad.export.bf16.Bf16Recipe.make", refuse)
+    monkeypatch.setattr("edge_ad.export.bf16.Bf16Recipe.check", lambda recipe: None)
     monkeypatch.setattr("edge_ad.export.precisions.precision_problem", lambda backend, precision: "")
     said: list[str] = []
     _, made = graphs_of_run(tmp_path / "run", "openvino", None, said.append)

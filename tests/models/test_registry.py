@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from edge_ad.errors import UsageError
-from edge_ad.models import METHODS, AnomalyDetector, create_detector, parse_parameters, restore_detector
+from edge_ad.models import AnomalyDetector, create_detector, method_names, parse_parameters, restore_detector
 from edge_ad.models.ear import EarParameters
 from edge_ad.models.fader import FaderParameters
 from tests.models.detectors import fit
@@ -118,7 +118,7 @@ def test_the_patch_gaussian_points_at_what_it_has_not_seen(images: Tensor) -> No
     assert 32 <= column < 64
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", method_names())
 def test_defaults_are_valid_and_survive_json(method: str) -> None:
     config = parse_parameters(method, {})
     assert parse_parameters(method, json.loads(config.model_dump_json())) == config

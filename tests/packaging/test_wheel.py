@@ -46,6 +46,12 @@ def test_the_wheel_has_every_file_of_every_room(names: list[str], room: str) -> 
     assert here <= set(names)
 
 
+def test_the_wheel_has_the_templates_of_its_pages(names: list[str]) -> None:
+    here = {path.relative_to(ROOT).as_posix() for path in (ROOT / "edge_ad").rglob("templates/*")}
+    assert {Path(name).suffix for name in here} == {".css", ".html"}
+    assert here <= set(names)
+
+
 @pytest.mark.parametrize("name", ["export", "calibration"])
 def test_the_folders_beside_the_package_are_relative_links_into_it(name: str) -> None:
     link = ROOT / name

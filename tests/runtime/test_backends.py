@@ -17,11 +17,12 @@ import pytest
 from edge_ad.bundle import Bundle, list_engines
 from edge_ad.errors import BundleError, DeviceError, MissingDependencyError, StorageError, UsageError
 from edge_ad.export.build import build_engines
-from edge_ad.runtime import availability, backends, build_engine, choose_backend, open_engine, openvino_engine, probe
-from edge_ad.runtime.backends import opened_engine
-from edge_ad.runtime.choice import engine_key
-from edge_ad.runtime.openvino_api import openvino_core
-from edge_ad.runtime.openvino_engine import OpenVinoEngine
+from edge_ad.runtime import build_engine, choose_backend, open_engine, probe
+from edge_ad.runtime.backend import get_backend
+from edge_ad.runtime.engines import engine_key, opened_engine
+from edge_ad.runtime.openvino import engine as openvino_engine
+from edge_ad.runtime.openvino.api import openvino_core
+from edge_ad.runtime.openvino.engine import OpenVinoEngine
 from edge_ad.runtime.source import EngineSource
 from edge_ad.runtime.verification import check_opens
 from edge_ad.storage import sha256_file
@@ -41,15 +42,16 @@ def pretend_missing(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     def missing() -> str:
         raise MissingDependencyError("it cannot be imported (no such module).")
 
-    monkeypatch.setattr(availability, "_VERSIONS", {**availability._VERSIONS, **dict.fromkeys(names, missing)})
+    for name in names:
+        monkeypatch.setattr(f"edge_ad.runtime.{name}.backend.{name}_version", missing)
 
 
 def pretend_no_tensorrt(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(backend: str) -> str:
         raise MissingDependencyError(f"{backend} is not installed.", f"Install it: pip install {backend}")
 
-    monkeypatch.setattr(availability, "tensorrt_version", missing)
-    monkeypatch.setattr(availability, "has_gpu", lambda: False)
+    monkeypatch.setattr("edge_ad.runtime.tensorrt.backend.tensorrt_version", missing)
+    monkeypatch.setattr("edge_ad.runtime.tensorrt.backend.has_gpu", lambda: False)
 
 
 def test_probe_reports_what_is_installed() -> None:
@@ -272,7 +274,7 @@ def test_auto_goes_on_to_the_next_backend_when_one_cannot_compile(
 
 
 def test_instruction_set_is_the_one_that_openvino_is_held_to() -> None:
-    program = "from edge_ad.runtime.choice import engine_key; print(engine_key('openvino', 'fp32').target)"
+    program = "from edge_ad.runtime.engines import engine_key; print(engine_key('openvino', 'fp32').target)"
     environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "SSE41"}
     run = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     if platform.machine() not in ("x86_64", "AMD64"):
@@ -337,8 +339,9 @@ def test_a_saved_engine_that_answers_differently_is_not_kept(
     bundle: Bundle, backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     other = tiny_bundle(tmp_path / "other", seed=5)
-    saver = backends._SAVERS[backend]
-    monkeypatch.setitem(backends._SAVERS, backend, lambda source, folder: saver(EngineSource.of(other, "fp32"), folder))
+    kind = type(get_backend(backend))
+    build = kind.build
+    monkeypatch.setattr(kind, "build", lambda self, source, folder: build(self, EngineSource.of(other, "fp32"), folder))
     with pytest.raises(DeviceError, match="differs from its graph"):
         build_engine(bundle, backend=backend)
     assert list(bundle.root.glob("engines/*")) == []

@@ -16,8 +16,8 @@ from edge_ad.bundle.engines import fits
 from edge_ad.cli import main
 from edge_ad.errors import BundleError
 from edge_ad.runtime import build_engine, open_engine
-from edge_ad.runtime.choice import engine_key
-from edge_ad.runtime.openvino_api import openvino_api
+from edge_ad.runtime.engines import engine_key
+from edge_ad.runtime.openvino.api import openvino_api
 from tests.runtime.tiny_bundle import SIZE_HW, deploy_graph, tiny_bundle
 
 BACKENDS = ("openvino", "onnxruntime")

@@ -8,9 +8,9 @@ import pytest
 from edge_ad.bundle import Bundle, Reference, find_engine, record_latency
 from edge_ad.errors import BundleError, DeviceError, UsageError
 from edge_ad.manifest import GraphInfo, Precision
-from edge_ad.runtime import build_engine, choice, open_engine
-from edge_ad.runtime.choice import choose_precision, engine_key
-from edge_ad.runtime.race import record_race
+from edge_ad.runtime import build_engine, open_engine
+from edge_ad.runtime.autotune import record_latencies
+from edge_ad.runtime.engines import choose_precision, engine_key
 from edge_ad.runtime.target import Processor, processor
 from tests.runtime.tiny_bundle import SIZE_HW, graph_info, tiny_bundle
 
@@ -25,12 +25,17 @@ ALL: dict[Precision, GraphInfo] = {
 @pytest.fixture
 def with_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     flags = ("avx2", "avx512f", "amx_bf16")
-    monkeypatch.setattr(choice, "processor", lambda: Processor("x86_64", "test", flags, processor().target))
+    monkeypatch.setattr(
+        "edge_ad.runtime.openvino.backend.processor", lambda: Processor("x86_64", "test", flags, processor().target)
+    )
 
 
 @pytest.fixture
 def without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(choice, "processor", lambda: Processor("x86_64", "test", ("avx2",), processor().target))
+    monkeypatch.setattr(
+        "edge_ad.runtime.openvino.backend.processor",
+        lambda: Processor("x86_64", "test", ("avx2",), processor().target),
+    )
 
 
 @pytest.mark.parametrize(("passed", "expected"), [(True, "int8"), (False, "fp32"), (None, "fp32")])
@@ -82,7 +87,7 @@ def test_a_race_measures_every_engine_and_leaves_the_figure_beside_it(tmp_path: 
     bundle = tiny_bundle(tmp_path / "bundle", {"fp32": ALL["fp32"], "int8": ALL["int8"]}, reference=reference)
     names: list[Precision] = ["fp32", "int8"]
     built = {name: build_engine(bundle, backend="onnxruntime", precision=name) for name in names}
-    timed = record_race(bundle, "onnxruntime", built)
+    timed = record_latencies(bundle, "onnxruntime", built)
     for name in names:
         found = find_engine(bundle, engine_key("onnxruntime", name))
         assert found is not None

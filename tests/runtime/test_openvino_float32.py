@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from edge_ad.calibration.engines import open_graph
+from edge_ad.calibration.graph_runner import open_graph
 from edge_ad.errors import BundleError, DeviceError
-from edge_ad.runtime.openvino_api import openvino_api
-from edge_ad.runtime.openvino_engine import OpenVinoEngine, save_openvino
-from edge_ad.runtime.openvino_float32 import check_float32, is_part, keep_float32, mark_float32
+from edge_ad.runtime.openvino.api import openvino_api
+from edge_ad.runtime.openvino.engine import (
+    OpenVinoEngine,
+    check_float32,
+    is_part,
+    keep_float32,
+    mark_float32,
+    save_openvino,
+)
 from edge_ad.runtime.source import EngineSource
 from edge_ad.runtime.target import processor
 from tests.export.graphs import graph

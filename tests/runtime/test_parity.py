@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from edge_ad.prediction import Prediction
-from edge_ad.runtime.parity import compare, map_correlation, tolerance_of
+from edge_ad.runtime.backend import get_backend
+from edge_ad.runtime.parity import compare, map_correlation
 
 
 def predictions(maps: np.ndarray) -> list[Prediction]:
@@ -44,7 +45,7 @@ def test_nan_is_never_within_tolerance() -> None:
 
 
 def test_openvino_has_more_room_than_onnx_runtime() -> None:
-    assert tolerance_of("onnxruntime") < tolerance_of("openvino") == 1e-3
+    assert get_backend("onnxruntime").tolerance < get_backend("openvino").tolerance == 1e-3
 
 
 def test_the_correlation_of_flat_maps_is_defined() -> None:

@@ -1,11 +1,12 @@
 """Latency on a clock that the test moves."""
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from edge_ad.runtime.timing import LatencyStats, measure, measure_stages
+from edge_ad.runtime.timing import LatencyStats, compare, measure
 
 
 class Clock:
@@ -69,28 +70,32 @@ def test_it_measures_for_the_time_asked_for(clock: Clock) -> None:
     assert measure(lambda: clock.move_ms(10), min_runs=5, min_seconds=1.0).runs == 100
 
 
-def test_the_stages_add_up_and_infer_takes_what_prepare_makes(clock: Clock) -> None:
-    taken = []
-
-    def prepare() -> str:
-        clock.move_ms(3)
-        return "frame"
-
-    def infer(frame: str) -> None:
-        taken.append(frame)
-        clock.move_ms(7)
-
-    stages = measure_stages(prepare, infer, min_runs=10, min_seconds=0)
-    assert set(taken) == {"frame"}
-    assert (stages.prepare.mean_ms, stages.infer.mean_ms, stages.total.mean_ms) == (3.0, 7.0, 10.0)
-    assert stages.total.fps == 100.0
-    assert stages.infer.fps == pytest.approx(1000 / 7)
-    assert set(stages.to_dict()) == {"prepare", "infer", "total"}
+def test_the_ratio_of_two_in_turns_is_that_of_their_times(clock: Clock) -> None:
+    comparison = compare(lambda: clock.move_ms(1), lambda: clock.move_ms(4), rounds=2, seconds=0.1)
+    assert comparison.ratio_of_medians == 4.0
+    assert comparison.ratio_per_round == [4.0, 4.0]
+    assert (comparison.ours.p50_ms, comparison.theirs.p50_ms) == (1.0, 4.0)
 
 
-def test_the_real_clock_measures_a_real_sleep() -> None:
-    stats = measure(lambda: time.sleep(0.002), min_runs=5, min_seconds=0, warm_up_ms=0, warm_up_runs=1)
-    assert stats.min_ms >= 2.0
+def test_rounds_alternate_which_side_begins(clock: Clock) -> None:
+    calls: list[str] = []
+
+    def side(name: str) -> Callable[[], None]:
+        def run() -> None:
+            calls.append(name)
+            clock.move_ms(1)
+
+        return run
+
+    compare(side("a"), side("b"), rounds=4, seconds=0.004)
+    blocks = [name for name, before in zip(calls, ["", *calls], strict=False) if name != before]
+    # Warm-up a, b; then a b | b a | a b | b a, where neighbours of the same side join.
+    assert blocks == ["a", "b", "a", "b", "a", "b", "a"]
+
+
+def test_every_round_is_measured_even_when_one_run_takes_longer_than_the_time(clock: Clock) -> None:
+    comparison = compare(lambda: clock.move_ms(2), lambda: clock.move_ms(2), rounds=3, seconds=0.001)
+    assert comparison.ours.runs == comparison.theirs.runs == 9
 
 
 def test_no_runs_are_no_statistics() -> None:

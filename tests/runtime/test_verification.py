@@ -21,8 +21,7 @@ from edge_ad.errors import BundleError
 from edge_ad.export.build import build_engines
 from edge_ad.manifest import GateReport, GraphInfo
 from edge_ad.runtime import build_engine
-from edge_ad.runtime.verification import EngineIdentity, Verification
-from edge_ad.runtime.verify_process import verify
+from edge_ad.runtime.verification import EngineIdentity, Verification, verify
 from edge_ad.storage import cache_folder, sha256_file
 from edge_ad.streaming.swap import open_bundle
 from tests.runtime.tiny_bundle import deploy_graph, graph_info, recorded_outputs, threshold, tiny_bundle

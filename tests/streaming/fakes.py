@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_ad.errors import StorageError
-from edge_ad.runtime.base import Engine, EngineDescription
+from edge_ad.runtime.engine import Engine, EngineDescription
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.events import Event
 from edge_ad.streaming.frame import Result, Unjudged

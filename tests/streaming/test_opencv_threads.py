@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import cv2
 import pytest
 
-from edge_ad.runtime.base import EngineDescription
+from edge_ad.runtime.engine import EngineDescription
 from edge_ad.streaming import opencv_threads
 from edge_ad.streaming.opencv_threads import opencv_beside
 

@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
 from edge_ad.errors import DeviceError, EdgeAdError
-from edge_ad.runtime.onnxruntime_engine import OnnxRuntimeEngine
+from edge_ad.runtime.onnxruntime.engine import OnnxRuntimeEngine
 from tests.runtime.tiny_bundle import deploy_graph, graph_info, tiny_bundle
 
 _ROOT = Path(__file__).parents[2]
@@ -112,15 +112,16 @@ def test_records_and_ng_images_of_a_stream_are_kept(
 def test_address_option_takes_an_address_or_none(
     words: tuple[str, ...], metrics: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edge_ad.cli import stream_sinks
+    from edge_ad.cli import stream_setup
+    from edge_ad.cli.stream_options import Outputs
 
     asked: list[str | None] = []
 
-    def note_and_stop(outputs: stream_sinks.Outputs, server: object) -> list[object]:
+    def note_and_stop(outputs: Outputs, server: object) -> list[object]:
         asked.append(outputs.metrics)
         raise EdgeAdError("enough")
 
-    monkeypatch.setattr(stream_sinks, "open_sinks", note_and_stop)
+    monkeypatch.setattr(stream_setup, "open_sinks", note_and_stop)
     assert main(["stream", "--source", "x.mp4", *words]) == 1
     assert asked == [metrics]
 

@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from edge_ad.bundle import Bundle
 from edge_ad.errors import BundleError
-from edge_ad.runtime.base import EngineDescription
+from edge_ad.runtime.engine import EngineDescription
 from edge_ad.runtime.verification import Verification
 from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.session import Limits, run_stream

@@ -23,7 +23,7 @@ def test_the_engine_runs_on_the_classes_of_every_version(
 def test_the_genuine_logger_takes_our_log(run_json: Callable[[str], Any]) -> None:
     code = """
 import json, tensorrt
-from edge_ad.runtime.tensorrt.log import create_log
+from edge_ad.runtime.tensorrt.api import create_log
 log = create_log(tensorrt)
 log.log(tensorrt.ILogger.Severity.WARNING, "a warning")
 quiet = log.take_error()
@@ -52,7 +52,7 @@ except DeviceError as error:
 
 def test_an_engine_that_uses_what_a_version_lacks_fails_with_the_name(version: str, run: Run, tmp_path: Path) -> None:
     code = f"""{_ENGINE}
-from edge_ad.runtime.tensorrt.execution import Execution
+from edge_ad.runtime.tensorrt.memory import Execution
 Execution._run_plainly = lambda self: self._context.execute_async_v2([], self._stream.handle)
 main(Path({str(tmp_path)!r}))
 """

@@ -9,6 +9,7 @@ import pytest
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli.app import main
+from edge_ad.export.recipes import read_report
 from tests.torchvision.product import draw_discs
 
 WIDE = [
@@ -65,7 +66,9 @@ def test_resnet_18_becomes_an_int8_engine_that_passes_its_gate(root: Path) -> No
     run = _train(root, "patch-gaussian", SMALL)
     options = ["--backend", "openvino", "--precision", "int8", "--max-drop", "0.2"]
     assert main(["build-engine", str(run), *options]) == 0
-    gate = Bundle.open(run / "bundle").graph("int8").gate
+    bundle = Bundle.open(run / "bundle")
+    gate = bundle.graph("int8").gate
     assert gate is not None
     assert gate.passed
     assert gate.quantised_layers >= 10
+    assert "patch_features.network.conv1" in read_report(bundle, "int8")["float_layers"]

@@ -20,7 +20,7 @@ from edge_ad.export.tensorrt.options import PlanOptions
 from edge_ad.export.tensorrt.parsing import parse_network
 from edge_ad.export.tensorrt.timing_cache import save_timing_cache
 from edge_ad.manifest import Precision
-from edge_ad.runtime.tensorrt.api import Backend, tensorrt_module
+from edge_ad.runtime.tensorrt.api import TensorRtName, tensorrt_module
 
 __all__ = ["BuiltPlan", "build_plan"]
 
@@ -46,7 +46,7 @@ class BuiltPlan:
 
 def build_plan(
     onnx: Path,
-    backend: Backend,
+    backend: TensorRtName,
     precision: Precision,
     options: PlanOptions,
     *,
@@ -95,7 +95,7 @@ def build_plan(
     return BuiltPlan(plan, layers, written, seconds)
 
 
-def _make_builder(trt: Any, log: BuildLog, backend: Backend) -> Any:
+def _make_builder(trt: Any, log: BuildLog, backend: TensorRtName) -> Any:
     try:
         return trt.Builder(log.logger)
     except (TypeError, RuntimeError) as error:  # a factory that gave NULL: TensorRT logged why

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from edge_ad.runtime.tensorrt.api import Backend, tensorrt_module
+from edge_ad.runtime.tensorrt.api import TensorRtName, tensorrt_module
 
 __all__ = ["Capabilities", "probe_capabilities"]
 
@@ -31,7 +31,7 @@ class Capabilities:
         version_compatible: A plan can be made for later versions.
     """
 
-    backend: Backend
+    backend: TensorRtName
     version: str
     strongly_typed: bool
     explicit_batch: bool
@@ -46,7 +46,7 @@ class Capabilities:
     version_compatible: bool
 
 
-def probe_capabilities(backend: Backend) -> Capabilities:
+def probe_capabilities(backend: TensorRtName) -> Capabilities:
     """Look at the installed module of a backend.
 
     Raises:

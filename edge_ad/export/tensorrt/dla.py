@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edge_ad.bundle import Bundle
-from edge_ad.calibration.tensorrt_cache import LEVELS, write_cache
+from edge_ad.export.tensorrt.calibration_cache import LEVELS, write_cache
 
 if TYPE_CHECKING:
     from onnx import ModelProto

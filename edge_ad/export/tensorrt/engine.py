@@ -14,7 +14,7 @@ from edge_ad.export.tensorrt.capabilities import Capabilities, probe_capabilitie
 from edge_ad.export.tensorrt.config import check_options
 from edge_ad.export.tensorrt.options import PlanOptions
 from edge_ad.manifest import Precision
-from edge_ad.runtime.tensorrt.api import Backend, device_target
+from edge_ad.runtime.tensorrt.api import TensorRtName, device_target
 
 __all__ = ["build_tensorrt_engine", "find_current", "plan_key"]
 
@@ -23,7 +23,7 @@ _ENGINES = "engines"
 Say = Callable[[str], None]
 
 
-def plan_key(backend: Backend, precision: Precision, options: PlanOptions) -> EngineKey:
+def plan_key(backend: TensorRtName, precision: Precision, options: PlanOptions) -> EngineKey:
     """What the engine will be: its target is what was asked for, else the GPU of this machine.
 
     Raises:
@@ -76,7 +76,7 @@ def build_tensorrt_engine(
     path = bundle.graph_path(precision)
     model = _read(onnx, bundle.graph_bytes(precision), path)
     check_qdq(model, path.name)
-    backend: Backend = "tensorrt-rtx" if key.backend == "tensorrt-rtx" else "tensorrt"
+    backend: TensorRtName = "tensorrt-rtx" if key.backend == "tensorrt-rtx" else "tensorrt"
     if options.timing_cache is None:
         options = replace(options, timing_cache=bundle.root / _ENGINES / f"{backend}-{key.target}.timing-cache")
     cache = ranges_for_dla(bundle, model, key.version) if dla and key.precision == "int8" else b""

@@ -26,6 +26,15 @@ class Backbone(nn.Module, ABC):
 
     level_channels: ClassVar[Mapping[int, int]]
     """Stride of a feature level → its channels."""
+    int8_float_start: ClassVar[tuple[str, ...]] = ()
+    """Modules at its start that an INT8 graph leaves in float. What makes the largest maps carries most of the noise
+    that an INT8 backbone adds to its features, and later layers amplify it, while these layers have little of the
+    arithmetic. Dotted names; a name stands for all inside."""
+    int8_float_blocks: ClassVar[tuple[str, ...]] = ()
+    """Blocks of its later stages that an INT8 graph leaves in float too, as no shortcut goes around their noise."""
+    bf16_float_start: ClassVar[tuple[str, ...]] = ()
+    """Modules at its start that a bfloat16 graph leaves in float32. bfloat16 has 8 bits to INT8's 256 levels: near the
+    top of a range it is the coarser of the two."""
 
     def __init__(self, levels: tuple[int, ...]) -> None:
         super().__init__()

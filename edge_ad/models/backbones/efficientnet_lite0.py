@@ -86,6 +86,10 @@ class EfficientNetLite0(Backbone):
     """
 
     level_channels: ClassVar[Mapping[int, int]] = {4: 24, 8: 40, 16: 112}
+    int8_float_start: ClassVar[tuple[str, ...]] = ("stem", "stages.0", "stages.1", "stages.2.0.expand")
+    # The first block of a stage has no residual: all that later layers see goes through its few channels once.
+    int8_float_blocks: ClassVar[tuple[str, ...]] = ("stages.2.0", "stages.3.0", "stages.4.0.expand")
+    bf16_float_start: ClassVar[tuple[str, ...]] = ("stem", "stages.0")
 
     def __init__(self, levels: tuple[int, ...] = (8, 16)) -> None:
         super().__init__(levels)

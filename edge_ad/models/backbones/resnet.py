@@ -34,6 +34,8 @@ class _ResNet(Backbone):
     """Name of torchvision's function."""
     published: ClassVar[str]
     """Name of torchvision's weights."""
+    int8_float_start: ClassVar[tuple[str, ...]] = ("conv1",)
+    bf16_float_start: ClassVar[tuple[str, ...]] = ("conv1",)
 
     def __init__(self, levels: tuple[int, ...] = (8, 16)) -> None:
         super().__init__(levels)

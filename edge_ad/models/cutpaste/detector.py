@@ -69,7 +69,9 @@ class CutPaste(FeatureDetector):
         pretrained: Load weights into the backbone; False when a checkpoint follows.
     """
 
-    method: ClassVar[str] = "cutpaste"
+    method = "cutpaste"
+    parameters_type = CutPasteParameters
+    float_modules = (*FeatureDetector.float_modules, "gaussian")
     trains_backbone: ClassVar[bool] = True
     config: CutPasteParameters
 

@@ -82,7 +82,8 @@ class BoundaryShuffling(CentredDiscriminator):
         pretrained: Load ImageNet weights into the backbone; False when a checkpoint follows.
     """
 
-    method: ClassVar[str] = "boundary-shuffling"
+    method = "boundary-shuffling"
+    parameters_type = BoundaryShufflingParameters
     config: BoundaryShufflingParameters
 
     def __init__(self, config: BoundaryShufflingParameters, *, pretrained: bool = True) -> None:

@@ -83,6 +83,7 @@ class Discriminator(FeatureDetector):
 
     config: DiscriminatorParameters
     trains_on_features: ClassVar[bool] = True
+    float_modules = (*FeatureDetector.float_modules, "head.standardisation.gaussian")
 
     def __init__(self, config: DiscriminatorParameters, *, pretrained: bool = True) -> None:
         super().__init__(config, pretrained=pretrained)

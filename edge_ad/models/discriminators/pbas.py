@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -47,7 +47,8 @@ class PbasParameters(CentredParameters):
 class Pbas(CentredDiscriminator):
     """Approximate boundary learning, anomaly feature synthesis and refined boundary optimisation."""
 
-    method: ClassVar[str] = "pbas"
+    method = "pbas"
+    parameters_type = PbasParameters
     config: PbasParameters
 
     @property

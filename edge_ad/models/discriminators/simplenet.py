@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from pydantic import Field
 from torch import Tensor
@@ -30,7 +28,8 @@ class SimpleNetParameters(DiscriminatorParameters):
 class SimpleNet(Discriminator):
     """SimpleNet on an edge backbone."""
 
-    method: ClassVar[str] = "simplenet"
+    method = "simplenet"
+    parameters_type = SimpleNetParameters
     config: SimpleNetParameters
 
     def boundary_loss(self, patches: Patches, generator: torch.Generator) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -76,7 +76,9 @@ class Draem(AnomalyDetector):
         DataError: There are no photographs in ``textures``.
     """
 
-    method: ClassVar[str] = "draem"
+    method = "draem"
+    parameters_type = DraemParameters
+    float_modules = ("smoothing",)
     config: DraemParameters
 
     def __init__(self, config: DraemParameters, *, pretrained: bool = True) -> None:

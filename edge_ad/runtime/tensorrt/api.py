@@ -4,29 +4,36 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import re
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from edge_ad.errors import DeviceError, MissingDependencyError
+from edge_ad.errors import DeviceError, EdgeAdError, MissingDependencyError
 
 __all__ = [
     "DEVICE_INDEX",
-    "Backend",
+    "CudaCallError",
+    "TensorRtName",
+    "create_log",
     "cuda_driver",
     "device_name",
     "device_target",
     "has_gpu",
     "install_command",
+    "lost_device",
+    "release_frames",
     "tensorrt_module",
     "tensorrt_version",
+    "translate",
 ]
 
-Backend = Literal["tensorrt", "tensorrt-rtx"]
+TensorRtName = Literal["tensorrt", "tensorrt-rtx"]
 
-_MODULES: Mapping[Backend, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
-_DISTRIBUTIONS: Mapping[Backend, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt-rtx-cu13"}
+_MODULES: Mapping[TensorRtName, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+_DISTRIBUTIONS: Mapping[TensorRtName, str] = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt-rtx-cu13"}
 _JETSON_RELEASE = Path("/etc/nv_tegra_release")
 _PYCUDA_COMMAND = "pip install pycuda"
 _PCI_DEVICES = Path("/sys/bus/pci/devices")
@@ -38,7 +45,7 @@ DEVICE_INDEX = 0
 _DRIVER_COMMAND = "sudo ubuntu-drivers install"
 
 
-def tensorrt_module(backend: Backend) -> Any:
+def tensorrt_module(backend: TensorRtName) -> Any:
     """The module ``tensorrt`` or ``tensorrt_rtx``.
 
     Raises:
@@ -60,7 +67,7 @@ def tensorrt_module(backend: Backend) -> Any:
     return module
 
 
-def tensorrt_version(backend: Backend) -> str:
+def tensorrt_version(backend: TensorRtName) -> str:
     """Full version of the installed TensorRT, such as ``"10.3.0"``.
 
     Raises:
@@ -69,7 +76,7 @@ def tensorrt_version(backend: Backend) -> str:
     return str(tensorrt_module(backend).__version__)
 
 
-def install_command(backend: Backend) -> str:
+def install_command(backend: TensorRtName) -> str:
     """The command that installs a backend here."""
     if backend == "tensorrt" and _JETSON_RELEASE.exists():  # JetPack's own; the wheels are for other machines
         return "sudo apt install python3-libnvinfer"
@@ -156,7 +163,7 @@ def _driver_hint() -> str:
     return "Use a machine with an NVIDIA GPU, or --backend auto, which takes a backend that works here."
 
 
-def _broken(backend: Backend, reason: object) -> MissingDependencyError:
+def _broken(backend: TensorRtName, reason: object) -> MissingDependencyError:
     command = install_command(backend)
     again = "--reinstall" if command.startswith("sudo apt") else "--force-reinstall"
     return MissingDependencyError(
@@ -173,3 +180,86 @@ def _silent(error: Exception) -> DeviceError:
 
 def _one_line(reason: object) -> str:
     return " ".join(str(reason).split())
+
+
+_LOST_HINT = "Look at nvidia-smi and dmesg, then start again."
+
+
+class CudaCallError(RuntimeError):
+    """A call through cuda-bindings failed."""
+
+
+def translate(driver: Any, error: BaseException) -> tuple[BaseException, bool]:
+    """What to tell the caller about an exception on the owner thread, and whether the device is lost by it.
+
+    Args:
+        driver: ``pycuda.driver``.
+        error: What was raised.
+
+    Returns:
+        The exception for the caller, and whether no later call can succeed: CUDA keeps an error of the device for as
+        long as the context lives.
+    """
+    if isinstance(error, driver.MemoryError):
+        message = f"The GPU has not enough free memory ({one_line(error)})."
+        return DeviceError(
+            message, "Close other programs that use it, or build the engine with a smaller batch."
+        ), False
+    if isinstance(error, (driver.Error, CudaCallError)):
+        return lost_device(one_line(error)), True
+    return error, False
+
+
+def lost_device(reason: str) -> DeviceError:
+    """The error for a GPU that cannot be used any more."""
+    return DeviceError(f"The GPU stopped working ({reason}).", _LOST_HINT)
+
+
+def release_frames(error: BaseException | None) -> None:
+    """Drop the local variables that an exception's traceback keeps alive.
+
+    They may hold the last reference to a stream or to memory, which must die on the owner thread, in its context.
+    """
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        release_frames(error.__cause__)
+        error = error.__context__
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an exception in one line."""
+    if isinstance(error, EdgeAdError):
+        return error.message
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+_LOCATION = re.compile(r"(^(\d+: )?\[[\w.]+::[\w:]+\] )|(In \w+ at [\w./-]+:\d+ ?)")
+"""Where in its own source TensorRT found an error."""
+
+
+def create_log(trt: Any) -> Any:
+    """An ``ILogger`` that keeps the first error since the last ``take_error()``, in one line, empty when none.
+
+    The first is the cause; what follows is "Engine deserialization failed" and the like.
+
+    Args:
+        trt: The TensorRT module; the class cannot exist without it.
+    """
+
+    class Log(trt.ILogger):  # type: ignore[misc]
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+            self._error = ""
+
+        def log(self, severity: Any, message: str) -> None:
+            is_error = severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR)
+            if is_error and not self._error:
+                self._error = _LOCATION.sub("", " ".join(message.split()))
+
+        def take_error(self) -> str:
+            error, self._error = self._error, ""
+            return error.rstrip(".")
+
+    return Log()

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError, EdgeAdError
 from edge_ad.prediction import Prediction
-from edge_ad.runtime.base import Engine, EngineDescription
+from edge_ad.runtime.engine import Engine, EngineDescription
 from edge_ad.runtime.source import EngineSource
 from edge_ad.runtime.tensorrt.api import (
-    Backend,
+    TensorRtName,
     cuda_driver,
     device_name,
     device_target,
@@ -49,7 +49,7 @@ class TensorRtEngine(Engine):
         DeviceError: There is no NVIDIA driver or GPU.
     """
 
-    def __init__(self, backend: Backend, source: EngineSource, *, run_timeout_s: float = _RUN_TIMEOUT_S) -> None:
+    def __init__(self, backend: TensorRtName, source: EngineSource, *, run_timeout_s: float = _RUN_TIMEOUT_S) -> None:
         super().__init__(
             EngineDescription(
                 backend=backend,

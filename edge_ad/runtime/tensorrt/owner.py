@@ -10,8 +10,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from edge_ad.errors import DeviceError, EdgeAdError
-from edge_ad.runtime.tensorrt.api import DEVICE_INDEX
-from edge_ad.runtime.tensorrt.failures import lost_device, release_frames, translate
+from edge_ad.runtime.tensorrt.api import DEVICE_INDEX, lost_device, release_frames, translate
 
 __all__ = ["OwnerThread"]
 

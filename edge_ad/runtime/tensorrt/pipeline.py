@@ -19,9 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.runtime.tensorrt.execution import Execution
-from edge_ad.runtime.tensorrt.graphs import GraphCapture
-from edge_ad.runtime.tensorrt.memory import Slot
+from edge_ad.runtime.tensorrt.memory import Execution, GraphCapture, Slot
 from edge_ad.runtime.tensorrt.plan import Plan
 from edge_ad.runtime.tensorrt.timings import StageTimes
 

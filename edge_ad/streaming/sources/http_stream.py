@@ -120,9 +120,15 @@ class HttpSource(Source):
 
 def _is_same(before: Part, part: Part) -> bool:
     stamp = part.headers.get("x-timestamp")
-    if stamp is not None and stamp == before.headers.get("x-timestamp"):
+    # Whole seconds, or a clock that stands still, say nothing; a fraction does: no camera takes two pictures at once.
+    if stamp is not None and stamp == before.headers.get("x-timestamp") and _has_fraction(stamp):
         return True
     return part.is_whole and part.body == before.body
+
+
+def _has_fraction(stamp: str) -> bool:
+    whole, point, fraction = stamp.strip().partition(".")
+    return bool(point) and whole.isdigit() and fraction.isdigit() and int(fraction) > 0
 
 
 def decoded(part: Part) -> NDArray[np.uint8] | None:

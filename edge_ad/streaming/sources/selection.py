@@ -31,6 +31,10 @@ _HTTP_SCHEMES = frozenset({"http", "https"})
 _SNAPSHOT_SCHEMES = frozenset({"snapshot+http", "snapshot+https"})
 _STREAM_SCHEMES = frozenset({"rtmp", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
 _LOGIN = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:?/{0,2})?[^/@]*:[^@]*@|(?:rtsps?|https?|rtmp|srt):/", re.IGNORECASE)
+# A host with a path and settings, or with user and password in it: no file is called so.
+_ADDRESS = re.compile(
+    r"/{0,2}[\w.-]+(?::[0-9]{1,5})?/.*[?&].*=|.*[?&;/](?:user|pwd|pass|password|token)\w*=|[a-z]+;//|//", re.IGNORECASE
+)
 _LONGEST_INDEX = 3  # digits: a longer number is a serial number
 
 
@@ -91,7 +95,7 @@ def source_from_uri(uri: str, options: SourceOptions | None = None) -> Source:
 def _check_scheme(text: str) -> None:
     """Refuse a login with a host where a path is expected: the message about a missing file would show it."""
     is_there = os.path.exists(os.path.expanduser(text))  # noqa: PTH110, PTH111 - takes any text
-    if _LOGIN.match(text) and not is_there:
+    if not is_there and (_LOGIN.match(text) or _ADDRESS.match(text) or "@" in text):
         shown = masked_address(text)
         raise UsageError(f"{shown} is an address without its kind.", "Write rtsp:// or http:// before it.")
 

@@ -24,10 +24,14 @@ _MOST_CORRUPT_IN_ROW = 100  # packets: a camera that sends nothing else is as go
 _CLOSE_S = 0.2
 _SEEK_TOLERANCE_S = 1e-3  # time stamps are rounded
 _SEEK_BACK_S = 2.0  # a transport stream has no index: what is found may lie behind what was sought
-_SHORT_S = 0.5  # less than what a container says of its length is rounding
+_SHORT_S = 0.5
+_SHORT_FRAMES = 1.5
 # Formats that swscale converts to BGR in one exact step; with others, a better filter for the colours costs little.
 _ONE_STEP = frozenset({"yuv420p", "yuvj420p", "bgr24", "rgb24", "gray"})
 
+
+# Their decoders patch damage with the picture before and say nothing, unless they are told to fail.
+_SAYS_MORE_WHEN_STRICT = frozenset({"mjpeg", "hevc"})
 
 _inside: set[threading.Thread] = set()  # threads that FFmpeg does not let go before its time-out
 _LONGEST_WAIT_S = 5.0
@@ -90,6 +94,8 @@ class VideoReader:
             self._stream = self._video_of(self._container)
             self._stream.codec_context.thread_count = threads
             self._stream.thread_type = "AUTO" if threads > 1 else "SLICE"
+            if self._stream.codec_context.name in _SAYS_MORE_WHEN_STRICT:
+                self._stream.codec_context.options = {"err_detect": "explode"}
             self._check_size(self._stream.codec_context.width, self._stream.codec_context.height)
             self.announced = self._stream.frames if self._stream.frames > 0 and not start_s else None
             self._length_s = self._length()
@@ -122,9 +128,15 @@ class VideoReader:
         """What is missing at the end, in words that follow its name; empty where nothing is, or it cannot be told."""
         if self.announced is not None and self._damage.packets < self.announced:
             return f"holds {self._damage.packets} of the {self.announced} frames that it announces"
-        if self.announced is None and self._length_s - self._shown_until_s > _SHORT_S:
+        if self.announced is None and self._length_s - self._shown_until_s > self._tolerance_s():
             return f"ends after {self._shown_until_s:.1f} of the {self._length_s:.1f} s that it announces"
         return ""
+
+    def _tolerance_s(self) -> float:
+        """Less than this is rounding; with sound in it, what the container says of its length may be the sound's."""
+        if len(self._container.streams) > 1:
+            return _SHORT_S
+        return min(_SHORT_S, _SHORT_FRAMES / (self.fps or _BELIEVABLE_FPS) + _SEEK_TOLERANCE_S)
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next whole frame, uint8 (H, W, 3) BGR, in the order in which they are shown; None when there is none."""

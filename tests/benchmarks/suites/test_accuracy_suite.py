@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from benchmarks.report.rows import AccuracyRow
 from benchmarks.suites.accuracy_suite import measure
 from edge_ad.data.sample_product import render_product
-from edge_ad.report.rows import AccuracyRow
 from edge_ad.training.runs import load_run
 
 

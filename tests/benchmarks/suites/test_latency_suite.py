@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.report.results import read_results
 from benchmarks.suites import latency, session
 from benchmarks.suites.cold_start import parse_status
 from benchmarks.suites.record import append_row, read_lines
@@ -18,7 +19,6 @@ from benchmarks.suites.stages import FramePath
 from benchmarks.suites.yardstick import Yardstick
 from edge_ad.bundle import Reference
 from edge_ad.prediction import Prediction
-from edge_ad.report.results import read_results
 from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
 
 TINY = Settings(seconds=0.06, runs=24, most_windows=3, rounds=2, warm_up_s=0.0, warm_up_runs=2, quick=True)
@@ -165,10 +165,10 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
 
 
 def test_a_real_engine_that_was_slowed_down_is_told_from_itself(root: Path, tmp_path: Path) -> None:
+    from benchmarks.report.comparison import Limits, compare_results
     from edge_ad.bundle import Bundle
-    from edge_ad.report.comparison import Limits, compare_results
     from edge_ad.runtime import open_engine
-    from tests.report.rows import latency_row
+    from tests.benchmarks.report.rows import latency_row
 
     bundle = Bundle.open(root)
     images = list(bundle.reference().images)

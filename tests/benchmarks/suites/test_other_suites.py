@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.report.rows import PeersRow
 from benchmarks.suites import accuracy_suite, anomalib_peer, detection
 from benchmarks.suites.benchmark_app import benchmark_app, parse_benchmark_app
 from benchmarks.suites.peers import OURS, peers_row
@@ -19,9 +20,8 @@ from benchmarks.suites.stability import Settings
 from benchmarks.suites.steal import StealClock, is_calm, parse_stat
 from benchmarks.suites.ways import Block, Turns, in_turns, timed
 from edge_ad.bundle import Reference
-from edge_ad.cli.frames import read_frames
 from edge_ad.errors import UsageError
-from edge_ad.report.rows import PeersRow
+from edge_ad.evaluation.latency import read_frames
 from edge_ad.runtime import open_engine
 from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
 

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.suites.paper_pro import paper_pro
-from edge_ad.evaluation.pro import pro
+from edge_ad.evaluation.metrics import pro
 
 
 def _slow(masks: NDArray[np.bool_], maps: NDArray[np.float32], regions: list[list[list[tuple[int, int]]]]) -> float:

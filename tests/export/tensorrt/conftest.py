@@ -15,8 +15,7 @@ from onnx import ModelProto
 
 from edge_ad.bundle import Bundle
 from edge_ad.calibration.fp16 import convert_to_fp16
-from edge_ad.calibration.fp16_nodes import keep_in_fp32, measure_magnitudes
-from edge_ad.calibration.layers import int8_candidates
+from edge_ad.calibration.layers import FloatModules, int8_candidates, keep_in_fp32, measure_magnitudes
 from edge_ad.calibration.qdq import insert_qdq, quantisable_layers
 from edge_ad.export.onnx_export import export_onnx
 from edge_ad.models.registry import create_detector
@@ -78,10 +77,11 @@ def bundle(tmp_path: Path) -> Bundle:
 
 def _make(method: str, folder: Path) -> Graphs:
     torch.manual_seed(0)
-    model = export_onnx(create_detector(method, {"size": 64, **_PARAMETERS[method]}).eval())
+    detector = create_detector(method, {"size": 64, **_PARAMETERS[method]}).eval()
+    model, modules = export_onnx(detector), FloatModules.of(detector)
     frames = [np.random.default_rng(0).integers(0, 256, (1, 64, 64, 3), dtype=np.uint8)]
-    kept = keep_in_fp32(model, measure_magnitudes(model, frames))
-    layers = int8_candidates(model)
+    kept = keep_in_fp32(model, measure_magnitudes(model, frames), modules)
+    layers = int8_candidates(model, modules)
     quantised = {"int8": layers, "mixed": layers[::2]}
     inputs = {node.name: node.input[0] for node in quantisable_layers(model)}
     models = {"fp32": model, "fp16": convert_to_fp16(model, kept)}

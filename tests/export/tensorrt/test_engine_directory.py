@@ -14,7 +14,7 @@ from edge_ad.bundle import Bundle, EngineKey, find_engine, list_engines, write_e
 from edge_ad.bundle.engines import fits
 from edge_ad.bundle.plan_layers import read_layers
 from edge_ad.calibration.qdq import insert_qdq, quantisable_layers
-from edge_ad.calibration.tensorrt_cache import LEVELS, read_cache
+from edge_ad.export.tensorrt.calibration_cache import LEVELS, read_cache
 from edge_ad.cli import main
 from edge_ad.errors import BundleError, DeviceError, MissingDependencyError, StorageError, UsageError
 from edge_ad.export.build import build_engines

@@ -11,8 +11,8 @@ from edge_ad.export.tensorrt.builder import build_plan
 from edge_ad.export.tensorrt.convolutions import convolution_macs
 from edge_ad.export.tensorrt.options import PlanOptions
 from edge_ad.export.tensorrt.qdq_check import check_qdq
-from edge_ad.runtime.onnxruntime_engine import OnnxRuntimeEngine
-from edge_ad.runtime.openvino_engine import OpenVinoEngine
+from edge_ad.runtime.onnxruntime.engine import OnnxRuntimeEngine
+from edge_ad.runtime.openvino.engine import OpenVinoEngine
 from edge_ad.runtime.source import EngineSource
 from edge_ad.storage import sha256_file
 from tests.export.tensorrt.conftest import Graphs

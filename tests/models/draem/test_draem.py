@@ -7,7 +7,7 @@ from torch import Tensor
 
 from edge_ad.data.simulated_defects import DefectSimulator
 from edge_ad.errors import DataError, UsageError
-from edge_ad.evaluation.average_precision import pixel_average_precision
+from edge_ad.evaluation.metrics import pixel_average_precision
 from edge_ad.models.base import TrainingBatch
 from edge_ad.models.draem import Draem, DraemParameters
 from edge_ad.models.draem.networks import WIDTHS, Discriminative, Reconstructive, fold, unfold

@@ -10,7 +10,7 @@ import pytest
 from edge_ad.cli import main
 from edge_ad.errors import DeviceError, MissingDependencyError
 from edge_ad.runtime import choose_backend
-from edge_ad.runtime.availability import probe_backend
+from edge_ad.runtime.backend import probe_backend
 from edge_ad.runtime.tensorrt import api
 from tests.runtime.tensorrt.conftest import Gpu
 from tests.runtime.tensorrt.cuda_memory_double import CudaLaunchError

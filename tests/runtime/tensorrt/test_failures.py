@@ -242,7 +242,9 @@ def test_a_plan_changed_after_its_build_is_refused_by_its_hash(gpu: Gpu, tmp_pat
 
 def test_no_plan_at_all_names_the_command_and_nothing_is_built_in_memory(gpu: Gpu, tmp_path: Path) -> None:
     bundle = tiny_bundle(tmp_path / "bundle")
-    with pytest.raises(BundleError, match=r"has none in fp32 for sm87\. Build it: edge-ad build-engine .*tensorrt"):
+    with pytest.raises(
+        BundleError, match=r"has no engine for tensorrt in fp32 on sm87\. Build it: edge-ad build-engine .*tensorrt"
+    ):
         open_engine(bundle, backend="tensorrt")
     with pytest.raises(UsageError, match="edge-ad build-engine"):
         build_engine(bundle, backend="tensorrt")

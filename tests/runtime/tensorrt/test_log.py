@@ -2,7 +2,7 @@
 
 import pytest
 
-from edge_ad.runtime.tensorrt.log import create_log
+from edge_ad.runtime.tensorrt.api import create_log
 from tests.runtime.tensorrt.cuda_double import FakeCuda
 from tests.runtime.tensorrt.tensorrt_double import FakeTensorRt, ILogger
 

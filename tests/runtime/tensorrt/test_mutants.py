@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from edge_ad.runtime.tensorrt.execution import Execution
-from edge_ad.runtime.tensorrt.memory import Slot, TensorMemory
+from edge_ad.runtime.tensorrt.memory import Execution, Slot, TensorMemory
 from edge_ad.runtime.tensorrt.owner import OwnerThread
 from edge_ad.runtime.tensorrt.pipeline import Pipeline
 from tests.runtime.tensorrt.conftest import Gpu, frames

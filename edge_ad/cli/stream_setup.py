@@ -1,0 +1,218 @@
+"""What ``edge-ad stream`` opens before its engine: sources, the filters of their frames, and sinks."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+from typing import TYPE_CHECKING
+
+from edge_ad.cli.console import note
+from edge_ad.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+
+    from edge_ad.cli.stream_options import Outputs
+    from edge_ad.server import HttpServer
+    from edge_ad.streaming.filters import FilterOptions
+    from edge_ad.streaming.records import Durability
+    from edge_ad.streaming.sinks import Sink
+    from edge_ad.streaming.sources import Source, SourceOptions
+
+__all__ = ["open_filters", "open_sinks", "open_sources"]
+
+_DATABASES = (".sqlite", ".sqlite3", ".db")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_NAME_RULE = "A name has at most 40 letters, digits, dots, dashes and underscores, and begins with a letter or digit."
+
+
+def open_sources(cameras: Sequence[str], uris: Sequence[str], options: SourceOptions) -> list[Source]:
+    """Make the sources that were asked for; several go into one engine.
+
+    ``NAME=ADDRESS`` gives a source the name that stands for it everywhere. An existing path with a ``=`` in it is a
+    path. Addresses that look the same without their secrets get a number: ``rtsp://host/live #2``.
+
+    Args:
+        cameras: Numbers, or addresses of cameras.
+        uris: Paths and addresses.
+        options: What is asked of each of them.
+
+    Raises:
+        UsageError: None, one twice, two of one name, or one that cannot be understood.
+    """
+    from edge_ad.streaming.sources import source_from_uri
+
+    if not cameras and not uris:
+        raise UsageError("Give one source or several.", "Use --camera N or --source PATH_OR_URL.")
+    opened: dict[str, Source] = {}
+    addresses: set[str] = set()
+    asked: list[tuple[str, Callable[[str, SourceOptions], Source]]] = [(text, _camera) for text in cameras]
+    asked += [(uri, source_from_uri) for uri in uris]
+    for text, make in asked:
+        name, address = _name_and_address(text)
+        source = make(address, options)
+        source.rename(name or _unlike(source.name, opened, is_new=address not in addresses))
+        if source.name in opened:
+            what = f"Two sources are called {name}." if name else f"The source {source.name} is given twice."
+            raise UsageError(what, "Name every source once, such as --source front=rtsp://host/live.")
+        opened[source.name] = source
+        addresses.add(address)
+    return list(opened.values())
+
+
+def _name_and_address(text: str) -> tuple[str, str]:
+    """The name that ``NAME=ADDRESS`` gives, empty when it gives none, and the address."""
+    name, equals, address = text.partition("=")
+    if not equals or os.path.exists(os.path.expanduser(text)):  # noqa: PTH110, PTH111 - takes any text
+        return "", text
+    if _NAME.fullmatch(name) and address:
+        return name, address
+    if _NAME.fullmatch(name) or ("://" in address and not set(name) & set(":/?")):
+        raise UsageError("A source's name or address is missing or wrong.", f"Write NAME=ADDRESS. {_NAME_RULE}")
+    return "", text
+
+
+def _unlike(name: str, others: Collection[str], *, is_new: bool) -> str:
+    """A name that no other source has, where only what is hidden in two addresses tells them apart."""
+    if not is_new or "://" not in name:
+        return name
+    numbered = (f"{name} #{number}" for number in itertools.count(2))
+    return name if name not in others else next(other for other in numbered if other not in others)
+
+
+def _camera(text: str, options: SourceOptions) -> Source:
+    from edge_ad.streaming.sources import camera_source, source_from_uri
+
+    try:
+        number = int(text)
+    except ValueError:
+        return source_from_uri(text, options)
+    return camera_source(number, options)
+
+
+def open_filters(
+    region: str | None,
+    trigger: str,
+    *,
+    checks_health: bool,
+    takes_8_bits: bool = False,
+    server: HttpServer | None = None,
+) -> FilterOptions:
+    """What frames pass before they are judged.
+
+    Args:
+        region: ``x,y,w,h``, or None.
+        trigger: What ``--trigger`` says.
+        checks_health: Whether black, over-exposed and frozen frames are told apart.
+        takes_8_bits: Whether frames of 8 bits are judged by a bundle of photos of more.
+        server: What serves an HTTP trigger; None makes one of its own.
+
+    Raises:
+        UsageError: One that cannot be understood.
+        DeviceError: The port of an HTTP trigger is in use.
+        MissingDependencyError: An optional package is not installed.
+    """
+    from edge_ad.server import http_trigger
+    from edge_ad.streaming.filters import FilterOptions
+    from edge_ad.streaming.health import FrameHealth
+    from edge_ad.streaming.region import Region
+    from edge_ad.streaming.triggers import trigger_from_text
+
+    kinds = {"http": lambda rest: http_trigger(rest, server)}
+    return FilterOptions(
+        region=None if region is None else Region.parse(region),
+        make_health=(lambda source: FrameHealth(can_freeze=source.is_live)) if checks_health else None,
+        trigger=None if trigger == "every" else trigger_from_text(trigger, kinds),
+        takes_8_bits=takes_8_bits,
+    )
+
+
+def open_sinks(outputs: Outputs, server: HttpServer) -> list[Sink]:
+    """Make the sinks, before an engine is loaded.
+
+    Args:
+        outputs: What the options ask for.
+        server: What serves the live page and the metrics.
+
+    Raises:
+        UsageError: A file, folder or address that cannot be used.
+        MissingDependencyError: An optional package is not installed.
+        DeviceError: A port that is in use.
+    """
+    return [*_files(outputs), *_services(outputs), *_served(outputs, server), *_window(outputs)]
+
+
+def _files(outputs: Outputs) -> list[Sink]:
+    from edge_ad.streaming import sinks
+
+    made: list[Sink] = []
+    durability: Durability = "full" if outputs.durable else "normal"
+    if outputs.database is None and outputs.keep_records_days is not None:
+        raise UsageError(
+            "There is no database whose records --keep-records-days could remove.", "Give --records FILE.sqlite too."
+        )
+    if outputs.lines is not None:
+        made.append(sinks.RecordsSink(outputs.lines, overwrite=outputs.overwrite))
+    if outputs.database is not None:
+        if outputs.database.suffix.lower() not in _DATABASES:
+            hint = f"Known endings: {', '.join(_DATABASES)}. For JSON or CSV use --save-records."
+            raise UsageError(f"{outputs.database.name} is no database.", hint)
+        keep_days = outputs.keep_records_days
+        records = sinks.records_sink(
+            outputs.database, ng_images=outputs.ng_images, durability=durability, keep_days=keep_days
+        )
+        made.append(records)
+    if outputs.ng_images is not None:
+        days, gigabytes = outputs.keep_ng_days, outputs.keep_ng_gb
+        keep = sinks.ng_images_sink(outputs.ng_images, keep_days=days, keep_gb=gigabytes, durability=durability)
+        made.append(keep)
+    if outputs.video is not None:
+        made.append(sinks.VideoSink(outputs.video, overwrite=outputs.overwrite))
+    return made
+
+
+def _services(outputs: Outputs) -> list[Sink]:
+    from edge_ad.streaming import sinks
+
+    made: list[Sink] = []
+    if outputs.mqtt is not None:
+        made.append(sinks.mqtt_sink(outputs.mqtt))
+    if outputs.webhook is not None:
+        made.append(sinks.webhook_sink(outputs.webhook))
+    if outputs.hook is not None:
+        made.append(sinks.hook_sink(outputs.hook))
+    return made
+
+
+def _served(outputs: Outputs, server: HttpServer) -> list[Sink]:
+    """What the stream's one HTTP server serves."""
+    from edge_ad.server import PageSink, metrics_sink
+
+    made: list[Sink] = []
+    if outputs.web is not None:
+        page = PageSink(server, outputs.web, database=outputs.database)
+        made.append(page)
+        note(f"Live page: {page.url}")
+    if outputs.metrics is not None:
+        made.append(metrics_sink(outputs.metrics, server))
+    is_local = outputs.web is None and all(address.is_loopback for address in server.addresses)
+    if is_local and (outputs.web_token is not None or outputs.web_hosts):
+        option = "--web-host" if outputs.web_hosts else "--web-token"
+        raise UsageError(f"{option} means nothing without --web.", "Add --web.")
+    if len(server.addresses) > 1:
+        note(f"One HTTP server listens at {', '.join(server.describe())}.")
+    if server.is_new_token:
+        note(f"Token for this run: {server.token}")
+    return made
+
+
+def _window(outputs: Outputs) -> list[Sink]:
+    from edge_ad.streaming.sinks import WindowSink, has_display
+
+    if outputs.headless:
+        return []
+    if has_display():
+        return [WindowSink()]
+    note("There is no display here: running without a window, as with --headless.")
+    return []

@@ -1,0 +1,40 @@
+"""Installs entry points of a third party for this process and for those that it starts."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@contextmanager
+def installed(folder: Path, group: str, name: str, value: str) -> Iterator[None]:
+    """A distribution with one entry point.
+
+    Args:
+        folder: Where to write it.
+        group: Group of the entry point.
+        name: Its name.
+        value: ``module:attribute``.
+    """
+    from edge_ad.models import registry as methods
+    from edge_ad.runtime import backend as backends
+
+    metadata = folder / "edge_ad_third_party-1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: edge-ad-third-party\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(folder))
+        patch.setenv("PYTHONPATH", f"{folder}:{ROOT}")
+        importlib.invalidate_caches()
+        for registry in (methods, backends):
+            registry.forget_third_party()
+        yield
+    for registry in (methods, backends):
+        registry.forget_third_party()
