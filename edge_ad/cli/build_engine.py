@@ -66,7 +66,7 @@ def build_engine(
     """
     from edge_ad.export.build import build_engines
     from edge_ad.export.precisions import GraphOptions
-    from edge_ad.export.tensorrt.options import PlanOptions, parse_targets
+    from edge_ad.export.tensorrt.config import PlanOptions, parse_targets
 
     precisions = None if precision == "auto" else (precision,)
     plan = PlanOptions(

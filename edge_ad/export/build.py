@@ -10,7 +10,7 @@ from edge_ad.bundle import Bundle, EngineDirectory, find_engine
 from edge_ad.errors import BundleError, EdgeAdError, UsageError
 from edge_ad.export.precisions import GraphOptions, graphs_of_run, runnable
 from edge_ad.export.tensorrt.engine import build_tensorrt_engine, find_current, plan_key
-from edge_ad.export.tensorrt.options import PlanOptions
+from edge_ad.export.tensorrt.config import PlanOptions
 from edge_ad.manifest import Precision
 from edge_ad.runtime.backend import Backend, choose_backend, get_backend, probe_backend
 from edge_ad.runtime.engines import build_engine, first_that_works

@@ -24,7 +24,7 @@ from edge_ad.manifest import GraphInfo, Manifest, SplitInfo
 from edge_ad.runtime.parity import ONNX_TOLERANCE, Deviation, compare, recorded_predictions
 from edge_ad.strict_json import to_json
 from edge_ad.training.runs import Run, torch_predictor
-from edge_ad.training.versions import package_versions
+from edge_ad.training.runs import package_versions
 
 __all__ = ["BUNDLE_FOLDER", "export_run", "fingerprint", "is_current"]
 

@@ -32,7 +32,7 @@ from edge_ad.errors import BundleError
 from edge_ad.export.precision_page import render_precision_page
 from edge_ad.export.recipes import Calibration, Made, Recipe, RecipeOptions, read_report, with_report
 from edge_ad.export.refit import RefittingQuantiser
-from edge_ad.export.tensorrt.convolutions import convolution_macs
+from edge_ad.export.tensorrt.listing import convolution_macs
 from edge_ad.manifest import GateReport, Manifest, Precision
 
 __all__ = ["Int8Recipe"]

@@ -2,37 +2,54 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor, nn
+from edge_ad.models.base import AnomalyDetector
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-
-import torch
 from onnx import ModelProto, checker
 from torch import nn
-
 from edge_ad.calibration.graph import drop_unused, infer_shapes
 from edge_ad.errors import EdgeAdError
-from edge_ad.export.deploy import DeployGraph
-from edge_ad.export.passes import (
-    fold_linear_maps,
-    lower_opset,
-    make_batch_dynamic,
-    maps_by_matrix_product,
-    name_layers,
-    resize_by_scale,
-    sigmoid_beside_convolution,
-    square_by_product,
-    transpose_late,
-)
-from edge_ad.models.base import AnomalyDetector
+from edge_ad.export.passes import fold_linear_maps, lower_opset, make_batch_dynamic, maps_by_matrix_product, name_layers, resize_by_scale, sigmoid_beside_convolution, square_by_product, transpose_late
 
-__all__ = ["export_onnx", "trace"]
+__all__ = ['DeployGraph', 'export_onnx', 'trace']
 
 _TRACED_BATCH = 13  # a size that no other dimension has
 _TORCH_OPSET = 18  # the oldest that torch writes without converting
 _FORBIDDEN = {"TopK", "NonZero", "Loop", "If", "Scan", "Shape", "GatherND", "ScatterND", "Im2Col"}
+
+
+class DeployGraph(nn.Module):
+    """uint8 BGR frames → scores and maps, as every engine runs it.
+
+    Args:
+        detector: The detector, in evaluation mode.
+    """
+
+    def __init__(self, detector: AnomalyDetector) -> None:
+        super().__init__()
+        self.detector = detector.deployed()
+        self.eval()
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Score frames.
+
+        Args:
+            image: uint8 (N, H, W, 3), BGR.
+
+        Returns:
+            ``score`` float32 (N,) and ``anomaly_map`` float32 (N, H, W).
+        """
+        # The cast comes first: TensorRT takes uint8 as an input, and for nothing but a cast.
+        pixels = image.to(torch.float32).permute(0, 3, 1, 2)
+        blue, green, red = (pixels[:, channel : channel + 1] for channel in range(3))
+        # Slices, not an index: a Gather is slow in some backends and refused by others.
+        output = self.detector(torch.cat([red, green, blue], dim=1) / 255.0)
+        return output.score, output.anomaly_map.squeeze(1)
 
 
 def export_onnx(detector: AnomalyDetector) -> ModelProto:

@@ -16,9 +16,18 @@ from torch import Tensor, nn
 
 from edge_ad.models.base import Stage, TrainingBatch
 from edge_ad.models.ear import Ear, EarParameters, Restoration, Schedule, relative_distance
-from edge_ad.models.error_predictors import MlpPredictor, VitPredictor, patch_errors, ranking_loss
+from edge_ad.models.error_predictors import (
+    Masking,
+    MlpPredictor,
+    Normalisation,
+    Scaling,
+    SoftMask,
+    VitPredictor,
+    patch_errors,
+    ranking_loss,
+    scale_mask,
+)
 from edge_ad.models.mask_sources import PatchDistance
-from edge_ad.models.soft_masks import Masking, Normalisation, Scaling, SoftMask, scale_mask
 
 __all__ = ["Fader", "FaderParameters", "PredictorName"]
 

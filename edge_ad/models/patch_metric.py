@@ -12,17 +12,66 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from edge_ad.models.base import Stage, TrainingBatch
-from edge_ad.models.discriminators.metric import DefectParameters, Metric
-from edge_ad.models.discriminators.positions import gather_positions
-from edge_ad.models.discriminators.standardisation import CrossFit, Standardisation
+from edge_ad.models.discriminators.metric import TINY, DefectParameters, Metric
+from edge_ad.models.discriminators.standardisation import CrossFit, Standardisation, gather_positions
 from edge_ad.models.feature_detector import FeatureDetector
-from edge_ad.models.mapped_gaussian import is_invertible
-from edge_ad.models.metric_distance import MetricDistance
+from edge_ad.models.gaussian import (
+    PositionGaussian,
+    is_invertible,
+    joint_matrix,
+    mapped_directions,
+    vectors_by_position,
+)
 
-__all__ = ["PatchMetric", "PatchMetricParameters"]
+__all__ = ["MetricDistance", "PatchMetric", "PatchMetricParameters"]
+
+_POSITIONS_AT_ONCE = 128  # bounds the memory of the decomposition
+
+
+class MetricDistance(nn.Module):
+    """``|M S_p^(-1/2) (x - μ_p)|`` by one matrix for all positions and one set of directions for each.
+
+    Args:
+        gaussian: Fitted.
+        metric: Learned; its matrix is invertible.
+    """
+
+    def __init__(self, gaussian: PositionGaussian, metric: Metric) -> None:
+        super().__init__()
+        matrix = metric.weight.detach().double()
+        directions, signs = _quadratic_form(matrix, gaussian.get_buffer("directions"))
+        self.register_buffer("mean", gaussian.get_buffer("mean").clone())
+        self.register_buffer("matrix", joint_matrix(gaussian, matrix))
+        self.register_buffer("directions", directions)
+        self.register_buffer("signs", signs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, h, w) → distances (N, P)."""
+        vectors = vectors_by_position(features, self.get_buffer("mean"), self.get_buffer("matrix"))
+        along = torch.matmul(vectors.transpose(0, 1), self.get_buffer("directions"))  # (P, N, K)
+        removed = (along.square() * self.get_buffer("signs")).sum(2).transpose(0, 1)
+        return ((vectors.square().sum(2) - removed).clamp_min(0) + TINY).sqrt()
+
+
+def _quadratic_form(matrix: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """V·sqrt|λ| (P, C, K) and the signs of λ (P, 1, K), K = min(C, 2·rank), float32, for A (P, C, rank)."""
+    parts = [_decomposed(matrix, part.double()) for part in torch.split(directions, _POSITIONS_AT_ONCE)]
+    values, vectors = (torch.cat(part) for part in zip(*parts, strict=True))
+    return (vectors * values.abs().sqrt()[:, None]).float(), values.sign()[:, None].float()
+
+
+def _decomposed(matrix: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """λ (P, K) ascending and V (P, C, K) of S, by way of the space that T and P span."""
+    taken, given = mapped_directions(matrix, directions)
+    across = given.transpose(1, 2) @ given
+    one = torch.eye(across.shape[2], dtype=across.dtype).expand_as(across)
+    form = torch.cat([torch.cat([-across, one], 2), torch.cat([one, torch.zeros_like(one)], 2)], 1)
+    basis, inside = torch.linalg.qr(torch.cat([taken, given], 2))
+    values, vectors = torch.linalg.eigh(inside @ form @ inside.transpose(1, 2))
+    return values, basis @ vectors
 
 
 class PatchMetricParameters(DefectParameters):

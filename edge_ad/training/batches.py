@@ -15,7 +15,7 @@ from torch import Tensor
 
 from edge_ad.models.base import AnomalyDetector, TrainingBatch
 from edge_ad.training.feature_cache import to_tensor
-from edge_ad.training.sample_feed import BatchOrder, SampleFeed
+from edge_ad.training.simulated_samples import BatchOrder, SampleFeed
 
 __all__ = [
     "LoopSettings",

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from edge_ad import __version__
 from edge_ad.storage import cache_folder
-from edge_ad.training.features import (
+from edge_ad.training.feature_files import (
     FILE_SUFFIX,
     byte_limit,
     exclusive,

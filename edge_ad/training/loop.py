@@ -23,8 +23,8 @@ from edge_ad.training.batches import (
 )
 from edge_ad.training.checkpoints import Progress, restore_training, training_tensors
 from edge_ad.training.precision import autocast
-from edge_ad.training.sample_feed import SampleFeed
 from edge_ad.training.schedules import learning_rate_scale
+from edge_ad.training.simulated_samples import SampleFeed
 
 __all__ = ["EpochReport", "LoopSettings", "TrainingSet", "epochs_of", "run_stages"]
 

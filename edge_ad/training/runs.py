@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,14 +32,27 @@ __all__ = [
     "RunRecord",
     "SplitRecord",
     "load_run",
+    "package_versions",
     "read_record",
     "torch_predictor",
     "write_record",
 ]
 
+_PACKAGES = ("torch", "numpy", "opencv-python", "onnx", "onnxscript", "onnxruntime", "openvino")
 RECORD_FILE = "run.json"
 CHECKPOINT_FILE = "checkpoint.safetensors"
 RESUME_FILE = "training.safetensors"
+
+
+def package_versions() -> dict[str, str]:
+    """Package → version, for those that are installed."""
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 class SplitRecord(Document):

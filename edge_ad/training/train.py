@@ -23,7 +23,7 @@ from edge_ad.photo_spec import Fit
 from edge_ad.storage import storage_errors
 from edge_ad.strict_json import to_json
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
-from edge_ad.training.features import byte_limit
+from edge_ad.training.feature_files import byte_limit
 from edge_ad.training.loop import EpochReport, run_stages
 from edge_ad.training.mosaic_scale import choose_mosaic_scale
 from edge_ad.training.precision import choose_device
@@ -255,7 +255,7 @@ def _new_record(
     detector: AnomalyDetector,
     choices: dict[str, Any],
 ) -> RunRecord:
-    from edge_ad.training.versions import package_versions
+    from edge_ad.training.runs import package_versions
 
     return RunRecord(
         method=request.method,

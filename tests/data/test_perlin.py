@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_ad.data.perlin import fractal_noise, perlin_noise
+from edge_ad.data.simulated_defects.textures import fractal_noise, perlin_noise
 
 
 @given(cells=st.tuples(st.integers(1, 9), st.integers(1, 9)), seed=st.integers(0, 1000))

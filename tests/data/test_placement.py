@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
-from edge_ad.data.pseudo_defects.placement import draw_centre, foreground
+from edge_ad.data.pseudo_defects.painter import draw_centre, foreground
 
 PART = np.zeros((96, 96), np.bool_)
 PART[32:64, 32:64] = True

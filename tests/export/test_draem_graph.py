@@ -10,7 +10,7 @@ import torch
 from edge_ad.calibration.graph_runner import run_graph
 from edge_ad.calibration.layers import FloatModules, float_reasons, int8_candidates
 from edge_ad.export.bundle_export import export_run
-from edge_ad.export.deploy import DeployGraph
+from edge_ad.export.onnx_export import DeployGraph
 from edge_ad.export.onnx_export import export_onnx
 from edge_ad.models import AnomalyDetector, create_detector
 from edge_ad.training.runs import Run, load_run

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from edge_ad.calibration.graph_runner import run_graph
-from edge_ad.export.deploy import DeployGraph
+from edge_ad.export.onnx_export import DeployGraph
 from edge_ad.export.onnx_export import export_onnx
 from edge_ad.models import AnomalyDetector, create_detector
 from edge_ad.training.feature_cache import compute_features

@@ -26,7 +26,7 @@ from edge_ad.export.int8 import Int8Recipe
 from edge_ad.export.recipes import Calibration, RecipeOptions, read_report
 from edge_ad.export.recipes import is_current as is_graph_current
 from edge_ad.export.refit import RefittingQuantiser
-from edge_ad.export.tensorrt.convolutions import convolution_macs
+from edge_ad.export.tensorrt.listing import convolution_macs
 from edge_ad.export.tensorrt.qdq_check import check_qdq
 from edge_ad.images import read_resized
 from edge_ad.training.runs import Run

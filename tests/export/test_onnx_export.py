@@ -5,7 +5,7 @@ import torch
 
 from edge_ad.calibration.graph import infer_shapes
 from edge_ad.calibration.graph_runner import run_graph
-from edge_ad.export.deploy import DeployGraph
+from edge_ad.export.onnx_export import DeployGraph
 from edge_ad.export.onnx_export import export_onnx
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import create_detector

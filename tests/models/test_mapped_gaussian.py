@@ -9,10 +9,8 @@ from torch import nn
 from edge_ad.models import create_detector
 from edge_ad.models.discriminators.discriminator import Discriminator
 from edge_ad.models.discriminators.metric import Metric
-from edge_ad.models.gaussian import PositionGaussian
-from edge_ad.models.mapped_gaussian import MappedGaussian
-from edge_ad.models.metric_distance import MetricDistance
-from edge_ad.models.patch_metric import PatchMetric
+from edge_ad.models.gaussian import MappedGaussian, PositionGaussian
+from edge_ad.models.patch_metric import MetricDistance, PatchMetric
 
 CHANNELS, GRID = 6, (3, 4)
 

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge_ad.models.msgms import MSGMS
+from edge_ad.models.similarity import MSGMS
 
 C = 0.0026
 

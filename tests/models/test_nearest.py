@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge_ad.models.nearest import NearestNeighbour
+from edge_ad.models.patch_nearest import NearestNeighbour
 
 CHANNELS = 4
 

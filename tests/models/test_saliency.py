@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from edge_ad.models.mask_sources import BackboneSaliency, ConstantMask
-from edge_ad.models.mask_sources.saliency import top_mass
+from edge_ad.models.mask_sources.base import top_mass
 
 
 def _grid(*values: float) -> Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from edge_ad.models.soft_masks import SoftMask, scale_mask
+from edge_ad.models.error_predictors import SoftMask, scale_mask
 
 
 def _calibrated(errors: torch.Tensor, **options: object) -> SoftMask:

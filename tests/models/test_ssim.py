@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from edge_ad.models.ssim import ssim
+from edge_ad.models.similarity import ssim
 
 
 def _reference(a: NDArray[np.float64], b: NDArray[np.float64], window: int, sigma: float) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from edge_ad.errors import EdgeAdError
 from edge_ad.export.tensorrt.builder import build_plan
-from edge_ad.export.tensorrt.options import PlanOptions
+from edge_ad.export.tensorrt.config import PlanOptions
 from edge_ad.manifest import Precision
 from tests.tensorrt_contract.builder_doubles import install
 from tests.tensorrt_contract.spec_double import assert_nothing_missing

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from edge_ad.training.features import file_bytes, map_features, write_features
+from edge_ad.training.feature_files import file_bytes, map_features, write_features
 
 _SHAPE = (6, 3, 4, 4)
 

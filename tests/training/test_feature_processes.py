@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from edge_ad.training.feature_cache import cached_features, compute_features
-from edge_ad.training.features import exclusive
+from edge_ad.training.feature_files import exclusive
 from tests.training import feature_process
 from tests.training.feature_process import Slow, pictures
 

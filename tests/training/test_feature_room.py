@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edge_ad.errors import UsageError
-from edge_ad.training.features import byte_limit, forget_unfinished, make_room
+from edge_ad.training.feature_files import byte_limit, forget_unfinished, make_room
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge_ad.cli import main
 from edge_ad.data.simulated_defects import DefectSimulator, SimulatedDefect
 from edge_ad.errors import DataError, EdgeAdError
-from edge_ad.training.sample_feed import BatchOrder, SampleFeed, Samples
+from edge_ad.training.simulated_samples import BatchOrder, SampleFeed, Samples
 
 ORDERS = [BatchOrder((0, epoch), part) for epoch in (3, 4) for part in ((0, 3, 1), (4, 2), (1, 0, 2))]
 
@@ -99,7 +99,7 @@ def test_a_texture_that_cannot_be_read_is_told_as_without_a_worker(tmp_path: Pat
 
 
 def test_a_worker_imports_no_torch() -> None:
-    code = "import sys; import edge_ad.training.sample_feed; sys.exit('torch' in sys.modules)"
+    code = "import sys; import edge_ad.training.simulated_samples; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

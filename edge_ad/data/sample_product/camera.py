@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.sample_product.fields import REFERENCE
+from edge_ad.data.sample_product.drawing import REFERENCE
 
 __all__ = ["LINE_CAMERA", "Camera", "frames_of", "record"]
 

@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.sample_product.drawing import BOLT_CENTRES, HALF_SIDE, Outline
-from edge_ad.data.sample_product.fields import clouds
+from edge_ad.data.sample_product.drawing import BOLT_CENTRES, HALF_SIDE, Outline, clouds
 from edge_ad.data.sample_product.surface import Surface
 
 __all__ = ["DEFECT_KINDS", "SHAPE_DEFECTS", "SURFACE_DEFECTS"]

@@ -8,16 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["BOLT_CENTRES", "HALF_SIDE", "Hole", "Outline", "flange", "part_grid"]
+from edge_ad.data.simulated_defects.textures import fractal_noise
+
+__all__ = ["BOLT_CENTRES", "HALF_SIDE", "REFERENCE", "Hole", "Outline", "clouds", "enlarged", "flange", "part_grid"]
 
 HALF_SIDE = 0.68
 CORNER_RADIUS = 0.15
 BOSS_RADIUS = 0.365
 _BOLT_OFFSET = 0.475
 BOLT_CENTRES = tuple((sx * _BOLT_OFFSET, sy * _BOLT_OFFSET) for sy in (-1, 1) for sx in (-1, 1))
+REFERENCE = 256
+_COARSE = 96  # enough for fields without detail, and seven times as fast
 
 
 @dataclass(frozen=True)
@@ -88,3 +93,15 @@ def _rounded_square(x: NDArray[np.float32], y: NDArray[np.float32]) -> NDArray[n
     dy = np.abs(y) - np.float32(HALF_SIDE - CORNER_RADIUS)
     outside = np.hypot(np.maximum(dx, 0), np.maximum(dy, 0))
     return np.asarray(outside + np.minimum(np.maximum(dx, dy), 0) - np.float32(CORNER_RADIUS), np.float32)
+
+
+def clouds(
+    size_hw: tuple[int, int], cells_hw: tuple[int, int], rng: np.random.Generator, *, octaves: int
+) -> NDArray[np.float32]:
+    """Fractal noise of few cells, float32 (h, w), about in [-1, 1]."""
+    return enlarged(fractal_noise((_COARSE, _COARSE), cells_hw, rng, octaves=octaves), size_hw)
+
+
+def enlarged(field: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.float32]:
+    """Bring a field to the size of the photo, float32 (h, w)."""
+    return np.asarray(cv2.resize(field, size_hw[::-1], interpolation=cv2.INTER_LINEAR), np.float32)

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from edge_ad.data.sample_product.defects import SHAPE_DEFECTS, SURFACE_DEFECTS
 from edge_ad.data.sample_product.drawing import Outline, flange
-from edge_ad.data.sample_product.lighting import Light, Pose, belt, photograph
-from edge_ad.data.sample_product.surface import machine
+from edge_ad.data.sample_product.surface import Light, Pose, belt, machine, photograph
 
 __all__ = ["Scene"]
 

@@ -15,10 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.perlin import perlin_noise
 from edge_ad.data.simulated_defects.augmentations import augment
-from edge_ad.data.simulated_defects.photos import photographed_texture
-from edge_ad.data.simulated_defects.rendered import rendered_texture
+from edge_ad.data.simulated_defects.textures import perlin_noise, photographed_texture, rendered_texture
 
 __all__ = ["DefectSimulator", "Opacity", "SimulatedDefect", "Simulator", "draw_opacity", "is_grey", "perlin_mask"]
 

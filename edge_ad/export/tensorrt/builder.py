@@ -15,10 +15,10 @@ from edge_ad.export.tensorrt.capabilities import Capabilities, probe_capabilitie
 from edge_ad.export.tensorrt.config import check_options, make_config
 from edge_ad.export.tensorrt.dla import make_calibrator
 from edge_ad.export.tensorrt.listing import ListedLayer, layers_from_inspector, layers_from_log, with_convolutions
-from edge_ad.export.tensorrt.log import BuildLog, first_reasons
-from edge_ad.export.tensorrt.options import PlanOptions
+from edge_ad.export.tensorrt.parsing import BuildLog, first_reasons
+from edge_ad.export.tensorrt.config import PlanOptions
 from edge_ad.export.tensorrt.parsing import parse_network
-from edge_ad.export.tensorrt.timing_cache import save_timing_cache
+from edge_ad.export.tensorrt.config import save_timing_cache
 from edge_ad.manifest import Precision
 from edge_ad.runtime.tensorrt.api import TensorRtName, tensorrt_module
 

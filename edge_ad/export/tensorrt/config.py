@@ -2,22 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from edge_ad.errors import UsageError
 from typing import Any
-
+from edge_ad.storage import storage_errors, write_file
+from collections.abc import Callable
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.export.tensorrt.capabilities import Capabilities
-from edge_ad.export.tensorrt.log import make_progress_monitor
-from edge_ad.export.tensorrt.options import PlanOptions
-from edge_ad.export.tensorrt.timing_cache import attach_timing_cache
+from edge_ad.export.tensorrt.parsing import make_progress_monitor
 from edge_ad.manifest import Precision
 
-__all__ = ["check_options", "make_config"]
+__all__ = ['PlanOptions', 'attach_timing_cache', 'check_options', 'make_config', 'parse_targets', 'save_timing_cache']
 
 _MIB = 1 << 20
 
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """Options of a build.
+
+    Attributes:
+        targets: GPUs to build for, such as ``("sm86", "sm89")``; empty for that of this machine.
+        max_batch: Largest batch the plan takes; the smallest is 1.
+        opt_batch: Batch it is tuned for.
+        workspace_mib: Most scratch memory a layer may use, in MiB; 0 leaves it to TensorRT.
+        hardware_compatibility: ``"ampere_plus"``: also for other GPUs from Ampere on;
+            ``"same_compute_capability"``: also for other GPUs of the same compute capability; empty: for this GPU.
+        version_compatible: Also for later versions of TensorRT.
+        timing_cache: File of measured kernels to start from and to add to; None for that beside the engines.
+        dla_core: DLA to build for; None for the GPU.
+    """
+
+    targets: tuple[str, ...] = ()
+    max_batch: int = 8
+    opt_batch: int = 1
+    workspace_mib: int = 0
+    hardware_compatibility: str = ""
+    version_compatible: bool = False
+    timing_cache: Path | None = None
+    dla_core: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.opt_batch <= self.max_batch:
+            raise UsageError(
+                f"A plan for batches of 1 to {self.max_batch} cannot be tuned for {self.opt_batch}.",
+                "Give --max-batch 1 or more.",
+            )
+        if self.workspace_mib < 0:
+            raise UsageError(f"The workspace must be 0 MiB or more, not {self.workspace_mib}.")
+
+
+def parse_targets(texts: list[str]) -> tuple[str, ...]:
+    """Read ``sm86,sm89``, ``8.6`` or several of them, without repetitions, in ascending order.
+
+    Raises:
+        UsageError: Something else.
+    """
+    words = [word.strip().lower() for text in texts for word in text.split(",") if word.strip()]
+    return tuple(sorted(dict.fromkeys(map(_target, words)), key=lambda name: int(name[2:])))
+
+
+def _target(word: str) -> str:
+    digits = word.removeprefix("sm").replace("_", "").replace(".", "")
+    if not (digits.isascii() and digits.isdigit() and len(digits) in (2, 3)):
+        raise UsageError(f"{word!r} is no GPU target.", "Name a compute capability, such as --target sm89.")
+    return f"sm{int(digits)}"
+
+
+def attach_timing_cache(config: Any, path: Path | None) -> str:
+    """Let a build start from a file of measured kernels.
+
+    Args:
+        config: The builder's configuration.
+        path: The file; it may not be there yet. None for no cache.
+
+    Returns:
+        ``"none"``, ``"new"``, ``"read"``, or ``"replaced"`` where TensorRT does not take the file: it is of another
+        version or GPU.
+
+    Raises:
+        StorageError: The file cannot be read.
+    """
+    if path is None:
+        return "none"
+    content = b""
+    if path.is_file():
+        with storage_errors(path):
+            content = path.read_bytes()
+    cache = config.create_timing_cache(content)
+    if cache is not None and config.set_timing_cache(cache, ignore_mismatch=False):
+        return "read" if content else "new"
+    empty = config.create_timing_cache(b"")
+    if empty is not None:
+        config.set_timing_cache(empty, ignore_mismatch=False)
+    return "replaced" if content else "none"
+
+
+def save_timing_cache(config: Any, path: Path | None) -> None:
+    """Write what the build has measured, atomically; nothing where TensorRT keeps no cache.
+
+    Raises:
+        StorageError: No space or no permission; the old file is untouched.
+    """
+    if path is None:
+        return
+    cache = config.get_timing_cache()
+    content = bytes(cache.serialize()) if cache is not None else b""
+    if content:
+        write_file(path, content)
 
 
 def check_options(capabilities: Capabilities, options: PlanOptions) -> None:

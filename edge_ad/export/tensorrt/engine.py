@@ -12,7 +12,7 @@ from edge_ad.bundle.plan_layers import LAYERS_FILE, PLAN_FILE, convolution_share
 from edge_ad.errors import BundleError, DeviceError, UsageError, require
 from edge_ad.export.tensorrt.capabilities import Capabilities, probe_capabilities
 from edge_ad.export.tensorrt.config import check_options
-from edge_ad.export.tensorrt.options import PlanOptions
+from edge_ad.export.tensorrt.config import PlanOptions
 from edge_ad.manifest import Precision
 from edge_ad.runtime.tensorrt.api import TensorRtName, device_target
 
@@ -67,7 +67,7 @@ def build_tensorrt_engine(
     """
     onnx = require("onnx", extra="tensorrt")
     from edge_ad.export.tensorrt.builder import build_plan
-    from edge_ad.export.tensorrt.convolutions import convolution_macs
+    from edge_ad.export.tensorrt.listing import convolution_macs
     from edge_ad.export.tensorrt.dla import ranges_for_dla
     from edge_ad.export.tensorrt.qdq_check import check_qdq
 

@@ -5,16 +5,18 @@ TensorRT for RTX lists them in the build log; the engine inspector of TensorRT g
 
 from __future__ import annotations
 
-import json
 import math
+from onnx import ModelProto
+from edge_ad.calibration.graph import constants, infer_shapes, producers
+import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
-
 from edge_ad.bundle.plan_layers import PlanLayer
 
-__all__ = ["ListedLayer", "layers_from_inspector", "layers_from_log", "with_convolutions"]
+__all__ = ['ListedLayer', 'convolution_macs', 'layers_from_inspector', 'layers_from_log', 'with_convolutions']
 
+_MOVES = ("DequantizeLinear", "QuantizeLinear", "Cast", "Identity")
 ListedLayer = tuple[PlanLayer, int]
 """A layer, and how many elements its largest constant has."""
 
@@ -39,6 +41,35 @@ _TYPE_WORDS = {
     "int64": "int64",
     "bool": "bool",
 }
+
+
+def convolution_macs(model: ModelProto) -> dict[str, int]:
+    """Name of each ``Conv`` → multiply-accumulates for one image.
+
+    One output element takes one product per input channel of its group and per element of the kernel.
+
+    Args:
+        model: Graph with only the batch dynamic; it is left as it is. A node without a name is given the one that
+            TensorRT's parser gives it.
+    """
+    shapes = infer_shapes(ModelProto.FromString(model.SerializeToString()))
+    sources, values = producers(model), constants(model)
+
+    def weight_shape(name: str) -> tuple[int, ...]:
+        while name not in values and name in sources and sources[name].op_type in _MOVES:
+            name = sources[name].input[0]
+        return tuple(values[name].dims) if name in values else tuple(_sizes(shapes.get(name, ())))
+
+    return {
+        node.name or f"node_of_{node.output[0]}": math.prod(_sizes(shapes[node.output[0]]))
+        * math.prod(weight_shape(node.input[1])[1:])
+        for node in model.graph.node
+        if node.op_type == "Conv"
+    }
+
+
+def _sizes(shape: tuple[int | str, ...]) -> list[int]:
+    return [size if isinstance(size, int) else 1 for size in shape]  # the batch: one image
 
 
 def layers_from_log(listing: str) -> list[ListedLayer]:

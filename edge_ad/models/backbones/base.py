@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Backbone"]
+from edge_ad.errors import CheckpointError, UsageError, require
+
+__all__ = ["Backbone", "load_folded", "read_weights"]
+
+_HINT = "Give a state dict of this very architecture, in its authors' names."
+_WEIGHTS_FILE_HINT = "Save it with torch.save(model.state_dict(), 'weights.pth'), or as .safetensors."
 
 
 class Backbone(nn.Module, ABC):
@@ -77,3 +84,67 @@ class Backbone(nn.Module, ABC):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
+
+
+def load_folded(
+    conv: nn.Conv2d, weights: Mapping[str, Tensor], conv_name: str, norm_name: str, *, epsilon: float
+) -> None:
+    """Load a convolution with the batch norm that follows it folded in, which is exact in evaluation mode.
+
+    Args:
+        conv: Convolution with a bias.
+        weights: Published state dict.
+        conv_name: Name of its convolution, which has no bias.
+        norm_name: Name of its batch norm.
+        epsilon: What the batch norm adds to the variance.
+
+    Raises:
+        CheckpointError: Something is missing, of another shape, or not finite.
+    """
+    channels = (conv.out_channels,)
+    kernel = _named(weights, f"{conv_name}.weight", tuple(conv.weight.shape))
+    gain, shift, mean, variance = (
+        _named(weights, f"{norm_name}.{name}", channels) for name in ("weight", "bias", "running_mean", "running_var")
+    )
+    scale = gain / (variance + epsilon).sqrt()
+    folded = {"weight": kernel * scale[:, None, None, None], "bias": shift - mean * scale}
+    if not all(bool(tensor.isfinite().all()) for tensor in folded.values()):
+        raise CheckpointError(f"{conv_name} and {norm_name} hold values that are not finite.", _HINT)
+    conv.load_state_dict(folded)
+
+
+def _named(weights: Mapping[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    if name not in weights:
+        raise CheckpointError(f"{name} is missing.", _HINT)
+    if tuple(weights[name].shape) != shape:
+        raise CheckpointError(f"{name} has the shape {tuple(weights[name].shape)}, not {shape}.", _HINT)
+    return weights[name]
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict.
+
+    Args:
+        path: ``.safetensors``, or anything that ``torch.save`` wrote.
+
+    Raises:
+        UsageError: There is no such file.
+        CheckpointError: It cannot be read, or is not a state dict.
+    """
+    if not path.is_file():
+        raise UsageError(f"There is no file of weights {path}.", "Give weights=imagenet or the path of a state dict.")
+    try:
+        content = _content(path)
+    except Exception as error:  # a damaged file fails in the ways of pickle, zip and safetensors, which share no class
+        raise CheckpointError(f"{path} cannot be read as weights.", _WEIGHTS_FILE_HINT) from error
+    if not isinstance(content, dict) or not content or not all(isinstance(item, Tensor) for item in content.values()):
+        raise CheckpointError(f"{path} is not a state dict.", _WEIGHTS_FILE_HINT)
+    return content
+
+
+def _content(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        return require("safetensors.torch", extra="train").load_file(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on formats that are refused here anyway
+        return torch.load(path, map_location="cpu", weights_only=True)

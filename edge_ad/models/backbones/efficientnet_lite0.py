@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_ad.errors import CheckpointError, require
-from edge_ad.models.backbones.base import Backbone
-from edge_ad.models.backbones.folding import load_folded
+from edge_ad.models.backbones.base import Backbone, load_folded
 
 __all__ = ["EfficientNetLite0"]
 

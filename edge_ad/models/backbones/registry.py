@@ -8,10 +8,9 @@ from typing import Literal
 from torch import Tensor
 
 from edge_ad.errors import CheckpointError
-from edge_ad.models.backbones.base import Backbone
+from edge_ad.models.backbones.base import Backbone, read_weights
 from edge_ad.models.backbones.efficientnet_lite0 import EfficientNetLite0
 from edge_ad.models.backbones.resnet import ResNet18, WideResNet50
-from edge_ad.models.backbones.weights_file import read_weights
 
 __all__ = ["BACKBONES", "BackboneName", "create_backbone"]
 

@@ -2,16 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from edge_ad.errors import DataError
-from edge_ad.models.cutpaste.ledoit_wolf import ledoit_wolf
 
-__all__ = ["Mahalanobis"]
+__all__ = ["Mahalanobis", "ledoit_wolf"]
 
 _VARIANCE_FLOOR = 1e-6  # keeps the covariance invertible when all images are the same
+
+
+def ledoit_wolf(centred: Iterable[Tensor]) -> tuple[Tensor, float]:
+    """Shrunk covariance of samples that come in parts.
+
+    Args:
+        centred: Parts (n, p) of the samples, of zero mean together.
+
+    Returns:
+        float64 (p, p), and ρ in [0, 1]; samples that are all alike have ρ = 0.
+
+    Raises:
+        ValueError: There is no part.
+    """
+    count, second, fourth = 0, None, 0.0
+    for part in centred:
+        samples = part.double()
+        product = samples.T @ samples
+        second = product if second is None else second + product
+        fourth += float(samples.square().sum(1).square().sum())
+        count += len(samples)
+    if second is None:
+        raise ValueError("there are no samples")
+    covariance, dimensions = second / count, len(second)
+    mean = covariance.diagonal().mean()
+    identity = mean * torch.eye(dimensions, dtype=covariance.dtype, device=covariance.device)
+    distance = float((covariance - identity).square().sum()) / dimensions
+    error = (fourth / count - float(covariance.square().sum())) / (count * dimensions)
+    shrinkage = max(0.0, min(error, distance)) / distance if distance > 0 else 0.0
+    return (1 - shrinkage) * covariance + shrinkage * identity, shrinkage
 
 
 class Mahalanobis(torch.nn.Module):

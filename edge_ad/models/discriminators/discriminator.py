@@ -14,8 +14,12 @@ from torch import Tensor
 from edge_ad.models.base import Stage, TrainingBatch
 from edge_ad.models.discriminators.head import PatchHead
 from edge_ad.models.discriminators.metric import DefectParameters, Metric
-from edge_ad.models.discriminators.positions import gather_positions
-from edge_ad.models.discriminators.standardisation import CrossFit, Standardisation, StandardisationKind
+from edge_ad.models.discriminators.standardisation import (
+    CrossFit,
+    Standardisation,
+    StandardisationKind,
+    gather_positions,
+)
 from edge_ad.models.feature_detector import FeatureDetector
 
 __all__ = ["Discriminator", "DiscriminatorParameters", "Patches"]

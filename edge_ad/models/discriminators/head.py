@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from edge_ad.models.discriminators.metric import Metric, length
 from edge_ad.models.discriminators.standardisation import Standardisation
-from edge_ad.models.mapped_gaussian import MappedGaussian, is_invertible
+from edge_ad.models.gaussian import MappedGaussian, is_invertible
 
 __all__ = ["PatchHead"]
 

@@ -18,15 +18,61 @@ from torch.nn import functional as F
 from edge_ad.data.simulated_defects import DefectSimulator, Opacity, texture_photos
 from edge_ad.errors import UsageError
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
-from edge_ad.models.draem.losses import focal_loss
 from edge_ad.models.draem.networks import WIDTHS, Discriminative, Reconstructive, Width, fold, unfold
-from edge_ad.models.draem.windows import windows
+from edge_ad.models.similarity import ssim
 from edge_ad.models.smoothing import PaddedMeanFilter
-from edge_ad.models.ssim import ssim
 
-__all__ = ["Draem", "DraemParameters"]
+__all__ = ["Draem", "DraemParameters", "focal_loss", "windows"]
 
 Schedule = Literal["step", "one-cycle", "fixed", "warm-up", "sgdr"]
+
+
+def focal_loss(logits: Tensor, masks: Tensor, *, focusing: float = 2.0) -> Tensor:
+    """``mean −(1 − p)^γ · ln p``, p being the probability of each pixel's true class (Lin et al., 2017, α = 1).
+
+    Args:
+        logits: float32 (N, 2, H, W): normal, anomalous.
+        masks: (N, 1, H, W), 1 where anomalous, else 0.
+        focusing: γ, at least 0; 0 is the cross-entropy.
+
+    Returns:
+        Scalar.
+    """
+    classes = torch.cat([1 - masks, masks], dim=1)
+    log_probability = (F.log_softmax(logits, dim=1) * classes).sum(1)
+    return -((1 - log_probability.exp()).clamp_min(0) ** focusing * log_probability).mean()
+
+
+def windows(parts: Sequence[Tensor], side: int, count: int, generator: torch.Generator) -> list[Tensor]:
+    """The same windows, at random places, of tensors that belong together.
+
+    A window's middle is drawn from the whole image and the window then moved inside: were the places themselves drawn
+    evenly, the outermost pixels, where products differ most, would be in one window of a hundred.
+
+    Args:
+        parts: (N, C, H, W) each; C may differ.
+        side: In pixels. 0, or one that is not smaller than the images, leaves them whole, once each.
+        count: Windows of each image.
+        generator: On the CPU; draws the places.
+
+    Returns:
+        (N · count, C, side, side) each, the windows of an image one after the other.
+    """
+    images, _, height, width = parts[0].shape
+    if not side or side >= min(height, width):
+        return list(parts)
+    places = [_places(whole, side, images * count, generator) for whole in (height, width)]
+    slices = [
+        (slice(index // count, index // count + 1), slice(None), slice(top, top + side), slice(left, left + side))
+        for index, (top, left) in enumerate(torch.stack(places, 1).tolist())
+    ]
+    return [torch.cat([part[where] for where in slices]) for part in parts]
+
+
+def _places(whole: int, side: int, count: int, generator: torch.Generator) -> Tensor:
+    """Where windows begin along one axis, (count,)."""
+    middles = torch.randint(whole, (count,), generator=generator)
+    return (middles - side // 2).clamp(0, whole - side)
 
 
 class DraemParameters(MethodParameters):

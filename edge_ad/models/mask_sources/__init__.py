@@ -1,9 +1,7 @@
 """Where a suspected defect is: the masks of reconstruction-by-inpainting, behind one interface."""
 
-from edge_ad.models.mask_sources.base import MaskSource
-from edge_ad.models.mask_sources.constant import ConstantMask
+from edge_ad.models.mask_sources.base import BackboneSaliency, ConstantMask, MaskSource
 from edge_ad.models.mask_sources.dino import DinoAttention
 from edge_ad.models.mask_sources.patch_distance import PatchDistance
-from edge_ad.models.mask_sources.saliency import BackboneSaliency
 
 __all__ = ["BackboneSaliency", "ConstantMask", "DinoAttention", "MaskSource", "PatchDistance"]

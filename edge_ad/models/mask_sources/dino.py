@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edge_ad.errors import UsageError, require
-from edge_ad.models.mask_sources.base import MaskSource
-from edge_ad.models.mask_sources.saliency import top_mass
+from edge_ad.models.mask_sources.base import MaskSource, top_mass
 
 __all__ = ["DinoAttention", "load_dino"]
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from edge_ad.models.gaussian import PositionGaussian
 from edge_ad.models.mask_sources.base import MaskSource
-from edge_ad.models.nearest import NearestNeighbour
+from edge_ad.models.patch_nearest import NearestNeighbour
 
 __all__ = ["DistanceKind", "PatchDistance"]
 

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from edge_ad.data.simulated_defects.augmentations import AUGMENTATIONS, augment
-from edge_ad.data.simulated_defects.rendered import FIELDS, rendered_texture
+from edge_ad.data.simulated_defects.textures import FIELDS, rendered_texture
 
 
 def _texture(seed: int = 0) -> NDArray[np.uint8]:

@@ -19,10 +19,10 @@ from edge_ad.cli import main
 from edge_ad.errors import BundleError, DeviceError, MissingDependencyError, StorageError, UsageError
 from edge_ad.export.build import build_engines
 from edge_ad.export.tensorrt.builder import build_plan
-from edge_ad.export.tensorrt.convolutions import convolution_macs
+from edge_ad.export.tensorrt.listing import convolution_macs
 from edge_ad.export.tensorrt.dla import activation_ranges, ranges_for_dla
 from edge_ad.export.tensorrt.engine import build_tensorrt_engine, plan_key
-from edge_ad.export.tensorrt.options import PlanOptions, parse_targets
+from edge_ad.export.tensorrt.config import PlanOptions, parse_targets
 from tests.cli.conftest import bundle as blue_bundle  # noqa: F401  has reference photos
 from tests.runtime.tiny_bundle import deploy_graph, graph_info, tiny_bundle
 

@@ -8,8 +8,8 @@ import pytest
 
 from edge_ad.bundle.plan_layers import convolution_share
 from edge_ad.export.tensorrt.builder import build_plan
-from edge_ad.export.tensorrt.convolutions import convolution_macs
-from edge_ad.export.tensorrt.options import PlanOptions
+from edge_ad.export.tensorrt.listing import convolution_macs
+from edge_ad.export.tensorrt.config import PlanOptions
 from edge_ad.export.tensorrt.qdq_check import check_qdq
 from edge_ad.runtime.onnxruntime.engine import OnnxRuntimeEngine
 from edge_ad.runtime.openvino.engine import OpenVinoEngine

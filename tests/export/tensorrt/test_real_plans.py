@@ -6,8 +6,8 @@ import pytest
 
 from edge_ad.bundle.plan_layers import PlanLayer, convolution_share
 from edge_ad.export.tensorrt.builder import BuiltPlan, build_plan
-from edge_ad.export.tensorrt.convolutions import convolution_macs
-from edge_ad.export.tensorrt.options import PlanOptions
+from edge_ad.export.tensorrt.listing import convolution_macs
+from edge_ad.export.tensorrt.config import PlanOptions
 from edge_ad.export.tensorrt.qdq_check import check_qdq
 from edge_ad.manifest import Precision
 from tests.export.tensorrt.conftest import Graphs

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_ad.errors import CheckpointError
-from edge_ad.models.backbones.folding import load_folded
+from edge_ad.models.backbones.base import load_folded
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import torch
 from edge_ad.models import create_detector
 from edge_ad.models.base import TrainingBatch
 from edge_ad.models.cutpaste import CutPaste
-from edge_ad.models.cutpaste.classification import IGNORED, balanced_cross_entropy, window_labels
+from edge_ad.models.cutpaste.detector import IGNORED, balanced_cross_entropy, window_labels
 
 
 def test_classes_count_alike_however_many_there_are_of_each() -> None:

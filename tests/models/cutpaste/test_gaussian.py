@@ -6,8 +6,7 @@ import torch
 from sklearn.covariance import ledoit_wolf as reference
 
 from edge_ad.errors import DataError
-from edge_ad.models.cutpaste.ledoit_wolf import ledoit_wolf
-from edge_ad.models.cutpaste.mahalanobis import Mahalanobis
+from edge_ad.models.cutpaste.mahalanobis import Mahalanobis, ledoit_wolf
 
 
 @pytest.mark.parametrize(("count", "dimensions"), [(5, 40), (30, 30), (400, 7), (60, 1)])

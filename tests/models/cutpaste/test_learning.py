@@ -7,7 +7,7 @@ from torch import Tensor
 
 from edge_ad.models.base import TrainingBatch
 from edge_ad.models.cutpaste import CutPaste, CutPasteParameters
-from edge_ad.models.cutpaste.classification import make_views
+from edge_ad.models.cutpaste.detector import make_views
 
 
 def _stripes(count: int, seed: int) -> Tensor:

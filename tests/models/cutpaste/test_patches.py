@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from edge_ad.models.cutpaste.classification import make_views
-from edge_ad.models.cutpaste.colour import jitter_colour
-from edge_ad.models.cutpaste.patches import Patch, draw_rectangle, draw_scar, paste
+from edge_ad.models.cutpaste.detector import make_views
+from edge_ad.models.cutpaste.patches import Patch, draw_rectangle, draw_scar, jitter_colour, paste
 
 SIDES = st.integers(1, 8).map(lambda tiles: 32 * tiles)
 SEEDS = st.integers(0, 2**31)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from edge_ad.models.discriminators.centres import CentreKind, find_centres, nearest_centre
+from edge_ad.models.discriminators.centred import CentreKind, find_centres, nearest_centre
 
 
 def _find(projected: torch.Tensor, kind: CentreKind, clusters: int = 2, seed: int = 0) -> torch.Tensor:

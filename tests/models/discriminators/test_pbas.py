@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from edge_ad.models import create_detector
 from edge_ad.models.base import TrainingBatch
 from edge_ad.models.discriminators import Pbas
-from edge_ad.models.discriminators.centres import find_centres
+from edge_ad.models.discriminators.centred import find_centres
 from edge_ad.models.discriminators.discriminator import Patches
 from tests.models.detectors import fit, train
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from edge_ad.models.base import TrainingBatch
 from edge_ad.models.draem import Draem, DraemParameters
-from edge_ad.models.draem.losses import focal_loss
+from edge_ad.models.draem.draem import focal_loss
 from edge_ad.models.draem.networks import fold, unfold
-from edge_ad.models.ssim import ssim
+from edge_ad.models.similarity import ssim
 
 
 def _logits(*anomalous: float) -> torch.Tensor:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from edge_ad.models.draem.windows import windows
+from edge_ad.models.draem.draem import windows
 
 
 def _coordinates(images: int, height: int, width: int) -> torch.Tensor:
