@@ -149,7 +149,7 @@ def _predictor(detector: FeatureDetector, memory: Memory) -> Callable[[NDArray[n
 def _separation(
     predict: Callable[[NDArray[np.uint8]], list[Prediction]], good: NDArray[np.uint8], seed: int, kinds: Sequence[str]
 ) -> float:
-    """As ``edge_ad.training.mosaic_scale.separation``, on remembered features."""
+    """As ``edge_ad.training.held_out_defects.separation``, on remembered features."""
     groups = [good, *(PseudoDefects(seed + draw, kinds=kinds).apply(good)[0] for draw in range(_DRAWS))]
     scores = [prediction.score for images in groups for prediction in predict(images)]
     return image_auroc(np.arange(len(scores)) >= len(good), np.asarray(scores))

@@ -28,8 +28,8 @@ from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.models import AnomalyDetector, create_detector
 from edge_ad.models.ear import Ear
 from edge_ad.training.checkpoints import Progress
+from edge_ad.training.held_out_defects import separation
 from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
-from edge_ad.training.mosaic_scale import separation
 from edge_ad.training.precision import choose_device
 from edge_ad.training.runs import torch_predictor
 from edge_ad.training.train import prepare

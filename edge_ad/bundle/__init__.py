@@ -10,6 +10,7 @@ Nothing in a bundle is executed or unpickled.
 """
 
 from edge_ad.bundle.bundle import Bundle, newest_bundle, write_bundle
+from edge_ad.bundle.documents import Reference
 from edge_ad.bundle.engines import (
     EngineDirectory,
     EngineKey,
@@ -21,7 +22,6 @@ from edge_ad.bundle.engines import (
     record_latency,
     write_engine,
 )
-from edge_ad.bundle.reference import Reference
 
 __all__ = [
     "Bundle",

@@ -9,9 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from edge_ad.bundle.documents import check_hashes, check_name, read_checked, read_document, to_bytes
+from edge_ad.bundle.documents import (
+    REFERENCE_FILE,
+    Reference,
+    check_hashes,
+    check_name,
+    read_checked,
+    read_document,
+    to_bytes,
+)
 from edge_ad.bundle.graph_file import check_graph_file
-from edge_ad.bundle.reference import REFERENCE_FILE, Reference
 from edge_ad.errors import BundleError, UsageError
 from edge_ad.manifest import BF16_OF, SCHEMA_VERSION, GraphInfo, Manifest, MetricsRecord, Precision
 from edge_ad.storage import atomic_directory, clone_tree, sha256_file, write_file

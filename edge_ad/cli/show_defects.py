@@ -11,7 +11,7 @@ import typer
 from edge_ad.cli.options import JsonOption
 
 if TYPE_CHECKING:
-    from edge_ad.evaluation.defect_sheet import DefectExample
+    from edge_ad.evaluation.sheet import DefectExample
     from edge_ad.photo_spec import PhotoSpec
 
 __all__ = ["show_defects"]
@@ -73,7 +73,7 @@ class _Choice:
         from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
         from edge_ad.data.simulated_defects import DefectSimulator
         from edge_ad.errors import UsageError
-        from edge_ad.evaluation.defect_sheet import DefectExample
+        from edge_ad.evaluation.sheet import DefectExample
         from edge_ad.images import read_resized
 
         names, images = [path.name for path in paths], read_resized(paths, (size, size), photos)
@@ -94,8 +94,8 @@ def _show_product(
 ) -> dict[str, Any]:
     from edge_ad.data.photo_measures import measure_photos
     from edge_ad.data.products import open_product
-    from edge_ad.evaluation.defect_sheet import draw_defect_sheet
     from edge_ad.evaluation.drawing import encode_png
+    from edge_ad.evaluation.sheet import draw_defect_sheet
     from edge_ad.storage import write_file
 
     product = open_product(data, part="good", skip_unreadable=skip_unreadable)
@@ -107,8 +107,8 @@ def _show_product(
 
 def _show_run(root: Path, out: Path, chosen: _Choice, count: int) -> dict[str, Any]:
     """With the run's own opacity, and with its textures unless others were named."""
-    from edge_ad.evaluation.defect_sheet import draw_defect_sheet
     from edge_ad.evaluation.drawing import encode_png
+    from edge_ad.evaluation.sheet import draw_defect_sheet
     from edge_ad.storage import write_file
     from edge_ad.training.held_out_defects import judge_defects
     from edge_ad.training.runs import load_run

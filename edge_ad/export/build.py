@@ -15,7 +15,7 @@ from edge_ad.manifest import Precision
 from edge_ad.runtime.backend import Backend, choose_backend, get_backend, probe_backend
 from edge_ad.runtime.engines import build_engine, first_that_works
 from edge_ad.runtime.engines import engine_key
-from edge_ad.runtime.autotune import record_latencies
+from edge_ad.runtime.timing import record_latencies
 from edge_ad.runtime.tensorrt.api import TensorRtName
 from edge_ad.runtime.tensorrt.backend import TensorRtBackend
 from edge_ad.runtime.verification import check_opens

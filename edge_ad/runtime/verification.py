@@ -21,8 +21,8 @@ import numpy as np
 from edge_ad import __version__
 from edge_ad.bundle import Bundle, find_engine
 from edge_ad.bundle.bundle import MANIFEST_FILE
+from edge_ad.bundle.documents import REFERENCE_FILE
 from edge_ad.bundle.engines import SIDECAR_FILE
-from edge_ad.bundle.reference import REFERENCE_FILE
 from edge_ad.errors import BundleError, EdgeAdError, EngineCrashError, ForeignEngineError
 from edge_ad.manifest import Precision
 from edge_ad.prediction import NOT_FINITE

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from edge_ad.errors import UsageError
 from edge_ad.models.base import TrainingBatch
-from edge_ad.models.mosaic import mosaic, obfuscate
+from edge_ad.models.ear import mosaic, obfuscate
 from tests.models.detectors import GivenSuspicion, fit, make_ear, train
 
 pytestmark = pytest.mark.usefixtures("_narrow")

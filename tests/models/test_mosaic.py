@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from edge_ad.models.mosaic import mosaic, obfuscate
+from edge_ad.models.ear import mosaic, obfuscate
 
 
 def test_tiles_hold_their_mean() -> None:

@@ -9,9 +9,9 @@ from edge_ad.bundle import Bundle, Reference, find_engine, record_latency
 from edge_ad.errors import BundleError, DeviceError, UsageError
 from edge_ad.manifest import GraphInfo, Precision
 from edge_ad.runtime import build_engine, open_engine
-from edge_ad.runtime.autotune import record_latencies
 from edge_ad.runtime.engines import choose_precision, engine_key
 from edge_ad.runtime.target import Processor, processor
+from edge_ad.runtime.timing import record_latencies
 from tests.runtime.tiny_bundle import SIZE_HW, graph_info, tiny_bundle
 
 ALL: dict[Precision, GraphInfo] = {

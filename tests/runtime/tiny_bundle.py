@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from edge_ad.bundle import Bundle, Reference, write_bundle
-from edge_ad.bundle.reference import REFERENCE_FILE
+from edge_ad.bundle.documents import REFERENCE_FILE
 from edge_ad.manifest import GateReport, GraphInfo, Manifest, Precision, SplitInfo, Threshold
 
 SIZE_HW = (24, 32)

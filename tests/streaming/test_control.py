@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from edge_ad.errors import UsageError
-from edge_ad.streaming.control import StreamControl, SwapRequest
-from edge_ad.streaming.progress import Progress
+from edge_ad.streaming.control import Progress, StreamControl, SwapRequest
 from edge_ad.streaming.session import run_stream
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from edge_ad.evaluation.defect_sheet import DefectExample
+from edge_ad.evaluation.sheet import DefectExample
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters
 from edge_ad.training.held_out_defects import judge_defects
 

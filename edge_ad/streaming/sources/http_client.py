@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import re
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -16,9 +17,8 @@ from edge_ad.errors import DeviceError
 from edge_ad.image_formats import damage
 from edge_ad.opencv_log import silence_opencv
 from edge_ad.streaming.deadline import Deadline
-from edge_ad.streaming.http_connection import HttpConnection
 
-__all__ = ["LARGEST_PART", "MultipartReader", "Part", "connect"]
+__all__ = ["LARGEST_PART", "HttpConnection", "MultipartReader", "Part", "connect"]
 
 _CHUNK = 65536
 _LONGEST_HEAD = 16384
@@ -26,6 +26,27 @@ LARGEST_PART = 64 << 20  # no camera sends more: something else is being sent
 _JPEG_END = b"\xff\xd9"
 # A line that begins with two dashes, before a head or the empty line that ends one.
 _ANY_DELIMITER = re.compile(rb"(?:^|\n)(--[^\r\n]{1,256})\r?\n(?=[A-Za-z][A-Za-z0-9-]*[ \t]*:|\r?\n\xff\xd8)")
+
+
+class HttpConnection(http.client.HTTPConnection):
+    """A connection of the standard library whose every wait counts against one deadline.
+
+    Args:
+        host: Name or address, with its port where that is not the usual one.
+        port: TCP port; None for what ``host`` says, or the usual one.
+        deadline: Of the exchange.
+        is_tls: Whether it is encrypted, with the certificates that this machine trusts.
+    """
+
+    def __init__(self, host: str, port: int | None = None, *, deadline: Deadline, is_tls: bool) -> None:
+        self.default_port = http.client.HTTPS_PORT if is_tls else http.client.HTTP_PORT
+        super().__init__(host, port)
+        self._deadline, self._is_tls = deadline, is_tls
+
+    def connect(self) -> None:
+        """Connect within the deadline."""
+        tls = ssl.create_default_context() if self._is_tls else None
+        self.sock = self._deadline.connect(self.host, self.port, tls)
 
 
 class _Stream(Protocol):

@@ -12,7 +12,7 @@ from edge_ad.cli import main
 from edge_ad.errors import BundleError, DeviceError, UsageError
 from edge_ad.runtime import build_engine, open_engine
 from edge_ad.runtime.tensorrt import engine as engine_module
-from edge_ad.runtime.tensorrt.owner import OwnerThread
+from edge_ad.runtime.tensorrt.engine import OwnerThread
 from tests.runtime.tensorrt.conftest import Gpu, frames, planned_bundle
 from tests.runtime.tensorrt.cuda_memory_double import CudaLaunchError, CudaMemoryError
 from tests.runtime.tensorrt.graph_double import CUresult

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from edge_ad.runtime.tensorrt.engine import OwnerThread
 from edge_ad.runtime.tensorrt.memory import Execution, Slot, TensorMemory
-from edge_ad.runtime.tensorrt.owner import OwnerThread
 from edge_ad.runtime.tensorrt.pipeline import Pipeline
 from tests.runtime.tensorrt.conftest import Gpu, frames
 from tests.runtime.tensorrt.cuda_memory_double import Misuse
