@@ -25,7 +25,6 @@ from benchmarks.frames import MemorySource
 from benchmarks.live_rows import add_out_option, add_row
 from edge_ad.bundle import Bundle
 from edge_ad.data.sample_product import render_line_video
-from edge_ad.document import to_json
 from edge_ad.errors import EdgeAdError
 from edge_ad.evaluation.latency import pipelined_fps
 from edge_ad.images import resize
@@ -36,6 +35,7 @@ from edge_ad.streaming.pipeline import Policy
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sources import Source, source_from_uri
 from edge_ad.streaming.statistics import Summary
+from edge_ad.strict_json import to_json
 
 __all__ = ["StreamSpeed", "measure_stream", "render_video"]
 

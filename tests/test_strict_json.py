@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_ad.document import to_json
+from edge_ad.strict_json import to_json
 
 _LEAVES = st.none() | st.booleans() | st.floats() | st.integers() | st.text(st.characters())
 

@@ -23,10 +23,10 @@ from benchmarks.report.sections import Section, all_sections
 from benchmarks.report.tables import change_table, markdown
 from edge_ad.bundle import Bundle
 from edge_ad.calibration.sensitivity import LayerSensitivity
-from edge_ad.document import to_json
 from edge_ad.errors import DataError, EdgeAdError, QualityGateError
 from edge_ad.export.precision_page import sensitivity_chart
 from edge_ad.storage import write_file
+from edge_ad.strict_json import to_json
 
 __all__ = ["main"]
 

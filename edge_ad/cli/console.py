@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 
-from edge_ad.document import to_json
 from edge_ad.outside_text import printable
+from edge_ad.strict_json import to_json
 
 __all__ = ["local_time", "note", "print_facts", "print_json", "print_line", "print_table", "rewrite_line", "show_count"]
 

@@ -71,19 +71,21 @@ class _Choice:
     def examples(self, paths: Sequence[Path], size: int, photos: PhotoSpec) -> list[DefectExample]:
         """One defect on each image."""
         from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
-        from edge_ad.data.simulated_defects import DefectSimulator
+        from edge_ad.data.simulated_defects import BLENDED_TEXTURES, DefectSimulator
         from edge_ad.errors import UsageError
         from edge_ad.evaluation.sheet import DefectExample
         from edge_ad.images import read_resized
 
         names, images = [path.name for path in paths], read_resized(paths, (size, size), photos)
-        if self.method == "draem":
+        if self.method == BLENDED_TEXTURES:
             simulator = DefectSimulator(self.seed, self.photos, opacity=self.opacity, clean_share=0.0)
             samples = [simulator.sample(image, (*_KEY, index)) for index, image in enumerate(images)]
             return [DefectExample(name, *sample) for name, sample in zip(names, samples, strict=True)]
         if self.method != "mixed" and self.method not in KINDS:
             found = ", ".join(KINDS)
-            raise UsageError(f"There are no defects {self.method!r}.", f"Choose one of: draem, mixed, {found}.")
+            raise UsageError(
+                f"There are no defects {self.method!r}.", f"Choose one of: {BLENDED_TEXTURES}, mixed, {found}."
+            )
         kinds = tuple(KINDS) if self.method == "mixed" else (self.method,)
         painted, masks = PseudoDefects(self.seed, self.photos, kinds=kinds).apply(images)
         return [DefectExample(*parts) for parts in zip(names, images, painted, masks, strict=True)]
@@ -114,7 +116,7 @@ def _show_run(root: Path, out: Path, chosen: _Choice, count: int) -> dict[str, A
     from edge_ad.training.runs import load_run
 
     run = load_run(root)
-    if run.method == "draem" and not chosen.photos:
+    if "opacity" in run.parameters and not chosen.photos:
         textures = run.parameters.get("textures")
         chosen = _Choice(chosen.method, Path(textures) if textures else None, run.parameters["opacity"], chosen.seed)
     held_out = (*run.split.calibrate, *run.split.threshold)

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.data.products import read_mask
-from edge_ad.document import to_json
 from edge_ad.errors import MissingDependencyError
 from edge_ad.evaluation.drawing import encode_png
 from edge_ad.evaluation.page import render_page
@@ -21,6 +20,7 @@ from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet
 from edge_ad.images import read_resized
 from edge_ad.outside_text import storable
 from edge_ad.storage import atomic_directory, storage_errors, write_file
+from edge_ad.strict_json import to_json
 
 __all__ = ["Chosen", "Reconstruct", "ReportPaths", "choose_samples", "report_sections", "write_report"]
 

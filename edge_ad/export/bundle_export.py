@@ -22,7 +22,7 @@ from edge_ad.export.onnx_export import export_onnx
 from edge_ad.images import read_resized
 from edge_ad.manifest import GraphInfo, Manifest, SplitInfo
 from edge_ad.runtime.parity import ONNX_TOLERANCE, Deviation, compare, recorded_predictions
-from edge_ad.document import to_json
+from edge_ad.strict_json import to_json
 from edge_ad.training.runs import Run, torch_predictor
 from edge_ad.training.runs import package_versions
 

@@ -23,7 +23,7 @@ from edge_ad.calibration.ranges import RangeChoice
 from edge_ad.errors import BundleError, QualityGateError
 from edge_ad.manifest import GraphInfo, Manifest, Precision
 from edge_ad.runtime.backend import probe_backend
-from edge_ad.document import to_json
+from edge_ad.strict_json import to_json
 from edge_ad.training.runs import Run
 
 __all__ = [

@@ -16,12 +16,12 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from edge_ad.document import to_json
 from edge_ad.errors import UsageError
 from edge_ad.server.feed import BOUNDARY, Feed
 from edge_ad.server.state import SPANS, PageState
 from edge_ad.streaming.records.export import csv_lines
 from edge_ad.streaming.records.reader import RecordReader
+from edge_ad.strict_json import to_json
 
 __all__ = ["change_routes", "data_routes", "download_routes", "stored_records"]
 

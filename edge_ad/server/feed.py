@@ -8,9 +8,9 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 
-from edge_ad.document import to_json
 from edge_ad.server.pictures import Picture, PictureThread
 from edge_ad.server.state import PageState
+from edge_ad.strict_json import to_json
 
 __all__ = ["BOUNDARY", "Busy", "Feed"]
 

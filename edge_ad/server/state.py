@@ -10,11 +10,11 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
-from edge_ad.document import plain
 from edge_ad.server.history import EventLog, Gallery, Trend
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Event, Result, Unjudged
 from edge_ad.streaming.records.schema import record_of
+from edge_ad.strict_json import plain
 
 __all__ = ["SPANS", "PageState"]
 

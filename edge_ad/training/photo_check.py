@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.data.splits import GoodSplit
-from edge_ad.document import to_json
 from edge_ad.errors import UsageError
 from edge_ad.evaluation.drawing import encode_png
 from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet
@@ -20,6 +19,7 @@ from edge_ad.models.patch_gaussian import PatchGaussian
 from edge_ad.models.registry import create_detector
 from edge_ad.prediction import Prediction
 from edge_ad.storage import write_file
+from edge_ad.strict_json import to_json
 from edge_ad.training.feature_cache import compute_features
 from edge_ad.training.runs import Run, torch_predictor
 

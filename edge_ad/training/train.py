@@ -15,13 +15,13 @@ from edge_ad import __version__
 from edge_ad.data.photo_measures import measure_photos
 from edge_ad.data.products import Folders, Product, open_product
 from edge_ad.data.splits import GoodSplit, content_hash, split_good
-from edge_ad.document import to_json
 from edge_ad.errors import CheckpointError, DataError, StorageError, UsageError
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import create_detector, method_class, parse_parameters
 from edge_ad.outside_text import storable
 from edge_ad.photo_spec import Fit
 from edge_ad.storage import storage_errors
+from edge_ad.strict_json import to_json
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
 from edge_ad.training.feature_files import byte_limit
 from edge_ad.training.held_out_defects import choose_mosaic_scale

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from edge_ad.cli.console import note, print_facts, print_json, print_line, print_table, rewrite_line
 from edge_ad.cli.failures import report_failure
-from edge_ad.document import plain
 from edge_ad.errors import DataError
 from edge_ad.manifest import Threshold
+from edge_ad.strict_json import plain
 
 
 @dataclass(frozen=True)

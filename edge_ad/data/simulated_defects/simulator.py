@@ -18,7 +18,19 @@ from numpy.typing import NDArray
 from edge_ad.data.simulated_defects.augmentations import augment
 from edge_ad.data.simulated_defects.textures import perlin_noise, photographed_texture, rendered_texture
 
-__all__ = ["DefectSimulator", "Opacity", "SimulatedDefect", "Simulator", "draw_opacity", "is_grey", "perlin_mask"]
+__all__ = [
+    "BLENDED_TEXTURES",
+    "DefectSimulator",
+    "Opacity",
+    "SimulatedDefect",
+    "Simulator",
+    "draw_opacity",
+    "is_grey",
+    "perlin_mask",
+]
+
+BLENDED_TEXTURES = "draem"
+"""Name of the defects that DRAEM's authors simulate: a texture, blended in behind a Perlin mask."""
 
 Opacity = Literal["code", "slide"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from edge_ad.bundle import Bundle, EngineDirectory, EngineKey, find_engine, write_engine
 from edge_ad.bundle.plan_layers import LAYERS_FILE, PLAN_FILE, convolution_share, layers_to_bytes
@@ -76,7 +76,7 @@ def build_tensorrt_engine(
     path = bundle.graph_path(precision)
     model = _read(onnx, bundle.graph_bytes(precision), path)
     check_qdq(model, path.name)
-    backend: TensorRtName = "tensorrt-rtx" if key.backend == "tensorrt-rtx" else "tensorrt"
+    backend = cast("TensorRtName", key.backend)
     if options.timing_cache is None:
         options = replace(options, timing_cache=bundle.root / _ENGINES / f"{backend}-{key.target}.timing-cache")
     cache = ranges_for_dla(bundle, model, key.version) if dla and key.precision == "int8" else b""

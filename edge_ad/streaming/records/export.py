@@ -14,11 +14,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from edge_ad.document import to_json
 from edge_ad.errors import DataError, MissingDependencyError, UsageError
 from edge_ad.outside_text import storable
 from edge_ad.storage import storage_errors
 from edge_ad.streaming.records.schema import iso_time
+from edge_ad.strict_json import to_json
 
 __all__ = ["MOST_UNIX", "Cells", "csv_lines", "export_records", "mistyped"]
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
-from edge_ad.document import to_json
 from edge_ad.errors import EdgeAdError, StorageError
 from edge_ad.outside_text import storable
 from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records.ng_images import Retention
 from edge_ad.streaming.records.schema import Durability, open_for_writing, unwritable
+from edge_ad.strict_json import to_json
 
 __all__ = ["GroupCommit", "RecordStore", "Row", "UnjudgedRow", "VerdictRow"]
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.document import to_json
 from edge_ad.errors import UsageError
 from edge_ad.streaming.frame import Event, Result
 from edge_ad.streaming.mqtt import Broker, BrokerConnection
@@ -20,6 +19,7 @@ from edge_ad.streaming.records.schema import event_record, record_of
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sinks.hook import Alarm
 from edge_ad.streaming.sources.base import Source
+from edge_ad.strict_json import to_json
 
 if TYPE_CHECKING:
     from edge_ad.streaming.control import StreamControl

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.document import to_json
 from edge_ad.errors import StorageError
 from edge_ad.streaming.frame import Result
 from edge_ad.streaming.records.export import csv_lines
@@ -26,6 +25,7 @@ from edge_ad.streaming.records.schema import record_of
 from edge_ad.streaming.sinks.base import Sink, check_output
 from edge_ad.streaming.sinks.hook import Alarm
 from edge_ad.streaming.sources.base import Source
+from edge_ad.strict_json import to_json
 
 if sys.platform == "win32":
     fcntl = None

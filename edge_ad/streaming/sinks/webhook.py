@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.credentials import WEBHOOK_TOKEN, credential
-from edge_ad.document import to_json
 from edge_ad.errors import UsageError
 from edge_ad.masked_address import ENCODE_LOGIN, is_ambiguous, masked_address, masked_text
 from edge_ad.streaming.deadline import Deadline
@@ -25,6 +24,7 @@ from edge_ad.streaming.sinks.base import Outbox, Sink
 from edge_ad.streaming.sinks.hook import Alarm
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.sources.http_client import HttpConnection
+from edge_ad.strict_json import to_json
 
 if TYPE_CHECKING:
     from edge_ad.streaming.control import StreamControl
