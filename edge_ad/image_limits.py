@@ -6,7 +6,7 @@ import os
 import zlib
 
 from edge_ad.errors import UsageError
-from edge_ad.image_headers import PNG_SIGNATURE, ImageHeader, jpeg_scans, parsed_or, png_chunks, read_header
+from edge_ad.image_formats import PNG_SIGNATURE, ImageHeader, jpeg_scans, parsed_or, png_chunks, read_header
 
 __all__ = ["MAX_PIXELS", "excess", "largest_file", "pixel_limit", "without_metadata"]
 

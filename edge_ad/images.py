@@ -15,13 +15,19 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
-from edge_ad.image_formats import as_read_by_libtiff, damage, further_pages, is_lossy, undecodable
-from edge_ad.image_headers import parsed_or, read_header
+from edge_ad.image_formats import (
+    TIFF_SIGNATURES,
+    as_read_by_libtiff,
+    damage,
+    further_pages,
+    is_lossy,
+    parsed_or,
+    read_header,
+    undecodable,
+)
 from edge_ad.image_limits import excess, largest_file, pixel_limit, without_metadata
 from edge_ad.opencv_log import silence_opencv
-from edge_ad.photo_spec import BIT_DEPTHS, PhotoSpec
-from edge_ad.resizing import resize
-from edge_ad.tiff_directory import TIFF_SIGNATURES
+from edge_ad.photo_spec import BIT_DEPTHS, PhotoSpec, resize
 
 __all__ = [
     "IMAGE_SUFFIXES",

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from edge_ad.photo_spec import PhotoSpec
-from edge_ad.resizing import resize
+from edge_ad.photo_spec import PhotoSpec, resize
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (60, 120, 3), np.uint8)
 

@@ -20,7 +20,7 @@ from edge_ad.runtime.backend import get_backend
 from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.openvino.api import openvino_core
 from edge_ad.runtime.openvino.engine import check_float32, is_part, keep_float32
-from edge_ad.runtime.source import EngineSource, backend_errors
+from edge_ad.runtime.engine import EngineSource, backend_errors
 
 __all__ = ["backbone_features", "bf16_features", "create_session", "graph_predictor", "open_graph", "run_graph"]
 

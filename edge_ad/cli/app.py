@@ -2,21 +2,138 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import math
 import os
+import re
+import signal
 import sys
-from collections.abc import Sequence
-from typing import Annotated, TextIO
+import threading
+from collections.abc import Callable, Sequence
+from functools import wraps
+from types import FrameType, TracebackType
+from typing import Annotated, Any, TextIO
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from edge_ad import __version__
 from edge_ad.cli.failures import report_failure
-from edge_ad.cli.termination import TerminationSignals
-from edge_ad.cli.verbs import VerbGroup
 from edge_ad.errors import UsageError
 
-__all__ = ["main"]
+__all__ = ["VERBS", "TerminationSignals", "VerbGroup", "load_verb", "main"]
+
+VERBS: dict[str, str] = {
+    "show-defects": "Draw defects as they are simulated on your parts.",
+    "train": "Fit a detector to photos of good parts.",
+    "evaluate": "Measure a run or a bundle on test images.",
+    "export": "Write a run as a bundle, ready for devices.",
+    "calibrate": "Add an FP16 or INT8 graph to a bundle.",
+    "build-engine": "Build a bundle's engine for this machine.",
+    "verify": "Check that an engine gives the trained numbers.",
+    "stream": "Judge the frames of a camera, video or folder.",
+    "records": "List, export or draw what streams recorded.",
+    "benchmark": "Measure latency and frame rate on this machine.",
+    "inspect": "Show what is inside a bundle and check its files.",
+    "doctor": "Show which backends and devices are here.",
+    "demo": "Go the whole way on a rendered product.",
+}
+"""Verb → its one line in ``edge-ad --help``. The order is the order of the work."""
+
+_DOCSTRING_SECTION = re.compile(r"\n\n(Args|Raises|Returns|Examples?):\n")
+_NUMBERS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
+_INTERRUPTED = 130
+
+
+def load_verb(verb: str) -> TyperCommand:
+    """Import ``edge_ad.cli.<verb>`` and make a command of its function of the same name.
+
+    Args:
+        verb: A key of ``VERBS``, such as ``"build-engine"``.
+    """
+    name = verb.replace("-", "_")
+    module = importlib.import_module(f"edge_ad.cli.{name}")
+    function: Callable[..., None] = _with_finite_numbers(getattr(module, name))
+    app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    app.command(name=verb, cls=getattr(module, "COMMAND", TyperCommand), help=_help_text(function))(function)
+    command = get_command(app)
+    assert isinstance(command, TyperCommand)
+    return command
+
+
+class VerbGroup(TyperGroup):
+    """A group that lists its verbs from the table and imports a verb only when it is used."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        # Placeholders: enough for the listing, completion and "did you mean".
+        self.commands = {verb: TyperCommand(verb, help=line, short_help=line) for verb, line in VERBS.items()}
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The verbs in the order of the work."""
+        return list(self.commands)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the verb that was asked for, and only now import it."""
+        name, placeholder, rest = super().resolve_command(ctx, args)
+        return name, None if placeholder is None else load_verb(str(name)), rest
+
+
+def _with_finite_numbers(function: Callable[..., None]) -> Callable[..., None]:
+    """Refuse NaN and infinity in every option: as a threshold or a limit they would let everything pass."""
+
+    @wraps(function)
+    def checked(**options: object) -> None:
+        for name, value in options.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{option} cannot be {value}: it is not a finite number.", "Give a number.")
+        function(**options)
+
+    return checked
+
+
+def _help_text(function: Callable[..., None]) -> str:
+    # The options explain themselves; a docstring's sections are for readers of the code.
+    return _DOCSTRING_SECTION.split(inspect.getdoc(function) or "", maxsplit=1)[0]
+
+
+class TerminationSignals:
+    """While entered, the first SIGTERM or SIGHUP raises KeyboardInterrupt and a second SIGTERM ends the process.
+
+    A closing terminal sends SIGHUP more than once: later ones change nothing. A signal that is not at its default, such
+    as SIGHUP under nohup, is left as it is; outside the main thread, where Python allows no handlers, all are.
+    """
+
+    def __init__(self) -> None:
+        self._received = 0
+        self._ours: list[signal.Signals] = []
+
+    def __enter__(self) -> TerminationSignals:
+        if threading.current_thread() is threading.main_thread():
+            self._ours = [number for number in _NUMBERS if signal.getsignal(number) == signal.SIG_DFL]
+        for number in self._ours:
+            signal.signal(number, self._end)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number in self._ours:
+            signal.signal(number, signal.SIG_DFL)
+
+    def exit_code(self, code: int) -> int:
+        """The exit code of a command: 128 and the signal's number in place of that of Ctrl-C, if one ended it."""
+        return 128 + self._received if self._received and code == _INTERRUPTED else code
+
+    def _end(self, number: int, _frame: FrameType | None) -> None:
+        self._received = number
+        for ours in self._ours:
+            signal.signal(ours, signal.SIG_DFL if ours == signal.SIGTERM else signal.SIG_IGN)
+        raise KeyboardInterrupt
+
 
 _LAST_STANDARD = 2  # the number of stderr
 

@@ -18,10 +18,10 @@ from edge_ad.errors import UsageError
 from edge_ad.models.backbones.efficientnet_lite0 import EfficientNetLite0
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
 from edge_ad.models.error_predictors import scale_mask
+from edge_ad.models.feature_detector import PatchFeatures
 from edge_ad.models.mask_sources import BackboneSaliency, ConstantMask, DinoAttention, MaskSource, PatchDistance
 from edge_ad.models.mask_sources.dino import load_dino
 from edge_ad.models.mask_sources.patch_distance import DistanceKind
-from edge_ad.models.patch_features import PatchFeatures
 from edge_ad.models.similarity import MSGMS, ssim
 from edge_ad.models.smoothing import MeanFilter
 from edge_ad.models.unet import UNet, Width

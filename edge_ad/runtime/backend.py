@@ -17,8 +17,7 @@ from typing import ClassVar
 
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.manifest import Precision
-from edge_ad.runtime.engine import Engine
-from edge_ad.runtime.source import EngineSource
+from edge_ad.runtime.engine import Engine, EngineSource
 
 __all__ = [
     "Backend",

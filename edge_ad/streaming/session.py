@@ -14,12 +14,11 @@ from edge_ad.streaming.delivery import Delivery, Judge
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.hot_swap import BundleSwapper, EngineSwaps
 from edge_ad.streaming.inference import opencv_beside, warm_up
-from edge_ad.streaming.loop import Limits, StreamLoop
+from edge_ad.streaming.loop import Limits, StopSignals, StreamLoop
 from edge_ad.streaming.pipeline import Pipeline, Policy, keeps_newest
-from edge_ad.streaming.signals import StopSignals
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
-from edge_ad.streaming.sources.composite import as_one_source
+from edge_ad.streaming.sources.selection import as_one_source
 from edge_ad.streaming.statistics import Summary
 from edge_ad.streaming.watchdog import Watchdog
 

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_ad.bundle import Bundle, Reference, write_bundle
-from edge_ad.cli import verbs
+from edge_ad.cli import app as verbs
 from edge_ad.manifest import GraphInfo, Manifest, SplitInfo, Threshold
 
 PlantVerb = Callable[[Callable[..., None]], None]

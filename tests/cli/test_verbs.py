@@ -9,7 +9,7 @@ import typer
 
 from edge_ad import __version__
 from edge_ad.cli import main
-from edge_ad.cli.verbs import VERBS, load_verb
+from edge_ad.cli.app import VERBS, load_verb
 
 Plant = Callable[[Callable[..., None]], None]
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from edge_ad.errors import UsageError
 from edge_ad.export.onnx_export import export_onnx
 from edge_ad.models import create_detector, parse_parameters
-from edge_ad.models.patch_features import PatchFeatures, pool_patches, pooling_kernel
+from edge_ad.models.feature_detector import PatchFeatures, pool_patches, pooling_kernel
 
 EXACT = {"atol": 1e-12, "rtol": 0.0}
 

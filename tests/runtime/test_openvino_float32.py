@@ -10,6 +10,7 @@ from onnx import helper
 
 from edge_ad.calibration.graph_runner import open_graph
 from edge_ad.errors import BundleError, DeviceError
+from edge_ad.runtime.engine import EngineSource
 from edge_ad.runtime.openvino.api import openvino_api
 from edge_ad.runtime.openvino.engine import (
     OpenVinoEngine,
@@ -19,7 +20,6 @@ from edge_ad.runtime.openvino.engine import (
     mark_float32,
     save_openvino,
 )
-from edge_ad.runtime.source import EngineSource
 from edge_ad.runtime.target import processor
 from tests.export.graphs import graph
 from tests.runtime.tiny_bundle import threshold

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from edge_ad.streaming.signals import StopSignals
+from edge_ad.streaming.loop import StopSignals
 
 if sys.platform == "win32":
     pytest.skip("Windows has no SIGHUP", allow_module_level=True)

@@ -19,7 +19,7 @@ from onnx import helper, numpy_helper
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
 from edge_ad.errors import DeviceError, EdgeAdError
-from edge_ad.runtime.onnxruntime.engine import OnnxRuntimeEngine
+from edge_ad.runtime.onnxruntime.backend import OnnxRuntimeEngine
 from tests.runtime.tiny_bundle import deploy_graph, graph_info, tiny_bundle
 
 _ROOT = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from edge_ad.images import read_resized
-from edge_ad.models.patch_features import PatchFeatures
+from edge_ad.models.feature_detector import PatchFeatures
 from edge_ad.training.feature_cache import compute_features
 from edge_ad.training.loop import EpochReport
 from edge_ad.training.preparation import refit

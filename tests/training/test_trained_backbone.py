@@ -8,7 +8,7 @@ from torch import Tensor
 
 from edge_ad.images import read_resized
 from edge_ad.models.cutpaste import CutPaste
-from edge_ad.models.patch_features import PatchFeatures
+from edge_ad.models.feature_detector import PatchFeatures
 from edge_ad.models.registry import create_detector
 from edge_ad.training.checkpoints import Progress
 from edge_ad.training.feature_cache import compute_features

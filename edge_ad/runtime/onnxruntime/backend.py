@@ -3,17 +3,146 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from edge_ad.errors import MissingDependencyError
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import BundleError, MissingDependencyError, require
 from edge_ad.runtime.backend import Backend, BackendStatus
-from edge_ad.runtime.engine import Engine
-from edge_ad.runtime.onnxruntime.engine import OnnxRuntimeEngine, onnxruntime_version, save_onnxruntime
-from edge_ad.runtime.source import EngineSource
+from edge_ad.runtime.engine import (
+    INPUT_NAME,
+    OUTPUT_NAMES,
+    Engine,
+    EngineDescription,
+    EngineSource,
+    backend_errors,
+    check_deploy_graph,
+    saving,
+)
 from edge_ad.runtime.target import processor
 
-__all__ = ["OnnxRuntimeBackend"]
+__all__ = ["OnnxRuntimeBackend", "OnnxRuntimeEngine", "onnxruntime_version", "save_onnxruntime"]
+
+_NAME = "ONNX Runtime"
+_PROVIDERS = ["CPUExecutionProvider"]
+_ENGINE_FILE = "model.ort"
+_LOG_ERRORS_ONLY = 3
+_CONTROL_FLOW = (b"If", b"Loop", b"Scan")
+
+
+def onnxruntime_version() -> str:
+    """Version of the installed ONNX Runtime, such as ``"1.20.1"``.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    return str(require("onnxruntime", extra="").__version__)
+
+
+def save_onnxruntime(source: EngineSource, folder: Path) -> Mapping[str, str]:
+    """Optimise a graph for this processor and save it in ONNX Runtime's own format.
+
+    Args:
+        source: The graph.
+        folder: Where to write ``model.ort``.
+
+    Returns:
+        The options of the build.
+
+    Raises:
+        DeviceError: ONNX Runtime refuses the graph.
+        StorageError: No space or no permission.
+    """
+    graph = source.read_graph()
+    _session(graph, source.onnx, _options(threads=1), source.input_size_hw)  # so that a failure below is one of writing
+    options = _options(threads=1)
+    options.optimized_model_filepath = str(folder / _ENGINE_FILE)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    with saving(folder):
+        runtime = require("onnxruntime", extra="")
+        runtime.InferenceSession(graph, options, providers=_PROVIDERS)
+    return {"format": "ort", "graph_optimisation": "all"}
+
+
+class OnnxRuntimeEngine(Engine):
+    """An engine on ONNX Runtime's CPU provider.
+
+    Args:
+        source: The graph to run.
+        threads: Threads within one inference; 0 lets ONNX Runtime use every physical core.
+        spare: The graph that is compiled where what was built from it does not load; None where it must load.
+    """
+
+    def __init__(self, source: EngineSource, *, threads: int = 0, spare: EngineSource | None = None) -> None:
+        super().__init__(
+            EngineDescription(
+                backend="onnxruntime",
+                precision=source.precision,
+                device=f"CPU: {processor().name}",
+                version=onnxruntime_version(),
+                input_size_hw=source.input_size_hw,
+                threads=threads,
+                source=source.words,
+            ),
+            source.threshold,
+            spare,
+        )
+        self._source = source
+        self._threads = threads
+        self._session: Any = None
+
+    def _use(self, source: EngineSource) -> None:
+        self._source = source
+        self._description = replace(self._description, source=source.words)
+
+    def _open(self) -> None:
+        options, size_hw = _options(self._threads), self._source.input_size_hw
+        if self._source.directory is None:
+            self._session = _session(self._source.read_graph(), self._source.onnx, options, size_hw)
+            return
+        level = require("onnxruntime", extra="").GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.graph_optimization_level = level  # it is optimised already
+        content, path = self._source.read_built(_ENGINE_FILE), self._source.directory / _ENGINE_FILE
+        _refuse_control_flow(content, path)
+        self._session = _session(content, path, options, size_hw)
+
+    def _close(self) -> None:
+        self._session = None
+
+    def _infer(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        with backend_errors(_NAME, "run the engine"):
+            scores, maps = self._session.run(list(OUTPUT_NAMES), {INPUT_NAME: images})
+        return scores, maps
+
+
+def _options(threads: int) -> Any:
+    options = require("onnxruntime", extra="").SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = _LOG_ERRORS_ONLY
+    # Without VNNI, 8-bit products saturate in 16 bits unless ONNX Runtime is asked to be exact.
+    options.add_session_config_entry("session.x64quantprecision", "1")
+    return options
+
+
+def _session(content: bytes, path: Path, options: Any, size_hw: tuple[int, int]) -> Any:
+    runtime = require("onnxruntime", extra="")
+    with backend_errors(_NAME, f"load {path.name}"):
+        session = runtime.InferenceSession(content, options, providers=_PROVIDERS)
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    types = {item.name: item.type for item in (*inputs, *outputs)}
+    shapes = {item.name: item.shape for item in inputs}
+    check_deploy_graph(path, shapes, [item.name for item in outputs], size_hw, types)
+    return session
+
+
+def _refuse_control_flow(content: bytes, path: Path) -> None:
+    """Look for the names of operators as ONNX Runtime's format holds them: with the length before, and a zero after."""
+    for name in _CONTROL_FLOW:
+        if len(name).to_bytes(4, "little") + name + b"\0" in content:
+            raise BundleError(f"{path} holds control flow ({name.decode()}).", "Delete it and build the engine again.")
 
 
 class OnnxRuntimeBackend(Backend):

@@ -17,9 +17,17 @@ from numpy.typing import NDArray
 from edge_ad.errors import BundleError, DeviceError
 from edge_ad.manifest import BF16_OF, Precision
 from edge_ad.prediction import Prediction
-from edge_ad.runtime.engine import Engine, EngineDescription
+from edge_ad.runtime.engine import (
+    INPUT_NAME,
+    OUTPUT_NAMES,
+    Engine,
+    EngineDescription,
+    EngineSource,
+    backend_errors,
+    check_deploy_graph,
+    saving,
+)
 from edge_ad.runtime.openvino.api import openvino_api, openvino_core, openvino_version
-from edge_ad.runtime.source import INPUT_NAME, OUTPUT_NAMES, EngineSource, backend_errors, check_deploy_graph, saving
 from edge_ad.runtime.target import available_cores, processor
 
 __all__ = ["OpenVinoEngine", "check_float32", "is_part", "keep_float32", "mark_float32", "save_openvino"]

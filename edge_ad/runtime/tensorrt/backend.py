@@ -7,8 +7,7 @@ from typing import ClassVar
 
 from edge_ad.errors import DeviceError, EdgeAdError, MissingDependencyError
 from edge_ad.runtime.backend import Backend, BackendStatus
-from edge_ad.runtime.engine import Engine
-from edge_ad.runtime.source import EngineSource
+from edge_ad.runtime.engine import Engine, EngineSource
 from edge_ad.runtime.tensorrt.api import TensorRtName, device_name, device_target, has_gpu, tensorrt_version
 from edge_ad.runtime.tensorrt.engine import TensorRtEngine
 

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError, EdgeAdError
 from edge_ad.prediction import Prediction
-from edge_ad.runtime.engine import Engine, EngineDescription
-from edge_ad.runtime.source import EngineSource
+from edge_ad.runtime.engine import Engine, EngineDescription, EngineSource
 from edge_ad.runtime.tensorrt.api import (
     DEVICE_INDEX,
     TensorRtName,

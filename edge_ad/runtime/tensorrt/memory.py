@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from edge_ad.errors import DeviceError
-from edge_ad.runtime.source import INPUT_NAME, backend_errors
+from edge_ad.runtime.engine import INPUT_NAME, backend_errors
 from edge_ad.runtime.tensorrt.api import CudaCallError
 from edge_ad.runtime.tensorrt.plan import Plan
 from edge_ad.runtime.tensorrt.timings import StageTimes

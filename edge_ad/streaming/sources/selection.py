@@ -14,11 +14,14 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
 from edge_ad.images import IMAGE_SUFFIXES
@@ -26,7 +29,7 @@ from edge_ad.masked_address import MASK, masked_address
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.sources.reconnecting import ReconnectingSource
 
-__all__ = ["CAMERA_OPTIONS", "SourceOptions", "camera_source", "only", "source_from_uri", "with_query"]
+__all__ = ["CAMERA_OPTIONS", "SourceOptions", "as_one_source", "camera_source", "only", "source_from_uri", "with_query"]
 
 _PACES = ("fast", "source")
 _AFTER = ("leave", "move")
@@ -42,6 +45,33 @@ _ADDRESS = re.compile(
     r"/{0,2}[\w.-]+(?::[0-9]{1,5})?/.*[?&].*=|.*[?&;/](?:user|pwd|pass|password|token)\w*=|[a-z]+;//|//", re.IGNORECASE
 )
 _LONGEST_INDEX = 3  # digits: a longer number is a serial number
+
+
+def as_one_source(sources: Sequence[Source]) -> Source:
+    """The only source, or one that speaks for several: their names, their rates together, live if one of them is."""
+    return sources[0] if len(sources) == 1 else _SeveralSources(sources)
+
+
+class _SeveralSources(Source):
+    def __init__(self, sources: Sequence[Source]) -> None:
+        super().__init__("several sources", is_live=any(source.is_live for source in sources))
+        self.name = ", ".join(source.name for source in sources)
+        self._sources = sources
+
+    @property
+    def fps(self) -> float | None:
+        rates = [source.fps for source in self._sources]
+        known = [rate for rate in rates if rate is not None]
+        return sum(known) if len(known) == len(rates) else None
+
+    def open(self) -> None:
+        """They are opened one by one."""
+
+    def read(self) -> NDArray[np.uint8] | None:
+        return None
+
+    def close(self) -> None:
+        """They are closed one by one."""
 
 
 @dataclass(frozen=True)

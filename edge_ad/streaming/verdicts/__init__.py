@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from edge_ad.streaming.verdicts.drift import Drift, DriftMonitor
 from edge_ad.streaming.verdicts.judges import CoolDown, CoolDownRule, EndingJudge, Hysteresis, Judge, NotFiniteAlarm
-from edge_ad.streaming.verdicts.options import judges_from_options
-from edge_ad.streaming.verdicts.parts import Part, PartJudge, PartRule, Parts
+from edge_ad.streaming.verdicts.parts import Part, PartJudge, PartRule, Parts, judges_from_options
 
 __all__ = [
     "CoolDown",

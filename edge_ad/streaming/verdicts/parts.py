@@ -14,9 +14,9 @@ from edge_ad.errors import UsageError
 from edge_ad.prediction import NOT_FINITE
 from edge_ad.streaming.frame import Event, Result
 from edge_ad.streaming.verdicts.drift import Drift, DriftMonitor
-from edge_ad.streaming.verdicts.judges import CoolDown, CoolDownRule, Hysteresis
+from edge_ad.streaming.verdicts.judges import CoolDown, CoolDownRule, Hysteresis, Judge
 
-__all__ = ["INCOMPLETE", "Part", "PartJudge", "PartRule", "Parts"]
+__all__ = ["INCOMPLETE", "Part", "PartJudge", "PartRule", "Parts", "judges_from_options"]
 
 INCOMPLETE = "incomplete"
 """Reason of the verdict on a part that was over before it had the frames its rule asks for: not all was inspected."""
@@ -368,3 +368,33 @@ def _drift_text(drift: Drift) -> str:
 
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
+
+
+def judges_from_options(
+    *,
+    part: str | None = None,
+    hysteresis: float | None = None,
+    cool_down: str | None = None,
+    drift: bool = True,
+    has_ids: bool = True,
+) -> list[Judge]:
+    """``--part``, ``--hysteresis``, ``--cool-down``, ``--drift/--no-drift``.
+
+    Always to be used, with or without options: the ``"ng"`` events that webhook, MQTT and hook act on come from here.
+
+    Args:
+        part: ``n/m``, ``n/m:id`` or ``n/gap:0.5s``; None judges every frame by itself. See `PartRule.parse`.
+        hysteresis: Lower limit as a share of the threshold, in (0, 1]; None for none.
+        cool_down: ``2s``, ``500ms`` or ``30f``; None for none. See `CoolDownRule.parse`.
+        drift: Whether to watch the scores of what passed.
+        has_ids: Whether the trigger gives ids.
+
+    Raises:
+        UsageError: One of them cannot be used, or parts by id are asked for and there are no ids.
+    """
+    rule = None if part is None else PartRule.parse(part)
+    if rule is not None and rule.by_id and not has_ids:
+        message = f"--part {part} needs a trigger that gives ids."
+        raise UsageError(message, "Add --trigger http:PORT or mqtt://host/topic, or leave out :id.")
+    silence = None if cool_down is None else CoolDownRule.parse(cool_down)
+    return [PartJudge(rule, hysteresis=1.0 if hysteresis is None else hysteresis, cool_down=silence, watch_drift=drift)]

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from edge_ad.models.backbones.efficientnet_lite0 import EfficientNetLite0
-from edge_ad.models.patch_features import PatchFeatures
+from edge_ad.models.feature_detector import PatchFeatures
 
 
 @pytest.fixture(scope="module")

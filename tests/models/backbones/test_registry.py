@@ -14,7 +14,7 @@ from edge_ad.errors import CheckpointError, MissingDependencyError, UsageError
 from edge_ad.models import create_detector, parse_parameters, restore_detector
 from edge_ad.models.backbones import BACKBONES, create_backbone
 from edge_ad.models.backbones.efficientnet_lite0 import EfficientNetLite0
-from edge_ad.models.patch_features import PatchFeatures
+from edge_ad.models.feature_detector import PatchFeatures
 
 
 @pytest.fixture(scope="module")

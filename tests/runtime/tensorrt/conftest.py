@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from edge_ad.bundle import Bundle, EngineKey, Reference, write_engine
-from edge_ad.runtime.source import EngineSource
+from edge_ad.runtime.engine import EngineSource
 from edge_ad.runtime.tensorrt import api
 from edge_ad.runtime.tensorrt.engine import TensorRtEngine
 from tests.runtime.tensorrt.cuda_double import FakeCuda
