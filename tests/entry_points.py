@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,13 +26,13 @@ def installed(folder: Path, group: str, name: str, value: str) -> Iterator[None]
     from edge_ad.models import registry as methods
     from edge_ad.runtime import backend as backends
 
-    metadata = folder / "edge_ad_third_party-1.0.dist-info"
+    metadata = folder / f"edge_ad_{folder.name}-1.0.dist-info"
     metadata.mkdir(parents=True)
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: edge-ad-third-party\nVersion: 1.0\n")
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: edge-ad-{folder.name}\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(folder))
-        patch.setenv("PYTHONPATH", f"{folder}:{ROOT}")
+        patch.setenv("PYTHONPATH", f"{folder}:{ROOT}:{os.environ.get('PYTHONPATH', '')}")
         importlib.invalidate_caches()
         for registry in (methods, backends):
             registry.forget_third_party()

@@ -239,15 +239,29 @@ class Outputs:
     lines: Annotated[
         Path | None,
         typer.Option(
-            "--save-records", help="Write one line per frame to this file: CSV, or else JSON.", rich_help_panel=_OUTPUT
+            "--verdict-file",
+            "--save-records",
+            metavar="FILE",
+            help="Write one line per frame to this file: CSV, or else JSON.",
+            rich_help_panel=_OUTPUT,
         ),
     ] = None
     database: Annotated[
         Path | None,
         typer.Option(
+            "--database",
             "--records",
             metavar="FILE.sqlite",
             help="Add every verdict and event to this database; see edge-ad records.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None
+    sinks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sink",
+            metavar="URI",
+            help="A sink of another distribution, by its scheme; repeat it for more.",
             rich_help_panel=_OUTPUT,
         ),
     ] = None

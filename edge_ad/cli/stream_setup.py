@@ -148,13 +148,13 @@ def _files(outputs: Outputs) -> list[Sink]:
     durability: Durability = "full" if outputs.durable else "normal"
     if outputs.database is None and outputs.keep_records_days is not None:
         raise UsageError(
-            "There is no database whose records --keep-records-days could remove.", "Give --records FILE.sqlite too."
+            "There is no database whose records --keep-records-days could remove.", "Give --database FILE.sqlite too."
         )
     if outputs.lines is not None:
         made.append(sinks.RecordsSink(outputs.lines, overwrite=outputs.overwrite))
     if outputs.database is not None:
         if outputs.database.suffix.lower() not in _DATABASES:
-            hint = f"Known endings: {', '.join(_DATABASES)}. For JSON or CSV use --save-records."
+            hint = f"Known endings: {', '.join(_DATABASES)}. For JSON or CSV use --verdict-file."
             raise UsageError(f"{outputs.database.name} is no database.", hint)
         keep_days = outputs.keep_records_days
         records = sinks.records_sink(
@@ -180,6 +180,7 @@ def _services(outputs: Outputs) -> list[Sink]:
         made.append(sinks.webhook_sink(outputs.webhook))
     if outputs.hook is not None:
         made.append(sinks.hook_sink(outputs.hook))
+    made += [sinks.third_party_sink(uri) for uri in outputs.sinks or ()]
     return made
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Result, Unjudged
-from edge_ad.streaming.sink_workers import InlineOutlet, Item, Outlet, Picture, ThreadOutlet
+from edge_ad.streaming.sink_workers import InlineWorker, Item, Picture, SinkWorker, ThreadWorker
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.verdicts import EndingJudge, Judge, NotFiniteAlarm
@@ -38,14 +38,14 @@ class Delivery:
         self._judges: Sequence[Judge] = (NotFiniteAlarm(), *judges)
         self._source, self._control = source, control
         names = _names(sinks)
-        self._outlets = [_outlet(*pair, waits=every_frame_counts) for pair in zip(sinks, names, strict=True)]
-        self._started: list[Outlet] = []
+        self._workers = [_worker(*pair, waits=every_frame_counts) for pair in zip(sinks, names, strict=True)]
+        self._started: list[SinkWorker] = []
 
     def __enter__(self) -> Delivery:
         try:
-            for outlet in self._outlets:
-                outlet.start(self._source, self._control)
-                self._started.append(outlet)
+            for worker in self._workers:
+                worker.start(self._source, self._control)
+                self._started.append(worker)
         except BaseException as error:
             self._end(error)
             raise
@@ -59,17 +59,17 @@ class Delivery:
     @property
     def drops(self) -> dict[str, int]:
         """Name of a sink → results that did not come through, of every sink that may lose some."""
-        return {outlet.name: outlet.lost for outlet in self._outlets if _may_lose(outlet)}
+        return {worker.name: worker.lost for worker in self._workers if _may_lose(worker)}
 
     @property
     def recorded(self) -> dict[str, int]:
         """Name of a sink → judged frames it has stored, of every sink that records all of them."""
-        return {outlet.name: outlet.sink.rows for outlet in self._outlets if outlet.sink.rows is not None}
+        return {worker.name: worker.sink.rows for worker in self._workers if worker.sink.rows is not None}
 
     @property
     def wants_end(self) -> bool:
         """Whether the user ended the stream through a sink."""
-        return any(outlet.sink.wants_end for outlet in self._outlets)
+        return any(worker.sink.wants_end for worker in self._workers)
 
     def result(self, result: Result, *, fps: float, is_behind: bool, while_waiting: Callable[[], None]) -> None:
         """Deliver a result, and what the judges make of it.
@@ -98,8 +98,8 @@ class Delivery:
 
     def check(self) -> None:
         """Raise what a sink failed with while nothing was given to it."""
-        for outlet in self._outlets:
-            outlet.check()
+        for worker in self._workers:
+            worker.check()
 
     def events(self, *, while_waiting: Callable[[], None]) -> None:
         """Deliver the events that came up since the last time."""
@@ -107,13 +107,13 @@ class Delivery:
             self._give(event, is_behind=False, while_waiting=while_waiting)
 
     def _give(self, item: Item, *, is_behind: bool, while_waiting: Callable[[], None]) -> None:
-        for outlet in self._outlets:
-            outlet.give(item, is_behind=is_behind, while_waiting=while_waiting)
+        for worker in self._workers:
+            worker.give(item, is_behind=is_behind, while_waiting=while_waiting)
 
     def _end(self, error: BaseException | None) -> None:
         first = error
-        for outlet in self._started:  # at the same time: each may take its own few seconds for what waits
-            outlet.finish(error)
+        for worker in self._started:  # at the same time: each may take its own few seconds for what waits
+            worker.finish(error)
         while self._started:
             try:
                 self._started.pop().end(first)
@@ -123,14 +123,14 @@ class Delivery:
             raise first
 
 
-def _outlet(sink: Sink, name: str, *, waits: bool) -> Outlet:
+def _worker(sink: Sink, name: str, *, waits: bool) -> SinkWorker:
     if sink.delivery == "inline":
-        return InlineOutlet(sink, name)
-    return ThreadOutlet(sink, name, is_lossy=sink.delivery == "lossy" and not (waits and sink.waits_for_files))
+        return InlineWorker(sink, name)
+    return ThreadWorker(sink, name, is_lossy=sink.delivery == "lossy" and not (waits and sink.waits_for_files))
 
 
-def _may_lose(outlet: Outlet) -> bool:
-    return outlet.sink.delivery == "lossy" or outlet.lost > 0
+def _may_lose(worker: SinkWorker) -> bool:
+    return worker.sink.delivery == "lossy" or worker.lost > 0
 
 
 def _names(sinks: Sequence[Sink]) -> list[str]:

@@ -19,7 +19,7 @@ from edge_ad.streaming.overlay import draw_overlay
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
 
-__all__ = ["InlineOutlet", "Outlet", "Picture", "ThreadOutlet"]
+__all__ = ["InlineWorker", "Picture", "SinkWorker", "ThreadWorker"]
 
 _LOSSY_ROOM = 8
 _LOSSLESS_ROOM = 32
@@ -53,7 +53,7 @@ class Picture:
 Item: TypeAlias = "Picture | Unjudged | Event"
 
 
-class Outlet(ABC):
+class SinkWorker(ABC):
     """One sink of a running stream.
 
     Args:
@@ -107,7 +107,7 @@ class Outlet(ABC):
                 self.sink.event(item)
 
 
-class InlineOutlet(Outlet):
+class InlineWorker(SinkWorker):
     """A sink that must be called in the thread of the stream, such as a window: it skips what it has no time for."""
 
     def start(self, source: Source, control: StreamControl) -> None:
@@ -128,7 +128,7 @@ class InlineOutlet(Outlet):
         self.sink.__exit__(type(error) if error else None, error, error.__traceback__ if error else None)
 
 
-class ThreadOutlet(Outlet):
+class ThreadWorker(SinkWorker):
     """A sink in a thread of its own, from its begin to its close.
 
     Args:

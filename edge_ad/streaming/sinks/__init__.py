@@ -7,6 +7,7 @@ from edge_ad.streaming.sinks.factories import (
     mqtt_sink,
     ng_images_sink,
     records_sink,
+    third_party_sink,
     webhook_sink,
 )
 from edge_ad.streaming.sinks.records import RecordsSink
@@ -24,5 +25,6 @@ __all__ = [
     "mqtt_sink",
     "ng_images_sink",
     "records_sink",
+    "third_party_sink",
     "webhook_sink",
 ]

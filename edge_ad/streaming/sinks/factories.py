@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from edge_ad.errors import UsageError
+from edge_ad.masked_address import masked_address
 from edge_ad.streaming.records.ng_images import NgImageStore
 from edge_ad.streaming.records.schema import Durability
 from edge_ad.streaming.sinks.base import Sink
@@ -16,6 +18,7 @@ __all__ = [
     "mqtt_sink",
     "ng_images_sink",
     "records_sink",
+    "third_party_sink",
     "webhook_sink",
 ]
 
@@ -52,6 +55,28 @@ def records_sink(
     if path.suffix.lower() in _LINES:
         return RecordsSink(path, overwrite=overwrite)
     raise UsageError(f"{path.name} is no known kind of records.", f"Known endings: {', '.join(_DATABASE + _LINES)}.")
+
+
+def third_party_sink(uri: str) -> Sink:
+    """``--sink URI``: a sink that another distribution registers by the entry point ``edge_ad.sinks``.
+
+    Args:
+        uri: Its scheme is the name of the entry point, whose value is a function of the address.
+
+    Raises:
+        UsageError: Nobody registers the scheme, or what is registered is no sink.
+    """
+    scheme = uri.partition("://")[0].lower()
+    known = {entry.name: entry for entry in entry_points(group="edge_ad.sinks")}
+    if scheme not in known:
+        raise UsageError(
+            f"No installed package has a sink for {masked_address(uri)}.",
+            f"Known: {', '.join(sorted(known)) or 'none'}; MQTT and webhooks have options of their own.",
+        )
+    sink = known[scheme].load()(uri)
+    if not isinstance(sink, Sink):
+        raise UsageError(f"What {known[scheme].value} makes of an address is no sink.", "Report it to whoever made it.")
+    return sink
 
 
 def ng_images_sink(

@@ -16,6 +16,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -36,6 +37,7 @@ _AFTER = ("leave", "move")
 _FPS = (0.001, 100_000.0)
 _TRUE, _FALSE = frozenset({"", "1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 _VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm"})
+_ENTRY_POINTS = "edge_ad.sources"  # name: scheme of the address; value: function of address and options → Source
 _HTTP_SCHEMES = frozenset({"http", "https"})
 _SNAPSHOT_SCHEMES = frozenset({"snapshot+http", "snapshot+https"})
 _STREAM_SCHEMES = frozenset({"rtmp", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
@@ -49,10 +51,10 @@ _LONGEST_INDEX = 3  # digits: a longer number is a serial number
 
 def as_one_source(sources: Sequence[Source]) -> Source:
     """The only source, or one that speaks for several: their names, their rates together, live if one of them is."""
-    return sources[0] if len(sources) == 1 else _SeveralSources(sources)
+    return sources[0] if len(sources) == 1 else CompositeSource(sources)
 
 
-class _SeveralSources(Source):
+class CompositeSource(Source):
     def __init__(self, sources: Sequence[Source]) -> None:
         super().__init__("several sources", is_live=any(source.is_live for source in sources))
         self.name = ", ".join(source.name for source in sources)
@@ -256,9 +258,20 @@ def source_from_uri(uri: str, options: SourceOptions | None = None) -> Source:
 
         only(options, f"{scheme}://", ())
         return _waited_for(NetworkSource(uri, timeout_s=options.timeout_s), options)
+    others = {entry.name: entry for entry in entry_points(group=_ENTRY_POINTS)}
+    if scheme in others:
+        return _third_party(others[scheme], uri, options)
     scheme = masked_address(f"{scheme}://{MASK}").removesuffix(MASK)
-    known = ", ".join(sorted(_STREAM_SCHEMES | _HTTP_SCHEMES | _SNAPSHOT_SCHEMES | set(_SETTABLE)))
+    known = ", ".join(sorted(_STREAM_SCHEMES | _HTTP_SCHEMES | _SNAPSHOT_SCHEMES | set(_SETTABLE) | set(others)))
     raise UsageError(f"Unknown kind of address: {scheme or MASK}.", f"Known: {known}.")
+
+
+def _third_party(entry: EntryPoint, uri: str, options: SourceOptions) -> Source:
+    """A source whose scheme another distribution registers: its entry point takes the address and the options."""
+    source = entry.load()(uri, options)
+    if not isinstance(source, Source):
+        raise UsageError(f"What {entry.value} makes of an address is no source.", "Report it to whoever made it.")
+    return _waited_for(source, options) if source.is_live else source
 
 
 def _check_scheme(text: str) -> None:
