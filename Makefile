@@ -4,6 +4,8 @@ VENV   ?= .venv
 ARGS   ?=
 BUNDLE ?= $(firstword $(wildcard demo/bundle demo/*/bundle demo/*/*/bundle runs/*/bundle))
 BIN    := $(VENV)/bin
+# Processes of the tests: one for each core that may be used.
+JOBS   ?= $(shell nproc 2>/dev/null || echo 1)
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL = $(PIP) -c constraints.txt
 # torchvision needs a build of torch of its own, and so an environment of its own.
@@ -16,12 +18,13 @@ AUDIT := $(VENV)-audit
 BINDINGS := 8.6.1=tensorrt-bindings 10.3.0=tensorrt-cu12-bindings 10.13.3.9=tensorrt-cu12-bindings \
 	11.4.0.106=tensorrt-cu13-bindings 13.5.0=cuda-bindings 1.9.0=cuda-pathfinder
 
-.PHONY: help demo test test-torchvision check audit fuzz bench peers accuracy has-bundle clean
+.PHONY: help demo test test-fast test-torchvision check audit fuzz bench peers accuracy has-bundle clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    train, export, calibrate, build, verify and stream a rendered product"
 	@echo "make test    run the tests (ARGS='-k name' picks some)"
+	@echo "make test-fast    those that take less than ten seconds each"
 	@echo "make test-torchvision    the tests of the ResNet backbones, in an environment of their own (5.6 GB)"
 	@echo "make check   formatting, lint, types and import rules"
 	@echo "make audit   hold the pinned versions against known vulnerabilities; needs a way to an advisory database"
@@ -37,7 +40,10 @@ demo: $(VENV)/.installed-train
 	$(BIN)/edge-ad demo --out demo $(ARGS)
 
 test: $(VENV)/.installed-dev $(VENV)/tensorrt-bindings/.installed
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(if $(filter 1,$(JOBS)),,-n $(JOBS) --dist loadfile) $(ARGS)
+
+test-fast: $(VENV)/.installed-dev $(VENV)/tensorrt-bindings/.installed
+	$(BIN)/python -m pytest $(if $(filter 1,$(JOBS)),,-n $(JOBS) --dist loadfile) -m 'not slow' $(ARGS)
 
 test-torchvision: $(TORCHVISION)/.installed
 	@$(TORCHVISION)/bin/python -c 'import torchvision' # where it does not load, the tests would only be skipped

@@ -168,8 +168,8 @@ def run_demo(root: Path, *, log: Log, on_epoch: Callable[[EpochReport], None], s
     video, run = root / "line.mp4", root / "runs" / "sample"
     product, truth = steps.run("render the sample product and its line", lambda: _render(root / "product", video, seed))
     steps.run("train FADeR", lambda: train(_request(root / "product", run, seed), on_epoch))
-    steps.run("export, calibrate, build engines", lambda: build_engines(run, precisions=_PRECISIONS, say=log))
-    verification = steps.run("verify", lambda: verify_target(run, say=log))
+    steps.run("export, calibrate, build engines", lambda: build_engines(run, precisions=_PRECISIONS, log=log))
+    verification = steps.run("verify", lambda: verify_target(run, log=log))
     bundle = Bundle.open(run / "bundle")
     report = root / "report"
     rows = steps.run("evaluate and benchmark", lambda: [_measure(bundle, p, product, report) for p in _PRECISIONS])

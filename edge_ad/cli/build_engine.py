@@ -80,7 +80,7 @@ def build_engine(
         dla_core=dla,
     )
     graph = GraphOptions(max_drop, ranges, calibration_images)
-    built = build_engines(target, backend=backend, precisions=precisions, plan=plan, graph=graph, say=note)
+    built = build_engines(target, backend=backend, precisions=precisions, plan=plan, graph=graph, log=note)
     if as_json:
         print_json(
             [

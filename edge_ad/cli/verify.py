@@ -37,7 +37,7 @@ def verify(
     """
     from edge_ad.export.verify import verify_target
 
-    result = verify_target(target, backend=backend, threads=threads, say=note)
+    result = verify_target(target, backend=backend, threads=threads, log=note)
     comparisons = None if polygraphy is None else _compare(target, polygraphy)
     if as_json:
         document = {"passed": result.passed, "reference": result.reference, "checks": result.checks}

@@ -25,7 +25,7 @@ __all__ = ["BuiltEngine", "Target", "build_engines", "open_target", "run_of"]
 _NO_PLAN_OPTIONS = PlanOptions()
 _ANY_GRAPH = GraphOptions()
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def build_engines(
     precisions: Sequence[Precision] | None = None,
     plan: PlanOptions = _NO_PLAN_OPTIONS,
     graph: GraphOptions = _ANY_GRAPH,
-    say: Say = lambda text: None,
+    log: Log = lambda text: None,
 ) -> list[BuiltEngine]:
     """Build engines: of this machine, or with TensorRT for RTX of the GPUs that are named.
 
@@ -107,7 +107,7 @@ def build_engines(
             or for what a bundle alone has.
         plan: How to build a TensorRT plan; other backends have no such options.
         graph: How to make the graphs of a run; one that was made otherwise is made again.
-        say: Told about each step.
+        log: Told about each step.
 
     Raises:
         UsageError: Neither a run nor a bundle, or options that the backend or a bundle alone does not have.
@@ -126,13 +126,13 @@ def build_engines(
     if target.run_root is None:
         Bundle.open(target.bundle_root)  # a broken one is refused before anything is said
     if backend != "auto" and get_backend(backend).runs_plans_only:  # a plan can be built where it cannot run; auto takes only what runs here
-        say(f"Backend: {backend} (asked for).")
-        return _built(target, backend, precisions, plan, graph, say)
+        log(f"Backend: {backend} (asked for).")
+        return _built(target, backend, precisions, plan, graph, log)
     first, reason = choose_backend(backend)
 
     def build(name: str) -> list[BuiltEngine]:
-        say(f"Backend: {name} ({reason if name == first else probe_backend(name).why}).")
-        return _built(target, name, precisions, plan, graph, say)
+        log(f"Backend: {name} ({reason if name == first else probe_backend(name).why}).")
+        return _built(target, name, precisions, plan, graph, log)
 
     return first_that_works(backend, build)
 
@@ -143,7 +143,7 @@ def _built(
     precisions: Sequence[Precision] | None,
     plan: PlanOptions,
     graph: GraphOptions,
-    say: Say,
+    log: Log,
 ) -> list[BuiltEngine]:
     chosen = get_backend(name)
     _check_options(chosen, plan)
@@ -151,12 +151,12 @@ def _built(
         bundle = Bundle.open(target.bundle_root)
         precisions = precisions or runnable(bundle, name)
     else:
-        bundle, precisions = graphs_of_run(target.run_root, name, precisions, say, graph)
+        bundle, precisions = graphs_of_run(target.run_root, name, precisions, log, graph)
     for precision in precisions:
         bundle.graph(precision)
     if isinstance(chosen, TensorRtBackend):
-        return [_plan(bundle, chosen.name, precision, plan, say) for precision in precisions]
-    return _timed(bundle, name, [_engine(bundle, name, precision, say) for precision in precisions], say)
+        return [_plan(bundle, chosen.name, precision, plan, log) for precision in precisions]
+    return _timed(bundle, name, [_engine(bundle, name, precision, log) for precision in precisions], log)
 
 
 def _check_options(backend: Backend, plan: PlanOptions) -> None:
@@ -170,43 +170,43 @@ def _check_options(backend: Backend, plan: PlanOptions) -> None:
         )
 
 
-def _engine(bundle: Bundle, backend: str, precision: Precision, say: Say) -> BuiltEngine:
+def _engine(bundle: Bundle, backend: str, precision: Precision, log: Log) -> BuiltEngine:
     key = engine_key(backend, precision)
     try:
         found = find_engine(bundle, key)
     except BundleError:
         found = None  # of another graph, version or processor: that is why it is built now
-    if found is not None and _loads(bundle, found, say):
-        say(f"{found.path.name} is up to date.")
+    if found is not None and _loads(bundle, found, log):
+        log(f"{found.path.name} is up to date.")
         return BuiltEngine(precision, found, True)
-    say(f"Building {key.name}.")
+    log(f"Building {key.name}.")
     check_opens(bundle, backend, precision, "graph")  # it is compiled in this process now
     return BuiltEngine(precision, build_engine(bundle, backend=backend, precision=precision), False)
 
 
-def _loads(bundle: Bundle, engine: EngineDirectory, say: Say) -> bool:
+def _loads(bundle: Bundle, engine: EngineDirectory, log: Log) -> bool:
     try:
         check_opens(bundle, engine.sidecar.backend, engine.sidecar.precision, "built")
     except EdgeAdError as error:
-        say(f"{engine.path.name} does not load here: {error.message}")
+        log(f"{engine.path.name} does not load here: {error.message}")
         return False
     return True
 
 
-def _timed(bundle: Bundle, backend: str, built: list[BuiltEngine], say: Say) -> list[BuiltEngine]:
+def _timed(bundle: Bundle, backend: str, built: list[BuiltEngine], log: Log) -> list[BuiltEngine]:
     """Let engines race when one of them is new: ``--precision auto`` then opens the fastest."""
     if len(built) < 2 or all(item.engine.sidecar.latency_ms is not None for item in built):
         return built
     timed = record_latencies(bundle, backend, {item.precision: item.engine for item in built})
-    say("Median latency here: " + ", ".join(f"{name} {item.sidecar.latency_ms:.1f} ms" for name, item in timed.items()))
+    log("Median latency here: " + ", ".join(f"{name} {item.sidecar.latency_ms:.1f} ms" for name, item in timed.items()))
     return [replace(item, engine=timed[item.precision]) for item in built]
 
 
-def _plan(bundle: Bundle, backend: TensorRtName, precision: Precision, options: PlanOptions, say: Say) -> BuiltEngine:
+def _plan(bundle: Bundle, backend: TensorRtName, precision: Precision, options: PlanOptions, log: Log) -> BuiltEngine:
     key = plan_key(backend, precision, options)
     found = find_current(bundle, key, options)
     if found is not None:
-        say(f"{found.path.name} is up to date.")
+        log(f"{found.path.name} is up to date.")
         return BuiltEngine(precision, found, True)
-    say(f"Building {key.name}.")
-    return BuiltEngine(precision, build_tensorrt_engine(bundle, key, options, say), False)
+    log(f"Building {key.name}.")
+    return BuiltEngine(precision, build_tensorrt_engine(bundle, key, options, log), False)

@@ -36,17 +36,17 @@ _REFERENCE_IMAGES = 8
 _REFERENCE_DEFECTS = 4
 _BATCH = 4
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-def export_run(run: Run, say: Say = lambda text: None) -> Bundle:
+def export_run(run: Run, log: Log = lambda text: None) -> Bundle:
     """Export a run to ``<run>/bundle``, replacing a bundle that is there.
 
     The threshold is set on the held-out threshold images with the exported graph itself.
 
     Args:
         run: The run.
-        say: Told about each step.
+        log: Told about each step.
 
     Raises:
         DataError: The images of the run are not where they were, or have changed.
@@ -56,14 +56,14 @@ def export_run(run: Run, say: Say = lambda text: None) -> Bundle:
     size_hw = (run.detector.config.size, run.detector.config.size)
     split = _split_info(run.split)
     _check_images(run, split)
-    say(f"Exporting {run.method} of {run.product_name} at {size_hw[0]} x {size_hw[1]}.")
+    log(f"Exporting {run.method} of {run.product_name} at {size_hw[0]} x {size_hw[1]}.")
     model = export_onnx(run.detector)
     images = read_resized(run.split.threshold, size_hw, run.split.photos)
     predictions = run_graph(model, images)
     reference = _reference(run, images)
     deviation = compare(run_graph(model, reference.images), recorded_predictions(reference), ONNX_TOLERANCE)
     _check(deviation)
-    say(f"The graph differs from torch by {deviation.score:.1e} (score) and {deviation.map:.1e} (map) at most.")
+    log(f"The graph differs from torch by {deviation.score:.1e} (score) and {deviation.map:.1e} (map) at most.")
     threshold = fit_threshold(np.array([prediction.score for prediction in predictions]))
     manifest = Manifest(
         method=run.method,

@@ -32,7 +32,7 @@ _SHOWN_LINES = 3
 # The command "polygraphy", from the environment that edge-ad runs in.
 _MAIN = "import sys; sys.argv = sys.argv[1:]; from polygraphy.tools import main; sys.exit(main())"
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Comparison:
     command: str
 
 
-def compare_with_polygraphy(bundle: Bundle, folder: Path, say: Say = lambda text: None) -> list[Comparison]:
+def compare_with_polygraphy(bundle: Bundle, folder: Path, log: Log = lambda text: None) -> list[Comparison]:
     """Compare every graph and every TensorRT plan of a bundle with its FP32 graph.
 
     The folder gets the inputs, the FP32 outputs, the log of each comparison and a script with every command. The inputs
@@ -59,7 +59,7 @@ def compare_with_polygraphy(bundle: Bundle, folder: Path, say: Say = lambda text
     Args:
         bundle: The bundle.
         folder: Where to write.
-        say: Told about each step.
+        log: Told about each step.
 
     Raises:
         BundleError: The bundle has no reference photos.
@@ -73,7 +73,7 @@ def compare_with_polygraphy(bundle: Bundle, folder: Path, say: Say = lambda text
         folder.mkdir(parents=True, exist_ok=True)
         _save(photos, folder / INPUTS_FILE)
     first = ["run", _inside(bundle, folder, "fp32"), "--onnxrt", "--load-inputs", INPUTS_FILE]
-    say(f"Polygraphy: {len(photos)} photos through the FP32 graph.")
+    log(f"Polygraphy: {len(photos)} photos through the FP32 graph.")
     done = _run([*first, "--save-outputs", OUTPUTS_FILE], folder, {})
     if done.returncode != 0:
         raise EdgeAdError(f"Polygraphy cannot run the FP32 graph: {_last_lines(done)}")
@@ -84,7 +84,7 @@ def compare_with_polygraphy(bundle: Bundle, folder: Path, say: Say = lambda text
         command = ["run", *arguments, "--load-inputs", INPUTS_FILE, "--load-outputs", OUTPUTS_FILE, *tolerances]
         results.append(_compare(subject, command, variables, folder, runs_here=runs_here))
         commands.append(results[-1].command)
-        say(f"Polygraphy: {subject} {results[-1].outcome}.")
+        log(f"Polygraphy: {subject} {results[-1].outcome}.")
     write_file(folder / SCRIPT_FILE, ('#!/bin/sh\ncd "$(dirname "$0")"\n' + "\n".join(commands) + "\n").encode())
     return results
 

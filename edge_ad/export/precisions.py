@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GraphOptions", "graphs_of_run", "recipes_of", "runnable", "with_precision"]
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def graphs_of_run(
     run_root: Path,
     backend: str,
     asked_for: Sequence[Precision] | None,
-    say: Say,
+    log: Log,
     options: GraphOptions = _ANY,
 ) -> tuple[Bundle, list[Precision]]:
     """Export a run where that is needed, and make the graphs that are missing.
@@ -122,7 +122,7 @@ def graphs_of_run(
         run_root: Folder of the run.
         backend: Backend they are for.
         asked_for: Precisions; None for every one that the backend gains from and that passes its accuracy gate.
-        say: Told about each step.
+        log: Told about each step.
         options: How to make them; one that was made otherwise is made again.
 
     Returns:
@@ -138,8 +138,8 @@ def graphs_of_run(
     from edge_ad.training.runs import load_run
 
     run = load_run(run_root)
-    bundle = _exported(run, say)
-    wanted, listeners, as_made = options.of_recipe(_gate_backend(bundle, backend, say)), Listeners(say), options == _ANY
+    bundle = _exported(run, log)
+    wanted, listeners, as_made = options.of_recipe(_gate_backend(bundle, backend, log)), Listeners(log), options == _ANY
     if asked_for is not None:
         for precision in asked_for:
             bundle = with_precision(run, bundle, precision, wanted, listeners, any_options=as_made)
@@ -147,12 +147,12 @@ def graphs_of_run(
     made: list[Precision] = []
     for precision in _worth_having(backend):
         if reason := _why_not_worth(bundle, precision):
-            say(f"Without {precision}: {reason}.")
+            log(f"Without {precision}: {reason}.")
             continue
         try:
             bundle = with_precision(run, bundle, precision, wanted, listeners, any_options=as_made)
         except (BundleError, DeviceError, QualityGateError) as error:
-            say(f"Without {precision}: {error.message}")
+            log(f"Without {precision}: {error.message}")
             bundle = Bundle.open(bundle.root)  # a graph that the precision was to be made of may be new
         else:
             made.append(precision)
@@ -170,7 +170,7 @@ def _why_not_worth(bundle: Bundle, precision: Precision) -> str:
     return next((reason for recipe in recipes_of(precision) if (reason := recipe.why_not_worth(bundle))), "")
 
 
-def _gate_backend(bundle: Bundle, name: str, say: Say) -> str:
+def _gate_backend(bundle: Bundle, name: str, log: Log) -> str:
     """Where the accuracy gate runs: a plan may be for another machine, and its graph is the one that others run."""
     if not get_backend(name).runs_plans_only:
         check_opens(bundle, name, "fp32", "graph")
@@ -180,17 +180,17 @@ def _gate_backend(bundle: Bundle, name: str, say: Say) -> str:
             try:
                 check_opens(bundle, candidate, "fp32", "graph")
             except (DeviceError, EngineCrashError) as error:
-                say(f"The accuracy gate cannot run in {candidate}: {error.message}")
+                log(f"The accuracy gate cannot run in {candidate}: {error.message}")
             else:
                 return candidate
     raise DeviceError("No backend can run the accuracy gate here.", "Install one: pip install onnxruntime")
 
 
-def _exported(run: Run, say: Say) -> Bundle:
+def _exported(run: Run, log: Log) -> Bundle:
     from edge_ad.export.bundle_export import export_run, is_current
 
     bundle = is_current(run)
     if bundle is None:
-        return export_run(run, say)
-    say(f"The bundle {bundle.root} is up to date.")
+        return export_run(run, log)
+    log(f"The bundle {bundle.root} is up to date.")
     return bundle

@@ -25,7 +25,7 @@ __all__ = ["Check", "Verification", "verify_target"]
 _IMAGES = 24
 _BATCH = 4
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Verification:
         return all(check.passed for check in self.checks)
 
 
-def verify_target(path: Path, *, backend: str = "auto", threads: int = 0, say: Say = lambda _: None) -> Verification:
+def verify_target(path: Path, *, backend: str = "auto", threads: int = 0, log: Log = lambda _: None) -> Verification:
     """Check every graph of a bundle in ONNX Runtime and in the chosen backend.
 
     Args:
@@ -83,7 +83,7 @@ def verify_target(path: Path, *, backend: str = "auto", threads: int = 0, say: S
             outputs that torch gave when it was exported.
         backend: ``"auto"`` for every backend that works here, or a backend's name.
         threads: CPU threads; 0 leaves it to the backend.
-        say: Told about each step.
+        log: Told about each step.
 
     Raises:
         UsageError: Neither a run nor a bundle.
@@ -96,7 +96,7 @@ def verify_target(path: Path, *, backend: str = "auto", threads: int = 0, say: S
         words, images, reference = _recorded(bundle)
     else:
         words, images, reference = _torch(target.run_root, bundle)
-    say(f"Reference: {words}, {len(images)} images.")
+    log(f"Reference: {words}, {len(images)} images.")
     backends = [name for name in backend_names() if probe_backend(name).available] if backend == "auto" else [backend]
     checks: list[Check] = []
     failures: list[EdgeAdError] = []
@@ -105,7 +105,7 @@ def verify_target(path: Path, *, backend: str = "auto", threads: int = 0, say: S
             check_opens(bundle, name, "fp32", "any")
             checks += [_check(bundle, name, kind, images, reference, threads) for kind in runnable(bundle, name)]
         except (DeviceError, EngineCrashError) as error:
-            say(f"{name} cannot be used: {error.message}")
+            log(f"{name} cannot be used: {error.message}")
             failures.append(error)
     if failures and not checks:
         raise failures[-1]

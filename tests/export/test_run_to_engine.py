@@ -96,7 +96,7 @@ def test_every_step_is_skipped_when_nothing_has_changed(run: Run, calibrated: Bu
     first = [item.precision for item in build_engines(tmp_path / "run", backend="openvino")]
     assert [name for name in first if name != "int8-bf16"] == ["int8", "fp32"]  # where the processor has bfloat16
     said: list[str] = []
-    again = build_engines(tmp_path / "run", backend="openvino", say=said.append)
+    again = build_engines(tmp_path / "run", backend="openvino", log=said.append)
     assert all(item.was_current for item in again)
     assert not [line for line in said if line.startswith(("Building", "Exporting", "Fitting"))], said
 

@@ -248,10 +248,10 @@ def test_an_engine_that_does_not_load_is_compiled_from_its_graph(
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_only_an_engine_that_loads_here_is_up_to_date(bundle: Bundle, backend: str) -> None:
     said: list[str] = []
-    build_engines(bundle.root, backend=backend, precisions=["fp32"], say=said.append)
-    build_engines(bundle.root, backend=backend, precisions=["fp32"], say=said.append)
+    build_engines(bundle.root, backend=backend, precisions=["fp32"], log=said.append)
+    build_engines(bundle.root, backend=backend, precisions=["fp32"], log=said.append)
     _spoil(bundle)
-    (built,) = build_engines(bundle.root, backend=backend, precisions=["fp32"], say=said.append)
+    (built,) = build_engines(bundle.root, backend=backend, precisions=["fp32"], log=said.append)
     assert sum("up to date" in text for text in said) == 1
     assert not built.was_current
     assert any("does not load here" in text for text in said)

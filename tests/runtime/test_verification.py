@@ -365,6 +365,6 @@ def test_an_engine_that_crashes_while_it_loads_is_built_again(tmp_path: Path, at
     bundle, said = tiny_bundle(tmp_path / "line"), list[str]()
     build_engine(bundle, backend="openvino")
     at_start_of_python(_CRASH_UNLESS_GRAPH)
-    (built,) = build_engines(bundle.root, backend="openvino", precisions=["fp32"], say=said.append)
+    (built,) = build_engines(bundle.root, backend="openvino", precisions=["fp32"], log=said.append)
     assert not built.was_current
     assert any("does not load here" in text and "SIGSEGV" in text for text in said)

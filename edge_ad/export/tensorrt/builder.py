@@ -24,7 +24,7 @@ from edge_ad.runtime.tensorrt.api import TensorRtName, tensorrt_module
 
 __all__ = ["BuiltPlan", "build_plan"]
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def build_plan(
     *,
     macs: Mapping[str, int],
     calibration_cache: bytes = b"",
-    say: Say = lambda text: None,
+    log: Log = lambda text: None,
 ) -> BuiltPlan:
     """Build a plan.
 
@@ -63,7 +63,7 @@ def build_plan(
         options: How to build.
         macs: Convolution of the graph → multiply-accumulates for one image.
         calibration_cache: Ranges for a DLA, as a TensorRT calibration cache.
-        say: Told about the progress.
+        log: Told about the progress.
 
     Raises:
         BundleError: TensorRT cannot parse the graph.
@@ -74,20 +74,20 @@ def build_plan(
     capabilities = probe_capabilities(backend)
     check_options(capabilities, options)
     trt, start = tensorrt_module(backend), perf_counter()
-    log = BuildLog(trt)
-    builder = _make_builder(trt, log, backend)
-    network = parse_network(trt, capabilities, builder, log.logger, onnx, typed=options.dla_core is None)
-    config, written = make_config(trt, capabilities, builder, network, options, precision, options.timing_cache, say)
+    build_log = BuildLog(trt)
+    builder = _make_builder(trt, build_log, backend)
+    network = parse_network(trt, capabilities, builder, build_log.logger, onnx, typed=options.dla_core is None)
+    config, written = make_config(trt, capabilities, builder, network, options, precision, options.timing_cache, log)
     if options.dla_core is not None and precision == "int8":
         config.int8_calibrator = make_calibrator(trt, calibration_cache)
     serialized = builder.build_serialized_network(network, config)
     if serialized is None:
         raise DeviceError(
-            f"{backend} cannot build {onnx.name}: {first_reasons(log.errors)}", "Use another backend or precision."
+            f"{backend} cannot build {onnx.name}: {first_reasons(build_log.errors)}", "Use another backend or precision."
         )
     plan = bytes(serialized)
     save_timing_cache(config, options.timing_cache if written["timing_cache"] != "none" else None)
-    layers = with_convolutions(_list_layers(trt, capabilities, log, plan), macs)
+    layers = with_convolutions(_list_layers(trt, capabilities, build_log, plan), macs)
     seconds = perf_counter() - start
     # TensorRT's objects need their builder and their logger when they go: they go here, in this order.
     del serialized, config, network, builder

@@ -17,7 +17,7 @@ __all__ = ['PlanOptions', 'attach_timing_cache', 'check_options', 'make_config',
 
 _MIB = 1 << 20
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def make_config(
     options: PlanOptions,
     precision: Precision,
     timing_cache: Path | None,
-    say: Say,
+    log: Log,
 ) -> tuple[Any, dict[str, str]]:
     """Configure a build.
 
@@ -168,7 +168,7 @@ def make_config(
         options: How to build; checked by `check_options`.
         precision: Precision of the graph.
         timing_cache: File of measured kernels, or None.
-        say: Told about the progress.
+        log: Told about the progress.
 
     Returns:
         The configuration, and every option of it in words, for the sidecar.
@@ -185,7 +185,7 @@ def make_config(
         timing_cache = None
     written["timing_cache"] = attach_timing_cache(config, timing_cache)
     if capabilities.progress:
-        config.progress_monitor = make_progress_monitor(trt, say)
+        config.progress_monitor = make_progress_monitor(trt, log)
     return config, written
 
 

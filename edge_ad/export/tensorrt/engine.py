@@ -20,7 +20,7 @@ __all__ = ["build_tensorrt_engine", "find_current", "plan_key"]
 
 _ENGINES = "engines"
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def plan_key(backend: TensorRtName, precision: Precision, options: PlanOptions) -> EngineKey:
@@ -49,7 +49,7 @@ def find_current(bundle: Bundle, key: EngineKey, options: PlanOptions) -> Engine
 
 
 def build_tensorrt_engine(
-    bundle: Bundle, key: EngineKey, options: PlanOptions, say: Say = lambda text: None
+    bundle: Bundle, key: EngineKey, options: PlanOptions, log: Log = lambda text: None
 ) -> EngineDirectory:
     """Build an engine directory.
 
@@ -57,7 +57,7 @@ def build_tensorrt_engine(
         bundle: The bundle.
         key: What to build, of `plan_key`.
         options: How.
-        say: Told about each step.
+        log: Told about each step.
 
     Raises:
         BundleError: No such graph, or one that TensorRT refuses; the message names the node.
@@ -83,12 +83,12 @@ def build_tensorrt_engine(
 
     def save(folder: Path) -> Mapping[str, str]:
         built = build_plan(
-            path, backend, key.precision, options, macs=convolution_macs(model), calibration_cache=cache, say=say
+            path, backend, key.precision, options, macs=convolution_macs(model), calibration_cache=cache, log=log
         )
         (folder / PLAN_FILE).write_bytes(built.plan)
         (folder / LAYERS_FILE).write_bytes(layers_to_bytes(built.layers))
         share = convolution_share(built.layers)
-        say(_summary(key, len(built.layers), share.int8, list(share.floats), built.seconds))
+        log(_summary(key, len(built.layers), share.int8, list(share.floats), built.seconds))
         return {**built.options, "graph": path.name, "int8_share": f"{share.int8:.4f}"}
 
     return write_engine(bundle, key, save)

@@ -15,7 +15,7 @@ __all__ = ['BuildLog', 'first_reasons', 'make_progress_monitor', 'parse_network'
 _SHOWN_EVERY_S = 2.0
 _NO_DRIVER = "cudaError 35"
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 _EXPORT = "Export the bundle again: edge-ad export <run>"
 
 
@@ -64,12 +64,12 @@ class BuildLog:
         self.logger = _Logger()
 
 
-def make_progress_monitor(trt: Any, say: Say, *, every_s: float = _SHOWN_EVERY_S) -> Any:
+def make_progress_monitor(trt: Any, log: Log, *, every_s: float = _SHOWN_EVERY_S) -> Any:
     """A progress monitor that says how far a build has come, at most once in a while.
 
     Args:
         trt: TensorRT 10 or newer.
-        say: Told the phase and its step.
+        log: Told the phase and its step.
         every_s: Seconds between two lines; a build that takes less says nothing.
     """
 
@@ -85,7 +85,7 @@ def make_progress_monitor(trt: Any, say: Say, *, every_s: float = _SHOWN_EVERY_S
         def step_complete(self, phase_name: str, step: int) -> bool:
             if monotonic() >= self._next:
                 self._next = monotonic() + every_s
-                say(f"{phase_name}: {step + 1} of {self._steps.get(phase_name, 0)}.")
+                log(f"{phase_name}: {step + 1} of {self._steps.get(phase_name, 0)}.")
             return True  # False would cancel the build
 
         def phase_finish(self, phase_name: str) -> None:
