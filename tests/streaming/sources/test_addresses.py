@@ -93,7 +93,7 @@ def test_any_text_is_a_source_or_one_of_our_errors(text: str, scheme: str) -> No
 def test_sources_load_neither_torch_nor_the_camera_sdk() -> None:
     program = (
         "import sys; from edge_ad.streaming.sources import source_from_uri; source_from_uri('v4l2://0')\n"
-        "import edge_ad.streaming.triggers, edge_ad.streaming.health\n"
+        "import edge_ad.streaming.triggers, edge_ad.streaming.filters\n"
         "print([name for name in ('torch', 'pypylon', 'paho') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
