@@ -50,7 +50,8 @@ _COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 _EXIF = re.compile(rb"(?i)exif")
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _JPEG_COLOURS = ("Gray", "YCbCr", "RGB")
-_HARMLESS = re.compile(r"\b\d{1,2} extraneous bytes before marker 0xd9")  # what cameras pad with
+# What cameras pad with, and what says nothing of the pixels.
+_HARMLESS = re.compile(r"\b\d{1,2} extraneous bytes before marker|progression sequence|Adobe|JFIF|SOS parameters")
 
 # Every failure to decode is raised as a DataError; OpenCV's own log would only repeat it on stderr.
 silence_opencv()

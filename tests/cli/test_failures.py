@@ -114,7 +114,7 @@ def test_no_verb_shows_the_help_on_stderr_and_exits_2(capsys: pytest.CaptureFixt
 def test_a_reader_that_goes_away_is_met_in_silence() -> None:
     script = (
         "import sys, types\n"
-        "from edge_ad.cli import main, verbs\n"
+        "from edge_ad.cli import app as verbs, main\n"
         "def flood():\n"
         "    for _ in range(100_000):\n"
         "        print('line')\n"

@@ -65,7 +65,7 @@ def test_bfloat16_is_refused_where_the_processor_lacks_it(tmp_path: Path) -> Non
 
 
 def test_bfloat16_is_only_openvinos(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="onnxruntime has no bfloat16"):
+    with pytest.raises(UsageError, match="onnxruntime has no bf16 mode"):
         open_engine(tiny_bundle(tmp_path / "bundle", ALL), backend="onnxruntime", precision="bf16")
 
 
