@@ -18,7 +18,7 @@ def _free_ports() -> tuple[int, int]:
 def test_a_limit_of_records_without_a_database_is_refused() -> None:
     with pytest.raises(UsageError, match="no database") as refused:
         open_sinks(Outputs(keep_records_days=3.0), HttpServer())
-    assert "--records" in (refused.value.hint or "")
+    assert "--database" in (refused.value.hint or "")
 
 
 def test_several_addresses_of_the_one_server_are_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -108,7 +108,7 @@ def test_bfloat16_is_not_tried_where_nearly_all_is_int8(
     report = tmp_path / "run" / "bundle" / "precision" / "int8.json"
     assert 0 < json.loads(report.read_text())["macs"]["int8_share"] < 0.9  # of a patch detector, for which it is tried
     monkeypatch.setattr("edge_ad.export.bf16.read_report", lambda bundle, precision: {"macs": {"int8_share": 0.957}})
-    monkeypatch.setattr("edge_ad.export.precisions.precision_problem", lambda backend, precision: "")
+    monkeypatch.setattr("edge_ad.runtime.openvino.backend.OpenVinoBackend.precision_problem", lambda *_: "")
     said: list[str] = []
     _, made = graphs_of_run(tmp_path / "run", "openvino", None, said.append)
     assert made == ["int8", "fp32"]
@@ -124,7 +124,7 @@ def test_a_precision_that_the_backend_refuses_is_left_out_with_the_reason(
     shutil.copytree(run.root, tmp_path / "run")
     monkeypatch.setattr("edge_ad.export.bf16.Bf16Recipe.make", refuse)
     monkeypatch.setattr("edge_ad.export.bf16.Bf16Recipe.check", lambda recipe: None)
-    monkeypatch.setattr("edge_ad.export.precisions.precision_problem", lambda backend, precision: "")
+    monkeypatch.setattr("edge_ad.runtime.openvino.backend.OpenVinoBackend.precision_problem", lambda *_: "")
     said: list[str] = []
     _, made = graphs_of_run(tmp_path / "run", "openvino", None, said.append)
     assert made == ["int8", "fp32"]
