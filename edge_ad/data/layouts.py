@@ -30,7 +30,7 @@ _GOOD_NAMES = frozenset(
     {"good", "goods", "ok", "okay", "io", "i.o", "i.o.", "gut", "normal", "pass", "passed", "clean"}
 )
 _GOOD_NAMES |= {"defect_free", "defect-free", "defectfree", "no_defect", "no-defect", "no_defects", "non_defective"}
-_GOOD_NAMES |= {"clean", "non-defective", "nondefective", "good_parts", "good-parts", "ok_parts", "flawless"}
+_GOOD_NAMES |= {"non-defective", "nondefective", "good_parts", "good-parts", "ok_parts", "flawless"}
 _GOOD_WORDS = frozenset({"good", "goods", "ok", "okay", "io", "gut", "normal", "pass", "passed", "clean", "flawless"})
 _NEGATIONS = frozenset({"not", "no", "non", "un", "n"})
 _DEFECT_NAMES = frozenset({"ng", "ko", "nok", "not_ok", "notok", "not_good", "bad", "faulty"})
@@ -98,7 +98,6 @@ class Layout:
         shared: All good photos, where the layout does not say which are to be trained on and which tested with.
         left_out: What is not used, in words.
         part: What is needed: ``"good"`` to train on, ``"test"`` or ``"all"``; the other is not looked at.
-        good_folders: Names of folders that good test photos lie in.
     """
 
     root: Path
@@ -108,7 +107,6 @@ class Layout:
     shared: tuple[Path, ...] = ()
     left_out: list[str] = field(default_factory=list)
     part: str = "all"
-    good_folders: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.masks = MaskIndex(self.root)
@@ -130,7 +128,6 @@ class Layout:
     def add_test_good(self, folder: Path) -> None:
         """Good photos to test with."""
         photos = self.add_good(folder)
-        self.good_folders.add(folder.name.lower())
         self.masks.photo_folders.add(folder.name.lower())
         self.test += [TestPhoto(path, None, (folder.name, *path.parent.relative_to(folder).parts)) for path in photos]
 
@@ -247,7 +244,7 @@ def folders_in_words(root: Path) -> str:
 
 def _read_named(layout: Layout, folders: Folders) -> None:
     masks = [folders.masks] if folders.masks else []
-    if doubled := [path for path in folders.defects if _is_within(path, folders.good) and path in folders.good]:
+    if doubled := [path for path in folders.defects if path in folders.good]:
         raise DataError(f"{doubled[0]} is named as good and as defective.", "Name each folder once.")
     if inside := [path for path in folders.good if _is_within(path, folders.defects)]:
         raise DataError(f"{inside[0]} lies in a folder of defective parts.", "Move it elsewhere, or name the others.")
