@@ -234,6 +234,8 @@ class Engine(ABC):
         spare: The graph that is compiled where what was built from it does not load; None where it must load.
     """
 
+    _source: EngineSource
+
     def __init__(
         self,
         description: EngineDescription,
@@ -325,8 +327,9 @@ class Engine(ABC):
         return None
 
     def _use(self, source: EngineSource) -> None:
-        """Open from another source the next time; of backends that can compile a graph."""
-        raise NotImplementedError
+        """Open from another source the next time."""
+        self._source = source
+        self._description = replace(self._description, source=source.words)
 
     def _check_open(self) -> None:
         if not self._is_open:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -93,10 +92,6 @@ class OnnxRuntimeEngine(Engine):
         self._source = source
         self._threads = threads
         self._session: Any = None
-
-    def _use(self, source: EngineSource) -> None:
-        self._source = source
-        self._description = replace(self._description, source=source.words)
 
     def _open(self) -> None:
         options, size_hw = _options(self._threads), self._source.input_size_hw

@@ -7,7 +7,6 @@ import xml.etree.ElementTree as ET
 from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,10 +196,6 @@ class OpenVinoEngine(Engine):
         self._model: Any = None
         self._stream_model: Any = None
         self._requests: OrderedDict[int, Any] = OrderedDict()
-
-    def _use(self, source: EngineSource) -> None:
-        self._source = source
-        self._description = replace(self._description, source=source.words)
 
     def _open(self) -> None:
         self._openvino = openvino_api()
