@@ -134,12 +134,12 @@ class Detector:
         self._threshold = float(value)
 
     @overload
-    def predict(self, images: list[Photo] | tuple[Photo, ...]) -> list[Result]: ...
-
-    @overload
     def predict(self, images: Photo) -> Result: ...
 
-    def predict(self, images: Photo | Sequence[Photo]) -> Result | list[Result]:
+    @overload
+    def predict(self, images: list[Photo] | tuple[Photo, ...]) -> list[Result]: ...
+
+    def predict(self, images: Photo | list[Photo] | tuple[Photo, ...]) -> Result | list[Result]:
         """Judge a photo, or a list of photos in batches.
 
         Args:

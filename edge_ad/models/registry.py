@@ -20,6 +20,7 @@ from edge_ad.errors import UsageError
 from edge_ad.models.base import AnomalyDetector, MethodParameters
 
 __all__ = [
+    "DEFAULT_METHOD",
     "create_detector",
     "forget_third_party",
     "method_class",
@@ -27,6 +28,9 @@ __all__ = [
     "parse_parameters",
     "restore_detector",
 ]
+
+DEFAULT_METHOD = "patch-metric"
+"""The method that measured best over the four products of `benchmarks.suites.accuracy`."""
 
 _ENTRY_POINTS = "edge_ad.methods"
 _BUILT_IN = {
