@@ -222,7 +222,19 @@ class JudgingEngine:
     ] = None
     drift: Annotated[
         bool,
-        typer.Option("--drift/--no-drift", help="Report a slow rise of good scores.", rich_help_panel=_VERDICT),
+        typer.Option(
+            "--drift/--no-drift",
+            help="Report a slow rise of good scores, and that nearly all parts fail.",
+            rich_help_panel=_VERDICT,
+        ),
+    ] = True
+    scene: Annotated[
+        bool,
+        typer.Option(
+            "--scene/--no-scene",
+            help="Report light, sharpness, noise or colours unlike those of the training photos.",
+            rich_help_panel=_VERDICT,
+        ),
     ] = True
 
 

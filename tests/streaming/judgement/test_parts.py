@@ -39,7 +39,7 @@ def _verdicts(events: list[Event]) -> list[str]:
 
 
 def test_every_defective_frame_calls_when_nothing_is_asked_for() -> None:
-    (judge,) = judges_from_options()
+    (judge,) = judges_from_options(scene=False)
     events = [
         event for index, score in enumerate([0.5, 1.5, 1.0, 2.0]) for event in judge.see(make_result(index, score))
     ]
