@@ -1,7 +1,7 @@
 """Notices that the picture is no longer like the photos that were trained on: light, lens, focus, codec.
 
 Of each measure the median over the newest frames is held against the limits of the bundle, so that one odd frame, or a
-few defective parts in a row, are no event. It sees every judged frame, whatever its verdict, and changes none.
+few defective parts in a row, are no event. It sees every frame that is judged, whatever its verdict, and changes none.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from edge_ad.scene import SceneMeasures, SceneReading, changes_in_words
 from edge_ad.streaming.frame import Event, Result
 
-__all__ = ["SCENE_CHANGED", "SCENE_RESTORED", "SceneJudge", "SceneMonitor"]
+__all__ = ["SCENE_CHANGED", "SCENE_RESTORED", "SceneMonitor", "SceneObserver"]
 
 SCENE_CHANGED, SCENE_RESTORED = "scene changed", "scene restored"
 """Kinds of the events."""
@@ -63,7 +63,7 @@ class SceneMonitor:
         return None
 
 
-class SceneJudge:
+class SceneObserver:
     """Gives ``"scene changed"`` and ``"scene restored"``, for each source by itself.
 
     A bundle without limits has no readings, and so there are no events. Another bundle starts again.

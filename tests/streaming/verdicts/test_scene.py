@@ -14,7 +14,7 @@ from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
 from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.frame import Event
 from edge_ad.streaming.pipeline import Pipeline
-from edge_ad.streaming.verdicts import SceneJudge, judges_from_options
+from edge_ad.streaming.verdicts import SceneObserver, observers_from_options
 from tests.streaming.fakes import SIZE_HW, FakeEngine, FakeSource
 from tests.streaming.results import CAPTURED_UNIX, make_result
 
@@ -29,18 +29,18 @@ def _limits() -> SceneLimits:
 
 
 def _events(
-    judge: SceneJudge, measures: list[SceneMeasures], *, source: str = "", bundle: str = "b1", score: float = 0.5
+    observer: SceneObserver, measures: list[SceneMeasures], *, source: str = "", bundle: str = "b1", score: float = 0.5
 ) -> list[Event]:
     limits = _limits()
     found: list[Event] = []
     for index, item in enumerate(measures):
         result = make_result(index, score, unix=CAPTURED_UNIX + index, source=source, bundle=bundle)
-        found += judge.see(replace(result, scene=SceneReading(item, limits)))
+        found += observer.see(replace(result, scene=SceneReading(item, limits)))
     return found
 
 
 def test_one_change_is_one_event_and_its_end_another() -> None:
-    changed, restored = _events(SceneJudge(), [_GOOD] * 30 + [_DARK] * 100 + [_GOOD] * 100)
+    changed, restored = _events(SceneObserver(), [_GOOD] * 30 + [_DARK] * 100 + [_GOOD] * 100)
     assert (changed.kind, restored.kind) == ("scene changed", "scene restored")
     assert changed.text.startswith("The scene has changed: darker by 30 %, against")
     assert changed.data["changed"] == ["brightness"]
@@ -53,43 +53,43 @@ def test_one_change_is_one_event_and_its_end_another() -> None:
 
 def test_odd_frames_are_no_event() -> None:
     odd = [_DARK if index % 15 < 5 else _GOOD for index in range(300)]
-    assert _events(SceneJudge(), odd) == []
+    assert _events(SceneObserver(), odd) == []
 
 
 def test_a_scene_that_was_never_right_is_told_once() -> None:
-    events = _events(SceneJudge(), [_DARK] * 200, score=9.0)
+    events = _events(SceneObserver(), [_DARK] * 200, score=9.0)
     assert [event.kind for event in events] == ["scene changed"]
     assert events[0].data["frame"] < 15
 
 
 def test_what_changes_together_is_told_together_and_what_follows_again() -> None:
     worse = _DARK._replace(sharpness=0.1)
-    (both,) = _events(SceneJudge(), [_GOOD] * 20 + [worse] * 100)
+    (both,) = _events(SceneObserver(), [_GOOD] * 20 + [worse] * 100)
     assert both.data["changed"] == ["brightness", "sharpness"]
     assert "darker by 30 %, less sharp by 50 %" in both.text
-    first, second = _events(SceneJudge(), [_GOOD] * 20 + [_DARK] * 50 + [worse] * 100)
+    first, second = _events(SceneObserver(), [_GOOD] * 20 + [_DARK] * 50 + [worse] * 100)
     assert (first.data["changed"], second.data["changed"]) == (["brightness"], ["brightness", "sharpness"])
 
 
 def test_what_sits_on_a_limit_is_not_told_again_and_again() -> None:
     rng = np.random.default_rng(0)
     edge = [_GOOD._replace(brightness=92.0 + float(value)) for value in rng.normal(0, 1.0, 2000)]
-    assert len(_events(SceneJudge(), edge)) <= 1
+    assert len(_events(SceneObserver(), edge)) <= 1
 
 
 def test_sources_are_apart_and_another_bundle_starts_again() -> None:
-    judge = SceneJudge()
-    assert _events(judge, [_GOOD] * 30, source="left") == []
-    (right,) = _events(judge, [_DARK] * 30, source="right")
+    observer = SceneObserver()
+    assert _events(observer, [_GOOD] * 30, source="left") == []
+    (right,) = _events(observer, [_DARK] * 30, source="right")
     assert right.source == "right"
-    assert _events(judge, [_DARK] * 7, source="right", bundle="b2") == []  # too few frames of the new one
-    assert len(_events(judge, [_DARK] * 20, source="right", bundle="b2")) == 1
+    assert _events(observer, [_DARK] * 7, source="right", bundle="b2") == []  # too few frames of the new one
+    assert len(_events(observer, [_DARK] * 20, source="right", bundle="b2")) == 1
 
 
 def test_a_bundle_that_does_not_say_how_its_photos_looked_has_no_monitor() -> None:
-    judge = SceneJudge()
-    assert [event for index in range(50) for event in judge.see(make_result(index))] == []
-    assert len(judges_from_options(scene=False)) == len(judges_from_options()) - 1
+    observer = SceneObserver()
+    assert [event for index in range(50) for event in observer.see(make_result(index))] == []
+    assert len(observers_from_options(scene=False)) == len(observers_from_options()) - 1
 
 
 @pytest.mark.parametrize("policy", ["newest", "every"])
