@@ -125,7 +125,7 @@ def train(
         UsageError: A parameter is wrong, or the run exists.
         StorageError: The run cannot be written.
     """
-    from edge_ad.data.layouts import common_root
+    from edge_ad.data.layouts.layout import common_root
     from edge_ad.data.products import Folders
     from edge_ad.models.registry import DEFAULT_METHOD
     from edge_ad.training.train import TrainingRequest
