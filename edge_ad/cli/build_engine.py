@@ -26,7 +26,9 @@ def build_engine(
     ] = None,
     ranges: Annotated[
         Literal["auto", "percentile", "mse", "entropy", "minmax"] | None,
-        typer.Option(help="INT8: how to derive ranges from the images; auto: minmax in a backbone, percentile elsewhere."),
+        typer.Option(
+            help="INT8: how to derive ranges from the images; auto: minmax in a backbone, percentile elsewhere."
+        ),
     ] = None,
     calibration_images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Your own photos of good parts to calibrate on, at least 8.")
@@ -52,7 +54,8 @@ def build_engine(
         bool, typer.Option("--version-compatible", help="TensorRT: let the plan run with later versions.")
     ] = False,
     timing_cache: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TensorRT: file of kernel timings; by default beside the engines.")
+        Path | None,
+        typer.Option(metavar="FILE", help="TensorRT: file of kernel timings; by default beside the engines."),
     ] = None,
     dla: Annotated[
         int | None, typer.Option("--dla", min=0, metavar="CORE", help="TensorRT: build for a DLA of a Jetson Orin.")

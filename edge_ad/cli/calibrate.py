@@ -27,7 +27,9 @@ def calibrate(
     ] = 0.002,
     ranges: Annotated[
         Literal["auto", "percentile", "mse", "entropy", "minmax"],
-        typer.Option(help="INT8: how to derive ranges from the images; auto: minmax in a backbone, percentile elsewhere."),
+        typer.Option(
+            help="INT8: how to derive ranges from the images; auto: minmax in a backbone, percentile elsewhere."
+        ),
     ] = "auto",
     calibration_images: Annotated[
         Path | None,

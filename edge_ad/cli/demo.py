@@ -17,9 +17,7 @@ __all__ = ["demo"]
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for all that the demo makes; must be new or empty.")] = Path(
-        "demo"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder for all that the demo makes; must be new or empty.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of the product and the training.")] = 0,
     as_json: JsonOption = False,
 ) -> None:

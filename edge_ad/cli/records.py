@@ -41,7 +41,9 @@ def records(
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this time.")] = None,
     source: Annotated[str | None, typer.Option(help="Only records of this source.")] = None,
-    verdict: Annotated[Literal["OK", "NG"] | None, typer.Option(help="Only records with this verdict.", case_sensitive=False)] = None,
+    verdict: Annotated[
+        Literal["OK", "NG"] | None, typer.Option(help="Only records with this verdict.", case_sensitive=False)
+    ] = None,
     min_score: Annotated[float | None, typer.Option(help="Only records with at least this raw score.")] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help=f"At most this many, the newest; list shows {_LISTED} by default.")

@@ -40,11 +40,14 @@ class StreamEngine:
     precision: PrecisionOption = "auto"
     threads: ThreadsOption = 0
     threshold: Annotated[
-        float | None, typer.Option("--threshold", help="Raw score above which a frame is NG; by default the bundle's own.")
+        float | None,
+        typer.Option("--threshold", help="Raw score above which a frame is NG; by default the bundle's own."),
     ] = None
     is_watched: Annotated[
         bool,
-        typer.Option("--watch-bundle", help="When the bundle's folder is replaced, switch to the new one between two frames."),
+        typer.Option(
+            "--watch-bundle", help="When the bundle's folder is replaced, switch to the new one between two frames."
+        ),
     ] = False
     takes_any_product: Annotated[
         bool,
@@ -112,7 +115,9 @@ class SourceSettings:
     ] = "leave"
     max_outage_s: Annotated[
         float | None,
-        _source_option("--max-outage", min=0.0, metavar="SECONDS", help="End when a live source is lost for this long."),
+        _source_option(
+            "--max-outage", min=0.0, metavar="SECONDS", help="End when a live source is lost for this long."
+        ),
     ] = None
     timeout_s: Annotated[
         float,
@@ -181,7 +186,9 @@ class VerdictOptions:
     ] = None
     cool_down: Annotated[
         str | None,
-        _verdict_option("--cool-down", metavar="TIME", help="At most one alarm in this time: 2s, 500ms or 30f (frames)."),
+        _verdict_option(
+            "--cool-down", metavar="TIME", help="At most one alarm in this time: 2s, 500ms or 30f (frames)."
+        ),
     ] = None
     drift: Annotated[
         bool,
@@ -233,12 +240,12 @@ class Outputs:
         Path | None,
         _output_option("--save-ng", metavar="DIR", help="Keep an image of every defective frame."),
     ] = None
-    keep_ng_days: Annotated[float, _output_option("--keep-ng-days", help="Remove these images after this many days.")] = (
-        30.0
-    )
-    keep_ng_gb: Annotated[float, _output_option("--keep-ng-gb", help="Remove the oldest beyond this many gigabytes.")] = (
-        10.0
-    )
+    keep_ng_days: Annotated[
+        float, _output_option("--keep-ng-days", help="Remove these images after this many days.")
+    ] = 30.0
+    keep_ng_gb: Annotated[
+        float, _output_option("--keep-ng-gb", help="Remove the oldest beyond this many gigabytes.")
+    ] = 10.0
     mqtt: Annotated[
         str | None,
         _output_option("--mqtt", metavar="URL", help="Publish verdicts and events: mqtt://host/topic."),
@@ -261,9 +268,7 @@ class Outputs:
     ] = None
     web: Annotated[
         str | None,
-        _output_option(
-            "--web", metavar="[HOST:PORT]", help="Serve the live page; by default at 127.0.0.1:8080."
-        ),
+        _output_option("--web", metavar="[HOST:PORT]", help="Serve the live page; by default at 127.0.0.1:8080."),
     ] = None
     web_token: Annotated[
         str | None,

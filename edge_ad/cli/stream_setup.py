@@ -147,9 +147,7 @@ def _files(outputs: Outputs) -> list[Sink]:
     made: list[Sink] = []
     durability: Durability = "full" if outputs.durable else "normal"
     if outputs.database is None and outputs.keep_records_days is not None:
-        raise UsageError(
-            "--keep-records-days needs a database.", "Also give --database FILE.sqlite."
-        )
+        raise UsageError("--keep-records-days needs a database.", "Also give --database FILE.sqlite.")
     if outputs.lines is not None:
         made.append(sinks.RecordsSink(outputs.lines, overwrite=outputs.overwrite))
     if outputs.database is not None:

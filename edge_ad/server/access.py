@@ -358,7 +358,9 @@ def _is_token(token: str) -> bool:
 
 def _host(name: str) -> str:
     if _HOST.fullmatch(name) is None:
-        raise UsageError(f"{name} is not a host name.", "Give the name alone, such as line.example: no https://, no port.")
+        raise UsageError(
+            f"{name} is not a host name.", "Give the name alone, such as line.example: no https://, no port."
+        )
     return name.lower()
 
 

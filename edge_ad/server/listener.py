@@ -75,7 +75,9 @@ def parse_address(text: str, *, port: int = 8080, option: str = "--web") -> Addr
     match = _PATTERN.fullmatch(f":{text}" if bare else text)
     given = int(match["port"] or port) if match else -1
     if match is None or not 0 <= given <= 65535:
-        raise UsageError(f"{text} is not an address to listen on.", f"Give HOST:PORT, such as {option} 127.0.0.1:{port}.")
+        raise UsageError(
+            f"{text} is not an address to listen on.", f"Give HOST:PORT, such as {option} 127.0.0.1:{port}."
+        )
     host = match["v6"] or match["host"] or "127.0.0.1"
     return Address(host, _resolve(host), given, option)
 
