@@ -118,7 +118,9 @@ def csv_lines(records: Iterable[Mapping[str, Any]], columns: Sequence[str], *, h
 
 def _line(cells: list[object]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(cells)  # this line end makes the writer quote both characters in a cell
+    csv.writer(text, lineterminator="\r\n").writerow(
+        cells
+    )  # this line end makes the writer quote both characters in a cell
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 

@@ -165,7 +165,9 @@ class VideoSink(Sink):
             raise self._failure("no space left on device")
 
     def _failure(self, why: str) -> StorageError:
-        return StorageError(f"The video {self._path} cannot be written: {why}.", "Free some space, or choose another place.")
+        return StorageError(
+            f"The video {self._path} cannot be written: {why}.", "Free some space, or choose another place."
+        )
 
 
 def _is_playable(path: Path) -> bool:
