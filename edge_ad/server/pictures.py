@@ -134,8 +134,8 @@ class PictureThread:
         Args:
             index: Of the source.
             is_plain: Without heat map and contour.
-            after: Serial number of the one that the viewer has. Nothing newer is drawn until some viewer has the newest:
-                a viewer that does not read causes no drawing.
+            after: Serial number of the one that the viewer has. Nothing newer is drawn until some viewer has the
+                newest: a viewer that does not read causes no drawing.
 
         Returns:
             The picture, where it is current; None while one is being drawn.

@@ -26,8 +26,8 @@ _LONGEST_ID = 200
 class HttpTrigger(AskedTrigger, Part):
     """``POST /trigger`` has the next frame judged and answers 202; 409 while another id waits for its frame.
 
-    Where only this machine can reach it, it needs no token. Elsewhere a request must carry ``Authorization: Bearer TOKEN``,
-    with the trigger's token or the server's.
+    Where only this machine can reach it, it needs no token. Elsewhere a request must carry
+    ``Authorization: Bearer TOKEN``, with the trigger's token or the server's.
 
     Args:
         server: What serves it.
