@@ -119,5 +119,5 @@ def restore_detector(method: str, values: Mapping[str, Any], state: Mapping[str,
 
 def _checked(kind: type[AnomalyDetector]) -> type[AnomalyDetector]:
     if not issubclass(kind, AnomalyDetector):
-        raise UsageError(f"The method {kind.__name__} is no AnomalyDetector.", "Report it to whoever made it.")
+        raise UsageError(f"The method {kind.__name__} is no AnomalyDetector.", "Report it to its maker.")
     return kind
