@@ -14,6 +14,7 @@ from edge_ad.bundle.documents import (
     Reference,
     check_hashes,
     check_name,
+    parse_document,
     read_checked,
     read_document,
     to_bytes,
@@ -21,11 +22,13 @@ from edge_ad.bundle.documents import (
 from edge_ad.bundle.graph_file import check_graph_file
 from edge_ad.errors import BundleError, UsageError
 from edge_ad.manifest import BF16_OF, SCHEMA_VERSION, GraphInfo, Manifest, MetricsRecord, Precision
+from edge_ad.scene import SCENE_SCHEMA_VERSION, SceneLimits
 from edge_ad.storage import atomic_directory, clone_tree, sha256_file, write_file
 
-__all__ = ["MANIFEST_FILE", "Bundle", "newest_bundle", "write_bundle"]
+__all__ = ["MANIFEST_FILE", "SCENE_FILE", "Bundle", "copy_bundle", "newest_bundle", "write_bundle"]
 
 MANIFEST_FILE = "manifest.json"
+SCENE_FILE = "scene.json"
 _REBUILD = "Export the bundle again: edge-ad export <run>"
 
 
@@ -111,6 +114,17 @@ class Bundle:
             raise BundleError(f"{self.root / REFERENCE_FILE} is not of the input size in the manifest.", _REBUILD)
         return reference
 
+    def scene(self) -> SceneLimits | None:
+        """How the photos looked that were trained on; None for a bundle of before, which does not say.
+
+        Raises:
+            BundleError: The file was changed or is not understood.
+        """
+        if SCENE_FILE not in self.manifest.files:
+            return None
+        content, path = self.read_file(SCENE_FILE), self.root / SCENE_FILE
+        return parse_document(content, path, SceneLimits, supported_version=SCENE_SCHEMA_VERSION, hint=_REBUILD)
+
     def with_graph(self, precision: Precision, graph: GraphInfo, files: Mapping[str, bytes | Path]) -> Bundle:
         """Add or replace the graph of a precision, with its files, in one step.
 
@@ -170,11 +184,23 @@ def write_bundle(root: Path, manifest: Manifest, files: Mapping[str, bytes | Pat
         BundleError: ``root`` is something else than a bundle, or a name is not a plain path.
         StorageError: No space or no permission; nothing is left behind.
     """
-    if root.exists() and not (root / MANIFEST_FILE).is_file() and not _is_empty_folder(root):
-        raise BundleError(f"{root} exists and is not a bundle.", "Choose another folder; it was not touched.")
+    _check_replaceable(root)
     with atomic_directory(root) as staged:
         manifest = _fill(staged, manifest.model_copy(update={"files": {}}), files)
     return Bundle(root, manifest)
+
+
+def copy_bundle(bundle: Bundle, root: Path) -> Bundle:
+    """Copy a bundle with its engines to another folder, atomically, replacing a bundle that is there.
+
+    Raises:
+        BundleError: ``root`` is something else than a bundle.
+        StorageError: No space or no permission; nothing is left behind.
+    """
+    _check_replaceable(root)
+    with atomic_directory(root) as staged:
+        clone_tree(bundle.root, staged)
+    return Bundle.open(root)
 
 
 def newest_bundle(directory: Path) -> Bundle:
@@ -188,6 +214,11 @@ def newest_bundle(directory: Path) -> Bundle:
     if not roots:
         raise UsageError(f"There is no bundle in {directory}.", "Make one: edge-ad export <run>")
     return Bundle.open(max(roots, key=lambda root: (_created(root), root.name)))
+
+
+def _check_replaceable(root: Path) -> None:
+    if root.exists() and not (root / MANIFEST_FILE).is_file() and not _is_empty_folder(root):
+        raise BundleError(f"{root} exists and is not a bundle.", "Choose another folder; it was not touched.")
 
 
 def _read_manifest(root: Path) -> Manifest:
