@@ -24,9 +24,8 @@ def inspect(
 ) -> None:
     """Show what is inside a bundle and check its files.
 
-    Every file, those of the engines too, is read and its SHA-256 compared with the recorded one; a file that differs
-    ends the command with exit code 1. Of a TensorRT plan, the types its layers compute in are shown as TensorRT listed
-    them when it was built.
+    Reads every file, those of the engines too, and compares its SHA-256 with the recorded one; exits with code 1 if one
+    differs. For a TensorRT plan, shows the types its layers compute in, as TensorRT listed them when it was built.
     """
     from edge_ad.bundle import Bundle, check_engine, list_engines
 

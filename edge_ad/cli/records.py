@@ -39,21 +39,23 @@ def records(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="From then on: 2026-11-22T08:00 (the zone that is shown), 08:00+01:00, or 30m, 12h, 7d ago.",
+            help="From this time on: 2026-11-22T08:00 (the zone that is shown), 08:00+01:00, or 30m, 12h, 7d ago.",
         ),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to then.")] = None,
-    source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
-    verdict: Annotated[Literal["OK", "NG"] | None, typer.Option(help="Only these.", case_sensitive=False)] = None,
-    min_score: Annotated[float | None, typer.Option(help="Only with at least this raw score.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this time.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only records of this source.")] = None,
+    verdict: Annotated[
+        Literal["OK", "NG"] | None, typer.Option(help="Only records with this verdict.", case_sensitive=False)
+    ] = None,
+    min_score: Annotated[float | None, typer.Option(help="Only records with at least this raw score.")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help=f"At most so many, the newest; list shows {_LISTED} if not given.")
+        int | None, typer.Option(min=1, help=f"At most this many, the newest; list shows {_LISTED} by default.")
     ] = None,
     events: Annotated[
         bool, typer.Option("--events", help="Events (alarms, parts, changes) instead of frames.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to: .csv, .jsonl or .parquet; .png for trend.")
+        Path | None, typer.Option(metavar="FILE", help="File to write: .csv, .jsonl or .parquet; .png for trend.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     ids: Annotated[
@@ -154,7 +156,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _in_local_time(record: dict[str, Any]) -> dict[str, Any]:
-    """The same moment in the zone that ``--since`` is read in."""
+    """The same time in the zone in which ``--since`` is read."""
     return {**record, "time": _local_iso(datetime.fromisoformat(record["time"]).timestamp())}
 
 
@@ -185,14 +187,14 @@ def _export(reader: RecordReader, chosen: RecordFilter, *, events: bool, out: Pa
 
 def _trend(reader: RecordReader, chosen: RecordFilter, *, out: Path | None, as_json: bool, title: str) -> None:
     if out is not None and out.suffix.lower() != ".png":
-        raise UsageError(f"{out.name} is no picture.", "Give a file that ends in .png.")
+        raise UsageError(f"{out.name} is not a picture file.", "Give a file that ends in .png.")
     span = reader.span(chosen)
     hours = reader.buckets(chosen, _HOUR_S)
     if as_json:
         print_json({"hours": [_hour(bucket) for bucket in hours]})
     if span is None:
         if not as_json:
-            note("There are no such records.")
+            note("No records match.")
         return
     if out is not None:
         from edge_ad.streaming.records.trend_chart import draw_trend
@@ -243,7 +245,7 @@ def _hour(bucket: Bucket) -> dict[str, object]:
 
 
 def time_from_text(text: str | None, *, option: str) -> float | None:
-    """Seconds since the epoch of a date, a date with time, or a span before now; without a zone by the local clock."""
+    """Seconds since the epoch of a date, a date with time, or a span before now; without a zone, local time."""
     if text is None:
         return None
     number, unit = text[:-1], text[-1:]
@@ -255,17 +257,17 @@ def time_from_text(text: str | None, *, option: str) -> float | None:
         return moment.timestamp() if moment.tzinfo is not None else _local(moment, text, option)
     except (ValueError, OverflowError, OSError) as error:
         hint = "Such as 2026-11-22, 2026-11-22T08:00, 2026-11-22T08:00+01:00, or 12h for twelve hours ago."
-        raise UsageError(f"{text!r} is no time.", hint) from error
+        raise UsageError(f"{text!r} is not a time.", hint) from error
 
 
 def _local(moment: datetime, text: str, option: str) -> float:
-    """A time by the local clock, which shows some times twice and skips others when it is changed."""
+    """A local time; when the clock is changed, some times exist twice and others not at all."""
     first, second = moment.replace(fold=0).timestamp(), moment.replace(fold=1).timestamp()
-    if first < second:  # the clock was set back: take the one that leaves nothing out
+    if first < second:  # the clock was set back: take the time that leaves nothing out
         chosen = first if option == "--since" else second
-        note(f"{option} {text} was twice; {local_time(chosen)} is taken. Add the zone to choose.")
+        note(f"{option} {text} existed twice; taking {local_time(chosen)}. Add the zone to choose.")
         return chosen
-    if first > second and _DAY.fullmatch(text.strip()) is None:  # a day may begin later than at 00:00
+    if first > second and _DAY.fullmatch(text.strip()) is None:  # a day may begin after 00:00
         hint = f"The clock was set forward then. Write {local_time(first)}, for example."
         raise UsageError(f"{text} did not exist here.", hint)
     return first
