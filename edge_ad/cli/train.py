@@ -161,7 +161,7 @@ def _below(path: Path, root: Path) -> str:
 
 
 def _product_name(data: Path | None, folders: Folders) -> str:
-    from edge_ad.data.layouts import common_root
+    from edge_ad.data.layouts.layout import common_root
 
     return (data or (common_root(folders) if folders.good else Path())).resolve().name
 

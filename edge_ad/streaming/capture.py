@@ -45,7 +45,7 @@ class FrameBuffer(Generic[_Item]):
 
         Args:
             item: What to add.
-            timeout: Longest wait in seconds; None waits for room or the end.
+            timeout: Longest wait in seconds; None waits for a free place or the end.
 
         Returns:
             Whether it was added; False when the time is over.
@@ -57,18 +57,18 @@ class FrameBuffer(Generic[_Item]):
             self._changed.wait_for(lambda: len(self._items) < self._capacity or self._is_closed, timeout)
             return self._add(item, self._capacity)
 
-    def offer(self, item: _Item, room: int | None = None) -> bool:
-        """Add an item if there is room, and never wait.
+    def offer(self, item: _Item, limit: int | None = None) -> bool:
+        """Add an item if the buffer is not full, and never wait.
 
         Args:
             item: What to add.
-            room: Most items the buffer may hold for this one; its capacity if not given.
+            limit: Most items the buffer may hold for this one; its capacity if not given.
 
         Raises:
             Closed: The consumer is gone.
         """
         with self._changed:
-            return self._add(item, self._capacity if room is None else room)
+            return self._add(item, self._capacity if limit is None else limit)
 
     def get(self, timeout: float | None = None) -> _Item | None:
         """Take the oldest item; waits while the buffer is empty.
@@ -105,10 +105,10 @@ class FrameBuffer(Generic[_Item]):
             self._is_closed = True
             self._changed.notify_all()
 
-    def _add(self, item: _Item, room: int) -> bool:
+    def _add(self, item: _Item, limit: int) -> bool:
         if self._is_closed:
             raise Closed
-        if len(self._items) >= room:
+        if len(self._items) >= limit:
             return False
         self._items.append(item)
         self._changed.notify_all()
@@ -207,7 +207,7 @@ class Capture:
     Args:
         source: The source.
         index: Which of several, from 0.
-        account: Counts what becomes of its frames.
+        counter: Counts what becomes of its frames.
         filters: What they pass.
         control: Says whether the stream is paused.
         is_stopping: Ends it.
@@ -221,13 +221,13 @@ class Capture:
         self,
         source: Source,
         index: int,
-        account: FrameCounters,
+        counter: FrameCounters,
         filters: FilterOptions,
         control: StreamControl,
         is_stopping: threading.Event,
         photos: Callable[[], PhotoSpec] = PhotoSpec,
     ) -> None:
-        self._source, self._index, self._account = source, index, account
+        self._source, self._index, self._counter = source, index, counter
         self._filter = FrameFilter(filters, source)
         self._shape = FrameShape(source.name, filters.region is not None, control.emit)
         self._control, self._is_stopping, self._photos = control, is_stopping, photos
@@ -247,7 +247,7 @@ class Capture:
             judged = image if problem else self._filter.crop(image)
             problem = problem or self._shape.shape_problem(judged.shape[:2], self._photos())
             frame = Frame(
-                index=self._account.captured,
+                index=self._counter.captured,
                 image=judged,
                 captured_at=captured_at,
                 captured_unix=time.time(),
@@ -256,10 +256,10 @@ class Capture:
                 source_index=self._index,
                 path=self._source.path,
             )
-            self._account.captured += 1
+            self._counter.captured += 1
             reason = "paused" if self._control.is_paused else problem or self._filter.reason(frame)
             if reason is None:
                 yield self._filter.named(frame)
             else:
-                self._account.unjudged[reason] += 1
+                self._counter.unjudged[reason] += 1
                 yield Unjudged(frame, reason)

@@ -92,16 +92,16 @@ def warm_up(engine: Engine, *, one_at_a_time: bool, in_flight: bool, batch: int 
 
 
 class Inference:
-    """Judges frames with the engine in the slot; every call of a generator here is in one thread.
+    """Judges frames with the active engine; every call of a generator here is in one thread.
 
     Args:
-        slot: Which engine judges.
+        active: Which engine judges.
         control: Its threshold judges.
         batch: Frames for one call of the engine; None never stacks frames, and has several in flight instead.
     """
 
-    def __init__(self, slot: ActiveEngine, control: StreamControl, batch: int | None) -> None:
-        self._slot, self._control = slot, control
+    def __init__(self, active: ActiveEngine, control: StreamControl, batch: int | None) -> None:
+        self._active, self._control = active, control
         self._batch = batch if batch is not None and batch > 1 else None
         self._latency_s = _LEAST_PATIENCE_S
         self._given_at: float | None = None
@@ -120,7 +120,7 @@ class Inference:
         """
         while True:
             frames = take(_IDLE_S)
-            judging = self._slot.take_over()
+            judging = self._active.take_over()
             yield from self._judged(judging, [prepare(frame, judging) for frame in frames])
 
     def every(self, take: Callable[[float], Prepared | None]) -> Generator[Result, None, None]:
@@ -131,7 +131,7 @@ class Inference:
         """
         while True:
             first = take(_IDLE_S)
-            judging = self._slot.take_over()
+            judging = self._active.take_over()
             if first is None:
                 continue
             waiting = self._while_they_come(first, take)
@@ -145,7 +145,7 @@ class Inference:
         item: Prepared | None = first
         while item is not None:
             yield item
-            if self._slot.has_next:
+            if self._active.has_next:
                 return
             try:
                 item = take(min(max(self._latency_s, _LEAST_PATIENCE_S), _MOST_PATIENCE_S))

@@ -27,7 +27,7 @@ from edge_ad.runtime.engine import (
     saving,
 )
 from edge_ad.runtime.openvino.api import openvino_api, openvino_core, openvino_version
-from edge_ad.runtime.target import available_cores, processor
+from edge_ad.runtime.target import available_cores
 
 __all__ = ["OpenVinoEngine", "check_float32", "is_part", "keep_float32", "mark_float32", "save_openvino"]
 
@@ -177,19 +177,8 @@ class OpenVinoEngine(Engine):
     """
 
     def __init__(self, source: EngineSource, *, threads: int = 0, spare: EngineSource | None = None) -> None:
-        super().__init__(
-            EngineDescription(
-                backend="openvino",
-                precision=source.precision,
-                device=f"CPU: {processor().name}",
-                version=openvino_version(),
-                input_size_hw=source.input_size_hw,
-                threads=threads,
-                source=source.words,
-            ),
-            source.threshold,
-            spare,
-        )
+        description = EngineDescription.on_cpu("openvino", openvino_version(), source, threads)
+        super().__init__(description, source.threshold, spare)
         self._source = source
         self._threads = threads
         self._openvino: Any = None
@@ -244,7 +233,7 @@ class OpenVinoEngine(Engine):
     def _request(self, batch: int) -> Any:
         if batch not in self._requests:
             compiled = self._compiled(batch)
-            with backend_errors(_NAME, "make room for the engine"):
+            with backend_errors(_NAME, "allocate memory for the engine"):
                 self._requests[batch] = compiled.create_infer_request()
             if len(self._requests) > _KEPT_BATCH_SIZES:
                 oldest = next(size for size in self._requests if size != 1)
@@ -279,7 +268,7 @@ class OpenVinoEngine(Engine):
             }  # one thread each: no waiting within a frame
             self._stream_model = _compile(_with_batch(self._graph(), 1), settings, self._source)
         # One more than there are streams, so that none is idle while a result is fetched.
-        with backend_errors(_NAME, "make room for the engine"):
+        with backend_errors(_NAME, "allocate memory for the engine"):
             return [self._stream_model.create_infer_request() for _ in range(threads + 1)]
 
 

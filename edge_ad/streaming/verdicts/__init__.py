@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from edge_ad.streaming.verdicts.drift import Drift, DriftMonitor
-from edge_ad.streaming.verdicts.judges import CoolDown, CoolDownRule, EndingJudge, Hysteresis, Judge, NotFiniteAlarm
-from edge_ad.streaming.verdicts.parts import Part, PartJudge, PartRule, Parts, judges_from_options
+from edge_ad.streaming.verdicts.observers import (
+    CoolDown,
+    CoolDownRule,
+    EndingObserver,
+    Hysteresis,
+    NotFiniteAlarm,
+    Observer,
+)
+from edge_ad.streaming.verdicts.parts import Part, PartObserver, PartRule, Parts, observers_from_options
 
 __all__ = [
     "CoolDown",
     "CoolDownRule",
     "Drift",
     "DriftMonitor",
-    "EndingJudge",
+    "EndingObserver",
     "Hysteresis",
-    "Judge",
     "NotFiniteAlarm",
+    "Observer",
     "Part",
-    "PartJudge",
+    "PartObserver",
     "PartRule",
     "Parts",
-    "judges_from_options",
+    "observers_from_options",
 ]

@@ -14,9 +14,9 @@ from edge_ad.errors import UsageError
 from edge_ad.prediction import NOT_FINITE
 from edge_ad.streaming.frame import Event, Result
 from edge_ad.streaming.verdicts.drift import Drift, DriftMonitor
-from edge_ad.streaming.verdicts.judges import CoolDown, CoolDownRule, Hysteresis, Judge
+from edge_ad.streaming.verdicts.observers import CoolDown, CoolDownRule, Hysteresis, Observer
 
-__all__ = ["INCOMPLETE", "Part", "PartJudge", "PartRule", "Parts", "judges_from_options"]
+__all__ = ["INCOMPLETE", "Part", "PartObserver", "PartRule", "Parts", "observers_from_options"]
 
 INCOMPLETE = "incomplete"
 """Reason of the verdict on a part that was over before it had the frames its rule asks for: not all was inspected."""
@@ -195,7 +195,7 @@ class Parts:
         return part, oldest
 
 
-class PartJudge:
+class PartObserver:
     """Gives these events, for each source by itself:
 
     - ``"part"``, when parts are asked for, once a part is over: its verdict, frames, defective frames and score.
@@ -370,14 +370,14 @@ def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def judges_from_options(
+def observers_from_options(
     *,
     part: str | None = None,
     hysteresis: float | None = None,
     cool_down: str | None = None,
     drift: bool = True,
     has_ids: bool = True,
-) -> list[Judge]:
+) -> list[Observer]:
     """``--part``, ``--hysteresis``, ``--cool-down``, ``--drift/--no-drift``.
 
     Always to be used, with or without options: the ``"ng"`` events that webhook, MQTT and hook act on come from here.
@@ -397,4 +397,6 @@ def judges_from_options(
         message = f"--part {part} needs a trigger that gives ids."
         raise UsageError(message, "Add --trigger http:PORT or mqtt://host/topic, or leave out :id.")
     silence = None if cool_down is None else CoolDownRule.parse(cool_down)
-    return [PartJudge(rule, hysteresis=1.0 if hysteresis is None else hysteresis, cool_down=silence, watch_drift=drift)]
+    return [
+        PartObserver(rule, hysteresis=1.0 if hysteresis is None else hysteresis, cool_down=silence, watch_drift=drift)
+    ]

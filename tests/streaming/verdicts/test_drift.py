@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_ad.streaming.verdicts import Drift, DriftMonitor, PartJudge
+from edge_ad.streaming.verdicts import Drift, DriftMonitor, PartObserver
 from tests.streaming.results import make_result
 
 _Noise = Callable[[np.random.Generator, int], NDArray[np.float64]]
@@ -91,15 +91,15 @@ def test_scores_of_a_still_picture_make_no_drift_of_their_last_digit() -> None:
 
 
 def test_only_what_passed_counts_and_another_bundle_starts_again() -> None:
-    judge = PartJudge()
+    observer = PartObserver()
     chance = np.random.default_rng(3)
     kinds: list[str] = []
     for index, score in enumerate(chance.normal(0.5, 0.02, 2000).tolist()):
-        kinds += [event.kind for event in judge.see(make_result(index, score))]
-        kinds += [event.kind for event in judge.see(make_result(index, 5.0)) if event.kind != "ng"]
+        kinds += [event.kind for event in observer.see(make_result(index, score))]
+        kinds += [event.kind for event in observer.see(make_result(index, 5.0)) if event.kind != "ng"]
     for index, score in enumerate(chance.normal(0.8, 0.02, 2000).tolist()):  # other scores, but another bundle
-        kinds += [event.kind for event in judge.see(make_result(index, score, bundle="b2"))]
+        kinds += [event.kind for event in observer.see(make_result(index, score, bundle="b2"))]
     assert kinds == []
     for index, score in enumerate(chance.normal(0.9, 0.02, 500).tolist()):
-        kinds += [event.kind for event in judge.see(make_result(index, score, bundle="b2"))]
+        kinds += [event.kind for event in observer.see(make_result(index, score, bundle="b2"))]
     assert kinds == ["drift"]
