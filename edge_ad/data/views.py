@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
 
-__all__ = ["LineView", "draw_view", "photo_of_view", "with_views"]
+__all__ = ["LineView", "draw_view", "one_view_each", "photo_of_view", "with_views"]
 
 _LIT_PIXELS = 256  # the side of a picture whose blur is given in pixels
 
@@ -77,7 +77,7 @@ def draw_view(generator: np.random.Generator) -> LineView:
 
 
 def with_views(images: NDArray[np.uint8], count: int, *, seed: int = 0) -> NDArray[np.uint8]:
-    """Images, and behind all of them views of each.
+    """Images, and behind each of them views of it.
 
     Args:
         images: uint8 (N, H, W, 3) BGR.
@@ -85,16 +85,27 @@ def with_views(images: NDArray[np.uint8], count: int, *, seed: int = 0) -> NDArr
         seed: Of the views; the same for the same seed and place, whatever the image.
 
     Returns:
-        uint8 (N · (1 + count), H, W, 3); view v of image i is at ``v · N + i``, the image itself is view 0.
+        uint8 (N · (1 + count), H, W, 3); view v of image i is at ``i · (1 + count) + v``, the image itself is view 0.
     """
     if not count:
         return images
-    together = np.empty((1 + count, *images.shape), np.uint8)
-    together[0] = images
-    for view in range(1, 1 + count):
-        for index, image in enumerate(images):
-            together[view, index] = draw_view(np.random.default_rng((seed, view, index))).apply(image)
-    return together.reshape(-1, *images.shape[1:])
+    together = [_view(image, index, view, seed) for index, image in enumerate(images) for view in range(1 + count)]
+    return np.stack(together)
+
+
+def one_view_each(images: NDArray[np.uint8], count: int, draw: int, *, seed: int = 0) -> NDArray[np.uint8]:
+    """Each image as itself or in one of the views that ``with_views`` gives of it: view ``(draw + i) mod (1 + count)``.
+
+    Args:
+        images: uint8 (N, H, W, 3) BGR.
+        count: Views of each image, >= 0.
+        draw: Which of them.
+        seed: Of the views.
+
+    Returns:
+        uint8 (N, H, W, 3).
+    """
+    return np.stack([_view(image, index, (draw + index) % (1 + count), seed) for index, image in enumerate(images)])
 
 
 def photo_of_view(total: int, count: int) -> NDArray[np.int64]:
@@ -106,13 +117,12 @@ def photo_of_view(total: int, count: int) -> NDArray[np.int64]:
 
     Returns:
         int64 (total,), numbers of photos from 0.
-
-    Raises:
-        UsageError: ``total`` is not a multiple of ``1 + count``.
     """
-    if total % (1 + count):
-        raise UsageError(f"{total} images are not photos with {count} views each.")
-    return np.arange(total) % (total // (1 + count))
+    return np.arange(total) // (1 + count)
+
+
+def _view(image: NDArray[np.uint8], index: int, view: int, seed: int) -> NDArray[np.uint8]:
+    return draw_view(np.random.default_rng((seed, view, index))).apply(image) if view else image
 
 
 def _between(generator: np.random.Generator, low: float, high: float) -> float:

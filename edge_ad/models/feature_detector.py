@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field, ValidationInfo, field_validator
@@ -14,20 +14,19 @@ from torch.nn import functional as F
 
 from edge_ad.errors import UsageError
 from edge_ad.models.backbones import BACKBONES, BackboneName, create_backbone
-from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters
+from edge_ad.models.base import AnomalyDetector, DetectorOutput
 from edge_ad.models.picture_normalisation import InputNormalisation, PictureNormalisation
+from edge_ad.models.robustness import LevelMatching, RobustnessParameters
 from edge_ad.models.smoothing import GaussianFilter
 
 __all__ = [
     "FeatureDetector",
     "FeatureParameters",
-    "LevelMatching",
     "PatchFeatures",
     "pool_patches",
     "pooling_kernel",
 ]
 
-LevelMatching = Literal["none", "moments", "counts"]
 _MATCHED_LEVELS = (4, 8)
 _FITTED_AT_ONCE = 8
 
@@ -128,14 +127,14 @@ class PatchFeatures(nn.Module):
         if self.normalisation is not None:
             self.normalisation.fit(photos)
         if len(self.network.matching):
-            self.network.fit_matching([self._prepared(part) for part in photos.split(_FITTED_AT_ONCE)])
+            self.network.fit_matching([self._prepared(part) for part in torch.split(photos, _FITTED_AT_ONCE)])
 
     def _prepared(self, photos: Tensor) -> Tensor:
         images = photos / 255.0
         return images if self.normalisation is None else self.normalisation(images)
 
 
-class FeatureParameters(MethodParameters):
+class FeatureParameters(RobustnessParameters):
     """Parameters of every detector on frozen patch features.
 
     Attributes:
@@ -204,6 +203,10 @@ class FeatureDetector(AnomalyDetector):
             weights=config.weights,
             embedding=config.embedding,
             seed=config.seed,
+            input_normalisation=config.input_normalisation,
+            centring=config.feature_centring,
+            matching=config.matching,
+            size=config.size,
         )
         self.smoothing = GaussianFilter(config.sigma)
 
@@ -211,6 +214,15 @@ class FeatureDetector(AnomalyDetector):
     def backbone(self) -> nn.Module | None:
         """The frozen feature network."""
         return self.patch_features
+
+    @property
+    def views(self) -> int:
+        """As the parameters say."""
+        return self.config.views
+
+    def fit_photos(self, photos: Tensor) -> None:
+        """Fit what brings a picture, or its features, to what photos have."""
+        self.patch_features.fit_photos(photos)
 
     @property
     def grid_hw(self) -> tuple[int, int]:

@@ -145,7 +145,12 @@ def resume(root: Path, listen: Listener, *, method: str | None = None) -> Path:
         raise CheckpointError(f"The run {root} is finished.", "Give --name to train another one.")
     product_root = Path(record.product_root)
     split = replace(_same_images(record.split, product_root), photos=record.photos)
-    return _train(root, record, create_detector(record.method, record.parameters), split, listen)
+    return _train(root, record, create_detector(record.method, _parameters(record)), split, listen)
+
+
+def _parameters(record: RunRecord) -> dict[str, Any]:
+    """Those of a run, with what a run was trained with that is too old to record it."""
+    return {**method_class(record.method).parameters_type.absent, **record.parameters}
 
 
 def _train(root: Path, record: RunRecord, detector: AnomalyDetector, split: GoodSplit, listen: Listener) -> Path:
