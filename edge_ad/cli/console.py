@@ -11,7 +11,17 @@ from datetime import datetime, timezone
 from edge_ad.outside_text import printable
 from edge_ad.strict_json import to_json
 
-__all__ = ["local_time", "note", "print_facts", "print_json", "print_line", "print_table", "rewrite_line", "show_count"]
+__all__ = [
+    "local_time",
+    "note",
+    "print_document",
+    "print_facts",
+    "print_json",
+    "print_line",
+    "print_table",
+    "rewrite_line",
+    "show_count",
+]
 
 
 def local_time(at_unix: float, timespec: str = "seconds") -> str:
@@ -55,6 +65,11 @@ def print_json(value: object) -> None:
     have (NaN, infinity) becomes null.
     """
     print(to_json(value, indent=2))
+
+
+def print_document(text: str) -> None:
+    """Print a document in a format for programs on stdout as it is, such as CSV."""
+    sys.stdout.write(text)
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
