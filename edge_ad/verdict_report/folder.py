@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +94,7 @@ class VerdictFolder:
     def _page(self) -> str:
         pairs = zip(self._verdicts, self._pictures, strict=True)
         threshold = self._verdicts[0].threshold if self._verdicts else 0.0
+        folder = _common_folder(self._verdicts)
         scores = [verdict.score for verdict in self._verdicts if verdict.score is not None]
         return render(
             "verdicts.html",
@@ -101,13 +104,23 @@ class VerdictFolder:
             threshold=threshold,
             lowest=min([*scores, threshold]),
             highest=max([*scores, threshold]),
-            rows=[_row(verdict, name) for verdict, name in pairs],
+            folder=folder,
+            rows=[_row(verdict, name, folder) for verdict, name in pairs],
         )
 
 
-def _row(verdict: PhotoVerdict, picture: str) -> dict[str, Any]:
+def _common_folder(verdicts: Sequence[PhotoVerdict]) -> str:
+    """What the paths begin with; empty where they have nothing in common."""
+    parents = {verdict.path.parent for verdict in verdicts}
+    if len({path.is_absolute() for path in parents}) != 1 or len({path.anchor for path in parents}) != 1:
+        return ""
+    return os.path.commonpath(parents)
+
+
+def _row(verdict: PhotoVerdict, picture: str, folder: str) -> dict[str, Any]:
+    path = verdict.path
     return {
-        "path": verdict.path.as_posix(),
+        "path": (path.relative_to(folder) if folder and path.is_relative_to(folder) else path).as_posix(),
         "verdict": verdict.verdict,
         "score": verdict.score,
         "reason": verdict.reason,
