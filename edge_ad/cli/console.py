@@ -21,6 +21,7 @@ __all__ = [
     "print_table",
     "rewrite_line",
     "show_count",
+    "user_name",
 ]
 
 
@@ -49,6 +50,16 @@ def rewrite_line(text: str) -> None:
 def print_line(text: str = "") -> None:
     """Print one line on stdout; control characters are escaped."""
     print(printable(text))
+
+
+def user_name() -> str:
+    """Who is at this terminal, for an audit entry; ``"unknown"`` where the system does not say."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user without a name in a container
+        return "unknown"
 
 
 def show_count(done: int, total: int) -> None:
