@@ -89,4 +89,4 @@ def test_further_pages_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixt
     cv2.imwritemulti(str(tmp_path / "two.tiff"), [page, page])
     cv2.imwrite(str(tmp_path / "one.tiff"), page)
     measure_photos([tmp_path / "one.tiff", tmp_path / "two.tiff"])
-    assert "1 photos hold further pages, and only the first is read: two.tiff" in caplog.text
+    assert "1 photos have several pages, of which only the first is read: two.tiff" in caplog.text
