@@ -25,7 +25,7 @@ from edge_ad.manifest import BF16_OF, SCHEMA_VERSION, GraphInfo, Manifest, Metri
 from edge_ad.scene import SCENE_SCHEMA_VERSION, SceneLimits
 from edge_ad.storage import atomic_directory, clone_tree, sha256_file, write_file
 
-__all__ = ["MANIFEST_FILE", "SCENE_FILE", "Bundle", "newest_bundle", "write_bundle"]
+__all__ = ["MANIFEST_FILE", "SCENE_FILE", "Bundle", "copy_bundle", "newest_bundle", "write_bundle"]
 
 MANIFEST_FILE = "manifest.json"
 SCENE_FILE = "scene.json"
@@ -184,11 +184,23 @@ def write_bundle(root: Path, manifest: Manifest, files: Mapping[str, bytes | Pat
         BundleError: ``root`` is something other than a bundle, or a name is not a plain path.
         StorageError: No space or no permission; nothing is left behind.
     """
-    if root.exists() and not (root / MANIFEST_FILE).is_file() and not _is_empty_folder(root):
-        raise BundleError(f"{root} exists and is not a bundle.", "Choose another folder; it was not touched.")
+    _check_replaceable(root)
     with atomic_directory(root) as staged:
         manifest = _fill(staged, manifest.model_copy(update={"files": {}}), files)
     return Bundle(root, manifest)
+
+
+def copy_bundle(bundle: Bundle, root: Path) -> Bundle:
+    """Copy a bundle with its engines to another folder, atomically, replacing a bundle that is there.
+
+    Raises:
+        BundleError: ``root`` is something else than a bundle.
+        StorageError: No space or no permission; nothing is left behind.
+    """
+    _check_replaceable(root)
+    with atomic_directory(root) as staged:
+        clone_tree(bundle.root, staged)
+    return Bundle.open(root)
 
 
 def newest_bundle(directory: Path) -> Bundle:
@@ -202,6 +214,11 @@ def newest_bundle(directory: Path) -> Bundle:
     if not roots:
         raise UsageError(f"There is no bundle in {directory}.", "Make one: edge-ad export <run>")
     return Bundle.open(max(roots, key=lambda root: (_created(root), root.name)))
+
+
+def _check_replaceable(root: Path) -> None:
+    if root.exists() and not (root / MANIFEST_FILE).is_file() and not _is_empty_folder(root):
+        raise BundleError(f"{root} exists and is not a bundle.", "Choose another folder; it was not touched.")
 
 
 def _read_manifest(root: Path) -> Manifest:
