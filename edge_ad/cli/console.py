@@ -11,7 +11,17 @@ from datetime import datetime, timezone
 from edge_ad.outside_text import printable
 from edge_ad.strict_json import to_json
 
-__all__ = ["local_time", "note", "print_facts", "print_json", "print_line", "print_table", "rewrite_line", "show_count"]
+__all__ = [
+    "local_time",
+    "note",
+    "print_facts",
+    "print_json",
+    "print_line",
+    "print_table",
+    "rewrite_line",
+    "show_count",
+    "user_name",
+]
 
 
 def local_time(at_unix: float, timespec: str = "seconds") -> str:
@@ -39,6 +49,16 @@ def rewrite_line(text: str) -> None:
 def print_line(text: str = "") -> None:
     """Print one line on stdout; control characters are escaped."""
     print(printable(text))
+
+
+def user_name() -> str:
+    """Who is at this terminal, for an audit entry; ``"unknown"`` where the system does not say."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user without a name in a container
+        return "unknown"
 
 
 def show_count(done: int, total: int) -> None:

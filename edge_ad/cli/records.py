@@ -18,10 +18,11 @@ from edge_ad.errors import UsageError
 if TYPE_CHECKING:
     from edge_ad.streaming.records.reader import Bucket, RecordFilter, RecordReader
 
-__all__ = ["records"]
+__all__ = ["records", "time_from_text"]
 
 _LISTED = 50
 _HOUR_S = 3600.0
+_MOST_CONFIRMED = 1_000_000
 _HOURS_SHOWN = 48
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _SPANS = {"m": 60, "h": 3600, "d": 86400}
@@ -30,7 +31,9 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def records(
-    action: Annotated[Literal["list", "export", "trend"], typer.Argument(metavar="list|export|trend")],
+    action: Annotated[
+        Literal["list", "export", "trend", "confirm"], typer.Argument(metavar="list|export|trend|confirm")
+    ],
     database: Annotated[Path, typer.Argument(metavar="DB", help="Database written by edge-ad stream --records.")],
     since: Annotated[
         str | None,
@@ -55,12 +58,18 @@ def records(
         Path | None, typer.Option(metavar="FILE", help="File to write: .csv, .jsonl or .parquet; .png for trend.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    ids: Annotated[
+        str | None, typer.Option("--id", metavar="NUMBERS", help="For confirm: which records, such as 17 or 17,20-35.")
+    ] = None,
+    by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="For confirm: who says so.")] = None,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="For confirm: take it back.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List, export or draw what streams recorded, also while one is recording.
+    """List, export or draw what streams recorded, also while one is recording; or confirm parts as good.
 
     trend shows scores against the threshold and the share of NG frames of each hour: in the terminal, or as a picture
-    with --out FILE.png.
+    with --out FILE.png. confirm notes that the parts of some records were good, whatever their verdict: false alarms,
+    and parts that passed. edge-ad recalibrate sets thresholds again on them.
     """
     from edge_ad.streaming.records.reader import RecordFilter, RecordReader
     from edge_ad.streaming.sinks.base import check_output
@@ -68,13 +77,20 @@ def records(
     if out is not None:
         check_output(out, overwrite=overwrite)
     chosen = RecordFilter(
-        _time(since, option="--since"), _time(until, option="--until"), source, verdict, min_score, limit
+        time_from_text(since, option="--since"),
+        time_from_text(until, option="--until"),
+        source,
+        verdict,
+        min_score,
+        limit,
     )
     with RecordReader(database) as reader:
         if action == "list":
             _list(reader, chosen, events=events, as_json=as_json, out=out)
         elif action == "export":
             _export(reader, chosen, events=events, out=out)
+        elif action == "confirm":
+            _confirm(database, reader, chosen, ids=ids, by=by, withdraw=withdraw, as_json=as_json)
         else:
             _trend(reader, chosen, out=out, as_json=as_json, title=database.name)
 
@@ -97,6 +113,48 @@ def _list(reader: RecordReader, chosen: RecordFilter, *, events: bool, as_json: 
         print_table(columns, [[_shown(record, name) for name in columns] for record in found])
 
 
+def _confirm(
+    database: Path,
+    reader: RecordReader,
+    chosen: RecordFilter,
+    *,
+    ids: str | None,
+    by: str | None,
+    withdraw: bool,
+    as_json: bool,
+) -> None:
+    from edge_ad.cli.console import user_name
+    from edge_ad.streaming.records.confirmation import confirm_records
+    from edge_ad.streaming.records.reader import RecordFilter
+
+    if (ids is None) == (chosen == RecordFilter()):
+        hint = "Such as --id 17,20-35, or --since 08:00 --until 09:00 for all of an hour in which every part was good."
+        raise UsageError("Say which records: by --id, or else by time, source, verdict or score.", hint)
+    wanted = [record["id"] for record in reader.records(chosen)] if ids is None else _numbers(ids)
+    if not wanted:
+        raise UsageError("There are no such records.", f"edge-ad records list {database} shows them.")
+    name = by or user_name()
+    count = confirm_records(database, wanted, by=name, withdraw=withdraw)
+    if as_json:
+        print_json({"records": len(wanted), "changed": count, "by": name, "confirmed": "" if withdraw else "good"})
+    else:
+        what = "no longer confirmed as good" if withdraw else "confirmed as good"
+        note(f"{len(wanted)} records {what} by {name}; {len(wanted) - count} were so before.")
+
+
+def _numbers(text: str) -> list[int]:
+    """``17,20-35`` → the numbers."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18}))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not first <= last < first + _MOST_CONFIRMED:
+            hint = f"Such as 17 or 17,20-35; a range has at most {_MOST_CONFIRMED:,}."
+            raise UsageError(f"{part.strip()!r} is no number of a record.", hint)
+        numbers += range(first, last + 1)
+    return numbers
+
+
 def _in_local_time(record: dict[str, Any]) -> dict[str, Any]:
     """The same time in the zone in which ``--since`` is read."""
     return {**record, "time": _local_iso(datetime.fromisoformat(record["time"]).timestamp())}
@@ -109,8 +167,10 @@ def _local_iso(at_unix: float) -> str:
 def _shown(record: dict[str, object], name: str) -> object:
     if name == "image" and record["image"] is not None and not record["image_is_there"]:
         return "gone"
-    if name == "verdict" and record["reason"]:
-        return f"{record['verdict']}: {record['reason']}"
+    if name == "verdict" and (record["reason"] or record["confirmed"]):
+        said = [f": {record['reason']}"] if record["reason"] else []
+        said += [f" (confirmed {record['confirmed']})"] if record["confirmed"] else []
+        return "".join([str(record["verdict"]), *said])
     return record[name]
 
 
@@ -184,7 +244,7 @@ def _hour(bucket: Bucket) -> dict[str, object]:
     }
 
 
-def _time(text: str | None, *, option: str) -> float | None:
+def time_from_text(text: str | None, *, option: str) -> float | None:
     """Seconds since the epoch of a date, a date with time, or a span before now; without a zone, local time."""
     if text is None:
         return None

@@ -20,7 +20,7 @@ __all__ = ["COLUMNS", "EVENT_COLUMNS", "Bucket", "RecordFilter", "RecordReader"]
 
 COLUMNS = (
     "id", "time", "source", "frame", "score", "threshold", "verdict", "reason", "bundle", "latency_ms", "age_ms",
-    "image", "image_is_there", "path",
+    "image", "image_is_there", "path", "confirmed",
 )  # fmt: skip
 """The keys of a record, in their order."""
 
@@ -29,7 +29,7 @@ EVENT_COLUMNS = ("id", "time", "event", "source", "text", "data")
 
 # Outer joins: a verdict whose source or bundle is missing must be reported, not left out.
 _VERDICTS = """SELECT v.id, v.time_unix, s.name AS source, v.frame, v.score, v.threshold, v.is_ng, v.reason,
-    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, v.path, t.ng_images
+    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, v.path, v.confirmed, t.ng_images
     FROM verdicts v LEFT JOIN sources s ON s.id = v.source
     LEFT JOIN bundles b ON b.id = v.bundle LEFT JOIN streams t ON t.id = v.stream"""
 _COUNTED = "FROM verdicts v LEFT JOIN sources s ON s.id = v.source"
@@ -51,6 +51,7 @@ class RecordFilter:
         verdict: Only ``"OK"`` or only ``"NG"``.
         min_score: With at least this raw score.
         limit: At most this many, the newest; None for all.
+        confirmed: Only what a person confirmed in this way, such as ``"good"``.
     """
 
     since_unix: float | None = None
@@ -59,13 +60,14 @@ class RecordFilter:
     verdict: Literal["OK", "NG"] | None = None
     min_score: float | None = None
     limit: int | None = None
+    confirmed: str | None = None
 
     def clause(self, time: str, **columns: str) -> tuple[str, list[object]]:
         """The SQL condition and its values.
 
         Args:
             time: Column of the time.
-            columns: Columns of ``source``, ``is_ng`` and ``score``, where the table has them.
+            columns: Columns of ``source``, ``is_ng``, ``score`` and ``confirmed``, where the table has them.
         """
         is_ng = None if self.verdict is None else int(self.verdict == "NG")
         wanted: list[tuple[str | None, str, object]] = [
@@ -73,6 +75,7 @@ class RecordFilter:
             (time, "<", self.until_unix),
             (columns.get("is_ng"), "=", is_ng),
             (columns.get("score"), ">=", self.min_score),
+            (columns.get("confirmed"), "=", self.confirmed),
         ]
         used = [(f"{column} {sign} ?", value) for column, sign, value in wanted if column and value is not None]
         parts, values = [part for part, _ in used], [value for _, value in used]
@@ -214,6 +217,7 @@ class RecordReader:
             "latency_ms": cells.number("latency_ms"),
             "age_ms": cells.number("age_ms"),
             "path": cells.text("path"),
+            "confirmed": cells.text("confirmed"),
         }
 
     def _image(self, row: sqlite3.Row) -> dict[str, Any]:
@@ -254,4 +258,9 @@ def _is_file(path: Path) -> bool:
         return False
 
 
-_OF_VERDICTS = {"source": "s.name", "is_ng": "v.is_ng", "score": "coalesce(v.score, 9e999)"}
+_OF_VERDICTS = {
+    "source": "s.name",
+    "is_ng": "v.is_ng",
+    "score": "coalesce(v.score, 9e999)",
+    "confirmed": "v.confirmed",
+}

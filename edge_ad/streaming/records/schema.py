@@ -81,10 +81,19 @@ _STEPS: tuple[str, ...] = (
             v.latency_ms, v.age_ms, v.image, v.path
         FROM verdicts v JOIN sources s ON s.id = v.source JOIN bundles b ON b.id = v.bundle;
     """,
+    """
+    ALTER TABLE verdicts ADD COLUMN confirmed TEXT NOT NULL DEFAULT '';
+    DROP VIEW records;
+    CREATE VIEW records AS
+        SELECT v.id, strftime('%Y-%m-%dT%H:%M:%fZ', v.time_unix, 'unixepoch') AS time, s.name AS source, v.frame,
+            v.score, v.threshold, CASE v.is_ng WHEN 0 THEN 'OK' ELSE 'NG' END AS verdict, v.reason, b.hash AS bundle,
+            v.latency_ms, v.age_ms, v.image, v.path, v.confirmed
+        FROM verdicts v JOIN sources s ON s.id = v.source JOIN bundles b ON b.id = v.bundle;
+    """,
 )
 
 SCHEMA_VERSION = len(_STEPS)
-_COLUMNS_SINCE = {"reason": 2, "path": 3}  # column of a verdict → the version that brought it
+_COLUMNS_SINCE = {"reason": 2, "path": 3, "confirmed": 4}  # column of a verdict → the version that brought it
 
 
 def record_of(result: Result, source_name: str = "") -> dict[str, Any]:
