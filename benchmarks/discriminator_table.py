@@ -35,8 +35,8 @@ from torch import Tensor, nn
 from benchmarks.suites.accuracy_suite import split_method
 from edge_ad.data.products import Product, open_product
 from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
-from edge_ad.data.views import with_views
 from edge_ad.data.splits import GoodSplit, split_good
+from edge_ad.data.views import with_views
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.evaluation.metrics import image_auroc
 from edge_ad.images import read_resized
@@ -122,7 +122,9 @@ def measure(product: Product, split: GoodSplit, method: str, values: dict[str, A
     size_hw = (detector.config.size, detector.config.size)
     fit, held_out = (read_resized(part, size_hw) for part in (split.fit, split.calibrate))
     fit_photos(detector, fit)
-    memory.of(detector, with_views(fit, detector.views, seed=detector.config.seed))  # the backbone's time is not the method's
+    memory.of(
+        detector, with_views(fit, detector.views, seed=detector.config.seed)
+    )  # the backbone's time is not the method's
     memory.of(detector, held_out)
     began = time.monotonic()
     data = fit_to_images(detector, fit, held_out, lambda images: memory.of(detector, images))
