@@ -40,6 +40,7 @@ _BUILT_IN = {
     "boundary-shuffling": "edge_ad.models.discriminators:BoundaryShuffling",
     "draem": "edge_ad.models.draem:Draem",
     "cutpaste": "edge_ad.models.cutpaste:CutPaste",
+    "reverse-distillation": "edge_ad.models.distillation:ReverseDistillation",
 }
 
 
