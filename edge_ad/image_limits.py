@@ -6,7 +6,8 @@ import os
 import zlib
 
 from edge_ad.errors import UsageError
-from edge_ad.image_formats import PNG_SIGNATURE, ImageHeader, jpeg_scans, parsed_or, png_chunks, read_header
+from edge_ad.image_formats.headers import PNG_SIGNATURE, ImageHeader, jpeg_scans, png_chunks, read_header
+from edge_ad.image_formats.parsing import parsed_or
 
 __all__ = ["MAX_PIXELS", "excess", "largest_file", "pixel_limit", "without_metadata"]
 

@@ -15,16 +15,10 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
-from edge_ad.image_formats import (
-    TIFF_SIGNATURES,
-    as_read_by_libtiff,
-    damage,
-    further_pages,
-    is_lossy,
-    parsed_or,
-    read_header,
-    undecodable,
-)
+from edge_ad.image_formats.completeness import damage
+from edge_ad.image_formats.headers import is_lossy, read_header
+from edge_ad.image_formats.parsing import parsed_or
+from edge_ad.image_formats.tiff import TIFF_SIGNATURES, as_read_by_libtiff, further_pages, undecodable
 from edge_ad.image_limits import excess, largest_file, pixel_limit, without_metadata
 from edge_ad.opencv_log import silence_opencv
 from edge_ad.photo_spec import BIT_DEPTHS, PhotoSpec, resize

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from edge_ad.registry import forget_third_party
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -23,9 +25,6 @@ def installed(folder: Path, group: str, name: str, value: str) -> Iterator[None]
         name: Its name.
         value: ``module:attribute``.
     """
-    from edge_ad.models import registry as methods
-    from edge_ad.runtime import backend as backends
-
     metadata = folder / f"edge_ad_{folder.name}-1.0.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: edge-ad-{folder.name}\nVersion: 1.0\n")
@@ -34,8 +33,6 @@ def installed(folder: Path, group: str, name: str, value: str) -> Iterator[None]
         patch.syspath_prepend(str(folder))
         patch.setenv("PYTHONPATH", f"{folder}:{ROOT}:{os.environ.get('PYTHONPATH', '')}")
         importlib.invalidate_caches()
-        for registry in (methods, backends):
-            registry.forget_third_party()
+        forget_third_party()
         yield
-    for registry in (methods, backends):
-        registry.forget_third_party()
+    forget_third_party()

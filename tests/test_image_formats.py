@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_ad.errors import DataError
-from edge_ad.image_formats import damage
+from edge_ad.image_formats.completeness import damage
 from edge_ad.images import read_image
 
 FORMATS = (".png", ".bmp", ".tiff", ".jpg", ".webp", ".ppm")

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_ad.errors import DataError, UsageError
-from edge_ad.image_formats import damage, read_header
+from edge_ad.image_formats.completeness import damage
+from edge_ad.image_formats.headers import read_header
 from edge_ad.image_limits import excess
 from edge_ad.images import decode_image, read_image
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,10 @@ from edge_ad.credentials import WEB_TOKEN
 
 __all__ = ["Ending", "Frames", "JudgingEngine", "Outputs", "SourceSettings", "Sources", "StreamCommand", "StreamEngine"]
 
-_SOURCE, _FRAMES, _VERDICT, _OUTPUT, _END = "Source", "Frames", "Verdict", "Output", "End"
+# One for each group of the help.
+_source_option, _frames_option, _verdict_option, _output_option, _end_option = (
+    partial(typer.Option, rich_help_panel=group) for group in ("Source", "Frames", "Verdict", "Output", "End")
+)
 
 
 @dataclass(frozen=True)
@@ -51,20 +55,18 @@ class Sources:
 
     cameras: Annotated[
         list[str] | None,
-        typer.Option(
+        _source_option(
             "--camera",
             metavar="[NAME=]N|ADDRESS",
             help="Camera at this machine, from 0, or basler://, csi://. Repeatable.",
-            rich_help_panel=_SOURCE,
         ),
     ] = None
     uris: Annotated[
         list[str] | None,
-        typer.Option(
+        _source_option(
             "--source",
             metavar="[NAME=]PATH|URL",
             help="Video file, folder of images, or rtsp:// or http:// stream. Repeatable; NAME is what records show.",
-            rich_help_panel=_SOURCE,
         ),
     ] = None
 
@@ -73,68 +75,40 @@ class Sources:
 class SourceSettings:
     """What is asked of every source; the fields are those of `SourceOptions`."""
 
-    width: Annotated[
-        int | None, typer.Option("--width", help="Of a camera's frames, in pixels.", rich_help_panel=_SOURCE)
-    ] = None
-    height: Annotated[
-        int | None, typer.Option("--height", help="Of a camera's frames, in pixels.", rich_help_panel=_SOURCE)
-    ] = None
-    fps: Annotated[
-        float | None, typer.Option("--fps", help="Frames per second to ask of a camera.", rich_help_panel=_SOURCE)
-    ] = None
-    pixel_format: Annotated[
-        str | None, typer.Option("--pixel-format", help="Such as MJPG, YUYV, Mono8, BGR8.", rich_help_panel=_SOURCE)
-    ] = None
+    width: Annotated[int | None, _source_option("--width", help="Of a camera's frames, in pixels.")] = None
+    height: Annotated[int | None, _source_option("--height", help="Of a camera's frames, in pixels.")] = None
+    fps: Annotated[float | None, _source_option("--fps", help="Frames per second to ask of a camera.")] = None
+    pixel_format: Annotated[str | None, _source_option("--pixel-format", help="Such as MJPG, YUYV, Mono8, BGR8.")] = (
+        None
+    )
     exposure_us: Annotated[
         float | None,
-        typer.Option("--exposure", metavar="MICROSECONDS", help="Exposure time; fixed.", rich_help_panel=_SOURCE),
+        _source_option("--exposure", metavar="MICROSECONDS", help="Exposure time; fixed."),
     ] = None
-    gain: Annotated[
-        float | None, typer.Option("--gain", help="In the camera's own unit; fixed.", rich_help_panel=_SOURCE)
-    ] = None
+    gain: Annotated[float | None, _source_option("--gain", help="In the camera's own unit; fixed.")] = None
     hardware_trigger: Annotated[
         str | None,
-        typer.Option(
-            "--hardware-trigger",
-            metavar="LINE",
-            help="Input that starts an exposure, such as Line1.",
-            rich_help_panel=_SOURCE,
-        ),
+        _source_option("--hardware-trigger", metavar="LINE", help="Input that starts an exposure, such as Line1."),
     ] = None
-    loop: Annotated[
-        bool, typer.Option("--loop", help="Start a file or folder again at its end.", rich_help_panel=_SOURCE)
-    ] = False
-    start_s: Annotated[
-        float, typer.Option("--start", metavar="SECONDS", help="Where to start in a video.", rich_help_panel=_SOURCE)
-    ] = 0.0
+    loop: Annotated[bool, _source_option("--loop", help="Start a file or folder again at its end.")] = False
+    start_s: Annotated[float, _source_option("--start", metavar="SECONDS", help="Where to start in a video.")] = 0.0
     pace: Annotated[
         Literal["fast", "source"],
-        typer.Option("--pace", help="Read a file as fast as it goes, or at its own rate.", rich_help_panel=_SOURCE),
+        _source_option("--pace", help="Read a file as fast as it goes, or at its own rate."),
     ] = "fast"
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Wait for new images in a folder.", rich_help_panel=_SOURCE)
-    ] = False
+    watch: Annotated[bool, _source_option("--watch", help="Wait for new images in a folder.")] = False
     after: Annotated[
         Literal["leave", "move"],
-        typer.Option("--after", help="Leave a watched image, or move it to done/.", rich_help_panel=_SOURCE),
+        _source_option("--after", help="Leave a watched image, or move it to done/."),
     ] = "leave"
     max_outage_s: Annotated[
         float | None,
-        typer.Option(
-            "--max-outage",
-            min=0.0,
-            metavar="SECONDS",
-            help="End when a live source is gone for so long.",
-            rich_help_panel=_SOURCE,
-        ),
+        _source_option("--max-outage", min=0.0, metavar="SECONDS", help="End when a live source is gone for so long."),
     ] = None
     timeout_s: Annotated[
         float,
-        typer.Option(
-            "--timeout",
-            metavar="SECONDS",
-            help="Longest silence of a network stream before it counts as lost.",
-            rich_help_panel=_SOURCE,
+        _source_option(
+            "--timeout", metavar="SECONDS", help="Longest silence of a network stream before it counts as lost."
         ),
     ] = 2.0
 
@@ -145,49 +119,35 @@ class Frames:
 
     region: Annotated[
         str | None,
-        typer.Option("--region", metavar="X,Y,W,H", help="Part of the frame to judge.", rich_help_panel=_FRAMES),
+        _frames_option("--region", metavar="X,Y,W,H", help="Part of the frame to judge."),
     ] = None
     trigger: Annotated[
         str,
-        typer.Option(
-            "--trigger",
-            metavar="KIND",
-            help="every, every:N, motion:x1,y1,x2,y2, http:PORT or mqtt://host/topic.",
-            rich_help_panel=_FRAMES,
+        _frames_option(
+            "--trigger", metavar="KIND", help="every, every:N, motion:x1,y1,x2,y2, http:PORT or mqtt://host/topic."
         ),
     ] = "every"
     takes_8_bits: Annotated[
         bool,
-        typer.Option(
-            "--allow-8-bit",
-            help="Judge frames of 8 bits by a bundle whose photos used more.",
-            rich_help_panel=_FRAMES,
-        ),
+        _frames_option("--allow-8-bit", help="Judge frames of 8 bits by a bundle whose photos used more."),
     ] = False
     checks_health: Annotated[
         bool,
-        typer.Option(
+        _frames_option(
             "--frame-health/--no-frame-health",
             help="Report black, over-exposed and frozen frames instead of judging them.",
-            rich_help_panel=_FRAMES,
         ),
     ] = True
     policy: Annotated[
         Literal["auto", "newest", "every"],
-        typer.Option(
-            "--policy",
-            help="Judge the newest frame or every one; auto: newest of live sources, every one of files.",
-            rich_help_panel=_FRAMES,
+        _frames_option(
+            "--policy", help="Judge the newest frame or every one; auto: newest of live sources, every one of files."
         ),
     ] = "auto"
     batch: Annotated[
         int | None,
-        typer.Option(
-            "--batch",
-            min=1,
-            max=1024,
-            help="Frames for one call of the engine; otherwise several calls are in flight.",
-            rich_help_panel=_FRAMES,
+        _frames_option(
+            "--batch", min=1, max=1024, help="Frames for one call of the engine; otherwise several calls are in flight."
         ),
     ] = None
 
@@ -198,31 +158,25 @@ class JudgingEngine:
 
     part: Annotated[
         str | None,
-        typer.Option(
+        _verdict_option(
             "--part",
             metavar="N/M|N/gap:S",
             help="A part is defective when N of its M frames are; or its frames end with a gap of S.",
-            rich_help_panel=_VERDICT,
         ),
     ] = None
     hysteresis: Annotated[
         float | None,
-        typer.Option(
-            "--hysteresis",
-            metavar="SHARE",
-            help="After a defective frame, OK only below this share of the threshold.",
-            rich_help_panel=_VERDICT,
+        _verdict_option(
+            "--hysteresis", metavar="SHARE", help="After a defective frame, OK only below this share of the threshold."
         ),
     ] = None
     cool_down: Annotated[
         str | None,
-        typer.Option(
-            "--cool-down", metavar="TIME", help="One alarm in so long: 2s, 500ms or 30f.", rich_help_panel=_VERDICT
-        ),
+        _verdict_option("--cool-down", metavar="TIME", help="One alarm in so long: 2s, 500ms or 30f."),
     ] = None
     drift: Annotated[
         bool,
-        typer.Option("--drift/--no-drift", help="Report a slow rise of good scores.", rich_help_panel=_VERDICT),
+        _verdict_option("--drift/--no-drift", help="Report a slow rise of good scores."),
     ] = True
 
 
@@ -232,135 +186,105 @@ class Outputs:
 
     video: Annotated[
         Path | None,
-        typer.Option(
-            "--save-video", help="Write the frames with their overlay to this video.", rich_help_panel=_OUTPUT
-        ),
+        _output_option("--save-video", help="Write the frames with their overlay to this video."),
     ] = None
     lines: Annotated[
         Path | None,
-        typer.Option(
+        _output_option(
             "--verdict-file",
             "--save-records",
             metavar="FILE",
             help="Write one line per frame to this file: CSV, or else JSON.",
-            rich_help_panel=_OUTPUT,
         ),
     ] = None
     database: Annotated[
         Path | None,
-        typer.Option(
+        _output_option(
             "--database",
             "--records",
             metavar="FILE.sqlite",
             help="Add every verdict and event to this database; see edge-ad records.",
-            rich_help_panel=_OUTPUT,
         ),
     ] = None
     sinks: Annotated[
         list[str] | None,
-        typer.Option(
-            "--sink",
-            metavar="URI",
-            help="A sink of another distribution, by its scheme; repeat it for more.",
-            rich_help_panel=_OUTPUT,
+        _output_option(
+            "--sink", metavar="URI", help="A sink of another distribution, by its scheme; repeat it for more."
         ),
     ] = None
     durable: Annotated[
         bool,
-        typer.Option(
-            "--durable", help="Keep what was recorded through a power cut, not only a crash.", rich_help_panel=_OUTPUT
-        ),
+        _output_option("--durable", help="Keep what was recorded through a power cut, not only a crash."),
     ] = False
     keep_records_days: Annotated[
         float | None,
-        typer.Option(
-            "--keep-records-days", help="Remove records from the database after so many days.", rich_help_panel=_OUTPUT
-        ),
+        _output_option("--keep-records-days", help="Remove records from the database after so many days."),
     ] = None
     ng_images: Annotated[
         Path | None,
-        typer.Option(
-            "--save-ng", metavar="DIR", help="Keep an image of every defective frame.", rich_help_panel=_OUTPUT
-        ),
+        _output_option("--save-ng", metavar="DIR", help="Keep an image of every defective frame."),
     ] = None
-    keep_ng_days: Annotated[
-        float, typer.Option("--keep-ng-days", help="Remove those images after so many days.", rich_help_panel=_OUTPUT)
-    ] = 30.0
-    keep_ng_gb: Annotated[
-        float, typer.Option("--keep-ng-gb", help="Remove the oldest beyond so many gigabytes.", rich_help_panel=_OUTPUT)
-    ] = 10.0
+    keep_ng_days: Annotated[float, _output_option("--keep-ng-days", help="Remove those images after so many days.")] = (
+        30.0
+    )
+    keep_ng_gb: Annotated[float, _output_option("--keep-ng-gb", help="Remove the oldest beyond so many gigabytes.")] = (
+        10.0
+    )
     mqtt: Annotated[
         str | None,
-        typer.Option(
-            "--mqtt", metavar="URL", help="Publish verdicts and events: mqtt://host/topic.", rich_help_panel=_OUTPUT
-        ),
+        _output_option("--mqtt", metavar="URL", help="Publish verdicts and events: mqtt://host/topic."),
     ] = None
     webhook: Annotated[
         str | None,
-        typer.Option("--webhook", metavar="URL", help="Post what calls for action there.", rich_help_panel=_OUTPUT),
+        _output_option("--webhook", metavar="URL", help="Post what calls for action there."),
     ] = None
     metrics: Annotated[
         str | None,
-        typer.Option(
+        _output_option(
             "--metrics",
             metavar="[HOST:PORT]",
             help="Serve numbers for Prometheus; at 127.0.0.1:9464 if nothing is given.",
-            rich_help_panel=_OUTPUT,
         ),
     ] = None
     hook: Annotated[
         str | None,
-        typer.Option(
-            "--hook",
-            metavar="COMMAND",
-            help="Run this when something calls for action.",
-            rich_help_panel=_OUTPUT,
-        ),
+        _output_option("--hook", metavar="COMMAND", help="Run this when something calls for action."),
     ] = None
     web: Annotated[
         str | None,
-        typer.Option(
-            "--web",
-            metavar="[HOST:PORT]",
-            help="Serve the live page; at 127.0.0.1:8080 if nothing is given.",
-            rich_help_panel=_OUTPUT,
+        _output_option(
+            "--web", metavar="[HOST:PORT]", help="Serve the live page; at 127.0.0.1:8080 if nothing is given."
         ),
     ] = None
     web_token: Annotated[
         str | None,
-        typer.Option(
+        _output_option(
             "--web-token",
             envvar=WEB_TOKEN,
             metavar="TOKEN",
             help="What one must know to see the page; made when other machines can reach it.",
-            rich_help_panel=_OUTPUT,
         ),
     ] = None
     web_hosts: Annotated[
         list[str] | None,
-        typer.Option(
+        _output_option(
             "--web-host",
             metavar="NAME",
             help="Name under which a reverse proxy on this machine makes the page known. Repeatable.",
-            rich_help_panel=_OUTPUT,
         ),
     ] = None
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that exist.", rich_help_panel=_OUTPUT)
-    ] = False
-    headless: Annotated[bool, typer.Option("--headless", help="Open no window.", rich_help_panel=_OUTPUT)] = False
+    overwrite: Annotated[bool, _output_option("--overwrite", help="Replace files that exist.")] = False
+    headless: Annotated[bool, _output_option("--headless", help="Open no window.")] = False
 
 
 @dataclass(frozen=True)
 class Ending:
     """When the stream ends, and how its summary is printed."""
 
-    max_frames: Annotated[
-        int | None, typer.Option("--max-frames", min=1, help="End after so many frames.", rich_help_panel=_END)
-    ] = None
-    max_seconds: Annotated[
-        float | None, typer.Option("--max-seconds", min=0.0, help="End after so many seconds.", rich_help_panel=_END)
-    ] = None
+    max_frames: Annotated[int | None, _end_option("--max-frames", min=1, help="End after so many frames.")] = None
+    max_seconds: Annotated[float | None, _end_option("--max-seconds", min=0.0, help="End after so many seconds.")] = (
+        None
+    )
     as_json: JsonOption = False
 
 

@@ -50,11 +50,8 @@ def train(
     json: JsonOption = False,
 ) -> None:
     """Fit a detector to photos of good parts; no test image is looked at."""
-    from edge_ad.cli.console import note, print_facts, print_json, print_line
     from edge_ad.cli.progress import EpochProgress
-    from edge_ad.errors import UsageError
     from edge_ad.training import train as training
-    from edge_ad.training.runs import read_record
 
     folders = named_folders(good, defect, masks)
     root = resume or runs / (name or _product_name(data, folders))
@@ -62,14 +59,11 @@ def train(
         if resume is not None:
             root = training.resume(resume, listen, method=method)
         else:
-            if method is None or not (data or folders.good):
-                raise UsageError("Say what to train and on what.", "edge-ad train fader --data FOLDER, or --good DIR")
-            values = _values(parameter or [], size=size, seed=seed, epochs=epochs)
             request = training.TrainingRequest(
-                method=method,
+                method=_required(method, data, folders),
                 data=data,
                 root=root,
-                values=values,
+                values=_values(parameter or [], size=size, seed=seed, epochs=epochs),
                 device=device,
                 batch_size=batch_size,
                 flips=flips,
@@ -81,16 +75,33 @@ def train(
                 folders=folders,
             )
             root = training.train(request, listen)
+    _report(root, check_photos=check_photos, as_json=json)
+
+
+def _required(method: str | None, data: Path | None, folders: Folders) -> str:
+    """The method, where it and the photos are given."""
+    from edge_ad.errors import UsageError
+
+    if method is None or not (data or folders.good):
+        raise UsageError("Say what to train and on what.", "edge-ad train fader --data FOLDER, or --good DIR")
+    return method
+
+
+def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
+    """Print what a finished run holds, then what its photos look like."""
+    from edge_ad.cli.console import note, print_facts, print_json, print_line
+    from edge_ad.training.runs import read_record
+
     record = read_record(root)
     facts = {"run": root, "method": record.method, "seconds": record.training.get("seconds")}
     parts = {part: getattr(record.split, part) for part in ("fit", "calibrate", "threshold")}
     hashes = [digest for part in parts.values() for digest in part.values()]
-    if not json:  # before the photos are looked at: the run is finished, whatever becomes of that
-        print_facts(facts | {"images": {name: len(part) for name, part in parts.items()}})
+    if not as_json:  # before the photo check: the run is finished, whether the check succeeds or not
+        print_facts(facts | {"images": {part: len(photos) for part, photos in parts.items()}})
         if copies := len(hashes) - len(set(hashes)):
             print_line(f"{copies} of the photos are copies of others and count once")
     lines, document = _checked(root) if check_photos else ([], None)
-    if json:
+    if as_json:
         print_json(facts | {"choices": record.choices, "photo_check": document})
         return
     for line in lines:
@@ -150,7 +161,7 @@ def _below(path: Path, root: Path) -> str:
 
 
 def _product_name(data: Path | None, folders: Folders) -> str:
-    from edge_ad.data.layouts import common_root
+    from edge_ad.data.layouts.layout import common_root
 
     return (data or (common_root(folders) if folders.good else Path())).resolve().name
 

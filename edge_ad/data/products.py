@@ -15,15 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.layouts import (
-    KNOWN_LAYOUTS,
-    Folders,
-    Layout,
-    TestPhoto,
-    common_root,
-    folders_in_words,
-    read_layout,
-)
+from edge_ad.data.layouts.layout import KNOWN_LAYOUTS, Folders, Layout, TestPhoto, common_root
+from edge_ad.data.layouts.reading import folders_in_words, read_layout
 from edge_ad.data.masks import MaskSizesError, covers_most, marked_pixels, misfit
 from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError

@@ -6,10 +6,7 @@ A method is one class that says everything about itself. Third parties add their
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import torch
@@ -18,35 +15,37 @@ from torch import Tensor
 
 from edge_ad.errors import UsageError
 from edge_ad.models.base import AnomalyDetector, MethodParameters
+from edge_ad.registry import Registry
 
 __all__ = [
     "create_detector",
-    "forget_third_party",
     "method_class",
     "method_names",
     "parse_parameters",
     "restore_detector",
 ]
 
-_ENTRY_POINTS = "edge_ad.methods"
-_BUILT_IN = {
-    "fader": "edge_ad.models.fader:Fader",
-    "ear": "edge_ad.models.ear:Ear",
-    "patch-gaussian": "edge_ad.models.patch_gaussian:PatchGaussian",
-    "patch-nearest": "edge_ad.models.patch_nearest:PatchNearest",
-    "patch-metric": "edge_ad.models.patch_metric:PatchMetric",
-    "simplenet": "edge_ad.models.discriminators:SimpleNet",
-    "pbas": "edge_ad.models.discriminators:Pbas",
-    "boundary-shuffling": "edge_ad.models.discriminators:BoundaryShuffling",
-    "draem": "edge_ad.models.draem:Draem",
-    "cutpaste": "edge_ad.models.cutpaste:CutPaste",
-    "reverse-distillation": "edge_ad.models.distillation:ReverseDistillation",
-}
+_METHODS = Registry(
+    "edge_ad.methods",
+    {
+        "fader": "edge_ad.models.fader:Fader",
+        "ear": "edge_ad.models.ear:Ear",
+        "patch-gaussian": "edge_ad.models.patch_gaussian:PatchGaussian",
+        "patch-nearest": "edge_ad.models.patch_nearest:PatchNearest",
+        "patch-metric": "edge_ad.models.patch_metric:PatchMetric",
+        "simplenet": "edge_ad.models.discriminators:SimpleNet",
+        "pbas": "edge_ad.models.discriminators:Pbas",
+        "boundary-shuffling": "edge_ad.models.discriminators:BoundaryShuffling",
+        "draem": "edge_ad.models.draem:Draem",
+        "cutpaste": "edge_ad.models.cutpaste:CutPaste",
+        "reverse-distillation": "edge_ad.models.distillation:ReverseDistillation",
+    },
+)
 
 
 def method_names() -> tuple[str, ...]:
     """Names of all methods, without aliases."""
-    return tuple(dict.fromkeys([*_BUILT_IN, *_third_party()]))
+    return _METHODS.names()
 
 
 def method_class(name: str) -> type[AnomalyDetector]:
@@ -58,11 +57,8 @@ def method_class(name: str) -> type[AnomalyDetector]:
     Raises:
         UsageError: There is none of that name.
     """
-    if name in _BUILT_IN:
-        module, _, kind = _BUILT_IN[name].partition(":")
-        return _checked(getattr(importlib.import_module(module), kind))
-    if name in _third_party():
-        return _checked(_third_party()[name].load())
+    if (entry := _METHODS.get(name)) is not None:
+        return _checked(entry.load())
     for known in method_names():
         if name in method_class(known).aliases:
             return method_class(known)
@@ -118,17 +114,7 @@ def restore_detector(method: str, values: Mapping[str, Any], state: Mapping[str,
     return detector.eval()
 
 
-def forget_third_party() -> None:
-    """Look for entry points anew, where distributions were installed since."""
-    _third_party.cache_clear()
-
-
 def _checked(kind: type[AnomalyDetector]) -> type[AnomalyDetector]:
     if not issubclass(kind, AnomalyDetector):
         raise UsageError(f"The method {kind.__name__} is no AnomalyDetector.", "Report it to whoever made it.")
     return kind
-
-
-@cache
-def _third_party() -> Mapping[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=_ENTRY_POINTS)}

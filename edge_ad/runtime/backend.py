@@ -6,17 +6,16 @@ the backend's and whose value is its class.
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import ClassVar
 
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.manifest import Precision
+from edge_ad.registry import Registry
 from edge_ad.runtime.engine import Engine, EngineSource
 
 __all__ = [
@@ -24,20 +23,20 @@ __all__ = [
     "BackendStatus",
     "backend_names",
     "choose_backend",
-    "forget_third_party",
     "get_backend",
     "probe",
     "probe_backend",
 ]
 
-_ENTRY_POINTS = "edge_ad.backends"
-# In the order in which ``auto`` prefers them; those of entry points come last.
-_BUILT_IN = {
-    "tensorrt": "edge_ad.runtime.tensorrt.backend:TensorRtBackend",
-    "tensorrt-rtx": "edge_ad.runtime.tensorrt.backend:TensorRtRtxBackend",
-    "openvino": "edge_ad.runtime.openvino.backend:OpenVinoBackend",
-    "onnxruntime": "edge_ad.runtime.onnxruntime.backend:OnnxRuntimeBackend",
-}
+_BACKENDS = Registry(
+    "edge_ad.backends",
+    {  # in the order in which ``auto`` prefers them; those of entry points come last
+        "tensorrt": "edge_ad.runtime.tensorrt.backend:TensorRtBackend",
+        "tensorrt-rtx": "edge_ad.runtime.tensorrt.backend:TensorRtRtxBackend",
+        "openvino": "edge_ad.runtime.openvino.backend:OpenVinoBackend",
+        "onnxruntime": "edge_ad.runtime.onnxruntime.backend:OnnxRuntimeBackend",
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -132,7 +131,7 @@ class Backend(ABC):
 
 def backend_names() -> tuple[str, ...]:
     """Names of all backends, in the order in which ``auto`` prefers them."""
-    return tuple(dict.fromkeys([*_BUILT_IN, *_third_party()]))
+    return _BACKENDS.names()
 
 
 def get_backend(name: str) -> Backend:
@@ -141,11 +140,8 @@ def get_backend(name: str) -> Backend:
     Raises:
         UsageError: There is none of that name.
     """
-    if name in _BUILT_IN:
-        module, _, kind = _BUILT_IN[name].partition(":")
-        return _made(getattr(importlib.import_module(module), kind))
-    if name in _third_party():
-        return _made(_third_party()[name].load())
+    if (entry := _BACKENDS.get(name)) is not None:
+        return _made(entry.load())
     raise UsageError(f"There is no backend {name!r}.", f"Choose one of: auto, {', '.join(backend_names())}.")
 
 
@@ -189,20 +185,10 @@ def choose_backend(name: str = "auto") -> tuple[str, str]:
     raise DeviceError("No backend can be used here.", "Install one: pip install onnxruntime")
 
 
-def forget_third_party() -> None:
-    """Look for entry points anew, where distributions were installed since."""
-    _third_party.cache_clear()
-
-
 def _remedy(status: BackendStatus) -> str:
     if status.install_command:
         return f"Install it: {status.install_command}"
     return "Use --backend auto, which takes one that works here."
-
-
-@cache
-def _third_party() -> Mapping[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=_ENTRY_POINTS)}
 
 
 @cache

@@ -20,6 +20,7 @@ from edge_ad.bundle.graph_file import check_graph_file
 from edge_ad.errors import BundleError, DeviceError, EdgeAdError, StorageError, UsageError
 from edge_ad.manifest import Precision, Threshold
 from edge_ad.prediction import Prediction
+from edge_ad.runtime.target import processor
 from edge_ad.runtime.tensorrt.timings import DeviceTimings
 from edge_ad.storage import disk_is_full
 
@@ -221,6 +222,19 @@ class EngineDescription:
     input_size_hw: tuple[int, int]
     threads: int
     source: str = ""
+
+    @classmethod
+    def on_cpu(cls, backend: str, version: str, source: EngineSource, threads: int) -> EngineDescription:
+        """That of an engine which runs a source on this machine's processor."""
+        return cls(
+            backend=backend,
+            precision=source.precision,
+            device=f"CPU: {processor().name}",
+            version=version,
+            input_size_hw=source.input_size_hw,
+            threads=threads,
+            source=source.words,
+        )
 
 
 class Engine(ABC):

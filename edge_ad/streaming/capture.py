@@ -207,7 +207,7 @@ class Capture:
     Args:
         source: The source.
         index: Which of several, from 0.
-        account: Counts what becomes of its frames.
+        counter: Counts what becomes of its frames.
         filters: What they pass.
         control: Says whether the stream is paused.
         is_stopping: Ends it.
@@ -221,13 +221,13 @@ class Capture:
         self,
         source: Source,
         index: int,
-        account: FrameCounters,
+        counter: FrameCounters,
         filters: FilterOptions,
         control: StreamControl,
         is_stopping: threading.Event,
         photos: Callable[[], PhotoSpec] = PhotoSpec,
     ) -> None:
-        self._source, self._index, self._account = source, index, account
+        self._source, self._index, self._counter = source, index, counter
         self._filter = FrameFilter(filters, source)
         self._shape = FrameShape(source.name, filters.region is not None, control.emit)
         self._control, self._is_stopping, self._photos = control, is_stopping, photos
@@ -247,7 +247,7 @@ class Capture:
             judged = image if problem else self._filter.crop(image)
             problem = problem or self._shape.shape_problem(judged.shape[:2], self._photos())
             frame = Frame(
-                index=self._account.captured,
+                index=self._counter.captured,
                 image=judged,
                 captured_at=captured_at,
                 captured_unix=time.time(),
@@ -256,10 +256,10 @@ class Capture:
                 source_index=self._index,
                 path=self._source.path,
             )
-            self._account.captured += 1
+            self._counter.captured += 1
             reason = "paused" if self._control.is_paused else problem or self._filter.reason(frame)
             if reason is None:
                 yield self._filter.named(frame)
             else:
-                self._account.unjudged[reason] += 1
+                self._counter.unjudged[reason] += 1
                 yield Unjudged(frame, reason)

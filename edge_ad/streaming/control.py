@@ -22,48 +22,49 @@ _MOST_WAITING_EVENTS = 10_000  # of a stream that delivers nothing: the newest a
 
 
 @dataclass(frozen=True)
-class SourceProgress:
-    """One source of a running stream. A frame of it is in exactly one of the counts.
+class FrameCounts:
+    """What became of the frames of a stream or of one source so far. A frame is in one count at most.
 
     Attributes:
-        name: What it is.
         frames: Frames judged and delivered.
         defective: How many of them were above the threshold.
         fps: Of delivered frames, over the newest thirty intervals.
         dropped: Frames that a newer one replaced, or that were under way when the stream ended.
-        duplicates: Frames the source gave twice; judged once.
+        reconnects: How often a live source came back.
+        duplicates: Frames that a source gave twice; judged once.
         unjudged: Reason → frames that were looked at but not judged.
         corrupt: Frames that could not be decoded.
-        missed: Numbers the source itself skipped.
-        reconnects: How often it came back.
     """
 
-    name: str
     frames: int = 0
     defective: int = 0
     fps: float = 0.0
     dropped: int = 0
+    reconnects: int = 0
     duplicates: int = 0
     unjudged: Mapping[str, int] = field(default_factory=dict)
     corrupt: int = 0
-    missed: int = 0
-    reconnects: int = 0
 
 
 @dataclass(frozen=True)
-class Progress:
-    """Where a running stream is.
+class SourceProgress(FrameCounts):
+    """One source of a running stream.
 
     Attributes:
-        frames: Frames delivered.
-        defective: How many of them were above the threshold.
-        fps: Over the newest thirty intervals.
-        dropped: Frames that were captured and not judged, because a newer one came.
-        reconnects: How often live sources came back.
+        name: What it is.
+        missed: Numbers the source itself skipped.
+    """
+
+    name: str = field(kw_only=True)
+    missed: int = 0
+
+
+@dataclass(frozen=True)
+class Progress(FrameCounts):
+    """Where a running stream is; the counts are those of all sources together.
+
+    Attributes:
         seconds: Since the start.
-        duplicates: Frames that sources gave twice; judged once.
-        unjudged: Reason → frames that were looked at but not judged.
-        corrupt: Frames that could not be decoded.
         latency_p50_ms: Median of prepare and infer together.
         latency_p99_ms: 99th percentile of the same.
         age_p50_ms: Median time from capture to result.
@@ -72,15 +73,7 @@ class Progress:
         sources: One row for each source.
     """
 
-    frames: int = 0
-    defective: int = 0
-    fps: float = 0.0
-    dropped: int = 0
-    reconnects: int = 0
     seconds: float = 0.0
-    duplicates: int = 0
-    unjudged: Mapping[str, int] = field(default_factory=dict)
-    corrupt: int = 0
     latency_p50_ms: float = 0.0
     latency_p99_ms: float = 0.0
     age_p50_ms: float = 0.0

@@ -181,7 +181,7 @@ class StreamLoop:
             ended_by=ended_by,
             seconds=time.perf_counter() - self._started_at,
             threshold=self._control.threshold,
-            accounts=self._pipeline.accounts,
+            counters=self._pipeline.counters,
             gaps=[source.gaps for source in self._sources],
             sink_drops=self._delivery.drops,
             recorded=self._delivery.recorded,
@@ -191,7 +191,7 @@ class StreamLoop:
 
     def progress(self) -> Progress:
         """Where the stream is; called from any thread."""
-        sources = tuple(account.progress() for account in self._pipeline.accounts)
+        sources = tuple(counter.progress() for counter in self._pipeline.counters)
         percentiles = self._statistics.percentiles()
         return Progress(
             frames=self._statistics.frames,
@@ -227,12 +227,12 @@ class StreamLoop:
 
     def _deliver(self, result: Result) -> None:
         started = time.perf_counter()
-        account = self._pipeline.accounts[result.frame.source_index]
-        fps = account.rate.recent_fps
+        counter = self._pipeline.counters[result.frame.source_index]
+        fps = counter.rate.recent_fps
         is_behind = self._pipeline.is_behind
         self._delivery.result(result, fps=fps, is_behind=is_behind, while_waiting=self._while_waiting)
         delivered_at = time.perf_counter()
-        account.add(result, delivered_at)
+        counter.add(result, delivered_at)
         self._statistics.update(result, delivered_at=delivered_at, deliver_ms=(delivered_at - started) * 1e3)
 
     def _reason_to_end(self) -> str | None:

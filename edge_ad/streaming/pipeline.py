@@ -55,7 +55,7 @@ class Pipeline:
         filters: What frames pass before they are judged.
 
     Attributes:
-        accounts: Where the frames of each source went.
+        counters: Where the frames of each source went.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class Pipeline:
         batch: int | None = None,
         filters: FilterOptions | None = None,
     ) -> None:
-        self.accounts = [FrameCounters(source) for source in sources]
+        self.counters = [FrameCounters(source) for source in sources]
         self._sources, self._slot = sources, slot
         self._is_stopping = threading.Event()
         self._error: BaseException | None = None
@@ -83,7 +83,7 @@ class Pipeline:
         options = filters or FilterOptions()
         self._stopped_at: float | None = None
         self._captures = captures = [
-            Capture(source, index, self.accounts[index], options, control, self._is_stopping, lambda: slot.now.photos)
+            Capture(source, index, self.counters[index], options, control, self._is_stopping, lambda: slot.now.photos)
             for index, source in enumerate(sources)
         ]
         self._threads = self._stages(captures)
@@ -188,11 +188,11 @@ class Pipeline:
         return threading.Thread(target=run, name=f"stream-{name}", daemon=True)
 
     def _capture(self, capture: Capture, lane: int) -> None:
-        account = self.accounts[lane]
+        counter = self.counters[lane]
         for item in capture.frames():
             if isinstance(item, Frame):
                 self._captured.put(lane, item)
-                account.dropped = self._captured.dropped(lane)
+                counter.dropped = self._captured.dropped(lane)
             elif self._is_newest[lane]:
                 self._results.offer(item, _ROOM_FOR_UNJUDGED)  # it is counted; to tell of it no frame is missed
             else:

@@ -297,7 +297,7 @@ class StreamStatistics:
         ended_by: str,
         seconds: float,
         threshold: float,
-        accounts: Sequence[FrameCounters],
+        counters: Sequence[FrameCounters],
         gaps: Sequence[GapLog],
         sink_drops: Mapping[str, int] | None = None,
         recorded: Mapping[str, int] | None = None,
@@ -305,7 +305,7 @@ class StreamStatistics:
         swaps: int = 0,
     ) -> Summary:
         """Everything so far; the arguments are the `Summary` fields of the same name, or what they are summed from."""
-        sources = tuple(account.progress() for account in accounts)
+        sources = tuple(counter.progress() for counter in counters)
         newest = sorted((gap for log in gaps for gap in log.newest), key=lambda gap: gap.start)
         return Summary(
             source=source,
@@ -326,7 +326,7 @@ class StreamStatistics:
             unjudged=total_unjudged(sources),
             corrupt=sum(row.corrupt for row in sources),
             missed=sum(row.missed for row in sources),
-            undelivered=sum(account.undelivered for account in accounts),
+            undelivered=sum(counter.undelivered for counter in counters),
             sink_drops=dict(sink_drops or {}),
             recorded=dict(recorded or {}),
             bundle=bundle,

@@ -81,7 +81,7 @@ def test_a_histogram_is_cumulative_and_its_parts_agree(sink: MetricsSink) -> Non
 
 def test_drops_and_reconnects_come_from_the_stream(sink: MetricsSink) -> None:
     control = Told()
-    row = SourceProgress("line", dropped=4, reconnects=2, fps=25.0)
+    row = SourceProgress(name="line", dropped=4, reconnects=2, fps=25.0)
     control.report_from(lambda: Progress(sink_drops={"mqtt": 7}, sources=(row,)))
     sink.attach(control)
     samples = _samples(_get(sink)[2])

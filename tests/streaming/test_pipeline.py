@@ -51,21 +51,21 @@ def test_file_is_judged_frame_by_frame_in_order(engine: FakeEngine) -> None:
     assert [result.frame.index for result in results] == list(range(200))
     assert [result.prediction.score for result in results] == pytest.approx([k / 128 for k in range(200)])
     assert [result.verdict.is_anomalous for result in results] == [k > 128 for k in range(200)]
-    assert pipeline.accounts[0].dropped == 0
+    assert pipeline.counters[0].dropped == 0
 
 
 def test_slow_engine_makes_a_file_wait_and_drops_nothing() -> None:
     with FakeEngine(seconds=0.01) as engine, pipeline_of(engine, FakeSource(30)) as pipeline:
         assert len(list(_results(pipeline))) == 30
-    assert pipeline.accounts[0].dropped == 0
+    assert pipeline.counters[0].dropped == 0
 
 
 def test_slow_engine_gets_the_newest_frame_of_a_live_source_and_drops_are_counted() -> None:
     source = FakeSource(100, is_live=True, interval_s=0.005)
     with FakeEngine(seconds=0.05) as engine, pipeline_of(engine, source) as pipeline:
         results = list(_results(pipeline))
-    assert len(results) + pipeline.accounts[0].dropped == 100
-    assert pipeline.accounts[0].dropped > 50
+    assert len(results) + pipeline.counters[0].dropped == 100
+    assert pipeline.counters[0].dropped > 50
     # A queue would make every frame older than the one before it.
     assert max(result.age_ms for result in results) < 250
     assert results[-1].frame.index == 99
@@ -125,7 +125,7 @@ def test_stop_delivers_what_was_captured_and_ends(engine: FakeEngine, is_live: b
         pipeline.stop()
         rest = list(_results(pipeline))
     assert first is not None
-    assert 1 + len(rest) + pipeline.accounts[0].dropped == source.reads
+    assert 1 + len(rest) + pipeline.counters[0].dropped == source.reads
 
 
 def test_engine_is_at_rest_when_the_pipeline_is_left() -> None:

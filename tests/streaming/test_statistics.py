@@ -71,10 +71,10 @@ def test_summary_counts_verdicts_and_is_plain_json() -> None:
     for index, score in enumerate((0.5, 1.0, 1.5, 3.0)):
         statistics.update(_result(index, score), delivered_at=index / 10, deliver_ms=0.1)
     gaps.add(0.0, 2.5, reconnected=True)
-    account = FrameCounters(FakeSource(None))
-    account.dropped = 7
+    counter = FrameCounters(FakeSource(None))
+    counter.dropped = 7
     summary = statistics.summary(
-        source="line", ended_by="end of source", seconds=0.4, threshold=1.0, accounts=[account], gaps=[gaps]
+        source="line", ended_by="end of source", seconds=0.4, threshold=1.0, counters=[counter], gaps=[gaps]
     )
     assert (summary.frames, summary.ok, summary.defective) == (4, 2, 2)
     plain = json.loads(json.dumps(summary.to_dict()))

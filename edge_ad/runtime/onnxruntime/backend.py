@@ -76,19 +76,8 @@ class OnnxRuntimeEngine(Engine):
     """
 
     def __init__(self, source: EngineSource, *, threads: int = 0, spare: EngineSource | None = None) -> None:
-        super().__init__(
-            EngineDescription(
-                backend="onnxruntime",
-                precision=source.precision,
-                device=f"CPU: {processor().name}",
-                version=onnxruntime_version(),
-                input_size_hw=source.input_size_hw,
-                threads=threads,
-                source=source.words,
-            ),
-            source.threshold,
-            spare,
-        )
+        description = EngineDescription.on_cpu("onnxruntime", onnxruntime_version(), source, threads)
+        super().__init__(description, source.threshold, spare)
         self._source = source
         self._threads = threads
         self._session: Any = None

@@ -27,7 +27,7 @@ from edge_ad.runtime.engine import (
     saving,
 )
 from edge_ad.runtime.openvino.api import openvino_api, openvino_core, openvino_version
-from edge_ad.runtime.target import available_cores, processor
+from edge_ad.runtime.target import available_cores
 
 __all__ = ["OpenVinoEngine", "check_float32", "is_part", "keep_float32", "mark_float32", "save_openvino"]
 
@@ -177,19 +177,8 @@ class OpenVinoEngine(Engine):
     """
 
     def __init__(self, source: EngineSource, *, threads: int = 0, spare: EngineSource | None = None) -> None:
-        super().__init__(
-            EngineDescription(
-                backend="openvino",
-                precision=source.precision,
-                device=f"CPU: {processor().name}",
-                version=openvino_version(),
-                input_size_hw=source.input_size_hw,
-                threads=threads,
-                source=source.words,
-            ),
-            source.threshold,
-            spare,
-        )
+        description = EngineDescription.on_cpu("openvino", openvino_version(), source, threads)
+        super().__init__(description, source.threshold, spare)
         self._source = source
         self._threads = threads
         self._openvino: Any = None

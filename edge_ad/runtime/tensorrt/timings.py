@@ -26,20 +26,14 @@ class StageTimes:
 
 
 @dataclass(frozen=True)
-class DeviceTimings:
+class DeviceTimings(StageTimes):
     """Medians over the last inferences; in a stream the three stages of different frames overlap.
 
     Attributes:
-        h2d_ms: Copying the frames to the device, in milliseconds.
-        compute_ms: Running the plan, in milliseconds.
-        d2h_ms: Copying scores and maps back, in milliseconds.
         runs: Number of inferences.
         uses_cuda_graph: Whether the last one was launched as a CUDA graph.
     """
 
-    h2d_ms: float
-    compute_ms: float
-    d2h_ms: float
     runs: int
     uses_cuda_graph: bool
 

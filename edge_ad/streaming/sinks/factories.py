@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from edge_ad.errors import UsageError
 from edge_ad.masked_address import masked_address
+from edge_ad.registry import Registry
 from edge_ad.streaming.records.ng_images import NgImageStore
 from edge_ad.streaming.records.schema import Durability
 from edge_ad.streaming.sinks.base import Sink
@@ -22,6 +22,7 @@ __all__ = [
     "webhook_sink",
 ]
 
+_OTHERS = Registry("edge_ad.sinks")  # name: scheme of the address; value: function of the address → Sink
 _DATABASE = (".sqlite", ".sqlite3", ".db")
 _LINES = (".jsonl", ".ndjson", ".csv")
 _MOST_GB = 1e9
@@ -67,15 +68,15 @@ def third_party_sink(uri: str) -> Sink:
         UsageError: Nobody registers the scheme, or what is registered is no sink.
     """
     scheme = uri.partition("://")[0].lower()
-    known = {entry.name: entry for entry in entry_points(group="edge_ad.sinks")}
-    if scheme not in known:
+    entry = _OTHERS.get(scheme)
+    if entry is None:
         raise UsageError(
             f"No installed package has a sink for {masked_address(uri)}.",
-            f"Known: {', '.join(sorted(known)) or 'none'}; MQTT and webhooks have options of their own.",
+            f"Known: {', '.join(sorted(_OTHERS.names())) or 'none'}; MQTT and webhooks have options of their own.",
         )
-    sink = known[scheme].load()(uri)
+    sink = entry.load()(uri)
     if not isinstance(sink, Sink):
-        raise UsageError(f"What {known[scheme].value} makes of an address is no sink.", "Report it to whoever made it.")
+        raise UsageError(f"What {entry.value} makes of an address is no sink.", "Report it to whoever made it.")
     return sink
 
 

@@ -14,7 +14,7 @@ from typing import IO, Any, Protocol, cast
 from urllib.parse import unquote, urlsplit
 
 from edge_ad.errors import DeviceError
-from edge_ad.image_formats import damage
+from edge_ad.image_formats.completeness import damage
 from edge_ad.opencv_log import silence_opencv
 from edge_ad.streaming.deadline import Deadline
 

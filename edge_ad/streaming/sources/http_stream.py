@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError, DeviceError
-from edge_ad.image_formats import damage
+from edge_ad.image_formats.completeness import damage
 from edge_ad.images import decode_image
 from edge_ad.streaming.deadline import Deadline
 from edge_ad.streaming.sources.base import Pacer, Source

@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from edge_ad.errors import UsageError
 from edge_ad.images import IMAGE_SUFFIXES
 from edge_ad.masked_address import MASK, masked_address
+from edge_ad.registry import Registry
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.sources.reconnecting import ReconnectingSource
 
@@ -37,7 +38,7 @@ _AFTER = ("leave", "move")
 _FPS = (0.001, 100_000.0)
 _TRUE, _FALSE = frozenset({"", "1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 _VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm"})
-_ENTRY_POINTS = "edge_ad.sources"  # name: scheme of the address; value: function of address and options → Source
+_OTHERS = Registry("edge_ad.sources")  # name: scheme of the address; value: function of address and options → Source
 _HTTP_SCHEMES = frozenset({"http", "https"})
 _SNAPSHOT_SCHEMES = frozenset({"snapshot+http", "snapshot+https"})
 _STREAM_SCHEMES = frozenset({"rtmp", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
@@ -258,11 +259,12 @@ def source_from_uri(uri: str, options: SourceOptions | None = None) -> Source:
 
         only(options, f"{scheme}://", ())
         return _waited_for(NetworkSource(uri, timeout_s=options.timeout_s), options)
-    others = {entry.name: entry for entry in entry_points(group=_ENTRY_POINTS)}
-    if scheme in others:
-        return _third_party(others[scheme], uri, options)
+    if (entry := _OTHERS.get(scheme)) is not None:
+        return _third_party(entry, uri, options)
     scheme = masked_address(f"{scheme}://{MASK}").removesuffix(MASK)
-    known = ", ".join(sorted(_STREAM_SCHEMES | _HTTP_SCHEMES | _SNAPSHOT_SCHEMES | set(_SETTABLE) | set(others)))
+    known = ", ".join(
+        sorted(_STREAM_SCHEMES | _HTTP_SCHEMES | _SNAPSHOT_SCHEMES | set(_SETTABLE) | set(_OTHERS.names()))
+    )
     raise UsageError(f"Unknown kind of address: {scheme or MASK}.", f"Known: {known}.")
 
 

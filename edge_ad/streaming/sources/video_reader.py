@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError
-from edge_ad.image_formats import damage
+from edge_ad.image_formats.completeness import damage
 from edge_ad.image_limits import pixel_limit
 
 __all__ = ["DamageFilter", "VideoReader"]

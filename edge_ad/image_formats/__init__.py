@@ -1,0 +1,1 @@
+"""What the bytes of an image file say before they are decoded."""
