@@ -12,7 +12,16 @@ import typer
 from edge_ad.cli.options import BackendOption, JsonOption, OptionalValueCommand, PrecisionOption, ThreadsOption
 from edge_ad.credentials import WEB_TOKEN
 
-__all__ = ["Ending", "Frames", "JudgingEngine", "Outputs", "SourceSettings", "Sources", "StreamCommand", "StreamEngine"]
+__all__ = [
+    "Ending",
+    "Frames",
+    "Outputs",
+    "SourceSettings",
+    "Sources",
+    "StreamCommand",
+    "StreamEngine",
+    "VerdictOptions",
+]
 
 # One for each group of the help.
 _source_option, _frames_option, _verdict_option, _output_option, _end_option = (
@@ -153,8 +162,8 @@ class Frames:
 
 
 @dataclass(frozen=True)
-class JudgingEngine:
-    """What follows from several frames; the fields are the arguments of `judges_from_options`."""
+class VerdictOptions:
+    """What follows from several frames; the fields are the arguments of `observers_from_options`."""
 
     part: Annotated[
         str | None,
@@ -176,7 +185,15 @@ class JudgingEngine:
     ] = None
     drift: Annotated[
         bool,
-        _verdict_option("--drift/--no-drift", help="Report a slow rise of good scores."),
+        _verdict_option(
+            "--drift/--no-drift", help="Report a slow rise of good scores, and that nearly all parts fail."
+        ),
+    ] = True
+    scene: Annotated[
+        bool,
+        _verdict_option(
+            "--scene/--no-scene", help="Report light, sharpness, noise or colours unlike those of the training photos."
+        ),
     ] = True
 
 

@@ -45,7 +45,7 @@ class FrameBuffer(Generic[_Item]):
 
         Args:
             item: What to add.
-            timeout: Longest wait in seconds; None waits for room or the end.
+            timeout: Longest wait in seconds; None waits for a free place or the end.
 
         Returns:
             Whether it was added; False when the time is over.
@@ -57,18 +57,18 @@ class FrameBuffer(Generic[_Item]):
             self._changed.wait_for(lambda: len(self._items) < self._capacity or self._is_closed, timeout)
             return self._add(item, self._capacity)
 
-    def offer(self, item: _Item, room: int | None = None) -> bool:
-        """Add an item if there is room, and never wait.
+    def offer(self, item: _Item, limit: int | None = None) -> bool:
+        """Add an item if the buffer is not full, and never wait.
 
         Args:
             item: What to add.
-            room: Most items the buffer may hold for this one; its capacity if not given.
+            limit: Most items the buffer may hold for this one; its capacity if not given.
 
         Raises:
             Closed: The consumer is gone.
         """
         with self._changed:
-            return self._add(item, self._capacity if room is None else room)
+            return self._add(item, self._capacity if limit is None else limit)
 
     def get(self, timeout: float | None = None) -> _Item | None:
         """Take the oldest item; waits while the buffer is empty.
@@ -105,10 +105,10 @@ class FrameBuffer(Generic[_Item]):
             self._is_closed = True
             self._changed.notify_all()
 
-    def _add(self, item: _Item, room: int) -> bool:
+    def _add(self, item: _Item, limit: int) -> bool:
         if self._is_closed:
             raise Closed
-        if len(self._items) >= room:
+        if len(self._items) >= limit:
             return False
         self._items.append(item)
         self._changed.notify_all()

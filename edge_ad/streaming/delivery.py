@@ -1,4 +1,4 @@
-"""The delivering end of a stream: results and events to judges and sinks, in their order."""
+"""The delivering end of a stream: results and events to observers and sinks, in their order."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from edge_ad.streaming.frame import Result, Unjudged
 from edge_ad.streaming.sink_workers import InlineWorker, Item, Picture, SinkWorker, ThreadWorker
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
-from edge_ad.streaming.verdicts import EndingJudge, Judge, NotFiniteAlarm
+from edge_ad.streaming.verdicts import EndingObserver, NotFiniteAlarm, Observer
 
-__all__ = ["Delivery", "Judge"]
+__all__ = ["Delivery", "Observer"]
 
 
 class Delivery:
@@ -20,7 +20,7 @@ class Delivery:
 
     Args:
         sinks: Where results go.
-        judges: What looks at them first; that an engine gives numbers at all is looked at in any case.
+        observers: What sees each result first; one that checks for finite numbers is always among them.
         source: What the sinks are told about.
         control: Collects the events of every thread.
         every_frame_counts: Whether the stream waits for what is slow, and loses no frame.
@@ -29,13 +29,13 @@ class Delivery:
     def __init__(
         self,
         sinks: Sequence[Sink],
-        judges: Sequence[Judge],
+        observers: Sequence[Observer],
         source: Source,
         control: StreamControl,
         *,
         every_frame_counts: bool,
     ) -> None:
-        self._judges: Sequence[Judge] = (NotFiniteAlarm(), *judges)
+        self._observers: Sequence[Observer] = (NotFiniteAlarm(), *observers)
         self._source, self._control = source, control
         names = _names(sinks)
         self._workers = [_worker(*pair, waits=every_frame_counts) for pair in zip(sinks, names, strict=True)]
@@ -72,7 +72,7 @@ class Delivery:
         return any(worker.sink.wants_end for worker in self._workers)
 
     def result(self, result: Result, *, fps: float, is_behind: bool, while_waiting: Callable[[], None]) -> None:
-        """Deliver a result, and what the judges make of it.
+        """Deliver a result, and what the observers make of it.
 
         Args:
             result: The result.
@@ -81,15 +81,15 @@ class Delivery:
             while_waiting: Called while a sink makes the stream wait; raises to give up.
         """
         self._give(Picture(result, fps), is_behind=is_behind, while_waiting=while_waiting)
-        for judge in self._judges:
-            for event in judge.see(result):
+        for observer in self._observers:
+            for event in observer.see(result):
                 self._control.emit(event)
 
-    def end_judgement(self) -> None:
-        """Have the judges say what only the end of the stream decides."""
-        for judge in self._judges:
-            if isinstance(judge, EndingJudge):
-                for event in judge.end():
+    def end_observers(self) -> None:
+        """Have the observers say what only the end of the stream decides."""
+        for observer in self._observers:
+            if isinstance(observer, EndingObserver):
+                for event in observer.end():
                     self._control.emit(event)
 
     def unjudged(self, unjudged: Unjudged, *, while_waiting: Callable[[], None]) -> None:

@@ -102,9 +102,9 @@ def _opened(bundle: Bundle, verified: EngineIdentity, threads: int, manifest_has
         now = EngineIdentity.of(bundle, verified.backend, verified.precision, verified.open_from)
         if now != verified or engine.describe().source != verified.source or verified.manifest != manifest_hash:
             raise BundleError(f"{bundle.root} or its engine changed while it was verified.", "Try again.")
-        return OpenBundle(
-            JudgingEngine(engine, facts, threshold, bundle.manifest.photos, bundle.manifest.product), stack.pop_all()
-        )
+        manifest = bundle.manifest
+        judging = JudgingEngine(engine, facts, threshold, manifest.photos, manifest.product, bundle.scene())
+        return OpenBundle(judging, stack.pop_all())
 
 
 def _manifest_hash(path: Path) -> str:
@@ -113,7 +113,7 @@ def _manifest_hash(path: Path) -> str:
 
 
 class BundleSwapper:
-    """Opens the bundles that are asked for in a thread of its own and hands them to the slot.
+    """Opens the bundles that are asked for, in a thread of its own, and hands them to the active engine.
 
     Args:
         opener: Opens and checks a bundle, as `open_bundle` does.
@@ -154,15 +154,15 @@ class BundleSwapper:
     ) -> None:
         self.close()
 
-    def start(self, slot: ActiveEngine, control: StreamControl, warm_up: Callable[[JudgingEngine], None]) -> None:
+    def start(self, active: ActiveEngine, control: StreamControl, warm_up: Callable[[JudgingEngine], None]) -> None:
         """Begin to serve a stream.
 
         Args:
-            slot: Where bundles take over.
+            active: Where bundles take over.
             control: Asks, and is told the outcome.
             warm_up: Has an engine do what it does only once.
         """
-        self._slot, self._control, self._warm_up = slot, control, warm_up
+        self._active, self._control, self._warm_up = active, control, warm_up
         self._thread = threading.Thread(target=self._serve, name="stream-swap", daemon=True)
         self._thread.start()
 
@@ -220,7 +220,7 @@ class BundleSwapper:
         try:
             opened = self._opener(path)
             try:
-                _check_fit(opened.judging, self._slot.now, any_product=asked.any_product)
+                _check_fit(opened.judging, self._active.now, any_product=asked.any_product)
                 self._warm_up(opened.judging)
             except BaseException:
                 opened.stack.close()
@@ -235,7 +235,7 @@ class BundleSwapper:
     def _offer(self, opened: OpenBundle) -> None:
         with self._changed:
             self._stacks[id(opened.judging)] = opened.stack
-            unused = self._slot.offer(opened.judging)
+            unused = self._active.offer(opened.judging)
             if unused is not None:
                 self._retired.append(self._stacks.pop(id(unused)))
 
@@ -292,10 +292,10 @@ class EngineSwaps:
             return self._swapper.first
         return JudgingEngine(engine, self._control.bundle, threshold)
 
-    def start(self, slot: ActiveEngine, warm_up: Callable[[JudgingEngine], None]) -> None:
+    def start(self, active: ActiveEngine, warm_up: Callable[[JudgingEngine], None]) -> None:
         """Serve requests from now on."""
         if self._swapper is not None:
-            self._swapper.start(slot, self._control, warm_up)
+            self._swapper.start(active, self._control, warm_up)
 
     def refuse_requests(self) -> None:
         """Answer a request that nobody serves."""

@@ -16,6 +16,7 @@ from edge_ad.photo_spec import PhotoSpec
 from edge_ad.prediction import Prediction, Verdict
 from edge_ad.runtime.engine import Engine, EngineDescription
 from edge_ad.runtime.target import available_cores
+from edge_ad.scene import SceneReading, measure_scene
 from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
 from edge_ad.streaming.capture import Closed
 from edge_ad.streaming.control import StreamControl
@@ -55,21 +56,24 @@ class Prepared:
     Attributes:
         frame: The frame.
         image: uint8 (h, w, 3), BGR, at the engine's size.
-        prepare_ms: How long the resize took.
+        prepare_ms: How long the resize took, and the look at the scene.
         photos: How it was brought to that size.
+        scene: What the picture is like; None where the bundle does not say what its photos were like.
     """
 
     frame: Frame
     image: NDArray[np.uint8]
     prepare_ms: float
     photos: PhotoSpec
+    scene: SceneReading | None = None
 
 
 def prepare(frame: Frame, judging: JudgingEngine) -> Prepared:
     """Bring a frame into the input of the engine that judges."""
     started = time.perf_counter()
     image = judging.photos.to_input(frame.image, judging.engine.describe().input_size_hw)
-    return Prepared(frame, image, _ms_since(started), judging.photos)
+    scene = None if judging.scene is None else SceneReading(measure_scene(image), judging.scene)
+    return Prepared(frame, image, _ms_since(started), judging.photos, scene)
 
 
 def warm_up(engine: Engine, *, one_at_a_time: bool, in_flight: bool, batch: int | None) -> None:
@@ -92,16 +96,16 @@ def warm_up(engine: Engine, *, one_at_a_time: bool, in_flight: bool, batch: int 
 
 
 class Inference:
-    """Judges frames with the engine in the slot; every call of a generator here is in one thread.
+    """Judges frames with the active engine; every call of a generator here is in one thread.
 
     Args:
-        slot: Which engine judges.
+        active: Which engine judges.
         control: Its threshold judges.
         batch: Frames for one call of the engine; None never stacks frames, and has several in flight instead.
     """
 
-    def __init__(self, slot: ActiveEngine, control: StreamControl, batch: int | None) -> None:
-        self._slot, self._control = slot, control
+    def __init__(self, active: ActiveEngine, control: StreamControl, batch: int | None) -> None:
+        self._active, self._control = active, control
         self._batch = batch if batch is not None and batch > 1 else None
         self._latency_s = _LEAST_PATIENCE_S
         self._given_at: float | None = None
@@ -120,7 +124,7 @@ class Inference:
         """
         while True:
             frames = take(_IDLE_S)
-            judging = self._slot.take_over()
+            judging = self._active.take_over()
             yield from self._judged(judging, [prepare(frame, judging) for frame in frames])
 
     def every(self, take: Callable[[float], Prepared | None]) -> Generator[Result, None, None]:
@@ -131,7 +135,7 @@ class Inference:
         """
         while True:
             first = take(_IDLE_S)
-            judging = self._slot.take_over()
+            judging = self._active.take_over()
             if first is None:
                 continue
             waiting = self._while_they_come(first, take)
@@ -145,7 +149,7 @@ class Inference:
         item: Prepared | None = first
         while item is not None:
             yield item
-            if self._slot.has_next:
+            if self._active.has_next:
                 return
             try:
                 item = take(min(max(self._latency_s, _LEAST_PATIENCE_S), _MOST_PATIENCE_S))
@@ -209,7 +213,10 @@ class Inference:
         if on_photo is not prediction.anomaly_map:
             prediction = Prediction(prediction.score, on_photo)
         age_ms = _ms_since(item.frame.captured_at)
-        return Result(item.frame, prediction, verdict, item.prepare_ms, infer_ms, age_ms, judging.bundle["hash"])
+        # What was measured for the bundle before says nothing about this one's photos.
+        scene = item.scene if item.scene is not None and item.scene.limits is judging.scene else None
+        bundle = judging.bundle["hash"]
+        return Result(item.frame, prediction, verdict, item.prepare_ms, infer_ms, age_ms, bundle, scene)
 
 
 def _ms_since(started: float) -> float:

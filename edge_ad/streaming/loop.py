@@ -125,7 +125,7 @@ class StreamLoop:
         sources: Its sources.
         control: Steers it.
         delivery: Takes the results.
-        takeovers: Changes of bundle.
+        swaps: Changes of bundle.
         limits: When to end.
         signals: Ask to end.
         watchdog: Is told that the stream is alive.
@@ -138,14 +138,14 @@ class StreamLoop:
         sources: Sequence[Source],
         control: StreamControl,
         delivery: Delivery,
-        takeovers: EngineSwaps,
+        swaps: EngineSwaps,
         limits: Limits,
         signals: StopSignals,
         watchdog: Watchdog,
         trigger: Trigger | None = None,
     ) -> None:
         self._pipeline, self._sources, self._control = pipeline, sources, control
-        self._delivery, self._takeovers = delivery, takeovers
+        self._delivery, self._swaps = delivery, swaps
         self._limits, self._signals, self._watchdog = limits, signals, watchdog
         self._statistics = StreamStatistics()
         self._outages = OutageWatch(sources, control)
@@ -170,7 +170,7 @@ class StreamLoop:
         finally:
             self._watchdog.stopping()
             self._losses.look(is_last=True)
-            self._delivery.end_judgement()
+            self._delivery.end_observers()
             self._delivery.events(while_waiting=self._while_waiting)
         return ended_by
 
@@ -186,7 +186,7 @@ class StreamLoop:
             sink_drops=self._delivery.drops,
             recorded=self._delivery.recorded,
             bundle=self._control.bundle["hash"],
-            swaps=self._takeovers.count,
+            swaps=self._swaps.count,
         )
 
     def progress(self) -> Progress:
@@ -220,7 +220,7 @@ class StreamLoop:
             self._delivery.unjudged(item, while_waiting=self._while_waiting)
         self._outages.look()
         self._losses.look()
-        self._takeovers.refuse_requests()
+        self._swaps.refuse_requests()
         self._delivery.events(while_waiting=self._while_waiting)
         is_healthy = self._pipeline.stalled_s < self._watchdog.most_stalled_s
         self._watchdog.beat(is_healthy=is_healthy, status=self._status)

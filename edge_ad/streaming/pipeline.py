@@ -43,12 +43,12 @@ def keeps_newest(source: Source, policy: Policy) -> bool:
 
 
 class Pipeline:
-    """Runs open sources through the engine in the slot. Use as a context manager; leaving it ends its threads.
+    """Runs open sources through the active engine. Use as a context manager; leaving it ends its threads.
 
     Args:
-        slot: Which engine judges.
+        active: Which engine judges.
         sources: Open sources.
-        control: Its threshold judges, and it may pause.
+        control: Its threshold observers, and it may pause.
         policy: ``"newest"`` drops what is not taken in time, ``"every"`` drops nothing, ``"auto"`` is newest for live
             sources and every for others.
         batch: Frames for one call of the engine; None has several in flight instead.
@@ -60,7 +60,7 @@ class Pipeline:
 
     def __init__(
         self,
-        slot: ActiveEngine,
+        active: ActiveEngine,
         sources: Sequence[Source],
         control: StreamControl,
         *,
@@ -69,7 +69,7 @@ class Pipeline:
         filters: FilterOptions | None = None,
     ) -> None:
         self.counters = [FrameCounters(source) for source in sources]
-        self._sources, self._slot = sources, slot
+        self._sources, self._active = sources, active
         self._is_stopping = threading.Event()
         self._error: BaseException | None = None
         newest = [keeps_newest(source, policy) for source in sources]
@@ -79,11 +79,11 @@ class Pipeline:
         self._captured: FairBuffer[Frame] = FairBuffer(_CAPACITY, newest)
         self._prepared: FrameBuffer[Prepared] = FrameBuffer(capacity)
         self._results: FrameBuffer[Result | Unjudged] = FrameBuffer(capacity)
-        self._inference = Inference(slot, control, batch)
+        self._inference = Inference(active, control, batch)
         options = filters or FilterOptions()
         self._stopped_at: float | None = None
         self._captures = captures = [
-            Capture(source, index, self.counters[index], options, control, self._is_stopping, lambda: slot.now.photos)
+            Capture(source, index, self.counters[index], options, control, self._is_stopping, lambda: active.now.photos)
             for index, source in enumerate(sources)
         ]
         self._threads = self._stages(captures)
@@ -201,7 +201,7 @@ class Pipeline:
     def _prepare(self) -> None:
         while True:
             for frame in self._captured.take():
-                self._prepared.put(prepare(frame, self._slot.now))
+                self._prepared.put(prepare(frame, self._active.now))
 
     def _infer_newest(self) -> None:
         self._deliver(self._inference.newest(lambda timeout: self._captured.take(self._most, timeout)))

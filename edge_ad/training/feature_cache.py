@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+import re
+import secrets
+import time
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
+from tokenize import TokenError
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,21 +25,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edge_ad import __version__
+from edge_ad.errors import UsageError
 from edge_ad.storage import cache_folder
-from edge_ad.training.feature_files import (
-    FILE_SUFFIX,
-    byte_limit,
-    exclusive,
-    file_bytes,
-    forget_unfinished,
-    make_room,
-    map_features,
-    write_features,
-)
 
-__all__ = ["FeatureCache", "cached_features", "compute_features", "to_tensor"]
+__all__ = ["FeatureCache", "byte_limit", "cached_features", "compute_features", "make_room", "to_tensor"]
 
 _BATCH = 8
+_SUFFIX, _UNFINISHED = ".npy", ".partial"
+_NAME = re.compile(r"[0-9a-f]{64}(\.(npy|features|safetensors)|-[0-9a-f]{8}\.partial)")  # nothing else there is ours
+_ABANDONED_S = 3600.0
+_KEPT_TYPES = {torch.float16, torch.float32, torch.float64}  # NumPy has no bfloat16
+_NO_ARRAY = (OSError, ValueError, TypeError, SyntaxError, TokenError)  # what NumPy raises for a damaged header
+
+_VARIABLE = "EDGE_AD_CACHE_LIMIT"
+_DEFAULT_BYTES = 4 << 30
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?) ?([KMGT]?)(?:I?B)?")
 
 
 def to_tensor(images: NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
@@ -55,9 +62,11 @@ def cached_features(backbone: nn.Module, images: NDArray[np.uint8], device: torc
 class FeatureCache:
     """Features of a frozen backbone, computed or read from the user's disk.
 
-    Files lie in ``$EDGE_AD_CACHE``, else in the user's cache folder, and take up to ``$EDGE_AD_CACHE_LIMIT``. Processes
-    share them. No room and no permission cost time, not the training. A set that this object has given is not
-    forgotten in favour of another: passing ones, such as painted defects, cannot drive out what comes again.
+    A set is one ``.npy`` file in ``$EDGE_AD_CACHE``, else in the user's cache folder; together they take up to
+    ``$EDGE_AD_CACHE_LIMIT``. Processes share them without a lock: two that start together both compute a set, and a
+    file appears only when it is whole. No room and no permission cost time, not the training. A set that this object
+    has given is not deleted in favour of another, so sets that are used once, such as painted defects, cannot drive
+    out what comes again.
 
     Args:
         backbone: Float RGB (N, 3, H, W) in [0, 1] → (N, C, h, w); must not change.
@@ -78,12 +87,17 @@ class FeatureCache:
         batches, limit_bytes = _Batches(self._backbone, images, self._device), byte_limit()
         if not limit_bytes:
             return batches.together()
-        path = _folder() / f"{self._key(images)}{FILE_SUFFIX}"
-        features = self._read(path)
+        path = cache_folder() / "features" / f"{self._key(images)}{_SUFFIX}"
+        features = _map(path)
         if features is None:
             with suppress(OSError):
                 features = self._store(path, batches, limit_bytes)
-        return batches.together() if features is None else features
+        if features is None:
+            return batches.together()
+        self._given.add(path)
+        with suppress(OSError):  # a folder to read only
+            os.utime(path)
+        return features
 
     def _key(self, images: NDArray[np.uint8]) -> str:
         runs_on = (torch.__version__, torch.get_num_threads(), torch.backends.cpu.get_cpu_capability(), self._device)
@@ -91,27 +105,16 @@ class FeatureCache:
         digest.update(np.ascontiguousarray(images).data)
         return digest.hexdigest()
 
-    def _read(self, path: Path) -> Tensor | None:
-        features = map_features(path)
-        if features is not None:
-            self._given.add(path)
-            with suppress(OSError):  # a folder to read only
-                os.utime(path)
-        return features
-
     def _store(self, path: Path, batches: _Batches, limit_bytes: int) -> Tensor | None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with exclusive(path.with_suffix(".lock")) as alone:
-            features = self._read(path)  # computed while this process waited
-            if features is not None:
-                return features
-            forget_unfinished(path.parent, path.stem if alone else None)
-            shape, dtype = batches.shape, batches.first.dtype
-            if not make_room(path.parent, file_bytes(shape, dtype), limit_bytes, self._given):
-                return None
-            features = write_features(path, shape, dtype, batches)
-            self._given.add(path)
-            return features
+        if batches.first.dtype not in _KEPT_TYPES:
+            return None
+        header = _header(batches.shape, batches.first.numpy().dtype)
+        size = len(header) + len(batches) * batches.first[0].nbytes
+        if not make_room(path.parent, size, limit_bytes, self._given):
+            return None
+        _write(path, header, size, batches)
+        return _map(path)
 
 
 class _Batches:
@@ -124,6 +127,9 @@ class _Batches:
         yield self.first
         for start in range(_BATCH, len(self._images), _BATCH):
             yield self._compute(start)
+
+    def __len__(self) -> int:
+        return len(self._images)
 
     @cached_property
     def first(self) -> Tensor:
@@ -155,5 +161,109 @@ def _network_digest(backbone: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _folder() -> Path:
-    return cache_folder() / "features"
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
+    file = BytesIO()
+    kind = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, kind)
+    return file.getvalue()
+
+
+def _write(path: Path, header: bytes, size: int, batches: Iterable[Tensor]) -> None:
+    """Write batch after batch, so that the set is never in memory as a whole; the file is there whole or not at all."""
+    staged = path.with_name(f"{path.stem}-{secrets.token_hex(4)}{_UNFINISHED}")
+    try:
+        with staged.open("xb") as file:
+            _reserve(file.fileno(), size)
+            file.write(header)
+            for batch in batches:
+                file.write(batch.contiguous().numpy().data)
+            if file.tell() != size:
+                raise ValueError("the backbone gave batches of different shapes")
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+    except BaseException:
+        with suppress(OSError):
+            staged.unlink()
+        raise
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    """Take the space now: a full disk is noticed before more is computed, and others see what will be used."""
+    os.truncate(descriptor, size)
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
+
+
+def _map(path: Path) -> Tensor | None:
+    """The set in a file, mapped; None when the file is missing, cut short or something else."""
+    with suppress(*_NO_ARRAY):
+        values = np.lib.format.open_memmap(path, mode="c")
+        whole = values.offset + values.nbytes == path.stat().st_size
+        if whole and values.dtype.kind == "f" and values.flags.c_contiguous:
+            return torch.from_numpy(values)
+    return None
+
+
+def byte_limit() -> int:
+    """Bytes that the sets on disk may take: ``$EDGE_AD_CACHE_LIMIT``, such as 4G, 500M or 0; 4 GiB if not given.
+
+    Raises:
+        UsageError: The variable is not a size.
+    """
+    text = os.environ.get(_VARIABLE, "").strip()
+    if not text:
+        return _DEFAULT_BYTES
+    match = _SIZE.fullmatch(text.upper())
+    if match is None:
+        raise UsageError(
+            f"{_VARIABLE}={text} is not a size.",
+            "Give bytes, or a number with K, M, G or T such as 4G; 0 keeps no features.",
+        )
+    return int(float(match[1]) * (1 << _UNITS[match[2]]))
+
+
+class _File(NamedTuple):
+    used_at: float
+    size: int
+    path: Path
+
+
+def make_room(folder: Path, needed_bytes: int, limit_bytes: int, in_use: Collection[Path]) -> bool:
+    """Delete sets, oldest use first, until ``needed_bytes`` more are within the limit.
+
+    What a killed process left unfinished goes an hour after its last write. Another process that has mapped a deleted
+    set keeps it until it ends.
+
+    Args:
+        folder: Where the sets are.
+        needed_bytes: Size of the file to come.
+        limit_bytes: For all files together, unfinished ones included.
+        in_use: Sets to keep.
+
+    Returns:
+        Whether there is room. Nothing is deleted when that would not be enough.
+    """
+    files = sorted(_files(folder))
+    excess = sum(file.size for file in files) + needed_bytes - limit_bytes
+    old = [file for file in files if file.path not in in_use and not _is_being_written(file)]
+    if excess > sum(file.size for file in old):
+        return False
+    for file in old:
+        if excess > 0 or file.path.suffix == _UNFINISHED:
+            with suppress(OSError):  # Windows: somebody has it mapped
+                file.path.unlink(missing_ok=True)
+                excess -= file.size
+    return excess <= 0
+
+
+def _is_being_written(file: _File) -> bool:
+    return file.path.suffix == _UNFINISHED and time.time() - file.used_at <= _ABANDONED_S
+
+
+def _files(folder: Path) -> Iterator[_File]:
+    for path in folder.iterdir():
+        if _NAME.fullmatch(path.name):
+            with suppress(FileNotFoundError):  # deleted by another process
+                status = path.stat()
+                yield _File(status.st_mtime, status.st_size, path)

@@ -23,7 +23,7 @@ from edge_ad.photo_spec import Fit
 from edge_ad.storage import storage_errors
 from edge_ad.strict_json import to_json
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
-from edge_ad.training.feature_files import byte_limit
+from edge_ad.training.feature_cache import byte_limit
 from edge_ad.training.held_out_defects import choose_mosaic_scale
 from edge_ad.training.loop import EpochReport, run_stages
 from edge_ad.training.precision import choose_device

@@ -3,7 +3,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -52,10 +53,27 @@ def test_other_weights_or_pixels_are_computed_anew(gain: float, value: int) -> N
     assert torch.allclose(features, torch.full_like(features, gain * value / 255))
 
 
-def test_a_damaged_cache_file_is_computed_anew(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(lambda content: b"", id="empty"),
+        pytest.param(lambda content: b"garbage", id="foreign"),
+        pytest.param(lambda content: content[:-1], id="cut short"),
+        pytest.param(lambda content: content + b"\0", id="longer"),
+        pytest.param(lambda content: content[:100], id="cut in the header"),
+        pytest.param(lambda content: bytes(128) + content[128:], id="no header"),
+        pytest.param(lambda content: content.replace(b"(3, 3,", b"(3, 0,"), id="other shape"),
+        pytest.param(lambda content: content.replace(b"(3, 3,", b"(3( 3,"), id="no shape"),
+        pytest.param(lambda content: content.replace(b"<f4", b"<i4"), id="other type"),
+        pytest.param(lambda content: content.replace(b"False", b"True "), id="other order"),
+        pytest.param(lambda content: content.replace(b"{", b'"', 1), id="no dictionary"),
+        pytest.param(lambda content: b"PK\x03\x04" + content[4:], id="archive"),
+    ],
+)
+def test_a_damaged_cache_file_is_computed_anew(folder: Path, damage: Callable[[bytes], bytes]) -> None:
     first = cached_features(_Counting(), _images()).clone()
     (path,) = folder.iterdir()
-    path.write_bytes(b"garbage")
+    path.write_bytes(damage(path.read_bytes()))
     backbone = _Counting()
     for _ in range(2):
         assert torch.equal(first, cached_features(backbone, _images()))
@@ -71,6 +89,57 @@ def test_a_cached_set_is_bit_for_bit_what_is_computed(count: int) -> None:
         assert torch.equal(features, computed)
         assert features.is_contiguous()
         assert not features.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("dtype", "kept"),
+    [(torch.float16, True), (torch.float32, True), (torch.float64, True), (torch.bfloat16, False)],
+)
+def test_types_that_numpy_has_are_kept_as_they_are(folder: Path, dtype: torch.dtype, kept: bool) -> None:
+    backbone = _Counting().to(dtype)
+    backbone.forward = lambda images: images[:, :, ::8, ::8].to(dtype)  # type: ignore[method-assign]
+    first, again = (cached_features(backbone, _images()) for _ in range(2))
+    assert first.dtype == again.dtype == dtype
+    assert torch.equal(first, again)
+    assert bool(list(folder.iterdir())) is kept
+
+
+def test_a_kept_set_is_a_numpy_file_of_its_own(folder: Path) -> None:
+    features = cached_features(_Counting(), _images())
+    (path,) = folder.iterdir()
+    np.testing.assert_array_equal(np.load(path), features.numpy())
+
+
+def test_writing_to_a_set_reaches_neither_the_file_nor_another_reader() -> None:
+    expected = compute_features(_Counting(), _images())
+    mine, other = (cached_features(_Counting(), _images()) for _ in range(2))
+    mine.zero_()
+    for features in (other, cached_features(_Counting(), _images())):
+        assert torch.equal(features, expected)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a mapped file is not deleted there")
+def test_a_deleted_set_stays_readable_where_it_is_mapped(folder: Path) -> None:
+    features = cached_features(_Counting(), _images())
+    (path,) = folder.iterdir()
+    path.unlink()
+    assert torch.equal(features, compute_features(_Counting(), _images()))
+
+
+def test_batches_are_let_go_as_they_are_written() -> None:
+    alive: weakref.WeakSet[Tensor] = weakref.WeakSet()
+    most = []
+
+    class Watched(_Counting):
+        def forward(self, images: Tensor) -> Tensor:
+            most.append(len(alive))
+            features = super().forward(images)
+            alive.add(features)
+            return features
+
+    cached_features(Watched(), _images(count=80))
+    assert len(most) == 10
+    assert max(most) <= 2  # the first, which tells the shape, and the last
 
 
 def test_another_number_of_threads_is_computed_anew() -> None:
@@ -96,7 +165,7 @@ def test_a_wrong_limit_is_told_before_anything_is_computed(monkeypatch: pytest.M
 
 
 def test_a_set_above_the_limit_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_AD_CACHE_LIMIT", "4K")
+    monkeypatch.setenv("EDGE_AD_CACHE_LIMIT", "1000")
     backbone = _Counting()
     features = cached_features(backbone, _images(count=20))
     assert torch.equal(features, compute_features(_Counting(), _images(count=20)))
@@ -105,7 +174,7 @@ def test_a_set_above_the_limit_is_not_kept(folder: Path, monkeypatch: pytest.Mon
 
 
 def test_passing_sets_do_not_drive_out_what_comes_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("EDGE_AD_CACHE_LIMIT", "9000")  # two sets
+    monkeypatch.setenv("EDGE_AD_CACHE_LIMIT", "600")  # two sets of 272 bytes
     for age_s, value in enumerate((1, 2)):
         cached_features(_Counting(), _images(value))
         for path in folder.iterdir():
@@ -118,7 +187,7 @@ def test_passing_sets_do_not_drive_out_what_comes_again(folder: Path, monkeypatc
             assert torch.equal(of(_images(value)), compute_features(_Counting(), _images(value)))
         calls.append(backbone.calls)
     assert calls == [4, 2]  # older sets made room; the second time finds as many as there is room for
-    assert sum(path.stat().st_size for path in folder.iterdir()) <= 9000
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 600
 
 
 @contextmanager
@@ -137,7 +206,7 @@ def _largest_file(size: int) -> Iterator[None]:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits of a process")
 def test_a_full_disk_costs_time_only(folder: Path) -> None:
     backbone = _Counting()
-    with _largest_file(4000):
+    with _largest_file(1000):
         features = cached_features(backbone, _images(count=20))
     assert backbone.calls == 3
     assert torch.equal(features, compute_features(_Counting(), _images(count=20)))
@@ -149,7 +218,7 @@ class _FillsTheDisk(_Counting):
         if self.calls == 1:
             import resource
 
-            resource.setrlimit(resource.RLIMIT_FSIZE, (4100, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+            resource.setrlimit(resource.RLIMIT_FSIZE, (150, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
         return super().forward(images)
 
 

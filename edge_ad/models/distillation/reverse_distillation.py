@@ -21,7 +21,14 @@ from edge_ad.models.distillation.distance import CosineMap, level_loss
 from edge_ad.models.distillation.networks import Bottleneck, Student, fold_norms
 from edge_ad.models.distillation.teacher import STRIDES, Teacher
 
-__all__ = ["FORMS", "DistillationParameters", "Form", "FormName", "ReverseDistillation", "ReverseDistillationParameters"]
+__all__ = [
+    "FORMS",
+    "DistillationParameters",
+    "Form",
+    "FormName",
+    "ReverseDistillation",
+    "ReverseDistillationParameters",
+]
 
 FormName = Literal["edge", "published"]
 Schedule = Literal["one-cycle", "fixed", "warm-up", "sgdr", "step"]

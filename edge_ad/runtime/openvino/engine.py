@@ -233,7 +233,7 @@ class OpenVinoEngine(Engine):
     def _request(self, batch: int) -> Any:
         if batch not in self._requests:
             compiled = self._compiled(batch)
-            with backend_errors(_NAME, "make room for the engine"):
+            with backend_errors(_NAME, "allocate memory for the engine"):
                 self._requests[batch] = compiled.create_infer_request()
             if len(self._requests) > _KEPT_BATCH_SIZES:
                 oldest = next(size for size in self._requests if size != 1)
@@ -268,7 +268,7 @@ class OpenVinoEngine(Engine):
             }  # one thread each: no waiting within a frame
             self._stream_model = _compile(_with_batch(self._graph(), 1), settings, self._source)
         # One more than there are streams, so that none is idle while a result is fetched.
-        with backend_errors(_NAME, "make room for the engine"):
+        with backend_errors(_NAME, "allocate memory for the engine"):
             return [self._stream_model.create_infer_request() for _ in range(threads + 1)]
 
 

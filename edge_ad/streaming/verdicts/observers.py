@@ -12,13 +12,13 @@ from edge_ad.errors import UsageError
 from edge_ad.prediction import NOT_FINITE, Verdict
 from edge_ad.streaming.frame import Event, Result
 
-__all__ = ["CoolDown", "CoolDownRule", "EndingJudge", "Hysteresis", "Judge", "NotFiniteAlarm"]
+__all__ = ["CoolDown", "CoolDownRule", "EndingObserver", "Hysteresis", "NotFiniteAlarm", "Observer"]
 
 _WELL_AFTER = 32  # frames with finite numbers in a row: every second frame being broken is one fault, not many
 _RULE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|f|frames?)?")
 
 
-class Judge(Protocol):
+class Observer(Protocol):
     """Sees every result in the order of the frames and says what follows from several of them."""
 
     def see(self, result: Result) -> Sequence[Event]:
@@ -26,8 +26,8 @@ class Judge(Protocol):
 
 
 @runtime_checkable
-class EndingJudge(Judge, Protocol):
-    """A judge with something left to say when the stream is over."""
+class EndingObserver(Observer, Protocol):
+    """An observer with something left to say when the stream is over."""
 
     def end(self) -> Sequence[Event]:
         """The events that only the end of the stream decides."""
