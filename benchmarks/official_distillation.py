@@ -5,8 +5,8 @@
     python -m benchmarks.official_distillation --rd4ad RD4AD
 
 Needs no torchvision and no photos: the authors' networks are made with random weights at full width, which are carried
-over to ours, and all is computed in float64, since rounding alone moves gradients by 1e-3. Prints the largest difference
-of each part; the exit code is 4 where one exceeds 1e-4.
+over to ours, and all is computed in float64, since rounding alone moves gradients by 1e-3. Prints the largest
+difference of each part; the exit code is 4 where one exceeds 1e-4.
 """
 
 from __future__ import annotations
