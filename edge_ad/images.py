@@ -27,6 +27,7 @@ __all__ = [
     "IMAGE_SUFFIXES",
     "ImageFacts",
     "StorageFacts",
+    "as_bgr8",
     "decode_image",
     "probe_image",
     "read_image",
@@ -116,7 +117,7 @@ def decode_image(content: bytes, name: str, significant_bits: int | None = None)
         DataError: It is empty, truncated, damaged, too large, not an image, or of another depth.
         UsageError: EDGE_AD_MAX_IMAGE_PIXELS is no number.
     """
-    return _as_bgr8(_checked(content, name, _COLOUR), name, significant_bits)
+    return as_bgr8(_checked(content, name, _COLOUR), name, significant_bits)
 
 
 def read_stored(path: Path) -> NDArray[np.generic]:
@@ -261,7 +262,17 @@ def _decode_jpeg(content: bytes, name: str) -> NDArray[np.uint8] | None:
     return np.asarray(image, np.uint8)
 
 
-def _as_bgr8(image: NDArray[np.generic], name: str, significant_bits: int | None) -> NDArray[np.uint8]:
+def as_bgr8(image: NDArray[np.generic], name: str, significant_bits: int | None) -> NDArray[np.uint8]:
+    """Bring the pixels of a photo to 8 bits, by the highest 8 of the significant bits.
+
+    Args:
+        image: uint8 or uint16, any shape.
+        name: What it is, for messages.
+        significant_bits: Bits of a value that the product's photos use; None takes the high byte of 16 bits.
+
+    Raises:
+        DataError: It is of another depth than the product's photos.
+    """
     if image.dtype == np.uint8:
         if significant_bits not in (None, 8):
             raise _another_depth(name, "has 8 bits", significant_bits)

@@ -28,6 +28,7 @@ __all__ = [
     "list_engines",
     "rebuild_command",
     "record_latency",
+    "set_thresholds",
     "write_engine",
 ]
 
@@ -200,6 +201,32 @@ def record_latency(engine: EngineDirectory, milliseconds: float) -> EngineDirect
     sidecar = engine.sidecar.model_copy(update={"latency_ms": milliseconds})
     write_file(engine.path / SIDECAR_FILE, to_bytes(sidecar))
     return EngineDirectory(engine.path, sidecar)
+
+
+def set_thresholds(
+    bundle: Bundle, thresholds: Mapping[Precision, Threshold], files: Mapping[str, bytes | Path]
+) -> Bundle:
+    """Set thresholds of graphs and of the engines built from them again, with the files that say why, in one step.
+
+    Args:
+        bundle: The bundle.
+        thresholds: Precision → its new threshold.
+        files: Name inside the bundle → content, or a file to copy.
+
+    Raises:
+        BundleError: The bundle has no such graph, or a sidecar cannot be read; nothing is changed.
+        StorageError: No space or no permission; the bundle is as it was.
+    """
+    sidecars = {
+        (engine.path / SIDECAR_FILE).relative_to(bundle.root).as_posix(): to_bytes(
+            engine.sidecar.model_copy(update={"threshold": thresholds[engine.sidecar.precision]})
+        )
+        for engine in list_engines(bundle)
+        if engine.sidecar.precision in thresholds
+        # One of another threshold than its graph is refused when it is opened: this does not make it right.
+        and engine.sidecar.threshold == bundle.graph(engine.sidecar.precision).threshold
+    }
+    return bundle.with_thresholds(thresholds, files, sidecars)
 
 
 def _candidates(bundle: Bundle, key: EngineKey) -> list[Path]:

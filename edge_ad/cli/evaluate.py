@@ -55,7 +55,9 @@ def evaluate(
 
     folders = named_folders(good, defect, masks)
     if not (data or folders.good or folders.defects):
-        raise UsageError("Say what to test with.", "edge-ad evaluate TARGET --data FOLDER, or --good DIR --defect DIR")
+        raise UsageError(
+            "The test photos are missing.", "edge-ad evaluate TARGET --data FOLDER, or --good DIR --defect DIR"
+        )
     seen = trained_on(target)
     with open_predictor(target, backend=backend, precision=precision, threads=threads) as predictor:
         product = open_product(

@@ -1,7 +1,8 @@
 """AugMix (Hendrycks et al., ICLR 2020) with the operations of GNL and FiCo: views of a photo in another style.
 
-Chains of operations that shift colours, tones and edges are averaged, and the average is mixed with the photo. Brightness,
-contrast, blur, noise and geometry are left out on purpose: the authors test on those. Operations are Pillow's, on BGR.
+Chains of operations that shift colours, tones and edges are averaged, and the average is mixed with the photo.
+Brightness, contrast, blur, noise and geometry are left out on purpose: the authors test on those. Operations are
+Pillow's, on BGR.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ OPERATIONS = MappingProxyType[str, Callable[[Image, float], Image]](
 def augmix(image: Image, rng: np.random.Generator) -> NDArray[np.float32]:
     """One view: ``(1 − m)·I + m·Σ wᵢ·chainᵢ(I)``.
 
-    The severity, 0 to 3, is drawn once per photo, and so is the length of the chains: the authors' code keeps that of the
-    first one. Weights are Dirichlet(1, 1, 1), the share m is Beta(1, 1).
+    The severity, 0 to 3, is drawn once per photo, and so is the length of the chains: the authors' code keeps that of
+    the first one. Weights are Dirichlet(1, 1, 1), the share m is Beta(1, 1).
 
     Args:
         image: uint8 BGR (H, W, 3).
