@@ -128,7 +128,7 @@ def _stretched(channel: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return channel
     scale = 255.0 / (high - low)
     table = (np.arange(256) * scale - low * scale).astype(np.int64)
-    return np.clip(table, 0, 255).astype(np.uint8)[channel]
+    return np.asarray(np.clip(table, 0, 255).astype(np.uint8)[channel])
 
 
 def _equalized(channel: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -138,4 +138,4 @@ def _equalized(channel: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if len(used) <= 1 or not step:
         return channel
     below = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return np.minimum((step // 2 + below) // step, 255).astype(np.uint8)[channel]
+    return np.asarray(np.minimum((step // 2 + below) // step, 255).astype(np.uint8)[channel])

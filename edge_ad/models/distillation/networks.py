@@ -153,7 +153,7 @@ class Student(nn.Module):
 
     def forward(self, code: Tensor) -> list[Tensor]:
         """(N, C, h, w) → levels, finest first; the coarsest has twice the grid of the code."""
-        levels = []
+        levels: list[Tensor] = []
         for stage in self.stages:
             code = stage(code)
             levels.insert(0, code)

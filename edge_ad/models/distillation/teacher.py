@@ -46,5 +46,5 @@ class Teacher(nn.Module):
     def unpack(self, packed: Tensor) -> list[Tensor]:
         """The levels that were packed."""
         factors = [STRIDES[-1] // stride for stride in STRIDES]
-        parts = packed.split([c * f**2 for c, f in zip(self.channels, factors, strict=True)], 1)
+        parts = torch.split(packed, [c * f**2 for c, f in zip(self.channels, factors, strict=True)], 1)
         return [F.pixel_shuffle(part, factor) for part, factor in zip(parts, factors, strict=True)]
