@@ -103,6 +103,8 @@ class AnomalyDetector(nn.Module, ABC):
     features change, as under an INT8 backbone; its ``fit_features`` starts it anew. Nothing is mirrored for it."""
     trains_backbone: ClassVar[bool] = False
     """Whether the gradient stages change the backbone. Then nothing is fitted on its features before they are over."""
+    mirrors: ClassVar[bool] = True
+    """Whether training may mirror its images; not where the frozen outputs hold for the image as it is alone."""
     float_modules: ClassVar[tuple[str, ...]] = ()
     """Modules that judge distances or errors, where a small difference counts: they stay in float in every precision.
     Dotted names; a name stands for all inside."""

@@ -287,7 +287,7 @@ def _new_record(
         training={
             "device": str(choose_device(request.device)),
             "batch_size": request.batch_size,
-            "flips": request.flips,
+            "flips": request.flips and detector.mirrors,
             "mixed_precision": request.mixed_precision,
             **({"preset": request.preset} if request.preset else {}),
             **({} if detector.simulator is None else {"workers": request.workers}),

@@ -11,6 +11,7 @@ from edge_ad.models.discriminators import BoundaryShufflingParameters, PbasParam
 from edge_ad.models.discriminators.centred import CentredParameters
 from edge_ad.models.discriminators.discriminator import DiscriminatorParameters
 from edge_ad.models.discriminators.metric import DefectParameters
+from edge_ad.models.distillation import DistillationParameters, ReverseDistillationParameters
 from edge_ad.models.draem import DraemParameters
 from edge_ad.models.ear import EarParameters
 from edge_ad.models.fader import FaderParameters
@@ -38,6 +39,8 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("`boundary-shuffling`", BoundaryShufflingParameters, CentredParameters),
     ("`draem`", DraemParameters, MethodParameters),
     ("`cutpaste`", CutPasteParameters, FeatureParameters),
+    ("Parameters of every student of a frozen teacher", DistillationParameters, MethodParameters),
+    ("`reverse-distillation`", ReverseDistillationParameters, DistillationParameters),
 ]
 
 
