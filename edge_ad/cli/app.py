@@ -28,6 +28,7 @@ __all__ = ["VERBS", "TerminationSignals", "VerbGroup", "load_verb", "main"]
 VERBS: dict[str, str] = {
     "show-defects": "Draw defects as they are simulated on your parts.",
     "train": "Fit a detector to photos of good parts.",
+    "predict": "Judge photos: a verdict, a score and regions for each.",
     "evaluate": "Measure a run or a bundle on test images.",
     "export": "Write a run as a bundle, ready for devices.",
     "calibrate": "Add an FP16 or INT8 graph to a bundle.",
