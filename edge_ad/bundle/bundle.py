@@ -130,7 +130,7 @@ class Bundle:
     def with_graph(self, precision: Precision, graph: GraphInfo, files: Mapping[str, bytes | Path]) -> Bundle:
         """Add or replace the graph of a precision, with its files, in one step.
 
-        What was gated of the replaced graph in bfloat16 goes with it.
+        Its variant in bfloat16, if there is one, is removed with it.
         Engines built from a replaced graph stay and are refused when opened, since their hash no longer fits.
 
         Args:
@@ -206,7 +206,7 @@ def write_bundle(root: Path, manifest: Manifest, files: Mapping[str, bytes | Pat
         files: Name inside the bundle → content, or a file to copy.
 
     Raises:
-        BundleError: ``root`` is something else than a bundle, or a name is not a plain path.
+        BundleError: ``root`` is something other than a bundle, or a name is not a plain path.
         StorageError: No space or no permission; nothing is left behind.
     """
     _check_replaceable(root)
@@ -259,7 +259,7 @@ def _read_manifest(root: Path) -> Manifest:
 
 
 def _where_one_is(directory: Path) -> str:
-    """What to do about a folder that is no bundle; a run holds its own."""
+    """Hint for a folder that is not a bundle; a run contains one."""
     inside = [path for path in _folders(directory) if (path / MANIFEST_FILE).is_file()]
     return f"Name the one in it: {inside[0]}" if len(inside) == 1 else "Name one, or make one: edge-ad export <run>"
 

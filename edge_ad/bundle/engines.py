@@ -1,4 +1,4 @@
-"""Engine directories of a bundle: what a backend built from a graph, with a sidecar that says from which."""
+"""Engine directories of a bundle: what a backend built from a graph, with a sidecar that identifies the graph."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MOST_DIGITS = 9
 
 @dataclass(frozen=True)
 class EngineKey:
-    """What an engine must be to run here.
+    """Key of an engine that runs on this machine.
 
     Attributes:
         backend: Backend name, such as ``"openvino"``.
@@ -129,8 +129,8 @@ def find_engine(bundle: Bundle, key: EngineKey) -> EngineDirectory | None:
     """The engine directory that fits this machine, with every file checked; None when none was built.
 
     Raises:
-        ForeignEngineError: Engines of this backend and precision are there, but of other machines or versions.
-        BundleError: The one that is there is damaged, or of another graph; the hint rebuilds it.
+        ForeignEngineError: There are engines of this backend and precision, but for other machines or versions.
+        BundleError: The engine is damaged, or of another graph; the hint rebuilds it.
     """
     candidates = _candidates(bundle, key)
     if not candidates:
@@ -163,7 +163,7 @@ def write_engine(bundle: Bundle, key: EngineKey, save: Callable[[Path], Mapping[
 
     Args:
         bundle: The bundle it is built from.
-        key: What it is.
+        key: Key of the engine.
         save: Fills the folder it is given and returns the options of the build.
 
     Raises:
@@ -282,5 +282,5 @@ def _release(version: str) -> list[str]:
 
 
 def _is_number(text: str) -> bool:
-    """Whether `int` takes it: it has a limit of digits, and is no reader of superscripts."""
+    """Whether `int` can parse it: it limits the digits, and rejects superscripts."""
     return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS

@@ -29,6 +29,7 @@ VERBS: dict[str, str] = {
     "capture": "Save frames of the line's camera as training photos.",
     "show-defects": "Draw defects as they are simulated on your parts.",
     "train": "Fit a detector to photos of good parts.",
+    "predict": "Judge photos: a verdict, a score and regions for each.",
     "evaluate": "Measure a run or a bundle on test images.",
     "export": "Write a run as a bundle, ready for devices.",
     "calibrate": "Add an FP16 or INT8 graph to a bundle.",

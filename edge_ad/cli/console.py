@@ -14,6 +14,7 @@ from edge_ad.strict_json import to_json
 __all__ = [
     "local_time",
     "note",
+    "print_document",
     "print_facts",
     "print_json",
     "print_line",
@@ -75,6 +76,11 @@ def print_json(value: object) -> None:
     have (NaN, infinity) becomes null.
     """
     print(to_json(value, indent=2))
+
+
+def print_document(text: str) -> None:
+    """Print a document in a format for programs on stdout as it is, such as CSV."""
+    sys.stdout.write(text)
 
 
 def print_facts(facts: Mapping[str, object]) -> None:

@@ -42,6 +42,7 @@ _METHODS = Registry(
         "boundary-shuffling": "edge_ad.models.discriminators:BoundaryShuffling",
         "draem": "edge_ad.models.draem:Draem",
         "cutpaste": "edge_ad.models.cutpaste:CutPaste",
+        "reverse-distillation": "edge_ad.models.distillation:ReverseDistillation",
     },
 )
 
