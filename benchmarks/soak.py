@@ -4,7 +4,7 @@
     python -m benchmarks.soak --runs 20 --frames 20000 --swaps 200 --refused 0 --restarts 0
 
 Small frames go through the whole pipeline as fast as they can: capture, frame health, prepare, an OpenVINO engine with
-several frames in flight, judges, and four sinks: SQLite, JSON lines, NG images of a bounded size, and MQTT to a real
+several frames in flight, observers, and four sinks: SQLite, JSON lines, NG images of a bounded size, and MQTT to a real
 mosquitto. Every frame's verdict is known beforehand, and signals come all the time. Prints JSON; the exit code is 0
 when every check holds, otherwise each one that does not is a line on stderr. With --runs each run is a process of
 its own, whose exit code counts.
@@ -47,7 +47,7 @@ from edge_ad.streaming.hot_swap import BundleSwapper, OpenBundle, open_bundle
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import RecordsSink, mqtt_sink, ng_images_sink, records_sink
 from edge_ad.streaming.statistics import Summary
-from edge_ad.streaming.verdicts import judges_from_options
+from edge_ad.streaming.verdicts import observers_from_options
 
 _NG_BYTES = 500_000
 _GOOD_SEEDS = (0, 1)
@@ -162,7 +162,7 @@ def _stream(
             source,
             threshold=first.judging.threshold,
             sinks=sinks,
-            judges=judges_from_options(part="2/3", cool_down="30f"),
+            observers=observers_from_options(part="2/3", cool_down="30f"),
             on_progress=observe,
             control=control,
             filters=FilterOptions(make_health=lambda source: FrameHealth(can_freeze=source.is_live)),

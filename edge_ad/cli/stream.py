@@ -11,16 +11,16 @@ from edge_ad.cli.options import takes_groups
 from edge_ad.cli.stream_options import (
     Ending,
     Frames,
-    JudgingEngine,
     Outputs,
     Sources,
     SourceSettings,
     StreamCommand,
     StreamEngine,
+    VerdictOptions,
 )
 
 if TYPE_CHECKING:
-    from edge_ad.streaming.delivery import Judge
+    from edge_ad.streaming.delivery import Observer
     from edge_ad.streaming.filters import FilterOptions
     from edge_ad.streaming.hot_swap import BundleSwapper
     from edge_ad.streaming.sinks import Sink
@@ -40,20 +40,20 @@ def stream(
     sources: Sources,
     settings: SourceSettings,
     frames: Frames,
-    judging: JudgingEngine,
+    verdicts: VerdictOptions,
     outputs: Outputs,
     ending: Ending,
 ) -> None:
     """Judge the frames of cameras, videos, folders of images or network streams.
 
-    A file is judged frame by frame, to its end. A live source is judged at its newest frame, and waited for when it
-    is gone. Ctrl-C ends the stream and completes its files.
+    Of a file, every frame is judged. Of a live source, the newest frame is judged; when it is lost, the stream waits
+    for its return. Ctrl-C ends the stream and completes its files.
     """
     from edge_ad.cli.stream_report import print_summary
     from edge_ad.cli.stream_setup import open_filters, open_sinks, open_sources
     from edge_ad.server import HttpServer
     from edge_ad.streaming.sources import SourceOptions
-    from edge_ad.streaming.verdicts import judges_from_options
+    from edge_ad.streaming.verdicts import observers_from_options
 
     opened = open_sources(sources.cameras or [], sources.uris or [], SourceOptions(**vars(settings)))
     server = HttpServer(outputs.web_token, hosts=tuple(outputs.web_hosts or ()))
@@ -64,11 +64,13 @@ def stream(
         takes_8_bits=frames.takes_8_bits,
         server=server,
     )
-    judges = judges_from_options(**vars(judging), has_ids=filters.trigger is not None and filters.trigger.gives_ids)
+    observers = observers_from_options(
+        **vars(verdicts), has_ids=filters.trigger is not None and filters.trigger.gives_ids
+    )
     sinks = open_sinks(outputs, server)
     with _swapper(engine, frames.batch or 1) as swapper:
-        summary = _run(swapper, opened, engine.threshold, sinks, judges, filters, frames, ending)
-        # Before engines are closed: a bundle that is still being opened is waited for, and a device may not answer.
+        summary = _run(swapper, opened, engine.threshold, sinks, observers, filters, frames, ending)
+        # Before engines are closed: that waits for a bundle still being opened, and a device may not answer.
         print_summary(summary, as_json=ending.as_json)
     if summary.ended_by == "interrupted":
         raise typer.Exit(_INTERRUPTED)
@@ -76,12 +78,12 @@ def stream(
 
 
 def _check_whole(sources: list[Source]) -> None:
-    """What a file lacks was not inspected: no success."""
+    """Fail where a file is cut off: what it lacks was not inspected."""
     from edge_ad.errors import DataError
 
     for source in sources:
         if source.shortage:
-            raise DataError(f"{source.name} {source.shortage}.", "It is cut off: copy or record it again.")
+            raise DataError(f"{source.name} {source.shortage}.", "The file is cut off: copy or record it again.")
 
 
 def _swapper(asked: StreamEngine, batch: int) -> BundleSwapper:
@@ -118,7 +120,7 @@ def _run(
     sources: list[Source],
     threshold: float | None,
     sinks: list[Sink],
-    judges: list[Judge],
+    observers: list[Observer],
     filters: FilterOptions,
     frames: Frames,
     ending: Ending,
@@ -135,7 +137,7 @@ def _run(
             sources,
             threshold=first.threshold if threshold is None else threshold,
             sinks=[*sinks, event_lines(progress.write_line)],
-            judges=judges,
+            observers=observers,
             limits=Limits(ending.max_frames, ending.max_seconds),
             on_progress=progress,
             control=StreamControl(first.threshold, first.bundle),

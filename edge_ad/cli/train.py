@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-_PARAMETER_HELP = "Parameter of the method, NAME=VALUE; repeat it for more. docs/methods.md lists them."
+_PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/methods.md lists them. Repeatable."
+_PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
 _USUAL_RATE = 0.01  # of false alarms, as the threshold is set for
 _MOST_NAMED = 5
 _WORKERS_HELP = "Processes that simulate defects for draem; by default one per spare core, at most 4."
@@ -31,25 +32,26 @@ def train(
     name: Annotated[str | None, typer.Option(help="Name of the run; by default the product's.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help=_PARAMETER_HELP)] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the images the network sees, pixels.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the split, the weights and the order.")] = 0,
+    preset: Annotated[str, typer.Option(help=_PRESET_HELP)] = "",
+    size: Annotated[int | None, typer.Option(help="Side of the network's input, in pixels.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed for the split, the weights and the order.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the first stage.")] = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 4,
     ear: Annotated[Path | None, typer.Option(help="A finished EAR run to put FADeR on.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     fit: Annotated[
         Literal["stretch", "letterbox", "crop"],
-        typer.Option(help="How a photo fills the square: squeezed, whole, or its middle alone."),
+        typer.Option(help="How a photo fills the square: stretched, whole with a border, or its centre."),
     ] = "stretch",
     flips: Annotated[bool, typer.Option(help="Mirror images at random.")] = True,
     amp: Annotated[bool, typer.Option(help="bfloat16 where the hardware has it.")] = True,
     workers: Annotated[int | None, typer.Option(min=0, help=_WORKERS_HELP)] = None,
     skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
     check_photos: Annotated[bool, typer.Option(help="After training, name the good photos that look oddest.")] = True,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this stopped run.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue this stopped run.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit a detector to photos of good parts; no test image is looked at."""
+    """Fit a detector to photos of good parts, without a look at any test image."""
     from edge_ad.cli.progress import EpochProgress
     from edge_ad.training import train as training
 
@@ -64,6 +66,7 @@ def train(
                 data=data,
                 root=root,
                 values=_values(parameter or [], size=size, seed=seed, epochs=epochs),
+                preset=preset,
                 device=device,
                 batch_size=batch_size,
                 flips=flips,
@@ -83,7 +86,7 @@ def _required(method: str | None, data: Path | None, folders: Folders) -> str:
     from edge_ad.errors import UsageError
 
     if method is None or not (data or folders.good):
-        raise UsageError("Say what to train and on what.", "edge-ad train fader --data FOLDER, or --good DIR")
+        raise UsageError("The method or the photos are missing.", "edge-ad train fader --data FOLDER, or --good DIR")
     return method
 
 
@@ -110,22 +113,22 @@ def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
 
 
 def _checked(root: Path) -> tuple[list[str], dict[str, Any] | None]:
-    """What the photos of a finished run look like, or that it is not known; the run is complete either way."""
+    """Results of the photo check of a finished run; none, with a warning, where it fails."""
     from edge_ad.cli.console import note
     from edge_ad.errors import EdgeAdError
 
     try:
         return _look_at_photos(root)
     except EdgeAdError as error:
-        note(f"warning: the run is complete; its photos were not looked at: {error}")
+        note(f"warning: the run is complete; its photos were not checked: {error}")
     except KeyboardInterrupt:
-        note(f"Stopped while the photos were looked at; the run {root} is complete.")
+        note(f"Stopped during the photo check; the run {root} is complete.")
         raise
     return [], None
 
 
 def _look_at_photos(root: Path) -> tuple[list[str], dict[str, Any]]:
-    """Lines for people and a document."""
+    """Run the photo check: its lines for people, and its document."""
     from edge_ad.cli.console import show_count
     from edge_ad.training.photo_check import SHEET_FILE, check_photos, photos_needed
     from edge_ad.training.runs import load_run
@@ -174,7 +177,7 @@ def _hint_at_resume(root: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if (root / "run.json").is_file() and not (root / "checkpoint.safetensors").is_file():
-            note(f"Stopped. To go on: edge-ad train --resume {root}")
+            note(f"Stopped. To continue: edge-ad train --resume {root}")
         raise
 
 

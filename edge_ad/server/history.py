@@ -1,4 +1,4 @@
-"""What happened lately, in memory that does not grow: the course of the scores, the defective parts, the events."""
+"""Recent history in bounded memory: the trend of the scores, the defective parts, the events."""
 
 from __future__ import annotations
 
@@ -21,8 +21,14 @@ _KEPT_EVENTS = 200
 _MOST_ALARMS = 20
 _QUIET_KINDS = frozenset({"part", "ng", "ng over"})  # one for every part would push out what somebody must read
 # Which event ends the alarm that another one starts.
-_STARTS = {"source lost": "source", "alarm": "alarm", "drift": "drift"}
-_ENDS = {"source returned": "source", "alarm cleared": "alarm", "drift over": "drift", "bundle swapped": "drift"}
+_STARTS = {"source lost": "source", "alarm": "alarm", "drift": "drift", "scene changed": "scene"}
+_ENDS: dict[str, tuple[str, ...]] = {
+    "source returned": ("source",),
+    "alarm cleared": ("alarm",),
+    "drift over": ("drift",),
+    "scene restored": ("scene",),
+    "bundle swapped": ("drift", "scene"),
+}
 _TOPICS = ("alarm", "name", "sink", "topic")
 
 
@@ -36,7 +42,7 @@ class Bucket:
         high: Highest finite score; minus infinity when there is none.
         frames: Results in it.
         defective: How many of them were above the threshold.
-        threshold: The one that judged the newest of them.
+        threshold: Threshold of the newest of them.
     """
 
     number: int
@@ -66,7 +72,7 @@ class Trend:
         Args:
             at: Monotonic time, in seconds.
             score: Raw score; one that is not finite counts, but has no place in the curve.
-            threshold: The one that judged it.
+            threshold: Threshold it was judged with.
             is_defective: Whether it was above the threshold.
         """
         number = math.floor(at / self.slice_s)
@@ -112,7 +118,7 @@ class Find:
         source: Name of the source.
         at_unix: When its worst frame was captured.
         score: Highest score of the run; one that is not finite is above all others.
-        threshold: The one that judged that frame.
+        threshold: Threshold that frame was judged with.
         frame: Number of that frame.
         path: The file it comes from; empty when it comes from none.
         frames: How many frames the run has so far.
@@ -209,12 +215,12 @@ class Gallery:
 
 
 def _severity(score: float) -> float:
-    """By which scores are ranked: nothing is worse than one that is not finite."""
+    """Sort key of scores: nothing is worse than one that is not finite."""
     return score if math.isfinite(score) else math.inf
 
 
 class EventLog:
-    """A ring of events and the alarms that were not cleared; not thread-safe."""
+    """A ring of events, and the alarms that are not cleared; not thread-safe."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -232,14 +238,15 @@ class EventLog:
             while len(self._alarms) > _MOST_ALARMS:
                 self._alarms.popitem(last=False)
         elif event.kind in _ENDS:
-            self._clear(_ENDS[event.kind], event)
+            for topic in _ENDS[event.kind]:
+                self._clear(topic, event)
 
     def rows(self) -> list[dict[str, Any]]:
         """The events, newest first."""
         return [{"number": number, **_row(event)} for number, event in reversed(self._events)]
 
     def alarms(self) -> list[dict[str, Any]]:
-        """The alarms that stand, oldest first."""
+        """The alarms that are not cleared, oldest first."""
         return [_row(event) for event in self._alarms.values()]
 
     def _clear(self, topic: str, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""Numbers of the running stream, for Prometheus to fetch: ``GET /metrics``."""
+"""Metrics of the running stream for Prometheus: ``GET /metrics``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from edge_ad.streaming.records.schema import verdict_name
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sinks.hook import Alarm
 from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.verdicts.scene import SCENE_CHANGED, SCENE_RESTORED
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["MetricsSink", "StreamMetrics", "metrics_sink"]
 
 _BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_MOST_SERIES = 256  # what names them comes from outside: no name may take the memory
+_MOST_SERIES = 256  # names come from outside: they must not fill the memory
 _OF_SOURCES = {
     "dropped_frames": ("Frames replaced by a newer one.", "dropped"),
     "duplicate_frames": ("Frames the source gave twice.", "duplicates"),
@@ -45,7 +46,7 @@ _Labels: TypeAlias = "tuple[str, ...]"
 
 
 class StreamMetrics:
-    """Everything that is counted; may be read while it is written to. A collector for `prometheus_client`.
+    """All counters; may be read while they are updated. A collector for `prometheus_client`.
 
     Attributes:
         control: Where the stream's own numbers come from: drops, reconnects; None leaves them out.
@@ -59,6 +60,8 @@ class StreamMetrics:
         self._events: Counter[_Labels] = Counter()
         self._latency, self._age = _Durations(), _Durations()
         self._newest: dict[str, tuple[float, float, float]] = {}  # source → time, score, threshold
+        self._scene: dict[_Labels, float] = {}  # source, measure → times what it is in the training photos
+        self._scene_changed: dict[_Labels, float] = {}
         self._bundle = ""
         self._alarms: set[str] = set()
 
@@ -73,6 +76,9 @@ class StreamMetrics:
             if source in self._newest or len(self._newest) < _MOST_SERIES:
                 self._newest[source] = frame.captured_unix, float(verdict.score), float(verdict.threshold)
             self._bundle = result.bundle
+            if result.scene is not None and ((source,) in self._scene_changed or self._has_room_for_scene()):
+                self._scene_changed.setdefault((source,), 0)
+                self._scene |= {(source, name): ratio for name, ratio in result.scene.ratios().items()}
 
     def add_unjudged(self, unjudged: Unjudged, source_name: str) -> None:
         """Count a frame that was not judged."""
@@ -88,9 +94,16 @@ class StreamMetrics:
                 self._alarms.add(name)
             elif event.kind == "alarm cleared":
                 self._alarms.discard(name)
+            elif event.kind in (SCENE_CHANGED, SCENE_RESTORED) and (event.source,) in self._scene_changed:
+                self._scene_changed[(event.source,)] = int(event.kind == SCENE_CHANGED)
+            elif event.kind == "bundle swapped":
+                self._scene_changed = dict.fromkeys(self._scene_changed, 0)
+
+    def _has_room_for_scene(self) -> bool:
+        return len(self._scene_changed) < _MOST_SERIES
 
     def expose(self) -> bytes:
-        """All of it in the text format of Prometheus."""
+        """The metrics in the text format of Prometheus."""
         from prometheus_client import CollectorRegistry, generate_latest
 
         registry = CollectorRegistry(auto_describe=False)
@@ -98,7 +111,7 @@ class StreamMetrics:
         return generate_latest(registry)
 
     def collect(self) -> Iterator[Metric]:
-        """All of it as metrics of `prometheus_client`."""
+        """The metrics as those of `prometheus_client`."""
         with self._lock:
             metrics = list(self._own())
         yield from metrics
@@ -114,10 +127,15 @@ class StreamMetrics:
         columns = [
             ("edge_ad_newest_frame_timestamp_seconds", "Newest frame."),
             ("edge_ad_score", "Raw score of the newest frame."),
-            ("edge_ad_threshold", "What that was held against."),
+            ("edge_ad_threshold", "Threshold of that frame."),
         ]
         for column, (name, text) in enumerate(columns):
             yield _gauge(name, text, {(source,): row[column] for source, row in self._newest.items()}, "source")
+        text = "Of the newest picture, over what it is in the training photos."
+        yield _gauge("edge_ad_scene_ratio", text, self._scene, "source", "measure")
+        yield _gauge(
+            "edge_ad_scene_changed", "Whether the scene is told to be unlike them.", self._scene_changed, "source"
+        )
         yield _gauge("edge_ad_alarms", "Alarms that are not cleared.", {(): len(self._alarms)})
         yield _gauge("edge_ad_bundle_info", "The bundle that judges.", {(self._bundle,): 1}, "bundle")
 
@@ -135,7 +153,7 @@ class MetricsSink(Sink, Part):
         MissingDependencyError: The extra ``web`` is not installed.
     """
 
-    delivery = "lossless"  # takes some microseconds; a counter that misses what was dropped would lie
+    delivery = "lossless"  # takes microseconds, and a counter must not miss what was dropped
     paths = frozenset({"/metrics"})
 
     def __init__(self, server: HttpServer, address: Address) -> None:
@@ -174,13 +192,13 @@ class MetricsSink(Sink, Part):
         self._metrics.add_event(event)
 
     def close(self) -> None:
-        """Stop to serve; may be called twice."""
+        """Stop serving; may be called twice."""
         if self._is_open:
             self._is_open = False
             self._server.close()
 
     def fail(self, error: DeviceError) -> None:
-        """Say that nobody can read them any more."""
+        """Report that they are no longer served."""
         self._alarm.raise_once(f"Metrics are no longer served: {error}")
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -196,22 +214,22 @@ class MetricsSink(Sink, Part):
 
 
 def metrics_sink(address: str = "", server: HttpServer | None = None) -> MetricsSink:
-    """``--metrics [HOST:PORT]``: 127.0.0.1:9464 when nothing is given; ``:9500`` or ``9500`` choose the port only.
+    """``--metrics [HOST:PORT]``: 127.0.0.1:9464 when nothing is given; ``:9500`` or ``9500`` sets the port alone.
 
     Args:
-        address: What stands behind the option.
+        address: The value of the option.
         server: What serves it; None makes one of its own.
 
     Raises:
         UsageError: It is no address.
-        DeviceError: It cannot be listened at.
+        DeviceError: The server cannot listen there.
         MissingDependencyError: The extra ``web`` is not installed.
     """
     return MetricsSink(server or HttpServer(), parse_address(address, port=9464, option="--metrics"))
 
 
 class _Durations:
-    """How often a duration was at most so long."""
+    """A histogram of durations."""
 
     def __init__(self) -> None:
         self._counts = [0] * (len(_BOUNDS_S) + 1)
@@ -259,6 +277,6 @@ def _of_stream(control: StreamControl) -> Iterator[Metric]:
         counts: dict[_Labels, int] = {(row.name,): getattr(row, attribute) for row in progress.sources}
         yield _counter(f"edge_ad_{name}", text, counts, "source")
     drops: dict[_Labels, int] = {(name,): count for name, count in progress.sink_drops.items()}
-    yield _counter("edge_ad_sink_drops", "Results a sink had no time for.", drops, "sink")
+    yield _counter("edge_ad_sink_drops", "Results a sink was too slow for.", drops, "sink")
     fps: dict[_Labels, float] = {(row.name,): row.fps for row in progress.sources}
     yield _gauge("edge_ad_frames_per_second", "Newest thirty intervals.", fps, "source")

@@ -1,4 +1,4 @@
-"""The delivering end of a stream: results and events to judges and sinks, in their order."""
+"""Delivery of results and events to observers and sinks, in their order."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from edge_ad.streaming.frame import Result, Unjudged
 from edge_ad.streaming.sink_workers import InlineWorker, Item, Picture, SinkWorker, ThreadWorker
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
-from edge_ad.streaming.verdicts import EndingJudge, Judge, NotFiniteAlarm
+from edge_ad.streaming.verdicts import EndingObserver, NotFiniteAlarm, Observer
 
-__all__ = ["Delivery", "Judge"]
+__all__ = ["Delivery", "Observer"]
 
 
 class Delivery:
-    """All sinks of one stream. A context manager: entering starts them, leaving completes them.
+    """The observers and sinks of one stream. A context manager: entering starts the sinks, leaving completes them.
 
     Args:
         sinks: Where results go.
-        judges: What looks at them first; that an engine gives numbers at all is looked at in any case.
-        source: What the sinks are told about.
+        observers: What sees each result first; one that checks for finite numbers is always among them.
+        source: Described to the sinks when they begin.
         control: Collects the events of every thread.
-        every_frame_counts: Whether the stream waits for what is slow, and loses no frame.
+        every_frame_counts: Whether the stream waits for slow sinks instead of losing frames.
     """
 
     def __init__(
         self,
         sinks: Sequence[Sink],
-        judges: Sequence[Judge],
+        observers: Sequence[Observer],
         source: Source,
         control: StreamControl,
         *,
         every_frame_counts: bool,
     ) -> None:
-        self._judges: Sequence[Judge] = (NotFiniteAlarm(), *judges)
+        self._observers: Sequence[Observer] = (NotFiniteAlarm(), *observers)
         self._source, self._control = source, control
         names = _names(sinks)
         self._workers = [_worker(*pair, waits=every_frame_counts) for pair in zip(sinks, names, strict=True)]
@@ -58,12 +58,12 @@ class Delivery:
 
     @property
     def drops(self) -> dict[str, int]:
-        """Name of a sink → results that did not come through, of every sink that may lose some."""
+        """Name of a sink → results it lost, for every sink that may lose some."""
         return {worker.name: worker.lost for worker in self._workers if _may_lose(worker)}
 
     @property
     def recorded(self) -> dict[str, int]:
-        """Name of a sink → judged frames it has stored, of every sink that records all of them."""
+        """Name of a sink → judged frames it has stored, for every sink that records all of them."""
         return {worker.name: worker.sink.rows for worker in self._workers if worker.sink.rows is not None}
 
     @property
@@ -72,7 +72,7 @@ class Delivery:
         return any(worker.sink.wants_end for worker in self._workers)
 
     def result(self, result: Result, *, fps: float, is_behind: bool, while_waiting: Callable[[], None]) -> None:
-        """Deliver a result, and what the judges make of it.
+        """Deliver a result, and what the observers make of it.
 
         Args:
             result: The result.
@@ -81,15 +81,15 @@ class Delivery:
             while_waiting: Called while a sink makes the stream wait; raises to give up.
         """
         self._give(Picture(result, fps), is_behind=is_behind, while_waiting=while_waiting)
-        for judge in self._judges:
-            for event in judge.see(result):
+        for observer in self._observers:
+            for event in observer.see(result):
                 self._control.emit(event)
 
-    def end_judgement(self) -> None:
-        """Have the judges say what only the end of the stream decides."""
-        for judge in self._judges:
-            if isinstance(judge, EndingJudge):
-                for event in judge.end():
+    def end_observers(self) -> None:
+        """Deliver the events of observers that only the end of the stream decides."""
+        for observer in self._observers:
+            if isinstance(observer, EndingObserver):
+                for event in observer.end():
                     self._control.emit(event)
 
     def unjudged(self, unjudged: Unjudged, *, while_waiting: Callable[[], None]) -> None:
@@ -97,12 +97,12 @@ class Delivery:
         self._give(unjudged, is_behind=False, while_waiting=while_waiting)
 
     def check(self) -> None:
-        """Raise what a sink failed with while nothing was given to it."""
+        """Raise the error of a sink that failed since the last item."""
         for worker in self._workers:
             worker.check()
 
     def events(self, *, while_waiting: Callable[[], None]) -> None:
-        """Deliver the events that came up since the last time."""
+        """Deliver the events since the last call."""
         for event in self._control.take_events():
             self._give(event, is_behind=False, while_waiting=while_waiting)
 
@@ -112,12 +112,12 @@ class Delivery:
 
     def _end(self, error: BaseException | None) -> None:
         first = error
-        for worker in self._started:  # at the same time: each may take its own few seconds for what waits
+        for worker in self._started:  # in parallel: each may take a few seconds for what waits
             worker.finish(error)
         while self._started:
             try:
                 self._started.pop().end(first)
-            except BaseException as failure:  # the others are completed all the same; the first one is raised
+            except BaseException as failure:  # complete the others too; the first error is raised
                 first = first or failure
         if first is not None and error is None:
             raise first

@@ -1,4 +1,4 @@
-"""One stream from its first frame to its summary: what `edge-ad stream`, the demo and the benchmarks run."""
+"""One stream from its first frame to its summary, as `edge-ad stream`, the demo and the benchmarks run it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from edge_ad.errors import StorageError, UsageError
 from edge_ad.runtime.engine import Engine
 from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
 from edge_ad.streaming.control import Progress, StreamControl
-from edge_ad.streaming.delivery import Delivery, Judge
+from edge_ad.streaming.delivery import Delivery, Observer
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.hot_swap import BundleSwapper, EngineSwaps
 from edge_ad.streaming.inference import opencv_beside, warm_up
@@ -31,7 +31,7 @@ def run_stream(
     *,
     threshold: float,
     sinks: Sequence[Sink] = (),
-    judges: Sequence[Judge] = (),
+    observers: Sequence[Observer] = (),
     limits: Limits | None = None,
     on_progress: Callable[[Progress], None] | None = None,
     control: StreamControl | None = None,
@@ -46,17 +46,17 @@ def run_stream(
     Those are SIGINT, SIGTERM and, unless it is ignored, SIGHUP.
 
     Args:
-        engine: An open engine; it stays the caller's, unless the swapper closes it when another one takes over.
+        engine: An open engine; the caller closes it, unless the swapper does when another one takes over.
         source: Sources that are not open yet; opened and closed here. Several are judged in turns.
         threshold: Raw score above which a frame is defective.
         sinks: Where results go, in this order; opened and closed here.
-        judges: See every result in its order; the events they give go to the sinks.
+        observers: See every result in its order; the events they give go to the sinks.
         limits: When to end; None for no limit.
-        on_progress: Called about every 0.1 s at least, and for every frame, in this thread.
-        control: The handle for whoever watches or steers the stream; its threshold becomes ``threshold``.
+        on_progress: Called for every frame, and at least about every 0.1 s, in this thread.
+        control: The handle for watching and controlling the stream; its threshold becomes ``threshold``.
         policy: ``"newest"`` drops frames that are not judged in time, ``"every"`` drops none, ``"auto"`` is newest for
             live sources and every for others.
-        batch: Frames for one call of the engine; None has several in flight instead.
+        batch: Frames per call of the engine; None has several calls in flight instead.
         filters: Region, frame health and trigger; None judges every frame as it is.
         swapper: Opens the bundles that the control asks for; None refuses them.
         watchdog: Told that the stream is alive; None for systemd's, if it started this process.
@@ -77,8 +77,8 @@ def run_stream(
         raise UsageError(f"A batch has at least one frame, not {batch}.")
     control = control or StreamControl(threshold)
     control.use_bundle(control.bundle, threshold)
-    takeovers = EngineSwaps(control, swapper)
-    first, filters = takeovers.first(engine, threshold), filters or FilterOptions()
+    swaps = EngineSwaps(control, swapper)
+    first, filters = swaps.first(engine, threshold), filters or FilterOptions()
     for item in sources:
         item.expect_bits(first.photos.significant_bits, takes_8_bits=filters.takes_8_bits)
     warm = _WarmUp(sources, policy, batch)
@@ -91,19 +91,19 @@ def run_stream(
             if trigger is not None:
                 stack.enter_context(trigger)
         is_live = any(keeps_newest(item, policy) for item in sources)
-        delivery = Delivery(sinks, judges, as_one_source(sources), control, every_frame_counts=not is_live)
+        delivery = Delivery(sinks, observers, as_one_source(sources), control, every_frame_counts=not is_live)
         stack.enter_context(delivery)
         warm(JudgingEngine(engine, control.bundle, threshold))
-        slot = ActiveEngine(first, takeovers.taken_over)
-        pipeline = Pipeline(slot, sources, control, policy=policy, batch=batch, filters=filters)
+        active = ActiveEngine(first, swaps.taken_over)
+        pipeline = Pipeline(active, sources, control, policy=policy, batch=batch, filters=filters)
         stack.enter_context(pipeline)
-        takeovers.start(slot, warm)
+        swaps.start(active, warm)
         loop = StreamLoop(
             pipeline,
             sources,
             control,
             delivery,
-            takeovers,
+            swaps,
             limits or Limits(),
             signals,
             watchdog or Watchdog(),
@@ -119,12 +119,12 @@ def _check_recorded(summary: Summary) -> None:
     for name, rows in summary.recorded.items():
         if rows != summary.frames:
             message = f"{name} holds {rows} of the {summary.frames} frames that were judged."
-            raise StorageError(message, "Make sure that nothing else changes its file while a stream runs.")
+            raise StorageError(message, "Make sure that no other program changes its file while a stream runs.")
 
 
 @dataclass(frozen=True)
 class _WarmUp:
-    """Warms an engine up for the ways this stream will use it."""
+    """Warms up an engine for the way in which this stream will use it."""
 
     sources: Sequence[Source]
     policy: Policy

@@ -75,8 +75,8 @@ class FakeSource(Source):
 def pipeline_of(engine: Engine, *sources: Source, threshold: float = 1.0, **options: Any) -> Pipeline:
     """A pipeline whose engine stays."""
     control = options.pop("control", None) or StreamControl(threshold)
-    slot = ActiveEngine(JudgingEngine(engine, control.bundle, threshold), lambda old, new: None)
-    return Pipeline(slot, sources, control, **options)
+    active = ActiveEngine(JudgingEngine(engine, control.bundle, threshold), lambda old, new: None)
+    return Pipeline(active, sources, control, **options)
 
 
 def random_jpeg() -> bytes:

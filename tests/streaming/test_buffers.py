@@ -52,7 +52,7 @@ def test_aborted_lane_turns_a_waiting_producer_away() -> None:
 
 def test_offer_never_waits() -> None:
     buffer: FrameBuffer[int] = FrameBuffer(1)
-    assert [buffer.offer(1), buffer.offer(2), buffer.offer(3, room=2)] == [True, False, True]
+    assert [buffer.offer(1), buffer.offer(2), buffer.offer(3, limit=2)] == [True, False, True]
     assert buffer.put(4, timeout=0.01) is False
     assert len(buffer) == 2
 

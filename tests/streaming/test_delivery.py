@@ -141,7 +141,7 @@ class EveryTenth:
 
 def test_events_of_judges_reach_every_sink_right_after_their_frame(engine: FakeEngine) -> None:
     sink, lossy = ListSink(), LossySink()
-    run_stream(engine, FakeSource(30), threshold=1.0, sinks=[sink, lossy], judges=[EveryTenth()])
+    run_stream(engine, FakeSource(30), threshold=1.0, sinks=[sink, lossy], observers=[EveryTenth()])
     expected = [name for k in range(30) for name in ([f"frame {k}", "part"] if k % 10 == 9 else [f"frame {k}"])]
     assert sink.order == expected
     assert len(lossy.events) == 3
@@ -156,7 +156,7 @@ def test_threshold_changed_while_running_judges_later_frames_and_is_an_event(eng
                 control.set_threshold(0.1, by="operator")
             return []
 
-    run_stream(engine, FakeSource(100), threshold=2.0, sinks=[sink], judges=[Changes()], control=control)
+    run_stream(engine, FakeSource(100), threshold=2.0, sinks=[sink], observers=[Changes()], control=control)
     thresholds = [result.verdict.threshold for result in sink.results]
     assert set(thresholds) == {2.0, 0.1}
     assert thresholds == sorted(thresholds, reverse=True)

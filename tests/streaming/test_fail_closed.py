@@ -28,7 +28,7 @@ from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import NgImagesSink, records_sink
 from edge_ad.streaming.statistics import Summary
-from edge_ad.streaming.verdicts import NotFiniteAlarm, PartJudge, PartRule, judges_from_options
+from edge_ad.streaming.verdicts import NotFiniteAlarm, PartObserver, PartRule, observers_from_options
 from edge_ad.streaming.verdicts.parts import INCOMPLETE
 from tests.streaming.fakes import SIZE_HW, FakeEngine, ListSink, NumberedSource, number_of
 from tests.streaming.results import make_result
@@ -118,7 +118,7 @@ def test_nothing_that_is_above_its_threshold_or_not_finite_is_ok_anywhere(
                 SteeringSource(given_frames, control, is_live=is_live),
                 threshold=threshold,
                 sinks=sinks,
-                judges=judges_from_options(part=part, hysteresis=hysteresis, cool_down=cool_down),
+                observers=observers_from_options(part=part, hysteresis=hysteresis, cool_down=cool_down),
                 control=control,
                 batch=batch,
             )
@@ -246,7 +246,9 @@ def test_a_stream_tells_of_frames_that_are_not_finite(value: float, tmp_path: Pa
     sinks = [kept, NgImagesSink(NgImageStore(ng_images))]
     source = SteeringSource(given_frames, control, is_live=False)
     with GivenEngine(given_frames) as engine:
-        summary = run_stream(engine, source, threshold=1.0, sinks=sinks, control=control, judges=judges_from_options())
+        summary = run_stream(
+            engine, source, threshold=1.0, sinks=sinks, control=control, observers=observers_from_options()
+        )
     assert (summary.defective, summary.not_finite) == (2, 2)
     assert [event.kind for event in kept.events] == ["alarm", "ng", "ng"]
     assert [event.data["reason"] for event in kept.events[1:]] == [NOT_FINITE, NOT_FINITE]
@@ -260,19 +262,19 @@ def test_a_stream_with_a_threshold_that_is_not_finite_does_not_begin(value: floa
 
 
 def test_one_frame_without_a_number_makes_a_part_defective_however_many_are_asked_for() -> None:
-    judge = PartJudge(PartRule.parse("3/3"), watch_drift=False)
-    events = [event for index, score in enumerate([0.1, NAN, 0.1]) for event in judge.see(make_result(index, score))]
+    observer = PartObserver(PartRule.parse("3/3"), watch_drift=False)
+    events = [event for index, score in enumerate([0.1, NAN, 0.1]) for event in observer.see(make_result(index, score))]
     assert [event.kind for event in events] == ["ng", "part"]
     assert (events[1].data["verdict"], events[1].data["reason"]) == ("NG", NOT_FINITE)
     assert events[1].data["score"] == 0.1  # the third highest
 
 
 def test_a_part_that_lacks_a_frame_is_defective() -> None:
-    judge = PartJudge(PartRule.parse("1/2:id"), watch_drift=False)
+    observer = PartObserver(PartRule.parse("1/2:id"), watch_drift=False)
     events: list[Event] = []
     for number in range(20):  # only one of two cameras gives frames
-        events += judge.see(make_result(number, 0.1, source="left", part=f"P{number}"))
-    events += judge.end()
+        events += observer.see(make_result(number, 0.1, source="left", part=f"P{number}"))
+    events += observer.end()
     parts = [event for event in events if event.kind == "part"]
     assert [event.data["part_id"] for event in parts] == [f"P{number}" for number in range(20)]
     assert {(event.data["verdict"], event.data["reason"]) for event in parts} == {("NG", INCOMPLETE)}
@@ -280,8 +282,8 @@ def test_a_part_that_lacks_a_frame_is_defective() -> None:
 
 
 def test_parts_of_a_source_that_is_forgotten_are_told_before() -> None:
-    judge = PartJudge(PartRule.parse("1/2"), watch_drift=False)
-    events = [event for number in range(70) for event in judge.see(make_result(0, 0.1, source=f"camera {number}"))]
+    observer = PartObserver(PartRule.parse("1/2"), watch_drift=False)
+    events = [event for number in range(70) for event in observer.see(make_result(0, 0.1, source=f"camera {number}"))]
     assert [event.source for event in events if event.kind == "part"] == [f"camera {number}" for number in range(6)]
 
 

@@ -107,7 +107,7 @@ def test_failing_judge_ends_the_stream_cleanly(engine: FakeEngine) -> None:
 
     source, sink = FakeSource(None), ListSink()
     with pytest.raises(ZeroDivisionError):
-        run_stream(engine, source, threshold=1.0, sinks=[sink], judges=[Broken()])  # type: ignore[list-item]
+        run_stream(engine, source, threshold=1.0, sinks=[sink], observers=[Broken()])  # type: ignore[list-item]
     assert source.closes == 1
     assert sink.is_closed
 

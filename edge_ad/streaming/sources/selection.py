@@ -272,7 +272,7 @@ def _third_party(entry: EntryPoint, uri: str, options: SourceOptions) -> Source:
     """A source whose scheme another distribution registers: its entry point takes the address and the options."""
     source = entry.load()(uri, options)
     if not isinstance(source, Source):
-        raise UsageError(f"What {entry.value} makes of an address is no source.", "Report it to whoever made it.")
+        raise UsageError(f"What {entry.value} makes of an address is not a source.", "Report it to its maker.")
     return _waited_for(source, options) if source.is_live else source
 
 

@@ -1,23 +1,37 @@
-"""What follows from several frames together: parts, hysteresis, cool-down, drift of the good scores."""
+"""Events from several frames: parts, hysteresis, cool-down, drift of scores, changes of the scene."""
 
 from __future__ import annotations
 
-from edge_ad.streaming.verdicts.drift import Drift, DriftMonitor
-from edge_ad.streaming.verdicts.judges import CoolDown, CoolDownRule, EndingJudge, Hysteresis, Judge, NotFiniteAlarm
-from edge_ad.streaming.verdicts.parts import Part, PartJudge, PartRule, Parts, judges_from_options
+from edge_ad.streaming.verdicts.drift import Drift, DriftMonitor, FailureMonitor, Failures
+from edge_ad.streaming.verdicts.observers import (
+    CoolDown,
+    CoolDownRule,
+    EndingObserver,
+    Hysteresis,
+    NotFiniteAlarm,
+    Observer,
+)
+from edge_ad.streaming.verdicts.parts import Part, PartObserver, PartRule, Parts, observers_from_options
+from edge_ad.streaming.verdicts.scene import SCENE_CHANGED, SCENE_RESTORED, SceneMonitor, SceneObserver
 
 __all__ = [
+    "SCENE_CHANGED",
+    "SCENE_RESTORED",
     "CoolDown",
     "CoolDownRule",
     "Drift",
     "DriftMonitor",
-    "EndingJudge",
+    "EndingObserver",
+    "FailureMonitor",
+    "Failures",
     "Hysteresis",
-    "Judge",
     "NotFiniteAlarm",
+    "Observer",
     "Part",
-    "PartJudge",
+    "PartObserver",
     "PartRule",
     "Parts",
-    "judges_from_options",
+    "SceneMonitor",
+    "SceneObserver",
+    "observers_from_options",
 ]

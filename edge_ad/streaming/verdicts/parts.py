@@ -13,20 +13,21 @@ from typing import Any
 from edge_ad.errors import UsageError
 from edge_ad.prediction import NOT_FINITE
 from edge_ad.streaming.frame import Event, Result
-from edge_ad.streaming.verdicts.drift import Drift, DriftMonitor
-from edge_ad.streaming.verdicts.judges import CoolDown, CoolDownRule, Hysteresis, Judge
+from edge_ad.streaming.verdicts.drift import Drift, DriftMonitor, FailureMonitor, Failures
+from edge_ad.streaming.verdicts.observers import CoolDown, CoolDownRule, Hysteresis, Observer
+from edge_ad.streaming.verdicts.scene import SceneObserver
 
-__all__ = ["INCOMPLETE", "Part", "PartJudge", "PartRule", "Parts", "judges_from_options"]
+__all__ = ["INCOMPLETE", "Part", "PartObserver", "PartRule", "Parts", "observers_from_options"]
 
 INCOMPLETE = "incomplete"
-"""Reason of the verdict on a part that was over before it had the frames its rule asks for: not all was inspected."""
+"""Reason of the verdict on a part that ended before it had all its frames: it was not fully inspected."""
 
 _MOST_NEEDED = 1000
-_MOST_OPEN = 16  # parts that wait for a frame of another camera; the oldest is taken for over
+_MOST_OPEN = 16  # parts that wait for a frame of another camera; beyond that the oldest counts as over
 _RULE = re.compile(
     r"(?P<needed>\d{1,6})/(?:(?P<frames>\d{1,6})(?P<by_id>:id)?|gap:(?P<gap>\d+(?:\.\d+)?)(?P<unit>ms|s))"
 )
-_MOST_SOURCES = 64  # the one not seen for longest is forgotten
+_MOST_SOURCES = 64  # beyond that the one not seen for longest is forgotten
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class PartRule:
         frames: Judged frames it has, m; None when the gap decides.
         gap_s: Time without a judged frame after which the next frame belongs to another part: the pause of a trigger
             between two parts; None when the number decides.
-        by_id: Whether the frames of a part are those that the trigger gave the same id: several cameras that look at
-            one part. They must come from as many different sources as have given frames with ids, m at most.
+        by_id: Whether a part is made of the frames with the same id from the trigger: several cameras look at one part.
+            They must come from as many different sources as have given frames with ids, m at most.
     """
 
     needed: int
@@ -70,7 +71,7 @@ class PartRule:
 
 
 class Part:
-    """One part so far. A frame without a finite number makes it defective, however many frames the rule asks for.
+    """A part so far. A frame without a finite score makes it defective, whatever the rule.
 
     Args:
         number: How many parts of the same source came before.
@@ -82,9 +83,9 @@ class Part:
         frames: Judged frames.
         defective: How many of them count as defective.
         started_unix: Wall-clock time of its first frame.
-        name: What the trigger calls it; empty for nothing.
-        needed_sources: From how many different sources its frames must come.
-        reason: Why it is defective whatever its scores are: ``"not finite"``, ``"incomplete"``; empty otherwise.
+        name: Its id from the trigger; empty for none.
+        needed_sources: Number of different sources that its frames must come from.
+        reason: Why it is defective regardless of its scores: ``"not finite"``, ``"incomplete"``; empty otherwise.
     """
 
     def __init__(self, number: int, rule: PartRule, first: Result) -> None:
@@ -99,25 +100,25 @@ class Part:
 
     @property
     def is_defective(self) -> bool:
-        """Whether n frames are, or not all of it was inspected."""
+        """Whether n frames are defective, or it was not fully inspected."""
         return bool(self.reason) or self.defective >= self._rule.needed
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has all its m frames: a second frame of one camera does not stand for that of another."""
+        """Whether it has all its m frames; a second frame of one camera does not replace that of another."""
         has_all = self._rule.frames is not None and self.frames >= self._rule.frames
         return has_all and len(self._sources) >= self.needed_sources
 
     @property
     def is_alone(self) -> bool:
-        """Whether no other frame can belong to it: the trigger gave no id, by which parts are told apart."""
+        """Whether no other frame can belong to it, because the trigger gave no id."""
         return self._rule.by_id and not self.name
 
     @property
     def score(self) -> float:
         """The n-th highest score of its frames: above the threshold exactly when n frames are.
 
-        The lowest one, while there are fewer than n frames. A score that is not finite counts as infinity.
+        While there are fewer than n frames, the lowest. A score that is not finite counts as infinity.
         """
         return self._highest[0] if self._highest else math.nan
 
@@ -144,7 +145,7 @@ class Part:
 
 
 class Parts:
-    """Puts frames into parts: one after the other, or by id as many as are under way at once.
+    """Groups frames into parts: one at a time, or by id, with several open at once.
 
     Args:
         rule: What a part is.
@@ -159,7 +160,7 @@ class Parts:
         self._newest_at = -math.inf
 
     def part_of(self, result: Result) -> tuple[Part, Part | None]:
-        """The part a frame belongs to, and the part that it ends by not belonging to it."""
+        """The part that a frame belongs to, and the earlier part that it ends, if any."""
         if self._rule.by_id:
             return self._part_by_id(result)
         at, before = result.frame.captured_at, self._current
@@ -172,7 +173,7 @@ class Parts:
         return self._current, before if before is not None and not before.is_complete else None
 
     def end(self) -> list[Part]:
-        """The parts that are under way when the stream ends: over, or incomplete."""
+        """The open parts when the stream ends: complete or incomplete."""
         under_way = [part for part in (self._current, *self._open.values()) if part and not part.is_complete]
         self._current, self._open = None, {}
         return under_way
@@ -195,25 +196,26 @@ class Parts:
         return part, oldest
 
 
-class PartJudge:
+class PartObserver:
     """Gives these events, for each source by itself:
 
     - ``"part"``, when parts are asked for, once a part is over: its verdict, frames, defective frames and score.
     - ``"ng"``: act now. At the frame that makes a part defective; without parts at every frame above the threshold, or
       with hysteresis at the one that enters the defective state. Not within the cool-down after the last one.
     - ``"ng over"``, with hysteresis and without parts: the score is below the lower limit again.
-    - ``"drift"`` and ``"drift over"``: see `DriftMonitor`.
+    - ``"drift"`` and ``"drift over"``: see `DriftMonitor` and, for what nearly always fails, `FailureMonitor`. The
+      event's ``topic`` says which: ``"good scores"`` or ``"most parts fail"``.
 
     A frame without a finite score or map makes its part defective, and so does a frame that is missing when a part is
     over; ``reason`` in the event's data says which.
 
-    A state of hysteresis does not go on into the next part. Parts by id have frames of several sources.
+    The state of hysteresis does not carry over to the next part. Parts by id have frames of several sources.
 
     Args:
         rule: What a part is; None judges every frame by itself.
         hysteresis: Lower limit as a share of the threshold, in (0, 1]; 1 for none.
         cool_down: Silence after an ``"ng"``.
-        watch_drift: Whether to watch the scores of what passed.
+        watch_drift: Whether to watch the scores of what passed, and how much fails.
 
     Raises:
         UsageError: The hysteresis is outside (0, 1], or asked for with parts by id.
@@ -251,7 +253,7 @@ class PartJudge:
 
 
 class _Line:
-    """The memory of one source."""
+    """The state of one source."""
 
     def __init__(
         self,
@@ -265,6 +267,7 @@ class _Line:
         self._has_parts, self._has_hysteresis = rule is not None, hysteresis < 1
         self._parts = Parts(rule or PartRule(1, 1))
         self._hysteresis, self._cool_down, self._drift = Hysteresis(hysteresis), CoolDown(cool_down), drift
+        self._failures = FailureMonitor()
         self._frames = 0
         self._newest: Result | None = None
         self._bundle = ""
@@ -295,7 +298,7 @@ class _Line:
         return [] if last is None else [event for part in self._parts.end() for event in self._ended(part, last)]
 
     def _ended(self, part: Part, last: Result) -> list[Event]:
-        """What follows from a part to which no frame will come: one that lacks some is defective now."""
+        """Events for a part that gets no more frames: one that lacks some is defective now."""
         was_defective = part.is_defective
         part.end()
         acts = self._act(part, last) if part.is_defective and not was_defective else []
@@ -331,7 +334,7 @@ class _Line:
             why = f"{part.reason}, {counts}" if part.reason else counts
             text = f"Part {part.name or part.number} is {verdict}: {why}."
             events.append(self._event("part", last, text, data))
-        if self._drift is not None and not part.is_defective:
+        if self._drift is not None:
             events += self._follow(self._drift, part, last)
         return events
 
@@ -339,11 +342,19 @@ class _Line:
         if last.bundle != self._bundle:
             self._bundle = last.bundle
             monitor.reset()
-        found = monitor.update(part.score, last.verdict.threshold)
+            self._failures.reset()
+        failures = self._failures.update(is_defective=part.is_defective)
+        events = [] if failures is None else [self._fails(failures, last)]
+        found = None if part.is_defective else monitor.update(part.score, last.verdict.threshold)
         if found is None:
-            return []
+            return events
         data = {"level": found.level, "baseline": found.baseline, "share": _finite(found.share), "parts": found.parts}
-        return [self._event("drift over" if found.is_over else "drift", last, _drift_text(found), data)]
+        kind = "drift over" if found.is_over else "drift"
+        return [*events, self._event(kind, last, _drift_text(found), {"topic": "good scores", **data})]
+
+    def _fails(self, found: Failures, last: Result) -> Event:
+        data = {"topic": "most parts fail", "failed": found.failed, "parts": found.parts}
+        return self._event("drift over" if found.is_over else "drift", last, _failures_text(found), data)
 
     def _event(self, kind: str, result: Result, text: str, data: dict[str, Any]) -> Event:
         verdict, frame = result.verdict, result.frame
@@ -366,27 +377,38 @@ def _drift_text(drift: Drift) -> str:
     )
 
 
+def _failures_text(found: Failures) -> str:
+    if found.is_over:
+        return f"Parts pass again, after {found.failed} of {found.parts} were NG."
+    return (
+        f"Nearly all parts are NG, {found.failed} of the last {found.parts}: light, lens, the camera's place or the "
+        "parts themselves have changed."
+    )
+
+
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def judges_from_options(
+def observers_from_options(
     *,
     part: str | None = None,
     hysteresis: float | None = None,
     cool_down: str | None = None,
     drift: bool = True,
+    scene: bool = True,
     has_ids: bool = True,
-) -> list[Judge]:
-    """``--part``, ``--hysteresis``, ``--cool-down``, ``--drift/--no-drift``.
+) -> list[Observer]:
+    """``--part``, ``--hysteresis``, ``--cool-down``, ``--drift/--no-drift``, ``--scene/--no-scene``.
 
-    Always to be used, with or without options: the ``"ng"`` events that webhook, MQTT and hook act on come from here.
+    Needed in every stream: the ``"ng"`` events that webhook, MQTT and hook act on come from here.
 
     Args:
         part: ``n/m``, ``n/m:id`` or ``n/gap:0.5s``; None judges every frame by itself. See `PartRule.parse`.
         hysteresis: Lower limit as a share of the threshold, in (0, 1]; None for none.
         cool_down: ``2s``, ``500ms`` or ``30f``; None for none. See `CoolDownRule.parse`.
-        drift: Whether to watch the scores of what passed.
+        drift: Whether to watch the scores of what passed, and how much fails.
+        scene: Whether to hold the pictures against the photos that were trained on.
         has_ids: Whether the trigger gives ids.
 
     Raises:
@@ -397,4 +419,6 @@ def judges_from_options(
         message = f"--part {part} needs a trigger that gives ids."
         raise UsageError(message, "Add --trigger http:PORT or mqtt://host/topic, or leave out :id.")
     silence = None if cool_down is None else CoolDownRule.parse(cool_down)
-    return [PartJudge(rule, hysteresis=1.0 if hysteresis is None else hysteresis, cool_down=silence, watch_drift=drift)]
+    ratio = 1.0 if hysteresis is None else hysteresis
+    parts = PartObserver(rule, hysteresis=ratio, cool_down=silence, watch_drift=drift)
+    return [parts, SceneObserver()] if scene else [parts]

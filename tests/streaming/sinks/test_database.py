@@ -13,15 +13,15 @@ from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import DatabaseSink, RecordsSink, records_sink
-from edge_ad.streaming.verdicts import judges_from_options
+from edge_ad.streaming.verdicts import observers_from_options
 from tests.streaming.fakes import FakeEngine, FakeSource
 from tests.streaming.results import Told, make_result, wait_until
 
 
 def test_a_stream_records_every_verdict_and_what_follows_from_several(tmp_path: Path, engine: FakeEngine) -> None:
     path = tmp_path / "line.sqlite"
-    judges = judges_from_options(part="2/10")
-    run_stream(engine, FakeSource(200), threshold=1.0, sinks=[records_sink(path)], judges=judges)
+    observers = observers_from_options(part="2/10")
+    run_stream(engine, FakeSource(200), threshold=1.0, sinks=[records_sink(path)], observers=observers)
     with RecordReader(path) as reader:
         records, events = list(reader.records(RecordFilter())), list(reader.events(RecordFilter()))
     assert [record["frame"] for record in records] == list(range(200))

@@ -17,16 +17,18 @@ from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import records_sink
 from edge_ad.streaming.triggers.base import AskedTrigger
-from edge_ad.streaming.verdicts import CoolDownRule, PartJudge, PartRule, judges_from_options
+from edge_ad.streaming.verdicts import CoolDownRule, PartObserver, PartRule, observers_from_options
 from edge_ad.streaming.verdicts.parts import INCOMPLETE
 from tests.streaming.fakes import FakeEngine, FakeSource
 from tests.streaming.results import make_result
 
 
-def _events(judge: PartJudge, scores: list[float], *, interval_s: float = 0.1, source: str = "line") -> list[Event]:
+def _events(
+    observer: PartObserver, scores: list[float], *, interval_s: float = 0.1, source: str = "line"
+) -> list[Event]:
     events: list[Event] = []
     for index, score in enumerate(scores):
-        events += judge.see(make_result(index, score, at=index * interval_s, source=source))
+        events += observer.see(make_result(index, score, at=index * interval_s, source=source))
     return events
 
 
@@ -39,9 +41,9 @@ def _verdicts(events: list[Event]) -> list[str]:
 
 
 def test_every_defective_frame_calls_when_nothing_is_asked_for() -> None:
-    (judge,) = judges_from_options()
+    (observer,) = observers_from_options(scene=False)
     events = [
-        event for index, score in enumerate([0.5, 1.5, 1.0, 2.0]) for event in judge.see(make_result(index, score))
+        event for index, score in enumerate([0.5, 1.5, 1.0, 2.0]) for event in observer.see(make_result(index, score))
     ]
     assert [(event.kind, event.data["frame"], event.data["score"]) for event in events] == [
         ("ng", 1, 1.5),
@@ -52,8 +54,8 @@ def test_every_defective_frame_calls_when_nothing_is_asked_for() -> None:
 
 
 def test_two_of_four_frames_make_a_part_defective_at_the_second_one() -> None:
-    judge = PartJudge(PartRule.parse("2/4"), watch_drift=False)
-    events = _events(judge, [0.5, 1.5, 0.5, 0.5, 1.5, 0.5, 1.2, 1.9, 0.1, 0.2])
+    observer = PartObserver(PartRule.parse("2/4"), watch_drift=False)
+    events = _events(observer, [0.5, 1.5, 0.5, 0.5, 1.5, 0.5, 1.2, 1.9, 0.1, 0.2])
     assert _verdicts(events) == ["OK", "NG"]  # the third is not complete
     assert _frames(events, "ng") == [6]
     assert _frames(events, "part") == [3, 7]
@@ -62,23 +64,23 @@ def test_two_of_four_frames_make_a_part_defective_at_the_second_one() -> None:
 
 
 def test_a_pause_of_the_trigger_ends_a_part() -> None:
-    judge = PartJudge(PartRule.parse("2/gap:500ms"), watch_drift=False)
+    observer = PartObserver(PartRule.parse("2/gap:500ms"), watch_drift=False)
     events: list[Event] = []
     times = [0.0, 0.1, 0.2, 1.0, 1.1, 5.0]
     for index, (at, score) in enumerate(zip(times, [1.5, 1.5, 0.5, 1.5, 0.5, 0.5], strict=True)):
-        events += judge.see(make_result(index, score, at=at))
+        events += observer.see(make_result(index, score, at=at))
     assert _verdicts(events) == ["NG", "OK"]
     assert _frames(events, "ng") == [1]
-    assert _verdicts(list(judge.end())) == ["OK"]  # the last one is over when the stream is
-    assert judge.end() == []
+    assert _verdicts(list(observer.end())) == ["OK"]  # the last one is over when the stream is
+    assert observer.end() == []
 
 
 def test_cameras_that_look_at_one_part_judge_it_together() -> None:
-    judge = PartJudge(PartRule.parse("1/2:id"), watch_drift=False)
+    observer = PartObserver(PartRule.parse("1/2:id"), watch_drift=False)
     events: list[Event] = []
     frames = [("left", "A7", 0.5), ("left", "A8", 1.5), ("right", "A7", 0.5), ("right", "A8", 0.5), ("left", "A9", 0.5)]
     for index, (source, part, score) in enumerate(frames):
-        events += judge.see(make_result(index, score, source=source, part=part))
+        events += observer.see(make_result(index, score, source=source, part=part))
     assert [(event.kind, event.data["part_id"], event.data["frame"]) for event in events] == [
         ("ng", "A8", 1),
         ("part", "A7", 2),
@@ -87,7 +89,7 @@ def test_cameras_that_look_at_one_part_judge_it_together() -> None:
     assert _verdicts(events) == ["OK", "NG"]
     late: list[Event] = []
     for number in range(40):  # the right camera is gone: what waits for it is told, and does not pile up
-        late += judge.see(make_result(number, 0.5, source="left", part=f"B{number}"))
+        late += observer.see(make_result(number, 0.5, source="left", part=f"B{number}"))
     told = [event for event in late if event.kind == "part"]
     assert [event.data["part_id"] for event in told] == ["A9", *(f"B{number}" for number in range(24))]
     assert {(event.data["frames"], event.data["verdict"]) for event in told} == {(1, "NG")}
@@ -103,8 +105,8 @@ def test_the_id_of_a_trigger_reaches_the_part(engine: FakeEngine, tmp_path: Path
             return super().read()
 
     path = tmp_path / "line.sqlite"
-    filters, judges = FilterOptions(trigger=trigger), judges_from_options(part="1/1:id")
-    run_stream(engine, Asked(30), threshold=0.1, sinks=[records_sink(path)], judges=judges, filters=filters)
+    filters, observers = FilterOptions(trigger=trigger), observers_from_options(part="1/1:id")
+    run_stream(engine, Asked(30), threshold=0.1, sinks=[records_sink(path)], observers=observers, filters=filters)
     with RecordReader(path) as reader:
         told = [(event["event"], event["data"]["part_id"]) for event in reader.events(RecordFilter())]
     assert [name for kind, name in told if kind == "part"] == ["part 0", "part 1", "part 2"]
@@ -112,13 +114,13 @@ def test_the_id_of_a_trigger_reaches_the_part(engine: FakeEngine, tmp_path: Path
 
 def _by_id(rule: str, frames: list[tuple[str, str]], *, score: float = 0.5) -> tuple[list[Event], list[Event]]:
     """Events of frames (source, id), and those of the end."""
-    judge = PartJudge(PartRule.parse(rule), watch_drift=False)
+    observer = PartObserver(PartRule.parse(rule), watch_drift=False)
     seen = [
         event
         for index, (source, part) in enumerate(frames)
-        for event in judge.see(make_result(index, score, source=source, part=part))
+        for event in observer.see(make_result(index, score, source=source, part=part))
     ]
-    return seen, list(judge.end())
+    return seen, list(observer.end())
 
 
 def test_a_second_frame_of_one_camera_does_not_stand_for_that_of_another() -> None:
@@ -155,13 +157,13 @@ def test_frames_without_an_id_are_not_one_part() -> None:
 
 def test_parts_by_id_need_a_trigger_that_gives_ids() -> None:
     with pytest.raises(UsageError, match="needs a trigger that gives ids"):
-        judges_from_options(part="1/2:id", has_ids=False)
+        observers_from_options(part="1/2:id", has_ids=False)
 
 
 @pytest.mark.parametrize(("scores", "reason"), [([1.5] * 6, INCOMPLETE), ([0.5, 1.5], INCOMPLETE), ([0.5] * 6, "")])
 def test_a_part_too_short_to_be_defective_is_so_when_one_of_its_frames_is(scores: list[float], reason: str) -> None:
-    judge = PartJudge(PartRule.parse("7/gap:1s"), watch_drift=False)
-    events = [*_events(judge, scores), *judge.end()]
+    observer = PartObserver(PartRule.parse("7/gap:1s"), watch_drift=False)
+    events = [*_events(observer, scores), *observer.end()]
     assert [(event.data["verdict"], event.data["reason"]) for event in events if event.kind == "part"] == [
         ("NG" if reason else "OK", reason)
     ]
@@ -169,58 +171,58 @@ def test_a_part_too_short_to_be_defective_is_so_when_one_of_its_frames_is(scores
 
 
 def test_sources_have_parts_of_their_own() -> None:
-    judge = PartJudge(PartRule.parse("2/2"), watch_drift=False)
+    observer = PartObserver(PartRule.parse("2/2"), watch_drift=False)
     kinds = [
         event.kind
         for index, (source, score) in enumerate([("a", 1.5), ("b", 1.5), ("b", 0.5), ("a", 1.5)])
-        for event in judge.see(make_result(index, score, source=source))
+        for event in observer.see(make_result(index, score, source=source))
     ]
     assert kinds == ["part", "ng", "part"]
 
 
 def test_hysteresis_gives_one_event_for_a_score_that_trembles() -> None:
-    judge = PartJudge(hysteresis=0.8, watch_drift=False)
-    events = _events(judge, [0.9, 1.05, 0.95, 1.02, 0.81, 0.8, 0.95, 1.1, 0.5])
+    observer = PartObserver(hysteresis=0.8, watch_drift=False)
+    events = _events(observer, [0.9, 1.05, 0.95, 1.02, 0.81, 0.8, 0.95, 1.1, 0.5])
     assert _frames(events, "ng") == [1, 7]
     assert _frames(events, "ng over") == [5, 8]
 
 
 def test_hysteresis_lowers_a_negative_threshold_too() -> None:
-    judge = PartJudge(hysteresis=0.5, watch_drift=False)
+    observer = PartObserver(hysteresis=0.5, watch_drift=False)
     scores = [-3.0, -1.0, -2.9, -3.1]
-    kinds = [[event.kind for event in judge.see(make_result(0, score, threshold=-2.0))] for score in scores]
+    kinds = [[event.kind for event in observer.see(make_result(0, score, threshold=-2.0))] for score in scores]
     assert kinds == [[], ["ng"], [], ["ng over"]]  # leaves at -3
 
 
 def test_hysteresis_does_not_go_on_into_the_next_part() -> None:
-    judge = PartJudge(PartRule.parse("2/2"), hysteresis=0.8, watch_drift=False)
-    assert _verdicts(_events(judge, [0.5, 1.5, 0.9, 0.9, 1.5, 0.9])) == ["OK", "OK", "NG"]
+    observer = PartObserver(PartRule.parse("2/2"), hysteresis=0.8, watch_drift=False)
+    assert _verdicts(_events(observer, [0.5, 1.5, 0.9, 0.9, 1.5, 0.9])) == ["OK", "OK", "NG"]
 
 
 def test_after_an_event_there_is_silence_and_what_was_held_back_is_counted() -> None:
-    by_time = PartJudge(cool_down=CoolDownRule.parse("1s"), watch_drift=False)
+    by_time = PartObserver(cool_down=CoolDownRule.parse("1s"), watch_drift=False)
     events = _events(by_time, [1.5] * 21)  # ten a second
     assert _frames(events, "ng") == [0, 10, 20]
     assert [event.data["held_back"] for event in events] == [0, 9, 9]
-    by_frames = PartJudge(cool_down=CoolDownRule.parse("4f"), watch_drift=False)
+    by_frames = PartObserver(cool_down=CoolDownRule.parse("4f"), watch_drift=False)
     assert _frames(_events(by_frames, [1.5] * 11, interval_s=0.0), "ng") == [0, 5, 10]
 
 
 def test_a_clock_that_is_set_does_not_change_the_silence() -> None:
-    judge = PartJudge(cool_down=CoolDownRule.parse("1s"), watch_drift=False)
+    observer = PartObserver(cool_down=CoolDownRule.parse("1s"), watch_drift=False)
     unix = [1e9, 2e9, 0.0]
-    seen = [judge.see(make_result(n, 1.5, at=n * 0.1, unix=unix[n])) for n in range(3)]
+    seen = [observer.see(make_result(n, 1.5, at=n * 0.1, unix=unix[n])) for n in range(3)]
     assert [len(events) for events in seen] == [1, 0, 0]
 
 
 def test_the_memory_does_not_grow_with_sources_or_frames() -> None:
-    judge = PartJudge(PartRule.parse("2/gap:9s"))
+    observer = PartObserver(PartRule.parse("2/gap:9s"))
     for number in range(500):
-        judge.see(make_result(number, 0.5, source=f"camera {number}"))
-    assert len(judge._lines) == 64
+        observer.see(make_result(number, 0.5, source=f"camera {number}"))
+    assert len(observer._lines) == 64
     for number in range(5000):
-        judge.see(make_result(number, 0.5, at=number * 0.1, source="one"))
-    part = judge._lines["one"]._parts._current
+        observer.see(make_result(number, 0.5, at=number * 0.1, source="one"))
+    part = observer._lines["one"]._parts._current
     assert part is not None
     assert (part.frames, len(part._highest)) == (5000, 2)
 
@@ -230,8 +232,8 @@ def test_the_memory_does_not_grow_with_sources_or_frames() -> None:
 def test_a_part_is_defective_exactly_when_its_score_is_above_the_threshold(
     scores: list[float], needed: int, more: int
 ) -> None:
-    judge = PartJudge(PartRule(needed, needed + more), watch_drift=False)
-    parts = [event for event in _events(judge, scores) if event.kind == "part"]
+    observer = PartObserver(PartRule(needed, needed + more), watch_drift=False)
+    parts = [event for event in _events(observer, scores) if event.kind == "part"]
     size = needed + more
     expected = [scores[start : start + size] for start in range(0, len(scores) - size + 1, size)]
     assert [event.data["verdict"] == "NG" for event in parts] == [
@@ -243,30 +245,30 @@ def test_a_part_is_defective_exactly_when_its_score_is_above_the_threshold(
 @pytest.mark.parametrize("part", ["", "2", "0/3", "4/3", "2/gap:0s", "2/gap:5", "2000/gap:1s", "a/b", "2/-3", "2/3/4"])
 def test_a_part_that_cannot_be_is_refused(part: str) -> None:
     with pytest.raises(UsageError):
-        judges_from_options(part=part)
+        observers_from_options(part=part)
 
 
 @pytest.mark.parametrize("cool_down", ["", "s", "-1s", "1.5f", "2h", "nan"])
 def test_a_cool_down_that_cannot_be_is_refused(cool_down: str) -> None:
     with pytest.raises(UsageError):
-        judges_from_options(cool_down=cool_down)
+        observers_from_options(cool_down=cool_down)
 
 
 def test_parts_of_several_cameras_have_no_hysteresis() -> None:
     with pytest.raises(UsageError, match="no hysteresis"):
-        judges_from_options(part="1/2:id", hysteresis=0.9)
+        observers_from_options(part="1/2:id", hysteresis=0.9)
 
 
 @pytest.mark.parametrize("hysteresis", [0.0, -1.0, 1.01, float("nan")])
 def test_a_hysteresis_that_cannot_be_is_refused(hysteresis: float) -> None:
     with pytest.raises(UsageError):
-        judges_from_options(hysteresis=hysteresis)
+        observers_from_options(hysteresis=hysteresis)
 
 
 def test_the_last_part_of_a_stream_is_told_before_its_sinks_close(tmp_path: Path, engine: FakeEngine) -> None:
     path = tmp_path / "line.sqlite"
-    judges = judges_from_options(part="2/gap:5s")
-    run_stream(engine, FakeSource(20), threshold=1.0, sinks=[records_sink(path)], judges=judges)
+    observers = observers_from_options(part="2/gap:5s")
+    run_stream(engine, FakeSource(20), threshold=1.0, sinks=[records_sink(path)], observers=observers)
     with RecordReader(path) as reader:
         (part,) = reader.events(RecordFilter())
     assert (part["event"], part["data"]["verdict"], part["data"]["frames"]) == ("part", "OK", 20)
