@@ -51,7 +51,10 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Continue this stopped run.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit a detector to photos of good parts, without a look at any test image."""
+    """Fit a detector to photos of good parts, without a look at any test image.
+
+    Take the photos as the line's frames come: the same camera, settings, codec and region. edge-ad capture does.
+    """
     from edge_ad.cli.progress import EpochProgress
     from edge_ad.training import train as training
 
