@@ -194,12 +194,11 @@ def _on_test_images(calibration: Calibration, engines: dict[str, Engine]) -> dic
     from edge_ad.evaluation.evaluate import evaluate
     from edge_ad.runtime.parity import map_correlation
 
-    run = calibration.run
-    product = open_product(run.product_root, run.folders, part="test")
+    run, photos = calibration.run, calibration.run.split.photos
+    # Photos of another shape than those that were trained on are left out, as `edge-ad evaluate` can do.
+    product = open_product(run.product_root, run.folders, part="test", skip_unreadable=True, photos=photos)
     found: dict[str, Evaluation] = {
-        name: evaluate(
-            engine.infer, product, calibration.bundle.manifest.input_size_hw, batch=1, photos=run.split.photos
-        )
+        name: evaluate(engine.infer, product, calibration.bundle.manifest.input_size_hw, batch=1, photos=photos)
         for name, engine in engines.items()
     }
     exact = found["fp32"].maps
