@@ -45,6 +45,7 @@ ASKED = (
 )
 _UNSHIFTED = "unshifted"
 _RUN = ("product", "size", "seed", "method", "precision", "shift_at")
+_USUAL_SIZE = 256
 _MARGIN = 0.10 + 1e-9  # of a mean that is rounded
 
 
@@ -163,24 +164,36 @@ def run_missing(chosen: argparse.Namespace) -> int:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Means over seeds as Markdown: a line for each run, a column for each step."""
+    """Means over seeds as Markdown: a table for each product, a line for each step, a column for each method."""
     latest = {tuple(row[name] for name in (*_RUN, "kind", "step")): row for row in rows}  # measured again: the last
-    groups: dict[tuple[Any, ...], dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    columns: dict[str, None] = {_UNSHIFTED: None}
+    products: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in latest.values():
-        name = row["kind"] if row["kind"] == _UNSHIFTED else f"{row['kind']} {step_words(row['step'])}"
-        columns[name] = None
-        groups[tuple(row[key] for key in _RUN if key != "seed")][name].append(row)
-    lines = [
-        f"| product | method | precision | shift at | seeds | {' | '.join(columns)} |",
-        "|---" * (5 + len(columns)) + "|",
-    ]
-    for (product, size, method, precision, at), found in groups.items():
-        before = found[_UNSHIFTED]
-        cells = [_cell(found[name], before) for name in columns]
-        named = f"{method} ({size})" if size != 256 else method
-        lines.append(f"| {product} | {named} | {precision} | {at} | {len(before)} | {' | '.join(cells)} |")
+        products[row["product"]].append(row)
+    return "\n\n".join(_of_product(product, found) for product, found in products.items())
+
+
+def _of_product(product: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    runs: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    steps: dict[str, None] = {_UNSHIFTED: None}
+    for row in rows:
+        step = row["kind"] if row["kind"] == _UNSHIFTED else f"{row['kind']} {step_words(row['step'])}"
+        steps[step] = None
+        runs[_run_words(row)][step].append(row)
+    headings = [f"{run}, {len(found[_UNSHIFTED])} seeds" for run, found in runs.items()]
+    lines = [f"| {product} | {' | '.join(headings)} |", "|---" * (1 + len(runs)) + "|"]
+    for step in steps:
+        cells = [_cell(found[step], found[_UNSHIFTED]) for found in runs.values()]
+        lines.append(f"| {step} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _run_words(row: Mapping[str, Any]) -> str:
+    """A method, and of how it ran what is not usual."""
+    words = [f"`{row['method']}`"]
+    words += [f"{row['size']} px"] if row["size"] != _USUAL_SIZE else []
+    words += [row["precision"]] if row["precision"] != "fp32" else []
+    words += ["shifted at the network"] if row["shift_at"] == "network" else []
+    return ", ".join(words)
 
 
 def _cell(rows: Sequence[Mapping[str, Any]], unshifted: Sequence[Mapping[str, Any]]) -> str:
@@ -208,7 +221,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--data", type=Path, nargs="+", default=[])
     made.add_argument("--methods", nargs="+", default=["patch-gaussian"])
     made.add_argument("--seeds", type=int, nargs="+", default=[0])
-    made.add_argument("--size", type=int, default=256)
+    made.add_argument("--size", type=int, default=_USUAL_SIZE)
     made.add_argument("--precision", choices=["fp32", "bf16", "fp16", "int8", "int8-bf16"], default="fp32")
     made.add_argument("--backend", default="auto")
     made.add_argument("--threads", type=int, default=0)
