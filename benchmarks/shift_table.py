@@ -86,14 +86,16 @@ def bundle_of(chosen: argparse.Namespace, data: Path, method: str, seed: int) ->
     return Run(root).export(precision=chosen.precision).root
 
 
-def measure(chosen: argparse.Namespace, data: Path, bundle: Path, shifts: Sequence[ShiftKind]) -> ShiftReport:
-    """Measure a bundle, with progress on stderr."""
+def measure(
+    chosen: argparse.Namespace, data: Path, bundle: Path, shifts: Sequence[ShiftKind]
+) -> tuple[ShiftReport, int]:
+    """Measure a bundle, with progress on stderr; and how many test photos of another shape were left out."""
     from edge_ad.training.predictor import open_predictor, trained_on
 
     seen = trained_on(bundle)
     with open_predictor(bundle, backend=chosen.backend, precision=chosen.precision, threads=chosen.threads) as engine:
-        product = open_product(data, part="test", trained_on=seen)
-        return measure_shift(
+        product = open_product(data, part="test", trained_on=seen, skip_unreadable=True, photos=engine.photos)
+        report = measure_shift(
             engine.predict,
             product,
             engine.size_hw,
@@ -106,6 +108,7 @@ def measure(chosen: argparse.Namespace, data: Path, bundle: Path, shifts: Sequen
             trained_on=seen,
             progress=lambda what, done, total: print(f"\r{done}/{total} {what}\x1b[K", end="", file=sys.stderr),
         )
+    return report, len(product.skipped)
 
 
 def rows_of(subject: Mapping[str, Any], report: ShiftReport) -> Iterator[dict[str, Any]]:
@@ -152,14 +155,15 @@ def run_missing(chosen: argparse.Namespace) -> int:
                 if not (left := missing(subject, shifts, read_lines(chosen.out))):
                     continue
                 try:
-                    report = measure(chosen, data, bundle_of(chosen, data, method, seed), left)
+                    report, left_out = measure(chosen, data, bundle_of(chosen, data, method, seed), left)
                 except EdgeAdError as error:
                     print(f"\n{method} on {data.name}, seed {seed}: {error}", file=sys.stderr)
                     failed += 1
                     continue
-                for row in rows_of(subject, report):
+                rows = [row | {"left_out": left_out} for row in rows_of(subject, report)]
+                for row in rows:
                     append_row(chosen.out, row)
-                print(f"\r{table([*rows_of(subject, report)])}", flush=True)
+                print(f"\r{table(rows)}", flush=True)
     return failed
 
 
