@@ -58,7 +58,7 @@ def evaluate(
 
     The test images decide nothing: a bundle brings its threshold, set from held-out good images; a run has none, and
     only its scores are measured. With --shift the photos are changed as a line or a camera changes them, and false
-    alarms and recall are counted at that threshold (docs/distribution_shift.md).
+    alarms and recall are counted at that threshold (docs/explanation/distribution_shift.md).
     """
     from edge_ad.cli import shift as shifts
     from edge_ad.data.products import open_product
