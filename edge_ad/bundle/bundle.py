@@ -14,6 +14,7 @@ from edge_ad.bundle.documents import (
     Reference,
     check_hashes,
     check_name,
+    parse_document,
     read_checked,
     read_document,
     to_bytes,
@@ -21,11 +22,13 @@ from edge_ad.bundle.documents import (
 from edge_ad.bundle.graph_file import check_graph_file
 from edge_ad.errors import BundleError, UsageError
 from edge_ad.manifest import BF16_OF, SCHEMA_VERSION, GraphInfo, Manifest, MetricsRecord, Precision
+from edge_ad.scene import SCENE_SCHEMA_VERSION, SceneLimits
 from edge_ad.storage import atomic_directory, clone_tree, sha256_file, write_file
 
-__all__ = ["MANIFEST_FILE", "Bundle", "newest_bundle", "write_bundle"]
+__all__ = ["MANIFEST_FILE", "SCENE_FILE", "Bundle", "newest_bundle", "write_bundle"]
 
 MANIFEST_FILE = "manifest.json"
+SCENE_FILE = "scene.json"
 _REBUILD = "Export the bundle again: edge-ad export <run>"
 
 
@@ -110,6 +113,17 @@ class Bundle:
         if reference.images.shape[1:3] != self.manifest.input_size_hw:
             raise BundleError(f"{self.root / REFERENCE_FILE} is not of the input size in the manifest.", _REBUILD)
         return reference
+
+    def scene(self) -> SceneLimits | None:
+        """How the photos looked that were trained on; None for a bundle of before, which does not say.
+
+        Raises:
+            BundleError: The file was changed or is not understood.
+        """
+        if SCENE_FILE not in self.manifest.files:
+            return None
+        content, path = self.read_file(SCENE_FILE), self.root / SCENE_FILE
+        return parse_document(content, path, SceneLimits, supported_version=SCENE_SCHEMA_VERSION, hint=_REBUILD)
 
     def with_graph(self, precision: Precision, graph: GraphInfo, files: Mapping[str, bytes | Path]) -> Bundle:
         """Add or replace the graph of a precision, with its files, in one step.

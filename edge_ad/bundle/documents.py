@@ -24,6 +24,7 @@ __all__ = [
     "Reference",
     "check_hashes",
     "check_name",
+    "parse_document",
     "parse_json",
     "read_checked",
     "read_document",
@@ -51,7 +52,11 @@ def read_document(path: Path, kind: type[_Document], *, supported_version: int, 
     Raises:
         BundleError: Unreadable, not JSON, a name given twice, of a newer version, or not what ``kind`` asks for.
     """
-    text = _read_text(path, hint)
+    return parse_document(_read_text(path, hint), path, kind, supported_version=supported_version, hint=hint)
+
+
+def parse_document(text: bytes, path: Path, kind: type[_Document], *, supported_version: int, hint: str) -> _Document:
+    """The document that was read from a file already; arguments and errors as in `read_document`."""
     try:
         content = parse_json(text)
     except (ValueError, RecursionError) as error:

@@ -12,6 +12,7 @@ from edge_ad.cli.options import BundleArgument, JsonOption
 if TYPE_CHECKING:
     from edge_ad.bundle import Bundle, EngineDirectory
     from edge_ad.manifest import GateReport, Manifest
+    from edge_ad.scene import SceneLimits
 
 __all__ = ["inspect"]
 
@@ -36,7 +37,7 @@ def inspect(
     if as_json:
         print_json(_document(opened, engines, with_layers=layers))
         return
-    _print(opened.manifest, engines, str(bundle))
+    _print(opened.manifest, opened.scene(), engines, str(bundle))
     for engine in engines:
         _print_plan(engine, with_layers=layers)
 
@@ -46,6 +47,7 @@ def _document(bundle: Bundle, engines: list[EngineDirectory], *, with_layers: bo
         "bundle": bundle.root,
         "verified_files": len(bundle.manifest.files),
         "manifest": bundle.manifest,
+        "scene": bundle.scene(),
         "engines": [
             {"path": engine.path, "sidecar": engine.sidecar, "plan": _describe_plan(engine, with_layers=with_layers)}
             for engine in engines
@@ -53,7 +55,7 @@ def _document(bundle: Bundle, engines: list[EngineDirectory], *, with_layers: bo
     }
 
 
-def _print(manifest: Manifest, engines: list[EngineDirectory], path: str) -> None:
+def _print(manifest: Manifest, scene: SceneLimits | None, engines: list[EngineDirectory], path: str) -> None:
     split = manifest.split
     print_facts(
         {
@@ -69,8 +71,16 @@ def _print(manifest: Manifest, engines: list[EngineDirectory], path: str) -> Non
         }
     )
     _print_graphs(manifest)
+    _print_scene(scene)
     _print_metrics(manifest)
     _print_engines(engines)
+
+
+def _print_scene(scene: SceneLimits | None) -> None:
+    """What the stream's scene monitor holds pictures against; a bundle of before has none."""
+    if scene is not None:
+        rows = [[name, limits.centre, limits.low, limits.high] for name, limits in scene.ranges.items()]
+        print_table(["measure", "photos", "low", "high"], rows, title=f"\nScene, of {scene.photos} good photos")
 
 
 def _print_graphs(manifest: Manifest) -> None:

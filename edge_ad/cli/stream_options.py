@@ -185,7 +185,15 @@ class VerdictOptions:
     ] = None
     drift: Annotated[
         bool,
-        _verdict_option("--drift/--no-drift", help="Report a slow rise of good scores."),
+        _verdict_option(
+            "--drift/--no-drift", help="Report a slow rise of good scores, and that nearly all parts fail."
+        ),
+    ] = True
+    scene: Annotated[
+        bool,
+        _verdict_option(
+            "--scene/--no-scene", help="Report light, sharpness, noise or colours unlike those of the training photos."
+        ),
     ] = True
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -13,15 +15,18 @@ from numpy.typing import NDArray
 
 from edge_ad import __version__
 from edge_ad.bundle import Bundle, Reference, write_bundle
+from edge_ad.bundle.bundle import SCENE_FILE
+from edge_ad.bundle.documents import to_bytes
 from edge_ad.calibration.graph_runner import run_graph
 from edge_ad.data.pseudo_defects import PseudoDefects
 from edge_ad.data.splits import GoodSplit, content_hash
 from edge_ad.errors import BundleError, DataError, QualityGateError
 from edge_ad.evaluation.thresholds import fit_threshold
 from edge_ad.export.onnx_export import export_onnx
-from edge_ad.images import read_resized
+from edge_ad.images import read_image, read_resized
 from edge_ad.manifest import GraphInfo, Manifest, SplitInfo
 from edge_ad.runtime.parity import ONNX_TOLERANCE, Deviation, compare, recorded_predictions
+from edge_ad.scene import SceneLimits, SceneMeasures, measure_scene
 from edge_ad.strict_json import to_json
 from edge_ad.training.runs import Run, torch_predictor
 from edge_ad.training.runs import package_versions
@@ -81,7 +86,21 @@ def export_run(run: Run, log: Log = lambda text: None) -> Bundle:
         _REFERENCE_FILE: reference.to_bytes(),
         _SOURCE_FILE: to_json({"run": fingerprint(run)}).encode(),
     }
+    scene = _scene_limits(run.split, size_hw)
+    if scene is not None:
+        files[SCENE_FILE] = to_bytes(scene)
     return write_bundle(run.root / BUNDLE_FOLDER, manifest, files)
+
+
+def _scene_limits(split: GoodSplit, size_hw: tuple[int, int]) -> SceneLimits | None:
+    """How all good photos of a run look to the network; none is kept, since they may be many."""
+    spec = split.photos
+
+    def measure(path: Path) -> SceneMeasures:
+        return measure_scene(spec.to_input(read_image(path, spec.significant_bits), size_hw))
+
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoding releases the interpreter lock
+        return SceneLimits.of(pool.map(measure, (*split.fit, *split.calibrate, *split.threshold)))
 
 
 def _check_images(run: Run, found: SplitInfo) -> None:

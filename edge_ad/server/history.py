@@ -21,8 +21,14 @@ _KEPT_EVENTS = 200
 _MOST_ALARMS = 20
 _QUIET_KINDS = frozenset({"part", "ng", "ng over"})  # one for every part would push out what somebody must read
 # Which event ends the alarm that another one starts.
-_STARTS = {"source lost": "source", "alarm": "alarm", "drift": "drift"}
-_ENDS = {"source returned": "source", "alarm cleared": "alarm", "drift over": "drift", "bundle swapped": "drift"}
+_STARTS = {"source lost": "source", "alarm": "alarm", "drift": "drift", "scene changed": "scene"}
+_ENDS: dict[str, tuple[str, ...]] = {
+    "source returned": ("source",),
+    "alarm cleared": ("alarm",),
+    "drift over": ("drift",),
+    "scene restored": ("scene",),
+    "bundle swapped": ("drift", "scene"),
+}
 _TOPICS = ("alarm", "name", "sink", "topic")
 
 
@@ -232,7 +238,8 @@ class EventLog:
             while len(self._alarms) > _MOST_ALARMS:
                 self._alarms.popitem(last=False)
         elif event.kind in _ENDS:
-            self._clear(_ENDS[event.kind], event)
+            for topic in _ENDS[event.kind]:
+                self._clear(topic, event)
 
     def rows(self) -> list[dict[str, Any]]:
         """The events, newest first."""

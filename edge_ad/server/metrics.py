@@ -20,6 +20,7 @@ from edge_ad.streaming.records.schema import verdict_name
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sinks.hook import Alarm
 from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.verdicts.scene import SCENE_CHANGED, SCENE_RESTORED
 
 if TYPE_CHECKING:
     from prometheus_client import Metric
@@ -59,6 +60,8 @@ class StreamMetrics:
         self._events: Counter[_Labels] = Counter()
         self._latency, self._age = _Durations(), _Durations()
         self._newest: dict[str, tuple[float, float, float]] = {}  # source → time, score, threshold
+        self._scene: dict[_Labels, float] = {}  # source, measure → times what it is in the training photos
+        self._scene_changed: dict[_Labels, float] = {}
         self._bundle = ""
         self._alarms: set[str] = set()
 
@@ -73,6 +76,9 @@ class StreamMetrics:
             if source in self._newest or len(self._newest) < _MOST_SERIES:
                 self._newest[source] = frame.captured_unix, float(verdict.score), float(verdict.threshold)
             self._bundle = result.bundle
+            if result.scene is not None and ((source,) in self._scene_changed or self._has_room_for_scene()):
+                self._scene_changed.setdefault((source,), 0)
+                self._scene |= {(source, name): ratio for name, ratio in result.scene.ratios().items()}
 
     def add_unjudged(self, unjudged: Unjudged, source_name: str) -> None:
         """Count a frame that was not judged."""
@@ -88,6 +94,13 @@ class StreamMetrics:
                 self._alarms.add(name)
             elif event.kind == "alarm cleared":
                 self._alarms.discard(name)
+            elif event.kind in (SCENE_CHANGED, SCENE_RESTORED) and (event.source,) in self._scene_changed:
+                self._scene_changed[(event.source,)] = int(event.kind == SCENE_CHANGED)
+            elif event.kind == "bundle swapped":
+                self._scene_changed = dict.fromkeys(self._scene_changed, 0)
+
+    def _has_room_for_scene(self) -> bool:
+        return len(self._scene_changed) < _MOST_SERIES
 
     def expose(self) -> bytes:
         """All of it in the text format of Prometheus."""
@@ -118,6 +131,11 @@ class StreamMetrics:
         ]
         for column, (name, text) in enumerate(columns):
             yield _gauge(name, text, {(source,): row[column] for source, row in self._newest.items()}, "source")
+        text = "Of the newest picture, over what it is in the training photos."
+        yield _gauge("edge_ad_scene_ratio", text, self._scene, "source", "measure")
+        yield _gauge(
+            "edge_ad_scene_changed", "Whether the scene is told to be unlike them.", self._scene_changed, "source"
+        )
         yield _gauge("edge_ad_alarms", "Alarms that are not cleared.", {(): len(self._alarms)})
         yield _gauge("edge_ad_bundle_info", "The bundle that judges.", {(self._bundle,): 1}, "bundle")
 

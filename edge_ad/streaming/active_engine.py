@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from edge_ad.photo_spec import PhotoSpec
 from edge_ad.runtime.engine import Engine
+from edge_ad.scene import SceneLimits
 from edge_ad.streaming.control import BundleFacts
 
 __all__ = ["ActiveEngine", "JudgingEngine"]
@@ -23,6 +24,7 @@ class JudgingEngine:
         threshold: Raw score its frames are judged with when it takes over.
         photos: What the photos were like that it was trained on.
         product: Name of the product it was trained on.
+        scene: How those photos looked; None where that is not known, and no scene is watched.
     """
 
     engine: Engine
@@ -30,6 +32,7 @@ class JudgingEngine:
     threshold: float
     photos: PhotoSpec = field(default_factory=PhotoSpec)
     product: str = ""
+    scene: SceneLimits | None = None
 
 
 class ActiveEngine:

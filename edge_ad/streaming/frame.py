@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.prediction import Prediction, Verdict
+from edge_ad.scene import SceneReading
 
 __all__ = ["Event", "Frame", "Result", "Unjudged"]
 
@@ -49,10 +50,11 @@ class Result:
         frame: The frame it belongs to.
         prediction: Score and anomaly map.
         verdict: The score against the threshold.
-        prepare_ms: Time to resize to the engine's input.
+        prepare_ms: Time to resize to the engine's input and to look at the scene.
         infer_ms: Time from handing the frame to the engine to having its result.
         age_ms: Time from capture to result.
         bundle: Content hash of the bundle that judged it; empty when the engine came from none.
+        scene: What the picture is like against the photos that were trained on; None where that is not known.
     """
 
     frame: Frame
@@ -62,6 +64,7 @@ class Result:
     infer_ms: float
     age_ms: float
     bundle: str = ""
+    scene: SceneReading | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ class Event:
 
     Attributes:
         kind: ``"source lost"``, ``"source returned"``, ``"corrupt"``, ``"cut off"``, ``"request lost"``,
-            ``"frame size"``, ``"another shape"``, ``"part"``, ``"drift"``, ``"alarm"``, ``"alarm cleared"``,
+            ``"frame size"``, ``"another shape"``, ``"part"``, ``"drift"``, ``"drift over"``,
+            ``"scene changed"``, ``"scene restored"``, ``"alarm"``, ``"alarm cleared"``,
             ``"bundle swapped"``, ``"bundle refused"``, ``"threshold changed"``, ``"paused"`` or ``"resumed"``.
         at_unix: Wall-clock time, in seconds since the epoch.
         source: Name of the source it is about; empty when it is about the whole stream.

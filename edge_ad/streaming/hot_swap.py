@@ -102,9 +102,9 @@ def _opened(bundle: Bundle, verified: EngineIdentity, threads: int, manifest_has
         now = EngineIdentity.of(bundle, verified.backend, verified.precision, verified.open_from)
         if now != verified or engine.describe().source != verified.source or verified.manifest != manifest_hash:
             raise BundleError(f"{bundle.root} or its engine changed while it was verified.", "Try again.")
-        return OpenBundle(
-            JudgingEngine(engine, facts, threshold, bundle.manifest.photos, bundle.manifest.product), stack.pop_all()
-        )
+        manifest = bundle.manifest
+        judging = JudgingEngine(engine, facts, threshold, manifest.photos, manifest.product, bundle.scene())
+        return OpenBundle(judging, stack.pop_all())
 
 
 def _manifest_hash(path: Path) -> str:

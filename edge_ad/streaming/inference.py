@@ -16,6 +16,7 @@ from edge_ad.photo_spec import PhotoSpec
 from edge_ad.prediction import Prediction, Verdict
 from edge_ad.runtime.engine import Engine, EngineDescription
 from edge_ad.runtime.target import available_cores
+from edge_ad.scene import SceneReading, measure_scene
 from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
 from edge_ad.streaming.capture import Closed
 from edge_ad.streaming.control import StreamControl
@@ -55,21 +56,24 @@ class Prepared:
     Attributes:
         frame: The frame.
         image: uint8 (h, w, 3), BGR, at the engine's size.
-        prepare_ms: How long the resize took.
+        prepare_ms: How long the resize took, and the look at the scene.
         photos: How it was brought to that size.
+        scene: What the picture is like; None where the bundle does not say what its photos were like.
     """
 
     frame: Frame
     image: NDArray[np.uint8]
     prepare_ms: float
     photos: PhotoSpec
+    scene: SceneReading | None = None
 
 
 def prepare(frame: Frame, judging: JudgingEngine) -> Prepared:
     """Bring a frame into the input of the engine that judges."""
     started = time.perf_counter()
     image = judging.photos.to_input(frame.image, judging.engine.describe().input_size_hw)
-    return Prepared(frame, image, _ms_since(started), judging.photos)
+    scene = None if judging.scene is None else SceneReading(measure_scene(image), judging.scene)
+    return Prepared(frame, image, _ms_since(started), judging.photos, scene)
 
 
 def warm_up(engine: Engine, *, one_at_a_time: bool, in_flight: bool, batch: int | None) -> None:
@@ -209,7 +213,10 @@ class Inference:
         if on_photo is not prediction.anomaly_map:
             prediction = Prediction(prediction.score, on_photo)
         age_ms = _ms_since(item.frame.captured_at)
-        return Result(item.frame, prediction, verdict, item.prepare_ms, infer_ms, age_ms, judging.bundle["hash"])
+        # What was measured for the bundle before says nothing about this one's photos.
+        scene = item.scene if item.scene is not None and item.scene.limits is judging.scene else None
+        bundle = judging.bundle["hash"]
+        return Result(item.frame, prediction, verdict, item.prepare_ms, infer_ms, age_ms, bundle, scene)
 
 
 def _ms_since(started: float) -> float:

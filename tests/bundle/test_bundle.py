@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_ad.bundle import Bundle, Reference, list_engines, newest_bundle, write_bundle
-from edge_ad.bundle.documents import check_name
+from edge_ad.bundle.documents import check_name, to_bytes
 from edge_ad.errors import BundleError, StorageError, UsageError
 from edge_ad.manifest import GraphInfo, Manifest, MetricsRecord, SplitInfo, Threshold
+from edge_ad.scene import SceneLimits, SceneMeasures
 
 _GRAPH = onnx.ModelProto(ir_version=9, producer_name="graph").SerializeToString()
 _INT8_GRAPH = onnx.ModelProto(ir_version=9, producer_name="another").SerializeToString()
@@ -451,3 +452,25 @@ def test_a_damaged_newest_bundle_is_not_passed_over(tmp_path: Path) -> None:
     written(tmp_path / "b", "yesterday")
     with pytest.raises(BundleError, match="no valid date"):
         newest_bundle(tmp_path)
+
+
+def test_a_bundle_says_how_its_photos_looked_or_nothing(tmp_path: Path) -> None:
+    assert written(tmp_path / "old").scene() is None
+    limits = SceneLimits.of([SceneMeasures(100.0, 0.5, 0.2, 1.0, 1.0, 1.0)] * 8)
+    assert limits is not None
+    bundle = written(tmp_path / "new").with_files({"scene.json": to_bytes(limits)})
+    assert Bundle.open(bundle.root).scene() == limits
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (b"{}", "scene.json is not understood"),
+        (b"not JSON", "scene.json is not valid JSON"),
+        (b'{"schema_version": 2}', "scene.json has schema version 2"),
+    ],
+)
+def test_a_damaged_description_of_the_scene_is_refused(tmp_path: Path, text: bytes, problem: str) -> None:
+    bundle = written(tmp_path / "bundle").with_files({"scene.json": text})
+    with pytest.raises(BundleError, match=problem):
+        bundle.scene()

@@ -21,6 +21,7 @@ from edge_ad.export.precisions import graphs_of_run
 from edge_ad.export.verify import verify_target
 from edge_ad.images import read_resized
 from edge_ad.runtime.engines import open_engine
+from edge_ad.scene import SceneLimits, measure_scene
 from edge_ad.training.runs import Run, torch_predictor
 
 
@@ -49,6 +50,14 @@ def test_the_threshold_comes_from_the_threshold_images_alone(run: Run, exported:
     assert exported.manifest.graphs["fp32"].threshold.value == pytest.approx(
         max(prediction.score for prediction in predictions), rel=1e-5
     )
+
+
+def test_the_bundle_says_how_its_photos_looked(run: Run, exported: Bundle) -> None:
+    split = run.split
+    paths = (*split.fit, *split.calibrate, *split.threshold)
+    measured = [measure_scene(image) for image in read_resized(paths, (64, 64))]
+    assert exported.scene() == SceneLimits.of(measured)
+    assert exported.scene() is not None
 
 
 def test_an_unchanged_run_is_not_exported_again_and_a_changed_one_is(run: Run, exported: Bundle) -> None:

@@ -6,11 +6,13 @@ import http.client
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from edge_ad.errors import DeviceError, UsageError
+from edge_ad.scene import SceneLimits, SceneMeasures, SceneReading
 from edge_ad.server import HttpServer, MetricsSink, metrics_sink
 from edge_ad.server.metrics import StreamMetrics
 from edge_ad.streaming.control import Progress, SourceProgress
@@ -63,6 +65,26 @@ def test_what_is_served_is_what_was_counted(sink: MetricsSink) -> None:
     assert samples["edge_ad_bundle_info", ("b1",)] == 1
     sink.event(Event("alarm cleared", 0.0, data={"alarm": "records"}))
     assert _samples(_get(sink)[2])["edge_ad_alarms", ()] == 0
+
+
+def test_the_scene_is_served_for_each_source(sink: MetricsSink) -> None:
+    good = SceneMeasures(100.0, 0.5, 0.2, 1.0, 1.0, 1.0)
+    limits = SceneLimits.of([good] * 8)
+    assert limits is not None
+    reading = SceneReading(good._replace(brightness=70.0), limits)
+    assert not [key for key in _samples(_get(sink)[2]) if key[0].startswith("edge_ad_scene")]
+    sink.write(replace(make_result(source="left"), scene=reading), None)
+    samples = _samples(_get(sink)[2])
+    assert samples["edge_ad_scene_ratio", ("brightness", "left")] == pytest.approx(0.7)
+    assert samples["edge_ad_scene_changed", ("left",)] == 0
+    sink.event(Event("scene changed", 0.0, "left"))
+    sink.event(Event("scene changed", 0.0, "a source without readings"))
+    samples = _samples(_get(sink)[2])
+    assert {key: value for key, value in samples.items() if key[0] == "edge_ad_scene_changed"} == {
+        ("edge_ad_scene_changed", ("left",)): 1
+    }
+    sink.event(Event("scene restored", 0.0, "left"))
+    assert _samples(_get(sink)[2])["edge_ad_scene_changed", ("left",)] == 0
 
 
 def test_a_histogram_is_cumulative_and_its_parts_agree(sink: MetricsSink) -> None:

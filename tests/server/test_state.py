@@ -204,6 +204,20 @@ def test_alarm_stands_until_it_is_cleared() -> None:
     assert [row["kind"] for row in log.rows()][:2] == ["source returned", "alarm cleared"]
 
 
+def test_a_scene_is_an_alarm_until_it_is_restored_and_both_kinds_of_drift_are_apart() -> None:
+    log = EventLog()
+    log.add(Event("scene changed", 1.0, "cam 1", "darker"))
+    log.add(Event("scene changed", 2.0, "cam 1", "darker, less sharp"))  # takes the place of the one before
+    log.add(Event("scene changed", 3.0, "cam 2", "redder"))
+    log.add(Event("drift", 4.0, "cam 1", "slow", data={"topic": "good scores"}))
+    log.add(Event("drift", 5.0, "cam 1", "all", data={"topic": "most parts fail"}))
+    log.add(Event("drift over", 6.0, "cam 1", data={"topic": "most parts fail"}))
+    log.add(Event("scene restored", 7.0, "cam 2"))
+    assert [alarm["text"] for alarm in log.alarms()] == ["darker, less sharp", "slow"]
+    log.add(Event("bundle swapped", 8.0))
+    assert log.alarms() == []
+
+
 def test_events_and_alarms_do_not_grow() -> None:
     log = EventLog()
     for number in range(1000):

@@ -31,7 +31,7 @@ __all__ = ["Alarm", "HookSink", "parse_command"]
 _CAPACITY = 16  # an ejector that is that far behind would hit other parts
 _CLOSE_S = 3.0
 _POLL_S = 0.1
-_KINDS = ("ng", "ng over", "drift", "alarm", "alarm cleared")
+_KINDS = ("ng", "ng over", "drift", "scene changed", "alarm", "alarm cleared")
 _FACTS = ("score", "threshold", "reason", "frame", "path", "part", "part_id")
 
 

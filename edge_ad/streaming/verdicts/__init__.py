@@ -1,8 +1,8 @@
-"""What follows from several frames together: parts, hysteresis, cool-down, drift of the good scores."""
+"""What follows from several frames together: parts, hysteresis, cool-down, drift of scores, changes of the scene."""
 
 from __future__ import annotations
 
-from edge_ad.streaming.verdicts.drift import Drift, DriftMonitor
+from edge_ad.streaming.verdicts.drift import Drift, DriftMonitor, FailureMonitor, Failures
 from edge_ad.streaming.verdicts.observers import (
     CoolDown,
     CoolDownRule,
@@ -12,13 +12,18 @@ from edge_ad.streaming.verdicts.observers import (
     Observer,
 )
 from edge_ad.streaming.verdicts.parts import Part, PartObserver, PartRule, Parts, observers_from_options
+from edge_ad.streaming.verdicts.scene import SCENE_CHANGED, SCENE_RESTORED, SceneMonitor, SceneObserver
 
 __all__ = [
+    "SCENE_CHANGED",
+    "SCENE_RESTORED",
     "CoolDown",
     "CoolDownRule",
     "Drift",
     "DriftMonitor",
     "EndingObserver",
+    "FailureMonitor",
+    "Failures",
     "Hysteresis",
     "NotFiniteAlarm",
     "Observer",
@@ -26,5 +31,7 @@ __all__ = [
     "PartObserver",
     "PartRule",
     "Parts",
+    "SceneMonitor",
+    "SceneObserver",
     "observers_from_options",
 ]

@@ -1,4 +1,4 @@
-"""Notices that the scores of good parts rise, before they are false alarms.
+"""Notices that the scores of good parts rise, before they are false alarms, and that all at once nearly all parts fail.
 
 Light ages, lenses get dusty, a tool wears: the scores of good parts creep towards the threshold. Scores of a line are
 neither normal (their tail is long) nor independent (neighbours see the same light), so not they are tested but the
@@ -12,6 +12,16 @@ and tested by a one-sided tabular CUSUM (E. S. Page, "Continuous inspection sche
 
 The slack k is the rise that nobody needs to hear of: one s, or a tenth of the way from m to the threshold if that is
 more. A single block, however high, is not enough.
+
+What rises at once, so that hardly any part passes, leaves nothing for that test to see. So the verdicts of all parts
+are tested too, by a CUSUM of the share p of parts that fail, p = 1/2 against p = 9/10:
+
+    S_j = max(0, S_{j-1} + log(p1 / p0))               for a part that fails
+    S_j = max(0, S_{j-1} + log((1 - p1) / (1 - p0)))   for one that passes, report when S_j > h
+
+It needs no baseline: a stream that begins with the lamp off is reported after 18 parts. Where half of all parts fail by
+right there are e^h = 22,000 parts and more from one false report to the next on average (G. Lorden, "Procedures for
+reacting to a change in distribution", 1971), and where a fifth do, practically none.
 """
 
 from __future__ import annotations
@@ -20,7 +30,7 @@ import math
 import statistics
 from dataclasses import dataclass
 
-__all__ = ["Drift", "DriftMonitor"]
+__all__ = ["Drift", "DriftMonitor", "FailureMonitor", "Failures"]
 
 _BLOCK = 32
 _BASELINE_BLOCKS = 48
@@ -29,6 +39,9 @@ _LEAST_SLACK = 1.0  # k, in s
 _MARGIN_SLACK = 0.1  # k, as a share of the way to the threshold
 _MAD_TO_SIGMA = 1.4826
 _LEVEL_WEIGHT = 0.3  # of the newest block in the level that is shown
+_USUAL_SHARE, _ALARMING_SHARE = 0.5, 0.9  # p0 and p1
+_FAILED = math.log(_ALARMING_SHARE / _USUAL_SHARE)
+_PASSED = math.log((1 - _ALARMING_SHARE) / (1 - _USUAL_SHARE))
 
 
 @dataclass(frozen=True)
@@ -124,3 +137,51 @@ class DriftMonitor:
         margin = threshold - self._baseline
         share = (self._level - self._baseline) / margin if margin > 0 else math.inf
         return Drift(is_over, self._level, self._baseline, threshold, share, self._parts)
+
+
+@dataclass(frozen=True)
+class Failures:
+    """That nearly all parts fail, or the end of it.
+
+    Attributes:
+        is_over: Whether parts pass again.
+        failed: Parts that failed since it began.
+        parts: Parts since it began.
+    """
+
+    is_over: bool
+    failed: int
+    parts: int
+
+
+class FailureMonitor:
+    """Watches the verdicts of all parts; the memory is three numbers."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Start again: another bundle judges in another way."""
+        self._sum = 0.0
+        self._is_reported = False
+        self._failed = self._parts = 0
+
+    def update(self, *, is_defective: bool) -> Failures | None:
+        """Take the verdict of a part.
+
+        Returns:
+            What is to be reported, if anything.
+        """
+        self._parts += 1
+        self._failed += is_defective
+        self._sum = min(max(0.0, self._sum + (_FAILED if is_defective else _PASSED)), _LIMIT + _FAILED)
+        found = None
+        if not self._is_reported and self._sum > _LIMIT:
+            self._is_reported = True
+            found = Failures(False, self._failed, self._parts)
+        elif self._is_reported and self._sum == 0:
+            self._is_reported = False
+            found = Failures(True, self._failed, self._parts)
+        if self._sum == 0:
+            self._failed = self._parts = 0
+        return found

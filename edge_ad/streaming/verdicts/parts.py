@@ -13,8 +13,9 @@ from typing import Any
 from edge_ad.errors import UsageError
 from edge_ad.prediction import NOT_FINITE
 from edge_ad.streaming.frame import Event, Result
-from edge_ad.streaming.verdicts.drift import Drift, DriftMonitor
+from edge_ad.streaming.verdicts.drift import Drift, DriftMonitor, FailureMonitor, Failures
 from edge_ad.streaming.verdicts.observers import CoolDown, CoolDownRule, Hysteresis, Observer
+from edge_ad.streaming.verdicts.scene import SceneObserver
 
 __all__ = ["INCOMPLETE", "Part", "PartObserver", "PartRule", "Parts", "observers_from_options"]
 
@@ -202,7 +203,8 @@ class PartObserver:
     - ``"ng"``: act now. At the frame that makes a part defective; without parts at every frame above the threshold, or
       with hysteresis at the one that enters the defective state. Not within the cool-down after the last one.
     - ``"ng over"``, with hysteresis and without parts: the score is below the lower limit again.
-    - ``"drift"`` and ``"drift over"``: see `DriftMonitor`.
+    - ``"drift"`` and ``"drift over"``: see `DriftMonitor` and, for what nearly always fails, `FailureMonitor`. The
+      event's ``topic`` says which: ``"good scores"`` or ``"most parts fail"``.
 
     A frame without a finite score or map makes its part defective, and so does a frame that is missing when a part is
     over; ``reason`` in the event's data says which.
@@ -213,7 +215,7 @@ class PartObserver:
         rule: What a part is; None judges every frame by itself.
         hysteresis: Lower limit as a share of the threshold, in (0, 1]; 1 for none.
         cool_down: Silence after an ``"ng"``.
-        watch_drift: Whether to watch the scores of what passed.
+        watch_drift: Whether to watch the scores of what passed, and how much fails.
 
     Raises:
         UsageError: The hysteresis is outside (0, 1], or asked for with parts by id.
@@ -265,6 +267,7 @@ class _Line:
         self._has_parts, self._has_hysteresis = rule is not None, hysteresis < 1
         self._parts = Parts(rule or PartRule(1, 1))
         self._hysteresis, self._cool_down, self._drift = Hysteresis(hysteresis), CoolDown(cool_down), drift
+        self._failures = FailureMonitor()
         self._frames = 0
         self._newest: Result | None = None
         self._bundle = ""
@@ -331,7 +334,7 @@ class _Line:
             why = f"{part.reason}, {counts}" if part.reason else counts
             text = f"Part {part.name or part.number} is {verdict}: {why}."
             events.append(self._event("part", last, text, data))
-        if self._drift is not None and not part.is_defective:
+        if self._drift is not None:
             events += self._follow(self._drift, part, last)
         return events
 
@@ -339,11 +342,19 @@ class _Line:
         if last.bundle != self._bundle:
             self._bundle = last.bundle
             monitor.reset()
-        found = monitor.update(part.score, last.verdict.threshold)
+            self._failures.reset()
+        failures = self._failures.update(is_defective=part.is_defective)
+        events = [] if failures is None else [self._fails(failures, last)]
+        found = None if part.is_defective else monitor.update(part.score, last.verdict.threshold)
         if found is None:
-            return []
+            return events
         data = {"level": found.level, "baseline": found.baseline, "share": _finite(found.share), "parts": found.parts}
-        return [self._event("drift over" if found.is_over else "drift", last, _drift_text(found), data)]
+        kind = "drift over" if found.is_over else "drift"
+        return [*events, self._event(kind, last, _drift_text(found), {"topic": "good scores", **data})]
+
+    def _fails(self, found: Failures, last: Result) -> Event:
+        data = {"topic": "most parts fail", "failed": found.failed, "parts": found.parts}
+        return self._event("drift over" if found.is_over else "drift", last, _failures_text(found), data)
 
     def _event(self, kind: str, result: Result, text: str, data: dict[str, Any]) -> Event:
         verdict, frame = result.verdict, result.frame
@@ -366,6 +377,15 @@ def _drift_text(drift: Drift) -> str:
     )
 
 
+def _failures_text(found: Failures) -> str:
+    if found.is_over:
+        return f"Parts pass again, after {found.failed} of {found.parts} were NG."
+    return (
+        f"Nearly all parts are NG, {found.failed} of the last {found.parts}: light, lens, the camera's place or the "
+        "parts themselves have changed."
+    )
+
+
 def _finite(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
@@ -376,9 +396,10 @@ def observers_from_options(
     hysteresis: float | None = None,
     cool_down: str | None = None,
     drift: bool = True,
+    scene: bool = True,
     has_ids: bool = True,
 ) -> list[Observer]:
-    """``--part``, ``--hysteresis``, ``--cool-down``, ``--drift/--no-drift``.
+    """``--part``, ``--hysteresis``, ``--cool-down``, ``--drift/--no-drift``, ``--scene/--no-scene``.
 
     Always to be used, with or without options: the ``"ng"`` events that webhook, MQTT and hook act on come from here.
 
@@ -386,7 +407,8 @@ def observers_from_options(
         part: ``n/m``, ``n/m:id`` or ``n/gap:0.5s``; None judges every frame by itself. See `PartRule.parse`.
         hysteresis: Lower limit as a share of the threshold, in (0, 1]; None for none.
         cool_down: ``2s``, ``500ms`` or ``30f``; None for none. See `CoolDownRule.parse`.
-        drift: Whether to watch the scores of what passed.
+        drift: Whether to watch the scores of what passed, and how much fails.
+        scene: Whether to hold the pictures against the photos that were trained on.
         has_ids: Whether the trigger gives ids.
 
     Raises:
@@ -397,6 +419,6 @@ def observers_from_options(
         message = f"--part {part} needs a trigger that gives ids."
         raise UsageError(message, "Add --trigger http:PORT or mqtt://host/topic, or leave out :id.")
     silence = None if cool_down is None else CoolDownRule.parse(cool_down)
-    return [
-        PartObserver(rule, hysteresis=1.0 if hysteresis is None else hysteresis, cool_down=silence, watch_drift=drift)
-    ]
+    ratio = 1.0 if hysteresis is None else hysteresis
+    parts = PartObserver(rule, hysteresis=ratio, cool_down=silence, watch_drift=drift)
+    return [parts, SceneObserver()] if scene else [parts]

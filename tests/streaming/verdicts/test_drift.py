@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_ad.streaming.verdicts import Drift, DriftMonitor, PartObserver
+from edge_ad.streaming.verdicts import Drift, DriftMonitor, FailureMonitor, PartObserver, PartRule
 from tests.streaming.results import make_result
 
 _Noise = Callable[[np.random.Generator, int], NDArray[np.float64]]
@@ -103,3 +103,36 @@ def test_only_what_passed_counts_and_another_bundle_starts_again() -> None:
     for index, score in enumerate(chance.normal(0.9, 0.02, 500).tolist()):
         kinds += [event.kind for event in observer.see(make_result(index, score, bundle="b2"))]
     assert kinds == ["drift"]
+
+
+def test_a_line_on_which_everything_fails_is_reported_without_a_baseline_and_once() -> None:
+    observer = PartObserver()
+    events = [event for index in range(200) for event in observer.see(make_result(index, 5.0)) if event.kind != "ng"]
+    events += [event for index in range(200, 300) for event in observer.see(make_result(index, 0.5))]
+    start, end = events
+    assert (start.kind, end.kind) == ("drift", "drift over")
+    assert start.data["topic"] == end.data["topic"] == "most parts fail"
+    assert (start.data["frame"], start.data["failed"], start.data["parts"]) == (17, 18, 18)  # 10 / log(1.8) = 17.01
+    assert end.data["frame"] == 206  # (10 + log 1.8) / log 5 = 6.6
+
+
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.4])
+def test_defects_as_they_come_are_no_abrupt_shift(share: float) -> None:
+    chance, monitor = np.random.default_rng(4), FailureMonitor()
+    assert all(monitor.update(is_defective=bool(fails)) is None for fails in chance.random(50_000) < share)
+
+
+def test_a_shift_that_leaves_one_part_in_ten_passing_is_reported() -> None:
+    delays = []
+    for seed in range(50):
+        chance, monitor = np.random.default_rng(seed), FailureMonitor()
+        delays.append(next(n for n in range(1000) if monitor.update(is_defective=bool(chance.random() < 0.9))))
+    assert np.median(delays) < 50
+
+
+def test_a_short_burst_of_defects_is_not_reported_and_another_bundle_starts_again() -> None:
+    observer = PartObserver(PartRule.parse("1/1"))
+    scores = [0.5] * 50 + [5.0] * 12 + [0.5] * 50 + [5.0] * 17
+    kinds = [event.kind for index, score in enumerate(scores) for event in observer.see(make_result(index, score))]
+    kinds += [event.kind for index in range(17) for event in observer.see(make_result(index, 5.0, bundle="b2"))]
+    assert "drift" not in kinds

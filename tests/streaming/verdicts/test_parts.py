@@ -41,7 +41,7 @@ def _verdicts(events: list[Event]) -> list[str]:
 
 
 def test_every_defective_frame_calls_when_nothing_is_asked_for() -> None:
-    (observer,) = observers_from_options()
+    (observer,) = observers_from_options(scene=False)
     events = [
         event for index, score in enumerate([0.5, 1.5, 1.0, 2.0]) for event in observer.see(make_result(index, score))
     ]
