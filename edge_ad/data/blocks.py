@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
 
@@ -66,13 +67,13 @@ def split_in_blocks(
         for part in ([unit for block in blocks[1:] for unit in block], blocks[0][:middle], blocks[0][middle:])
     )
     folds = tuple(tuple(path for unit in block for path in unit) for block in blocks) if cross_fitted else ()
-    return GoodSplit(seed, fit, calibrate, threshold, photos, folds, duplicates)
+    return GoodSplit(seed, fit, calibrate, threshold, photos, folds, duplicates, in_blocks=True)
 
 
 def _fifths(units: _Units, seed: int) -> list[_Units]:
     count = min(MOST_FOLDS, len(units) // (2 * FEWEST_PER_PART))
     edges = np.linspace(0, len(units), count + 1).round().astype(int)
-    blocks = [units[start:end] for start, end in zip(edges[:-1], edges[1:], strict=True)]
+    blocks = [units[start:end] for start, end in pairwise(edges)]
     first = (count - 1 - seed) % count
     return blocks[first:] + blocks[:first]
 

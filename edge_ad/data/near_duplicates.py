@@ -2,7 +2,7 @@
 
 A camera that runs while the line stands still gives the same photo many times. Such frames say nothing new, and one of
 them among the photos that were fitted on tells the score of another that is held out. The hash is dHash (Krawetz 2013):
-each bit says whether a pixel of the photo, reduced to 16 × 17 grey values, is darker than its right neighbour. Photos of
+each bit says whether a pixel of the photo, reduced to 16 × 17 grey values, is brighter than its left one. Photos of
 one part under one camera often share it, so that a pair also has to differ far less than photos of this product do.
 """
 
@@ -26,6 +26,7 @@ _MOST_BITS = 8  # of 256 that may differ
 _FAR_LESS = 0.2  # of the median difference of two photos of the product
 _MEDIAN_OF = 300  # photos, evenly taken
 _ROWS = 512
+_ROUNDING = 0.05  # of the squared difference of a pixel, in float32
 
 
 def near_duplicates(paths: Sequence[Path], photos: PhotoSpec | None = None) -> NDArray[np.int64]:
@@ -57,25 +58,25 @@ def near_duplicate_groups(images: NDArray[np.uint8]) -> NDArray[np.int64]:
         (N,), from 0, ascending by first appearance.
     """
     grey = np.stack([cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) for image in images])
-    signs = 2.0 * np.stack([difference_hash(image) for image in grey]) - 1.0
+    signs = 2 * np.stack([difference_hash(image) for image in grey]).astype(np.float32) - 1
     flat = grey.reshape(len(grey), -1).astype(np.float32)
     flat -= flat.mean(1, keepdims=True)
-    limit = (_FAR_LESS * _median_difference(flat)) ** 2
+    squares = np.square(flat).sum(1)
+    limit = flat.shape[1] * ((_FAR_LESS * _median_difference(flat)) ** 2 + _ROUNDING)
     groups = np.arange(len(images))
     for start in range(0, len(images), _ROWS):
         rows = slice(start, start + _ROWS)
-        alike = signs[rows].astype(np.float32) @ signs.T.astype(np.float32) >= signs.shape[1] - 2 * _MOST_BITS
-        for row, column in np.argwhere(alike):
-            first, second = start + int(row), int(column)
-            if first < second and groups[first] != groups[second]:
-                if float(np.square(flat[first] - flat[second]).mean()) <= limit:
-                    low, high = sorted((groups[first], groups[second]))
-                    groups[groups == high] = low
+        alike = signs[rows] @ signs.T >= signs.shape[1] - 2 * _MOST_BITS
+        near = squares[rows, np.newaxis] + squares - 2 * flat[rows] @ flat.T <= limit
+        for row, column in np.argwhere(alike & near):
+            low, high = sorted((groups[start + row], groups[column]))
+            if low != high:
+                groups[groups == high] = low
     return np.asarray(np.unique(groups, return_inverse=True)[1], np.int64)
 
 
 def difference_hash(grey: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Whether each pixel of a grey image (h, w), reduced to 16 × 17, is darker than its right neighbour: bool (256,)."""
+    """Whether each pixel of a grey image (h, w), reduced to 16 × 17, is brighter than its left one: bool (256,)."""
     small = cv2.resize(grey, (_HASH_SIDE + 1, _HASH_SIDE), interpolation=cv2.INTER_AREA)
     return np.asarray(small[:, 1:] > small[:, :-1]).ravel()
 

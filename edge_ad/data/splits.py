@@ -34,6 +34,7 @@ class GoodSplit:
         folds: Blocks of all of them, each to be scored by a detector that was fitted on the others; the first is
             ``calibrate`` and ``threshold`` together. Empty where ``threshold`` alone sets the threshold.
         duplicates: Photos that show the same thing, group by group; those without another are left out.
+        in_blocks: Whether the parts are blocks of the photos' order; else they were drawn by chance.
     """
 
     seed: int
@@ -43,6 +44,7 @@ class GoodSplit:
     photos: PhotoSpec = field(default_factory=PhotoSpec)
     folds: tuple[tuple[Path, ...], ...] = ()
     duplicates: tuple[tuple[Path, ...], ...] = ()
+    in_blocks: bool = False
 
 
 def content_hash(path: Path) -> str:
@@ -60,7 +62,7 @@ def content_hash(path: Path) -> str:
 def split_good(
     paths: Sequence[Path], *, seed: int = 0, fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)
 ) -> GoodSplit:
-    """Split images by chance, by their content, as runs of before were: neither the folder, the file names nor the listing order matter.
+    """Split images by chance, as runs of before were: by content, whatever the folder, the names and the order.
 
     Files of equal content stay in one part, so that no held-out image was seen in training.
 

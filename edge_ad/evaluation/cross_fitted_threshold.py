@@ -3,8 +3,8 @@
 The threshold is the conformal rank (see `thresholds`) among the *different* photos: those that show the same thing
 again share one vote. Two things are promised less than by as many photos that nothing else was fitted on:
 
-- A new part is scored by one detector, and the scores come from several. CV+ (Barber et al. 2021, theorem 4), which asks
-  all of them, keeps ``2α`` for exchangeable photos; one detector keeps it where leaving a block out hardly moves it.
+- A new part is scored by one detector, and the scores come from several. CV+ (Barber et al. 2021), which asks all of
+  them, keeps ``2α`` for exchangeable photos; one detector keeps it where leaving a block out hardly moves it.
 - Photos of one block are alike, and the line goes on with a block of its own. Where the scores differ between blocks
   by more than chance, n photos carry as much as ``n / (1 + (b - 1) ρ)`` single ones (Kish 1965), with b photos in a
   block and ρ the share of the variance that lies between blocks, of the ranks of the scores.
@@ -59,7 +59,7 @@ def fit_cross_fitted_threshold(
         raise UsageError(f"{values.size} scores have {len(blocks)} blocks.")
     different = round(float(weights.sum()))
     rank = conformal_rank(different, false_alarm_rate)
-    effective = effective_count(values, blocks, weights)
+    effective = effective_count(values, blocks, groups)
     value = _of_rank(values, weights, rank)
     above = float(weights[values > value].sum()) / different * effective
     trials = max(1, math.floor(effective))
@@ -73,9 +73,7 @@ def fit_cross_fitted_threshold(
     )
 
 
-def effective_count(
-    scores: NDArray[Any], blocks: Sequence[int], weights: NDArray[np.float64] | None = None
-) -> float:
+def effective_count(scores: NDArray[Any], blocks: Sequence[int], groups: Sequence[int] | None = None) -> float:
     """How many single photos these carry as much as.
 
     ``n / (1 + (b - 1) ρ)`` with the intraclass correlation ρ of the ranks, from a one-way analysis of variance, not
@@ -84,14 +82,14 @@ def effective_count(
     Args:
         scores: (N,).
         blocks: (N,) number of the block of each.
-        weights: (N,) above 0; None for 1. Their sum is the number of different photos.
+        groups: (N,) the same number for photos that show the same thing; None where all differ.
 
     Returns:
         From the number of blocks to the number of different photos.
     """
     ranks = np.argsort(np.argsort(np.asarray(scores, np.float64), kind="stable"), kind="stable").astype(np.float64)
     numbers = np.asarray(blocks)
-    weights = np.ones(ranks.size) if weights is None else weights
+    weights = _weights(ranks.size, groups)
     different, kinds = float(weights.sum()), np.unique(numbers)
     sizes = np.array([weights[numbers == kind].sum() for kind in kinds])
     if len(kinds) < 2 or different <= len(kinds):

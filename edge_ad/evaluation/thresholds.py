@@ -19,7 +19,14 @@ from edge_ad.errors import DataError, UsageError
 from edge_ad.evaluation.metrics import MetricError
 from edge_ad.manifest import Threshold
 
-__all__ = ["binomial_cdf", "checked_scores", "conformal_rank", "fit_threshold", "good_images_needed", "rate_upper_bound"]
+__all__ = [
+    "binomial_cdf",
+    "checked_scores",
+    "conformal_rank",
+    "fit_threshold",
+    "good_images_needed",
+    "rate_upper_bound",
+]
 
 
 def fit_threshold(good_scores: NDArray[Any], *, false_alarm_rate: float = 0.01, confidence: float = 0.95) -> Threshold:

@@ -7,7 +7,6 @@ that no score is of a better or a worse detector than the deployed one.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -69,5 +68,5 @@ def _features_by_fold(detector: FeatureDetector, split: GoodSplit) -> list[Tenso
 
 @torch.inference_mode()
 def _scores(detector: FeatureDetector, features: Tensor) -> list[float]:
-    parts: Sequence[Tensor] = features.split(_BATCH)
+    parts = torch.split(features, _BATCH)
     return [float(score) for part in parts for score in detector.eval().score_features(part).score]

@@ -113,6 +113,8 @@ def oddness(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def photos_needed(split: GoodSplit, false_alarm_rate: float) -> int:
     """How many good photos in all set a threshold for a false-alarm rate in (0, 1), split as these were."""
+    if split.folds:
+        return good_images_needed(false_alarm_rate)
     parts = [len(part) for part in (split.fit, split.calibrate, split.threshold)]
     return -(-good_images_needed(false_alarm_rate) * sum(parts) // parts[2])
 

@@ -16,6 +16,7 @@ from pydantic import Field, JsonValue, ValidationError
 from edge_ad.data.products import Folders
 from edge_ad.data.splits import GoodSplit
 from edge_ad.errors import CheckpointError, UsageError
+from edge_ad.evaluation.engine_threshold import GoodScores
 from edge_ad.manifest import Document
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import restore_detector
@@ -31,6 +32,7 @@ __all__ = [
     "Run",
     "RunRecord",
     "SplitRecord",
+    "good_scores",
     "load_run",
     "package_versions",
     "read_record",
@@ -58,7 +60,7 @@ def package_versions() -> dict[str, str]:
 class SplitRecord(Document):
     """The split of the good images: content hash of each file by its path below the product's folder.
 
-    ``folds`` and ``duplicates`` are paths, as in `GoodSplit`; runs of before have neither.
+    ``folds`` and ``duplicates`` are paths, as in `GoodSplit`; runs of before have neither, and were split by chance.
     """
 
     seed: int
@@ -67,6 +69,7 @@ class SplitRecord(Document):
     threshold: dict[str, str]
     folds: list[list[str]] = Field(default_factory=list)
     duplicates: list[list[str]] = Field(default_factory=list)
+    in_blocks: bool = False
 
 
 class RunRecord(Document):
@@ -212,6 +215,29 @@ def load_run(root: Path) -> Run:
     )
 
 
+def good_scores(run: Run) -> GoodScores:
+    """What the thresholds of a run's engines are set from.
+
+    Raises:
+        CheckpointError: The scores are not those of all good photos.
+    """
+    split = run.split
+    if not split.folds:
+        return GoodScores(run.false_alarm_rate, is_block=split.in_blocks)
+    paths = [path for fold in split.folds for path in fold]
+    if set(paths) != set(run.good_scores) or split.folds[0] != (*split.calibrate, *split.threshold):
+        raise CheckpointError(f"The scores in {run.root / RECORD_FILE} are not those of its photos.", "Train again.")
+    blocks = tuple(number for number, fold in enumerate(split.folds) for _ in fold)
+    groups = {path: number for number, group in enumerate(split.duplicates) for path in group}
+    return GoodScores(
+        run.false_alarm_rate,
+        tuple(run.good_scores[path] for path in paths),
+        blocks,
+        tuple(groups.get(path, len(groups) + index) for index, path in enumerate(paths)),
+        is_block=True,
+    )
+
+
 def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], list[Prediction]]:
     """The detector as a function of uint8 BGR images (N, H, W, 3), eager and in float32."""
 
@@ -238,7 +264,7 @@ def _absolute_split(record: SplitRecord, root: Path, photos: PhotoSpec) -> GoodS
     folds, duplicates = (
         tuple(tuple(root / name for name in part) for part in parts) for parts in (record.folds, record.duplicates)
     )
-    return GoodSplit(record.seed, fit, calibrate, threshold, photos, folds, duplicates)
+    return GoodSplit(record.seed, fit, calibrate, threshold, photos, folds, duplicates, record.in_blocks)
 
 
 def _parts(record: SplitRecord) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:

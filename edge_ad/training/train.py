@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor
 
 from edge_ad import __version__
+from edge_ad.data.blocks import split_in_blocks
 from edge_ad.data.photo_measures import measure_photos
 from edge_ad.data.products import Folders, Product, open_product
-from edge_ad.data.blocks import split_in_blocks
 from edge_ad.data.splits import GoodSplit, content_hash
 from edge_ad.errors import CheckpointError, DataError, StorageError, UsageError
 from edge_ad.evaluation.thresholds import conformal_rank
@@ -24,8 +24,8 @@ from edge_ad.outside_text import storable
 from edge_ad.photo_spec import Fit
 from edge_ad.storage import storage_errors
 from edge_ad.strict_json import to_json
-from edge_ad.training.cross_fitting import is_cross_fitted, out_of_fold_scores
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
+from edge_ad.training.cross_fitting import is_cross_fitted, out_of_fold_scores
 from edge_ad.training.feature_cache import byte_limit
 from edge_ad.training.held_out_defects import choose_mosaic_scale
 from edge_ad.training.loop import EpochReport, run_stages
@@ -118,9 +118,7 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     _check_names(request, product)
     photos = measure_photos(product.good, request.fit)
     detector = create_detector(request.method, fixed)
-    split = split_in_blocks(
-        product.good, photos, seed=detector.config.seed, cross_fitted=is_cross_fitted(detector)
-    )
+    split = split_in_blocks(product.good, photos, seed=detector.config.seed, cross_fitted=is_cross_fitted(detector))
     values, choices = _choose(request, split)
     if choices:
         detector = create_detector(request.method, values)
@@ -318,7 +316,13 @@ def _split_record(split: GoodSplit, root: Path) -> SplitRecord:
         [[str(path.relative_to(root)) for path in part] for part in parts] for parts in (split.folds, split.duplicates)
     )
     return SplitRecord(
-        seed=split.seed, fit=parts[0], calibrate=parts[1], threshold=parts[2], folds=folds, duplicates=duplicates
+        seed=split.seed,
+        fit=parts[0],
+        calibrate=parts[1],
+        threshold=parts[2],
+        folds=folds,
+        duplicates=duplicates,
+        in_blocks=split.in_blocks,
     )
 
 
@@ -335,4 +339,6 @@ def _same_images(record: SplitRecord, root: Path) -> GoodSplit:
     folds, duplicates = (
         tuple(tuple(root / name for name in part) for part in parts) for parts in (record.folds, record.duplicates)
     )
-    return GoodSplit(record.seed, fit, calibrate, threshold, folds=folds, duplicates=duplicates)
+    return GoodSplit(
+        record.seed, fit, calibrate, threshold, folds=folds, duplicates=duplicates, in_blocks=record.in_blocks
+    )
