@@ -4,8 +4,8 @@ All good photos of a product, those of its test set too, are sorted by name, tur
 cut into six blocks; each block once is the line's next photos, and the other five are what a user has. Two rules set
 the threshold there: ``chance`` (70 % fitted on; 15 % of the photos, drawn by chance, set it, as in runs of before) and
 ``blocks`` (one detector for each block, all photos set it, near-duplicates count once; the deployed detector leaves
-out the last block). Nothing here is trained for use: test photos are pooled to measure a rule, not a model. A measurement that was
-stopped goes on where it was.
+out the last block). Nothing here is trained for use: test photos are pooled to measure a rule, not a model. A
+measurement that was stopped goes on where it was.
 
 The detector is patch-gaussian at 128 pixels. Its directions are found by subspace iteration instead of a whole
 decomposition, which makes 200 splits quick; scores differ by about a hundredth.
