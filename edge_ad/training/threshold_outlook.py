@@ -26,7 +26,7 @@ __all__ = ["MorePhotos", "RateOutlook", "ThresholdOutlook", "bound_with", "thres
 
 _RATES = (0.01, 0.02, 0.05)
 _MORE = (10, 50, 200)
-_PICTURES = 48
+_PICTURES = 32
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def threshold_outlook(run: Run) -> ThresholdOutlook:
     split, rule = run.split, good_scores(run)
     held_out = (*split.calibrate, *split.threshold) if split.folds else split.threshold
     images = read_resized(held_out, size_hw, split.photos)
-    own = _scores(run, images)
+    own = np.array([run.good_scores[path] for path in held_out]) if split.folds else _scores(run, images)
     found = _scores(run, _painted(images, run.detector.config.seed))
     effective = effective_count(np.array(rule.scores), rule.blocks, rule.groups) if rule.scores else float(len(own))
     asked = run.false_alarm_rate
