@@ -131,7 +131,7 @@ $(TORCHVISION)/.installed: pyproject.toml constraints.txt constraints-torchvisio
 	$(PYTHON) -m venv $(TORCHVISION)
 	grep -v '^torch==' constraints.txt | cat - constraints-torchvision.txt > $(TORCHVISION)/constraints.txt
 	$(TORCHVISION)/bin/python -m pip install --quiet --disable-pip-version-check -c $(TORCHVISION)/constraints.txt \
-	  -e '.[train,torchvision]' pytest hypothesis
+	  -e '.[train,torchvision]' pytest pytest-timeout hypothesis
 	@touch $@
 
 # Not pinned: an old auditor knows less.

@@ -17,8 +17,9 @@ Each error carries one line that says what is wrong and one that says what to do
 from __future__ import annotations
 
 import importlib
+from collections.abc import Mapping
 from types import ModuleType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 __all__ = [
     "BundleError",
@@ -82,7 +83,7 @@ class BundleError(EdgeAdError):
 
 
 class EngineCrashError(BundleError):
-    """The process in which an engine was loaded or run was ended by a signal, or said nothing."""
+    """The process in which an engine was loaded or run was ended by a signal, or gave no answer."""
 
 
 class ForeignEngineError(BundleError):
@@ -98,9 +99,19 @@ class StorageError(EdgeAdError):
 
 
 class QualityGateError(EdgeAdError):
-    """An engine's results are too far from what was trained."""
+    """An engine's results are too far from what was trained.
+
+    Args:
+        message: One line: what is wrong.
+        hint: One line: what to do about it.
+        report: What was measured, and the limits, where an accuracy gate failed.
+    """
 
     exit_code = 4
+
+    def __init__(self, message: str, hint: str = "", report: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message, hint)
+        self.report: Mapping[str, Any] = report or {}
 
 
 def require(module: str, *, extra: str) -> ModuleType:

@@ -20,6 +20,7 @@ from edge_ad.bundle.engines import (
     list_engines,
     rebuild_command,
     record_latency,
+    set_thresholds,
     write_engine,
 )
 
@@ -35,6 +36,7 @@ __all__ = [
     "newest_bundle",
     "rebuild_command",
     "record_latency",
+    "set_thresholds",
     "write_bundle",
     "write_engine",
 ]

@@ -21,14 +21,16 @@ from edge_ad.bundle.documents import (
 )
 from edge_ad.bundle.graph_file import check_graph_file
 from edge_ad.errors import BundleError, UsageError
-from edge_ad.manifest import BF16_OF, SCHEMA_VERSION, GraphInfo, Manifest, MetricsRecord, Precision
+from edge_ad.manifest import BF16_OF, SCHEMA_VERSION, GraphInfo, Manifest, MetricsRecord, Precision, Threshold
 from edge_ad.scene import SCENE_SCHEMA_VERSION, SceneLimits
 from edge_ad.storage import atomic_directory, clone_tree, sha256_file, write_file
 
-__all__ = ["MANIFEST_FILE", "SCENE_FILE", "Bundle", "newest_bundle", "write_bundle"]
+__all__ = ["AUDIT_FILE", "MANIFEST_FILE", "SCENE_FILE", "Bundle", "copy_bundle", "newest_bundle", "write_bundle"]
 
 MANIFEST_FILE = "manifest.json"
 SCENE_FILE = "scene.json"
+AUDIT_FILE = "audit.jsonl"
+"""A line of JSON for every time that thresholds were set again."""
 _REBUILD = "Export the bundle again: edge-ad export <run>"
 
 
@@ -115,7 +117,7 @@ class Bundle:
         return reference
 
     def scene(self) -> SceneLimits | None:
-        """How the photos looked that were trained on; None for a bundle of before, which does not say.
+        """How the photos looked that were trained on; None for an older bundle, which does not record it.
 
         Raises:
             BundleError: The file was changed or is not understood.
@@ -128,7 +130,7 @@ class Bundle:
     def with_graph(self, precision: Precision, graph: GraphInfo, files: Mapping[str, bytes | Path]) -> Bundle:
         """Add or replace the graph of a precision, with its files, in one step.
 
-        What was gated of the replaced graph in bfloat16 goes with it.
+        Its variant in bfloat16, if there is one, is removed with it.
         Engines built from a replaced graph stay and are refused when opened, since their hash no longer fits.
 
         Args:
@@ -143,6 +145,24 @@ class Bundle:
         graphs = {name: info for name, info in self.manifest.graphs.items() if name != stale} | {precision: graph}
         return self._rewritten(self.manifest.model_copy(update={"graphs": graphs}), files)
 
+    def with_thresholds(
+        self, thresholds: Mapping[Precision, Threshold], files: Mapping[str, bytes | Path], beside: Mapping[str, bytes]
+    ) -> Bundle:
+        """Set thresholds of graphs again, with the files that say why, in one step.
+
+        Args:
+            thresholds: Precision → its new threshold.
+            files: Name inside the bundle → content, or a file to copy.
+            beside: Name → content of files that the manifest does not list and that are there: sidecars of engines.
+
+        Raises:
+            BundleError: The bundle has no such graph.
+            StorageError: No space or no permission; the bundle is as it was.
+        """
+        changed = {name: self.graph(name).model_copy(update={"threshold": new}) for name, new in thresholds.items()}
+        manifest = self.manifest.model_copy(update={"graphs": {**self.manifest.graphs, **changed}})
+        return self._rewritten(manifest, files, beside)
+
     def with_files(self, files: Mapping[str, bytes | Path]) -> Bundle:
         """Add or replace files that are not graphs, such as a report, in one step.
 
@@ -154,9 +174,14 @@ class Bundle:
         """
         return self._rewritten(self.manifest, files)
 
-    def _rewritten(self, manifest: Manifest, files: Mapping[str, bytes | Path]) -> Bundle:
+    def _rewritten(
+        self, manifest: Manifest, files: Mapping[str, bytes | Path], beside: Mapping[str, bytes] | None = None
+    ) -> Bundle:
         with atomic_directory(self.root) as staged:
             clone_tree(self.root, staged)
+            for name, content in (beside or {}).items():
+                (staged / name).unlink()  # it may be a hard link to the old bundle's file
+                (staged / name).write_bytes(content)
             manifest = _fill(staged, manifest, files)
         return Bundle(self.root, manifest)
 
@@ -181,14 +206,26 @@ def write_bundle(root: Path, manifest: Manifest, files: Mapping[str, bytes | Pat
         files: Name inside the bundle → content, or a file to copy.
 
     Raises:
-        BundleError: ``root`` is something else than a bundle, or a name is not a plain path.
+        BundleError: ``root`` is something other than a bundle, or a name is not a plain path.
         StorageError: No space or no permission; nothing is left behind.
     """
-    if root.exists() and not (root / MANIFEST_FILE).is_file() and not _is_empty_folder(root):
-        raise BundleError(f"{root} exists and is not a bundle.", "Choose another folder; it was not touched.")
+    _check_replaceable(root)
     with atomic_directory(root) as staged:
         manifest = _fill(staged, manifest.model_copy(update={"files": {}}), files)
     return Bundle(root, manifest)
+
+
+def copy_bundle(bundle: Bundle, root: Path) -> Bundle:
+    """Copy a bundle with its engines to another folder, atomically, replacing a bundle that is there.
+
+    Raises:
+        BundleError: ``root`` is something else than a bundle.
+        StorageError: No space or no permission; nothing is left behind.
+    """
+    _check_replaceable(root)
+    with atomic_directory(root) as staged:
+        clone_tree(bundle.root, staged)
+    return Bundle.open(root)
 
 
 def newest_bundle(directory: Path) -> Bundle:
@@ -204,6 +241,11 @@ def newest_bundle(directory: Path) -> Bundle:
     return Bundle.open(max(roots, key=lambda root: (_created(root), root.name)))
 
 
+def _check_replaceable(root: Path) -> None:
+    if root.exists() and not (root / MANIFEST_FILE).is_file() and not _is_empty_folder(root):
+        raise BundleError(f"{root} exists and is not a bundle.", "Choose another folder; it was not touched.")
+
+
 def _read_manifest(root: Path) -> Manifest:
     path = root / MANIFEST_FILE
     if not path.is_file():
@@ -217,7 +259,7 @@ def _read_manifest(root: Path) -> Manifest:
 
 
 def _where_one_is(directory: Path) -> str:
-    """What to do about a folder that is no bundle; a run holds its own."""
+    """Hint for a folder that is not a bundle; a run contains one."""
     inside = [path for path in _folders(directory) if (path / MANIFEST_FILE).is_file()]
     return f"Name the one in it: {inside[0]}" if len(inside) == 1 else "Name one, or make one: edge-ad export <run>"
 

@@ -36,7 +36,7 @@ _SHOWN_PROBLEMS = 3
 _LARGEST_DOCUMENT_BYTES = 64 << 20
 _LONGEST_SHOWN_NAME = 100
 REFERENCE_FILE = "reference.npz"
-_LARGEST_BYTES = 1 << 30  # unpacked; a file of a few kilobytes can hold gigabytes of zeros
+_LARGEST_BYTES = 1 << 30  # unpacked; a file of a few kilobytes can unpack to gigabytes of zeros
 _REBUILD = "Export the bundle again: edge-ad export <run>"
 
 
@@ -73,7 +73,7 @@ def parse_document(text: bytes, path: Path, kind: type[_Document], *, supported_
 
 
 def parse_json(content: bytes) -> object:
-    """JSON as the standard has it: no ``NaN``, no ``Infinity``, no number too large for a float, no name twice.
+    """Parse strict JSON: no ``NaN``, no ``Infinity``, no number too large for a float, no name twice.
 
     Raises:
         ValueError: Not such JSON.
@@ -83,7 +83,7 @@ def parse_json(content: bytes) -> object:
 
 
 def to_bytes(document: BaseModel) -> bytes:
-    """JSON text of a document, for people to read as well."""
+    """JSON text of a document, readable for people."""
     return (document.model_dump_json(indent=2) + "\n").encode()
 
 
@@ -121,7 +121,7 @@ def check_hashes(root: Path, files: Mapping[str, str], *, hint: str) -> None:
 
 
 def read_checked(root: Path, name: str, files: Mapping[str, str], *, hint: str) -> bytes:
-    """Read a file once, and compare what was read with its SHA-256: it is the checked content that is used.
+    """Read a file once and compare its SHA-256, so that the checked content is what is used.
 
     Args:
         root: Folder that the name is relative to.
@@ -163,7 +163,7 @@ def _changed(path: Path, hint: str) -> BundleError:
 def _read_text(path: Path, hint: str) -> bytes:
     try:
         if not path.is_file():
-            raise BundleError(f"{path} is missing.", hint)  # a pipe would be waited for
+            raise BundleError(f"{path} is missing.", hint)  # reading a pipe would block
         with path.open("rb") as file:
             text = file.read(_LARGEST_DOCUMENT_BYTES + 1)
     except OSError as error:
@@ -174,7 +174,7 @@ def _read_text(path: Path, hint: str) -> bytes:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; a name that is there twice would mean one thing to this reader and another to the next."""
+    """A JSON object; readers differ in how they treat a name given twice, so it is refused."""
     content: dict[str, Any] = {}
     for name, value in pairs:
         if name in content:

@@ -1,4 +1,4 @@
-"""Engine directories of a bundle: what a backend built from a graph, with a sidecar that says from which."""
+"""Engine directories of a bundle: what a backend built from a graph, with a sidecar that identifies the graph."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ __all__ = [
     "list_engines",
     "rebuild_command",
     "record_latency",
+    "set_thresholds",
     "write_engine",
 ]
 
@@ -39,7 +40,7 @@ _MOST_DIGITS = 9
 
 @dataclass(frozen=True)
 class EngineKey:
-    """What an engine must be to run here.
+    """Key of an engine that runs on this machine.
 
     Attributes:
         backend: Backend name, such as ``"openvino"``.
@@ -128,8 +129,8 @@ def find_engine(bundle: Bundle, key: EngineKey) -> EngineDirectory | None:
     """The engine directory that fits this machine, with every file checked; None when none was built.
 
     Raises:
-        ForeignEngineError: Engines of this backend and precision are there, but of other machines or versions.
-        BundleError: The one that is there is damaged, or of another graph; the hint rebuilds it.
+        ForeignEngineError: There are engines of this backend and precision, but for other machines or versions.
+        BundleError: The engine is damaged, or of another graph; the hint rebuilds it.
     """
     candidates = _candidates(bundle, key)
     if not candidates:
@@ -162,7 +163,7 @@ def write_engine(bundle: Bundle, key: EngineKey, save: Callable[[Path], Mapping[
 
     Args:
         bundle: The bundle it is built from.
-        key: What it is.
+        key: Key of the engine.
         save: Fills the folder it is given and returns the options of the build.
 
     Raises:
@@ -200,6 +201,32 @@ def record_latency(engine: EngineDirectory, milliseconds: float) -> EngineDirect
     sidecar = engine.sidecar.model_copy(update={"latency_ms": milliseconds})
     write_file(engine.path / SIDECAR_FILE, to_bytes(sidecar))
     return EngineDirectory(engine.path, sidecar)
+
+
+def set_thresholds(
+    bundle: Bundle, thresholds: Mapping[Precision, Threshold], files: Mapping[str, bytes | Path]
+) -> Bundle:
+    """Set thresholds of graphs and of the engines built from them again, with the files that say why, in one step.
+
+    Args:
+        bundle: The bundle.
+        thresholds: Precision → its new threshold.
+        files: Name inside the bundle → content, or a file to copy.
+
+    Raises:
+        BundleError: The bundle has no such graph, or a sidecar cannot be read; nothing is changed.
+        StorageError: No space or no permission; the bundle is as it was.
+    """
+    sidecars = {
+        (engine.path / SIDECAR_FILE).relative_to(bundle.root).as_posix(): to_bytes(
+            engine.sidecar.model_copy(update={"threshold": thresholds[engine.sidecar.precision]})
+        )
+        for engine in list_engines(bundle)
+        if engine.sidecar.precision in thresholds
+        # One of another threshold than its graph is refused when it is opened: this does not make it right.
+        and engine.sidecar.threshold == bundle.graph(engine.sidecar.precision).threshold
+    }
+    return bundle.with_thresholds(thresholds, files, sidecars)
 
 
 def _candidates(bundle: Bundle, key: EngineKey) -> list[Path]:
@@ -255,5 +282,5 @@ def _release(version: str) -> list[str]:
 
 
 def _is_number(text: str) -> bool:
-    """Whether `int` takes it: it has a limit of digits, and is no reader of superscripts."""
+    """Whether `int` can parse it: it limits the digits, and rejects superscripts."""
     return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS

@@ -1,8 +1,8 @@
-"""What an ONNX file may hold before any backend reads it: all its weights, and no control flow.
+"""Checks an ONNX file before any backend reads it: it must hold all its weights, and no control flow.
 
-A backend follows a graph wherever it leads: to weights in other files, which no hash of the bundle covers, and into
-loops that never end. The file is therefore read here first, as the protocol buffer that it is and without the ``onnx``
-package, which devices do not have.
+A backend follows a graph anywhere: to weights in other files, which no hash of the bundle covers, and into endless
+loops. So the file is parsed here first, as a protocol buffer and without the ``onnx`` package, which devices do not
+have.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ class _Field(NamedTuple):
 
 
 def check_graph_file(content: bytes, path: Path) -> None:
-    """Refuse an ONNX file that is not complete in itself, or that computes by more than a fixed sequence of operators.
+    """Refuse an ONNX file that is not self-contained, or is more than a fixed sequence of operators.
 
     Args:
         content: Bytes of the file.
         path: The file, for the message.
 
     Raises:
-        BundleError: It is no ONNX file, keeps weights elsewhere, or has control flow, functions of its own, steps of a
-            training, or operators that ONNX does not define.
+        BundleError: It is not an ONNX file, keeps weights elsewhere, or has control flow, its own functions, training
+            steps, or operators that ONNX does not define.
     """
     try:
         problem = next(_problems(content, "model", 0, len(content)), "")
@@ -70,7 +70,7 @@ def check_graph_file(content: bytes, path: Path) -> None:
 
 
 def _problems(content: bytes, message: str, start: int, end: int) -> Iterator[str]:
-    """What is wrong with a message, in words that follow "the file holds"."""
+    """The problem of a message, in words that follow "the file holds"."""
     for field in _fields(content, start, end):
         place = (message, field.number)
         if place in _REFUSED:
@@ -115,7 +115,7 @@ def _fields(content: bytes, start: int, end: int) -> Iterator[_Field]:
 
 
 def _varint(content: bytes, position: int) -> tuple[int, int]:
-    """An unsigned number of seven bits a byte, and the position after it."""
+    """A varint (seven bits per byte), and the position after it."""
     value = 0
     for shift in range(0, 7 * _LONGEST_VARINT, 7):
         byte = content[position]

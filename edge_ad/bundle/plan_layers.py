@@ -1,4 +1,4 @@
-"""The layers of a TensorRT plan, as the file beside it lists them: what runs in which type, and what it takes."""
+"""The layers of a TensorRT plan, as the file beside it lists them: their types and their arithmetic."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ class PlanLayer(Document):
 
     @property
     def precision(self) -> str:
-        """Type it computes in: int8 where it multiplies int8 by int8, else the first other type that goes in or out."""
+        """Type it computes in: int8 where it multiplies int8 by int8, else the first other type in or out."""
         kinds = [*self.inputs, *self.outputs]
         return INT8 if self.is_int8 else next((kind for kind in kinds if kind != INT8), kinds[0] if kinds else "")
 
 
 @dataclass(frozen=True)
 class ConvolutionShare:
-    """How much of the arithmetic of a plan's convolutions is INT8.
+    """Share of INT8 in the arithmetic of a plan's convolutions.
 
     Attributes:
         macs: Multiply-accumulates of all convolutions for one image.

@@ -196,6 +196,7 @@ def _first_that_passes(trials: _Trials, ranked: tuple[str, ...]) -> int:
     raise QualityGateError(
         f"INT8 fails the accuracy gate with any number of layers: {failed_checks(trials.steps[-1].report)}.",
         "Use FP32, give --max-drop more room, or train longer; the bundle is as it was.",
+        trials.steps[-1].report.model_dump(),
     )
 
 

@@ -1,4 +1,4 @@
-"""Entry point of ``edge-ad``: parses the command line, runs one verb, gives an exit code."""
+"""Entry point of ``edge-ad``: parses the command line, runs one verb, returns an exit code."""
 
 from __future__ import annotations
 
@@ -26,21 +26,24 @@ from edge_ad.errors import UsageError
 __all__ = ["VERBS", "TerminationSignals", "VerbGroup", "load_verb", "main"]
 
 VERBS: dict[str, str] = {
+    "capture": "Save frames of the line's camera as training photos.",
     "show-defects": "Draw defects as they are simulated on your parts.",
     "train": "Fit a detector to photos of good parts.",
+    "predict": "Judge photos: a verdict, a score and regions for each.",
     "evaluate": "Measure a run or a bundle on test images.",
     "export": "Write a run as a bundle, ready for devices.",
     "calibrate": "Add an FP16 or INT8 graph to a bundle.",
     "build-engine": "Build a bundle's engine for this machine.",
     "verify": "Check that an engine gives the trained numbers.",
     "stream": "Judge the frames of a camera, video or folder.",
-    "records": "List, export or draw what streams recorded.",
+    "records": "List, export, draw or confirm what streams recorded.",
+    "recalibrate": "Set thresholds again on confirmed good photos.",
     "benchmark": "Measure latency and frame rate on this machine.",
     "inspect": "Show what is inside a bundle and check its files.",
-    "doctor": "Show which backends and devices are here.",
-    "demo": "Go the whole way on a rendered product.",
+    "doctor": "Show the backends and devices of this machine.",
+    "demo": "Run every step on a rendered product.",
 }
-"""Verb → its one line in ``edge-ad --help``. The order is the order of the work."""
+"""Verb → its line in ``edge-ad --help``, in the order of the work."""
 
 _DOCSTRING_SECTION = re.compile(r"\n\n(Args|Raises|Returns|Examples?):\n")
 _NUMBERS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
@@ -48,7 +51,7 @@ _INTERRUPTED = 130
 
 
 def load_verb(verb: str) -> TyperCommand:
-    """Import ``edge_ad.cli.<verb>`` and make a command of its function of the same name.
+    """Import ``edge_ad.cli.<verb>`` and make a command from its function of the same name.
 
     Args:
         verb: A key of ``VERBS``, such as ``"build-engine"``.
@@ -64,7 +67,7 @@ def load_verb(verb: str) -> TyperCommand:
 
 
 class VerbGroup(TyperGroup):
-    """A group that lists its verbs from the table and imports a verb only when it is used."""
+    """A group that lists its verbs from the table, and imports a verb only when it is used."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -76,7 +79,7 @@ class VerbGroup(TyperGroup):
         return list(self.commands)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
-        """Find the verb that was asked for, and only now import it."""
+        """Import the verb that is called."""
         name, placeholder, rest = super().resolve_command(ctx, args)
         return name, None if placeholder is None else load_verb(str(name)), rest
 
@@ -96,15 +99,15 @@ def _with_finite_numbers(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def _help_text(function: Callable[..., None]) -> str:
-    # The options explain themselves; a docstring's sections are for readers of the code.
+    # Options have help of their own; the sections of a docstring are for readers of the code.
     return _DOCSTRING_SECTION.split(inspect.getdoc(function) or "", maxsplit=1)[0]
 
 
 class TerminationSignals:
-    """While entered, the first SIGTERM or SIGHUP raises KeyboardInterrupt and a second SIGTERM ends the process.
+    """Inside, the first SIGTERM or SIGHUP raises KeyboardInterrupt and a second SIGTERM ends the process.
 
-    A closing terminal sends SIGHUP more than once: later ones change nothing. A signal that is not at its default, such
-    as SIGHUP under nohup, is left as it is; outside the main thread, where Python allows no handlers, all are.
+    A closing terminal sends SIGHUP more than once: later ones are ignored. A signal that is not at its default, such as
+    SIGHUP under nohup, is left as it is. Outside the main thread, where Python allows no handlers, nothing is changed.
     """
 
     def __init__(self) -> None:
@@ -125,7 +128,7 @@ class TerminationSignals:
             signal.signal(number, signal.SIG_DFL)
 
     def exit_code(self, code: int) -> int:
-        """The exit code of a command: 128 and the signal's number in place of that of Ctrl-C, if one ended it."""
+        """The exit code of a command: 128 plus the number of the signal that ended it, if one did."""
         return 128 + self._received if self._received and code == _INTERRUPTED else code
 
     def _end(self, number: int, _frame: FrameType | None) -> None:
@@ -182,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _reported(arguments: Sequence[str] | None) -> int:
     try:
         code = _run(arguments)
-        sys.stdout.flush()  # here, where a reader that has gone is still caught
+        sys.stdout.flush()  # here, where a closed pipe is still caught
     except BrokenPipeError:
         _discard_stdout()
         return 1
@@ -201,9 +204,9 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _make_streams_safe() -> None:
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # the caller closed it, as >&- does
+        if getattr(sys, name) is None:  # closed by the caller, as by >&-
             setattr(sys, name, _nowhere())
-    # A file name that the terminal's encoding cannot show must not end a run.
+    # A file name outside the terminal's encoding must not end a run.
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
@@ -211,12 +214,12 @@ def _make_streams_safe() -> None:
 
 
 def _nowhere() -> TextIO:
-    """The null device, also in place of every standard stream that is closed: no file may be opened as one of them."""
+    """The null device, put in place of every closed standard stream, so that no file is opened as one of them."""
     while (number := os.open(os.devnull, os.O_RDWR)) <= _LAST_STANDARD:
         pass
     return os.fdopen(number, "w", encoding="utf-8")
 
 
 def _discard_stdout() -> None:
-    # Without this the interpreter complains when it flushes what is left at exit.
+    # Without this the interpreter reports an error when it flushes the rest at exit.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

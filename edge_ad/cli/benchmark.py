@@ -23,25 +23,25 @@ __all__ = ["benchmark"]
 def benchmark(
     bundle: BundleArgument,
     against: Annotated[
-        Literal["torch"] | None, typer.Option(help="Measure the same detector in eager FP32 torch too, in turns.")
+        Literal["torch"] | None, typer.Option(help="Also measure the same detector in eager FP32 torch, in turns.")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="Run for --against torch; the folder that holds the bundle when not given.")
+        Path | None, typer.Option(help="Run for --against torch; by default the folder that holds the bundle.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Product whose photos are the frames; else the bundle's reference photos.")
+        Path | None, typer.Option(help="Product whose photos are the frames; by default the bundle's reference photos.")
     ] = None,
     backend: BackendOption = "auto",
     precision: PrecisionOption = "auto",
     threads: ThreadsOption = 0,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time for each measurement, at least.")] = 5.0,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Shortest time for each measurement.")] = 5.0,
     as_json: JsonOption = False,
 ) -> None:
     """Measure latency and frame rate on this machine.
 
-    Engine: a frame that has the input size already, through the engine. End to end: a decoded frame is resized,
-    inferred and judged. Pipelined: frames per second when the backend may work on several frames at a time. All with
-    batch size 1, on real photos.
+    Engine: inference alone, on a frame of the input size. End to end: a decoded frame is resized, inferred and judged.
+    Pipelined: frames per second when the backend may work on several frames at a time. All with batch size 1, on real
+    photos.
     """
     from edge_ad.bundle import Bundle
     from edge_ad.evaluation.latency import describe_machine, measure_engine, read_frames
@@ -50,7 +50,7 @@ def benchmark(
 
     opened = Bundle.open(bundle)
     frames = read_frames(opened, data)
-    # A comparison is fair only when both sides have the same threads.
+    # A comparison is fair only with the same threads on both sides.
     threads = threads or (available_cores() if against else 0)
     baseline = _open_baseline(opened, run or bundle.resolve().parent, threads) if against else None
     with opened_engine(opened, backend=backend, precision=precision, threads=threads) as engine:

@@ -1,4 +1,4 @@
-"""``edge-ad build-engine``: engines of this machine, with every step that they need."""
+"""``edge-ad build-engine``: engines for this machine, with all steps they need."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ def build_engine(
     ] = None,
     ranges: Annotated[
         Literal["auto", "percentile", "mse", "entropy", "minmax"] | None,
-        typer.Option(help="INT8: how ranges follow from the images; auto: minmax in a backbone, percentile elsewhere."),
+        typer.Option(
+            help="INT8: how to derive ranges from the images; auto: minmax in a backbone, percentile elsewhere."
+        ),
     ] = None,
     calibration_images: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Your own photos of good parts to calibrate on, at least 8.")
@@ -42,17 +44,18 @@ def build_engine(
     max_batch: Annotated[int, typer.Option(min=1, help="TensorRT: largest batch a plan takes.")] = 8,
     opt_batch: Annotated[int, typer.Option(min=1, help="TensorRT: batch a plan is tuned for.")] = 1,
     workspace: Annotated[
-        int, typer.Option(min=0, metavar="MIB", help="TensorRT: most scratch memory of a layer; 0 sets no limit.")
+        int, typer.Option(min=0, metavar="MIB", help="TensorRT: largest workspace of a layer; 0 for no limit.")
     ] = 0,
     hardware_compatibility: Annotated[
         Literal["none", "ampere-plus", "same-compute-capability"],
-        typer.Option(help="TensorRT: also for other GPUs than this machine's."),
+        typer.Option(help="TensorRT: let the plan run on other GPUs too."),
     ] = "none",
     version_compatible: Annotated[
-        bool, typer.Option("--version-compatible", help="TensorRT: also for later versions of it.")
+        bool, typer.Option("--version-compatible", help="TensorRT: let the plan run with later versions.")
     ] = False,
     timing_cache: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TensorRT: measured kernels; by default beside the engines.")
+        Path | None,
+        typer.Option(metavar="FILE", help="TensorRT: file of kernel timings; by default beside the engines."),
     ] = None,
     dla: Annotated[
         int | None, typer.Option("--dla", min=0, metavar="CORE", help="TensorRT: build for a DLA of a Jetson Orin.")
@@ -61,7 +64,7 @@ def build_engine(
 ) -> None:
     """Build a bundle's engines: for this machine, or TensorRT plans for RTX GPUs without one.
 
-    A run is exported and calibrated first where that is missing or out of date. A bundle alone needs neither torch nor
+    Exports and calibrates a run first where that is missing or out of date. A bundle alone needs neither torch nor
     images.
     """
     from edge_ad.export.build import build_engines

@@ -27,25 +27,27 @@ def calibrate(
     ] = 0.002,
     ranges: Annotated[
         Literal["auto", "percentile", "mse", "entropy", "minmax"],
-        typer.Option(help="INT8: how ranges follow from the images; auto: minmax in a backbone, percentile elsewhere."),
+        typer.Option(
+            help="INT8: how to derive ranges from the images; auto: minmax in a backbone, percentile elsewhere."
+        ),
     ] = "auto",
     calibration_images: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Your own photos of good parts to calibrate on, at least 8; no test image."),
     ] = None,
     sensitivity: Annotated[
-        bool, typer.Option("--sensitivity", help="INT8: measure what each layer does alone, and list it.")
+        bool, typer.Option("--sensitivity", help="INT8: measure each layer alone in INT8, and list the results.")
     ] = False,
     backend: BackendOption = "auto",
-    force: Annotated[bool, typer.Option("--force", help="Calibrate again even if nothing has changed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Calibrate again, even if nothing has changed.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Add an INT8, FP16 or bfloat16 graph to a run's bundle.
 
-    bf16 and int8-bf16 are the FP32 and the INT8 graph, with what is float in them in bfloat16. The graph must pass an
+    bf16 and int8-bf16 are the FP32 and the INT8 graph with their float parts in bfloat16. The graph must pass an
     accuracy gate against FP32, run as an engine of the backend; the INT8 layers that cost most accuracy go back to
-    float until it does. precision/int8.html in the bundle shows which, why, and what they cost. A missing bundle is
-    exported first.
+    float until it does. precision/int8.html in the bundle shows which, why, and their cost. Exports a missing bundle
+    first.
     """
     from edge_ad.calibration.gate import GateLimits
     from edge_ad.export.build import run_of

@@ -11,11 +11,22 @@ from datetime import datetime, timezone
 from edge_ad.outside_text import printable
 from edge_ad.strict_json import to_json
 
-__all__ = ["local_time", "note", "print_facts", "print_json", "print_line", "print_table", "rewrite_line", "show_count"]
+__all__ = [
+    "local_time",
+    "note",
+    "print_document",
+    "print_facts",
+    "print_json",
+    "print_line",
+    "print_table",
+    "rewrite_line",
+    "show_count",
+    "user_name",
+]
 
 
 def local_time(at_unix: float, timespec: str = "seconds") -> str:
-    """A moment as the clock at the wall shows it, with the zone: ``2026-11-22 08:00:00+01:00``.
+    """Local time with its zone: ``2026-11-22 08:00:00+01:00``.
 
     Args:
         at_unix: Seconds since the epoch.
@@ -25,20 +36,30 @@ def local_time(at_unix: float, timespec: str = "seconds") -> str:
 
 
 def note(text: str) -> None:
-    """Print one line about the work on stderr; nothing where the terminal has gone."""
-    with suppress(OSError):  # the terminal has gone, the work goes on
+    """Print one line about the work on stderr; nothing once the terminal has closed."""
+    with suppress(OSError):  # the terminal has closed; the work continues
         print(printable(text), file=sys.stderr, flush=True)
 
 
 def rewrite_line(text: str) -> None:
-    """Write over the line that the terminal at stderr is in, and stay in it."""
+    """Overwrite the current line of the terminal at stderr, and stay on it."""
     with suppress(OSError):
         print(f"\r{printable(text)}\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def print_line(text: str = "") -> None:
-    """Print one line on stdout; what could do something to a terminal is spelled out."""
+    """Print one line on stdout; control characters are escaped."""
     print(printable(text))
+
+
+def user_name() -> str:
+    """Who is at this terminal, for an audit entry; ``"unknown"`` where the system does not say."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user without a name in a container
+        return "unknown"
 
 
 def show_count(done: int, total: int) -> None:
@@ -57,6 +78,11 @@ def print_json(value: object) -> None:
     print(to_json(value, indent=2))
 
 
+def print_document(text: str) -> None:
+    """Print a document in a format for programs on stdout as it is, such as CSV."""
+    sys.stdout.write(text)
+
+
 def print_facts(facts: Mapping[str, object]) -> None:
     """Print names and values as two aligned columns on stdout."""
     texts = {printable(name): value for name, value in facts.items()}
@@ -68,12 +94,12 @@ def print_facts(facts: Mapping[str, object]) -> None:
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str = "") -> None:
     """Print a table on stdout; numbers are right-aligned and rounded to four significant digits.
 
-    Lines are as long as their content: a pipe or a log has no width to fold them to.
+    Lines are not folded: a pipe or a log has no width.
 
     Args:
         columns: Headings.
         rows: One sequence of cells per row, as long as ``columns``.
-        title: A line above the table, after as many empty ones as it has line ends in front; none when empty.
+        title: A line above the table, none when empty; leading line ends become empty lines.
     """
     if title:
         text = title.lstrip("\n")

@@ -17,9 +17,7 @@ __all__ = ["demo"]
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for everything the demo makes; must be new or empty.")] = Path(
-        "demo"
-    ),
+    out: Annotated[Path, typer.Option(help="Folder for all that the demo makes; must be new or empty.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of the product and the training.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,7 +33,7 @@ def demo(
     from edge_ad.errors import QualityGateError, UsageError
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} is not an empty folder.", "Remove it, or give another one with --out.")
+        raise UsageError(f"The folder {out} is not empty.", "Remove it, or name another one: --out DIR.")
     with EpochProgress() as progress:
         result = run_demo(out, log=note, on_epoch=progress, seed=seed)
     if as_json:
@@ -71,6 +69,6 @@ def _print_line_verdicts(line: list[LineVerdicts]) -> None:
 
     columns = ("engine", "good frames", "good parts", "defective frames", "defective parts")
     rows = [(r.engine, *map(str, (r.good_frames, r.good_parts, r.defective_frames, r.defective_parts))) for r in line]
-    print_table(columns, rows, title="\nThe line against its truth: how many were called NG")
+    print_table(columns, rows, title="\nThe line against the truth: frames called NG")
     print_line()
     print_facts({f"threshold {verdicts.engine}": verdicts.threshold_rule for verdicts in line})

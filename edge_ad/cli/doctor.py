@@ -1,4 +1,4 @@
-"""``edge-ad doctor``: what works on this machine, and the command that repairs what does not."""
+"""``edge-ad doctor``: what works on this machine, and how to install what is missing."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ __all__ = ["doctor"]
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Show which backends and devices are here.
+    """Show the backends and devices of this machine.
 
-    Ends with exit code 3 when no bundle can run on this machine.
+    Exits with code 3 when no bundle can run on this machine.
     """
     from edge_ad.runtime.doctor import examine
 

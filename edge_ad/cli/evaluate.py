@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 
 __all__ = ["evaluate"]
 
+_SHIFT_HELP = (
+    "Measure on shifted photos: line, imagenet-c[:SEVERITY,...] or KIND[:STEP,...], such as gain:0.8,1.25; repeat it."
+)
+_SHIFT_AT_HELP = "Shift photos at their own resolution (file), or after resizing (network)."
+_REQUIRE_HELP = (
+    "With --shift, in quotes: 'false-alarms<=0.1', 'recall@noise:8>=0.9', 'gain>=1.25'; exit code 4 where not met."
+)
+
 
 def evaluate(
     target: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Folder of a run (in torch) or of a bundle.")],
@@ -37,6 +45,9 @@ def evaluate(
     masks: MasksOption = None,
     skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
     report: Annotated[Path | None, typer.Option(help="Folder to write a report with pictures into.")] = None,
+    shift: Annotated[list[str] | None, typer.Option(metavar="WHAT", help=_SHIFT_HELP)] = None,
+    shift_at: Annotated[Literal["file", "network"], typer.Option(help=_SHIFT_AT_HELP)] = "file",
+    require: Annotated[list[str] | None, typer.Option(metavar="WHAT", help=_REQUIRE_HELP)] = None,
     backend: BackendOption = "auto",
     precision: PrecisionOption = "auto",
     threads: ThreadsOption = 0,
@@ -45,8 +56,10 @@ def evaluate(
     """Measure a run or a bundle on test images.
 
     The test images decide nothing: a bundle brings its threshold, set from held-out good images; a run has none, and
-    only its scores are measured.
+    only its scores are measured. With --shift the photos are changed as a line or a camera changes them, and false
+    alarms and recall are counted at that threshold (docs/distribution_shift.md).
     """
+    from edge_ad.cli import shift as shifts
     from edge_ad.data.products import open_product
     from edge_ad.errors import UsageError
     from edge_ad.evaluation.evaluate import check_test_images
@@ -55,7 +68,10 @@ def evaluate(
 
     folders = named_folders(good, defect, masks)
     if not (data or folders.good or folders.defects):
-        raise UsageError("Say what to test with.", "edge-ad evaluate TARGET --data FOLDER, or --good DIR --defect DIR")
+        raise UsageError(
+            "The test photos are missing.", "edge-ad evaluate TARGET --data FOLDER, or --good DIR --defect DIR"
+        )
+    kinds, requirements = shifts.plan(shift or [], require or [])
     seen = trained_on(target)
     with open_predictor(target, backend=backend, precision=precision, threads=threads) as predictor:
         product = open_product(
@@ -67,6 +83,11 @@ def evaluate(
             photos=predictor.photos if skip_unreadable else None,
         )
         check_test_images(product)
+        if kinds:
+            shifts.check_threshold(requirements, predictor)
+            found = shifts.measure(predictor, product, kinds, shift_at, seen)
+            shifts.show(found, requirements, report, as_json=as_json)
+            return
         note(f"Scoring {len(product.test)} test images of {product.name} with {predictor.engine}.")
         evaluation = measure(
             predictor.predict,

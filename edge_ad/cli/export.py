@@ -15,7 +15,7 @@ __all__ = ["export"]
 
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
-    force: Annotated[bool, typer.Option("--force", help="Export again even if the bundle is up to date.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Export again, even if the bundle is up to date.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write a run as a bundle, ready for devices.

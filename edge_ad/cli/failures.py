@@ -43,7 +43,7 @@ _EXTRAS = {
 def report_failure(error: BaseException) -> int:
     """Print what went wrong to stderr.
 
-    A traceback is shown only for a failure nobody foresaw, and only when ``EDGE_AD_DEBUG=1``.
+    A traceback is shown only for an unexpected failure, and only when ``EDGE_AD_DEBUG=1``.
 
     Args:
         error: What ended the command.

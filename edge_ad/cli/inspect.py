@@ -24,9 +24,8 @@ def inspect(
 ) -> None:
     """Show what is inside a bundle and check its files.
 
-    Every file, those of the engines too, is read and its SHA-256 compared with the recorded one; a file that differs
-    ends the command with exit code 1. Of a TensorRT plan, the types its layers compute in are shown as TensorRT listed
-    them when it was built.
+    Reads every file, those of the engines too, and compares its SHA-256 with the recorded one; exits with code 1 if one
+    differs. For a TensorRT plan, shows the types its layers compute in, as TensorRT listed them when it was built.
     """
     from edge_ad.bundle import Bundle, check_engine, list_engines
 
@@ -38,6 +37,7 @@ def inspect(
         print_json(_document(opened, engines, with_layers=layers))
         return
     _print(opened.manifest, opened.scene(), engines, str(bundle))
+    _print_audit(_audit(opened))
     for engine in engines:
         _print_plan(engine, with_layers=layers)
 
@@ -48,6 +48,7 @@ def _document(bundle: Bundle, engines: list[EngineDirectory], *, with_layers: bo
         "verified_files": len(bundle.manifest.files),
         "manifest": bundle.manifest,
         "scene": bundle.scene(),
+        "audit": _audit(bundle),
         "engines": [
             {"path": engine.path, "sidecar": engine.sidecar, "plan": _describe_plan(engine, with_layers=with_layers)}
             for engine in engines
@@ -76,8 +77,30 @@ def _print(manifest: Manifest, scene: SceneLimits | None, engines: list[EngineDi
     _print_engines(engines)
 
 
+def _audit(bundle: Bundle) -> list[dict[str, Any]]:
+    """The entries of every time that thresholds were set again, oldest first."""
+    from edge_ad.bundle.bundle import AUDIT_FILE
+    from edge_ad.bundle.documents import parse_json
+    from edge_ad.errors import BundleError
+
+    if AUDIT_FILE not in bundle.manifest.files:
+        return []
+    try:
+        entries = [parse_json(line) for line in bundle.read_file(AUDIT_FILE).splitlines()]
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{bundle.root / AUDIT_FILE} is not understood: {error}.") from error
+    return [entry if isinstance(entry, dict) else {"entry": entry} for entry in entries]
+
+
+def _print_audit(entries: list[dict[str, Any]]) -> None:
+    names = ("time", "action", "by", "photos", "from")
+    if entries:
+        rows = [[str(entry.get(name, "")) for name in names] for entry in entries]
+        print_table(names, rows, title="\nThresholds set again")
+
+
 def _print_scene(scene: SceneLimits | None) -> None:
-    """What the stream's scene monitor holds pictures against; a bundle of before has none."""
+    """The limits of the stream's scene monitor; older bundles have none."""
     if scene is not None:
         rows = [[name, limits.centre, limits.low, limits.high] for name, limits in scene.ranges.items()]
         print_table(["measure", "photos", "low", "high"], rows, title=f"\nScene, of {scene.photos} good photos")

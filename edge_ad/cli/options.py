@@ -1,4 +1,4 @@
-"""Options that several verbs share; commands that take groups of options, and options that need no value."""
+"""Options shared by several verbs; commands with groups of options, and options with an optional value."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ BackendOption: TypeAlias = Annotated[
 PrecisionOption: TypeAlias = Annotated[PrecisionChoice, typer.Option("--precision", help="Graph of the bundle to run.")]
 
 ThreadsOption: TypeAlias = Annotated[
-    int, typer.Option("--threads", min=0, help="CPU threads; 0 leaves it to the backend.")
+    int, typer.Option("--threads", min=0, help="CPU threads; 0 lets the backend decide.")
 ]
 
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 GoodOption: TypeAlias = Annotated[
     list[Path] | None,
-    typer.Option("--good", help="Folder of photos of good parts, and all inside; repeat it for more."),
+    typer.Option("--good", help="Folder of photos of good parts, with its subfolders. Repeatable."),
 ]
 
 DefectOption: TypeAlias = Annotated[
-    list[Path] | None, typer.Option("--defect", help="Folder of photos of defective parts; repeat it for more.")
+    list[Path] | None, typer.Option("--defect", help="Folder of photos of defective parts. Repeatable.")
 ]
 
-MasksOption: TypeAlias = Annotated[Path | None, typer.Option("--masks", help="Folder of the masks of the defects.")]
+MasksOption: TypeAlias = Annotated[Path | None, typer.Option("--masks", help="Folder of the defects' masks.")]
 
 
 def named_folders(good: list[Path] | None, defects: list[Path] | None, masks: Path | None) -> Folders:
@@ -66,7 +66,7 @@ def named_folders(good: list[Path] | None, defects: list[Path] | None, masks: Pa
 
 
 class OptionalValueCommand(TyperCommand):
-    """A command some of whose options are empty when no value follows.
+    """A command with options whose value is empty when none follows.
 
     Attributes:
         may_be_bare: Their names.
@@ -85,7 +85,7 @@ class OptionalValueCommand(TyperCommand):
 
 
 def takes_groups(function: Callable[..., None]) -> Callable[..., None]:
-    """Make a command that takes every option by itself of a function that takes them in groups.
+    """Turn a function that takes groups of options into a command that takes each option.
 
     Args:
         function: Each argument is a dataclass whose fields are options: ``Annotated[type, typer.Option(...)]``, each

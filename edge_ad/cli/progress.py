@@ -1,4 +1,4 @@
-"""Progress of a training on stderr: a bar with the time left on a terminal, a line now and then elsewhere."""
+"""Progress of a training on stderr: a bar with the time left in a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_LINES = 15.0
 
 
 class EpochProgress:
-    """Listener of a training; a context manager, so that the terminal is left tidy."""
+    """Listener of a training; a context manager that leaves the terminal clean."""
 
     def __init__(self) -> None:
         self._bars: Progress | None = None

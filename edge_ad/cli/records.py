@@ -18,10 +18,11 @@ from edge_ad.errors import UsageError
 if TYPE_CHECKING:
     from edge_ad.streaming.records.reader import Bucket, RecordFilter, RecordReader
 
-__all__ = ["records"]
+__all__ = ["records", "time_from_text"]
 
 _LISTED = 50
 _HOUR_S = 3600.0
+_MOST_CONFIRMED = 1_000_000
 _HOURS_SHOWN = 48
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _SPANS = {"m": 60, "h": 3600, "d": 86400}
@@ -30,35 +31,45 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def records(
-    action: Annotated[Literal["list", "export", "trend"], typer.Argument(metavar="list|export|trend")],
+    action: Annotated[
+        Literal["list", "export", "trend", "confirm"], typer.Argument(metavar="list|export|trend|confirm")
+    ],
     database: Annotated[Path, typer.Argument(metavar="DB", help="Database written by edge-ad stream --records.")],
     since: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
-            help="From then on: 2026-11-22T08:00 (the zone that is shown), 08:00+01:00, or 30m, 12h, 7d ago.",
+            help="From this time on: 2026-11-22T08:00 (the zone that is shown), 08:00+01:00, or 30m, 12h, 7d ago.",
         ),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to then.")] = None,
-    source: Annotated[str | None, typer.Option(help="Only of this source.")] = None,
-    verdict: Annotated[Literal["OK", "NG"] | None, typer.Option(help="Only these.", case_sensitive=False)] = None,
-    min_score: Annotated[float | None, typer.Option(help="Only with at least this raw score.")] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this time.")] = None,
+    source: Annotated[str | None, typer.Option(help="Only records of this source.")] = None,
+    verdict: Annotated[
+        Literal["OK", "NG"] | None, typer.Option(help="Only records with this verdict.", case_sensitive=False)
+    ] = None,
+    min_score: Annotated[float | None, typer.Option(help="Only records with at least this raw score.")] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help=f"At most so many, the newest; list shows {_LISTED} if not given.")
+        int | None, typer.Option(min=1, help=f"At most this many, the newest; list shows {_LISTED} by default.")
     ] = None,
     events: Annotated[
         bool, typer.Option("--events", help="Events (alarms, parts, changes) instead of frames.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Where to: .csv, .jsonl or .parquet; .png for trend.")
+        Path | None, typer.Option(metavar="FILE", help="File to write: .csv, .jsonl or .parquet; .png for trend.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
+    ids: Annotated[
+        str | None, typer.Option("--id", metavar="NUMBERS", help="For confirm: which records, such as 17 or 17,20-35.")
+    ] = None,
+    by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="For confirm: who says so.")] = None,
+    withdraw: Annotated[bool, typer.Option("--withdraw", help="For confirm: take it back.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List, export or draw what streams recorded, also while one is recording.
+    """List, export or draw what streams recorded, also while one is recording; or confirm parts as good.
 
     trend shows scores against the threshold and the share of NG frames of each hour: in the terminal, or as a picture
-    with --out FILE.png.
+    with --out FILE.png. confirm notes that the parts of some records were good, whatever their verdict: false alarms,
+    and parts that passed. edge-ad recalibrate sets thresholds again on them.
     """
     from edge_ad.streaming.records.reader import RecordFilter, RecordReader
     from edge_ad.streaming.sinks.base import check_output
@@ -66,13 +77,20 @@ def records(
     if out is not None:
         check_output(out, overwrite=overwrite)
     chosen = RecordFilter(
-        _time(since, option="--since"), _time(until, option="--until"), source, verdict, min_score, limit
+        time_from_text(since, option="--since"),
+        time_from_text(until, option="--until"),
+        source,
+        verdict,
+        min_score,
+        limit,
     )
     with RecordReader(database) as reader:
         if action == "list":
             _list(reader, chosen, events=events, as_json=as_json, out=out)
         elif action == "export":
             _export(reader, chosen, events=events, out=out)
+        elif action == "confirm":
+            _confirm(database, reader, chosen, ids=ids, by=by, withdraw=withdraw, as_json=as_json)
         else:
             _trend(reader, chosen, out=out, as_json=as_json, title=database.name)
 
@@ -95,8 +113,50 @@ def _list(reader: RecordReader, chosen: RecordFilter, *, events: bool, as_json: 
         print_table(columns, [[_shown(record, name) for name in columns] for record in found])
 
 
+def _confirm(
+    database: Path,
+    reader: RecordReader,
+    chosen: RecordFilter,
+    *,
+    ids: str | None,
+    by: str | None,
+    withdraw: bool,
+    as_json: bool,
+) -> None:
+    from edge_ad.cli.console import user_name
+    from edge_ad.streaming.records.confirmation import confirm_records
+    from edge_ad.streaming.records.reader import RecordFilter
+
+    if (ids is None) == (chosen == RecordFilter()):
+        hint = "Such as --id 17,20-35, or --since 08:00 --until 09:00 for all of an hour in which every part was good."
+        raise UsageError("Say which records: by --id, or else by time, source, verdict or score.", hint)
+    wanted = [record["id"] for record in reader.records(chosen)] if ids is None else _numbers(ids)
+    if not wanted:
+        raise UsageError("There are no such records.", f"edge-ad records list {database} shows them.")
+    name = by or user_name()
+    count = confirm_records(database, wanted, by=name, withdraw=withdraw)
+    if as_json:
+        print_json({"records": len(wanted), "changed": count, "by": name, "confirmed": "" if withdraw else "good"})
+    else:
+        what = "no longer confirmed as good" if withdraw else "confirmed as good"
+        note(f"{len(wanted)} records {what} by {name}; {len(wanted) - count} were so before.")
+
+
+def _numbers(text: str) -> list[int]:
+    """``17,20-35`` → the numbers."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18}))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if not first <= last < first + _MOST_CONFIRMED:
+            hint = f"Such as 17 or 17,20-35; a range has at most {_MOST_CONFIRMED:,}."
+            raise UsageError(f"{part.strip()!r} is no number of a record.", hint)
+        numbers += range(first, last + 1)
+    return numbers
+
+
 def _in_local_time(record: dict[str, Any]) -> dict[str, Any]:
-    """The same moment in the zone that ``--since`` is read in."""
+    """The same time in the zone in which ``--since`` is read."""
     return {**record, "time": _local_iso(datetime.fromisoformat(record["time"]).timestamp())}
 
 
@@ -107,8 +167,10 @@ def _local_iso(at_unix: float) -> str:
 def _shown(record: dict[str, object], name: str) -> object:
     if name == "image" and record["image"] is not None and not record["image_is_there"]:
         return "gone"
-    if name == "verdict" and record["reason"]:
-        return f"{record['verdict']}: {record['reason']}"
+    if name == "verdict" and (record["reason"] or record["confirmed"]):
+        said = [f": {record['reason']}"] if record["reason"] else []
+        said += [f" (confirmed {record['confirmed']})"] if record["confirmed"] else []
+        return "".join([str(record["verdict"]), *said])
     return record[name]
 
 
@@ -125,14 +187,14 @@ def _export(reader: RecordReader, chosen: RecordFilter, *, events: bool, out: Pa
 
 def _trend(reader: RecordReader, chosen: RecordFilter, *, out: Path | None, as_json: bool, title: str) -> None:
     if out is not None and out.suffix.lower() != ".png":
-        raise UsageError(f"{out.name} is no picture.", "Give a file that ends in .png.")
+        raise UsageError(f"{out.name} is not a picture file.", "Give a file that ends in .png.")
     span = reader.span(chosen)
     hours = reader.buckets(chosen, _HOUR_S)
     if as_json:
         print_json({"hours": [_hour(bucket) for bucket in hours]})
     if span is None:
         if not as_json:
-            note("There are no such records.")
+            note("No records match.")
         return
     if out is not None:
         from edge_ad.streaming.records.trend_chart import draw_trend
@@ -182,8 +244,8 @@ def _hour(bucket: Bucket) -> dict[str, object]:
     }
 
 
-def _time(text: str | None, *, option: str) -> float | None:
-    """Seconds since the epoch of a date, a date with time, or a span before now; without a zone by the local clock."""
+def time_from_text(text: str | None, *, option: str) -> float | None:
+    """Seconds since the epoch of a date, a date with time, or a span before now; without a zone, local time."""
     if text is None:
         return None
     number, unit = text[:-1], text[-1:]
@@ -195,17 +257,17 @@ def _time(text: str | None, *, option: str) -> float | None:
         return moment.timestamp() if moment.tzinfo is not None else _local(moment, text, option)
     except (ValueError, OverflowError, OSError) as error:
         hint = "Such as 2026-11-22, 2026-11-22T08:00, 2026-11-22T08:00+01:00, or 12h for twelve hours ago."
-        raise UsageError(f"{text!r} is no time.", hint) from error
+        raise UsageError(f"{text!r} is not a time.", hint) from error
 
 
 def _local(moment: datetime, text: str, option: str) -> float:
-    """A time by the local clock, which shows some times twice and skips others when it is changed."""
+    """A local time; when the clock is changed, some times exist twice and others not at all."""
     first, second = moment.replace(fold=0).timestamp(), moment.replace(fold=1).timestamp()
-    if first < second:  # the clock was set back: take the one that leaves nothing out
+    if first < second:  # the clock was set back: take the time that leaves nothing out
         chosen = first if option == "--since" else second
-        note(f"{option} {text} was twice; {local_time(chosen)} is taken. Add the zone to choose.")
+        note(f"{option} {text} existed twice; taking {local_time(chosen)}. Add the zone to choose.")
         return chosen
-    if first > second and _DAY.fullmatch(text.strip()) is None:  # a day may begin later than at 00:00
+    if first > second and _DAY.fullmatch(text.strip()) is None:  # a day may begin after 00:00
         hint = f"The clock was set forward then. Write {local_time(first)}, for example."
         raise UsageError(f"{text} did not exist here.", hint)
     return first

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["show_defects"]
 
 _METHOD_HELP = (
-    "Whose defects: draem, those that it learns from; mixed, those that judge detectors; "
+    "Which defects: draem, which it learns from; mixed, which evaluate detectors; "
     "or one kind of these: perlin, cutpaste, scar, blur, smear, scratch."
 )
 _RUN_HELP = "A finished run: its held-out good images, and what it restores and finds there."
@@ -39,7 +39,7 @@ def show_defects(
     skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Draw a sheet of the defects that are simulated on your good parts, to see whether they look like yours."""
+    """Draw a sheet of defects simulated on your good parts, to see whether they look like yours."""
     from edge_ad.errors import UsageError
 
     if (data is None) == (run is None):

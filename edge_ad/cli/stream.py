@@ -46,8 +46,8 @@ def stream(
 ) -> None:
     """Judge the frames of cameras, videos, folders of images or network streams.
 
-    A file is judged frame by frame, to its end. A live source is judged at its newest frame, and waited for when it
-    is gone. Ctrl-C ends the stream and completes its files.
+    Of a file, every frame is judged. Of a live source, the newest frame is judged; when it is lost, the stream waits
+    for its return. Ctrl-C ends the stream and completes its files.
     """
     from edge_ad.cli.stream_report import print_summary
     from edge_ad.cli.stream_setup import open_filters, open_sinks, open_sources
@@ -70,7 +70,7 @@ def stream(
     sinks = open_sinks(outputs, server)
     with _swapper(engine, frames.batch or 1) as swapper:
         summary = _run(swapper, opened, engine.threshold, sinks, observers, filters, frames, ending)
-        # Before engines are closed: a bundle that is still being opened is waited for, and a device may not answer.
+        # Before engines are closed: that waits for a bundle still being opened, and a device may not answer.
         print_summary(summary, as_json=ending.as_json)
     if summary.ended_by == "interrupted":
         raise typer.Exit(_INTERRUPTED)
@@ -78,12 +78,12 @@ def stream(
 
 
 def _check_whole(sources: list[Source]) -> None:
-    """What a file lacks was not inspected: no success."""
+    """Fail where a file is cut off: what it lacks was not inspected."""
     from edge_ad.errors import DataError
 
     for source in sources:
         if source.shortage:
-            raise DataError(f"{source.name} {source.shortage}.", "It is cut off: copy or record it again.")
+            raise DataError(f"{source.name} {source.shortage}.", "The file is cut off: copy or record it again.")
 
 
 def _swapper(asked: StreamEngine, batch: int) -> BundleSwapper:

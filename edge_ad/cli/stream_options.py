@@ -31,43 +31,46 @@ _source_option, _frames_option, _verdict_option, _output_option, _end_option = (
 
 @dataclass(frozen=True)
 class StreamEngine:
-    """What judges."""
+    """The bundle, and how to run it."""
 
     bundle: Annotated[
-        Path | None, typer.Option("--bundle", help="Bundle; the newest one under this folder if not given.")
+        Path | None, typer.Option("--bundle", help="Bundle; by default the newest one below this folder.")
     ] = None
     backend: BackendOption = "auto"
     precision: PrecisionOption = "auto"
     threads: ThreadsOption = 0
     threshold: Annotated[
-        float | None, typer.Option("--threshold", help="Raw score; the bundle's own if not given.")
+        float | None,
+        typer.Option("--threshold", help="Raw score above which a frame is NG; by default the bundle's own."),
     ] = None
     is_watched: Annotated[
         bool,
-        typer.Option("--watch-bundle", help="Take over the bundle, between two frames, when its folder is replaced."),
+        typer.Option(
+            "--watch-bundle", help="When the bundle's folder is replaced, switch to the new one between two frames."
+        ),
     ] = False
     takes_any_product: Annotated[
         bool,
-        typer.Option("--any-product", help="With --watch-bundle: take over a bundle of another product too."),
+        typer.Option("--any-product", help="With --watch-bundle: also switch to a bundle of another product."),
     ] = False
     allows_unverified: Annotated[
         bool,
         typer.Option(
-            "--allow-unverified", help="Judge with a bundle that has no recorded outputs to verify its engine by."
+            "--allow-unverified", help="Use a bundle without recorded outputs, whose engine cannot be verified."
         ),
     ] = False
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What is looked at."""
+    """Where frames come from."""
 
     cameras: Annotated[
         list[str] | None,
         _source_option(
             "--camera",
             metavar="[NAME=]N|ADDRESS",
-            help="Camera at this machine, from 0, or basler://, csi://. Repeatable.",
+            help="Camera of this machine, from 0, or basler://, csi://. Repeatable.",
         ),
     ] = None
     uris: Annotated[
@@ -82,10 +85,10 @@ class Sources:
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """What is asked of every source; the fields are those of `SourceOptions`."""
+    """Options of every source; the fields are those of `SourceOptions`."""
 
-    width: Annotated[int | None, _source_option("--width", help="Of a camera's frames, in pixels.")] = None
-    height: Annotated[int | None, _source_option("--height", help="Of a camera's frames, in pixels.")] = None
+    width: Annotated[int | None, _source_option("--width", help="Of the camera's frames, in pixels.")] = None
+    height: Annotated[int | None, _source_option("--height", help="Of the camera's frames, in pixels.")] = None
     fps: Annotated[float | None, _source_option("--fps", help="Frames per second to ask of a camera.")] = None
     pixel_format: Annotated[str | None, _source_option("--pixel-format", help="Such as MJPG, YUYV, Mono8, BGR8.")] = (
         None
@@ -103,7 +106,7 @@ class SourceSettings:
     start_s: Annotated[float, _source_option("--start", metavar="SECONDS", help="Where to start in a video.")] = 0.0
     pace: Annotated[
         Literal["fast", "source"],
-        _source_option("--pace", help="Read a file as fast as it goes, or at its own rate."),
+        _source_option("--pace", help="Read a file as fast as possible, or at its own frame rate."),
     ] = "fast"
     watch: Annotated[bool, _source_option("--watch", help="Wait for new images in a folder.")] = False
     after: Annotated[
@@ -112,7 +115,9 @@ class SourceSettings:
     ] = "leave"
     max_outage_s: Annotated[
         float | None,
-        _source_option("--max-outage", min=0.0, metavar="SECONDS", help="End when a live source is gone for so long."),
+        _source_option(
+            "--max-outage", min=0.0, metavar="SECONDS", help="End when a live source is lost for this long."
+        ),
     ] = None
     timeout_s: Annotated[
         float,
@@ -138,7 +143,7 @@ class Frames:
     ] = "every"
     takes_8_bits: Annotated[
         bool,
-        _frames_option("--allow-8-bit", help="Judge frames of 8 bits by a bundle whose photos used more."),
+        _frames_option("--allow-8-bit", help="Judge frames of 8 bits with a bundle whose photos have more."),
     ] = False
     checks_health: Annotated[
         bool,
@@ -150,27 +155,27 @@ class Frames:
     policy: Annotated[
         Literal["auto", "newest", "every"],
         _frames_option(
-            "--policy", help="Judge the newest frame or every one; auto: newest of live sources, every one of files."
+            "--policy", help="Judge the newest frame or every frame; auto: newest for live sources, every for files."
         ),
     ] = "auto"
     batch: Annotated[
         int | None,
         _frames_option(
-            "--batch", min=1, max=1024, help="Frames for one call of the engine; otherwise several calls are in flight."
+            "--batch", min=1, max=1024, help="Frames per call of the engine; by default several calls are in flight."
         ),
     ] = None
 
 
 @dataclass(frozen=True)
 class VerdictOptions:
-    """What follows from several frames; the fields are the arguments of `observers_from_options`."""
+    """Rules over several frames; the fields are the arguments of `observers_from_options`."""
 
     part: Annotated[
         str | None,
         _verdict_option(
             "--part",
             metavar="N/M|N/gap:S",
-            help="A part is defective when N of its M frames are; or its frames end with a gap of S.",
+            help="A part is NG when N of its M frames are; with gap, a pause of S ends a part.",
         ),
     ] = None
     hysteresis: Annotated[
@@ -181,7 +186,9 @@ class VerdictOptions:
     ] = None
     cool_down: Annotated[
         str | None,
-        _verdict_option("--cool-down", metavar="TIME", help="One alarm in so long: 2s, 500ms or 30f."),
+        _verdict_option(
+            "--cool-down", metavar="TIME", help="At most one alarm in this time: 2s, 500ms or 30f (frames)."
+        ),
     ] = None
     drift: Annotated[
         bool,
@@ -199,11 +206,11 @@ class VerdictOptions:
 
 @dataclass(frozen=True)
 class Outputs:
-    """What the options ask for; None is not asked for, an empty address is the usual one."""
+    """Where results go; None for no such output, an empty address for the default one."""
 
     video: Annotated[
         Path | None,
-        _output_option("--save-video", help="Write the frames with their overlay to this video."),
+        _output_option("--save-video", help="Write the frames with overlay to this video."),
     ] = None
     lines: Annotated[
         Path | None,
@@ -211,7 +218,7 @@ class Outputs:
             "--verdict-file",
             "--save-records",
             metavar="FILE",
-            help="Write one line per frame to this file: CSV, or else JSON.",
+            help="Write one line per frame to this file: .csv, or JSON lines.",
         ),
     ] = None
     database: Annotated[
@@ -226,52 +233,50 @@ class Outputs:
     sinks: Annotated[
         list[str] | None,
         _output_option(
-            "--sink", metavar="URI", help="A sink of another distribution, by its scheme; repeat it for more."
+            "--sink", metavar="URI", help="A sink of another package, by the scheme of its address. Repeatable."
         ),
     ] = None
     durable: Annotated[
         bool,
-        _output_option("--durable", help="Keep what was recorded through a power cut, not only a crash."),
+        _output_option("--durable", help="Make records survive a power cut, not only a crash."),
     ] = False
     keep_records_days: Annotated[
         float | None,
-        _output_option("--keep-records-days", help="Remove records from the database after so many days."),
+        _output_option("--keep-records-days", help="Remove records from the database after this many days."),
     ] = None
     ng_images: Annotated[
         Path | None,
         _output_option("--save-ng", metavar="DIR", help="Keep an image of every defective frame."),
     ] = None
-    keep_ng_days: Annotated[float, _output_option("--keep-ng-days", help="Remove those images after so many days.")] = (
-        30.0
-    )
-    keep_ng_gb: Annotated[float, _output_option("--keep-ng-gb", help="Remove the oldest beyond so many gigabytes.")] = (
-        10.0
-    )
+    keep_ng_days: Annotated[
+        float, _output_option("--keep-ng-days", help="Remove these images after this many days.")
+    ] = 30.0
+    keep_ng_gb: Annotated[
+        float, _output_option("--keep-ng-gb", help="Remove the oldest beyond this many gigabytes.")
+    ] = 10.0
     mqtt: Annotated[
         str | None,
         _output_option("--mqtt", metavar="URL", help="Publish verdicts and events: mqtt://host/topic."),
     ] = None
     webhook: Annotated[
         str | None,
-        _output_option("--webhook", metavar="URL", help="Post what calls for action there."),
+        _output_option("--webhook", metavar="URL", help="Post events that call for action to this address."),
     ] = None
     metrics: Annotated[
         str | None,
         _output_option(
             "--metrics",
             metavar="[HOST:PORT]",
-            help="Serve numbers for Prometheus; at 127.0.0.1:9464 if nothing is given.",
+            help="Serve metrics for Prometheus; by default at 127.0.0.1:9464.",
         ),
     ] = None
     hook: Annotated[
         str | None,
-        _output_option("--hook", metavar="COMMAND", help="Run this when something calls for action."),
+        _output_option("--hook", metavar="COMMAND", help="Run this for events that call for action."),
     ] = None
     web: Annotated[
         str | None,
-        _output_option(
-            "--web", metavar="[HOST:PORT]", help="Serve the live page; at 127.0.0.1:8080 if nothing is given."
-        ),
+        _output_option("--web", metavar="[HOST:PORT]", help="Serve the live page; by default at 127.0.0.1:8080."),
     ] = None
     web_token: Annotated[
         str | None,
@@ -279,7 +284,7 @@ class Outputs:
             "--web-token",
             envvar=WEB_TOKEN,
             metavar="TOKEN",
-            help="What one must know to see the page; made when other machines can reach it.",
+            help="Token that opens the page; one is made when other machines can reach it.",
         ),
     ] = None
     web_hosts: Annotated[
@@ -287,7 +292,7 @@ class Outputs:
         _output_option(
             "--web-host",
             metavar="NAME",
-            help="Name under which a reverse proxy on this machine makes the page known. Repeatable.",
+            help="Host name under which a reverse proxy on this machine serves the page. Repeatable.",
         ),
     ] = None
     overwrite: Annotated[bool, _output_option("--overwrite", help="Replace files that exist.")] = False
@@ -298,20 +303,20 @@ class Outputs:
 class Ending:
     """When the stream ends, and how its summary is printed."""
 
-    max_frames: Annotated[int | None, _end_option("--max-frames", min=1, help="End after so many frames.")] = None
-    max_seconds: Annotated[float | None, _end_option("--max-seconds", min=0.0, help="End after so many seconds.")] = (
+    max_frames: Annotated[int | None, _end_option("--max-frames", min=1, help="End after this many frames.")] = None
+    max_seconds: Annotated[float | None, _end_option("--max-seconds", min=0.0, help="End after this many seconds.")] = (
         None
     )
     as_json: JsonOption = False
 
 
 class StreamCommand(OptionalValueCommand):
-    """Groups the options in the help, and takes an address option without an address."""
+    """Groups the options in the help, and accepts an address option without a value."""
 
     may_be_bare = frozenset({"--metrics", "--web"})
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """One list for each group, those without a group first."""
+        """Write one list per group, options without a group first."""
         groups: dict[str, list[tuple[str, str]]] = {"Options": []}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)

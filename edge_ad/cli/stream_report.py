@@ -1,4 +1,4 @@
-"""What ``edge-ad stream`` prints while it runs and at its end."""
+"""What ``edge-ad stream`` prints, while it runs and at its end."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class ProgressLine:
         self._is_inside_line = False
 
     def __call__(self, progress: Progress) -> None:
-        """Print the progress, when it is time to."""
+        """Print the progress when it is due."""
         self._show_notes()
         if progress.seconds < self._next_s:
             return
@@ -69,12 +69,12 @@ class ProgressLine:
             note(text)
 
     def write_line(self, text: str) -> None:
-        """Put a line of its own between."""
+        """Print a line of its own above the progress."""
         self.end()
         note(text)
 
     def end(self) -> None:
-        """Leave the line, so that what is printed next starts a new one."""
+        """End the line, so that later output starts a new one."""
         if self._is_inside_line:
             self._is_inside_line = False
             note("")

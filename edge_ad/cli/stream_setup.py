@@ -1,4 +1,4 @@
-"""What ``edge-ad stream`` opens before its engine: sources, the filters of their frames, and sinks."""
+"""What ``edge-ad stream`` opens before its engine: sources, filters and sinks."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ _NAME_RULE = "A name has at most 40 letters, digits, dots, dashes and underscore
 
 
 def open_sources(cameras: Sequence[str], uris: Sequence[str], options: SourceOptions) -> list[Source]:
-    """Make the sources that were asked for; several go into one engine.
+    """Make the sources; all feed one engine.
 
-    ``NAME=ADDRESS`` gives a source the name that stands for it everywhere. An existing path with a ``=`` in it is a
+    ``NAME=ADDRESS`` gives a source the name that all outputs show. An existing path with a ``=`` in it is a
     path. Addresses that look the same without their secrets get a number: ``rtsp://host/live #2``.
 
     Args:
         cameras: Numbers, or addresses of cameras.
         uris: Paths and addresses.
-        options: What is asked of each of them.
+        options: Options of all of them.
 
     Raises:
-        UsageError: None, one twice, two of one name, or one that cannot be understood.
+        UsageError: There is none, one is given twice, two have one name, or one cannot be parsed.
     """
     from edge_ad.streaming.sources import source_from_uri
 
     if not cameras and not uris:
-        raise UsageError("Give one source or several.", "Use --camera N or --source PATH_OR_URL.")
+        raise UsageError("No source is given.", "Use --camera N or --source PATH_OR_URL.")
     opened: dict[str, Source] = {}
     addresses: set[str] = set()
     asked: list[tuple[str, Callable[[str, SourceOptions], Source]]] = [(text, _camera) for text in cameras]
@@ -74,7 +74,7 @@ def _name_and_address(text: str) -> tuple[str, str]:
 
 
 def _unlike(name: str, others: Collection[str], *, is_new: bool) -> str:
-    """A name that no other source has, where only what is hidden in two addresses tells them apart."""
+    """A unique name for an address that differs from another one only in its hidden secrets."""
     if not is_new or "://" not in name:
         return name
     numbered = (f"{name} #{number}" for number in itertools.count(2))
@@ -99,17 +99,17 @@ def open_filters(
     takes_8_bits: bool = False,
     server: HttpServer | None = None,
 ) -> FilterOptions:
-    """What frames pass before they are judged.
+    """Make the filters of frames.
 
     Args:
         region: ``x,y,w,h``, or None.
         trigger: What ``--trigger`` says.
-        checks_health: Whether black, over-exposed and frozen frames are told apart.
-        takes_8_bits: Whether frames of 8 bits are judged by a bundle of photos of more.
+        checks_health: Whether black, over-exposed and frozen frames are reported instead of judged.
+        takes_8_bits: Whether to judge frames of 8 bits with a bundle whose photos have more.
         server: What serves an HTTP trigger; None makes one of its own.
 
     Raises:
-        UsageError: One that cannot be understood.
+        UsageError: One of them cannot be parsed.
         DeviceError: The port of an HTTP trigger is in use.
         MissingDependencyError: An optional package is not installed.
     """
@@ -127,7 +127,7 @@ def open_filters(
 
 
 def open_sinks(outputs: Outputs, server: HttpServer) -> list[Sink]:
-    """Make the sinks, before an engine is loaded.
+    """Make the sinks; done before an engine is loaded.
 
     Args:
         outputs: What the options ask for.
@@ -147,15 +147,13 @@ def _files(outputs: Outputs) -> list[Sink]:
     made: list[Sink] = []
     durability: Durability = "full" if outputs.durable else "normal"
     if outputs.database is None and outputs.keep_records_days is not None:
-        raise UsageError(
-            "There is no database whose records --keep-records-days could remove.", "Give --database FILE.sqlite too."
-        )
+        raise UsageError("--keep-records-days needs a database.", "Also give --database FILE.sqlite.")
     if outputs.lines is not None:
         made.append(sinks.RecordsSink(outputs.lines, overwrite=outputs.overwrite))
     if outputs.database is not None:
         if outputs.database.suffix.lower() not in _DATABASES:
             hint = f"Known endings: {', '.join(_DATABASES)}. For JSON or CSV use --verdict-file."
-            raise UsageError(f"{outputs.database.name} is no database.", hint)
+            raise UsageError(f"{outputs.database.name} is not a database.", hint)
         keep_days = outputs.keep_records_days
         records = sinks.records_sink(
             outputs.database, ng_images=outputs.ng_images, durability=durability, keep_days=keep_days
@@ -185,7 +183,7 @@ def _services(outputs: Outputs) -> list[Sink]:
 
 
 def _served(outputs: Outputs, server: HttpServer) -> list[Sink]:
-    """What the stream's one HTTP server serves."""
+    """What the HTTP server of the stream serves."""
     from edge_ad.server import PageSink, metrics_sink
 
     made: list[Sink] = []
@@ -198,7 +196,7 @@ def _served(outputs: Outputs, server: HttpServer) -> list[Sink]:
     is_local = outputs.web is None and all(address.is_loopback for address in server.addresses)
     if is_local and (outputs.web_token is not None or outputs.web_hosts):
         option = "--web-host" if outputs.web_hosts else "--web-token"
-        raise UsageError(f"{option} means nothing without --web.", "Add --web.")
+        raise UsageError(f"{option} has no effect without --web.", "Add --web.")
     if len(server.addresses) > 1:
         note(f"One HTTP server listens at {', '.join(server.describe())}.")
     if server.is_new_token:
@@ -213,5 +211,5 @@ def _window(outputs: Outputs) -> list[Sink]:
         return []
     if has_display():
         return [WindowSink()]
-    note("There is no display here: running without a window, as with --headless.")
+    note("No display found: running without a window, as with --headless.")
     return []

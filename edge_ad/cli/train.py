@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-_PARAMETER_HELP = "Parameter of the method, NAME=VALUE; repeat it for more. docs/methods.md lists them."
+_PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/methods.md lists them. Repeatable."
+_PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
 _MOST_NAMED = 5
 _FEW_NAMED = 3
 _WORKERS_HELP = "Processes that simulate defects for draem; by default one per spare core, at most 4."
@@ -32,15 +33,16 @@ def train(
     name: Annotated[str | None, typer.Option(help="Name of the run; by default the product's.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help=_PARAMETER_HELP)] = None,
-    size: Annotated[int | None, typer.Option(help="Side of the images the network sees, pixels.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the split, the weights and the order.")] = 0,
+    preset: Annotated[str, typer.Option(help=_PRESET_HELP)] = "",
+    size: Annotated[int | None, typer.Option(help="Side of the network's input, in pixels.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed for the split, the weights and the order.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the first stage.")] = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 4,
     ear: Annotated[Path | None, typer.Option(help="A finished EAR run to put FADeR on.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     fit: Annotated[
         Literal["stretch", "letterbox", "crop"],
-        typer.Option(help="How a photo fills the square: squeezed, whole, or its middle alone."),
+        typer.Option(help="How a photo fills the square: stretched, whole with a border, or its centre."),
     ] = "stretch",
     flips: Annotated[bool, typer.Option(help="Mirror images at random.")] = True,
     amp: Annotated[bool, typer.Option(help="bfloat16 where the hardware has it.")] = True,
@@ -50,10 +52,13 @@ def train(
     false_alarm_rate: Annotated[
         float, typer.Option(help="Share of good parts that may be called defective; the threshold is set for it.")
     ] = 0.01,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this stopped run.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue this stopped run.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit a detector to photos of good parts; no test image is looked at."""
+    """Fit a detector to photos of good parts, without a look at any test image.
+
+    Take the photos as the line's frames come: the same camera, settings, codec and region. edge-ad capture does.
+    """
     from edge_ad.cli.progress import EpochProgress
     from edge_ad.training import train as training
 
@@ -68,6 +73,7 @@ def train(
                 data=data,
                 root=root,
                 values=_values(parameter or [], size=size, seed=seed, epochs=epochs),
+                preset=preset,
                 device=device,
                 batch_size=batch_size,
                 flips=flips,
@@ -88,7 +94,7 @@ def _required(method: str | None, data: Path | None, folders: Folders) -> str:
     from edge_ad.errors import UsageError
 
     if method is None or not (data or folders.good):
-        raise UsageError("Say what to train and on what.", "edge-ad train fader --data FOLDER, or --good DIR")
+        raise UsageError("The method or the photos are missing.", "edge-ad train fader --data FOLDER, or --good DIR")
     return method
 
 
@@ -119,7 +125,7 @@ def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
 def _checked(
     root: Path, look: Callable[[Run], tuple[list[str], dict[str, Any]]]
 ) -> tuple[list[str], dict[str, Any] | None]:
-    """What the photos of a finished run look like, or that it is not known; the run is complete either way."""
+    """What was found about a finished run; nothing, with a warning, where that fails."""
     from edge_ad.cli.console import note
     from edge_ad.errors import EdgeAdError
     from edge_ad.training.runs import load_run
@@ -127,9 +133,9 @@ def _checked(
     try:
         return look(load_run(root))
     except EdgeAdError as error:
-        note(f"warning: the run is complete; its photos were not looked at: {error}")
+        note(f"warning: the run is complete; its photos were not checked: {error}")
     except KeyboardInterrupt:
-        note(f"Stopped while the photos were looked at; the run {root} is complete.")
+        note(f"Stopped during the photo check; the run {root} is complete.")
         raise
     return [], None
 
@@ -171,7 +177,7 @@ def _duplicate_lines(run: Run, groups: Sequence[Sequence[Path]]) -> list[str]:
 
 
 def _look_at_photos(run: Run) -> tuple[list[str], dict[str, Any]]:
-    """Lines for people and a document."""
+    """Run the photo check: its lines for people, and its document."""
     from edge_ad.cli.console import show_count
     from edge_ad.training.photo_check import SHEET_FILE, check_photos, photos_needed
 
@@ -215,7 +221,7 @@ def _hint_at_resume(root: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if (root / "run.json").is_file() and not (root / "checkpoint.safetensors").is_file():
-            note(f"Stopped. To go on: edge-ad train --resume {root}")
+            note(f"Stopped. To continue: edge-ad train --resume {root}")
         raise
 
 

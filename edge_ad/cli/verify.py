@@ -23,14 +23,14 @@ def verify(
     threads: ThreadsOption = 0,
     polygraphy: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Also compare the graphs and plans by Polygraphy, to be repeated from DIR."),
+        typer.Option(metavar="DIR", help="Also compare graphs and plans with Polygraphy; DIR keeps what repeats it."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check that an engine gives the trained numbers.
 
-    With the run, torch itself scores held-out images; a bundle alone is held against the outputs recorded at export.
-    FP32 engines are held against a tolerance, INT8 engines against the limits of their accuracy gate.
+    With a run, torch itself scores held-out images; a bundle alone is compared with the outputs recorded at export.
+    FP32 engines must stay within a tolerance, INT8 engines within the limits of their accuracy gate.
 
     Raises:
         QualityGateError: An engine is out of tolerance.

@@ -90,7 +90,7 @@ def _units(ordered: Sequence[Path], photos: PhotoSpec) -> _Units:
     if (different := len(set(contents))) < FEWEST_IMAGES:
         raise DataError(
             f"{different} different good images are too few; at least {FEWEST_IMAGES} are needed.",
-            "Add photos of good parts; a hundred or more make a dependable threshold.",
+            "Add photos of good parts; a hundred or more give a reliable threshold.",
         )
     units = _together(ordered, near_duplicates(ordered, photos).tolist())  # copies are near each other too
     # Of fewer, no block could be held out: then copies alone stay together.

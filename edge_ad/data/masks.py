@@ -42,21 +42,21 @@ def is_mask_folder(name: str) -> bool:
 
 
 class MaskSizesError(DataError):
-    """Masks of one photo that are of several sizes."""
+    """The masks of one photo have different sizes."""
 
 
 @dataclass
 class MaskIndex:
-    """The masks of a product by the folders and names they have.
+    """The masks of a product, found by their folders and names.
 
     A mask belongs to a photo of the same stem, or the stem with ``_mask``, ``_gt`` or ``_label``, in any case and with
-    any image ending; or it lies in a folder that is named as the photo's stem, in which several are united. The folders
-    it lies in are folders of the photo too, or of no photo: ``ground_truth/scratch`` has no mask of ``test/dent``.
+    any image ending; or it lies in a folder named like the photo's stem, whose masks are united. The other folders it
+    lies in are folders of the photo too, or of no photo: ``ground_truth/scratch`` has no mask of ``test/dent``.
 
     Attributes:
         root: Folder of the product, which messages leave out.
         folders: Where masks were looked for.
-        photo_folders: Names of the folders that photos lie in, in lower case.
+        photo_folders: Names of the photos' folders, in lower case.
         photo_stems: Stems of the photos, in lower case.
     """
 
@@ -68,55 +68,53 @@ class MaskIndex:
     _owners: dict[Path, Path] = field(default_factory=dict)
 
     def add_folder(self, folder: Path) -> None:
-        """Look for masks in a folder and in all inside it."""
+        """Add the masks in a folder and below."""
         self.folders.append(folder)
         for path in find_photos(folder, recursive=True).photos:
             self.add(path, path.parent.relative_to(folder).parts)
 
     def add(self, path: Path, folders: Iterable[str] = ()) -> None:
-        """Take a file as a mask that lies in these folders, as far as they tell its photo."""
+        """Add a mask file with those of its folders that identify its photo."""
         parts = tuple(part.lower() for part in folders)
         self._masks.setdefault(path.stem.lower(), []).append((parts, path))
-        if parts:  # that of the photo, perhaps, in a folder named as its stem
+        if parts:  # perhaps that of the photo, in a folder named like its stem
             self._masks.setdefault(f"{parts[-1]}/", []).append((parts[:-1], path))
 
     def of(self, photo: Path, folders: Iterable[str]) -> tuple[Path, ...]:
-        """The masks of a photo: none, one, or several that are to be united.
+        """The masks of a photo: none, one, or several to unite.
 
         Args:
             photo: The photo.
-            folders: Names of the folders it lies in, as far as a mask's folders may be named so.
+            folders: Names of its folders that a mask's folders may have too.
 
         Raises:
             DataError: Several files could be its mask, or its mask is another photo's too.
         """
         own, stem = {part.lower() for part in folders}, photo.stem.lower()
         single = self._nearest([f"{stem}{suffix}" for suffix in _SUFFIXES], own, photo)
-        # Where names differ by case alone, the case tells.
+        # Where names differ only by case, the case decides.
         single = [path for path in single if path.stem.startswith(photo.stem)] or single
         united = self._nearest([f"{stem}/"], own, photo)
-        if single and stem in self.photo_folders:  # the folder of that name is one of a type
+        if single and stem in self.photo_folders:  # the folder of that name is a type of defect
             united = []
         if len(single) > 1 or (single and united):
             names = ", ".join(self._name(path) for path in sorted({*single, *united}))
-            raise DataError(
-                f"Several files could be the mask of {self._name(photo)}: {names}.", "Leave one of them there."
-            )
+            raise DataError(f"Several files could be the mask of {self._name(photo)}: {names}.", "Keep one of them.")
         found = tuple(sorted(single or united))
         for path in found:
             if (other := self._owners.setdefault(path, photo)) != photo:
                 raise DataError(
                     f"{self._name(path)} could be the mask of {self._name(other)} and of {self._name(photo)}.",
-                    "Sort the masks into folders that are named as those of the photos.",
+                    "Sort the masks into folders named like those of the photos.",
                 )
         return found
 
     def unused(self) -> list[Path]:
-        """Masks that `of` has given to no photo."""
+        """Masks that `of` has assigned to no photo."""
         return sorted({path for found in self._masks.values() for _, path in found} - set(self._owners))
 
     def _nearest(self, names: Sequence[str], own: set[str], photo: Path) -> list[Path]:
-        """Files of these names in the folders that are most like the photo's, and not those of other photos."""
+        """Files of these names in the folders most similar to the photo's, except folders of other photos."""
         others = (self.photo_folders | self.photo_stems) - own
         found = [
             (len(own.intersection(parts)) - len(set(parts) - own), path)
@@ -132,7 +130,7 @@ class MaskIndex:
 
 
 def split_masks(photos: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Tell photos from masks that lie beside them: ``a_mask.png`` beside ``a.jpg``, or an ``a.png`` of few values.
+    """Separate photos from masks beside them: ``a_mask.png`` beside ``a.jpg``, or an ``a.png`` of few values.
 
     Returns:
         The photos, and the masks.
@@ -157,7 +155,7 @@ def _is_twin(path: Path, by_stem: Mapping[tuple[Path, str], list[Path]]) -> bool
     try:
         return looks_drawn(read_image(path))
     except DataError:
-        return False  # whoever reads the photos will say so
+        return False  # reading the photos will report it
 
 
 def looks_drawn(image: NDArray[np.uint8]) -> bool:
@@ -189,16 +187,16 @@ def marked_pixels(paths: Sequence[Path]) -> tuple[NDArray[np.bool_], int]:
         bool (H, W), and the highest value in them.
 
     Raises:
-        MaskSizesError: They are of several sizes.
-        DataError: One cannot be read, or holds several pages.
+        MaskSizesError: They have different sizes.
+        DataError: One cannot be read, or has several pages.
     """
     facts = [storage_facts(path) for path in paths]
     if paged := [path for path, fact in zip(paths, facts, strict=True) if fact.has_further_pages]:
-        raise DataError(f"A mask holds several pages, and only the first could be read: {paged[0]}.", "Unite them.")
+        raise DataError(f"A mask has several pages, of which only the first could be read: {paged[0]}.", "Unite them.")
     values = [_mask_values(read_stored(path)) for path in paths]
     if len({value.shape for value in values}) > 1:
         sizes = ", ".join(sorted({f"{value.shape[1]} x {value.shape[0]}" for value in values}))
-        raise MaskSizesError(f"the masks in {paths[0].parent} are of several sizes ({sizes})", "Draw them anew.")
+        raise MaskSizesError(f"the masks in {paths[0].parent} have different sizes ({sizes})", "Draw them again.")
     lows = [int(_LOSSY_SHARE * value.max()) if fact.is_lossy else 0 for fact, value in zip(facts, values, strict=True)]
     united = np.any([value > low for value, low in zip(values, lows, strict=True)], axis=0)
     return united, max(int(value.max()) for value in values)
@@ -225,7 +223,7 @@ def covers_most(marked: NDArray[np.bool_]) -> bool:
 
 
 def misfit(photo: Path, photo_hw: tuple[int, int], masks: Sequence[Path], mask_hw: tuple[int, int]) -> str | None:
-    """Say why a mask cannot lie on a photo: another shape, or a photo that Exif turns in a way that size cannot tell.
+    """Why a mask does not fit a photo: another shape, or an Exif rotation that the sizes cannot resolve.
 
     Args:
         photo: The photo.
@@ -246,7 +244,7 @@ def misfit(photo: Path, photo_hw: tuple[int, int], masks: Sequence[Path], mask_h
         why = "; Exif turns the photo, and the mask was drawn on it unturned" if fits_stored else ""
         return f"{name} is {mask_hw[1]} x {mask_hw[0]}, its photo {photo.name} {width} x {height}{why}"
     if fits_stored:
-        return f"Exif turns {photo.name}, and the size of {name} does not tell whether that was drawn on it turned"
+        return f"Exif turns {photo.name}, and the size of {name} does not tell whether it was drawn on the turned photo"
     return None
 
 

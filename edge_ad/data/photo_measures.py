@@ -1,4 +1,4 @@
-"""What a product's good photos are like: significant bits and shapes, found over all of them."""
+"""Significant bits and shapes of a product's good photos, found over all of them."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from edge_ad.photo_spec import BIT_DEPTHS, Fit, PhotoSpec
 __all__ = ["measure_photos"]
 
 _SHOWN = 3
-_FEW = 0.1  # of the photos: more of a kind are what the product is like
-_FARTHEST_BITS = 4  # above the others: sixteen times as bright is another scale, not another light
+_FEW = 0.1  # share of the photos; a larger group is normal for the product
+_FARTHEST_BITS = 4  # more than the others: sixteen times as bright means another scale, not another light
 _STRONG_SQUEEZE = 1.25
 _log = logging.getLogger(__name__)
 
 
 def measure_photos(paths: Sequence[Path], fit: Fit = "stretch") -> PhotoSpec:
-    """Find the depth and the shapes of photos of good parts; no test image is looked at.
+    """Find the depth and the shapes of photos of good parts, without a look at any test image.
 
     The significant bits are the fewest of 8, 10, 12, 14 and 16 that hold every value of every photo: a camera of
     12 bits saves 0 to 4095 in files of 16, and their high byte would be almost black.
 
     Args:
         paths: Photos of good parts, at least one.
-        fit: How they are to fill the network's input.
+        fit: How they fill the network's input.
 
     Raises:
         DataError: One cannot be read; files of 8 and of more significant bits are mixed; a few use far more bits than
@@ -57,14 +57,14 @@ def _significant_bits(facts: Mapping[Path, ImageFacts]) -> Literal[8, 10, 12, 14
     if bits > 8 and short:
         raise DataError(
             f"{len(short)} of {len(facts)} photos have 8 bits and the others {bits}: {_names(short)}.",
-            "Save all photos with the same depth, as the camera of the line gives them.",
+            "Save all photos with the depth of the line's camera.",
         )
     usual = sorted(used.values())[len(used) // 2]
     odd = [path for path, value in used.items() if value >= usual + _FARTHEST_BITS]
     if odd and len(odd) <= max(1, _FEW * len(used)):
         raise DataError(
             f"{len(odd)} of {len(facts)} photos use {bits} bits and most of the others {usual}: {_names(odd)}.",
-            "They are scaled in another way, or damaged: save them as the others, or take them out.",
+            "They have another scale, or are damaged: save them like the others, or remove them.",
         )
     return cast("Literal[8, 10, 12, 14, 16]", bits)
 
@@ -78,7 +78,7 @@ def _refuse_odd_shapes(facts: Mapping[Path, ImageFacts], usual_hw: tuple[int, in
         raise DataError(
             f"{len(odd)} of {len(facts)} photos are of another shape than the others: {_names(odd)} "
             f"({width}×{height}, not {usual_hw[1]}×{usual_hw[0]}).",
-            "Take them out, or crop them as the others.",
+            "Remove them, or crop them like the others.",
         )
 
 
@@ -87,15 +87,15 @@ def _bits_of(highest: int) -> int:
 
 
 def _mention(facts: Mapping[Path, ImageFacts], spec: PhotoSpec) -> None:
-    """Say what nobody would expect of how the photos are read."""
+    """Log what may surprise about how the photos are read."""
     pages = [path for path, fact in facts.items() if fact.has_further_pages]
     if pages:
-        _log.warning("%d photos hold further pages, and only the first is read: %s.", len(pages), _names(pages))
+        _log.warning("%d photos have several pages, of which only the first is read: %s.", len(pages), _names(pages))
     low, high = spec.aspect_ratios or (1.0, 1.0)
     if spec.fit == "stretch" and max(high, 1 / low) > _STRONG_SQUEEZE:
         height, width = spec.size_hw or (0, 0)
         _log.warning(
-            "Photos of %d×%d are squeezed into a square; --fit letterbox keeps their shape, --fit crop their middle.",
+            "Photos of %d×%d are stretched to a square; --fit letterbox keeps their shape, --fit crop the centre.",
             width,
             height,
         )

@@ -35,6 +35,7 @@ __all__ = [
     "list_test_photos",
     "open_product",
     "read_mask",
+    "resize_mask",
 ]
 
 Part: TypeAlias = Literal["good", "test", "all"]
@@ -194,10 +195,23 @@ def read_mask(sample: Sample, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
         return np.zeros(size_hw, np.bool_)
     if sample.mask_path is None:
         raise DataError(f"No mask for the defective image {sample.path}.")
-    mask = marked_pixels(sample.masks)[0].astype(np.uint8)
-    resized = cv2.resize(mask, size_hw[::-1], interpolation=cv2.INTER_NEAREST)
-    if mask.any() and not resized.any():  # nearest-neighbour sampling jumped over a very small defect
-        resized = cv2.resize(mask.astype(np.float32), size_hw[::-1], interpolation=cv2.INTER_AREA) > 0
+    return resize_mask(marked_pixels(sample.masks)[0], size_hw)
+
+
+def resize_mask(mask: NDArray[np.bool_], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Resize a mask by its nearest pixels; a defect so small that none of them marks it stays marked.
+
+    Args:
+        mask: bool (H, W).
+        size_hw: Height and width of the result, in pixels.
+
+    Returns:
+        bool (h, w).
+    """
+    pixels = mask.astype(np.uint8)
+    resized = cv2.resize(pixels, size_hw[::-1], interpolation=cv2.INTER_NEAREST)
+    if pixels.any() and not resized.any():  # nearest-neighbour sampling jumped over a very small defect
+        resized = cv2.resize(pixels.astype(np.float32), size_hw[::-1], interpolation=cv2.INTER_AREA) > 0
     return np.asarray(resized, np.bool_)
 
 

@@ -1,4 +1,4 @@
-"""Split the good images once, into what is fitted, what calibrates and what sets the threshold."""
+"""Splits the good images: one part to fit, one to calibrate, one to set the threshold."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _HELD_OUT = "held out to evaluate on"
 
 @dataclass(frozen=True)
 class GoodSplit:
-    """A split of the good images into three parts without an image in common.
+    """A split of the good images into three disjoint parts.
 
     Attributes:
         seed: The seed that made it.
-        fit: What the detector is fitted or trained on.
-        calibrate: What sets quantiles, scales and ranges, and stops training.
-        threshold: What only the decision threshold sees.
+        fit: Images to fit or train on.
+        calibrate: Images that set quantiles, scales and ranges, and stop training.
+        threshold: Images for the decision threshold alone.
         photos: What they are like, and how they are read.
         folds: Blocks of all of them, each to be scored by a detector that was fitted on the others; the first is
             ``calibrate`` and ``threshold`` together. Empty where ``threshold`` alone sets the threshold.
@@ -81,7 +81,7 @@ def split_good(
     if len(groups) < FEWEST_IMAGES:
         raise DataError(
             f"{len(groups)} different good images are too few; at least {FEWEST_IMAGES} are needed.",
-            "Add photos of good parts; a hundred or more make a dependable threshold.",
+            "Add photos of good parts; a hundred or more give a reliable threshold.",
         )
     shuffled = [groups[key] for key in sorted(groups, key=lambda key: _digest(str(seed), key))]
     calibrate, threshold = (_part_size(fraction, len(groups)) for fraction in fractions[1:])
@@ -93,9 +93,9 @@ def split_good(
 
 
 def hold_out(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-    """Keep a fifth of the good photos for evaluation where a product does not say which are to be tested with.
+    """Hold out a fifth of the good photos for evaluation, where a product does not name its test photos.
 
-    By content alone, as in `split_good`: every command finds the same ones. At least 8 different photos are left.
+    By content alone, as in `split_good`, so every command finds the same ones. At least 8 different photos are left.
 
     Args:
         paths: Image files of good parts.

@@ -33,6 +33,9 @@ __all__ = [
     "evaluate",
     "image_metrics",
     "pixel_metrics",
+    "predict_batch",
+    "read_test_photo",
+    "seen_samples",
 ]
 
 _A_QUARTER = 64  # of 8 bits: the highest two are not used
@@ -123,11 +126,12 @@ def evaluate(
         decisions=None if threshold is None else decide(product.test, outputs.scores, threshold),
         engine=engine,
         photos=photos,
-        seen=_seen(product.test, trained_on),
+        seen=seen_samples(product.test, trained_on),
     )
 
 
-def _seen(samples: Sequence[Sample], trained_on: Collection[str]) -> tuple[int, ...]:
+def seen_samples(samples: Sequence[Sample], trained_on: Collection[str]) -> tuple[int, ...]:
+    """Indices of test images whose content was trained on."""
     if not trained_on:
         return ()
     return tuple(index for index, sample in enumerate(samples) if content_hash(sample.path) in trained_on)
@@ -168,24 +172,58 @@ def _predict_all(
     count = len(samples)
     outputs, brightest = _Outputs(np.empty(count), np.empty((count, *size_hw), np.float32), np.empty(count)), 0
     for start in range(0, count, batch):
-        frames = [_read(sample, photos) for sample in samples[start : start + batch]]
+        frames = [read_test_photo(sample, photos) for sample in samples[start : start + batch]]
         brightest = max(brightest, *(int(frame.max()) for frame in frames))
         images = np.stack([photos.to_input(frame, size_hw) for frame in frames])
-        predictions = predict(images)
-        if len(predictions) != len(images):
-            raise EdgeAdError(f"{len(predictions)} predictions came back for {len(images)} images.")
-        for index, (image, prediction) in enumerate(zip(images, predictions, strict=True), start):
-            _check_finite(prediction, samples[index])
-            outputs.scores[index] = prediction.score
-            on_photo = photos.map_on_photo(prediction.anomaly_map, frames[index - start].shape[:2])
-            outputs.maps[index] = _at_size(on_photo, size_hw)
-            outputs.brightness[index] = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).mean()
+        place = slice(start, start + len(images))
+        shapes = [(frame.shape[0], frame.shape[1]) for frame in frames]
+        outputs.scores[place], outputs.maps[place] = predict_batch(predict, images, samples[place], shapes, photos)
+        outputs.brightness[place] = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).mean() for image in images]
         if progress is not None:
             progress(start + len(images), count)
     return outputs._replace(brightest=brightest)
 
 
-def _read(sample: Sample, photos: PhotoSpec) -> NDArray[np.uint8]:
+def predict_batch(
+    predict: Predictor,
+    images: NDArray[np.uint8],
+    samples: Sequence[Sample],
+    shapes: Sequence[tuple[int, int]],
+    photos: PhotoSpec,
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Predict, and bring the maps onto the photos.
+
+    Args:
+        predict: What predicts.
+        images: uint8 (N, h, w, 3) BGR, inputs of the network.
+        samples: The N test images they were made of.
+        shapes: Height and width of each photo, in pixels.
+        photos: How photos fill the input.
+
+    Returns:
+        Scores (N,), and maps (N, h, w) that cover the photos as a whole.
+
+    Raises:
+        EdgeAdError: The number of predictions differs from the number of images, or a score or map is not finite.
+    """
+    predictions = predict(images)
+    if len(predictions) != len(images):
+        raise EdgeAdError(f"{len(predictions)} predictions came back for {len(images)} images.")
+    size_hw = (images.shape[1], images.shape[2])
+    scores, maps = np.empty(len(images)), np.empty((len(images), *size_hw), np.float32)
+    for index, prediction in enumerate(predictions):
+        _check_finite(prediction, samples[index])
+        scores[index] = prediction.score
+        maps[index] = _at_size(photos.map_on_photo(prediction.anomaly_map, shapes[index]), size_hw)
+    return scores, maps
+
+
+def read_test_photo(sample: Sample, photos: PhotoSpec) -> NDArray[np.uint8]:
+    """Read a test image, uint8 (H, W, 3) BGR.
+
+    Raises:
+        DataError: It cannot be read, or is of another depth or shape than those that were trained on.
+    """
     image = read_image(sample.path, photos.significant_bits)
     if problem := photos.shape_problem(*image.shape[:2]):
         raise DataError(

@@ -23,6 +23,7 @@ __all__ = [
     "average_precision",
     "image_auroc",
     "pixel_auroc",
+    "pixel_auroc_and_pro",
     "pixel_average_precision",
     "pro",
     "roc_curve",
@@ -88,18 +89,26 @@ class RocCurve(NamedTuple):
     tpr: NDArray[np.float64]
 
 
-def roc_curve(negatives: NDArray[Any], positives: NDArray[Any], weights: NDArray[np.float64] | None = None) -> RocCurve:
+def roc_curve(
+    negatives: NDArray[Any],
+    positives: NDArray[Any],
+    weights: NDArray[np.float64] | None = None,
+    *,
+    is_sorted: bool = False,
+) -> RocCurve:
     """Build the curve over every threshold.
 
     Args:
         negatives: (A,) scores of the negatives; sorted in place.
         positives: (B,) scores of the positives, same dtype.
         weights: (B,) weight of each positive, > 0; equal weights when None.
+        is_sorted: Whether the negatives are sorted already.
 
     Returns:
         At most 2 B + 2 vertices; a value shared by positives and negatives is one sloped segment.
     """
-    negatives.sort()
+    if not is_sorted:
+        negatives.sort()
     values, found = _weight_found(positives, weights)
     count = negatives.size
     above = count - np.searchsorted(negatives, values, side="right")
@@ -236,6 +245,25 @@ def pro(masks: NDArray[np.bool_], maps: NDArray[Any], max_fpr: float = 0.3) -> f
         raise MetricError(f"Masks must have shape (N, H, W), not {np.shape(masks)}.")
     negatives, positives = split_scores(masks, maps)
     return area_under(roc_curve(negatives, positives, _region_weights(masks)), max_fpr)
+
+
+def pixel_auroc_and_pro(masks: NDArray[np.bool_], maps: NDArray[Any], max_fpr: float = 0.3) -> tuple[float, float]:
+    """`pixel_auroc` and `pro`, with the pixels sorted once: half the time of both.
+
+    Args:
+        masks: bool (N, H, W).
+        maps: (N, H, W) anomaly maps.
+        max_fpr: As in `pro`.
+
+    Raises:
+        MetricError: As in `pro`.
+    """
+    if np.ndim(masks) != 3:
+        raise MetricError(f"Masks must have shape (N, H, W), not {np.shape(masks)}.")
+    negatives, positives = split_scores(masks, maps)
+    area = area_under(roc_curve(negatives, positives))
+    overlap = roc_curve(negatives, positives, _region_weights(masks), is_sorted=True)
+    return area, area_under(overlap, max_fpr)
 
 
 def _region_weights(masks: NDArray[np.bool_]) -> NDArray[np.float64]:

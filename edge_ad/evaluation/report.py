@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -22,7 +22,15 @@ from edge_ad.outside_text import storable
 from edge_ad.storage import atomic_directory, storage_errors, write_file
 from edge_ad.strict_json import to_json
 
-__all__ = ["Chosen", "Reconstruct", "ReportPaths", "choose_samples", "report_sections", "write_report"]
+__all__ = [
+    "Chosen",
+    "Reconstruct",
+    "ReportPaths",
+    "choose_samples",
+    "report_sections",
+    "write_report",
+    "write_together",
+]
 
 _FILES = ("evaluation.json", "sheet.png", "index.html")
 
@@ -87,7 +95,7 @@ def write_report(
         contents["index.html"] = storable(render_page(evaluation, sheet)).encode()
     except MissingDependencyError as error:
         missing = f"{error.message} {error.hint}"
-    _write_together(directory, contents)
+    write_together(directory, contents, _FILES)
     record, picture, page = (directory / name for name in _FILES)
     return ReportPaths(record, picture, None if missing else page, missing)
 
@@ -150,7 +158,17 @@ def _subtitle(evaluation: Evaluation) -> str:
     return "   |   ".join(parts)
 
 
-def _write_together(directory: Path, contents: Mapping[str, bytes]) -> None:
+def write_together(directory: Path, contents: Mapping[str, bytes], names: Collection[str]) -> None:
+    """Write the files of a report, all of them or none.
+
+    Args:
+        directory: Made when missing; other files stay.
+        contents: File name → content.
+        names: Files that such a report has; those of an older one that are not written now are removed.
+
+    Raises:
+        StorageError: No space or no permission; an older report is untouched and nothing is left behind.
+    """
     if not directory.exists():
         with atomic_directory(directory) as staged:
             for name, content in contents.items():
@@ -162,7 +180,7 @@ def _write_together(directory: Path, contents: Mapping[str, bytes]) -> None:
             write_file(Path(folder, name), content)
         for name in contents:
             Path(folder, name).replace(directory / name)
-        for name in _FILES:
+        for name in names:
             if name not in contents:
                 (directory / name).unlink(missing_ok=True)
 

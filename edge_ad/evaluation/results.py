@@ -95,6 +95,21 @@ class Evaluation:
     seen: tuple[int, ...] = ()
 
     @property
+    def image_auroc(self) -> float | None:
+        """Image AUROC, in [0, 1]; None without good or without defective test images."""
+        return self.metrics.get("image_auroc")
+
+    @property
+    def pixel_auroc(self) -> float | None:
+        """Pixel AUROC, in [0, 1]; None where no mask is known."""
+        return self.metrics.get("pixel_auroc")
+
+    @property
+    def pro(self) -> float | None:
+        """Per-region overlap up to a false-positive rate of 0.3, in [0, 1]; None where no mask is known."""
+        return self.metrics.get("pro")
+
+    @property
     def labels(self) -> NDArray[np.bool_]:
         """Labels, bool (N,), True where the part is defective."""
         return np.array([sample.is_defective for sample in self.samples], np.bool_)

@@ -83,6 +83,7 @@ class Bf16Recipe(Recipe):
         raise QualityGateError(
             f"{self.precision} fails the accuracy gate: {failed_checks(gated.report)}.",
             f"Use --precision {self.base}, or give --max-drop more room; the bundle's graphs are as they were.",
+            gated.report.model_dump(),
         )
 
     def _fitted(self, calibration: Calibration, base: dict[str, Any], parts: list[str]) -> ModelProto:

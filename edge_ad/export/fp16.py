@@ -49,6 +49,7 @@ class Fp16Recipe(Recipe):
                 raise QualityGateError(
                     f"FP16 fails the accuracy gate: {failed_checks(checks)}.",
                     "Use FP32, or give --max-drop more room; the bundle's graphs are as they were.",
+                    checks.model_dump(),
                 )
         report = {
             "calibration": {"images": len(calibration.images.paths), "chosen": calibration.images.words},

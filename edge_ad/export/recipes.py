@@ -264,7 +264,8 @@ def add_graph(recipe: Recipe, calibration: Calibration, *, force: bool = False) 
         made = recipe.make(calibration)
     except QualityGateError as error:
         if recipe.precision not in bundle.manifest.graphs:
-            bundle.with_files(_files(recipe, head | {"failure": [error.message, error.hint]}))
+            failure = {"failure": [error.message, error.hint], "failed_checks": dict(error.report)}
+            bundle.with_files(_files(recipe, head | failure))
         raise
     assert made.gated.threshold is not None
     name = bundle.graph(recipe.base).file if made.graph is None else f"model.{recipe.precision}.onnx"
@@ -316,7 +317,7 @@ def _refuse_again(bundle: Bundle, recipe: Recipe, wanted: str) -> None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return  # damaged, or of one that passed: it is made again
     if known == wanted:
-        raise QualityGateError(message, hint)
+        raise QualityGateError(message, hint, document.get("failed_checks"))
 
 
 def _origin(recipe: Recipe, bundle: Bundle) -> dict[str, Any]:

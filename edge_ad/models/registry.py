@@ -18,12 +18,16 @@ from edge_ad.models.base import AnomalyDetector, MethodParameters
 from edge_ad.registry import Registry
 
 __all__ = [
+    "DEFAULT_METHOD",
     "create_detector",
     "method_class",
     "method_names",
     "parse_parameters",
     "restore_detector",
 ]
+
+DEFAULT_METHOD = "patch-metric"
+"""The method that measured best over the four products of `benchmarks.suites.accuracy`."""
 
 _METHODS = Registry(
     "edge_ad.methods",
@@ -38,6 +42,7 @@ _METHODS = Registry(
         "boundary-shuffling": "edge_ad.models.discriminators:BoundaryShuffling",
         "draem": "edge_ad.models.draem:Draem",
         "cutpaste": "edge_ad.models.cutpaste:CutPaste",
+        "reverse-distillation": "edge_ad.models.distillation:ReverseDistillation",
     },
 )
 
@@ -115,5 +120,5 @@ def restore_detector(method: str, values: Mapping[str, Any], state: Mapping[str,
 
 def _checked(kind: type[AnomalyDetector]) -> type[AnomalyDetector]:
     if not issubclass(kind, AnomalyDetector):
-        raise UsageError(f"The method {kind.__name__} is no AnomalyDetector.", "Report it to whoever made it.")
+        raise UsageError(f"The method {kind.__name__} is no AnomalyDetector.", "Report it to its maker.")
     return kind

@@ -1,4 +1,4 @@
-"""What a backend is, and the register of all of them.
+"""The Backend contract, and the registry of backends.
 
 A backend is one folder with one class. Third parties add theirs by the entry point ``edge_ad.backends``, whose name is
 the backend's and whose value is its class.
@@ -61,16 +61,16 @@ class BackendStatus:
 
 
 class Backend(ABC):
-    """A runtime that executes deploy graphs. Stateless: an instance holds nothing but what its class says.
+    """A runtime that executes deploy graphs. Instances are stateless.
 
     Attributes:
         name: What ``--backend`` calls it; the beginning of its engine directories' names.
         precisions: Precisions that it runs at all.
-        fastest_first: Those that ``auto`` takes, fastest first, as far as can be told without measuring.
-        worth_building: Those that ``build-engine`` makes by itself, in that order.
+        fastest_first: Those that ``auto`` considers, fastest first, as far as is known without measuring.
+        worth_building: Those that ``build-engine`` builds by default, in that order.
         tolerance: Largest difference of its FP32 outputs from the trained network's, as a share of the map's range.
-        runs_plans_only: Whether it runs nothing but what the export side built for it before.
-        fp16_arithmetic: What it computes an FP16 graph in, in words.
+        runs_plans_only: Whether it runs only plans that the export side has built.
+        fp16_arithmetic: Arithmetic of an FP16 graph, in words.
         polygraphy_environment: Environment variables with which polygraphy runs its engines.
     """
 
@@ -102,11 +102,11 @@ class Backend(ABC):
         Args:
             source: The graph, or what was built from it.
             threads: CPU threads; 0 lets the backend decide.
-            fallback: What is opened where ``source`` does not load; None where it must.
+            fallback: Opened where ``source`` does not load; None where it must load.
         """
 
     def build(self, source: EngineSource, folder: Path) -> Mapping[str, str]:
-        """Write what it makes of a graph into a folder.
+        """Build an engine from a graph, and write it into a folder.
 
         Returns:
             The options of the build.
@@ -188,7 +188,7 @@ def choose_backend(name: str = "auto") -> tuple[str, str]:
 def _remedy(status: BackendStatus) -> str:
     if status.install_command:
         return f"Install it: {status.install_command}"
-    return "Use --backend auto, which takes one that works here."
+    return "Use --backend auto, which picks one that works here."
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Run a function in a process of its own: what crashes or hangs there does not end this one."""
+"""Run a function in a separate process, so that a crash or a hang there does not end this one."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from edge_ad.errors import BundleError, EdgeAdError, EngineCrashError
 __all__ = ["answer", "call"]
 
 _POLL_S = 0.1
-_LONGEST_S = 600  # far longer than anybody waits
-_OUT_OF_MEMORY_SCORE = Path("/proc/self/oom_score_adj")  # Linux: which process goes first
+_LONGEST_S = 600  # far longer than any wait
+_OUT_OF_MEMORY_SCORE = Path("/proc/self/oom_score_adj")  # Linux: which process is killed first when memory runs out
 _HINT = "Build it again: edge-ad build-engine; if that does not help, use another backend."
 
 
@@ -34,11 +34,11 @@ def call(
     timeout_s: float,
     is_cancelled: threading.Event | None = None,
 ) -> str:
-    """Have the ``main`` of a module answer a request in a process of its own.
+    """Have the ``main`` of a module answer a request in a separate process.
 
     Args:
         module: Full name of the module; its ``main`` calls `answer`.
-        request: What is passed on, as JSON.
+        request: Passed on as JSON.
         engine_of: Folder of the bundle whose engine runs there, for messages.
         timeout_s: Longest that the process may take, in seconds.
         is_cancelled: Ends the process when it is set.
@@ -47,12 +47,12 @@ def call(
         What the function in the process returned.
 
     Raises:
-        EngineCrashError: The process was ended by a signal, or said nothing.
+        EngineCrashError: The process was ended by a signal, or gave no answer.
         BundleError: It took too long, or was cancelled.
         EdgeAdError: What the function raised.
     """
     command = [sys.executable, "-c", f"from {module} import main; main()", json.dumps(request)]
-    # Nothing is imported from where the user happens to stand.
+    # Import nothing from the current folder.
     environment = environment_for_child() | {"PYTHONSAFEPATH": "1"}
     with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         try:
@@ -63,23 +63,23 @@ def call(
 
 
 def answer(function: Callable[[dict[str, Any]], str], *, engine_of: Callable[[dict[str, Any]], str]) -> None:
-    """In the process: call a function with the request and print one JSON object for `call`.
+    """Inside that process: call a function with the request and print one JSON object for `call`.
 
     Args:
         function: Request → result in words.
         engine_of: Request → folder of the bundle whose engine runs, for messages.
     """
-    logging.disable()  # whoever asked opens the engine too, and says the same
+    logging.disable()  # the caller opens the engine too, and reports the same
     request = json.loads(sys.argv[1])
     if hasattr(signal, "alarm"):
-        signal.alarm(_LONGEST_S)  # whoever asked may have been killed
-    with suppress(OSError):  # a graph that takes all memory must not take the stream along
+        signal.alarm(_LONGEST_S)  # the caller may have been killed
+    with suppress(OSError):  # a graph that takes all memory must not end the stream
         _OUT_OF_MEMORY_SCORE.write_text("1000")
     try:
         found = {"error": "", "message": function(request), "hint": ""}
     except EdgeAdError as error:
         found = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
-    except Exception as error:  # whatever is wrong with it, it must not judge
+    except Exception as error:  # an engine with any fault must not be used
         message = f"The engine of {engine_of(request)} fails: {type(error).__name__}: {' '.join(str(error).split())}."
         found = {"error": BundleError.__name__, "message": message, "hint": "Build it again: edge-ad build-engine"}
     sys.stdout.write(json.dumps(found) + "\n")
@@ -99,9 +99,9 @@ def _output(
 
 
 def _result(output: bytes, code: int, engine_of: Path) -> str:
-    """What the process found; anything but its own word that all is well is a problem."""
+    """The answer of the process; anything but a clear success is an error."""
     try:
-        found = json.loads(output.splitlines()[-1])  # a library may have said something before
+        found = json.loads(output.splitlines()[-1])  # a library may have printed something before
         kind, message, hint = found["error"], str(found["message"]), str(found["hint"])
     except (ValueError, LookupError, TypeError) as error:
         why = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"

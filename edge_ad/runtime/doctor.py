@@ -1,4 +1,4 @@
-"""A report on this machine: what works, what does not, and the command that repairs it."""
+"""A report on this machine: what works, what does not, and the command that installs it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_ad.runtime.target import Processor, available_cores, processor
 
 __all__ = ["PackageStatus", "SystemReport", "examine"]
 
-# Module, distribution, what needs it, extra that brings it.
+# Module, distribution, what needs it, extra that installs it.
 _OPTIONAL = (
     ("torch", "torch", "train, export, calibrate", "train"),
     ("onnx", "onnx", "export, calibrate", "train"),
@@ -54,7 +54,7 @@ class PackageStatus:
 
 @dataclass(frozen=True)
 class SystemReport:
-    """What matters to edge-ad about this machine.
+    """Facts about this machine that matter to edge-ad.
 
     Attributes:
         edge_ad: Version of edge-ad; empty where it runs from a folder that is not installed.
@@ -86,7 +86,7 @@ class SystemReport:
 
 
 def examine() -> SystemReport:
-    """Examine this machine. Imports the backends and OpenCV, since they can be installed and broken; nothing else."""
+    """Examine this machine. Imports only the backends and OpenCV, which can be installed and still be broken."""
     return SystemReport(
         edge_ad=_version("edge-ad"),
         python=platform.python_version(),

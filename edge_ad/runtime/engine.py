@@ -94,14 +94,14 @@ class EngineSource:
         )
 
     def saved_in(self, folder: Path, version: str) -> EngineSource:
-        """The same graph with what ``version`` of its backend has just saved in ``folder``."""
+        """The same graph with the engine that ``version`` of its backend has just saved in ``folder``."""
         return replace(self, directory=folder, directory_version=version, words="just saved", directory_files=None)
 
     def read_graph(self) -> bytes:
-        """Content of the ONNX file; it is to be run from these bytes, in which a backend finds no other file.
+        """Content of the ONNX file; backends must load these bytes, which cannot refer to other files.
 
         Raises:
-            BundleError: It was changed since its bundle was opened, or no backend may read it.
+            BundleError: It was changed since its bundle was opened, or is not a file that a backend may read.
         """
         if not self.sha256:
             return self.onnx.read_bytes()
@@ -144,7 +144,7 @@ def backend_errors(backend: str, action: str) -> Iterator[None]:
 
 @contextmanager
 def saving(folder: Path) -> Iterator[None]:
-    """Name the reason when a native library fails to write into ``folder``: it passes none on."""
+    """Find the reason when a native library fails to write into ``folder``; it reports none itself."""
     try:
         yield
     except (EdgeAdError, OSError):
@@ -171,7 +171,7 @@ def check_deploy_graph(
         inputs: Input name → shape; the batch may be anything.
         outputs: Names of the outputs.
         size_hw: Height and width in the manifest, in pixels.
-        types: Input or output → its type, as ONNX or OpenVINO names it; None where the caller looks at them itself.
+        types: Input or output → its type, as ONNX or OpenVINO names it; None where the caller checks them itself.
 
     Raises:
         BundleError: Other names, types, or another size.
@@ -225,7 +225,7 @@ class EngineDescription:
 
     @classmethod
     def on_cpu(cls, backend: str, version: str, source: EngineSource, threads: int) -> EngineDescription:
-        """That of an engine which runs a source on this machine's processor."""
+        """Describe an engine that runs a source on this machine's processor."""
         return cls(
             backend=backend,
             precision=source.precision,
@@ -238,14 +238,14 @@ class EngineDescription:
 
 
 class Engine(ABC):
-    """A deployed detector. Use as a context manager; the public methods check, ``_infer`` runs.
+    """A deployed detector; use it as a context manager. Public methods check their arguments, ``_infer`` runs.
 
-    One thread uses an engine at a time.
+    Only one thread may use an engine at a time.
 
     Args:
         description: What the engine is.
         threshold: Threshold on its scores.
-        spare: The graph that is compiled where what was built from it does not load; None where it must load.
+        spare: The graph that is compiled instead where the built engine does not load; None where it must load.
     """
 
     _source: EngineSource
@@ -267,7 +267,7 @@ class Engine(ABC):
         except DeviceError as error:
             if self._spare is None:
                 raise
-            _log.warning("%s It is compiled from its graph instead.", error.message)
+            _log.warning("%s Its graph is compiled instead.", error.message)
             self._use(self._spare)
             self._open()
         self._is_open = True
@@ -306,14 +306,14 @@ class Engine(ABC):
         Raises:
             EdgeAdError: The engine is not open.
             UsageError: Wrong dtype or shape.
-            BundleError: Its graph gives something else than a score and a map for each image.
+            BundleError: Its graph gives something other than a score and a map for each image.
         """
         self._check_open()
         self._check(images)
         return self._predictions(*self._infer(np.ascontiguousarray(images)), len(images))
 
     def infer_many(self, frames: Iterable[NDArray[np.uint8]]) -> Iterator[Prediction]:
-        """Score a stream of frames, for throughput: a backend may work on several at a time.
+        """Score a stream of frames with high throughput: a backend may work on several at a time.
 
         Args:
             frames: uint8 (1, H, W, 3) each, as for `infer`; read lazily, a few ahead of the predictions. A frame may be
@@ -337,11 +337,11 @@ class Engine(ABC):
             self.infer(frame)
 
     def timings(self) -> DeviceTimings | None:
-        """Where the time of the last inferences went on the device; None where the backend does not measure it."""
+        """Times of the last inferences on the device; None where the backend does not measure them."""
         return None
 
     def _use(self, source: EngineSource) -> None:
-        """Open from another source the next time."""
+        """Use another source the next time it is opened."""
         self._source = source
         self._description = replace(self._description, source=source.words)
 
@@ -365,7 +365,7 @@ class Engine(ABC):
             raise UsageError(f"Images must have shape (N, {', '.join(map(str, expected))}), not {images.shape}.")
 
     def _predictions(self, scores: NDArray[np.float32], maps: NDArray[np.float32], count: int) -> list[Prediction]:
-        """Scores and maps of ``count`` images as the backend gave them → predictions, refusing other shapes."""
+        """Predictions from a backend's scores and maps of ``count`` images; refuses other shapes."""
         expected = ("float32", (count,)), ("float32", (count, *self._description.input_size_hw))
         found = _kind(scores), _kind(maps)
         if found != expected:
@@ -396,5 +396,5 @@ class Engine(ABC):
 
 
 def _kind(array: object) -> tuple[str, tuple[int, ...]]:
-    """Type and shape; of what is no array, such as the list of a sequence output, the name of its kind."""
+    """Type and shape; for anything but an array, such as the list of a sequence output, the name of its type."""
     return (str(array.dtype), array.shape) if isinstance(array, np.ndarray) else (type(array).__name__, ())

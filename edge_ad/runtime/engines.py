@@ -31,7 +31,7 @@ __all__ = [
 
 
 def engine_key(backend: str, precision: Precision) -> EngineKey:
-    """What an engine of a backend must be to run on this machine."""
+    """The key of an engine of a backend that runs on this machine."""
     chosen = get_backend(backend)
     return EngineKey(backend, precision, chosen.target(), chosen.probe().version)
 
@@ -39,8 +39,8 @@ def engine_key(backend: str, precision: Precision) -> EngineKey:
 def choose_precision(bundle: Bundle, precision: str = "auto", *, backend: str = "onnxruntime") -> Precision:
     """Choose what to run of a bundle.
 
-    ``"auto"`` is the fastest that passed its accuracy gate and runs here: by the latencies that
-    ``build-engine`` measured on this machine where it has built them all, else INT8 before FP32.
+    ``"auto"`` is the fastest precision that passed its accuracy gate and runs here: by the latencies that
+    ``build-engine`` measured on this machine where it has built all of them, else INT8 before FP32.
 
     Args:
         bundle: The bundle.
@@ -106,15 +106,15 @@ def open_engine(
 ) -> Engine:
     """Make an engine for a graph of a bundle; enter it to load it.
 
-    The engine directory that fits this machine is used where one was built and loads here; else the engine is compiled
-    in memory from the graph, which is said in one line. TensorRT takes minutes to build and is never built in memory.
+    Uses the engine directory that fits this machine where one was built and loads here; otherwise compiles the graph in
+    memory, and logs it in one line. TensorRT takes minutes to build and is never built in memory.
 
     Args:
         bundle: The bundle.
         backend: ``"auto"`` or a backend's name.
         precision: ``"auto"`` for the fastest that passed its gate and runs here, or a precision.
         threads: CPU threads; 0 lets the backend decide.
-        open_from: ``"built"`` takes the engine directory or fails, ``"graph"`` compiles the graph whatever was built.
+        open_from: ``"built"`` uses the engine directory or fails, ``"graph"`` always compiles the graph.
 
     Raises:
         BundleError: No such graph, or the engine directory is damaged or of another graph; or none was built that fits
@@ -145,10 +145,10 @@ def open_engine(
 def opened_engine(
     bundle: Bundle, *, backend: str = "auto", precision: str = "auto", threads: int = 0
 ) -> Iterator[Engine]:
-    """An open engine; with ``"auto"`` that of the first backend that can compile the graph.
+    """An open engine; with ``"auto"``, of the first backend that can compile the graph.
 
     Raises:
-        EdgeAdError: As `open_engine`, and what opening the last of them raises.
+        EdgeAdError: As `open_engine`, or the error of the last backend tried.
     """
     with ExitStack() as stack:
         yield first_that_works(
@@ -158,15 +158,15 @@ def opened_engine(
 
 
 def first_that_works(backend: str, use: Callable[[str], _Result]) -> _Result:
-    """What ``use`` makes of a backend; with ``"auto"``, of the first that does not fail at it.
+    """The result of ``use`` for a backend; with ``"auto"``, for the first one that does not fail.
 
     Args:
         backend: ``"auto"`` or a backend's name.
         use: Name of a backend → the result.
 
     Raises:
-        DeviceError: The backend cannot, or the last of them.
-        EngineCrashError: It crashes, in a process of its own, or the last of them.
+        DeviceError: The backend, or the last one tried, fails.
+        EngineCrashError: It crashes, in its own process.
     """
     first, _ = choose_backend(backend)
     names = [first]
@@ -177,7 +177,7 @@ def first_that_works(backend: str, use: Callable[[str], _Result]) -> _Result:
         try:
             return use(name)
         except (DeviceError, EngineCrashError) as error:
-            _log.warning("%s cannot be used: %s Going on with %s.", name, _sentence(error.message), other)
+            _log.warning("%s cannot be used: %s Trying %s.", name, _sentence(error.message), other)
     return use(names[-1])
 
 
@@ -192,7 +192,7 @@ def _find(bundle: Bundle, key: EngineKey, is_needed: bool) -> EngineDirectory | 
 
 
 def build_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "auto") -> EngineDirectory:
-    """Build an engine directory for this machine, and check that it answers as the graph does.
+    """Build an engine directory for this machine, and check that its outputs match the graph's.
 
     Args:
         bundle: The bundle.
@@ -201,9 +201,9 @@ def build_engine(bundle: Bundle, *, backend: str = "auto", precision: str = "aut
 
     Raises:
         BundleError: No such graph.
-        DeviceError: The backend does not work here, refuses the graph, or its saved engine answers differently.
+        DeviceError: The backend does not work here, refuses the graph, or its saved engine gives other outputs.
         StorageError: No space or no permission; nothing is left behind.
-        UsageError: No such backend or precision, or one whose plans the export side builds.
+        UsageError: No such backend or precision, or its plans are built by the export side.
     """
     name, _ = choose_backend(backend)
     chosen = get_backend(name)

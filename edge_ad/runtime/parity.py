@@ -1,8 +1,8 @@
-"""Whether an engine gives the trained network's numbers: what ``verify`` shows, and what every stream asks first.
+"""Parity of an engine with the trained network, as ``verify`` shows it and as every stream checks it first.
 
 A graph in FP32 must give the same scores and maps within a tolerance. A graph in another precision has passed an
-accuracy gate with a threshold of its own, so that its maps are held against the limit of that gate, and its scores,
-seen from its own threshold, must lie where those of the trained network lie.
+accuracy gate with its own threshold. So its maps are compared with the limit of that gate, and its scores, relative to
+its own threshold, must lie where those of the trained network lie.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ __all__ = [
 ONNX_TOLERANCE = 1e-4
 """Of an exported graph in ONNX Runtime against torch, as a share of the map's range."""
 
-# Of engines that are not FP32. Learned heads are fitted anew on INT8 features: 0.14, 0.13 and 0.83 were seen.
+# For engines other than FP32. Learned heads are refitted on INT8 features: 0.14, 0.13 and 0.83 were seen.
 _MOST_SCORE_SHIFT = 0.25
 _MOST_MAP_SHIFT = 0.5
 _MAP_SCALES = (0.5, 2.0)
-_LEAST_MAP_CORRELATION = 0.9  # whatever a gate was told to let pass
+_LEAST_MAP_CORRELATION = 0.9  # however permissive a gate was
 _MOST_SCORE_ERROR = 0.02  # of FP32, of the largest score or the threshold: a map's range may be far larger
 
 
@@ -57,7 +57,7 @@ class Deviation:
             binary mask's limit may flip; then ``map`` is large and this is not.
         outliers: Images with a pixel further away than ``tolerance``.
         images: Images compared.
-        tolerance: What they were held against.
+        tolerance: Largest allowed difference.
     """
 
     score: float
@@ -75,14 +75,14 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Parity:
-    """One engine held against the reference.
+    """Comparison of one engine with the reference.
 
     Attributes:
         deviation: Differences of scores and maps.
         map_correlation: Mean correlation of its maps with those of the reference.
-        score_shift: Largest difference of a score, each seen from its own graph's threshold, as a share of the
+        score_shift: Largest difference of a score, each relative to its own graph's threshold, as a share of the
             furthest that a pixel of the reference lies from the FP32 threshold.
-        map_shift: Difference of the mean of the maps, seen and measured alike.
+        map_shift: Difference of the mean of the maps, measured in the same way.
         map_scale: Standard deviation of the maps, as a multiple of the reference's.
         problem: What is wrong, in words; empty when it passed.
     """
@@ -103,17 +103,17 @@ class Parity:
 def parity_of_engine(
     bundle: Bundle, engine: Engine, images: NDArray[np.uint8], reference: Sequence[Prediction], *, batch: int = 1
 ) -> Parity:
-    """Hold an engine against the reference in every way in which a stream uses it.
+    """Compare an engine with the reference, in every way in which a stream uses it.
 
     Args:
         bundle: The bundle.
         engine: Its engine, open.
         images: uint8 (N, H, W, 3), BGR at the input size.
-        reference: What the trained network said about them, N.
-        batch: Frames that a stream gives to it in one call, beside one at a time and several in flight.
+        reference: The trained network's predictions for them, N.
+        batch: Frames that a stream gives to it in one call, besides one at a time and several in flight.
 
     Returns:
-        That of frames one at a time, or of the first way in which it does not give the trained numbers.
+        The result for frames one at a time, or for the first way that fails.
     """
     description = engine.describe()
     found = []
@@ -145,7 +145,7 @@ def parity_of(
     predictions: Sequence[Prediction],
     reference: Sequence[Prediction],
 ) -> Parity:
-    """Hold what an engine said against what the trained network said.
+    """Compare an engine's predictions with the trained network's.
 
     Args:
         bundle: The bundle; it has the thresholds, and the limits of the gate.
@@ -168,7 +168,7 @@ def parity_of(
 
 
 def recorded_predictions(reference: Reference) -> list[Prediction]:
-    """What the trained network said when the bundle was exported."""
+    """The trained network's predictions, recorded when the bundle was exported."""
     return [Prediction(float(score), values) for score, values in zip(reference.scores, reference.maps, strict=True)]
 
 
@@ -176,14 +176,14 @@ def compare(predictions: Sequence[Prediction], reference: Sequence[Prediction], 
     """Compare predictions on the same images.
 
     Args:
-        predictions: What an engine said, N >= 1.
-        reference: What the trained network said, N.
+        predictions: Those of an engine, N >= 1.
+        reference: Those of the trained network, N.
         tolerance: Largest difference that is allowed.
     """
     scores, maps = _arrays(predictions)
     reference_scores, reference_maps = _arrays(reference)
     scale = max(1.0, float(np.abs(reference_maps).max()))
-    with np.errstate(invalid="ignore"):  # infinity minus infinity is NaN, and NaN is not within
+    with np.errstate(invalid="ignore"):  # infinity minus infinity is NaN, which is never within
         differences = np.abs(maps - reference_maps) / scale
         score = float(np.abs(scores - reference_scores).max()) / scale
     per_image = differences.max(axis=(1, 2))
@@ -224,15 +224,15 @@ def _of_gate(bundle: Bundle, precision: Precision, correlation: float) -> str:
     gate = bundle.graph(precision).gate
     if gate is None or not gate.passed or "map_correlation" not in gate.limits:
         return "its graph did not pass an accuracy gate"
-    # A gate that was told to let everything pass does not make the line do so.
+    # A permissive gate must not let such an engine onto the line.
     least = max(gate.limits["map_correlation"], _LEAST_MAP_CORRELATION)
-    return "" if correlation >= least else f"its maps correlate by {correlation:.3f}, {least:g} is asked for"
+    return "" if correlation >= least else f"its maps correlate by {correlation:.3f}, below the limit of {least:g}"
 
 
 def _of_level(score_shift: float, map_shift: float, scale: float) -> str:
     for name, shift, most in (("a score", score_shift, _MOST_SCORE_SHIFT), ("its maps", map_shift, _MOST_MAP_SHIFT)):
         if not shift <= most:
-            return f"{name} lies {shift:.2f} of the map's range from where it was, {most:g} is allowed"
+            return f"{name} is shifted by {shift:.2f} of the map's range; {most:g} is allowed"
     low, high = _MAP_SCALES
     return "" if low <= scale <= high else f"its maps vary {scale:.3g} times as much, {low:g} to {high:g} is allowed"
 
@@ -246,7 +246,7 @@ def _mean_correlation(predictions: Sequence[Prediction], reference: Sequence[Pre
 def _shifts(
     bundle: Bundle, precision: Precision, predictions: Sequence[Prediction], reference: Sequence[Prediction]
 ) -> tuple[float, float]:
-    """How far scores and maps lie from where they were, each seen from its own graph's threshold."""
+    """Shift of scores and maps, each relative to its own graph's threshold."""
     own = bundle.graph(precision).threshold.value
     trained = bundle.graph("fp32").threshold.value if "fp32" in bundle.manifest.graphs else own
     scores, maps = _arrays(predictions)

@@ -1,4 +1,4 @@
-"""The processor an engine runs on: what decides which kernels a backend picks, and so an engine's numbers."""
+"""The processor an engine runs on, which decides the kernels that a backend picks, and so an engine's numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Processor", "available_cores", "parse_cpuinfo", "processor"]
 
 _CPUINFO = Path("/proc/cpuinfo")
 _ARCHITECTURES = {"amd64": "x86_64", "x64": "x86_64", "arm64": "aarch64"}
-# Best first: the integer and float instructions that change which kernels run.
+# Best first: integer and float instructions that decide which kernels run.
 _CAPABILITIES = {
     "x86_64": (
         ("amx_int8", "amx"),
@@ -34,9 +34,9 @@ class Processor:
     """A CPU.
 
     Attributes:
-        architecture: ``"x86_64"``, ``"aarch64"``, or what the system calls it.
+        architecture: ``"x86_64"``, ``"aarch64"``, or the system's name for it.
         name: Model name; the architecture where the system does not say.
-        flags: Instruction sets that matter to inference, in the system's own names.
+        flags: Instruction sets relevant to inference, by the system's names.
         target: Name of the engine target, such as ``"x86_64-avx512-vnni"``.
     """
 
@@ -47,7 +47,7 @@ class Processor:
 
     @property
     def has_bf16(self) -> bool:
-        """Whether it multiplies bfloat16 numbers itself; others would convert them, at a loss."""
+        """Whether it has bfloat16 multiplication; without it, numbers are converted, which is slower."""
         return not {"amx_bf16", "avx512_bf16", "bf16"}.isdisjoint(self.flags)
 
 
@@ -62,7 +62,7 @@ def processor() -> Processor:
 
 
 def parse_cpuinfo(text: str, machine: str) -> Processor:
-    """Read the text of ``/proc/cpuinfo``.
+    """Parse the text of ``/proc/cpuinfo``.
 
     Args:
         text: The text; empty where there is none.

@@ -1,4 +1,4 @@
-"""Latency and throughput, measured on the monotonic clock; no percentile is clipped, no slow run is dropped."""
+"""Latency and throughput on the monotonic clock; no percentile is clipped, no slow run dropped."""
 
 from __future__ import annotations
 
@@ -96,10 +96,10 @@ def measure(
 
     Args:
         run: What to time.
-        min_runs: Time at least so many runs.
-        min_seconds: Time for at least so long.
-        warm_up_ms: Run untimed first for at least so long, in milliseconds.
-        warm_up_runs: Run untimed first at least so often.
+        min_runs: Least number of timed runs.
+        min_seconds: Least time to measure for.
+        warm_up_ms: Least time to run untimed first, in milliseconds.
+        warm_up_runs: Least number of untimed runs first.
     """
     _timed(run, warm_up_runs, warm_up_ms * _NS_PER_MS)
     started = time.perf_counter_ns()
@@ -108,7 +108,7 @@ def measure(
 
 
 def _timed(run: Callable[[], object], least_runs: int, least_ns: float) -> list[int]:
-    """Duration of each run, in nanoseconds, of as many as asked for and for as long."""
+    """Duration of each run, in nanoseconds; both minimums are kept."""
     began = time.perf_counter_ns()
     durations: list[int] = []
     while len(durations) < least_runs or time.perf_counter_ns() - began < least_ns:
@@ -126,7 +126,7 @@ class Comparison:
         ours: Latency of the first way.
         theirs: Latency of the second way.
         ratio_of_medians: ``theirs.p50_ms / ours.p50_ms``: how many times as fast the first is.
-        ratio_per_round: The same ratio in each round: what it may be expected to vary by.
+        ratio_per_round: The same ratio in each round, which shows how much it varies.
     """
 
     ours: LatencyStats
@@ -140,8 +140,8 @@ def compare(
 ) -> Comparison:
     """Time two callables in turns.
 
-    A round is a block of each; every other round begins with the second, so that neither always meets the machine
-    that the other left. Two runs of each block are not timed: they wake that side's threads and caches.
+    A round is a block of each; every other round begins with the second, so that neither always runs after the other.
+    The first two runs of each block are not timed: they wake that side's threads and caches.
 
     Args:
         ours: The first way.
@@ -200,7 +200,7 @@ def median_latencies(bundle: Bundle, backend: str, precisions: Sequence[Precisio
             engine.warm_up()
         for _ in range(_ROUNDS):
             for name, engine in engines.items():
-                for run in range(-1, _RUNS):  # the first wakes this engine's threads and is not counted
+                for run in range(-1, _RUNS):  # the first one wakes this engine's threads and is not counted
                     frame = frames[run % len(frames)][np.newaxis]
                     began = time.perf_counter()
                     engine.infer(frame)
@@ -212,6 +212,6 @@ def median_latencies(bundle: Bundle, backend: str, precisions: Sequence[Precisio
 def record_latencies(
     bundle: Bundle, backend: str, engines: dict[Precision, EngineDirectory]
 ) -> dict[Precision, EngineDirectory]:
-    """Time engines in turns and write each one's latency beside it, where ``--precision auto`` looks for it."""
+    """Time engines in turns and store each latency in its sidecar, where ``--precision auto`` reads it."""
     latencies = median_latencies(bundle, backend, list(engines))
     return {name: record_latency(engine, latencies[name]) for name, engine in engines.items()}

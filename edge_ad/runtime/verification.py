@@ -1,9 +1,9 @@
-"""Before an engine may judge: does it give the trained network's numbers on this machine, without a crash or a hang?
+"""Verification of an engine before a stream uses it: it must give the trained network's numbers on this machine.
 
-The first time a bundle is opened on a machine its engine runs over the photos that the bundle carries, in a process of
-its own: what crashes there, takes all memory or never answers does not end a line. A compiled engine that crashes gives
-way to the graph it was built from; what fails then is a refused bundle. That an engine passed is remembered for this
-bundle and for what was opened, so that the next opening costs nothing.
+The first time a bundle is opened on a machine, its engine runs over the reference photos of the bundle in a separate
+process, so that a crash, a hang or a lack of memory there does not end the stream. If a compiled engine crashes, its
+graph is compiled instead; if that fails too, the bundle is refused. A passed verification is remembered for this bundle
+and engine, so that the next opening costs nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from edge_ad.storage import cache_folder, sha256_file, write_file
 
 __all__ = ["EngineIdentity", "Verification", "check_opens", "main", "verify"]
 
-_TIMEOUT_S = 120.0  # a small board compiles a large graph for most of a minute
+_TIMEOUT_S = 120.0  # a small board takes most of a minute to compile a large graph
 _PROCESS = "edge_ad.runtime.verification"
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EngineIdentity:
-    """All that the numbers of an engine on this machine depend on.
+    """All that the outputs of an engine on this machine depend on.
 
     Attributes:
         backend: Name of the backend.
@@ -63,7 +63,7 @@ class EngineIdentity:
 
     @classmethod
     def of(cls, bundle: Bundle, backend: str, precision: Precision, open_from: OpenFrom = "any") -> EngineIdentity:
-        """That of the engine that `open_engine` opens now.
+        """The identity of the engine that `open_engine` would open now.
 
         Raises:
             BundleError: Its folder fits neither this machine nor the bundle.
@@ -85,7 +85,7 @@ class EngineIdentity:
 
 
 class Verification:
-    """Verifies engines, one after the other.
+    """Verifies engines, one at a time.
 
     Args:
         allow_unverified: Let a bundle without recorded outputs pass, if its engine gives finite numbers.
@@ -98,7 +98,7 @@ class Verification:
         self._is_cancelled = threading.Event()
 
     def cancel(self) -> None:
-        """Have a verification that is under way end at once, by an error; none begins any more."""
+        """End a running verification at once, with an error; none begins any more."""
         self._is_cancelled.set()
 
     def __call__(
@@ -113,17 +113,17 @@ class Verification:
         """Verify the engine that `open_engine` would open with the same arguments.
 
         Returns:
-            What was verified: an engine that is opened later must be of the same identity, ``open_from`` included.
+            The identity of what was verified, ``open_from`` included; an engine opened later must have the same.
 
         Raises:
             BundleError: It does not give the recorded outputs, crashes, or does not answer in time; or the bundle has
-                no recorded outputs, which must be allowed.
+                no recorded outputs and that is not allowed.
             EdgeAdError: It cannot be opened.
         """
         if REFERENCE_FILE not in bundle.manifest.files and not self._allow_unverified:
             raise BundleError(
-                f"{bundle.root} has no recorded outputs: nobody can tell whether its engine judges as it was trained.",
-                "Export it again: edge-ad export RUN; or let it pass with --allow-unverified.",
+                f"{bundle.root} has no recorded outputs, so its engine cannot be verified.",
+                "Export it again: edge-ad export RUN; or accept it with --allow-unverified.",
             )
         return first_that_works(backend, lambda name: self._verified(bundle, name, precision, threads, open_from))
 
@@ -166,7 +166,7 @@ class Verification:
         return (cache_folder() / "verified" / self._hash(identity)).is_file()
 
     def _remember(self, identity: EngineIdentity) -> None:
-        with suppress(EdgeAdError):  # a device may have nowhere to write: it verifies at each start
+        with suppress(EdgeAdError):  # a device without writable storage verifies at each start
             write_file(cache_folder() / "verified" / self._hash(identity), f"{self._words(identity)}\n".encode())
 
     def _hash(self, identity: EngineIdentity) -> str:
@@ -185,7 +185,7 @@ def _mention_foreign(bundle: Bundle, backend: str, precision: Precision) -> None
 
 
 def check_opens(bundle: Bundle, backend: str, precision: Precision, open_from: OpenFrom) -> None:
-    """Open an engine in a process of its own: some backends crash on a processor for which they have no kernels.
+    """Try to open an engine in a separate process: some backends crash on a processor that they have no kernels for.
 
     Raises:
         DeviceError: The backend cannot compile or load it here.
@@ -223,23 +223,23 @@ def verify(
     open_from: OpenFrom = "any",
     only_load: bool = False,
 ) -> str:
-    """Open an engine, warm it up and hold it against the recorded outputs, if the bundle has any.
+    """Open an engine, warm it up and compare it with the recorded outputs, if the bundle has any.
 
     Args:
         root: Folder of the bundle.
-        manifest_hash: SHA-256 of the manifest of the bundle that is meant.
+        manifest_hash: Expected SHA-256 of the bundle's manifest.
         backend: Name of the backend.
         precision: Graph to run.
         threads: CPU threads; 0 lets the backend decide.
         batch: Frames that a stream gives to it in one call.
         open_from: What it is opened from, see `open_engine`.
-        only_load: Leave it at loading it.
+        only_load: Load it, and do not run it.
 
     Returns:
         What it was opened from, as its description says.
 
     Raises:
-        BundleError: It does not give them, or a number that is not finite; or another bundle is there.
+        BundleError: It gives other numbers or ones that are not finite, or another bundle is there.
         EdgeAdError: It cannot be opened.
     """
     bundle = Bundle.open(root)
@@ -254,7 +254,7 @@ def verify(
     if problem:
         raise BundleError(
             f"{root} does not give the trained numbers with {backend} {precision}: {problem}.",
-            "Look at it with: edge-ad verify; or build it again: edge-ad build-engine",
+            "See what differs: edge-ad verify; or build it again: edge-ad build-engine",
         )
     return source
 

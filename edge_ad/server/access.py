@@ -1,4 +1,4 @@
-"""Who may see and steer the stream: the token, sessions, and the budgets of each address."""
+"""Who may see and control the stream: the token, sessions, and a budget for each address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edge_ad.errors import UsageError
 
 __all__ = ["SESSION_S", "Access", "Budgets", "Limits", "Sessions", "Standing", "new_token", "session_name"]
 
-SESSION_S = 30 * 24 * 3600  # a monitor at the line is not logged in every morning
+SESSION_S = 30 * 24 * 3600  # so that nobody has to log a monitor at the line in every morning
 _SHORTEST_TOKEN = 12
 _LONGEST_TOKEN = 256
 _MOST_SESSIONS = 1024
@@ -38,20 +38,20 @@ def new_token() -> str:
 
 @dataclass(frozen=True)
 class Limits:
-    """How much anybody can ask of the server.
+    """Limits for the clients of the server.
 
     Attributes:
         viewers: Pages and MJPEG streams at a time.
         connections: Open connections; further ones wait in the kernel until one ends.
         idle_s: Longest time without a complete request head, in seconds.
-        stall_s: Longest time in which a client that is sent something reads nothing of it, in seconds.
+        stall_s: Longest time in which a client reads nothing of what it is sent, in seconds.
         header_bytes: Longest request line and headers together.
         body_bytes: Longest body of a request.
         body_s: Longest time for it to come, in seconds.
-        guesses: Wrong tokens and sessions from one address; then it is refused unheard.
-        guesses_per_s: How many of them an address gets back in a second.
-        refusals: Answers to requests without a right to one from one address at once; further ones come later.
-        refusals_per_s: How many of them an address gets in a second.
+        guesses: Wrong tokens and sessions from one address; after that it is refused without a check.
+        guesses_per_s: How many of them an address regains per second.
+        refusals: Refusals sent to one address at once; further ones are delayed.
+        refusals_per_s: How many of them an address may get per second.
     """
 
     viewers: int = 16
@@ -68,7 +68,7 @@ class Limits:
 
 
 class Standing(enum.Enum):
-    """What a client is to the server."""
+    """What a client may do."""
 
     LOGGED_IN = "has the token or an open session, or needs none"
     ANONYMOUS = "has shown neither"
@@ -84,8 +84,8 @@ class Access:
         host: Name that the server listens at.
         hosts: Further names under which a reverse proxy on this machine makes the page known. With any, the
             address that such a proxy forwards is the client's.
-        is_public: Whether it answers to any name. A page that only this machine can reach must not: a web site whose
-            name suddenly stands for 127.0.0.1 would pass for the page itself.
+        is_public: Whether it answers to any name. A page that only this machine can reach must not: a web site could
+            make its own name resolve to 127.0.0.1 and pass for the page (DNS rebinding).
         limits: How many wrong tokens and sessions an address may show.
 
     Attributes:
@@ -109,7 +109,7 @@ class Access:
         if token is not None and not _is_token(token):
             raise UsageError(
                 f"The token of the live page must have {_SHORTEST_TOKEN} to {_LONGEST_TOKEN} visible ASCII characters.",
-                "Leave it out to have one made.",
+                "Leave it out, and one is made.",
             )
         limits = limits or Limits()
         self.token = token
@@ -130,7 +130,7 @@ class Access:
         return other
 
     def accept_at(self, path: str, token: str) -> None:
-        """Ask for this token at one path, wherever the server listens; the server's own opens it too."""
+        """Require this token at one path, at every address; the server's own token opens it too."""
         self._path_tokens[path] = token
 
     def knows_host(self, host: str | None) -> bool:
@@ -159,7 +159,7 @@ class Access:
         return _client_address(peer, forwarded) if self._hosts else peer
 
     def standing(self, headers: Mapping[str, str], client: str, path: str = "") -> Standing:
-        """What a client is. A wrong token or session is taken from the budget of its address.
+        """What a client may do. A wrong token or session is charged to the budget of its address.
 
         Args:
             headers: Of the request, by lower-case name.
@@ -174,7 +174,7 @@ class Access:
         name = session_name(headers, self.cookie)
         if not name:
             return Standing.ANONYMOUS
-        # An open session counts whatever others at its address have tried: nobody guesses one.
+        # An open session is accepted whatever others at its address have tried: nobody guesses one.
         return Standing.LOGGED_IN if self._sessions.is_open(name) else self._count_guess(client)
 
     def try_token(self, candidate: str, client: str, path: str = "") -> Standing:
@@ -205,12 +205,12 @@ class Access:
         self._sessions.end(name)
 
     def goes_on(self, headers: Mapping[str, str]) -> bool:
-        """Whether what a request has begun may go on: its session, if it came with one, has not ended meanwhile."""
+        """Whether a response may continue: the session that the request came with, if any, has not ended."""
         name = session_name(headers, self.cookie)
         return not self.needs_token or not name or "authorization" in headers or self._sessions.is_open(name)
 
     def _tokens(self, path: str) -> list[str]:
-        """Those that open a path; empty when it is open."""
+        """Tokens that open a path; empty when it needs none."""
         own = self._path_tokens.get(path)
         if not self.needs_token and own is None:
             return []
@@ -221,10 +221,10 @@ class Access:
 
 
 class Sessions:
-    """Who is logged in, until the logout, a month later or the end of the stream; used from several threads.
+    """Who is logged in: until logout, for a month at most, or until the stream ends. Thread-safe.
 
-    They are kept here and not in the cookie, so that one that has ended is over for every copy of the cookie too. Of a
-    session only a digest is kept. Beyond 1024 the oldest ends.
+    Sessions are kept here and not in the cookie, so that ending one invalidates every copy of its cookie. Only their
+    digests are kept. Beyond 1024 the oldest ends.
     """
 
     def __init__(self) -> None:
@@ -232,7 +232,7 @@ class Sessions:
         self._ends: OrderedDict[bytes, float] = OrderedDict()  # digest → when it ends, oldest first
 
     def begin(self) -> str:
-        """A new session: what its cookie says, 256 bits that nobody guesses."""
+        """Begin a session; returns the value of its cookie, 256 random bits."""
         name = secrets.token_hex(32)
         with self._lock:
             self._ends[_digest(name.encode())] = time.monotonic() + SESSION_S
@@ -241,7 +241,7 @@ class Sessions:
         return name
 
     def is_open(self, name: str) -> bool:
-        """Whether a session has begun and not ended."""
+        """Whether a session is open."""
         with self._lock:
             return self._ends.get(_digest(name.encode("utf-8", "replace")), 0.0) > time.monotonic()
 
@@ -252,14 +252,14 @@ class Sessions:
 
 
 class Budgets:
-    """One budget for each address, IPv6 addresses by their /64: spent by doing something, it refills with time.
+    """A token bucket for each address (IPv6: for each /64): actions spend from it, and it refills with time.
 
     Used from several threads. Memory is bounded: beyond 4096 addresses the one that has spent nothing for longest is
     forgotten, which is the one whose budget has refilled most.
 
     Args:
-        per_s: How much comes back in a second.
-        at_once: How much there is at most.
+        per_s: How much it refills per second.
+        at_once: How much it holds at most.
         most_addresses: How many are remembered.
     """
 
@@ -309,19 +309,19 @@ class Budgets:
 
 
 def _client_address(peer: str, forwarded: str) -> str:
-    """The IP address of the client, where a reverse proxy on this machine may stand between.
+    """The IP address of the client, also behind a reverse proxy on this machine.
 
     Args:
         peer: Of the connection.
-        forwarded: The request's ``X-Forwarded-For``. Its last entry counts, and only from this machine: that one the
-            proxy has written, and whatever stands before it came from the client.
+        forwarded: The request's ``X-Forwarded-For``. Its last entry counts, and only from this machine: the proxy wrote
+            that one, and what precedes it came from the client.
     """
     own, client = _ip(peer), _ip(forwarded.rpartition(",")[2].strip())
     return peer if client is None or own is None or not own.is_loopback else str(client)
 
 
 def session_name(headers: Mapping[str, str], cookie: str) -> str:
-    """What the cookie of a request says; empty when there is none.
+    """The value of a cookie; empty when there is none.
 
     Args:
         headers: Of the request, by lower-case name.
@@ -336,7 +336,7 @@ def _own_hosts(host: str) -> frozenset[str]:
 
 
 def _network(address: str) -> str:
-    """Whose budget an address has: IPv4 as it is, IPv6 without its last half; empty for what is no address."""
+    """Key of an address's budget: IPv4 unchanged, IPv6 without its last half; empty for what is not an address."""
     ip = _ip(address)
     if ip is None or ip.version == 4:
         return "" if ip is None else str(ip)
@@ -358,12 +358,14 @@ def _is_token(token: str) -> bool:
 
 def _host(name: str) -> str:
     if _HOST.fullmatch(name) is None:
-        raise UsageError(f"{name} is no host name.", "Give the name alone, such as line.example: no https://, no port.")
+        raise UsageError(
+            f"{name} is not a host name.", "Give the name alone, such as line.example: no https://, no port."
+        )
     return name.lower()
 
 
 def _digest(value: bytes) -> bytes:
-    """Of equal length for every value, so that comparing tells nothing about the length of what is compared."""
+    """A digest: of the same length for every value, so that the time of a comparison does not tell the length."""
     return hashlib.sha256(value).digest()
 
 

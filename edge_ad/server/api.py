@@ -30,7 +30,7 @@ COLUMNS = (
     "bundle", "path",
 )  # fmt: skip
 _EVENTS = "text/event-stream"
-_UNBUFFERED = {"x-accel-buffering": "no"}  # nginx would keep it back until there is more
+_UNBUFFERED = {"x-accel-buffering": "no"}  # otherwise nginx would buffer it
 _LONGEST_WAIT_S = 5.0
 _MOST_SOURCES = 1000
 _LONGEST_NAME = 40
@@ -45,7 +45,7 @@ def data_routes(state: PageState, feed: Feed) -> list[Route]:
 
     Args:
         state: What there is to show.
-        feed: What is sent as it happens.
+        feed: What is sent live.
     """
 
     async def live(request: Request) -> Response:
@@ -95,7 +95,7 @@ def data_routes(state: PageState, feed: Feed) -> list[Route]:
 
 
 def change_routes(state: PageState) -> list[Route]:
-    """Routes that change the stream, each with somebody's name, and the one that says what a change would do.
+    """Routes that change the stream, each with a name for the audit, and one that previews a change.
 
     Args:
         state: Has the handle on the stream.
@@ -155,10 +155,10 @@ def download_routes(state: PageState, database: Path | None) -> list[Route]:
             return PlainTextResponse("This stream writes no database of records.\n", 404)
         if exports.locked():
             return PlainTextResponse("Another export is under way; try again later.\n", 503)
-        if request.method == "HEAD":  # the disk is not read for the headers alone
+        if request.method == "HEAD":  # the headers alone need no reading of the disk
             return _file(pieces.csv([]), "csv", "text/csv")
         pages = stored_records(database, newest)
-        async with exports:  # a database that cannot be read is said before anything is sent
+        async with exports:  # report a database that cannot be read before anything is sent
             first = await asyncio.to_thread(_next_page, pages)
         return _file(_export(first, pages, exports), "csv", "text/csv")
 
@@ -169,7 +169,7 @@ def download_routes(state: PageState, database: Path | None) -> list[Route]:
 def stored_records(path: Path, newest: int) -> Generator[list[dict[str, Any]], None, None]:
     """The newest records of a database, oldest first, a page at a time.
 
-    No transaction is open between two pages, so that the stream can go on writing and tidying up.
+    No transaction is open between two pages, so that the stream can keep writing and cleaning up.
 
     Args:
         path: The database.
@@ -183,7 +183,7 @@ def stored_records(path: Path, newest: int) -> Generator[list[dict[str, Any]], N
 
 
 class _Watch(StreamingResponse):
-    """A stream to one of the viewers there may be; `Busy` when there are too many."""
+    """A stream to one viewer; `Busy` when there are too many."""
 
     def __init__(self, feed: Feed, content: AsyncIterator[bytes], *, media_type: str) -> None:
         super().__init__(content, headers=_UNBUFFERED, media_type=media_type)
@@ -195,7 +195,7 @@ class _Watch(StreamingResponse):
 
 
 async def _while_logged_in(request: Request, content: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The content until the logout; for HEAD, which would have no end either, none of it."""
+    """The content until the logout; nothing for HEAD, which would never end."""
     if request.method == "HEAD":
         return
     async for piece in content:
@@ -227,7 +227,7 @@ def _json(value: object) -> Response:
 
 
 class _Pieces:
-    """Makes downloads piece by piece, as they are taken; all of them together use at most a tenth of a core."""
+    """Makes downloads chunk by chunk, as they are read; all together use at most a tenth of a core."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
@@ -282,7 +282,7 @@ def _number(request: Request, name: str, *, default: int, most: int) -> int:
 
 
 def _choice(request: Request, name: str, choices: tuple[str, ...]) -> str:
-    """One of some words from the query; the first if it is not there."""
+    """One of several words from the query; the first one by default."""
     text = request.query_params.get(name, choices[0])
     if text not in choices:
         raise UsageError(f"{name} must be one of {', '.join(choices)}.")
@@ -326,7 +326,7 @@ def _no_constant(constant: str) -> None:
 
 
 def _who(request: Request, body: dict[str, Any]) -> str:
-    """Who asks, for the audit entry: the name that somebody gave and the address it came from."""
+    """Who asks, for the audit entry: the given name and the client's address."""
     given = body.get("by")
     name = " ".join(given.split()) if isinstance(given, str) else ""
     if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():

@@ -19,13 +19,13 @@ from edge_ad.server.feed import Busy
 
 __all__ = ["make_app", "page_routes"]
 
-_WRONG = "That is not the token of this page."
+_WRONG = "This is not the token of this page."
 _MANY = "Too many wrong tokens from your address. Try again in {} s."
-_BUSY = "There are as many viewers as there may be; try again later.\n"
+_BUSY = "There are too many viewers; try again later.\n"
 
 
 def make_app(routes: Sequence[BaseRoute]) -> Starlette:
-    """The app: a wrong request is answered with one line."""
+    """The app; it answers a wrong request with one line."""
     app = Starlette(routes=routes, exception_handlers={EdgeAdError: _misuse, Busy: _busy})
     app.router.redirect_slashes = False
     return app
@@ -56,7 +56,7 @@ def page_routes() -> list[BaseRoute]:
             return login_page(request, 401, _WRONG)
         response = RedirectResponse("/", 303)
         if access.needs_token:
-            # Behind a proxy only the browser says here whether it came by TLS; then the cookie goes by TLS alone.
+            # Behind a proxy, only the browser knows whether it used TLS; if so, the cookie is sent over TLS alone.
             is_secure = request.headers.get("origin", "").startswith("https:")
             name, session = access.cookie, access.log_in()
             response.set_cookie(name, session, SESSION_S, httponly=True, samesite="strict", secure=is_secure)

@@ -1,4 +1,4 @@
-"""What viewers are sent as it happens: the state several times a second, and pictures."""
+"""What viewers are sent live: the state several times a second, and pictures."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ __all__ = ["BOUNDARY", "Busy", "Feed"]
 BOUNDARY = "edge-ad-frame"
 _LOG = logging.getLogger(__name__)
 _TICK_S = 0.2
-_QUIET_S = 5.0  # a client that is gone is noticed when something is sent to it
-_ASK_S = 1.0  # how often a waiting client renews its wish for pictures
+_QUIET_S = 5.0  # only sending shows that a client is gone
+_ASK_S = 1.0  # how often a waiting client asks again for pictures
 _MOST_WAITING = 48
 
 
 class Busy(Exception):  # noqa: N818 - an answer, not a fault
-    """There are as many viewers as there may be."""
+    """The limit of viewers is reached."""
 
 
 class Feed:
     """Serves all viewers from one copy; used in the server's loop.
 
-    Nothing is queued for a viewer: whoever is slow gets the newest when it is ready for it.
+    Nothing is queued: a slow viewer gets the newest once it is ready for it.
 
     Args:
         state: What there is to show.
@@ -47,7 +47,7 @@ class Feed:
         self._stated, self._pictured, self._arrived = _Signal(), _Signal(), _Signal()
 
     async def run(self) -> None:
-        """Make a message of the state whenever it is time to, while somebody gets it; cancelled, end what is sent."""
+        """Make a message of the state at regular times, while somebody receives it; end all streams when cancelled."""
         self._loop = asyncio.get_running_loop()
         try:
             await self._make_messages()
@@ -70,9 +70,9 @@ class Feed:
             await asyncio.sleep(_TICK_S)
 
     def tell_picture(self) -> None:
-        """Say, from any thread, that there is a new picture."""
+        """Announce a new picture; may be called from any thread."""
         if self._loop is not None:
-            with suppress(RuntimeError):  # the loop has ended meanwhile
+            with suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._pictured.send)
 
     async def states(self) -> AsyncIterator[bytes]:
@@ -95,7 +95,7 @@ class Feed:
                 yield _part(picture.jpeg)
 
     async def picture(self, index: int, *, is_plain: bool, after: int, longest_s: float) -> Picture | None:
-        """The newest picture of a source, as soon as it is another one than the client has.
+        """The newest picture of a source, as soon as it differs from the one the client has.
 
         Args:
             index: Of the source.
@@ -104,7 +104,7 @@ class Feed:
             longest_s: Longest wait, in seconds.
 
         Returns:
-            The picture; None when there was none in that time.
+            The picture; None when none came in that time.
 
         Raises:
             Busy: Too many clients wait for one.
@@ -119,13 +119,13 @@ class Feed:
 
     @contextmanager
     def viewer(self, *, gets_states: bool) -> Iterator[None]:
-        """Count somebody who watches.
+        """Count a viewer.
 
         Args:
             gets_states: Whether it is sent the state, and not pictures only.
 
         Raises:
-            Busy: There are as many as there may be.
+            Busy: The limit is reached.
         """
         if self.viewers >= self._most_viewers:
             raise Busy
@@ -155,7 +155,7 @@ class Feed:
 
 
 class _Signal:
-    """Wakes everybody who waits, without remembering anything."""
+    """Wakes all who wait; it keeps no state."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -165,7 +165,7 @@ class _Signal:
         event.set()
 
     async def wait(self, timeout_s: float) -> bool:
-        """Whether it was sent in that time."""
+        """Whether a signal came in that time."""
         try:
             await asyncio.wait_for(self._event.wait(), timeout_s)
         except asyncio.TimeoutError:

@@ -1,4 +1,4 @@
-"""What happened lately, in memory that does not grow: the course of the scores, the defective parts, the events."""
+"""Recent history in bounded memory: the trend of the scores, the defective parts, the events."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Bucket:
         high: Highest finite score; minus infinity when there is none.
         frames: Results in it.
         defective: How many of them were above the threshold.
-        threshold: The one that judged the newest of them.
+        threshold: Threshold of the newest of them.
     """
 
     number: int
@@ -72,7 +72,7 @@ class Trend:
         Args:
             at: Monotonic time, in seconds.
             score: Raw score; one that is not finite counts, but has no place in the curve.
-            threshold: The one that judged it.
+            threshold: Threshold it was judged with.
             is_defective: Whether it was above the threshold.
         """
         number = math.floor(at / self.slice_s)
@@ -118,7 +118,7 @@ class Find:
         source: Name of the source.
         at_unix: When its worst frame was captured.
         score: Highest score of the run; one that is not finite is above all others.
-        threshold: The one that judged that frame.
+        threshold: Threshold that frame was judged with.
         frame: Number of that frame.
         path: The file it comes from; empty when it comes from none.
         frames: How many frames the run has so far.
@@ -215,12 +215,12 @@ class Gallery:
 
 
 def _severity(score: float) -> float:
-    """By which scores are ranked: nothing is worse than one that is not finite."""
+    """Sort key of scores: nothing is worse than one that is not finite."""
     return score if math.isfinite(score) else math.inf
 
 
 class EventLog:
-    """A ring of events and the alarms that were not cleared; not thread-safe."""
+    """A ring of events, and the alarms that are not cleared; not thread-safe."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -246,7 +246,7 @@ class EventLog:
         return [{"number": number, **_row(event)} for number, event in reversed(self._events)]
 
     def alarms(self) -> list[dict[str, Any]]:
-        """The alarms that stand, oldest first."""
+        """The alarms that are not cleared, oldest first."""
         return [_row(event) for event in self._alarms.values()]
 
     def _clear(self, topic: str, event: Event) -> None:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Address", "cut_connections", "granian_on", "listen", "parse_address"]
 
 _BACKLOG = 1024
-_OTHER_FILES = 256  # descriptors that the stream keeps for itself
-# A small send buffer bounds what waits for a viewer that reads slowly, and so how old a picture can be there.
+_OTHER_FILES = 256  # descriptors reserved for the stream
+# A small send buffer bounds what waits for a slow viewer, and so the age of the pictures it sees.
 _SEND_BUFFER_BYTES = 256 << 10
 _PATTERN = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]/\s]*))(?::(?P<port>\d{1,5}))?")
 
@@ -61,7 +61,7 @@ class Address:
 
 
 def parse_address(text: str, *, port: int = 8080, option: str = "--web") -> Address:
-    """Read ``HOST:PORT``, ``HOST``, ``:PORT``, ``PORT`` or nothing; what is left out is 127.0.0.1 and the usual port.
+    """Parse ``HOST:PORT``, ``HOST``, ``:PORT``, ``PORT`` or nothing; the defaults are 127.0.0.1 and the usual port.
 
     Args:
         text: One of these.
@@ -75,7 +75,9 @@ def parse_address(text: str, *, port: int = 8080, option: str = "--web") -> Addr
     match = _PATTERN.fullmatch(f":{text}" if bare else text)
     given = int(match["port"] or port) if match else -1
     if match is None or not 0 <= given <= 65535:
-        raise UsageError(f"{text} is no address to listen at.", f"Give HOST:PORT, such as {option} 127.0.0.1:{port}.")
+        raise UsageError(
+            f"{text} is not an address to listen on.", f"Give HOST:PORT, such as {option} 127.0.0.1:{port}."
+        )
     host = match["v6"] or match["host"] or "127.0.0.1"
     return Address(host, _resolve(host), given, option)
 
@@ -85,7 +87,7 @@ def listen(address: Address, *, stall_s: float) -> socket.socket:
 
     Args:
         address: Where.
-        stall_s: After how many seconds the kernel ends a connection whose client reads nothing (Linux).
+        stall_s: Seconds after which the kernel ends a connection whose client reads nothing (Linux).
 
     Raises:
         DeviceError: The port is in use or may not be used.
@@ -109,7 +111,7 @@ def listen(address: Address, *, stall_s: float) -> socket.socket:
 
 
 def granian_on(listener: socket.socket, app: Any, limits: Limits) -> Server:
-    """A server of granian's that answers on a listening socket of ours, which it takes over."""
+    """A granian server on a listening socket that it takes over from us."""
     from granian._granian import SocketHolder
     from granian.constants import HTTPModes, Interfaces
     from granian.http import HTTP1Settings
@@ -117,7 +119,7 @@ def granian_on(listener: socket.socket, app: Any, limits: Limits) -> Server:
 
     holder: Any = SocketHolder  # takes a descriptor, and on some systems more
 
-    class SocketServer(embed.Server):  # granian has no public way to give it a socket
+    class SocketServer(embed.Server):  # granian has no public way to pass it a socket
         def _init_shared_socket(self) -> None:
             more = {"linux": (False, self.backlog), "win32": ()}.get(sys.platform, (False,))
             self._ssp: Any = None
@@ -140,7 +142,7 @@ def granian_on(listener: socket.socket, app: Any, limits: Limits) -> Server:
 
 
 def _connections(most: int) -> int:
-    """As many as there may be, and as file descriptors allow."""
+    """The limit of connections, as far as file descriptors allow it."""
     try:
         import resource
     except ImportError:  # Windows
@@ -150,9 +152,9 @@ def _connections(most: int) -> int:
 
 
 def cut_connections(port: int) -> None:
-    """End every connection that this process has accepted at a port: at the end nobody is waited for."""
+    """End every connection that this process has accepted at a port, without waiting for clients."""
     for name in os.listdir("/dev/fd") if os.path.isdir("/dev/fd") else []:  # noqa: PTH112, PTH208 - no paths of files
-        with suppress(OSError):  # it is no socket, or closed meanwhile
+        with suppress(OSError):  # it is no socket, or was closed
             connection = socket.socket(fileno=int(name))
             try:
                 if connection.getpeername() and connection.getsockname()[1] == port:
@@ -166,7 +168,7 @@ def _resolve(host: str) -> str:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise UsageError(f"The host {host} has no address.", "Give an IP address of this machine.") from error
-    # Browsers try both; IPv4 first, as most shop floors have it.
+    # Browsers try both; IPv4 first, which most shop floors use.
     addresses = sorted((entry[0] != socket.AF_INET, str(entry[4][0])) for entry in found)
     return addresses[0][1]
 

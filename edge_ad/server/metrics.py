@@ -1,4 +1,4 @@
-"""Numbers of the running stream, for Prometheus to fetch: ``GET /metrics``."""
+"""Metrics of the running stream for Prometheus: ``GET /metrics``."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["MetricsSink", "StreamMetrics", "metrics_sink"]
 
 _BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.015, 0.025, 0.04, 0.06, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_MOST_SERIES = 256  # what names them comes from outside: no name may take the memory
+_MOST_SERIES = 256  # names come from outside: they must not fill the memory
 _OF_SOURCES = {
     "dropped_frames": ("Frames replaced by a newer one.", "dropped"),
     "duplicate_frames": ("Frames the source gave twice.", "duplicates"),
@@ -46,7 +46,7 @@ _Labels: TypeAlias = "tuple[str, ...]"
 
 
 class StreamMetrics:
-    """Everything that is counted; may be read while it is written to. A collector for `prometheus_client`.
+    """All counters; may be read while they are updated. A collector for `prometheus_client`.
 
     Attributes:
         control: Where the stream's own numbers come from: drops, reconnects; None leaves them out.
@@ -103,7 +103,7 @@ class StreamMetrics:
         return len(self._scene_changed) < _MOST_SERIES
 
     def expose(self) -> bytes:
-        """All of it in the text format of Prometheus."""
+        """The metrics in the text format of Prometheus."""
         from prometheus_client import CollectorRegistry, generate_latest
 
         registry = CollectorRegistry(auto_describe=False)
@@ -111,7 +111,7 @@ class StreamMetrics:
         return generate_latest(registry)
 
     def collect(self) -> Iterator[Metric]:
-        """All of it as metrics of `prometheus_client`."""
+        """The metrics as those of `prometheus_client`."""
         with self._lock:
             metrics = list(self._own())
         yield from metrics
@@ -127,7 +127,7 @@ class StreamMetrics:
         columns = [
             ("edge_ad_newest_frame_timestamp_seconds", "Newest frame."),
             ("edge_ad_score", "Raw score of the newest frame."),
-            ("edge_ad_threshold", "What that was held against."),
+            ("edge_ad_threshold", "Threshold of that frame."),
         ]
         for column, (name, text) in enumerate(columns):
             yield _gauge(name, text, {(source,): row[column] for source, row in self._newest.items()}, "source")
@@ -153,7 +153,7 @@ class MetricsSink(Sink, Part):
         MissingDependencyError: The extra ``web`` is not installed.
     """
 
-    delivery = "lossless"  # takes some microseconds; a counter that misses what was dropped would lie
+    delivery = "lossless"  # takes microseconds, and a counter must not miss what was dropped
     paths = frozenset({"/metrics"})
 
     def __init__(self, server: HttpServer, address: Address) -> None:
@@ -192,13 +192,13 @@ class MetricsSink(Sink, Part):
         self._metrics.add_event(event)
 
     def close(self) -> None:
-        """Stop to serve; may be called twice."""
+        """Stop serving; may be called twice."""
         if self._is_open:
             self._is_open = False
             self._server.close()
 
     def fail(self, error: DeviceError) -> None:
-        """Say that nobody can read them any more."""
+        """Report that they are no longer served."""
         self._alarm.raise_once(f"Metrics are no longer served: {error}")
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -214,22 +214,22 @@ class MetricsSink(Sink, Part):
 
 
 def metrics_sink(address: str = "", server: HttpServer | None = None) -> MetricsSink:
-    """``--metrics [HOST:PORT]``: 127.0.0.1:9464 when nothing is given; ``:9500`` or ``9500`` choose the port only.
+    """``--metrics [HOST:PORT]``: 127.0.0.1:9464 when nothing is given; ``:9500`` or ``9500`` sets the port alone.
 
     Args:
-        address: What stands behind the option.
+        address: The value of the option.
         server: What serves it; None makes one of its own.
 
     Raises:
         UsageError: It is no address.
-        DeviceError: It cannot be listened at.
+        DeviceError: The server cannot listen there.
         MissingDependencyError: The extra ``web`` is not installed.
     """
     return MetricsSink(server or HttpServer(), parse_address(address, port=9464, option="--metrics"))
 
 
 class _Durations:
-    """How often a duration was at most so long."""
+    """A histogram of durations."""
 
     def __init__(self) -> None:
         self._counts = [0] * (len(_BOUNDS_S) + 1)
@@ -277,6 +277,6 @@ def _of_stream(control: StreamControl) -> Iterator[Metric]:
         counts: dict[_Labels, int] = {(row.name,): getattr(row, attribute) for row in progress.sources}
         yield _counter(f"edge_ad_{name}", text, counts, "source")
     drops: dict[_Labels, int] = {(name,): count for name, count in progress.sink_drops.items()}
-    yield _counter("edge_ad_sink_drops", "Results a sink had no time for.", drops, "sink")
+    yield _counter("edge_ad_sink_drops", "Results a sink was too slow for.", drops, "sink")
     fps: dict[_Labels, float] = {(row.name,): row.fps for row in progress.sources}
     yield _gauge("edge_ad_frames_per_second", "Newest thirty intervals.", fps, "source")

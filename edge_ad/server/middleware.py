@@ -1,4 +1,4 @@
-"""What every request passes before anything is done for it: host, method, size, origin, token."""
+"""Checks on every request before it is handled: host, method, size, origin, token."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HEADERS = {
     ),
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
-    "referrer-policy": "same-origin",  # with none, browsers hide where a form comes from, and it would be refused
+    "referrer-policy": "same-origin",  # without one, browsers hide the origin of a form, which would then be refused
     "cache-control": "no-store",
     "cross-origin-resource-policy": "same-origin",
     "cross-origin-opener-policy": "same-origin",
@@ -38,15 +38,15 @@ _HEADERS = {
 
 
 class AccessMiddleware:
-    """Refuses, and adds the headers that protect the page. What is behind it sees the address of the client.
+    """Refuses what may not pass, and adds the headers that protect the page. The app sees the client's address.
 
-    An address gets only so many refusals in a second: further ones come later, so that misuse costs the stream
-    nothing. A refusal ends its connection.
+    Refusals are limited per address and second; further ones are delayed, so that misuse costs the stream nothing. A
+    refusal ends its connection.
 
     Args:
         app: What answers a request that passes.
         access: Who may pass.
-        limits: What is allowed.
+        limits: Limits for clients.
         pace: Waits until an address may have a refusal.
         paths: What is served here; None for everything.
     """
@@ -65,7 +65,7 @@ class AccessMiddleware:
         reply = _Reply(send, self._pace, client)
         try:
             await self._answer(scope, headers, receive, reply)
-        except Exception:  # a fault in a route must not be silent, and must not end the server
+        except Exception:  # a bug in a route must be reported, and must not end the server
             _LOG.exception("The server could not answer %s %s", scope["method"], scope["path"])
             if not reply.has_started:
                 await _line("The live page has a fault.", 500)(scope, receive, reply)
@@ -86,7 +86,7 @@ class AccessMiddleware:
             await self._app(scope, receive, reply)
 
     def _refuse(self, scope: Scope, headers: Headers) -> Response | None:
-        """Why nobody gets that."""
+        """Why a request is refused whoever sends it; None where it is not."""
         if not self._access.knows_host(headers.get("host")):
             return _line("This page does not answer to that host name; a proxy's name is given with --web-host.", 421)
         if scope["method"] not in _METHODS:
@@ -99,7 +99,7 @@ class AccessMiddleware:
         return None
 
     def _deny(self, scope: Scope, headers: Mapping[str, str], client: str) -> Response | None:
-        """Whether a client must log in first, or has tried too often; and what is not served at this address."""
+        """Refusal of a client that must log in, has tried too often, or asks for what is not served at this address."""
         access, path = self._access, scope["path"]
         if self._paths is not None and path not in self._paths:
             return _line("There is nothing at this address.", 404)
@@ -108,7 +108,7 @@ class AccessMiddleware:
         standing = access.standing(headers, client, path)
         if standing is Standing.LOGGED_IN:
             return None
-        # A browser forgets a session that is over: shown again with every request, it would use up the budget.
+        # Have the browser drop an ended session: sent with every request, it would use up the budget.
         over = {"set-cookie": f"{access.cookie}=; Max-Age=0; Path=/; HttpOnly; SameSite=strict"}
         forget = over if session_name(headers, access.cookie) else {}
         is_page = path == "/" and scope["method"] != "POST" and "text/html" in headers.get("accept", "")
@@ -120,7 +120,7 @@ class AccessMiddleware:
         return _line("A token is needed.", 401, {"www-authenticate": 'Bearer realm="edge-ad"', **forget})
 
     async def _body(self, receive: Receive) -> bytes | None:
-        """The whole body; None when it is too long or does not come."""
+        """The whole body; None when it is too long or does not arrive in time."""
         try:
             return await asyncio.wait_for(self._read(receive), self._limits.body_s)
         except asyncio.TimeoutError:
@@ -138,7 +138,7 @@ class AccessMiddleware:
 
 
 class _Reply:
-    """Sends with the protecting headers, and a refusal when its turn has come.
+    """Sends a response with the protecting headers, and a refusal when it is due.
 
     Attributes:
         has_started: Whether the answer has begun.
@@ -162,7 +162,7 @@ class _Reply:
 
 
 class _Replay:
-    """Receives a body that was read already, then what comes after it."""
+    """Replays a body that was read already, then receives what follows."""
 
     def __init__(self, body: bytes, receive: Receive) -> None:
         self._body: bytes | None = body

@@ -29,7 +29,7 @@ __all__ = ["PageSink", "web_sink"]
 class PageSink(Sink, Part):
     """Serves the live page while the stream runs.
 
-    `write` only notes the frame; pictures are drawn in a thread of their own, and only while somebody watches.
+    `write` only stores the frame. A separate thread draws pictures, and only while somebody watches.
 
     Args:
         server: What serves it.
@@ -55,12 +55,12 @@ class PageSink(Sink, Part):
 
     @property
     def url(self) -> str:
-        """Where the page is; before the stream begins, port 0 is not known yet."""
+        """Address of the page; port 0 is resolved once the stream has begun."""
         return self._where().url
 
     @property
     def token(self) -> str | None:
-        """What one has to know to see the page; None when this machine only can reach it and no token was given."""
+        """Token that opens the page; None when only this machine can reach it and no token was given."""
         return self._server.token_at(self._where())
 
     @property
@@ -70,7 +70,7 @@ class PageSink(Sink, Part):
 
     @property
     def viewers(self) -> int:
-        """How many pages and MJPEG streams are watched now."""
+        """Number of pages and MJPEG streams being watched."""
         return self._feed.viewers
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -94,7 +94,7 @@ class PageSink(Sink, Part):
         self._state.control = control
 
     def begin(self, source: Source) -> None:
-        """Serve from now on.
+        """Start serving.
 
         Raises:
             DeviceError: The port is in use or may not be used.
@@ -125,7 +125,7 @@ class PageSink(Sink, Part):
         self._state.add_event(event)
 
     def close(self) -> None:
-        """Serve no longer; may be called twice."""
+        """Stop serving; may be called twice."""
         if self._is_open:
             self._is_open = False
             self._server.close()
@@ -144,12 +144,12 @@ def web_sink(
 
     Args:
         address: ``HOST:PORT``, or a part of it; 127.0.0.1:8080 if empty.
-        token: What one has to know to see the page. Without it one is made when other machines can reach the page;
+        token: Token that opens the page. Without one, a new one is made when other machines can reach the page;
             show `PageSink.token` once if `PageSink.is_new_token`.
         database: The database that another sink writes the records to, for its export.
         hosts: Further names under which a reverse proxy on this machine makes the page known. With any, the address
             that the proxy forwards is taken for the client's.
-        limits: How much anybody can ask for; None for the usual.
+        limits: Limits for clients; None for the defaults.
 
     Raises:
         UsageError: The address, the token or a name cannot be used.

@@ -1,4 +1,4 @@
-"""Frames as JPEG: drawn once for everybody who watches, in a thread of its own, and only while somebody does."""
+"""Frames as JPEG: drawn once for all viewers, in a separate thread, and only while somebody watches."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ _SMALLEST_SIDE = 320
 _THUMBNAIL_WH = (296, 192)
 _THUMBNAIL_SHARE = 0.6  # of the height of the frame
 _FPS = 15.0
-_SENT_PER_SECOND = 60.0  # to all viewers together: with more than four of them everybody gets fewer
-_CURRENT_S = 0.15  # a picture older than that is drawn again for who comes, if there is a newer frame
-_WATCHED_S = 2.0  # a view that nobody asked for in this time is no longer drawn
+_SENT_PER_SECOND = 60.0  # for all viewers together: with more than four, each gets fewer
+_CURRENT_S = 0.15  # a new viewer gets no picture older than this where there is a newer frame
+_WATCHED_S = 2.0  # a view is drawn for this long after the last request for it
 _MOST_WAITING_FINDS = 4
 _NICE = 10
 
@@ -53,11 +53,11 @@ class Picture:
 
 
 def draw(item: Result | Unjudged, *, is_plain: bool) -> NDArray[np.uint8]:
-    """A frame at the size of the page, with heat map and contour if it was judged and they are asked for.
+    """A frame at the size of the page, with heat map and contour where it was judged and they are wanted.
 
     Returns:
-        uint8 (h, w, 3) BGR; its longest side is at most 1280 pixels, its shorter one at least 320 unless that makes
-        it longer.
+        uint8 (h, w, 3) BGR; the longer side has at most 1280 pixels; the shorter one has at least 320 where that
+        allows it.
     """
     image = _at_page_size(item.frame.image)
     if is_plain or isinstance(item, Unjudged):
@@ -101,7 +101,7 @@ class PictureThread:
         on_picture: Called in this thread after every new picture of a view.
 
     Attributes:
-        viewers: How many share what can be sent; the more, the fewer pictures per second.
+        viewers: How many share the pictures per second.
     """
 
     def __init__(self, state: PageState, on_picture: Callable[[], None]) -> None:
@@ -110,7 +110,7 @@ class PictureThread:
         self._on_picture = on_picture
         self._changed = threading.Condition()
         self._wanted: dict[_View, float] = {}  # view → until when
-        self._awaited: set[_View] = set()  # of them those whose newest picture somebody has already
+        self._awaited: set[_View] = set()  # those of them whose newest picture some viewer has already
         self._newest: dict[_View, Picture] = {}
         self._finds: OrderedDict[int, Result] = OrderedDict()
         self._is_stopping = False
@@ -129,16 +129,16 @@ class PictureThread:
         self._thread.join()
 
     def newest(self, index: int, *, is_plain: bool, after: int | None = None) -> Picture | None:
-        """The newest picture of a view, which is drawn for the next two seconds because somebody asks for it.
+        """The newest picture of a view. Asking for it keeps the view drawn for two more seconds.
 
         Args:
             index: Of the source.
             is_plain: Without heat map and contour.
-            after: Serial number of the one that is already there. As long as nobody who asks has the newest, nothing
-                newer is drawn: a viewer that does not read costs no drawing.
+            after: Serial number of the one that the viewer has. Nothing newer is drawn until some viewer has the
+                newest: a viewer that does not read causes no drawing.
 
         Returns:
-            The one that is there already, or another that is current; None while it is drawn.
+            The picture, where it is current; None while one is being drawn.
         """
         view = (index, is_plain)
         with self._changed:
@@ -158,7 +158,7 @@ class PictureThread:
         return found is None or found[1] == picture.serial
 
     def note(self, find: int | None, result: Result | None) -> None:
-        """Say that there is a new frame, and which find it should be drawn for; returns at once."""
+        """Announce a new frame, and the find it should be drawn for; returns at once."""
         with self._changed:
             if find is not None and result is not None:
                 self._finds[find] = result
@@ -172,7 +172,7 @@ class PictureThread:
         self._changed.notify()
 
     def _run(self) -> None:
-        with suppress(OSError, AttributeError):  # where the system knows no such thing
+        with suppress(OSError, AttributeError):  # where the system does not support it
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
         while True:
             with self._changed:
@@ -185,7 +185,7 @@ class PictureThread:
             try:
                 self._draw_finds(finds)
                 self._draw_views(views)
-            except Exception:  # a frame that cannot be drawn must not end the picture of all later ones
+            except Exception:  # one frame that cannot be drawn must not stop the later ones
                 _LOG.exception("The live page could not draw a frame")
             self._rest(started + max(1 / _FPS, self.viewers / _SENT_PER_SECOND))
 
@@ -194,7 +194,7 @@ class PictureThread:
         for view in [view for view, until in self._wanted.items() if until < now]:
             del self._wanted[view]
             self._awaited.discard(view)
-            self._newest.pop(view, None)  # whoever comes back later must not see an old frame
+            self._newest.pop(view, None)  # a viewer that returns later must not see an old frame
         finds, self._finds = self._finds, OrderedDict()
         return list(self._awaited), finds
 

@@ -35,10 +35,10 @@ _LONGEST_DELAY_S = 10.0
 
 
 class Part:
-    """What one purpose adds to the server: routes, and work beside them.
+    """One part of the server: its routes, and background work.
 
     Attributes:
-        paths: What is served at an address that was named for this part alone; None for everything.
+        paths: What is served at an address that only this part was given; None for everything.
         has_own_token: Whether all its paths ask for a token of their own.
     """
 
@@ -50,11 +50,11 @@ class Part:
         return ()
 
     async def run(self) -> None:
-        """Work in the server's loop until it is cancelled."""
+        """Background work in the server's loop; runs until it is cancelled."""
         await asyncio.Event().wait()
 
     def fail(self, error: DeviceError) -> None:
-        """Take what ended the server while the stream goes on."""
+        """Take the error that ended the server while the stream continues."""
 
 
 @dataclass
@@ -68,16 +68,16 @@ class HttpServer:
     """Serves its parts at every address that was named for one of them, while any part is open.
 
     Args:
-        token: What a client must know to see the page, and at addresses that other machines can reach to get anything.
-            Without one, clients of this machine need none, and a new one is made for the other addresses; show `token`
-            once if `is_new_token`.
+        token: What a client must know to see the page, and to get anything at addresses that other machines can
+            reach. Without one, clients of this machine need none, and a new one is made for the other addresses; show
+            `token` once if `is_new_token`.
         hosts: Further names under which a reverse proxy on this machine makes the page known. With any, the address
             that the proxy forwards is taken for the client's.
-        limits: How much anybody can ask for; None for the usual.
+        limits: Limits for clients; None for the defaults.
 
     Attributes:
-        limits: How much anybody can ask for.
-        access: Who may have it.
+        limits: Limits for clients.
+        access: Who may see and control the stream.
 
     Raises:
         UsageError: The token or a name cannot be used.
@@ -105,7 +105,7 @@ class HttpServer:
 
     @property
     def has_given_token(self) -> bool:
-        """Whether somebody chose the token."""
+        """Whether the user chose the token."""
         return self._is_given
 
     def token_at(self, address: Address) -> str | None:
@@ -127,10 +127,10 @@ class HttpServer:
         return [listener.address for listener in self._listeners]
 
     def add(self, part: Part, address: Address) -> Callable[[], Address]:
-        """Serve a part, at an address that may be another part's too.
+        """Serve a part at an address, which it may share with other parts.
 
         Returns:
-            Says where that is, once the system has chosen a port.
+            A function that gives its address, once the system has chosen a port.
 
         Raises:
             UsageError: The host is not an address of this machine.
@@ -141,7 +141,7 @@ class HttpServer:
             require(module, extra="web")
         listener = self._listener(address)
         if listener is None:
-            listen(address, stall_s=self.limits.stall_s).close()  # a port in use is said before an engine is loaded
+            listen(address, stall_s=self.limits.stall_s).close()  # report a port in use before an engine is loaded
             listener = _Listener(address, part.paths)
             self._listeners.append(listener)
         elif listener.paths is not None:
@@ -152,7 +152,7 @@ class HttpServer:
         return lambda: listener.address
 
     def _listener(self, address: Address) -> _Listener | None:
-        """The one at an address."""
+        """The listener at an address."""
         for listener in self._listeners:
             if (listener.address.ip, listener.address.port) == (address.ip, address.port) and address.port:
                 return listener
@@ -166,7 +166,7 @@ class HttpServer:
         ]
 
     def open(self) -> None:
-        """Serve from now on, until `close` was called as often.
+        """Start serving; each call needs one of `close`.
 
         Raises:
             DeviceError: A port is in use or may not be used, or the server does not start.
@@ -182,7 +182,7 @@ class HttpServer:
                     raise
 
     def close(self) -> None:
-        """Stop when no part is open any more: all connections are cut."""
+        """Stop once no part is open: all connections are cut."""
         with self._lock:
             self._users = max(0, self._users - 1)
             if self._users == 0 and self._thread is not None:
@@ -191,7 +191,7 @@ class HttpServer:
                 self._thread = None
 
     def check(self) -> None:
-        """Raise what ended the server while the stream goes on.
+        """Raise the error that ended the server while the stream continues.
 
         Raises:
             DeviceError: Nothing is served any more.
@@ -275,18 +275,18 @@ class HttpServer:
                 cut_connections(address.port)
             _, pending = await asyncio.wait(pending, timeout=0.02)
             if not pending:
-                await asyncio.gather(*serving, return_exceptions=True)  # what ended it is told already
+                await asyncio.gather(*serving, return_exceptions=True)  # the error that ended it is reported already
                 return
 
     async def _pace(self, client: str) -> None:
-        """Wait until an address may have another refusal; at the end of the server nobody waits."""
+        """Wait until an address may get another refusal; do not wait once the server ends."""
         delay_s = self._refusals.reserve(client, _LONGEST_DELAY_S)
         if delay_s and self._is_ending is not None:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._is_ending.wait(), delay_s)
 
     def _granian(self, app: Starlette, listener: _Listener) -> Server:
-        """What answers at one of the addresses, by its rules."""
+        """The app at one of the addresses, behind its rules."""
         from edge_ad.server.middleware import AccessMiddleware
 
         assert listener.socket is not None
@@ -298,5 +298,5 @@ class HttpServer:
 
 
 def _call(loop: asyncio.AbstractEventLoop, function: Callable[[], None]) -> None:
-    with suppress(RuntimeError):  # the loop has ended meanwhile
+    with suppress(RuntimeError):  # the loop has ended
         loop.call_soon_threadsafe(function)

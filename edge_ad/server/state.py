@@ -19,7 +19,7 @@ from edge_ad.strict_json import plain
 __all__ = ["SPANS", "PageState"]
 
 SPANS = {"5m": (0.5, 600), "24h": (60.0, 1440)}  # name → length of a slice in seconds, slices
-_HOLD_S = 1.0  # at 60 frames per second nobody would see a single NG
+_HOLD_S = 1.0  # at 60 frames per second a single NG would pass unseen
 _NEWEST_S = 5.0  # of the trend, in every message: a page that misses some messages loses nothing
 _MOST_SOURCES = 64
 _MOST_RECORDS = 10_000
@@ -38,7 +38,7 @@ class _SourceState:
     shown_serial: int = 0
 
     def show(self, result: Result, now: float) -> None:
-        """Take a verdict. An NG is shown for a second from its first frame on, and then as long as it is one."""
+        """Take a verdict. An NG is shown for at least a second from its first frame."""
         was_defective = self.shown is not None and self.shown.verdict.is_anomalous
         is_defective = result.verdict.is_anomalous
         if was_defective and not is_defective and now < self.held_until:
@@ -55,7 +55,7 @@ class PageState:
         control: The handle on the stream.
         name: Name of the source of a stream that does not name it in its frames.
         has_database: Whether the stream's records can be exported.
-        has_login: Whether one can log out.
+        has_login: Whether viewers log in, and can log out.
     """
 
     def __init__(
@@ -68,7 +68,7 @@ class PageState:
         self._records: deque[dict[str, Any]] = deque(maxlen=_MOST_RECORDS)
         self._gallery = Gallery()
         self._events = EventLog()
-        self._run = time.time()  # another run starts its numbers anew: the page must forget the old ones
+        self._run = time.time()  # another run counts from the start: the page must forget the old numbers
 
     def add(self, result: Result) -> int | None:
         """Take a judged frame.
@@ -91,7 +91,7 @@ class PageState:
             return self._gallery.add(result, source.name)
 
     def add_unjudged(self, unjudged: Unjudged) -> None:
-        """Take a frame that was not judged; one that was not triggered leaves the verdict standing."""
+        """Take a frame that was not judged; one that was not triggered leaves the shown verdict as it is."""
         if unjudged.reason == "not triggered":
             return
         with self._lock:
@@ -146,7 +146,7 @@ class PageState:
             return [] if source is None else _trend_rows(source.trends[span])
 
     def state(self) -> dict[str, Any]:
-        """All that changes all the time, as plain data for JSON; None for a number that is not finite."""
+        """What changes from frame to frame, as plain data for JSON; None for a number that is not finite."""
         control, now = self.control, time.perf_counter()
         progress = asdict(control.progress())
         with self._lock:
@@ -199,7 +199,7 @@ def _source_state(index: int, source: _SourceState, now: float) -> dict[str, Any
 
 
 def _trend_rows(trend: Trend, newest_s: float | None = None) -> list[list[float | None]]:
-    """Rows by wall-clock time: slices are kept by a clock that nobody sets."""
+    """Rows by wall-clock time; slices are kept by monotonic time."""
     now = time.perf_counter()
     offset = time.time() - now
     return [[round((row[0] or 0.0) + offset, 1), *row[1:]] for row in trend.rows(now, newest_s)]

@@ -1,4 +1,4 @@
-"""A machine that asks for a frame over HTTP: ``POST /trigger?id=…``."""
+"""The HTTP trigger: ``POST /trigger?id=…`` asks for a frame."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _LONGEST_ID = 200
 class HttpTrigger(AskedTrigger, Part):
     """``POST /trigger`` has the next frame judged and answers 202; 409 while another id waits for its frame.
 
-    On an address of this machine it needs no token. Elsewhere a request must bring ``Authorization: Bearer TOKEN``,
-    with the trigger's token or the server's.
+    Where only this machine can reach it, it needs no token. Elsewhere a request must carry
+    ``Authorization: Bearer TOKEN``, with the trigger's token or the server's.
 
     Args:
         server: What serves it.
         address: ``HOST:PORT``; port 0 takes a free one.
-        token: Secret that a request must bring; empty asks for none but the server's.
+        token: Secret that a request must carry; empty for none besides the server's.
 
     Raises:
-        UsageError: Bound elsewhere than to this machine without a token.
+        UsageError: Other machines can reach it, and it has no token.
         DeviceError: The port is in use.
         MissingDependencyError: The extra ``web`` is not installed.
     """
@@ -73,7 +73,7 @@ class HttpTrigger(AskedTrigger, Part):
             self._server.close()
 
     def fail(self, error: Exception) -> None:
-        """Note that nobody can ask any more."""
+        """Note that no further request can come."""
         AskedTrigger.fail(self, error)
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -99,15 +99,15 @@ class HttpTrigger(AskedTrigger, Part):
 
 
 def http_trigger(text: str, server: HttpServer | None = None) -> HttpTrigger:
-    """Read what ``--trigger http:`` says: ``PORT`` or ``HOST:PORT``, with ``?token=SECRET`` or the variable of it.
+    """Parse the value of ``--trigger http:``: ``PORT`` or ``HOST:PORT``, with ``?token=SECRET`` or its variable.
 
     Args:
-        text: What stands behind ``http:``.
+        text: What follows ``http:``.
         server: What serves it; None makes one of its own.
 
     Raises:
         ValueError: It cannot be read.
-        UsageError: It listens elsewhere than at this machine without a token.
+        UsageError: Other machines can reach it, and it has no token.
         DeviceError: The port is in use.
     """
     address, _, query = text.partition("?")

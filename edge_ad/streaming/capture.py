@@ -1,4 +1,4 @@
-"""Capture: a thread that reads a source into a buffer, and what happens to frames when inference is slower."""
+"""Capture: reads a source in a thread, into buffers that wait or drop frames when inference is slower."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _Item = TypeVar("_Item")
 
 
 class Closed(Exception):  # noqa: N818 - an end, not an error
-    """Nothing more will come out of a buffer, or can go in."""
+    """A buffer is closed: nothing more can be taken, or put."""
 
 
 class FrameBuffer(Generic[_Item]):
-    """A bounded first-in-first-out buffer that either side can close, so that nobody waits for a thread that is gone.
+    """A bounded FIFO buffer that either side can close, so that no thread waits for one that is gone.
 
     Args:
         capacity: Most items it holds.
@@ -45,7 +45,7 @@ class FrameBuffer(Generic[_Item]):
 
         Args:
             item: What to add.
-            timeout: Longest wait in seconds; None waits for a free place or the end.
+            timeout: Longest wait in seconds; None waits until it is not full, or closed.
 
         Returns:
             Whether it was added; False when the time is over.
@@ -93,13 +93,13 @@ class FrameBuffer(Generic[_Item]):
             return None
 
     def close(self) -> None:
-        """Producer's end: what is inside can still be taken, nothing more can be put."""
+        """Close from the producer's side: what is inside can still be taken, nothing more can be put."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
 
     def abort(self) -> None:
-        """Consumer's end: throw away what is inside and turn the producer away."""
+        """Close from the consumer's side: discard what is inside; the producer gets `Closed`."""
         with self._changed:
             self._items.clear()
             self._is_closed = True
@@ -154,7 +154,7 @@ class FairBuffer(Generic[_Item]):
             self._changed.notify_all()
 
     def take(self, most: int = 1, timeout: float | None = None) -> list[_Item]:
-        """Take what is waiting: one item of each lane in turns, again and again.
+        """Take what is waiting, one item of each lane in turn.
 
         Args:
             most: Most items to take.
@@ -176,13 +176,13 @@ class FairBuffer(Generic[_Item]):
             return taken
 
     def close(self, lane: int) -> None:
-        """Producer's end of a lane: what is inside can still be taken."""
+        """Close a lane from the producer's side: what is inside can still be taken."""
         with self._changed:
             self._open[lane] = False
             self._changed.notify_all()
 
     def abort(self) -> None:
-        """Consumer's end: throw away what is inside and turn every producer away."""
+        """Close from the consumer's side: discard what is inside; every producer gets `Closed`."""
         with self._changed:
             for items in self._lanes:
                 items.clear()
@@ -208,10 +208,10 @@ class Capture:
         source: The source.
         index: Which of several, from 0.
         counter: Counts what becomes of its frames.
-        filters: What they pass.
+        filters: Region, frame health and trigger.
         control: Says whether the stream is paused.
         is_stopping: Ends it.
-        photos: What the photos were like that whoever judges now was trained on.
+        photos: Gives the spec of the photos that the active engine was trained on.
 
     Attributes:
         is_reading: Whether it waits for the source.

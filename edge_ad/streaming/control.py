@@ -1,4 +1,4 @@
-"""The handle on a running stream, for whoever watches or steers it from another thread."""
+"""The handle on a running stream, for watching and controlling it from other threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from edge_ad.streaming.frame import Event
 
 __all__ = ["BundleFacts", "Progress", "SourceProgress", "StreamControl"]
 
-_MOST_WAITING_EVENTS = 10_000  # of a stream that delivers nothing: the newest are kept
+_MOST_WAITING_EVENTS = 10_000  # while a stream delivers nothing; beyond that the oldest are dropped
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Progress(FrameCounts):
         latency_p99_ms: 99th percentile of the same.
         age_p50_ms: Median time from capture to result.
         age_p99_ms: 99th percentile of the same.
-        sink_drops: Name of a lossy sink → results it had no time for.
+        sink_drops: Name of a lossy sink → results it was too slow for.
         sources: One row for each source.
     """
 
@@ -103,7 +103,7 @@ class BundleFacts(TypedDict):
 
 
 class SwapRequest(NamedTuple):
-    """A bundle that is to take over.
+    """A request to swap the bundle.
 
     Attributes:
         path: Its folder.
@@ -117,7 +117,7 @@ class SwapRequest(NamedTuple):
 
 
 class StreamControl:
-    """Watches and steers one stream; every method may be called from any thread.
+    """Watches and controls one stream; every method may be called from any thread.
 
     Args:
         threshold: Raw score above which a frame is defective.
@@ -163,8 +163,7 @@ class StreamControl:
         Args:
             value: Raw score.
             by: Who changed it, for the audit entry.
-            bundle: Content hash of the bundle that it is meant for: two bundles have two scales. None for whatever
-                judges.
+            bundle: Content hash of the bundle it is meant for, since each bundle has its own scale. None for any.
 
         Raises:
             UsageError: It is not a finite number: NaN would pass every frame. Or another bundle has taken over.
@@ -172,7 +171,7 @@ class StreamControl:
         value = _finite(value)
         with self._lock:
             if bundle is not None and bundle != self._bundle["hash"]:
-                raise UsageError("Another bundle has taken over meanwhile.", "Look at its threshold, and choose anew.")
+                raise UsageError("Another bundle has taken over.", "Look at its threshold, and choose again.")
             old, self._threshold = self._threshold, value
         text = f"Threshold changed from {old:g} to {value:g} by {by}."
         self._tell("threshold changed", text, old=old, new=value, by=by)
@@ -198,9 +197,9 @@ class StreamControl:
         self._stopped.set()
 
     def swap_bundle(self, path: Path, *, by: str, any_product: bool = False) -> None:
-        """Ask for another bundle; the event ``"bundle swapped"`` or ``"bundle refused"`` is the answer.
+        """Request another bundle; the event ``"bundle swapped"`` or ``"bundle refused"`` is the answer.
 
-        Asked again before the answer, only the newest one counts.
+        Of several requests before the answer, only the newest counts.
 
         Args:
             path: Its folder.
@@ -211,18 +210,18 @@ class StreamControl:
             self._asked_swap = SwapRequest(path, by, any_product)
 
     def emit(self, event: Event) -> None:
-        """Have every sink told, in the order of the events; source and text as they can be stored, without secrets."""
+        """Queue an event for every sink, with source and text made storable and free of secrets."""
         source, text = storable(event.source), storable(masked_text(event.text))
         self._events.append(replace(event, source=source, text=text))
 
     def progress(self) -> Progress:
-        """The newest numbers; cheap enough for several times a second."""
+        """The newest numbers; cheap enough to ask several times a second."""
         return self._take_progress()
 
     # What follows is for the session that runs the stream.
 
     def take_events(self) -> list[Event]:
-        """The events that no sink was told yet, oldest first."""
+        """Take the events that were not delivered yet, oldest first."""
         taken: list[Event] = []
         while True:
             try:
@@ -231,13 +230,13 @@ class StreamControl:
                 return taken
 
     def take_swap(self) -> SwapRequest | None:
-        """The bundle that was asked for, once."""
+        """Take the requested swap, if there is one."""
         with self._lock:
             asked, self._asked_swap = self._asked_swap, None
         return asked
 
     def report_from(self, take: Callable[[], Progress]) -> None:
-        """Take progress from here."""
+        """Set the function that gives the progress."""
         self._take_progress = take
 
     def use_bundle(self, bundle: BundleFacts, threshold: float) -> None:

@@ -1,4 +1,4 @@
-"""Exchanges with a peer that may be slow, silent or hostile: one deadline for each, and an end at once when asked."""
+"""Exchanges with a peer that may be slow, silent or hostile: each has one deadline and can be cancelled."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Deadline", "DeadlineSocket"]
 _Value = TypeVar("_Value")
 
 _POLL_S = 0.05
-_MOST_ABANDONED = 4  # calls that nothing can interrupt, such as a look-up of a name that hangs
+_MOST_ABANDONED = 4  # calls that cannot be interrupted, such as a DNS look-up that hangs
 
 
 class Deadline:
-    """The time by which an exchange must be over, whatever arrives in between. Used again for the next exchange.
+    """The time by which an exchange must end, whatever arrives in between. Reusable for the next exchange.
 
     `cancel` may be called from any thread and from a signal handler: it takes no lock.
     """
@@ -32,11 +32,11 @@ class Deadline:
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether all exchanges are over for good."""
+        """Whether it was cancelled: no exchange can begin any more."""
         return self._is_cancelled
 
     def start(self, seconds: float) -> None:
-        """Begin an exchange that may take so many seconds."""
+        """Begin an exchange that may take this many seconds."""
         self._ends_at = time.monotonic() + seconds
 
     def left_s(self) -> float:
@@ -55,7 +55,7 @@ class Deadline:
         self._is_cancelled = True
         connection = self._socket
         if connection is not None:
-            with suppress(OSError):  # it is not connected, or closed already
+            with suppress(OSError):  # it is not connected, or is closed already
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)  # that of TLS would drop the session under use
 
     def connect(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> socket.socket:
@@ -79,7 +79,7 @@ class Deadline:
             connection.deadline = self
             self._socket = connection
             try:
-                # An address that says nothing leaves time for the next one.
+                # A silent address must leave time for the next one.
                 connection.settimeout(self.left_s() / (len(addresses) - number))
                 connection.connect(address)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -90,17 +90,17 @@ class Deadline:
         raise problem
 
     def call(self, work: Callable[[], _Value], discard: Callable[[_Value], object] = lambda value: None) -> _Value:
-        """Run what nothing can interrupt in a thread of its own, and wait for it within the time that is left.
+        """Run a call that cannot be interrupted in its own thread, and wait for it within the time that is left.
 
         Args:
-            work: What to run. It goes on when the time is over.
-            discard: Takes what comes when nobody waits for it any more.
+            work: What to run. It keeps running when the time is over.
+            discard: Takes the value where it comes too late.
 
         Returns:
-            What it gave.
+            Its value.
 
         Raises:
-            TimeoutError: The time is over, it was cancelled, or too many calls before it still run.
+            TimeoutError: The time is over, it was cancelled, or too many earlier calls still run.
             Exception: What it raised.
         """
         self._abandoned = [thread for thread in self._abandoned if thread.is_alive()]
@@ -153,7 +153,7 @@ class _Task(Generic[_Value]):
         return self._values[0]
 
     def abandon(self) -> bool:
-        """Want no value any more; True when it is there already."""
+        """Stop waiting for the value; True when it is there already."""
         with self._lock:
             self._is_abandoned = not self.is_done.is_set()
             return not self._is_abandoned
@@ -174,7 +174,7 @@ class _Task(Generic[_Value]):
 
 
 class DeadlineSocket(socket.socket):
-    """A connection that waits no longer than its deadline, however the bytes are spread over the time.
+    """A connection that never waits beyond its deadline, however slowly bytes arrive.
 
     Attributes:
         deadline: Of the exchange under way.

@@ -1,4 +1,4 @@
-"""The delivering end of a stream: results and events to observers and sinks, in their order."""
+"""Delivery of results and events to observers and sinks, in their order."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Delivery", "Observer"]
 
 
 class Delivery:
-    """All sinks of one stream. A context manager: entering starts them, leaving completes them.
+    """The observers and sinks of one stream. A context manager: entering starts the sinks, leaving completes them.
 
     Args:
         sinks: Where results go.
         observers: What sees each result first; one that checks for finite numbers is always among them.
-        source: What the sinks are told about.
+        source: Described to the sinks when they begin.
         control: Collects the events of every thread.
-        every_frame_counts: Whether the stream waits for what is slow, and loses no frame.
+        every_frame_counts: Whether the stream waits for slow sinks instead of losing frames.
     """
 
     def __init__(
@@ -58,12 +58,12 @@ class Delivery:
 
     @property
     def drops(self) -> dict[str, int]:
-        """Name of a sink → results that did not come through, of every sink that may lose some."""
+        """Name of a sink → results it lost, for every sink that may lose some."""
         return {worker.name: worker.lost for worker in self._workers if _may_lose(worker)}
 
     @property
     def recorded(self) -> dict[str, int]:
-        """Name of a sink → judged frames it has stored, of every sink that records all of them."""
+        """Name of a sink → judged frames it has stored, for every sink that records all of them."""
         return {worker.name: worker.sink.rows for worker in self._workers if worker.sink.rows is not None}
 
     @property
@@ -86,7 +86,7 @@ class Delivery:
                 self._control.emit(event)
 
     def end_observers(self) -> None:
-        """Have the observers say what only the end of the stream decides."""
+        """Deliver the events of observers that only the end of the stream decides."""
         for observer in self._observers:
             if isinstance(observer, EndingObserver):
                 for event in observer.end():
@@ -97,12 +97,12 @@ class Delivery:
         self._give(unjudged, is_behind=False, while_waiting=while_waiting)
 
     def check(self) -> None:
-        """Raise what a sink failed with while nothing was given to it."""
+        """Raise the error of a sink that failed since the last item."""
         for worker in self._workers:
             worker.check()
 
     def events(self, *, while_waiting: Callable[[], None]) -> None:
-        """Deliver the events that came up since the last time."""
+        """Deliver the events since the last call."""
         for event in self._control.take_events():
             self._give(event, is_behind=False, while_waiting=while_waiting)
 
@@ -112,12 +112,12 @@ class Delivery:
 
     def _end(self, error: BaseException | None) -> None:
         first = error
-        for worker in self._started:  # at the same time: each may take its own few seconds for what waits
+        for worker in self._started:  # in parallel: each may take a few seconds for what waits
             worker.finish(error)
         while self._started:
             try:
                 self._started.pop().end(first)
-            except BaseException as failure:  # the others are completed all the same; the first one is raised
+            except BaseException as failure:  # complete the others too; the first error is raised
                 first = first or failure
         if first is not None and error is None:
             raise first

@@ -1,4 +1,4 @@
-"""What a frame passes before it is judged: its region, its health, its shape, and the trigger."""
+"""Filters of frames before they are judged: region, health, shape and trigger."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ __all__ = [
 ]
 
 BLACK_LEVEL = 24  # of 255: above the noise of a covered sensor, below any lit part
-BLACK_SHARE = 0.995  # a black background with a part on it is no black frame
+BLACK_SHARE = 0.995  # a part on a black background is not a black frame
 BRIGHT_LEVEL = 250
-BRIGHT_SHARE = 0.98  # a back light with a part before it is no over-exposed frame
+BRIGHT_SHARE = 0.98  # a part before a back light is not an over-exposed frame
 FROZEN_FRAMES = 5
-FROZEN_SECONDS = 1.0  # a codec may repeat a still scene for some frames, an operating sensor never for so long
+FROZEN_SECONDS = 1.0  # a codec may repeat a still scene for some frames; a working sensor never repeats for this long
 _STEP = 24  # every 24th pixel both ways: 1620 of 1280×720
 _Size = tuple[int, int]  # height and width, in pixels
 
@@ -82,7 +82,7 @@ class Region:
             uint8 (height, width, 3): a view, no copy.
 
         Raises:
-            UsageError: The frame is too small for it: judging what is left of it would go unnoticed.
+            UsageError: The frame is too small for it; judging only a part of it would go unnoticed.
         """
         height, width = image.shape[:2]
         if self.x + self.width > width or self.y + self.height > height:
@@ -94,13 +94,13 @@ class Region:
 
 
 class FrameHealth:
-    """Checks the frames of one source, in their order, each by itself: no hysteresis.
+    """Checks the frames of one source in their order, each on its own, without hysteresis.
 
     Args:
         can_freeze: Whether equal frames are a fault. The noise of a sensor makes exact repeats of a live camera
             impossible; a file may hold them, so say False there.
-        frozen_frames: So many equal frames after the first one, and
-        frozen_seconds: for so long, are a frozen picture.
+        frozen_frames: A picture is frozen after this many repeats of a frame
+        frozen_seconds: that last at least this long.
         black_share: Share of pixels up to `BLACK_LEVEL` in all channels from which a frame is black.
         bright_share: Share of pixels from `BRIGHT_LEVEL` in all channels from which a frame is over-exposed.
         clock: Monotonic time, in seconds.
@@ -124,7 +124,7 @@ class FrameHealth:
         self._repeats, self._since = 0, 0.0
 
     def check(self, image: NDArray[np.uint8]) -> str | None:
-        """Say why a frame cannot be judged.
+        """Why a frame cannot be judged.
 
         Args:
             image: uint8 (H, W, 3).
@@ -135,7 +135,7 @@ class FrameHealth:
         sample = np.ascontiguousarray(image[::_STEP, ::_STEP])
         is_frozen = self._can_freeze and self._is_frozen(sample)
         blue, green, red = (sample[..., channel] for channel in range(3))
-        # Not sample.max(axis=2): over an axis of three, numpy takes twenty times as long.
+        # sample.max(axis=2) takes twenty times as long over an axis of three.
         if _share(np.maximum(np.maximum(blue, green), red) <= BLACK_LEVEL) >= self._black_share:
             return "black"
         if _share(np.minimum(np.minimum(blue, green), red) >= BRIGHT_LEVEL) >= self._bright_share:
@@ -160,7 +160,7 @@ class FrameShape:
 
     Args:
         source: Name of the source, for the events.
-        has_region: Whether a region of the frame is judged: it was given for frames of the first one's size.
+        has_region: Whether a region of the frame is judged, which was given for frames of the first one's size.
         emit: Takes the events ``"frame size"`` and ``"another shape"``, one for each change.
     """
 
@@ -219,13 +219,13 @@ class _Health(Protocol):
 
 @dataclass(frozen=True)
 class FilterOptions:
-    """What every source's frames pass, in this order.
+    """Options of the filters, in the order in which frames pass them.
 
     Attributes:
         region: Part of the frame that is judged; None for all of it.
-        make_health: Makes the check of one source's frames, which remembers the frame before; None for no check.
+        make_health: Makes the check for one source, which remembers its previous frame; None for no check.
         trigger: Chooses the frames that are judged, for all sources; None to judge every frame.
-        takes_8_bits: Whether frames of 8 bits are judged by a bundle of photos of more.
+        takes_8_bits: Whether to judge frames of 8 bits with a bundle whose photos have more.
     """
 
     region: Region | None = None

@@ -1,15 +1,18 @@
-"""What travels through the pipeline: a captured frame, the result for it, or why there is none."""
+"""Items of the pipeline: a captured frame, its result, or the reason why there is none; and events."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.prediction import Prediction, Verdict
+from edge_ad.regions import Region, find_regions
 from edge_ad.scene import SceneReading
 
 __all__ = ["Event", "Frame", "Result", "Unjudged"]
@@ -27,7 +30,7 @@ class Frame:
         capture_ms: How long the read took (decoding; for a camera also waiting for the next frame).
         source: Name of the source.
         source_index: Which of several sources, from 0.
-        part: What the trigger called the part it shows; empty when it calls it nothing.
+        part: Id that the trigger gave the part it shows; empty for none.
         path: The file it comes from, absolute; empty when it comes from a camera or the network.
     """
 
@@ -66,6 +69,52 @@ class Result:
     bundle: str = ""
     scene: SceneReading | None = None
 
+    @property
+    def is_defective(self) -> bool:
+        """Whether the score is above the threshold, or nothing could be judged (see ``reason``)."""
+        return self.verdict.is_anomalous
+
+    @property
+    def score(self) -> float:
+        """Raw anomaly score; NaN where the frame could not be judged."""
+        return self.verdict.score
+
+    @property
+    def threshold(self) -> float:
+        """Raw score above which the frame is defective."""
+        return self.verdict.threshold
+
+    @property
+    def reason(self) -> str:
+        """Why the frame could not be judged, such as ``"not finite"`` or ``"black"``; empty where it was."""
+        return self.verdict.reason
+
+    @property
+    def path(self) -> str:
+        """File that the frame comes from; empty for an array, a camera or the network."""
+        return self.frame.path
+
+    @cached_property
+    def anomaly_map(self) -> NDArray[np.float32]:
+        """Anomaly map at the frame's size, float32 (H, W), in the unit of the score."""
+        height, width = self.frame.image.shape[:2]
+        found = self.prediction.anomaly_map
+        if found.shape == (height, width):
+            return found
+        return np.asarray(cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+
+    @cached_property
+    def regions(self) -> tuple[Region, ...]:
+        """Where the map is above the threshold, in pixels of the frame; the highest peak first."""
+        height, width = self.frame.image.shape[:2]
+        return find_regions(self.prediction.anomaly_map, self.verdict.threshold, (height, width))
+
+    def plot(self) -> NDArray[np.uint8]:
+        """Draw the frame with heat map, contours and verdict, uint8 BGR (h, w, 3); write it with ``cv2.imwrite``."""
+        from edge_ad.streaming.overlay import draw_overlay
+
+        return draw_overlay(self, fps=0.0)
+
 
 @dataclass(frozen=True)
 class Unjudged:
@@ -83,7 +132,7 @@ class Unjudged:
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened.
+    """An event of a stream.
 
     Attributes:
         kind: ``"source lost"``, ``"source returned"``, ``"corrupt"``, ``"cut off"``, ``"request lost"``,

@@ -1,4 +1,4 @@
-"""The thread that delivers: takes results, keeps the limits, notices signals, tells progress."""
+"""The delivering thread: takes results, applies limits, handles signals, reports progress."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _MOST_DRAIN_S = 10.0
 
 
 class StopSignals:
-    """While entered, the first SIGINT, SIGTERM or SIGHUP is noted and a second SIGINT or SIGTERM acts as usual.
+    """Inside, the first SIGINT, SIGTERM or SIGHUP is noted, and a second SIGINT or SIGTERM acts as usual.
 
-    A closing terminal sends SIGHUP more than once, and a service manager may send it right after SIGTERM: any later one
-    changes nothing. Where SIGHUP is ignored already, as under nohup, it stays ignored.
+    A closing terminal sends SIGHUP more than once, and a service manager may send it right after SIGTERM: later ones
+    are ignored. Where SIGHUP is ignored already, as under nohup, it stays ignored.
 
     Outside the main thread, where Python allows no handlers, it notes nothing.
 
@@ -63,13 +63,13 @@ class StopSignals:
 
     @contextmanager
     def ending(self, cancels: Sequence[Callable[[], None]]) -> Iterator[None]:
-        """While entered, a signal ends what waits, such as connections that are being opened.
+        """Inside, a signal cancels what waits, such as connections being opened.
 
-        What cannot be opened then is no fault: the signal acts as usual. A thread looks for the signal, since a handler
-        may take no lock.
+        What then cannot be opened is not an error: the signal acts as usual. A thread watches for the signal, since a
+        handler must not take a lock.
 
         Args:
-            cancels: What is called then; each may be called from any thread.
+            cancels: Called on a signal; each may be called from any thread.
         """
         is_over = threading.Event()
 
@@ -109,8 +109,8 @@ class Limits:
     """When a stream ends by itself.
 
     Attributes:
-        max_frames: After so many delivered frames; None for no limit.
-        max_seconds: After so many seconds, frames or no frames; None for no limit.
+        max_frames: After this many delivered frames; None for no limit.
+        max_seconds: After this many seconds, with or without frames; None for no limit.
     """
 
     max_frames: int | None = None
@@ -118,18 +118,18 @@ class Limits:
 
 
 class StreamLoop:
-    """The delivering end of a pipeline.
+    """Delivers the results of a pipeline.
 
     Args:
         pipeline: Running.
         sources: Its sources.
-        control: Steers it.
+        control: Controls it.
         delivery: Takes the results.
-        swaps: Changes of bundle.
+        swaps: Swaps the bundle.
         limits: When to end.
-        signals: Ask to end.
+        signals: Request the end.
         watchdog: Is told that the stream is alive.
-        trigger: Chooses the frames; None for nothing.
+        trigger: Chooses the frames; None for no trigger.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class StreamLoop:
         self._give_up_at: float | None = None
 
     def run(self, on_progress: Callable[[Progress], None] | None) -> str:
-        """Deliver until the end and say what ended it."""
+        """Deliver until the end; returns what ended it."""
         self._control.report_from(self.progress)
         self._watchdog.ready()
         ended_by = None
@@ -248,7 +248,7 @@ class StreamLoop:
         return "window closed" if self._delivery.wants_end else None
 
     def _while_waiting(self) -> None:
-        """A sink makes the stream wait: for as long as it takes, but not when the stream is to end."""
+        """Called while a sink makes the stream wait: no limit, except when the stream is to end."""
         if self._give_up_at is None:
             if self._reason_to_end() is not None:
                 self._give_up_at = time.perf_counter() + _MOST_DRAIN_S

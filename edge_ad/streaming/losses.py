@@ -1,4 +1,4 @@
-"""What was lost on the way: gaps in frame numbers, frames that were thrown away, and outages of a source."""
+"""Losses of a stream: missing frame numbers, damaged frames, lost requests, and outages of sources."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Gap", "GapLog", "LossWatch", "OutageWatch"]
 
-_INTERVAL_S = 1.0  # a source that gives nothing else must not fill the records
+_INTERVAL_S = 1.0  # so that a source that gives nothing else does not fill the records
 _MOST_SHOWN = 3
 _KEPT = 100  # a stream runs for months: the newest gaps are listed, all are counted
 
 
 class LossWatch:
-    """Compares the counts of sources and trigger with what was told before, and tells at most one event a second each.
+    """Reports new losses of sources and trigger, at most one event a second for each.
 
     Args:
         sources: The sources.
-        trigger: What chooses the frames; None for nothing.
+        trigger: Chooses the frames; None for no trigger.
         control: Takes the events.
     """
 
@@ -37,10 +37,10 @@ class LossWatch:
         self._told: dict[object, tuple[int, float]] = {}  # → count, and when
 
     def look(self, *, is_last: bool = False) -> None:
-        """Tell what is new; cheap enough for every frame.
+        """Report what is new; cheap enough for every frame.
 
         Args:
-            is_last: Whether to tell it now, however little time has passed.
+            is_last: Whether to report it now, however little time has passed.
         """
         for source in self._sources:
             if new := self._new(source, source.corrupt, is_last=is_last):
@@ -122,7 +122,7 @@ class GapLog:
 
 
 class OutageWatch:
-    """Compares the gaps of the sources with what was told before.
+    """Reports when sources are lost and return.
 
     Args:
         sources: The sources.
@@ -135,7 +135,7 @@ class OutageWatch:
         self._reconnects = [source.gaps.reconnects for source in sources]
 
     def look(self) -> None:
-        """Tell what is new, a loss before its return; cheap enough for every frame."""
+        """Report what is new, a loss before its return; cheap enough for every frame."""
         for index, source in enumerate(self._sources):
             gaps = source.gaps
             returns, self._reconnects[index] = gaps.reconnects - self._reconnects[index], gaps.reconnects

@@ -1,4 +1,4 @@
-"""MQTT brokers: their addresses, and connections to them that end in time."""
+"""MQTT brokers: addresses, and connections that end in bounded time."""
 
 from __future__ import annotations
 
@@ -53,24 +53,24 @@ class Broker:
             UsageError: It is no such URL.
         """
         problem = UsageError("The broker's address is no mqtt:// or mqtts:// URL.", "Such as mqtt://host:1883/line-1")
-        authority, _, topic = url.partition("://")[2].partition("/")  # a # in a topic is a wildcard and no fragment
+        authority, _, topic = url.partition("://")[2].partition("/")  # a # in a topic is a wildcard, not a fragment
         try:
             parts = urlsplit(f"{url.partition('://')[0]}://{authority}")
             port = parts.port or (8883 if parts.scheme == "mqtts" else 1883)
-        except ValueError:  # says what it could not read, which may be a password
+        except ValueError:  # its message quotes what it could not read, which may be a password
             raise problem from None
         if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or set(authority) & set("?#") or "?" in topic:
             raise problem
         if is_ambiguous(url):
             raise UsageError("The broker's address can be read in two ways.", ENCODE_LOGIN)
-        masked_address(url)  # remembers what no message may quote
+        masked_address(url)  # remember what no message may quote
         user = unquote(parts.username) if parts.username else credential(MQTT_USER)
         password = unquote(parts.password) if parts.password else credential(MQTT_PASSWORD)
         is_tls, topic = parts.scheme == "mqtts", unquote(topic).lstrip("/")
         return cls(parts.hostname, port, is_tls, topic, user, password, credential(MQTT_CA))
 
     def client(self, on_error: Callable[[Exception], None]) -> Any:
-        """A client of paho-mqtt with this login and these certificates; after an error in its thread it connects again.
+        """A client of paho-mqtt with this login and these certificates; it connects again after an error in its thread.
 
         Args:
             on_error: Told, in the client's thread, what it failed with: a packet that cannot be sent, a callback of
@@ -97,11 +97,11 @@ class Broker:
 
 
 class BrokerConnection:
-    """Connects a client in a thread of its own, and again whenever the connection is lost.
+    """Connects a client in its own thread, and again whenever the connection is lost.
 
     Args:
         client: With its callbacks.
-        broker: Where to.
+        broker: Where to connect.
     """
 
     def __init__(self, client: Any, broker: Broker) -> None:
@@ -111,7 +111,7 @@ class BrokerConnection:
         self._thread.start()
 
     def close(self, timeout_s: float) -> None:
-        """Disconnect, and wait no longer than that for it: a look-up or a broker that hangs is left behind."""
+        """Disconnect, and wait no longer than this: a look-up or a broker that hangs is abandoned."""
         self._client.disconnect()
         self._thread.join(timeout_s)
 
@@ -121,7 +121,7 @@ class BrokerConnection:
 
 @cache
 def _client_class() -> Any:
-    """paho-mqtt's client, whose thread tells what it fails with and connects again, instead of ending unseen."""
+    """paho-mqtt's client, whose thread reports errors and connects again, instead of ending silently."""
     paho: Any = require("paho.mqtt.client", extra="mqtt")
 
     class Client(paho.Client):  # type: ignore[misc]
@@ -137,7 +137,7 @@ def _client_class() -> Any:
                     return super().loop_forever(*arguments, **settings)
                 except Exception as error:
                     self.tell_error(error)
-                while not self.is_over.wait(_AGAIN_S) and not self._begins_anew():
+                while not self.is_over.wait(_AGAIN_S) and not self._connects_again():
                     pass
                 if self.is_over.is_set():
                     return self._let_go()
@@ -146,11 +146,11 @@ def _client_class() -> Any:
             self.is_over.set()
             return super().disconnect(*arguments, **settings)
 
-        def _begins_anew(self) -> bool:
-            """Connect again: what is left of a broken packet would be read again."""
+        def _connects_again(self) -> bool:
+            """Connect again; otherwise the rest of a broken packet would be read next."""
             try:
                 self.reconnect()
-            except Exception:  # it is told already; the next try may work
+            except Exception:  # reported already; the next try may succeed
                 return False
             return True
 

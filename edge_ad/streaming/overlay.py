@@ -1,4 +1,4 @@
-"""The frame as the operator sees it: heat map, contour, verdict, score against its threshold, FPS and latency."""
+"""The overlay for the operator: heat map, contour, verdict, score against its threshold, FPS and latency."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def draw_overlay(result: Result, *, fps: float) -> NDArray[np.uint8]:
         fps: Frames per second to show; 0 shows none.
 
     Returns:
-        uint8 (h, w, 3), BGR; a new array. The frame keeps its size in it, or is enlarged by a whole number when its
+        uint8 (h, w, 3), BGR; a new array. The frame keeps its size, or is enlarged by a whole factor where its
         shorter side is below 320 pixels, so that the text can be read.
     """
     threshold, anomaly_map = result.verdict.threshold, result.prediction.anomaly_map

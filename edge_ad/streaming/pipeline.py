@@ -3,9 +3,9 @@
     every:   capture ─► [2 each] ─► prepare ─► [2] ─► infer ─► [2] ─► the caller    the slowest sets the pace
     newest:  capture ─► [newest each] ─► prepare and infer ─► [2] ─► the caller     what is not taken in time is dropped
 
-Each source has a capture thread and a lane of its own; the next stage takes from the lanes in turns. Every stage closes
-the buffer behind it and turns away the buffer before it when it ends, for whatever reason, so no thread ever waits for
-one that is gone. The first exception ends every source and is raised again in the caller's thread.
+Each source has its own capture thread and lane; the next stage takes from the lanes in turns. When a stage ends, for
+whatever reason, it closes the buffer after it and aborts the one before it, so no thread ever waits for one that is
+gone. The first exception ends every source and is raised again in the caller's thread.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Policy = Literal["auto", "newest", "every"]
 _CAPACITY = 2
 _ROOM_FOR_UNJUDGED = 16
 _JOIN_TIMEOUT_S = 10.0
-_MOST_LAST_READ_S = 1.0  # of a source that was told to end: a peer that hangs does not hold the stream
+_MOST_LAST_READ_S = 1.0  # for a cancelled source: a peer that hangs must not hold the stream
 
 
 def keeps_newest(source: Source, policy: Policy) -> bool:
@@ -43,19 +43,19 @@ def keeps_newest(source: Source, policy: Policy) -> bool:
 
 
 class Pipeline:
-    """Runs open sources through the active engine. Use as a context manager; leaving it ends its threads.
+    """Runs open sources through the active engine. A context manager: leaving it ends its threads.
 
     Args:
-        active: Which engine judges.
+        active: Gives the engine.
         sources: Open sources.
-        control: Its threshold observers, and it may pause.
+        control: Gives the threshold, and may pause.
         policy: ``"newest"`` drops what is not taken in time, ``"every"`` drops nothing, ``"auto"`` is newest for live
             sources and every for others.
-        batch: Frames for one call of the engine; None has several in flight instead.
-        filters: What frames pass before they are judged.
+        batch: Frames per call of the engine; None has several calls in flight instead.
+        filters: Region, frame health and trigger.
 
     Attributes:
-        counters: Where the frames of each source went.
+        counters: What became of the frames, for each source.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Pipeline:
 
     @property
     def stalled_s(self) -> float:
-        """For how long the engine has had frames without giving a result; 0 while it has none."""
+        """Seconds since the engine last gave a result while it holds frames; 0 while it holds none."""
         return self._inference.stalled_s
 
     def next_item(self, timeout: float | None = None) -> Result | Unjudged | None:
@@ -139,9 +139,9 @@ class Pipeline:
             raise
 
     def stop(self) -> None:
-        """Capture no more; what was captured still comes out.
+        """Stop capturing; what was captured still comes out.
 
-        Called again after a while, it gives up the sources whose read has not returned.
+        A later call gives up the sources whose read has still not returned.
         """
         self._is_stopping.set()
         if self._stopped_at is None:
@@ -154,7 +154,7 @@ class Pipeline:
                     self._captured.close(lane)
 
     def _last_read_s(self) -> float:
-        """How much longer a read is waited for."""
+        """Seconds for which a read is still waited for."""
         stopped_at = self._stopped_at or time.perf_counter()
         return max(0.0, _MOST_LAST_READ_S - (time.perf_counter() - stopped_at))
 
@@ -178,7 +178,7 @@ class Pipeline:
             try:
                 work(*arguments)
             except Closed:
-                pass  # whoever was to give or to take has ended, and said why
+                pass  # the stage before or after has ended, and reported why
             except BaseException as error:  # raised again by next_item
                 self._error = self._error or error
                 self.stop()
@@ -194,7 +194,7 @@ class Pipeline:
                 self._captured.put(lane, item)
                 counter.dropped = self._captured.dropped(lane)
             elif self._is_newest[lane]:
-                self._results.offer(item, _ROOM_FOR_UNJUDGED)  # it is counted; to tell of it no frame is missed
+                self._results.offer(item, _ROOM_FOR_UNJUDGED)  # counted only: reporting it must not cost a frame
             else:
                 self._results.put(item)
 
@@ -210,7 +210,7 @@ class Pipeline:
         self._deliver(self._inference.every(self._prepared.get))
 
     def _deliver(self, results: Generator[Result, None, None]) -> None:
-        with closing(results):  # an engine with frames in flight is at rest before it can be closed
+        with closing(results):  # finish the frames in flight before the engine can be closed
             for result in results:
                 self._results.put(result)
 

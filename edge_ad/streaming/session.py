@@ -1,4 +1,4 @@
-"""One stream from its first frame to its summary: what `edge-ad stream`, the demo and the benchmarks run."""
+"""One stream from its first frame to its summary, as `edge-ad stream`, the demo and the benchmarks run it."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ def run_stream(
     Those are SIGINT, SIGTERM and, unless it is ignored, SIGHUP.
 
     Args:
-        engine: An open engine; it stays the caller's, unless the swapper closes it when another one takes over.
+        engine: An open engine; the caller closes it, unless the swapper does when another one takes over.
         source: Sources that are not open yet; opened and closed here. Several are judged in turns.
         threshold: Raw score above which a frame is defective.
         sinks: Where results go, in this order; opened and closed here.
         observers: See every result in its order; the events they give go to the sinks.
         limits: When to end; None for no limit.
-        on_progress: Called about every 0.1 s at least, and for every frame, in this thread.
-        control: The handle for whoever watches or steers the stream; its threshold becomes ``threshold``.
+        on_progress: Called for every frame, and at least about every 0.1 s, in this thread.
+        control: The handle for watching and controlling the stream; its threshold becomes ``threshold``.
         policy: ``"newest"`` drops frames that are not judged in time, ``"every"`` drops none, ``"auto"`` is newest for
             live sources and every for others.
-        batch: Frames for one call of the engine; None has several in flight instead.
+        batch: Frames per call of the engine; None has several calls in flight instead.
         filters: Region, frame health and trigger; None judges every frame as it is.
         swapper: Opens the bundles that the control asks for; None refuses them.
         watchdog: Told that the stream is alive; None for systemd's, if it started this process.
@@ -119,12 +119,12 @@ def _check_recorded(summary: Summary) -> None:
     for name, rows in summary.recorded.items():
         if rows != summary.frames:
             message = f"{name} holds {rows} of the {summary.frames} frames that were judged."
-            raise StorageError(message, "Make sure that nothing else changes its file while a stream runs.")
+            raise StorageError(message, "Make sure that no other program changes its file while a stream runs.")
 
 
 @dataclass(frozen=True)
 class _WarmUp:
-    """Warms an engine up for the ways this stream will use it."""
+    """Warms up an engine for the way in which this stream will use it."""
 
     sources: Sequence[Source]
     policy: Policy

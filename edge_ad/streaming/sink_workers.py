@@ -1,4 +1,4 @@
-"""How one sink is called: in the thread of the stream, or in a thread of its own behind a bounded queue."""
+"""Runs one sink: in the thread of the stream, or in its own thread behind a bounded queue."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ["InlineWorker", "Picture", "SinkWorker", "ThreadWorker"]
 
 _LOSSY_ROOM = 8
 _LOSSLESS_ROOM = 32
-_EVENT_ROOM = 1000  # events are rare and matter: a queue full of results still takes them
+_EVENT_ROOM = 1000  # events are rare and important: a queue full of results still takes them
 _WAIT_S = 0.1
 _JOIN_TIMEOUT_S = 30.0
 
 
 class Picture:
-    """The frame with its overlay: drawn when the first sink wants it, in that sink's thread, and once.
+    """The frame with its overlay; drawn once, when the first sink needs it, in that sink's thread.
 
     Args:
         result: What to draw.
@@ -43,7 +43,7 @@ class Picture:
         self._lock = threading.Lock()
 
     def drawn(self) -> NDArray[np.uint8]:
-        """The picture, uint8 (H, W, 3) BGR; not to be written to."""
+        """The picture, uint8 (H, W, 3) BGR; do not write to it."""
         with self._lock:
             if self._drawn is None:
                 self._drawn = draw_overlay(self.result, fps=self._fps)
@@ -61,7 +61,7 @@ class SinkWorker(ABC):
         name: What it is called in counts and messages.
 
     Attributes:
-        drops: Results there was no time for.
+        drops: Results it was too slow for.
     """
 
     def __init__(self, sink: Sink, name: str) -> None:
@@ -70,32 +70,32 @@ class SinkWorker(ABC):
 
     @property
     def lost(self) -> int:
-        """Results that did not come through: no time for them, or given up by the sink."""
+        """Results lost: it was too slow for them, or the sink gave them up."""
         return self.drops + self.sink.dropped
 
     @abstractmethod
     def start(self, source: Source, control: StreamControl) -> None:
-        """Begin; raises what keeps the sink from it."""
+        """Begin; raises the error if the sink cannot."""
 
     @abstractmethod
     def give(self, item: Item, *, is_behind: bool, while_waiting: Callable[[], None]) -> None:
-        """Hand over a result, a frame that is not judged, or an event.
+        """Pass on a result, an unjudged frame, or an event.
 
         Args:
-            item: What to hand over.
+            item: What to pass on.
             is_behind: Whether more results are waiting already.
-            while_waiting: Called again and again while the sink has no room; raises to give up.
+            while_waiting: Called repeatedly while the queue is full; raises to give up.
         """
 
     def check(self) -> None:  # noqa: B027 - only a thread fails unseen
-        """Raise what the sink failed with since it was given something."""
+        """Raise the error of the sink, if it has failed."""
 
     def finish(self, error: BaseException | None) -> None:  # noqa: B027 - what has no thread waits for its `end`
-        """Begin to complete the sink, without waiting for it; nothing more is given to it."""
+        """Start completing the sink without waiting; it gets nothing more."""
 
     @abstractmethod
     def end(self, error: BaseException | None) -> None:
-        """Complete the sink; raises what it failed with, unless the stream failed before."""
+        """Complete the sink; raises its error, unless the stream failed before."""
 
     def _write(self, item: Item) -> None:
         match item:
@@ -108,7 +108,7 @@ class SinkWorker(ABC):
 
 
 class InlineWorker(SinkWorker):
-    """A sink that must be called in the thread of the stream, such as a window: it skips what it has no time for."""
+    """A sink that must be called in the thread of the stream, such as a window: it skips what it is too slow for."""
 
     def start(self, source: Source, control: StreamControl) -> None:
         """Begin."""
@@ -117,7 +117,7 @@ class InlineWorker(SinkWorker):
         self.sink.begin(source)
 
     def give(self, item: Item, *, is_behind: bool, while_waiting: Callable[[], None]) -> None:
-        """Hand over at once; a picture is not drawn when other results wait behind it."""
+        """Pass on immediately; no picture is drawn when other results wait."""
         if is_behind and isinstance(item, Picture) and self.sink.needs_picture:
             self.drops += 1
         else:
@@ -129,13 +129,13 @@ class InlineWorker(SinkWorker):
 
 
 class ThreadWorker(SinkWorker):
-    """A sink in a thread of its own, from its begin to its close.
+    """A sink in its own thread, from begin to close.
 
     Args:
         sink: The sink.
         name: What it is called.
-        is_lossy: Drop what does not fit into the queue, and go on after a failure. Otherwise the stream waits, and a
-            failure ends it.
+        is_lossy: Drop what does not fit into the queue, and continue after a failure. Otherwise the stream waits, and
+            a failure ends it.
     """
 
     def __init__(self, sink: Sink, name: str, *, is_lossy: bool) -> None:
@@ -156,7 +156,7 @@ class ThreadWorker(SinkWorker):
         self.check()
 
     def give(self, item: Item, *, is_behind: bool, while_waiting: Callable[[], None]) -> None:
-        """Queue an item; a sink that failed raises what it failed with."""
+        """Queue an item; raises the error of a sink that has failed."""
         try:
             if self._is_lossy:
                 is_result = isinstance(item, Picture)
@@ -169,12 +169,12 @@ class ThreadWorker(SinkWorker):
             self.check()
 
     def check(self) -> None:
-        """Raise what ended the sink's thread."""
+        """Raise the error that ended the sink's thread."""
         if self._error is not None:
             raise self._error
 
     def finish(self, error: BaseException | None) -> None:
-        """Let the queue run empty, and then have the sink complete."""
+        """Have the sink complete once the queue is empty."""
         self._end_error = error
         self._queue.close()
 
@@ -224,7 +224,7 @@ class ThreadWorker(SinkWorker):
             else:
                 if isinstance(item, Picture):
                     self._recovered()
-            del item  # a frame is not kept while the sink waits for the next one
+            del item  # keep no frame while the sink waits for the next one
 
     def _report(self, error: Exception, *, is_result: bool) -> None:
         self.drops += is_result

@@ -1,4 +1,4 @@
-"""What a stream did: frames, verdicts, frame rate, time of each stage, drops and gaps."""
+"""Statistics of a stream: frames, verdicts, frame rate, time of each stage, drops and gaps."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SMALLEST_MS = 1e-3
 _LARGEST_MS = 1e7
 _BIN_WIDTH = math.log(1.01)  # a percentile is off by half a bin, 0.5 %, at most
 _BINS = math.ceil(math.log(_LARGEST_MS / _SMALLEST_MS) / _BIN_WIDTH) + 1
-_PERCENTILES_EVERY_S = 0.5  # reading one walks through two thousand bins
+_PERCENTILES_EVERY_S = 0.5  # reading one takes a pass over two thousand bins
 
 
 class FrameRate:
@@ -70,7 +70,7 @@ class FrameCounters:
         source: The source; it counts its own duplicates and corrupt frames.
 
     Attributes:
-        captured: Frames it gave.
+        captured: Frames read.
         unjudged: Reason → frames that were looked at but not judged.
         dropped: Frames that were replaced by a newer one.
         frames: Results delivered.
@@ -95,7 +95,7 @@ class FrameCounters:
 
     @property
     def undelivered(self) -> int:
-        """Frames that are captured and under way; after the end, those that were given up with it."""
+        """Frames in the pipeline; after the end, those that were given up."""
         return self.captured - self.frames - self.dropped - sum(self.unjudged.values())
 
     def progress(self) -> SourceProgress:
@@ -117,7 +117,7 @@ class FrameCounters:
 class DurationHistogram:
     """Counts durations in bins of equal ratio, from 1 µs to 3 hours.
 
-    What lies outside is counted at the end of the scale.
+    Values outside are counted in the first or last bin.
 
     Attributes:
         count: How many durations were added.
@@ -140,7 +140,7 @@ class DurationHistogram:
         self._bins[int(math.log(clipped / _SMALLEST_MS) / _BIN_WIDTH)] += 1
 
     def percentile_ms(self, percent: float) -> float:
-        """The nearest-rank percentile, right to 0.5 %.
+        """The nearest-rank percentile, accurate to 0.5 %.
 
         Args:
             percent: In [0, 100].
@@ -241,7 +241,7 @@ class Percentiles:
 
 
 class StreamStatistics:
-    """Collects results in memory that does not grow with their number.
+    """Collects results in bounded memory.
 
     Attributes:
         frames: Results so far.
@@ -266,7 +266,7 @@ class StreamStatistics:
         Args:
             result: What was delivered.
             delivered_at: Monotonic time in seconds.
-            deliver_ms: Time it took to hand it to the sinks.
+            deliver_ms: Time it took to pass it to the sinks.
         """
         self.frames += 1
         self.defective += result.verdict.is_anomalous

@@ -1,4 +1,4 @@
-"""What a service tells systemd: that it is ready, that it is alive, how it is, that it ends (`sd_notify`)."""
+"""Reports to systemd by `sd_notify`: ready, alive, status, stopping."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import suppress
 __all__ = ["Watchdog"]
 
 _STATUS_EVERY_S = 5.0
-_MOST_STALLED_S = 30.0  # without a watchdog, when a stalled engine is worth a word
+_MOST_STALLED_S = 30.0  # without a watchdog, after which a stalled engine is reported
 
 
 class Watchdog:
@@ -32,7 +32,7 @@ class Watchdog:
 
     @property
     def most_stalled_s(self) -> float:
-        """For how long an engine may hold frames without a result and still be called alive."""
+        """Longest time for which an engine may hold frames without a result and count as alive."""
         return self._interval_s / 2 if self._interval_s else _MOST_STALLED_S
 
     def ready(self) -> None:
@@ -40,10 +40,10 @@ class Watchdog:
         self._send("READY=1")
 
     def beat(self, *, is_healthy: bool, status: Callable[[], str]) -> None:
-        """Called as often as one likes; sends what is due.
+        """Send what is due; may be called at any rate.
 
         Args:
-            is_healthy: Whether results come, or nothing is there to be judged. When not, systemd is left to act.
+            is_healthy: Whether results come, or there is nothing to judge. If not, nothing is sent, and systemd acts.
             status: One line for ``systemctl status``.
         """
         if self._socket is None:
@@ -57,7 +57,7 @@ class Watchdog:
             self._send(f"STATUS={' '.join(status().split())}")
 
     def stopping(self) -> None:
-        """The stream ends; nothing is sent after this."""
+        """Report that the stream ends; nothing is sent after this."""
         self._send("STOPPING=1")
         if self._socket is not None:
             self._socket.close()
@@ -65,7 +65,7 @@ class Watchdog:
 
     def _send(self, state: str) -> None:
         if self._socket is not None:
-            with suppress(OSError):  # an init system that does not listen is no reason to stop judging
+            with suppress(OSError):  # an init system that does not listen must not stop the stream
                 self._socket.send(state.encode())
 
 
@@ -83,7 +83,7 @@ def _connect(address: str) -> socket.socket | None:
 
 
 def _interval_s(environment: Mapping[str, str]) -> float:
-    """The watchdog's time, 0 for none: systemd may mean another process."""
+    """The watchdog's time; 0 for none, or where it is meant for another process."""
     if environment.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     try:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from edge_ad.data.splits import GoodSplit
+from edge_ad.data.views import with_views
 from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.feature_detector import FeatureDetector
@@ -43,27 +44,28 @@ def out_of_fold_scores(detector: AnomalyDetector, split: GoodSplit) -> dict[Path
     """
     if not split.folds or not isinstance(detector, FeatureDetector):
         return {}
-    features = _features_by_fold(detector, split)
-    scores = _scores(detector, features[0])
+    features, step = _features_by_fold(detector, split), 1 + detector.views
+    scores = _scores(detector, features[0][::step])
     for index in range(1, len(features)):
         others = torch.cat([part for number, part in enumerate(features) if number != index])
+        own = features[index][::step]
         fold_detector = copy.deepcopy(detector)
-        fold_detector.fit_features(others, features[index][: len(features[index]) // 2])
+        fold_detector.fit_features(others, own[: len(own) // 2])
         del others
-        scores += _scores(fold_detector, features[index])
+        scores += _scores(fold_detector, own)
     return dict(zip((path for fold in split.folds for path in fold), scores, strict=True))
 
 
 def _features_by_fold(detector: FeatureDetector, split: GoodSplit) -> list[Tensor]:
-    """Features of each fold, those of the photos that were fitted on as the fit has left them in the cache."""
+    """Features of each fold, each photo followed by its views; what was fitted on comes from the cache."""
     size_hw = (detector.config.size, detector.config.size)
-    fit, calibrate, threshold = (
-        read_resized(part, size_hw, split.photos) for part in (split.fit, split.calibrate, split.threshold)
+    held_out, fit = (
+        with_views(read_resized(part, size_hw, split.photos), detector.views, seed=detector.config.seed)
+        for part in (split.folds[0], split.fit)
     )
-    backbone = detector.patch_features
-    cached = FeatureCache(backbone)
-    held_out = torch.cat([cached(calibrate), compute_features(backbone, threshold)])
-    return [held_out, *torch.split(cached(fit), [len(fold) for fold in split.folds[1:]])]
+    features = FeatureCache(detector.patch_features)(fit)
+    sizes = [len(fold) * (1 + detector.views) for fold in split.folds[1:]]
+    return [compute_features(detector.patch_features, held_out), *torch.split(features, sizes)]
 
 
 @torch.inference_mode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -75,6 +75,7 @@ def run_stages(
         report: Called after each epoch.
         resume: Progress and tensors of the epoch to go on from.
     """
+    settings = replace(settings, flips=settings.flips and detector.mirrors)
     done = Progress(0, 0) if resume is None else resume[0]
     for index, stage in enumerate(detector.stages()):
         if index >= done.stage:

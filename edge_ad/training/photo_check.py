@@ -28,6 +28,7 @@ __all__ = ["CHECK_FILE", "SHEET_FILE", "PhotoCheck", "check_photos", "oddness", 
 CHECK_FILE = "photo_check.json"
 SHEET_FILE = "oddest_photos.png"
 _SIZE = 256  # of patch-gaussian, which needs no training, and which a defect in a few photos hardly moves
+_VALUES = {**PatchGaussian.parameters_type.absent, "size": _SIZE}  # a photo in another light is odd too
 _FOLDS = 5
 _MOST_PHOTOS = 400  # a minute on two cores
 _SHOWN = 8
@@ -126,7 +127,7 @@ def _once(split: GoodSplit, run: Run) -> list[Path]:
 
 def _cross_fitted(images: NDArray[np.uint8], progress: Progress) -> list[Prediction]:
     """A prediction for each image, by a detector that was fitted on the other folds."""
-    detector = PatchGaussian(PatchGaussianParameters(size=_SIZE)).eval()
+    detector = PatchGaussian(PatchGaussianParameters.model_validate(_VALUES)).eval()
     features = compute_features(detector.patch_features, images)
     folds = np.arange(len(images)) % min(_FOLDS, len(images))
     found: dict[int, Prediction] = {}

@@ -120,7 +120,7 @@ def test_what_is_no_source_is_refused(refused, bundle: Bundle, tmp_path: Path) -
         (2, "Not a video", ("--source", tmp_path / "text.mp4")),
         (2, "is empty", ("--source", tmp_path / "hollow.mp4")),
         (2, "given twice", ("--source", tmp_path / "text.mp4", "--source", tmp_path / "text.mp4")),
-        (2, "one source", ()),
+        (2, "No source", ()),
         (2, "no camera -1", ("--camera", "-1")),
         (2, "ftp", ("--source", "ftp://host/line")),
         (3, "Camera 63", ("--camera", "63")),

@@ -83,4 +83,4 @@ def test_named_folders_are_evaluated_as_the_product_is(
     assert main(["evaluate", str(bundle.root), "--good", str(good), "--defect", str(defect), *masks, *engine]) == 0
     assert json.loads(capsys.readouterr().out)["metrics"] == metrics
     assert main(["evaluate", str(bundle.root), *engine]) == 2
-    assert "Say what to test with" in capsys.readouterr().err
+    assert "The test photos are missing" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_an_hour_that_was_twice_leaves_nothing_out_and_is_told(
     assert main(["records", "list", str(database), "--json", "--since", "2025-10-26T02:30"]) == 0
     output = capsys.readouterr()
     assert [record["frame"] for record in json.loads(output.out)] == list(range(3, 12))
-    assert "was twice; 2025-10-26 02:30:00+02:00 is taken" in output.err
+    assert "existed twice; taking 2025-10-26 02:30:00+02:00" in output.err
     assert _frames(capsys, database, "--until", "2025-10-26T02:30") == [0, 1, 2, 3, 4]
     assert _frames(capsys, database, "--since", "2025-10-26T02:30+01:00") == list(range(5, 12))
     assert _frames(capsys, database, "--since", "2025-10-26 02:30+0100") == list(range(5, 12))

@@ -16,7 +16,7 @@ def _free_ports() -> tuple[int, int]:
 
 
 def test_a_limit_of_records_without_a_database_is_refused() -> None:
-    with pytest.raises(UsageError, match="no database") as refused:
+    with pytest.raises(UsageError, match="needs a database") as refused:
         open_sinks(Outputs(keep_records_days=3.0), HttpServer())
     assert "--database" in (refused.value.hint or "")
 

@@ -243,5 +243,5 @@ def test_a_photo_that_exif_turns_needs_a_mask_that_was_turned(
 def test_masks_of_several_sizes_for_one_photo_are_refused(product: Path) -> None:
     _write(product / "ground_truth/dent/000/000.png", _square())
     _write(product / "ground_truth/dent/000/001.png", _square()[:20])
-    with pytest.raises(DataError, match=r"several sizes \(64 x 20, 64 x 48\)"):
+    with pytest.raises(DataError, match=r"different sizes \(64 x 20, 64 x 48\)"):
         _open(product)

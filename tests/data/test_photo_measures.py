@@ -76,12 +76,12 @@ def test_shapes_are_the_range_that_occurs(tmp_path: Path) -> None:
     assert spec.aspect_ratios == pytest.approx((2 / 3, 1.5))
 
 
-def test_photos_that_are_squeezed_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_photos_that_are_stretched_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = _write(tmp_path / "a.png", 255, np.uint8, (208, 512))
     measure_photos([path], "letterbox")
-    assert "squeezed" not in caplog.text
+    assert "stretched" not in caplog.text
     measure_photos([path])
-    assert "512×208 are squeezed" in caplog.text
+    assert "512×208 are stretched" in caplog.text
 
 
 def test_further_pages_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -89,4 +89,4 @@ def test_further_pages_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixt
     cv2.imwritemulti(str(tmp_path / "two.tiff"), [page, page])
     cv2.imwrite(str(tmp_path / "one.tiff"), page)
     measure_photos([tmp_path / "one.tiff", tmp_path / "two.tiff"])
-    assert "1 photos hold further pages, and only the first is read: two.tiff" in caplog.text
+    assert "1 photos have several pages, of which only the first is read: two.tiff" in caplog.text

@@ -17,6 +17,7 @@ from edge_ad.evaluation.metrics import (
     average_precision,
     image_auroc,
     pixel_auroc,
+    pixel_auroc_and_pro,
     pixel_average_precision,
     pro,
     roc_curve,
@@ -81,6 +82,16 @@ def test_pixel_metrics_agree_with_scikit_learn(levels):
 def test_pro_agrees_with_its_definition(seed, levels, max_fpr):
     masks, maps = random_maps(seed, levels=levels)
     assert pro(masks, maps, max_fpr) == pytest.approx(brute_force_pro(masks, maps, max_fpr), abs=1e-12)
+
+
+@pytest.mark.parametrize("levels", [5, 1000])
+def test_pixel_auroc_and_pro_together_are_those_of_each_alone(levels):
+    rng = np.random.default_rng(levels)
+    maps = rng.integers(0, levels, (4, 20, 30)).astype(np.float32)
+    masks = rng.random(maps.shape) < 0.1
+    assert pixel_auroc_and_pro(masks, maps) == (pixel_auroc(masks, maps), pro(masks, maps))
+    with pytest.raises(MetricError):
+        pixel_auroc_and_pro(masks[0], maps[0])
 
 
 def test_pro_counts_a_small_region_as_much_as_a_large_one():

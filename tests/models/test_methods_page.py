@@ -11,6 +11,7 @@ from edge_ad.models.discriminators import BoundaryShufflingParameters, PbasParam
 from edge_ad.models.discriminators.centred import CentredParameters
 from edge_ad.models.discriminators.discriminator import DiscriminatorParameters
 from edge_ad.models.discriminators.metric import DefectParameters
+from edge_ad.models.distillation import DistillationParameters, ReverseDistillationParameters
 from edge_ad.models.draem import DraemParameters
 from edge_ad.models.ear import EarParameters
 from edge_ad.models.fader import FaderParameters
@@ -18,13 +19,15 @@ from edge_ad.models.feature_detector import FeatureParameters
 from edge_ad.models.patch_gaussian import PatchGaussianParameters
 from edge_ad.models.patch_metric import PatchMetricParameters
 from edge_ad.models.patch_nearest import PatchNearestParameters
+from edge_ad.models.robustness import RobustnessParameters
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]] = [
     ("Parameters of every method", MethodParameters, None),
-    ("`ear`", EarParameters, MethodParameters),
+    ("Parameters against a shift", RobustnessParameters, MethodParameters),
+    ("`ear`", EarParameters, RobustnessParameters),
     ("`fader`", FaderParameters, EarParameters),
-    ("Parameters of every detector on patch features", FeatureParameters, MethodParameters),
+    ("Parameters of every detector on patch features", FeatureParameters, RobustnessParameters),
     ("`patch-gaussian`", PatchGaussianParameters, FeatureParameters),
     ("`patch-nearest`", PatchNearestParameters, FeatureParameters),
     ("Parameters of every metric learned from pseudo-defects", DefectParameters, FeatureParameters),
@@ -36,6 +39,8 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("`boundary-shuffling`", BoundaryShufflingParameters, CentredParameters),
     ("`draem`", DraemParameters, MethodParameters),
     ("`cutpaste`", CutPasteParameters, FeatureParameters),
+    ("Parameters of every student of a frozen teacher", DistillationParameters, MethodParameters),
+    ("`reverse-distillation`", ReverseDistillationParameters, DistillationParameters),
 ]
 
 

@@ -31,6 +31,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("simplenet", {"size": 64, "hidden": 16, "standardise": "position", "levels": (8,), "neighbourhood": 1}),
     ("cutpaste", {"size": 64, "hidden": 16}),
     ("cutpaste", {"size": 64, "hidden": 16, "score": "map"}),
+    ("reverse-distillation", {"size": 64}),
     ("ear", SMALL),
     ("ear", {**SMALL, "distance": "nearest", "composite": "mask"}),
     ("ear", {**SMALL, "mask_source": "backbone"}),
@@ -170,6 +171,8 @@ def test_values_may_be_strings_as_a_command_line_gives_them() -> None:
         ("boundary-shuffling", {"strength": 1.5}, "strength"),
         ("boundary-shuffling", {"candidates": 0}, "candidates"),
         ("patch-gaussian", {"sigma": 0}, "sigma"),
+        ("rd4ad", {"form": "tiny"}, "form"),
+        ("rd4ad", {"schedule": "never"}, "schedule"),
         ("patch-gaussian", {"shrinkage": 0}, "shrinkage"),
     ],
 )

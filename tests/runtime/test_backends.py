@@ -242,7 +242,7 @@ def test_an_engine_that_does_not_load_is_compiled_from_its_graph(
         assert engine.describe().source == "model.onnx, built in memory"
         assert engine.infer(frames)[0].score == pytest.approx(expected, abs=1e-5)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
-    assert "compiled from its graph instead" in caplog.text
+    assert "graph is compiled instead" in caplog.text
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -210,7 +210,7 @@ def test_page_answers_to_the_names_of_its_proxy() -> None:
 
 @pytest.mark.parametrize("name", ["", "*", "https://line.example", "line.example:443", "line.example/", "a b", "a..b"])
 def test_what_is_no_host_name_is_refused_in_one_line(name: str) -> None:
-    with pytest.raises(UsageError, match="is no host name") as caught:
+    with pytest.raises(UsageError, match="is not a host name") as caught:
         Access(_TOKEN, hosts=[name])
     assert "\n" not in str(caught.value)
 

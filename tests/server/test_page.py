@@ -273,7 +273,7 @@ def test_one_viewer_too_many_is_told_so_and_gets_in_when_another_leaves() -> Non
         second, _ = page.open_stream("/stream.mjpg")
         refused = page.get("/api/live")
         assert (refused.status, refused.headers["retry-after"]) == (503, "10")
-        assert refused.text == "There are as many viewers as there may be; try again later.\n"
+        assert refused.text == "There are too many viewers; try again later.\n"
         response.close()
         first.close()
         _until(lambda: page.get("/api/events"), lambda _: page.sink.viewers < 2)

@@ -68,4 +68,4 @@ def test_an_mqtt_client_whose_thread_fails_is_an_alarm_and_tries_again() -> None
             broker.accept()[0].close()
         wait_until(lambda: told.kinds == ["alarm"])
         sink.close()
-    assert "connected to again" in told.events[0].text
+    assert "connecting again" in told.events[0].text

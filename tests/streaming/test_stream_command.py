@@ -132,7 +132,7 @@ def test_missing_display_is_said(
     monkeypatch.setattr("edge_ad.streaming.sinks.has_display", lambda: False)
     arguments = ["stream", "--bundle", str(bundle), "--backend", "onnxruntime", "--source", str(make_video(2))]
     assert main(arguments) == 0
-    assert "no display" in capsys.readouterr().err
+    assert "No display" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_missing_display_is_said(
         (("--source", "gone.mp4", "--region", "1,2,3"), 2, "region"),
         (("--source", "gone.mp4", "--trigger", "sometimes"), 2, "trigger"),
         (("--source", "gone.mp4", "--part", "5"), 2, "5"),
-        (("--source", "gone.mp4", "--records", "line.jsonl"), 2, "no database"),
+        (("--source", "gone.mp4", "--records", "line.jsonl"), 2, "not a database"),
         (("--source", "gone.mp4", "--web-token", "x" * 20), 2, "--web"),
         (("--source", "gone.mp4", "--web-host", "line.example"), 2, "--web"),
         (("--source", "gone.mp4", "--web", "127.0.0.1:0", "--web-host", "https://line.example"), 2, "host name"),

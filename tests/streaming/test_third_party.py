@@ -81,7 +81,7 @@ def test_a_stream_from_a_source_to_a_sink_of_third_parties(bundle: Bundle, tmp_p
 
 @pytest.mark.usefixtures("_installed")
 def test_what_is_registered_and_is_no_sink_is_refused() -> None:
-    with pytest.raises(UsageError, match="is no sink"):
+    with pytest.raises(UsageError, match="is not a sink"):
         third_party_sink("odd://here")
 
 

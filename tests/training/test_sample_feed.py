@@ -130,7 +130,7 @@ def test_ctrl_c_ends_a_training_with_workers_tidily(product: Path, tmp_path: Pat
             process.kill()
     assert process.returncode == 130
     assert "Traceback" not in error
-    assert error.splitlines()[-1].startswith("Stopped. To go on")
+    assert error.splitlines()[-1].startswith("Stopped. To continue")
     assert _is_gone(process.pid)
 
 

@@ -1,4 +1,4 @@
-"""What lies where in a product's folder."""
+"""The layout of a product's folder: its good photos, test photos and masks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KNOWN_LAYOUTS = (
 
 @dataclass(frozen=True)
 class Folders:
-    """Folders that the user names, because the product's folder does not tell.
+    """Folders that the user names, where the product's folder does not tell.
 
     Attributes:
         good: Photos of good parts, with those in all folders inside.
@@ -47,11 +47,11 @@ class TestPhoto:
     Attributes:
         path: The file.
         defect_type: Its type; None for a good part.
-        folders: Names of the folders it lies in, as far as its mask's may be named so.
-        mask: Its mask, where a list says which.
+        folders: Names of its folders that its mask's folders may have too.
+        mask: Its mask, where a list names it.
     """
 
-    __test__ = False  # no test, though pytest reads the name so
+    __test__ = False  # not a test, whatever pytest concludes from the name
 
     path: Path
     defect_type: str | None
@@ -61,16 +61,16 @@ class TestPhoto:
 
 @dataclass
 class Layout:
-    """What is where in a product's folder.
+    """The contents of a product's folder.
 
     Attributes:
         root: The folder.
         good: Photos to train on.
         test: Photos to test with.
         masks: Where masks are.
-        shared: All good photos, where the layout does not say which are to be trained on and which tested with.
+        shared: All good photos, where the layout does not divide them into training and test photos.
         left_out: What is not used, in words.
-        part: What is needed: ``"good"`` to train on, ``"test"`` or ``"all"``; the other is not looked at.
+        part: What is needed: ``"good"`` to train on, ``"test"`` or ``"all"``; the rest is not read.
     """
 
     root: Path
@@ -85,7 +85,7 @@ class Layout:
         self.masks = MaskIndex(self.root)
 
     def add_good(self, folder: Path, *, without: Sequence[Path] = ()) -> list[Path]:
-        """Photos of good parts in a folder and those inside; one that is called a defect's or a mask's is refused."""
+        """Photos of good parts in a folder and below; refuses folders named like those of defects or masks."""
         photos = [path for path in self._photos(folder) if not is_within(path, without)]
         photos = [path for path in photos if not any(is_mask_folder(inner.name) and _marks_nothing(path)
                                                      for inner in _inner(path, folder))]  # fmt: skip
@@ -99,13 +99,13 @@ class Layout:
         return photos
 
     def add_test_good(self, folder: Path) -> None:
-        """Good photos to test with."""
+        """Add good photos to test with."""
         photos = self.add_good(folder)
         self.masks.photo_folders.add(folder.name.lower())
         self.test += [TestPhoto(path, None, (folder.name, *path.parent.relative_to(folder).parts)) for path in photos]
 
     def add_defects(self, folder: Path, defect_type: str | None = None, *, without: Sequence[Path] = ()) -> None:
-        """Defective photos; without a type, the folders inside are the types. Masks among them are told apart."""
+        """Add defective photos; without a type, the inner folders are the types. Finds the masks among them."""
         photos = self._photos(folder, keep_masks=True, without=without)
         odd = {inner for path in photos for inner in _inner(path, folder) if is_good_name(inner.name)}
         if odd:
@@ -124,7 +124,7 @@ class Layout:
             self.test.append(TestPhoto(path, kind, within))
 
     def leave_out(self, folder: Path, count: int) -> None:
-        """Say that the photos of a folder are not used."""
+        """Note that the photos of a folder are not used."""
         if count:
             self.left_out.append(f"{count} photos in {self.name_of(folder)}")
 
@@ -154,7 +154,7 @@ class Layout:
         return [path for path in photos if path not in set(drawn)]
 
     def _refuse_marked(self, folder: Path, masks: Sequence[Path]) -> None:
-        """Refuse photos of good parts beside which lie masks of defects."""
+        """Refuse photos of good parts that have masks of defects beside them."""
         if marked := [path for path in masks if not _marks_nothing(path)]:
             raise DataError(
                 f"{len(marked)} masks in {folder} mark defects of photos that would count as good parts, such as "
@@ -164,16 +164,16 @@ class Layout:
 
 
 def common_root(folders: Folders) -> Path:
-    """The folder that all named ones lie in.
+    """The common parent of the named folders.
 
     Raises:
-        DataError: They lie on several drives.
+        DataError: They are on different drives.
     """
     paths = [path.resolve() for path in (*folders.good, *folders.defects)]
     try:
         return Path(os.path.commonpath(paths))
     except ValueError as error:
-        raise DataError("The named folders lie on several drives.", "Put them into one folder.") from error
+        raise DataError("The named folders are on different drives.", "Put them into one folder.") from error
 
 
 def is_within(path: Path, folders: Iterable[Path]) -> bool:

@@ -31,24 +31,24 @@ _LOOKED_AT = 3
 def read_layout(root: Path, folders: Folders, part: str = "all") -> Layout:
     """Find out where the photos and masks of a product are. No photo is opened.
 
-    Known are MVTec and its kin (``train/good``, ``test/<type>``, ``ground_truth/<type>``, with any name for good and
-    for the folder of masks), VisA with its split file and without, a folder of good and one of defective parts, and a
-    folder of photos of good parts.
+    Known layouts are MVTec's and its variants (``train/good``, ``test/<type>``, ``ground_truth/<type>``, with any name
+    for good and for the folder of masks), VisA with its split file and without, a folder of good and one of defective
+    parts, and a folder of photos of good parts.
 
     Args:
         root: The product's folder.
         folders: Folders that the user names; with good or defective ones among them, only these are used.
-        part: ``"good"``, ``"test"`` or ``"all"``: a folder that is not needed is not looked into.
+        part: ``"good"``, ``"test"`` or ``"all"``; folders that are not needed are not read.
 
     Raises:
-        DataError: No such folder, or one that holds both what is good and what is not.
+        DataError: No such folder, or one that mixes good and defective parts.
     """
     if not root.is_dir():
         raise DataError(f"No such folder: {root}.", KNOWN_LAYOUTS)
     layout = Layout(root, part=part)
     if folders.masks is not None:
         if not folders.masks.is_dir():
-            raise DataError(f"No such folder: {folders.masks}.", "Give --masks the folder that the masks are in.")
+            raise DataError(f"No such folder: {folders.masks}.", "Name the folder of the masks: --masks DIR.")
         layout.masks.add_folder(folders.masks)
     if folders.good or folders.defects:
         _read_named(layout, folders)
@@ -60,7 +60,7 @@ def read_layout(root: Path, folders: Folders, part: str = "all") -> Layout:
 
 
 def folders_in_words(root: Path) -> str:
-    """The folders of a product that hold photos, each with their number; empty where there is none."""
+    """The folders of a product that hold photos, each with its count; empty where there is none."""
     counts: dict[str, int] = {}
     for path in find_photos(root, recursive=True).photos:
         name = path.parent.relative_to(root).as_posix()
@@ -168,7 +168,7 @@ def _read_flat(layout: Layout) -> None:
 
 
 def _share(layout: Layout, good: list[Path], *, has_defects: bool) -> None:
-    """Train on the good photos but a fifth, where there are defects to test with; otherwise on all."""
+    """Train on all good photos, or on all but a fifth where there are defects to test with."""
     layout.shared = tuple(good)
     layout.good, held_out = (list(paths) for paths in hold_out(good)) if has_defects else (good, [])
     layout.test = [TestPhoto(path, None) for path in held_out] + layout.test
@@ -212,7 +212,7 @@ def _has_both(folder: Path) -> bool:
 
 
 def _holds_masks(folder: Path) -> bool:
-    """Whether a folder that is named so does hold masks: its first pictures look drawn, or cannot be read."""
+    """Whether a folder named like one of masks holds masks: its first pictures look drawn, or are unreadable."""
     for path in find_photos(folder, recursive=True).photos[:_LOOKED_AT]:
         try:
             if not looks_drawn(read_image(path)):

@@ -44,7 +44,7 @@ def read_visa_split(layout: Layout, split: Path) -> None:
     for row in _visa_rows(split, layout.root):
         part, label, image, mask = ((row.get(key) or "").strip() for key in ("split", "label", "image", "mask"))
         if part not in ("train", "test") or not label or not image:
-            raise DataError(f"{split} does not say part, label and image of {image!r}.", "Copy the split again.")
+            raise DataError(f"{split} lacks the part, label or image of {image!r}.", "Copy the split again.")
         path = _listed(layout.root, image, split)
         if part == "test":
             kind, drawn = (None if is_good_name(label) else label), _listed(layout.root, mask, split) if mask else None

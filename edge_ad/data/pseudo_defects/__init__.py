@@ -1,4 +1,4 @@
-"""Pseudo-defects: good images made defective, to calibrate and to compare by without a real defect."""
+"""Pseudo-defects: good images made defective, to calibrate and compare without real defects."""
 
 from edge_ad.data.pseudo_defects.painter import KINDS, PseudoDefects
 

@@ -1,4 +1,4 @@
-"""Kinds of pseudo-defects: what is painted on a photo of a good part."""
+"""Kinds of pseudo-defects that are painted on photos of good parts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Site:
         centre_yx: Centre of the defect, in pixels.
         area: Wanted area, in pixels.
         textures: Photographs to take texture from; may be empty.
-        rng: The only source of chance.
+        rng: The only source of randomness.
     """
 
     image: NDArray[np.uint8]
@@ -209,7 +209,7 @@ def scratch(site: Site) -> Draft:
 
 
 def last_resort(site: Site) -> Draft:
-    """A patch that shows on any image: every pixel moves by 80 levels, towards the side with more room."""
+    """A patch that shows on any image: every pixel moves by 80 levels, away from the nearer end of the scale."""
     image = site.image.astype(np.float32)
     return Draft(blob(site), np.asarray(np.where(image < 128.0, image + 80.0, image - 80.0), np.float32))
 

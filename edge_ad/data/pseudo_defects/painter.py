@@ -1,4 +1,4 @@
-"""Draw a kind, a place, a size and an opacity for each image, and blend the defect in."""
+"""Draws kind, place, size and opacity of a defect for each image, and blends it in."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def foreground(image: NDArray[np.uint8]) -> NDArray[np.bool_]:
     contours, _ = cv2.findContours(
         cv2.morphologyEx(busy, cv2.MORPH_CLOSE, closing), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE
     )
-    # Specks of sensor noise are no part.
+    # Specks of sensor noise are not a part.
     large = [contour for contour in contours if cv2.contourArea(contour) >= 0.002 * grey.size]
     filled = cv2.drawContours(np.zeros(grey.shape, np.uint8), large, -1, 1, cv2.FILLED).astype(np.bool_)
     return filled if filled.any() else np.ones(grey.shape, np.bool_)
@@ -84,10 +84,10 @@ def draw_centre(part: NDArray[np.bool_], rng: np.random.Generator) -> tuple[int,
 
 
 class PseudoDefects:
-    """Give every image one defect, from barely visible to plain, with an exact mask.
+    """Paints one defect on each image, from barely visible to obvious, with an exact mask.
 
-    A defect at full opacity is so easy that every detector finds it, and nothing can be chosen by it; so opacity is
-    drawn from 0.25 to 1, the area from 0.1 to 5 % of the image, and half of the kinds are subtle.
+    Every detector finds a defect at full opacity, so it cannot tell detectors apart. Opacity is therefore drawn from
+    0.25 to 1 and the area from 0.1 to 5 % of the image, and half of the kinds are subtle.
 
     Args:
         seed: With the index of an image, determines its defect.
@@ -152,7 +152,7 @@ def _blend(image: NDArray[np.uint8], draft: Draft, opacity: float) -> tuple[NDAr
     original = image.astype(np.float32)
     blended = np.clip(np.rint(original + cover * (draft.source - original)), 0.0, 255.0)
     changed = (np.abs(blended - original).max(axis=2) >= _CHANGED).astype(np.uint8)
-    # Where source and image happen to agree inside the defect, the mask has no holes.
+    # Fill holes of the mask where source and image happen to agree.
     closed = cv2.morphologyEx(changed, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
     mask = np.asarray((closed > 0) & (draft.cover > 0))
     return np.where(mask[..., None], blended, original).astype(np.uint8), mask

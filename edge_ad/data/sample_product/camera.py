@@ -1,4 +1,4 @@
-"""The camera above the line: focus, sensor noise and H.264, from what is there to the frames that are recorded."""
+"""The camera above the line: focus, sensor noise and H.264, from scenes to recorded frames."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_ad.data.sample_product.drawing import REFERENCE
 
 __all__ = ["LINE_CAMERA", "Camera", "frames_of", "record"]
 
-# They drift from one recording to the next: dust on the lens, gain at night, the bit rate that the network allows.
+# These drift between recordings: dust on the lens, gain at night, the bit rate that the network allows.
 _FOCUS_PIXELS = (0.0, 0.45)
 _NOISE_LEVELS = (0.6, 2.2)
 _CONSTANT_RATE_FACTORS = (20, 27)
@@ -38,7 +38,7 @@ class Camera:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Camera:
-        """Draw a camera as it may be at the time of one recording."""
+        """Draw a camera for one recording."""
         low, high = _CONSTANT_RATE_FACTORS
         return cls(
             float(rng.uniform(*_FOCUS_PIXELS)),
@@ -48,7 +48,7 @@ class Camera:
 
 
 LINE_CAMERA = Camera(focus_pixels=0.22, noise_levels=1.4, constant_rate_factor=23)
-"""The camera as it is on most days: the middle of what `Camera.draw` gives."""
+"""A typical camera: the middle of the ranges of `Camera.draw`."""
 
 
 def record(
@@ -59,10 +59,10 @@ def record(
     *,
     fps: int = 30,
 ) -> bytes:
-    """Record scenes one after the other.
+    """Record scenes in sequence.
 
     Args:
-        scenes: What is seen, float32 (h, w, 3) BGR in [0, 255] without noise, and for how many frames.
+        scenes: Scenes, float32 (h, w, 3) BGR in [0, 255] without noise, each with its number of frames.
         size_hw: Height and width, in pixels; even.
         camera: How it is recorded.
         rng: Source of the noise.
@@ -103,7 +103,7 @@ def _exposed(
     rng: np.random.Generator,
 ) -> Iterator[NDArray[np.uint8]]:
     scale = min(size_hw) / REFERENCE
-    # A crop of one large field of noise per frame: drawing it anew would take longer than encoding the frame.
+    # Each frame takes a crop of one large noise field: new noise would take longer than encoding the frame.
     shape = (size_hw[0] + _NOISE_MARGIN, size_hw[1] + _NOISE_MARGIN, 3)
     noise = np.rint(rng.normal(0.0, camera.noise_levels * scale, shape)).astype(np.int16)
     for scene, count in scenes:

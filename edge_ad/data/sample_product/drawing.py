@@ -42,7 +42,7 @@ class Hole:
     countersink: float
 
 
-@dataclass(frozen=True, eq=False)  # compared by identity, so that what follows from it can be kept
+@dataclass(frozen=True, eq=False)  # compared by identity, so that derived values can be cached
 class Outline:
     """The shape of one part.
 

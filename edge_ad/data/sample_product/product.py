@@ -56,10 +56,10 @@ def render_product(
     """Render photos of a machined flange on a conveyor belt: good ones, and six kinds of defects with masks.
 
     The photos are single frames of H.264 recordings of the line, as `render_line_video` makes them, at most one of each
-    part. Every 12 parts are another recording, with the camera as it was then.
+    part. Every 12 parts begin another recording, with another state of the camera.
 
     Args:
-        root: New or empty folder; it is there completely or not at all.
+        root: New or empty folder; written completely or not at all.
         seed: Another seed gives other parts.
         good: Photos of good parts to train on.
         test_good: Photos of good parts to test with.
@@ -127,7 +127,7 @@ def _recordings(folders: list[list[_Part]]) -> Iterator[list[_Part]]:
 
 
 def _take_photos(parts: Sequence[_Part], size_hw: tuple[int, int]) -> None:
-    """Record parts one after the other, and keep one frame of each."""
+    """Record parts in sequence, and keep one frame of each."""
     rng = np.random.default_rng([*parts[0].key, _CAMERA])
     kept = rng.integers(_FRAMES_PER_PART, size=len(parts))
     camera = Camera.draw(rng)
@@ -139,7 +139,7 @@ def _take_photos(parts: Sequence[_Part], size_hw: tuple[int, int]) -> None:
 
 
 def _seen(part: _Part, size_hw: tuple[int, int]) -> NDArray[np.float32]:
-    """What the camera sees of a part, float32 (h, w, 3); the mask of its defect is written."""
+    """The scene of a part, float32 (h, w, 3); writes the mask of its defect."""
     scene = Scene(part.key, size_hw)
     if part.mask is None:
         return scene.good()
@@ -149,5 +149,5 @@ def _seen(part: _Part, size_hw: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def _write(path: Path, image: NDArray[np.uint8]) -> None:
-    # Encoded here and written by Python, which says why when it fails; OpenCV would not.
+    # Written by Python, which reports why a write fails; OpenCV would not.
     path.write_bytes(cv2.imencode(".png", image)[1].tobytes())

@@ -1,4 +1,4 @@
-"""One part under the camera: everything that varies drawn from one seed, with or without a defect."""
+"""One part under the camera, with or without a defect; all variation is drawn from one seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from edge_ad.data.sample_product.surface import Light, Pose, belt, machine, phot
 
 __all__ = ["Scene"]
 
-_NOTICEABLE = 6.0  # levels of 255: what differs by more from the good part belongs to the defect
+_NOTICEABLE = 6.0  # levels of 255: pixels that differ by more from the good part belong to the defect
 _AREA_SHARE = (0.001, 0.03)
 _ATTEMPTS = 20
 

@@ -25,7 +25,7 @@ _BELT_BGR = (47.0, 45.0, 42.0)
 
 @dataclass
 class Surface:
-    """What light falls on; defects change it in place.
+    """The lit surface; defects change it in place.
 
     Attributes:
         cover: float32 (h, w) in [0, 1], share of the pixel that is metal.
@@ -121,7 +121,7 @@ class Light:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Light:
-        """Draw a lamp within what varies on a line."""
+        """Draw a lamp within the variation of a line."""
         azimuth = np.deg2rad(-128.0) + rng.normal(0.0, 0.12)
         return cls(
             float(azimuth),

@@ -1,4 +1,4 @@
-"""A video of the line: one part after the other stops under the camera."""
+"""A video of the line: parts stop under the camera, one at a time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DEFECTIVE_SHARE = 0.3
 
 @dataclass(frozen=True)
 class Shown:
-    """The truth about a part in the video: which frames show it, and what is wrong with it where.
+    """Ground truth of a part in the video: the frames that show it, and its defect.
 
     Attributes:
         first_frame: First frame that shows it, from 0.
@@ -56,18 +56,18 @@ def render_line_video(
 ) -> list[Shown]:
     """Render an indexed conveyor: each part rests under the fixed camera for half a second, then the next lies there.
 
-    About 70 % of the parts are good. They are framed as in `render_product`, and none is one of its parts. The belt is
-    not filmed while it moves: every frame shows one part, the whole of it and its whole defect.
+    About 70 % of the parts are good. They are framed as in `render_product`, but none is one of its parts. The moving
+    belt is not filmed: every frame shows one complete part with its complete defect.
 
     Args:
-        path: The MP4 file (H.264); there completely or not at all.
+        path: The MP4 file (H.264); written completely or not at all.
         seconds: Length; the last part may be shown for less than half a second.
         fps: Frames per second.
         size_hw: Height and width, in pixels; even, at least 64.
         seed: Another seed gives other parts.
 
     Returns:
-        What is shown when, without gaps.
+        The ground truth of all parts, in order and without gaps.
 
     Raises:
         UsageError: Less than one frame, or a size that a video cannot have.
@@ -87,7 +87,7 @@ def render_line_video(
 def _schedule(frames: int, frames_per_part: int, seed: int) -> list[Shown]:
     rng = np.random.default_rng([seed, _VIDEO])
     starts = range(0, frames, frames_per_part)
-    later = 1 + rng.permutation(len(starts) - 1)  # the first part is good: what one sees first is the norm
+    later = 1 + rng.permutation(len(starts) - 1)  # the first part is good, so that viewers see a normal part first
     defective = later[: round(_DEFECTIVE_SHARE * len(starts))].tolist()
     order = rng.permutation(len(DEFECT_KINDS)).tolist()
     kinds = {part: DEFECT_KINDS[order[number % len(order)]] for number, part in enumerate(sorted(defective))}
@@ -100,7 +100,7 @@ def _schedule(frames: int, frames_per_part: int, seed: int) -> list[Shown]:
 def _scenes(
     schedule: list[Shown], size_hw: tuple[int, int], seed: int, truth: list[Shown]
 ) -> Iterator[tuple[NDArray[np.float32], int]]:
-    """What the camera sees and for how many frames; the truth about each part is appended as it is rendered."""
+    """Scenes with their numbers of frames; appends the ground truth of each part as it is rendered."""
     for part, shown in enumerate(schedule):
         scene = Scene((seed, _VIDEO, 1, part), size_hw)
         if shown.is_defective:

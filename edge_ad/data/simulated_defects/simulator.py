@@ -57,7 +57,7 @@ class SimulatedDefect(NamedTuple):
 
 
 class Simulator(Protocol):
-    """What makes training samples of good images; it can be pickled, and its samples follow from image and key."""
+    """Makes training samples from good images; picklable, and determined by image and key."""
 
     def sample(self, image: NDArray[np.uint8], key: Sequence[int]) -> SimulatedDefect:
         """A sample of an image, uint8 (h, w, 3) BGR; the key tells stage, epoch and index of the image."""
@@ -67,8 +67,8 @@ class Simulator(Protocol):
 class DefectSimulator:
     """DRAEM's simulation.
 
-    A grey image, whose three channels are equal, gets grey defects: no camera of its kind can see a coloured one, and a
-    network that may tell defects by their colour learns little else.
+    A grey image, whose three channels are equal, gets grey defects: its camera cannot see colour, and a network that
+    could detect defects by their colour would learn little else.
 
     Attributes:
         seed: With the key of a sample, determines everything.

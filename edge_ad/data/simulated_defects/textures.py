@@ -199,7 +199,7 @@ def rendered_texture(size_hw: tuple[int, int], rng: np.random.Generator) -> NDAr
 
     Args:
         size_hw: Height and width, in pixels.
-        rng: The only source of chance.
+        rng: The only source of randomness.
 
     Returns:
         uint8 (h, w, 3), BGR.

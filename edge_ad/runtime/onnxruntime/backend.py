@@ -56,7 +56,9 @@ def save_onnxruntime(source: EngineSource, folder: Path) -> Mapping[str, str]:
         StorageError: No space or no permission.
     """
     graph = source.read_graph()
-    _session(graph, source.onnx, _options(threads=1), source.input_size_hw)  # so that a failure below is one of writing
+    _session(
+        graph, source.onnx, _options(threads=1), source.input_size_hw
+    )  # so that a failure below can only be one of writing
     options = _options(threads=1)
     options.optimized_model_filepath = str(folder / _ENGINE_FILE)
     options.add_session_config_entry("session.save_model_format", "ORT")
@@ -72,7 +74,7 @@ class OnnxRuntimeEngine(Engine):
     Args:
         source: The graph to run.
         threads: Threads within one inference; 0 lets ONNX Runtime use every physical core.
-        spare: The graph that is compiled where what was built from it does not load; None where it must load.
+        spare: The graph that is compiled instead where the built engine does not load; None where it must load.
     """
 
     def __init__(self, source: EngineSource, *, threads: int = 0, spare: EngineSource | None = None) -> None:
@@ -88,7 +90,7 @@ class OnnxRuntimeEngine(Engine):
             self._session = _session(self._source.read_graph(), self._source.onnx, options, size_hw)
             return
         level = require("onnxruntime", extra="").GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.graph_optimization_level = level  # it is optimised already
+        options.graph_optimization_level = level  # it is already optimised
         content, path = self._source.read_built(_ENGINE_FILE), self._source.directory / _ENGINE_FILE
         _refuse_control_flow(content, path)
         self._session = _session(content, path, options, size_hw)
@@ -106,7 +108,7 @@ def _options(threads: int) -> Any:
     options = require("onnxruntime", extra="").SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _LOG_ERRORS_ONLY
-    # Without VNNI, 8-bit products saturate in 16 bits unless ONNX Runtime is asked to be exact.
+    # Without VNNI, 8-bit products saturate at 16 bits unless ONNX Runtime is told to be exact.
     options.add_session_config_entry("session.x64quantprecision", "1")
     return options
 
@@ -123,7 +125,7 @@ def _session(content: bytes, path: Path, options: Any, size_hw: tuple[int, int])
 
 
 def _refuse_control_flow(content: bytes, path: Path) -> None:
-    """Look for the names of operators as ONNX Runtime's format holds them: with the length before, and a zero after."""
+    """Find operators of control flow in ONNX Runtime's format: a length, the name, and a zero byte."""
     for name in _CONTROL_FLOW:
         if len(name).to_bytes(4, "little") + name + b"\0" in content:
             raise BundleError(f"{path} holds control flow ({name.decode()}).", "Delete it and build the engine again.")
@@ -155,5 +157,5 @@ class OnnxRuntimeBackend(Backend):
         return OnnxRuntimeEngine(source, threads=threads, spare=fallback)
 
     def build(self, source: EngineSource, folder: Path) -> Mapping[str, str]:
-        """The optimised graph in ONNX Runtime's own format."""
+        """Save the optimised graph in ONNX Runtime's own format."""
         return save_onnxruntime(source, folder)

@@ -1,4 +1,4 @@
-"""Importing OpenVINO without its usage statistics (nothing leaves the device unasked), and its one core."""
+"""Imports OpenVINO without its usage statistics, so that nothing leaves the device unasked; and its one core."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _LENGTH = struct.Struct("<Q")
 def openvino_api() -> Any:
     """The ``openvino`` module.
 
-    Importing it plainly sends an event to a web service and writes an identifier into the home folder, unless the user
-    has opted out. OpenVINO works without the package that does so, and so it is hidden while OpenVINO is imported.
+    A plain import sends an event to a web service and writes an identifier into the home folder, unless the user has
+    opted out. OpenVINO works without the package that does this, so that package is hidden during the import.
 
     Raises:
         MissingDependencyError: It is not installed.
@@ -35,7 +35,7 @@ def openvino_api() -> Any:
 
 @cache
 def openvino_core() -> Any:
-    """The ``openvino.Core`` of this process: made once, kept to its end, used from any thread.
+    """The ``openvino.Core`` of this process: made once, never released, usable from any thread.
 
     OpenVINO's CPU plugin gives the thread that loads it an alternate signal stack, and unmaps it with the core. When
     each engine had a core of its own and another thread closed it, as happens when a bundle takes over, the first
@@ -49,10 +49,10 @@ def openvino_core() -> Any:
 
 @cache
 def openvino_instruction_set() -> str:
-    """Instructions that OpenVINO compiles for here, in its own words, such as ``"Intel AVX2"``.
+    """The instruction set that OpenVINO compiles for here, in its own words, such as ``"Intel AVX2"``.
 
-    The processor may have more: a virtual machine, or ONEDNN_MAX_CPU_ISA, hides some. OpenVINO writes them into each
-    graph that it compiles and loads no graph with others.
+    The processor may have more: a virtual machine, or ONEDNN_MAX_CPU_ISA, hides some. OpenVINO records them in each
+    compiled graph, and loads no graph with other ones.
 
     Raises:
         MissingDependencyError: OpenVINO is not installed.
@@ -62,13 +62,13 @@ def openvino_instruction_set() -> str:
     model = openvino.Model([openvino.opset13.relu(parameter)], [parameter])
     try:
         blob = openvino_core().compile_model(model, "CPU").export_model()
-    except Exception:  # a version that compiles or exports nothing here; opening an engine says why
+    except Exception:  # this version compiles or exports nothing here; opening an engine reports why
         return ""
     return _instruction_set(blob if isinstance(blob, bytes) else blob.getvalue())
 
 
 def _instruction_set(blob: bytes) -> str:
-    """What a compiled graph says it needs; empty where it says nothing."""
+    """The instructions that a compiled graph needs; empty where it does not record them."""
     start = blob.find(_REQUIREMENTS)
     if start < _LENGTH.size:
         return ""
@@ -91,7 +91,7 @@ def _hidden(name: str) -> Iterator[None]:
     modules: dict[str, Any] = sys.modules
     missing = object()
     before = modules.get(name, missing)
-    modules[name] = None  # an import of it now fails as if it were not installed
+    modules[name] = None  # importing it now fails as if it were not installed
     try:
         yield
     finally:

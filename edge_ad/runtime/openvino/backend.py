@@ -23,7 +23,7 @@ class OpenVinoBackend(Backend):
     name = "openvino"
     precisions = ("int8-bf16", "int8", "bf16", "fp16", "fp32")
     fastest_first = ("int8-bf16", "int8", "bf16", "fp32")
-    worth_building = ("int8", "int8-bf16", "fp32")  # bfloat16 is a way of running a graph that is there
+    worth_building = ("int8", "int8-bf16", "fp32")  # bfloat16 is another way of running an existing graph
     fp16_arithmetic = "float32: weights are rounded to FP16, tensors between nodes are not"
 
     def probe(self) -> BackendStatus:
@@ -46,11 +46,11 @@ class OpenVinoBackend(Backend):
         return OpenVinoEngine(source, threads=threads, spare=fallback)
 
     def build(self, source: EngineSource, folder: Path) -> Mapping[str, str]:
-        """The graph in OpenVINO's own format, and compiled for one frame."""
+        """Save the graph in OpenVINO's own format, and compiled for one frame."""
         return save_openvino(source, folder)
 
     def processor_problem(self, precision: Precision) -> str:
-        """Why there is no bfloat16 here."""
+        """Why bfloat16 cannot run here."""
         if precision not in BF16_OF.values():
             return ""
         if not processor().has_bf16:

@@ -32,12 +32,12 @@ from edge_ad.runtime.target import available_cores
 __all__ = ["OpenVinoEngine", "check_float32", "is_part", "keep_float32", "mark_float32", "save_openvino"]
 
 _WITHOUT_ARITHMETIC = {"Const", "Parameter", "Result"}
-_KEEP = {"name": "precise", "version": "0"}  # as OpenVINO writes it where a conversion to FP16 must leave a layer alone
-_CHECKED = {"Convolution", "GroupConvolution"}  # OpenVINO may rewrite other products, and forgets marks as it does
+_KEEP = {"name": "precise", "version": "0"}  # the attribute by which OpenVINO exempts a layer from a conversion to FP16
+_CHECKED = {"Convolution", "GroupConvolution"}  # OpenVINO may rewrite other products, and then loses their marks
 
 
 def keep_float32(core: Any, model: Any, parts: Collection[str]) -> Any:
-    """A copy of a model whose parts stay in float32; the model itself where there are none.
+    """A copy of a model that keeps some parts in float32; the model itself where there are none.
 
     The Python API cannot mark a layer. The IR can, so the model goes through it.
 
@@ -62,7 +62,7 @@ def mark_float32(ir: str, parts: Collection[str]) -> str:
 
     Args:
         ir: XML of the IR.
-        parts: Names of nodes, and of modules: each stands for every layer of that name, and for those whose names go on
+        parts: Names of nodes and modules: each stands for the layers of that name, and for those whose names continue
             with ``/`` or ``.``.
 
     Raises:
@@ -83,25 +83,25 @@ def mark_float32(ir: str, parts: Collection[str]) -> str:
 
 
 def check_float32(compiled: Any, parts: Collection[str]) -> None:
-    """Refuse a compiled model that computes a convolution of a part in bfloat16 nevertheless.
+    """Refuse a compiled model that still computes a convolution of a part in bfloat16.
 
-    What else is in a part is as OpenVINO makes it; the accuracy gate judges the engine as it is.
+    Other layers of a part are left as OpenVINO compiles them; the accuracy gate tests the engine as it is.
 
     Args:
         compiled: ``openvino.CompiledModel``.
         parts: As for `mark_float32`.
 
     Raises:
-        DeviceError: It does.
+        DeviceError: It computes one in bfloat16.
     """
     for node in compiled.get_runtime_model().get_ops() if parts else ():
         info = {key: node.rt_info[key].astype(str) for key in ("layerType", "runtimePrecision", "originalLayersNames")}
         if info["layerType"] not in _CHECKED or info["runtimePrecision"] != "bf16":
             continue
-        name = info["originalLayersNames"].split(",")[0]  # those that follow were fused into it
+        name = info["originalLayersNames"].split(",")[0]  # the later ones were fused into it
         if found := next((part for part in parts if is_part(name, part)), None):
             raise DeviceError(
-                f"OpenVINO {openvino_version()} computes {found} in bfloat16, which was gated in float32.",
+                f"OpenVINO {openvino_version()} computes {found} in bfloat16, but it passed the gate in float32.",
                 "Use another precision: --precision int8 or fp32",
             )
 
@@ -150,7 +150,7 @@ def save_openvino(source: EngineSource, folder: Path) -> Mapping[str, str]:
     ir = folder / _GRAPH_FILE
     with saving(folder):
         openvino.save_model(model, str(ir), compress_to_fp16=False)
-    if source.float32:  # marks are not saved
+    if source.float32:  # saving drops marks
         ir.write_text(mark_float32(ir.read_text(encoding="utf-8"), source.float32), encoding="utf-8")
     settings = _settings(0, source.precision)
     compiled = _compile(_with_batch(model, 1), settings, source)
@@ -166,14 +166,14 @@ def save_openvino(source: EngineSource, folder: Path) -> Mapping[str, str]:
 class OpenVinoEngine(Engine):
     """An engine on OpenVINO's CPU plugin.
 
-    The graph is specialised to each batch size, one frame first: a static shape runs faster than a dynamic one. What is
-    float in it is computed in float32, or in bfloat16 where the precision says so, but for the parts that were gated in
-    float32: OpenVINO would choose by itself, and its scores would then not be those that were gated.
+    The graph is specialised to each batch size, one frame first: a static shape runs faster than a dynamic one. Float
+    layers are computed in float32, or in bfloat16 where the precision says so, except the parts that passed the gate in
+    float32. Left to itself, OpenVINO would choose, and its scores would differ from those that passed the gate.
 
     Args:
         source: The graph to run.
         threads: CPU threads; 0 lets OpenVINO use every physical core.
-        spare: The graph that is compiled where what was built from it does not load; None where it must load.
+        spare: The graph that is compiled instead where the built engine does not load; None where it must load.
     """
 
     def __init__(self, source: EngineSource, *, threads: int = 0, spare: EngineSource | None = None) -> None:
@@ -220,7 +220,7 @@ class OpenVinoEngine(Engine):
             while running:
                 yield self._finish(running.popleft())
         finally:
-            for request in running:  # given up half-way; the first error is already on its way
+            for request in running:  # given up half-way; the first error is already being raised
                 with suppress(RuntimeError):
                     request.wait()
 
@@ -244,7 +244,7 @@ class OpenVinoEngine(Engine):
     def _compiled(self, batch: int) -> Any:
         settings = _settings(self._threads, self._source.precision)
         directory = self._source.directory
-        # A compiled graph fits one version to the last digit.
+        # A compiled graph fits exactly one version.
         if batch == 1 and directory is not None and self._source.directory_version == self._description.version:
             with backend_errors(_NAME, f"load {_COMPILED_FILE}"):
                 compiled = openvino_core().import_model(self._source.read_built(_COMPILED_FILE), _DEVICE, settings)
@@ -265,7 +265,7 @@ class OpenVinoEngine(Engine):
             settings |= {
                 "PERFORMANCE_HINT": "THROUGHPUT",
                 "NUM_STREAMS": threads,
-            }  # one thread each: no waiting within a frame
+            }  # one thread each, so that none waits within a frame
             self._stream_model = _compile(_with_batch(self._graph(), 1), settings, self._source)
         # One more than there are streams, so that none is idle while a result is fetched.
         with backend_errors(_NAME, "allocate memory for the engine"):
@@ -273,7 +273,7 @@ class OpenVinoEngine(Engine):
 
 
 def _settings(threads: int, precision: Precision) -> dict[str, Any]:
-    # CPUs with AMX would take bfloat16 without a word; others would not take it at all.
+    # By default, CPUs with AMX would silently use bfloat16, and others would never use it.
     hint = "bf16" if precision in BF16_OF.values() else "f32"
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": hint}
     if threads:
@@ -282,7 +282,7 @@ def _settings(threads: int, precision: Precision) -> dict[str, Any]:
 
 
 def _read_source(source: EngineSource) -> Any:
-    """Read from bytes: a model of a path may name other files, which have no SHA-256."""
+    """Read a model from bytes: one read by path could name other files, which have no SHA-256."""
     if source.directory is not None:
         weights = source.read_built(_WEIGHTS_FILE)
         path = source.directory / _GRAPH_FILE

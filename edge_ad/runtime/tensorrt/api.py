@@ -1,4 +1,4 @@
-"""Importing TensorRT and CUDA's driver interface, or saying in one line what is missing."""
+"""Imports TensorRT and CUDA's driver interface, or reports in one line what is missing."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def tensorrt_module(backend: TensorRtName) -> Any:
                 f"{name} is not installed.", f"Install it: {install_command(backend)}"
             ) from error
         raise _broken(backend, error) from error
-    except (ImportError, OSError, RuntimeError) as error:  # a wheel without libnvinfer, or with one of another version
+    except (ImportError, OSError, RuntimeError) as error:  # a wheel without libnvinfer, or with another version of it
         raise _broken(backend, error) from error
-    if not hasattr(module, "Builder"):  # a folder of that name, or a wheel that was to fetch the rest and could not
+    if not hasattr(module, "Builder"):  # a folder of that name, or a wheel that could not fetch the rest
         raise _broken(backend, "it has no Builder")
     return module
 
@@ -78,7 +78,7 @@ def tensorrt_version(backend: TensorRtName) -> str:
 
 def install_command(backend: TensorRtName) -> str:
     """The command that installs a backend here."""
-    if backend == "tensorrt" and _JETSON_RELEASE.exists():  # JetPack's own; the wheels are for other machines
+    if backend == "tensorrt" and _JETSON_RELEASE.exists():  # JetPack has its own; the wheels are for other machines
         return "sudo apt install python3-libnvinfer"
     return f"pip install {_DISTRIBUTIONS[backend]}"
 
@@ -93,7 +93,7 @@ def cuda_driver() -> Any:
     try:
         driver = importlib.import_module("pycuda.driver")
     except ImportError as error:
-        if not _has_driver_library():  # then pycuda would not help
+        if not _has_driver_library():  # pycuda would not help
             raise DeviceError("There is no NVIDIA driver.", _driver_hint()) from error
         if isinstance(error, ModuleNotFoundError):
             raise MissingDependencyError("pycuda is not installed.", f"Install it: {_PYCUDA_COMMAND}") from error
@@ -160,7 +160,7 @@ def _has_pci_gpu() -> bool:
 def _driver_hint() -> str:
     if _has_pci_gpu():
         return f"Install it: {_DRIVER_COMMAND}"
-    return "Use a machine with an NVIDIA GPU, or --backend auto, which takes a backend that works here."
+    return "Use a machine with an NVIDIA GPU, or --backend auto, which picks a backend that works here."
 
 
 def _broken(backend: TensorRtName, reason: object) -> MissingDependencyError:
@@ -190,18 +190,18 @@ class CudaCallError(RuntimeError):
 
 
 def translate(driver: Any, error: BaseException) -> tuple[BaseException, bool]:
-    """What to tell the caller about an exception on the owner thread, and whether the device is lost by it.
+    """The error for the caller after an exception on the owner thread, and whether the device is lost.
 
     Args:
         driver: ``pycuda.driver``.
         error: What was raised.
 
     Returns:
-        The exception for the caller, and whether no later call can succeed: CUDA keeps an error of the device for as
-        long as the context lives.
+        The exception for the caller, and whether no later call can succeed: a CUDA device error is kept for as long as
+        the context lives.
     """
     if isinstance(error, driver.MemoryError):
-        message = f"The GPU has not enough free memory ({one_line(error)})."
+        message = f"The GPU has too little free memory ({one_line(error)})."
         return DeviceError(
             message, "Close other programs that use it, or build the engine with a smaller batch."
         ), False
@@ -242,7 +242,7 @@ _LOCATION = re.compile(r"(^(\d+: )?\[[\w.]+::[\w:]+\] )|(In \w+ at [\w./-]+:\d+ 
 def create_log(trt: Any) -> Any:
     """An ``ILogger`` that keeps the first error since the last ``take_error()``, in one line, empty when none.
 
-    The first is the cause; what follows is "Engine deserialization failed" and the like.
+    The first is the cause; later ones are consequences, such as "Engine deserialization failed".
 
     Args:
         trt: The TensorRT module; the class cannot exist without it.

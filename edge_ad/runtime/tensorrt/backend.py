@@ -15,7 +15,7 @@ __all__ = ["TensorRtBackend", "TensorRtRtxBackend"]
 
 
 class TensorRtBackend(Backend):
-    """TensorRT on an NVIDIA GPU; it measures its kernels on the GPU, so plans are built where they run.
+    """TensorRT on an NVIDIA GPU. It times kernels on the GPU, so plans are built where they run.
 
     Attributes:
         builds_without_gpu: Whether plans can be built on a machine without the GPU.
@@ -28,7 +28,7 @@ class TensorRtBackend(Backend):
     builds_without_gpu: ClassVar[bool] = False
 
     def probe(self) -> BackendStatus:
-        """Whether it is installed and there is a GPU, and if not, whether it builds."""
+        """Whether it is installed and there is a GPU; if not, whether it can build."""
         try:
             version = tensorrt_version(self.name)
         except MissingDependencyError as error:
@@ -47,7 +47,7 @@ class TensorRtBackend(Backend):
         return device_target()
 
     def open(self, source: EngineSource, *, threads: int = 0, fallback: EngineSource | None = None) -> Engine:
-        """An engine on the GPU; threads do not matter, and a plan has no fallback."""
+        """An engine on the GPU; threads are ignored, and a plan has no fallback."""
         return TensorRtEngine(self.name, source)
 
     def _not_installed(self, error: MissingDependencyError) -> BackendStatus:
@@ -58,7 +58,7 @@ class TensorRtBackend(Backend):
 
 
 class TensorRtRtxBackend(TensorRtBackend):
-    """TensorRT for RTX: it compiles ahead of time on a CPU, for GPUs that are elsewhere."""
+    """TensorRT for RTX, which compiles ahead of time on a CPU for GPUs of other machines."""
 
     name = "tensorrt-rtx"
     builds_without_gpu = True

@@ -1,4 +1,4 @@
-"""An engine on TensorRT: what the caller's thread sees of the pipeline on the owner thread."""
+"""An engine on TensorRT; the pipeline runs on an owner thread of its own."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ _CLOSE_LOST_TIMEOUT_S = 2.0
 
 
 class OwnerThread:
-    """Runs work on a thread of its own, where the device's primary context is current.
+    """Runs work on its own thread, where the device's primary context is current.
 
-    A CUDA context belongs to the thread that pushed it; whoever else touches its memory gets "no active context". The
-    primary context is the one that TensorRT and other libraries of the process use as well.
+    A CUDA context belongs to the thread that pushed it; another thread that uses its memory gets "no active context".
+    TensorRT and other libraries of the process use the primary context too.
 
     Args:
         driver: ``pycuda.driver``, initialised.
@@ -82,11 +82,11 @@ class OwnerThread:
 
         Args:
             work: What to run.
-            timeout_s: After so many seconds the device counts as lost.
+            timeout_s: Seconds after which the device counts as lost.
             action: What it does, for the message.
 
         Raises:
-            DeviceError: The device is lost, is lost now, or has not enough memory.
+            DeviceError: The device was lost before, is lost now, or has too little memory.
             EdgeAdError: The thread was stopped.
         """
         if self._lost is not None:
@@ -98,14 +98,14 @@ class OwnerThread:
         return self._wait(done, timeout_s, action)
 
     def stop(self, release: Callable[[], None], *, timeout_s: float) -> bool:
-        """Run the last piece of work, give the context back and end the thread, whatever state the device is in.
+        """Run a last piece of work, release the context and end the thread, in any state of the device.
 
         Args:
             release: Frees what lives on the device; may fail when the device is lost.
-            timeout_s: Wait for at most so many seconds.
+            timeout_s: Longest wait, in seconds.
 
         Returns:
-            Whether the thread has ended; where it has not, the driver does not answer and the thread is left behind.
+            Whether the thread has ended; if not, the driver does not answer, and the thread is abandoned.
 
         Raises:
             Exception: What ``release`` raised, unless the device was lost before.
@@ -136,7 +136,7 @@ class OwnerThread:
             with self._current_context():
                 started.set_result(None)
                 self._serve()
-        except BaseException as error:  # it would be lost with the thread
+        except BaseException as error:  # otherwise it would be lost with the thread
             self._report(error, started)
 
     def _serve(self) -> None:
@@ -158,7 +158,7 @@ class OwnerThread:
     def _attempt(self, work: Callable[[], _Result], done: concurrent.futures.Future[_Result]) -> None:
         try:
             done.set_result(work())
-        except BaseException as error:  # the caller is waiting: it gets whatever this was
+        except BaseException as error:  # the caller is waiting: pass on any exception
             self._report(error, done)
 
     def _report(self, error: BaseException, done: concurrent.futures.Future[Any]) -> None:
@@ -209,19 +209,19 @@ class TensorRtEngine(Engine):
         self._pipeline: Pipeline | None = None
 
     def timings(self) -> DeviceTimings | None:
-        """Where the time of the last inferences went on the GPU; None before the first."""
+        """Times of the last inferences on the GPU; None before the first."""
         uses_graph = self._pipeline is not None and self._pipeline.uses_graph
         return self._timing_log.summary(uses_cuda_graph=uses_graph)
 
     def clear_timings(self) -> None:
-        """Forget the times so far, such as those of the warm-up."""
+        """Discard the times so far, such as those of the warm-up."""
         self._timing_log.clear()
 
     def _open(self) -> None:
         trt, driver = tensorrt_module(self._backend), cuda_driver()
         load = partial(load_plan, trt, self._source, self._description.version)
         owner = OwnerThread(driver)
-        made: list[Pipeline] = []  # so that it is closed also when this thread is interrupted while it waits
+        made: list[Pipeline] = []  # so that it is closed even when this thread is interrupted while it waits
 
         def make() -> None:
             made.append(Pipeline(driver, load, self._source.input_size_hw, self._timing_log.add))
@@ -243,7 +243,7 @@ class TensorRtEngine(Engine):
         pipeline, self._pipeline = self._pipeline, None
         if owner is None or pipeline is None:
             return
-        was_lost = owner.is_lost  # then that was said already
+        was_lost = owner.is_lost  # then that was reported already
         timeout_s = _CLOSE_LOST_TIMEOUT_S if was_lost else _CLOSE_TIMEOUT_S
         has_ended = owner.stop(pipeline.close, timeout_s=timeout_s)
         if not has_ended and not was_lost:
@@ -274,7 +274,7 @@ class TensorRtEngine(Engine):
             self._give_back(slots)
 
     def _step(self, slot: Slot | None, frame: NDArray[np.uint8] | None, oldest: Slot | None) -> Results | None:
-        """Queue a frame and wait for the one before it: one trip to the owner thread for each frame."""
+        """Queue a frame and wait for the previous one: one call to the owner thread per frame."""
         owner, pipeline = self._parts()
 
         def work() -> Results | None:
@@ -288,7 +288,7 @@ class TensorRtEngine(Engine):
         owner, pipeline = self._owner, self._pipeline
         if owner is None or pipeline is None:
             return  # closed, and the slots freed with the rest
-        with suppress(EdgeAdError):  # given up half-way; the first error is already on its way
+        with suppress(EdgeAdError):  # given up half-way; the first error is already being raised
             owner.call(
                 lambda: pipeline.give_back(slots), timeout_s=self._run_timeout_s, action="finish what was queued"
             )

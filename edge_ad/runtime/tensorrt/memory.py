@@ -71,7 +71,7 @@ class GraphCapture:
         return cls(api, stream_handle)
 
     def capture(self, enqueue: Callable[[], None]) -> CudaGraph:
-        """Record what a callable queues on the stream; nothing of it runs.
+        """Record what a callable queues on the stream, without running it.
 
         Args:
             enqueue: Queues the work.
@@ -80,7 +80,7 @@ class GraphCapture:
             CudaCallError: Something in it cannot be captured.
         """
         api = self._api
-        # Thread-local: what other threads of the process do on the GPU does not spoil the capture.
+        # Thread-local: other threads' work on the GPU does not break the capture.
         mode = api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         _check(api.cuStreamBeginCapture(self._stream, mode), "cuStreamBeginCapture")
         try:
@@ -110,7 +110,7 @@ def _check(answer: tuple[Any, ...], call: str) -> tuple[Any, ...]:
 
 
 class TensorMemory:
-    """One tensor twice: pinned on the host, so that copies are asynchronous, and on the device.
+    """A tensor in pinned host memory, for asynchronous copies, and in device memory.
 
     Args:
         driver: ``pycuda.driver``.
@@ -166,7 +166,7 @@ class Span:
 
 
 class Slot:
-    """Memory for one batch on its way through the GPU.
+    """The buffers and events of one batch on its way through the GPU.
 
     Args:
         driver: ``pycuda.driver``.
@@ -200,7 +200,7 @@ class Slot:
         self.batch = 0
 
     def result(self, images: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Wait, and take the results of the first images out of the pinned memory."""
+        """Wait, and copy the results of the first images out of pinned memory."""
         self.wait()
         return self.score.host(images).copy(), self.anomaly_map.host(images).copy()
 
@@ -209,7 +209,7 @@ class Slot:
         return StageTimes(self.h2d.duration_ms(), self.compute.duration_ms(), self.d2h.duration_ms())
 
     def steps(self) -> list[Callable[[], None]]:
-        """What frees it, in order; nothing may be queued on it."""
+        """Steps that free it, in order; nothing may be queued on it."""
         return [*(step for memory in self._memory for step in memory.steps()), self._drop_events]
 
     def _allocate(self, driver: Any, shape: tuple[int, ...], dtype: DTypeLike) -> TensorMemory:
@@ -225,8 +225,8 @@ class Slot:
 class Execution:
     """A plan's execution context, bound to the device memory of one slot for its whole life.
 
-    A captured graph holds the addresses and shapes of its capture, and TensorRT leaves undefined what it does once the
-    context was changed. So the addresses never change, and another batch size throws the graph away.
+    A captured graph holds the addresses and shapes of its capture; after a change of the context, its behaviour is
+    undefined. So the addresses never change, and another batch size discards the graph.
 
     Args:
         plan: The plan.
@@ -269,7 +269,7 @@ class Execution:
         if batch != self._batch:
             self._reshape(batch)
         elif self._graph is None and self._plain_runs >= self._runs_before_capture and self._capture is not None:
-            # After a plain run, for TensorRT does its last preparations for a shape in the first.
+            # After a plain run, because TensorRT finishes its preparations for a shape in the first one.
             self._graph = self._captured(self._capture)
         if self._graph is not None:
             self._graph.launch()
@@ -278,11 +278,11 @@ class Execution:
             self._plain_runs += 1
 
     def steps(self) -> list[Callable[[], None]]:
-        """What frees it, in order; nothing may be queued on it."""
+        """Steps that free it, in order; nothing may be queued on it."""
         return [self._drop_graph, self._drop_context]
 
     def _reshape(self, batch: int) -> None:
-        self._stream.synchronize()  # the context and its graph are not changed under a run
+        self._stream.synchronize()  # do not change the context and its graph during a run
         if self._graph is not None:
             self._drop_graph()
             self._runs_before_capture *= 2  # a caller who keeps changing the batch gains nothing from captures
@@ -293,7 +293,7 @@ class Execution:
     def _captured(self, capture: GraphCapture) -> CudaGraph | None:
         try:
             return capture.capture(self._run_plainly)
-        except (CudaCallError, DeviceError):  # some layers cannot be captured; they run as well without
+        except (CudaCallError, DeviceError):  # some layers cannot be captured; they run without a graph
             self._capture = None
             return None
 
@@ -309,7 +309,7 @@ class Execution:
         self._context = None
 
     def _require(self, succeeded: bool, action: str) -> None:
-        said = self._said()  # taken each time, so that no older error is blamed
+        said = self._said()  # take it each time, so that no older error is reported
         if not succeeded:
             raise DeviceError(f"TensorRT could not {action}{said}.")
 

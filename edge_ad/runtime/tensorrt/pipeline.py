@@ -1,4 +1,4 @@
-"""Frames through the GPU: upload, compute and download on a stream each, ordered by events.
+"""The pipeline on the GPU: upload, compute and download on a stream each, ordered by events.
 
 Everything here runs on the owner thread. A frame of a video goes through a slot of its own::
 
@@ -70,7 +70,7 @@ class Pipeline:
         return self._execution is not None and self._execution.uses_graph
 
     def run(self, images: NDArray[np.uint8]) -> Results:
-        """Run a batch of any size, in parts where the plan takes no more.
+        """Run a batch of any size, in parts where it exceeds the plan's.
 
         Args:
             images: uint8 (N, H, W, 3).
@@ -87,7 +87,7 @@ class Pipeline:
         return np.concatenate(scores), np.concatenate(maps)
 
     def take_slots(self) -> list[Slot]:
-        """Slots for a video."""
+        """Take slots for a video."""
         assert self._plan is not None
         while len(self._idle) < SLOTS_PER_STREAM:
             slot = Slot(self._driver, max(1, self._plan.min_batch), self._size_hw)
@@ -97,7 +97,7 @@ class Pipeline:
         return taken
 
     def give_back(self, slots: list[Slot]) -> None:
-        """Take slots back, waiting for what is still queued on them."""
+        """Return slots, after waiting for what is still queued on them."""
         for slot in slots:
             if slot.batch:
                 slot.wait()
@@ -124,7 +124,7 @@ class Pipeline:
         return results
 
     def close(self) -> None:
-        """Free everything, in order; each step is tried, and the first failure is raised at the end."""
+        """Free everything, in order; try each step, and raise the first failure at the end."""
         steps: list[Callable[[], None]] = []
         if self._streams is not None:
             steps += [stream.synchronize for stream in self._streams]
@@ -163,7 +163,7 @@ class Pipeline:
         try:
             self._queue(slot, images, streams)
         except BaseException:
-            for stream in streams:  # part of it may be queued, and the slot is to be used again
+            for stream in streams:  # part of it may be queued, and the slot is used again
                 _failure_of(stream.synchronize)
             slot.batch = 0
             raise
@@ -198,6 +198,6 @@ class Pipeline:
 def _failure_of(step: Callable[[], None]) -> Exception | None:
     try:
         step()
-    except Exception as error:  # on a lost device every step fails, and the others must still be tried
+    except Exception as error:  # on a lost device every step fails, but all must be tried
         return error
     return None

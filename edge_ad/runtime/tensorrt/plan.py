@@ -1,4 +1,4 @@
-"""Loading a plan, and refusing one that is not the deploy graph of its bundle or not for this machine."""
+"""Loads a plan, and refuses one that is not its bundle's deploy graph or not for this machine."""
 
 from __future__ import annotations
 
@@ -72,19 +72,19 @@ def _runtime(trt: Any, log: Any, source: EngineSource) -> Any:
     options = source.options
     core = options.get("dla_core", "none")
     if core != "none" and core not in _DLA_CORES:
-        raise BundleError(f"The plan was built for the DLA core {core!r}, which there is not.", _rebuild(source))
+        raise BundleError(f"The plan was built for the DLA core {core!r}, which does not exist.", _rebuild(source))
     with backend_errors("TensorRT", "start"):
         runtime = trt.Runtime(log)
     if options.get("version_compatible") == "true":
         runtime.engine_host_code_allowed = True  # such a plan carries its own runtime
     if core != "none":
-        runtime.DLA_core = int(core)  # else it is loaded for the first one
+        runtime.DLA_core = int(core)  # otherwise it is loaded for the first one
     return runtime
 
 
 def _plan_path(source: EngineSource) -> Path:
     if source.directory is None:
-        raise BundleError("TensorRT runs a plan, and none was built.", _rebuild(source))
+        raise BundleError("TensorRT needs a plan, and none was built.", _rebuild(source))
     path = source.directory / PLAN_FILE
     if not path.is_file():
         raise BundleError(f"{source.directory} holds no {PLAN_FILE}.", _rebuild(source))
@@ -122,7 +122,7 @@ def _check_tensors(trt: Any, engine: Any, source: EngineSource, path: Path) -> N
 
 def _profile(engine: Any) -> tuple[int, int, int]:
     """Smallest, best and largest batch."""
-    if engine.get_tensor_shape(INPUT_NAME)[0] > 0:  # a batch that was fixed at the build
+    if engine.get_tensor_shape(INPUT_NAME)[0] > 0:  # a batch that was fixed when it was built
         return (int(engine.get_tensor_shape(INPUT_NAME)[0]),) * 3
     smallest, best, largest = (int(shape[0]) for shape in engine.get_tensor_profile_shape(INPUT_NAME, _PROFILE))
     if not 1 <= smallest <= best <= largest:

@@ -1,4 +1,4 @@
-"""Where the time of an inference goes on the GPU, measured by the GPU's own events."""
+"""Times of the stages of an inference on the GPU, measured by CUDA events."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class TimingLog:
         self._runs.append(times)
 
     def clear(self) -> None:
-        """Forget all of them, such as those of the warm-up."""
+        """Discard all of them, such as those of the warm-up."""
         self._runs.clear()
 
     def summary(self, *, uses_cuda_graph: bool) -> DeviceTimings | None:

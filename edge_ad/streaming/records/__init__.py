@@ -1,4 +1,4 @@
-"""The records of streams: one database for verdicts, events and what was not judged, and the NG images beside it."""
+"""Records of streams: a database of verdicts, events and unjudged frames, and the NG images beside it."""
 
 from edge_ad.streaming.records.ng_images import NgImageStore, ng_image_name
 from edge_ad.streaming.records.schema import SCHEMA_VERSION, Durability, event_record, record_of

@@ -1,4 +1,4 @@
-"""Records as CSV, JSON lines or Parquet, whole or not at all."""
+"""Export of records as CSV, JSON lines or Parquet; a file is written completely or not at all."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from edge_ad.strict_json import to_json
 
 __all__ = ["MOST_UNIX", "Cells", "csv_lines", "export_records", "mistyped"]
 
-MOST_UNIX = 253_370_764_800  # the year 9999: no calendar goes further
-_HINT = "edge-ad writes no such thing: the file was changed by another program, or is damaged."
-# What a spreadsheet takes for the start of a formula; the last four are the wide forms of East Asian keyboards.
+MOST_UNIX = 253_370_764_800  # the year 9999, where calendars end
+_HINT = "edge-ad does not write such values: another program changed the file, or it is damaged."
+# What a spreadsheet takes for the start of a formula; the last four are full-width forms.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _ROW_GROUP = 50_000
 
@@ -53,7 +53,7 @@ class Cells:
         return None if self._row[name] is None else self.text(name)
 
     def path(self, name: str) -> str:
-        """A path; one that is no UTF-8 is kept as its bytes."""
+        """A path; kept as bytes where it is not UTF-8."""
         value = self._row[name]
         return os.fsdecode(value) if isinstance(value, bytes) else self.text(name)
 
@@ -95,7 +95,7 @@ class Cells:
 
 
 def mistyped(path: Path, rows: int) -> DataError:
-    """That rows which were only counted and averaged hold something else than numbers."""
+    """An error: aggregated rows hold something other than numbers."""
     return DataError(f"{path} cannot be read: {rows} of its verdicts are not numbers, or of no source.", _HINT)
 
 
@@ -103,7 +103,7 @@ def csv_lines(records: Iterable[Mapping[str, Any]], columns: Sequence[str], *, h
     """Records as CSV.
 
     A text that a spreadsheet would take for a formula gets an apostrophe in front: names of sources and ids of parts
-    come from outside. A number stays a number, also a negative one.
+    come from outside. A number stays a number, even a negative one.
 
     Args:
         records: Dictionaries with the columns as keys; what is missing or None is an empty cell, and data within a
@@ -118,7 +118,9 @@ def csv_lines(records: Iterable[Mapping[str, Any]], columns: Sequence[str], *, h
 
 def _line(cells: list[object]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n").writerow(cells)  # this end of line has it quote both signs in a cell
+    csv.writer(text, lineterminator="\r\n").writerow(
+        cells
+    )  # this line end makes the writer quote both characters in a cell
     return text.getvalue().removesuffix("\r\n") + "\n"
 
 
@@ -149,7 +151,7 @@ def export_records(records: _Records, columns: Sequence[str], path: Path) -> int
     """
     write = _WRITERS.get(path.suffix.lower())
     if write is None:
-        raise UsageError(f"{path.name} is no known kind of export.", f"Known endings: {', '.join(_WRITERS)}.")
+        raise UsageError(f"{path.name} has an unknown ending.", f"Known endings: {', '.join(_WRITERS)}.")
     partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}.partial")
     counted = _Counted(records)
     try:

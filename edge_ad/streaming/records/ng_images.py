@@ -1,4 +1,4 @@
-"""Pictures of defective frames: lossless, whole or not at all, the oldest removed by size and age."""
+"""Pictures of defective frames: lossless, written completely or not at all, the oldest removed by size and age."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from edge_ad.masked_address import masked_address
 from edge_ad.storage import storage_errors
 from edge_ad.streaming.frame import Frame
 
-__all__ = ["NgImageStore", "Retention", "ng_image_name"]
+__all__ = ["NgImageStore", "Retention", "ng_image_name", "source_word"]
 
 _CHECK_S = 60.0
 _MOST_AT_ONCE = 20_000  # rows of a table: a fraction of a second on a slow disk
@@ -41,8 +41,8 @@ _CHECK_AGE_S = 60.0
 class Retention:
     """Removes a bounded number of rows at a time, so that recording never waits long.
 
-    Age is counted on a clock that is read once, at the start: a clock that is set while the stream runs removes
-    nothing. The file does not shrink; its room is used again.
+    Age is counted from a clock that is read once, at the start: setting the clock while the stream runs removes
+    nothing. The file does not shrink; its space is used again.
 
     Args:
         keep_days: Remove what is older; None removes nothing.
@@ -59,7 +59,7 @@ class Retention:
         self._next_at = 0.0
 
     def enforce(self, connection: sqlite3.Connection) -> None:
-        """Remove what is too old, when it is time to; what cannot be removed now is tried again later.
+        """Remove what is too old, when a check is due; try again later what cannot be removed now.
 
         Args:
             connection: Without automatic transactions, and in none.
@@ -72,11 +72,11 @@ class Retention:
         with suppress(sqlite3.Error):
             removed = [connection.execute(statement, (oldest_kept, _MOST_AT_ONCE)).rowcount for statement in _OLDEST]
             if max(removed) == _MOST_AT_ONCE:
-                self._next_at = now  # there is more
+                self._next_at = now  # there is more to remove
 
 
 def ng_image_name(frame: Frame, source_name: str = "") -> str:
-    """Where the picture of a frame lies inside the folder: sorted by name is sorted by time of capture.
+    """Path of the picture of a frame inside the folder; sorting by name sorts by time of capture.
 
     Args:
         frame: The frame.
@@ -84,18 +84,18 @@ def ng_image_name(frame: Frame, source_name: str = "") -> str:
 
     Returns:
         ``YYYY-MM-DD/HH/HHMMSS.microseconds_source_frame.png``, in UTC; of a frame that comes from a file
-        ``…_source_frame_file-0123abcd.png``. The number tells files apart whose names look the same here, and
-        sources too.
+        ``…_source_frame_file-0123abcd.png``. The number tells apart files, and sources, whose names would
+        look the same.
     """
     captured = datetime.fromtimestamp(frame.captured_unix, timezone.utc)
-    parts = [f"{captured:%H%M%S.%f}", _source_word(frame.source or source_name), str(frame.index)]
+    parts = [f"{captured:%H%M%S.%f}", source_word(frame.source or source_name), str(frame.index)]
     if frame.path:
         parts.append(f"{_word(Path(frame.path).stem)[:_LONGEST_STEM]}-{_number(frame.path)}".strip("-."))
     return f"{captured.strftime(_HOUR)}/{'_'.join(parts)}.png"
 
 
-def _source_word(name: str) -> str:
-    """A source's name as part of a file name: as it is where it can be, with a number where it cannot."""
+def source_word(name: str) -> str:
+    """A source's name as part of a file name: unchanged where that is possible, otherwise with a number."""
     name = masked_address(name) if "://" in name else name
     word = _word(name)[-_LONGEST_SOURCE:].strip("-.")
     return word if word == name else f"{word}-{_number(name)}".strip("-.")
@@ -112,14 +112,14 @@ def _number(text: str) -> str:
 class NgImageStore:
     """A folder with a folder for every hour in it.
 
-    Age is counted on a clock that is read once, at the start: a clock that is set while the stream runs removes
+    Age is counted from a clock that is read once, at the start: setting the clock while the stream runs removes
     nothing.
 
     Args:
         root: The folder; made when the first picture comes.
         keep_days: Remove pictures older than this; None for no limit.
-        keep_bytes: Remove the oldest when all together are larger; None for no limit.
-        durable: Whether a picture is on the disk, and not only with the system, when `write` returns.
+        keep_bytes: Remove the oldest when the total is larger; None for no limit.
+        durable: Whether `write` flushes a picture to the disk before it returns.
 
     Raises:
         UsageError: A limit is not positive, or the folder is a file.
@@ -146,7 +146,7 @@ class NgImageStore:
         return sum(self._hours.values())
 
     def scan(self) -> None:
-        """Take stock of what earlier streams left, and remove what a killed one left unfinished."""
+        """Count what earlier streams left, and remove what a killed one left unfinished."""
         with storage_errors(self._root):
             self._hours = {}
             for hour in sorted(self._root.glob("[0-9]*-[0-9]*-[0-9]*/[0-9][0-9]")):
@@ -168,7 +168,7 @@ class NgImageStore:
         is_encoded, encoded = cv2.imencode(".png", image, _FAST_PNG)
         path = self._root / name
         if not is_encoded:
-            raise StorageError(f"{path} could not be written: the frame cannot be made a PNG.")
+            raise StorageError(f"{path} could not be written: the frame cannot be encoded as PNG.")
         content = encoded.tobytes()
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -231,7 +231,7 @@ class NgImageStore:
         hour = name.rpartition("/")[0]
         self._hours[hour] = max(0, self._hours[hour] - size)
         if not self._oldest:
-            self._peek_oldest()  # leaves no hollow folder behind
+            self._peek_oldest()  # leave no empty folder behind
         return True
 
 

@@ -1,4 +1,4 @@
-"""Reads the database of records, also while a stream writes to it."""
+"""Reads the database of records, even while a stream writes to it."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["COLUMNS", "EVENT_COLUMNS", "Bucket", "RecordFilter", "RecordReader"]
 
 COLUMNS = (
     "id", "time", "source", "frame", "score", "threshold", "verdict", "reason", "bundle", "latency_ms", "age_ms",
-    "image", "image_is_there", "path",
+    "image", "image_is_there", "path", "confirmed",
 )  # fmt: skip
 """The keys of a record, in their order."""
 
 EVENT_COLUMNS = ("id", "time", "event", "source", "text", "data")
 """The keys of an event, in their order."""
 
-# Outer joins: a verdict whose source or bundle is not there must be noticed, not left out.
+# Outer joins: a verdict whose source or bundle is missing must be reported, not left out.
 _VERDICTS = """SELECT v.id, v.time_unix, s.name AS source, v.frame, v.score, v.threshold, v.is_ng, v.reason,
-    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, v.path, t.ng_images
+    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, v.path, v.confirmed, t.ng_images
     FROM verdicts v LEFT JOIN sources s ON s.id = v.source
     LEFT JOIN bundles b ON b.id = v.bundle LEFT JOIN streams t ON t.id = v.stream"""
 _COUNTED = "FROM verdicts v LEFT JOIN sources s ON s.id = v.source"
@@ -47,10 +47,11 @@ class RecordFilter:
     Attributes:
         since_unix: Captured at this time or later, in seconds since the epoch.
         until_unix: Captured before this time.
-        source: Only of this source.
+        source: Of this source only.
         verdict: Only ``"OK"`` or only ``"NG"``.
         min_score: With at least this raw score.
-        limit: At most so many, the newest; None for all.
+        limit: At most this many, the newest; None for all.
+        confirmed: Only what a person confirmed in this way, such as ``"good"``.
     """
 
     since_unix: float | None = None
@@ -59,13 +60,14 @@ class RecordFilter:
     verdict: Literal["OK", "NG"] | None = None
     min_score: float | None = None
     limit: int | None = None
+    confirmed: str | None = None
 
     def clause(self, time: str, **columns: str) -> tuple[str, list[object]]:
         """The SQL condition and its values.
 
         Args:
             time: Column of the time.
-            columns: Columns of ``source``, ``is_ng`` and ``score``, as far as the table has them.
+            columns: Columns of ``source``, ``is_ng``, ``score`` and ``confirmed``, where the table has them.
         """
         is_ng = None if self.verdict is None else int(self.verdict == "NG")
         wanted: list[tuple[str | None, str, object]] = [
@@ -73,11 +75,12 @@ class RecordFilter:
             (time, "<", self.until_unix),
             (columns.get("is_ng"), "=", is_ng),
             (columns.get("score"), ">=", self.min_score),
+            (columns.get("confirmed"), "=", self.confirmed),
         ]
         used = [(f"{column} {sign} ?", value) for column, sign, value in wanted if column and value is not None]
         parts, values = [part for part, _ in used], [value for _, value in used]
         if self.source is not None and (column := columns.get("source")):
-            parts.append(f"{column} IN (?, ?)")  # an address as it is shown, or whole as an older stream recorded it
+            parts.append(f"{column} IN (?, ?)")  # an address as it is shown, or in full, as older streams recorded it
             values += [storable(self.source), _shown(self.source)]
         return " AND ".join(parts) or "1", values
 
@@ -144,7 +147,7 @@ class RecordReader:
     def pages(self, newest: int) -> Iterator[list[dict[str, Any]]]:
         """The newest judged frames without their images, oldest first, a page at a time.
 
-        No transaction is open between two pages, so that a stream can go on writing and tidying up.
+        No transaction is open between two pages, so that a stream can keep writing and cleaning up.
 
         Args:
             newest: How many.
@@ -157,7 +160,7 @@ class RecordReader:
             yield [self._verdict(row) for row in rows]
 
     def events(self, chosen: RecordFilter) -> Iterator[dict[str, Any]]:
-        """What happened besides frames, oldest first; of the filter, time, source and limit count."""
+        """Events, oldest first; of the filter, only time, source and limit apply."""
         statement = "SELECT id, time_unix, kind, source, text, data FROM events"
         for row in self._newest(statement, "id", chosen, "time_unix", source="source"):
             cells = Cells(self._path, "events", row)
@@ -214,6 +217,7 @@ class RecordReader:
             "latency_ms": cells.number("latency_ms"),
             "age_ms": cells.number("age_ms"),
             "path": cells.text("path"),
+            "confirmed": cells.text("confirmed"),
         }
 
     def _image(self, row: sqlite3.Row) -> dict[str, Any]:
@@ -243,15 +247,20 @@ class RecordReader:
 
 @lru_cache(maxsize=256)
 def _shown(source: str) -> str:
-    """A source's name without the secrets that an older stream recorded in it."""
+    """A source's name without the secrets that older streams recorded."""
     return storable(masked_address(source) if "://" in source else source)
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
-    except OSError:  # a name no file can have
+    except OSError:  # a name that no file can have
         return False
 
 
-_OF_VERDICTS = {"source": "s.name", "is_ng": "v.is_ng", "score": "coalesce(v.score, 9e999)"}
+_OF_VERDICTS = {
+    "source": "s.name",
+    "is_ng": "v.is_ng",
+    "score": "coalesce(v.score, 9e999)",
+    "confirmed": "v.confirmed",
+}

@@ -1,4 +1,4 @@
-"""The database of records: its tables, and how it is opened, checked and brought up to date."""
+"""The database of records: its tables, and how it is opened, checked and migrated."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ __all__ = [
 ]
 
 Durability: TypeAlias = Literal["normal", "full"]
-"""``"normal"``: a committed record survives the end of the process, SIGKILL too. ``"full"``: also a power cut."""
+"""``"normal"``: a committed record survives the end of the process, even SIGKILL. ``"full"``: also a power cut."""
 
 _APPLICATION_ID = 0x45414452  # "EADR": tells these files from other programs' databases
 _BUSY_TIMEOUT_S = 5.0
 _JOURNAL_BYTES = 16 << 20
 
-# One entry takes a database from the version before it to its own; entries are never changed, only added.
+# Each entry migrates a database from the previous version; entries are only added, never changed.
 _STEPS: tuple[str, ...] = (
     """
     CREATE TABLE streams (
@@ -81,14 +81,23 @@ _STEPS: tuple[str, ...] = (
             v.latency_ms, v.age_ms, v.image, v.path
         FROM verdicts v JOIN sources s ON s.id = v.source JOIN bundles b ON b.id = v.bundle;
     """,
+    """
+    ALTER TABLE verdicts ADD COLUMN confirmed TEXT NOT NULL DEFAULT '';
+    DROP VIEW records;
+    CREATE VIEW records AS
+        SELECT v.id, strftime('%Y-%m-%dT%H:%M:%fZ', v.time_unix, 'unixepoch') AS time, s.name AS source, v.frame,
+            v.score, v.threshold, CASE v.is_ng WHEN 0 THEN 'OK' ELSE 'NG' END AS verdict, v.reason, b.hash AS bundle,
+            v.latency_ms, v.age_ms, v.image, v.path, v.confirmed
+        FROM verdicts v JOIN sources s ON s.id = v.source JOIN bundles b ON b.id = v.bundle;
+    """,
 )
 
 SCHEMA_VERSION = len(_STEPS)
-_COLUMNS_SINCE = {"reason": 2, "path": 3}  # column of a verdict → the version that brought it
+_COLUMNS_SINCE = {"reason": 2, "path": 3, "confirmed": 4}  # column of a verdict → the version that brought it
 
 
 def record_of(result: Result, source_name: str = "") -> dict[str, Any]:
-    """A judged frame as JSON-able data.
+    """A judged frame as data for JSON.
 
     Args:
         result: The judged frame.
@@ -118,7 +127,7 @@ def record_of(result: Result, source_name: str = "") -> dict[str, Any]:
 
 
 def event_record(event: Event) -> dict[str, Any]:
-    """An event as JSON-able data: ``event``, ``time``, ``source``, ``text`` and ``data``."""
+    """An event as data for JSON: ``event``, ``time``, ``source``, ``text`` and ``data``."""
     return {
         "event": event.kind,
         "time": iso_time(event.at_unix),
@@ -146,7 +155,7 @@ def finite(value: float) -> float | None:
 def open_for_writing(
     path: Path, *, durability: Durability = "normal", steps: Sequence[str] = _STEPS
 ) -> sqlite3.Connection:
-    """Open a database of records, make it when it is not there, and bring an older one up to date.
+    """Open a database of records; create a missing one, and migrate an older one.
 
     Args:
         path: The file.
@@ -157,7 +166,7 @@ def open_for_writing(
         A connection without automatic transactions, to be used by one thread at a time.
 
     Raises:
-        DataError: The file is no database of records, or a newer edge-ad wrote it.
+        DataError: The file is not a database of records, or a newer edge-ad wrote it.
         StorageError: It cannot be made or changed.
     """
     try:
@@ -180,7 +189,7 @@ def open_for_writing(
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:
-    """Open a database of records that a stream may be writing to; nothing can be changed through it.
+    """Open a database of records read-only; a stream may be writing to it.
 
     Raises:
         DataError: There is none, it is something else, or a newer edge-ad wrote it.
@@ -207,8 +216,8 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
 
 def _reading_mode(path: Path) -> str:
     if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK):
-        return "mode=rw"  # takes the index that readers share away again when it was the last one
-    # Where there is no room for that index, nobody writes either.
+        return "mode=rw"  # the last reader removes the index that readers share
+    # Where there is no space for that index, no stream writes either.
     return "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
 
 
@@ -232,7 +241,7 @@ def _checked_version(connection: sqlite3.Connection, path: Path, *, newest: int)
 
 
 def _read_as_newest(connection: sqlite3.Connection, version: int) -> None:
-    """Have an older database answer as the newest does: views in memory stand before its tables."""
+    """Make an older database answer like the newest: temporary views hide its tables."""
     missing = [column for column, since in _COLUMNS_SINCE.items() if version < since]
     if missing:
         connection.execute("PRAGMA temp_store = MEMORY")
@@ -246,7 +255,7 @@ def _migrate(connection: sqlite3.Connection, version: int, steps: Sequence[str])
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Somebody else may have done it while we waited for the lock.
+        # Another process may have done it while we waited for the lock.
         version = int(connection.execute("PRAGMA user_version").fetchone()[0])
         for script in steps[version:]:
             for statement in script.split(";\n"):
@@ -261,11 +270,11 @@ def _migrate(connection: sqlite3.Connection, version: int, steps: Sequence[str])
 
 
 def unwritable(path: Path, error: Exception) -> StorageError:
-    """Say that records cannot be written to a database, and what to do about it."""
+    """An error: records cannot be written to a database, and what to do about it."""
     return StorageError(f"Records cannot be written to {path}: {error}.", unwritable_hint(str(error)))
 
 
 def unwritable_hint(why: str) -> str:
     """What to do about a database that cannot be written."""
-    cause = "Another program holds it: end that one" if "is locked" in why else "Make room"
+    cause = "Another program holds it: end that one" if "is locked" in why else "Free some space"
     return f"{cause}, or choose another place for them."

@@ -1,4 +1,4 @@
-"""Writes verdicts, events and counts of unjudged frames into the database, a batch at a time."""
+"""Writes verdicts, events and counts of unjudged frames to the database in batches."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ from edge_ad.strict_json import to_json
 __all__ = ["GroupCommit", "RecordStore", "Row", "UnjudgedRow", "VerdictRow"]
 
 _Item = TypeVar("_Item")
-_GATHER_S = 0.05  # the other half of the tenth of a second is for the disk
+_GATHER_S = 0.05  # the disk gets the other half of the tenth of a second
 _CLOSE_S = 2.0
 
 
 class GroupCommit(Generic[_Item]):
-    """Hands records to a committing function, in a thread of its own, in order, none twice.
+    """Passes records to a commit function, in its own thread, in order, each once.
 
-    While the function works, `add` waits when there is no room: back-pressure. While it fails, the same batch is
-    tried again every ``retry_s``, new records are kept as long as there is room, and then the oldest go and are
-    counted: a full disk neither stops the stream nor takes its memory.
+    While commits succeed, `add` waits when the queue is full (back-pressure). While they fail, the same batch is tried
+    again every ``retry_s``; new records are queued, and once the queue is full the oldest are dropped and counted. So a
+    full disk neither stops the stream nor fills its memory.
 
     Args:
         commit: Makes a batch durable; an `EdgeAdError` means that nothing of it is.
         on_commit: Told how many records in all are durable, after every batch.
         on_failure: Told in a sentence why the first of several tries failed.
-        on_recovery: Told how many records were lost since then, when it works again.
+        on_recovery: Told, once commits succeed again, how many records were lost.
         batch: Most records in one transaction.
         capacity: Most records that wait.
         retry_s: Time between two tries.
@@ -91,7 +91,7 @@ class GroupCommit(Generic[_Item]):
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Commit what waits; what still cannot be committed after two seconds is given up and counted.
+        """Commit what waits; give up and count what cannot be committed within two seconds.
 
         Raises:
             BaseException: What ended the thread, other than a commit that failed; what waited then is lost.
@@ -123,7 +123,7 @@ class GroupCommit(Generic[_Item]):
             return batch or None
 
     def _commit_or_wait(self, batch: list[_Item]) -> None:
-        """Try until it works, or until closing takes too long."""
+        """Try until it succeeds, or until closing takes too long."""
         while not self._try(batch):
             with self._changed:
                 if not self._is_closing:
@@ -165,7 +165,7 @@ class VerdictRow:
         frame: Its number in the source.
         time_unix: When it was captured, in seconds since the epoch.
         score: Raw anomaly score; None when it is not finite.
-        threshold: What it was held against; None when it is not finite.
+        threshold: Threshold it was judged with; None when it is not finite.
         is_ng: Whether it was above, or something is not finite.
         latency_ms: Prepare and infer.
         age_ms: Capture to result.
@@ -212,7 +212,7 @@ _UNJUDGED = """INSERT INTO unjudged (minute_unix, source, reason, frames) VALUES
 
 
 class RecordStore:
-    """One stream's place in a database. For one thread at a time.
+    """Writes the records of one stream to a database. For one thread at a time.
 
     Args:
         path: The database; made when it is not there.
@@ -223,7 +223,7 @@ class RecordStore:
 
     Attributes:
         rows: Verdicts of this stream that were committed to the database as it is now, counted in the database itself;
-            those that grew too old and were removed are among them.
+            including those that were removed because of their age.
 
     Raises:
         DataError: The file is something else, or a newer edge-ad wrote it.
@@ -252,7 +252,7 @@ class RecordStore:
         self._open()
 
     def commit(self, rows: Sequence[Row]) -> None:
-        """Write a batch in one transaction: all of it is there afterwards, or, on an error, nothing of it.
+        """Write a batch in one transaction: all of it, or, on an error, nothing.
 
         Raises:
             StorageError: It could not be written; the same batch may be tried again.
@@ -261,10 +261,10 @@ class RecordStore:
             self._reopen_if_gone()
         except (sqlite3.Error, OSError) as error:
             raise self._failure(error) from error
-        before = self._stream, dict(self._names)  # what is new in a batch that fails is not there
+        before = self._stream, dict(self._names)  # new names in a failed batch were not stored
         try:
             assert self._connection is not None
-            self._connection.execute("BEGIN IMMEDIATE")  # from here on nobody else adds rows
+            self._connection.execute("BEGIN IMMEDIATE")  # from here on no other process adds rows
             newest = self._connection.execute(_NEWEST).fetchone()[0]
             for row in rows:
                 self._insert(self._connection, row)
@@ -292,7 +292,7 @@ class RecordStore:
             self._stream, self.rows = None, 0  # another file
 
     def _reopen_if_gone(self) -> None:
-        """A file that was deleted would take all that is written to it along, without a word."""
+        """Raise where the file was deleted: what is written to it would be lost silently."""
         if self._connection is None or _identity(self._path) != self._file:
             self.close()
             self._open()
@@ -323,7 +323,7 @@ class RecordStore:
         return self._stream
 
     def _id(self, connection: sqlite3.Connection, table: str, column: str, name: str) -> int:
-        """The number of a name, which would otherwise be most of a row."""
+        """The id of a name; the name itself would be most of a row."""
         if (table, name) not in self._names:
             connection.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (name,))
             found = connection.execute(f"SELECT id FROM {table} WHERE {column} = ?", (name,)).fetchone()
@@ -338,7 +338,7 @@ class RecordStore:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error:
             is_full = False
-        if not is_full:  # the disk may have gone and come back: start from the file again
+        if not is_full:  # the disk may have been away: open the file again
             self.close()
 
 
@@ -347,7 +347,7 @@ def _names_of(row: VerdictRow) -> tuple[tuple[str, str, str], tuple[str, str, st
 
 
 def _storable_path(path: str) -> str | bytes:
-    """A path as text, or, when it is no UTF-8, as the bytes by which it is found again."""
+    """A path as text, or as bytes where it is not UTF-8."""
     return path if storable(path) == path else os.fsencode(path)
 
 

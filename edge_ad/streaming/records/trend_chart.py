@@ -27,7 +27,7 @@ _BINS = 240
 _HOUR_S = 3600.0
 _GOOD, _NG, _INK = "#3b82b4", "#d6453d", "#1a2028"
 _SIZE_IN, _DPI = (12.8, 7.6), 100
-_MOST = 1e300  # what is larger has no place on an axis: the difference of two such numbers is no number
+_MOST = 1e300  # larger values cannot be drawn: the difference of two of them may overflow
 _STYLE = {
     "axes.axisbelow": True,
     "axes.grid": True,
@@ -54,9 +54,9 @@ def draw_trend(
         reader: The records.
         chosen: Which of them.
         span: Time of the first and the last one.
-        hours: Them by hour.
+        hours: The records by hour.
         path: The PNG.
-        title: Written at the top.
+        title: Title of the chart.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -123,5 +123,5 @@ def _set_times(axes: Axes, span: tuple[float, float]) -> None:
 
 
 def _local(at_unix: float) -> datetime:
-    """Local time, as the people at the line have it."""
+    """Local time."""
     return datetime.fromtimestamp(at_unix).astimezone()

@@ -30,17 +30,17 @@ DeliveryKind: TypeAlias = Literal["inline", "lossy", "lossless"]
 
 
 class Outbox(Generic[_Message]):
-    """Hands messages to ``send`` one after the other, in order; when it is full the oldest one goes.
+    """Passes messages to ``send`` one at a time, in order; when the queue is full, the oldest one is dropped.
 
     Args:
         name: Of the thread.
-        send: Delivers a message, however long it takes. It is given a function that waits so many seconds and says
-            whether to go on: when it says no, the stream is over and trying again is, too.
+        send: Delivers a message, however long it takes. Its argument is a function that waits for some seconds and
+            returns whether to continue; False means that the stream is over, and no further try is made.
         on_error: Told when ``send`` raises: that message is dropped, the next one is sent.
         capacity: Most messages that wait.
 
     Attributes:
-        dropped: Messages that were never sent, for want of room, of time at the end, or because ``send`` failed.
+        dropped: Messages never sent: the queue was full, time was up at the end, or ``send`` failed.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class Outbox(Generic[_Message]):
             self._changed.notify_all()
 
     def close(self, timeout_s: float, cut_short: Callable[[], None] = lambda: None) -> None:
-        """Send what waits, for at most so many seconds; the rest is dropped.
+        """Send what waits, for a limited time; the rest is dropped.
 
         Args:
-            timeout_s: Longest time.
-            cut_short: Called when the time is over and ``send`` has not returned: has it return.
+            timeout_s: Longest time, in seconds.
+            cut_short: Called when the time is over and ``send`` has not returned; makes it return.
         """
         with self._changed:
             self._close_by = time.monotonic() + timeout_s
@@ -87,7 +87,7 @@ class Outbox(Generic[_Message]):
         while (message := self._next()) is not None:
             try:
                 self._send(message, self._wait)
-            except Exception as error:  # whatever one message does, those after it are sent
+            except Exception as error:  # a message that fails must not stop the later ones
                 with self._changed:
                     self.dropped += 1
                 self._on_error(error)
@@ -101,7 +101,7 @@ class Outbox(Generic[_Message]):
             return self._waiting.popleft() if self._waiting else None
 
     def _wait(self, seconds: float) -> bool:
-        """Wait, but not past the end."""
+        """Wait, but not beyond the end."""
         until = time.monotonic() + seconds
         with self._changed:
             while (left := until - time.monotonic()) > 0:
@@ -117,16 +117,16 @@ class Outbox(Generic[_Message]):
 
 
 class Sink(ABC):
-    """Takes the results of one stream. A context manager; leaving it completes what was written.
+    """Takes the results of one stream. A context manager: leaving it completes what was written.
 
     Attributes:
         needs_picture: Whether it wants the frame with the overlay drawn on it.
         wants_end: Whether the user ended the stream through it.
-        delivery: How it is called. ``"inline"``: in the thread that runs the stream. ``"lossy"``: in a thread of its
-            own; what does not fit into its bounded queue is dropped and counted. ``"lossless"``: in a thread of its
-            own; a full queue makes the stream wait.
+        delivery: How it is called. ``"inline"``: in the thread that runs the stream. ``"lossy"``: in its own thread;
+            what does not fit into its bounded queue is dropped and counted. ``"lossless"``: in its own thread; a full
+            queue makes the stream wait.
         waits_for_files: Of a lossy sink: whether a stream of files, in which every frame counts, waits for it.
-        dropped: Records that the sink itself had to give up, beside those its queue had no room for.
+        dropped: Records that the sink itself gave up, besides those that did not fit into its queue.
         rows: Of a sink that records every judged frame: how many it has really stored, final once it is closed; the
             stream ends with an error when they are not as many as it judged. None for any other sink.
     """
@@ -147,7 +147,7 @@ class Sink(ABC):
         try:
             self.close()
         except StorageError:
-            if error is None:  # what went wrong first is what the user must read
+            if error is None:  # the first error is the one that the user must see
                 raise
 
     def attach(self, control: StreamControl) -> None:  # noqa: B027 - not every sink steers the stream
@@ -172,7 +172,7 @@ class Sink(ABC):
         """Take a frame that was looked at but not judged."""
 
     def event(self, event: Event) -> None:  # noqa: B027 - not every sink keeps them
-        """Take what happened besides frames, in its order among the results."""
+        """Take an event, in its order among the results."""
 
     @abstractmethod
     def close(self) -> None:
@@ -180,7 +180,7 @@ class Sink(ABC):
 
 
 def check_output(path: Path, *, overwrite: bool) -> None:
-    """Refuse an output file that cannot be made, before anything is started.
+    """Check that an output file can be made, before anything is started.
 
     Raises:
         UsageError: It exists and may not be overwritten, or its folder does not exist.

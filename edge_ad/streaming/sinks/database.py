@@ -1,4 +1,4 @@
-"""Sinks of what is kept for good: a database of records, and pictures of parts that are not good."""
+"""Sinks for permanent storage: a database of records, and pictures of NG parts."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ __all__ = ["DatabaseSink", "NgImagesSink"]
 class DatabaseSink(Sink):
     """Adds the records of a stream to a database; those of earlier streams stay.
 
-    A record is durable at most about a tenth of a second after `write`. While the disk is full the stream goes on, an
-    alarm is raised, and the newest records wait in memory for room.
+    A record is durable at most about a tenth of a second after `write`. While the disk is full the stream continues,
+    an alarm is raised, and the newest records wait in memory.
 
     Args:
         path: The database; made when it is not there.
-        ng_images: Folder in which another sink keeps the NG images, to name them in the records.
+        ng_images: Folder in which another sink keeps the NG images; the records then name them.
         durability: What a committed record survives.
         keep_days: Remove records that are older; None for no limit.
         on_commit: Told how many records of this stream are durable, after every transaction.
 
     Raises:
         UsageError: The folder of the database does not exist, or it is a folder itself, or the limit is not positive.
-        DataError: The file is no database of records, or a newer edge-ad wrote it.
+        DataError: The file is not a database of records, or a newer edge-ad wrote it.
     """
 
     delivery = "lossless"
@@ -56,7 +56,7 @@ class DatabaseSink(Sink):
         check_output(path, overwrite=True)
         if path.exists() and path.stat().st_size > 0:
             open_for_reading(path).close()
-        Retention(keep_days)  # a wrong limit is said before the stream begins
+        Retention(keep_days)  # report a wrong limit before the stream begins
         self._path, self._ng_images, self._durability, self._on_commit = path, ng_images, durability, on_commit
         self._keep_days = keep_days
         self._alarm = Alarm("records")
@@ -116,7 +116,7 @@ class DatabaseSink(Sink):
         """Commit what waits.
 
         Raises:
-            StorageError: Records were lost for want of room.
+            StorageError: Records were lost for lack of space.
             BaseException: What ended the thread that writes.
         """
         if self._commits is None or self._store is None:
@@ -146,7 +146,7 @@ class DatabaseSink(Sink):
 
 
 class NgImagesSink(Sink):
-    """Keeps the frame itself, as it was captured, as a PNG. While none can be written, an alarm says so.
+    """Keeps the captured frame as a PNG. Raises an alarm while none can be written.
 
     Args:
         store: The folder and its limits.
@@ -165,7 +165,7 @@ class NgImagesSink(Sink):
         self._alarm.attach(control)
 
     def begin(self, source: Source) -> None:
-        """Take stock of the folder and remove what is over the limits."""
+        """Count what the folder holds, and remove what is over the limits."""
         self._source_name = source.name
         self._store.scan()
 
@@ -184,4 +184,4 @@ class NgImagesSink(Sink):
         self._lost = 0
 
     def close(self) -> None:
-        """Nothing to complete: every picture was, or is not there."""
+        """Does nothing: each picture is complete once it is written."""

@@ -1,4 +1,4 @@
-"""The sinks as the command line names them; a wrong option is one line."""
+"""Makes the sinks that options of the command line name."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def records_sink(
     durability: Durability = "normal",
     keep_days: float | None = None,
 ) -> Sink:
-    """``--records FILE``: a database that goes on from stream to stream, or JSON lines or CSV of this stream.
+    """``--records FILE``: a database shared by all streams, or JSON lines or CSV of this stream.
 
     Args:
         path: ``.sqlite``, ``.sqlite3`` or ``.db``; ``.jsonl``, ``.ndjson`` or ``.csv``.
         overwrite: Replace an existing JSON lines or CSV file; a database is always added to.
-        ng_images: Folder in which `ng_images_sink` keeps pictures, to name them in the database.
-        durability: ``"full"`` keeps a committed record through a power cut, at the price of a flush to the disk
-            several times a second.
+        ng_images: Folder in which `ng_images_sink` keeps pictures; the database then names them.
+        durability: ``"full"`` makes a committed record survive a power cut, at the cost of flushing the disk several
+            times a second.
         keep_days: Remove what is older from the database; None for no limit.
 
     Raises:
@@ -55,7 +55,7 @@ def records_sink(
         return DatabaseSink(path, ng_images=ng_images, durability=durability, keep_days=keep_days)
     if path.suffix.lower() in _LINES:
         return RecordsSink(path, overwrite=overwrite)
-    raise UsageError(f"{path.name} is no known kind of records.", f"Known endings: {', '.join(_DATABASE + _LINES)}.")
+    raise UsageError(f"{path.name} has an unknown ending.", f"Known endings: {', '.join(_DATABASE + _LINES)}.")
 
 
 def third_party_sink(uri: str) -> Sink:
@@ -65,7 +65,7 @@ def third_party_sink(uri: str) -> Sink:
         uri: Its scheme is the name of the entry point, whose value is a function of the address.
 
     Raises:
-        UsageError: Nobody registers the scheme, or what is registered is no sink.
+        UsageError: The scheme is not registered, or what is registered is not a sink.
     """
     scheme = uri.partition("://")[0].lower()
     entry = _OTHERS.get(scheme)
@@ -76,7 +76,7 @@ def third_party_sink(uri: str) -> Sink:
         )
     sink = entry.load()(uri)
     if not isinstance(sink, Sink):
-        raise UsageError(f"What {entry.value} makes of an address is no sink.", "Report it to whoever made it.")
+        raise UsageError(f"What {entry.value} makes of an address is not a sink.", "Report it to its maker.")
     return sink
 
 
@@ -88,7 +88,7 @@ def ng_images_sink(
     Args:
         root: The folder; made when the first picture comes.
         keep_days: Remove pictures older than this; None for no limit.
-        keep_gb: Remove the oldest when all together are larger, in 10⁹ bytes; None for no limit.
+        keep_gb: Remove the oldest when the total is larger, in 10⁹ bytes; None for no limit.
         durability: ``"full"`` flushes every picture to the disk.
 
     Raises:
@@ -117,7 +117,7 @@ def webhook_sink(url: str) -> Sink:
     """``--webhook URL``; see `Endpoint.parse` and `WebhookSink`.
 
     Raises:
-        UsageError: It is no http:// or https:// URL.
+        UsageError: It is not an http:// or https:// URL.
     """
     from edge_ad.streaming.sinks.webhook import Endpoint, WebhookSink
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["MqttSink"]
 
 _CAPACITY = 2000  # messages that the broker has not acknowledged
-_VERDICT_CAPACITY = _CAPACITY // 2  # the rest is for events: they must get through when the broker is back
+_VERDICT_CAPACITY = _CAPACITY // 2  # the rest is reserved for events, which must arrive once the broker is back
 _LONGEST_RECONNECT_S = 10
 _CONNECT_S = 5.0
 _CLOSE_S = 3.0
@@ -38,13 +38,13 @@ class MqttSink(Sink):
     """Publishes with QoS 1; what the broker has not acknowledged is sent again when it is back.
 
     Topics under the prefix: ``status`` (``online`` or ``offline``, retained; the last will), ``verdict`` (every judged
-    frame), and for each event ``event/<kind>``, with a dash for each blank: ``event/ng``, ``event/alarm-cleared``.
+    frame), and for each event ``event/<kind>``, with dashes for spaces: ``event/ng``, ``event/alarm-cleared``.
 
-    While the broker is away, at most a thousand verdicts wait, and as many events beside them; later ones are dropped
-    and counted.
+    While the broker is away, up to a thousand verdicts and a thousand events wait; further ones are dropped and
+    counted.
 
     Args:
-        broker: Where to. Its topic is the prefix; ``edge-ad/<name of this machine>`` if it has none.
+        broker: Where to publish. Its topic is the prefix; ``edge-ad/<name of this machine>`` if it has none.
 
     Raises:
         MissingDependencyError: paho-mqtt is not installed.
@@ -70,7 +70,7 @@ class MqttSink(Sink):
         self._alarm.attach(control)
 
     def begin(self, source: Source) -> None:
-        """Connect in the background: a line does not wait for its broker."""
+        """Connect in the background: the stream does not wait for the broker."""
         self._source_name = source.name
         self._connection = BrokerConnection(self._client, self._broker)
         self._late = threading.Timer(_CONNECT_S, self._say_if_not_connected)
@@ -93,9 +93,9 @@ class MqttSink(Sink):
         if self._late is not None:
             self._late.cancel()
         close_by = time.monotonic() + _CLOSE_S
-        if self._is_connected.wait(_CLOSE_S):  # a stream can be over before its connection is there
+        if self._is_connected.wait(_CLOSE_S):  # a short stream can end before the connection is made
             last = self._send("status", "offline", retain=True)
-            with suppress(RuntimeError, ValueError):  # the connection went meanwhile: the last will says it
+            with suppress(RuntimeError, ValueError):  # the connection was lost: the last will reports it
                 last.wait_for_publish(max(0.1, close_by - time.monotonic()))
         connection.close(_HANG_UP_S)
         with self._lock:
@@ -106,7 +106,7 @@ class MqttSink(Sink):
         client.on_connect, client.on_disconnect, client.on_publish = self._connected, self._gone, self._acknowledged
         client.will_set(f"{self._prefix}/status", "offline", qos=1, retain=True)
         client.reconnect_delay_set(min_delay=1, max_delay=_LONGEST_RECONNECT_S)
-        client.max_queued_messages_set(2 * _CAPACITY)  # ours is the limit; this only must not be below it
+        client.max_queued_messages_set(2 * _CAPACITY)  # our own limit applies; this one must not be below it
         return client
 
     def _publish(self, topic: str, record: dict[str, Any], capacity: int) -> None:
@@ -135,7 +135,7 @@ class MqttSink(Sink):
             self._alarm.raise_once(f"{self._name} is gone: {reason}.")
 
     def _failed(self, error: Exception) -> None:
-        self._alarm.raise_once(f"{self._name} cannot be understood ({error}); it is connected to again.")
+        self._alarm.raise_once(f"{self._name}: the connection failed ({error}); connecting again.")
 
     def _acknowledged(self, *_: object) -> None:
         with self._lock:

@@ -37,19 +37,19 @@ if TYPE_CHECKING:
 
 __all__ = ["RecordsSink"]
 
-_MOST_WAITING = 8192  # lines that wait for room; then the oldest go
+_MOST_WAITING = 8192  # lines that wait for space on the disk; beyond that the oldest are dropped
 _RETRY_S = 0.5
-_LONGEST_UNREAD_S = 5.0  # of a pipe that is full: the end of a stream waits no longer for its reader
+_LONGEST_UNREAD_S = 5.0  # for a full pipe: the end of a stream waits no longer for its reader
 _POLL_S = 0.1
-_HINT_NO_ROOM = "Make room, or choose another place for them."
-_HINT_PIPE = "Start what reads from it first, and let it read until the end."
-_HINT_OTHERS = "Leave the file to the stream until it ends; several streams need several files."
+_HINT_NO_ROOM = "Free some space, or choose another place for them."
+_HINT_PIPE = "Start the reader first, and let it read until the end."
+_HINT_OTHERS = "Do not touch the file while the stream runs; give each stream its own file."
 
 
 class RecordsSink(Sink):
-    """Writes every record at once and whole: a file that ends early ends after a complete line.
+    """Writes each record immediately, as a complete line: a file that ends early ends after a complete line.
 
-    A disk that fills up later does not end the stream: an alarm is raised and the newest records wait for room.
+    A disk that fills up later does not end the stream: an alarm is raised, and the newest records wait for space.
 
     Args:
         path: The file; CSV with a heading when its name ends in ``.csv``, JSON lines otherwise.
@@ -78,7 +78,7 @@ class RecordsSink(Sink):
         self._alarm.attach(control)
 
     def begin(self, source: Source) -> None:
-        """Open the file; what it holds stays until the first record comes."""
+        """Open the file; it keeps its old content until the first record comes."""
         self._source_name = source.name
         self._is_new = not self._path.exists()
         self.rows = 0
@@ -86,7 +86,7 @@ class RecordsSink(Sink):
             self._file = FileIO(self._path, "a", opener=_open_without_waiting)
         except OSError as error:
             if error.errno == errno.ENXIO:
-                raise self._failure("nobody reads from it", _HINT_PIPE) from error
+                raise self._failure("no program reads from it", _HINT_PIPE) from error
             raise self._failure(error.strerror) from error
         if not _is_ours(self._file):
             self._file.close()
@@ -97,7 +97,7 @@ class RecordsSink(Sink):
         """Append the record of a frame.
 
         Raises:
-            StorageError: Not even the first one can be written, or whoever reads from a pipe has gone or stopped.
+            StorageError: Even the first one cannot be written, or the reader of a pipe has closed it or stopped.
         """
         if len(self._waiting) >= _MOST_WAITING:
             self._waiting.popleft()
@@ -119,7 +119,7 @@ class RecordsSink(Sink):
         """Close the file.
 
         Raises:
-            StorageError: Records were lost for want of room, or somebody else changed, replaced or renamed the file.
+            StorageError: Records were lost for lack of space, or another program changed, replaced or renamed the file.
         """
         if self._file is None:
             return
@@ -135,12 +135,12 @@ class RecordsSink(Sink):
             self._file.close()
             self._file = None
         if self.dropped:
-            raise self._failure(f"there was no room for {self.dropped} of them")
+            raise self._failure(f"there was no space for {self.dropped} of them")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close the file; a stream that failed before its first record leaves everything as it was."""
+        """Close the file; if the stream failed before its first record, the old content is kept."""
         if error is not None and self._file is not None and self._size == 0:
             self._file.close()
             self._file = None
@@ -149,7 +149,7 @@ class RecordsSink(Sink):
         super().__exit__(kind, error, trace)
 
     def _flush(self) -> None:
-        """Write what waits, a whole line at a time."""
+        """Write what waits, in complete lines."""
         while self._waiting:
             self._append(self._waiting[0])
             self._waiting.popleft()
@@ -170,7 +170,7 @@ class RecordsSink(Sink):
         self.rows = (self.rows or 0) + 1
 
     def _write(self, line: bytes) -> int:
-        """Write to a file what it has room for; to a pipe all, as soon as it is read."""
+        """Write to a file as much as fits; to a pipe everything, as it is read."""
         assert self._file is not None
         written, until = 0, time.monotonic() + _LONGEST_UNREAD_S
         while (part := self._file.write(line[written:])) is None or written + part < len(line):
@@ -178,12 +178,12 @@ class RecordsSink(Sink):
                 return written + part
             written += part or 0
             if time.monotonic() > until:
-                raise OSError(errno.ETIMEDOUT, "whoever reads from it has stopped")
+                raise OSError(errno.ETIMEDOUT, "its reader has stopped")
             select.select((), (self._file,), (), _POLL_S)
         return len(line)
 
     def _check_kept(self) -> None:
-        """Refuse a file that does not hold exactly what was written to it, or is not found by its name any more."""
+        """Raise where the file does not hold exactly what was written, or is no longer found by its name."""
         assert self._file is not None
         if not _is_regular(self._file) or not self._size:
             return
@@ -193,12 +193,12 @@ class RecordsSink(Sink):
         except OSError:
             is_there = False
         if not is_there:
-            raise self._failure("somebody deleted, replaced or renamed the file during the stream", _HINT_OTHERS)
+            raise self._failure("another program deleted, replaced or renamed the file during the stream", _HINT_OTHERS)
         if status.st_size != self._size:
-            raise self._failure("somebody else wrote to the file or cut it during the stream", _HINT_OTHERS)
+            raise self._failure("another program wrote to the file or truncated it during the stream", _HINT_OTHERS)
 
     def _cut_to_size(self) -> None:
-        """Drop a torn line, or what an older stream wrote."""
+        """Remove a torn line, or the content of an older stream."""
         with suppress(OSError):  # a pipe or a device has no length
             assert self._file is not None
             self._file.truncate(self._size)
@@ -208,7 +208,7 @@ class RecordsSink(Sink):
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """Open a file; a pipe that nobody reads from is an error, not to be waited for."""
+    """Open a file; a pipe without a reader is an error, and is not waited for."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
 
 
@@ -217,7 +217,7 @@ def _is_regular(file: FileIO) -> bool:
 
 
 def _is_ours(file: FileIO) -> bool:
-    """Whether no other stream writes to it; True where that cannot be asked."""
+    """Whether no other stream writes to it; True where that cannot be found out."""
     if fcntl is None or not _is_regular(file):
         return True
     try:

@@ -28,13 +28,13 @@ _CODECS = {
     ".avi": ("MJPG", "XVID"),
 }
 _FALLBACK_FPS = 25.0
-_MARGIN_BYTES = 16 << 20  # OpenCV does not say when the disk is full, and an MP4 needs room for its index at the end
+_MARGIN_BYTES = 16 << 20  # OpenCV does not report a full disk, and an MP4 needs space for its index at the end
 _CHECK_EVERY = 25
 
 
 def has_display() -> bool:
     """Whether a window can be shown here."""
-    # Elsewhere than on Linux a window needs no server that may be missing.
+    # Only on Linux does a window need a display server, which may be missing.
     return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
@@ -76,7 +76,7 @@ class WindowSink(Sink):
 class VideoSink(Sink):
     """Writes to a hidden file beside the target and renames it when it is complete.
 
-    A live stream keeps its own time: a frame is repeated until the next one is due, so that a minute lasts a minute.
+    A live stream keeps real time: a frame is repeated until the next one is due, so that a minute lasts a minute.
 
     Args:
         path: ``.mp4``, ``.mov``, ``.mkv`` or ``.avi``.
@@ -88,15 +88,15 @@ class VideoSink(Sink):
 
     needs_picture = True
     delivery = "lossy"
-    waits_for_files = True  # a video of a file has every frame of it
+    waits_for_files = True  # for a file, the video has each frame once
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         if path.suffix.lower() not in _CODECS:
-            raise UsageError(f"{path.name} is no known kind of video.", f"Known endings: {', '.join(_CODECS)}.")
+            raise UsageError(f"{path.name} has an unknown ending.", f"Known endings: {', '.join(_CODECS)}.")
         check_output(path, overwrite=overwrite)
-        if storable(str(path)) != str(path):  # such a name ends the process in OpenCV's native code
+        if storable(str(path)) != str(path):  # such a name crashes the process in OpenCV's native code
             raise UsageError(
-                f"A video cannot be written to {path}: the name is no UTF-8.", "Give another name or folder."
+                f"A video cannot be written to {path}: the name is not UTF-8.", "Give another name or folder."
             )
         self._path = path
         self._partial = path.with_name(f".{path.stem}.partial{path.suffix.lower()}")
@@ -114,12 +114,12 @@ class VideoSink(Sink):
         self._check_room()
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
-        """Append the picture, as often as the time since the last one asks for."""
+        """Append the picture, repeated to fill the time since the last one."""
         assert picture is not None
         if self._writer is None:
             self._first_at = result.frame.captured_at
             self._writer = self._open(picture)
-        if (picture.shape[1], picture.shape[0]) != self._size_wh:  # images of a folder may differ
+        if (picture.shape[1], picture.shape[0]) != self._size_wh:  # images of a folder may differ in size
             picture = np.asarray(cv2.resize(picture, self._size_wh, interpolation=cv2.INTER_AREA), np.uint8)
         for _ in range(self._repeats(result.frame.captured_at)):
             self._writer.write(picture)
@@ -142,7 +142,7 @@ class VideoSink(Sink):
         if not self._is_live:
             return 1
         due = round((captured_at - self._first_at) * self._fps) + 1 - self._written
-        if due > 2 * self._fps:  # an outage is not filled: time goes on from here
+        if due > 2 * self._fps:  # an outage is not filled: time continues from here
             self._first_at += (due - 1) / self._fps
             due = 1
         return max(0, due)
@@ -165,7 +165,9 @@ class VideoSink(Sink):
             raise self._failure("no space left on device")
 
     def _failure(self, why: str) -> StorageError:
-        return StorageError(f"The video {self._path} cannot be written: {why}.", "Make room, or choose another place.")
+        return StorageError(
+            f"The video {self._path} cannot be written: {why}.", "Free some space, or choose another place."
+        )
 
 
 def _is_playable(path: Path) -> bool:

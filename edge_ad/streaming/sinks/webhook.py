@@ -1,4 +1,4 @@
-"""Posts what happened to a server, as JSON over HTTP."""
+"""Posts events to a server, as JSON over HTTP."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _CAPACITY = 1000
 _LONGEST_WAIT_S = 30.0
 _CLOSE_S = 3.0
 _ALARM_AFTER = 3  # tries that failed in a row
-_TRY_AGAIN = {408, 425, 429}  # too slow, too early, too many: the message itself is not at fault
+_TRY_AGAIN = {408, 425, 429}  # too slow, too early, too many: the message itself is fine
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Endpoint:
         host: Name or address.
         port: TCP port.
         path: Path and query.
-        headers: What every request carries; a password or token is in here and nowhere else.
+        headers: Of every request; a password or token is stored here and nowhere else.
     """
 
     is_tls: bool
@@ -67,7 +67,7 @@ class Endpoint:
         try:
             parts = urlsplit(url)
             port = parts.port or (443 if parts.scheme == "https" else 80)
-        except ValueError:  # says what it could not read, which may be a password
+        except ValueError:  # its message quotes what it could not read, which may be a password
             raise problem from None
         if parts.scheme not in {"http", "https"} or not parts.hostname or any(ord(sign) <= 32 for sign in url):
             raise problem
@@ -80,15 +80,15 @@ class Endpoint:
         elif token := credential(WEBHOOK_TOKEN):
             headers["Authorization"] = f"Bearer {token}"
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        masked_address(url)  # remembers what no message may quote
+        masked_address(url)  # remember what no message may quote
         return cls(parts.scheme == "https", parts.hostname, port, path, headers)
 
     def post(self, body: bytes, *, message_id: str, deadline: Deadline) -> int:
-        """Send a body and give the status of the answer.
+        """Send a body; returns the status of the response.
 
         Args:
             body: JSON.
-            message_id: The same when it is sent again.
+            message_id: The same for every try.
             deadline: Of the whole: look-up, connection, request and answer.
 
         Raises:
@@ -99,20 +99,20 @@ class Endpoint:
         try:
             connection.request("POST", self.path, body, {**self.headers, "Idempotency-Key": message_id})
             status = connection.getresponse().status
-            deadline.left_s()  # an answer that was cut off here looks like one that has ended
+            deadline.left_s()  # an answer that was cut off looks here like a complete one
             return status
         finally:
             connection.close()
 
 
 class WebhookSink(Sink):
-    """Posts every event except the parts that are good, in order, each until the server has taken it.
+    """Posts every event except good parts, in order, each until the server has accepted it.
 
-    A message that was not taken is sent again after 0.5 s, 1 s, 2 s, ... up to 30 s; one that the server refuses
+    A message that was not accepted is sent again after 0.5 s, 1 s, 2 s, ... up to 30 s; one that the server refuses
     (status 400 to 499) is given up. Each carries an ``Idempotency-Key``, the same in every try.
 
     Args:
-        endpoint: Where to.
+        endpoint: Where to post.
         timeout_s: Longest time for one try, from the look-up of the name to the end of the answer.
         first_wait_s: Wait before the second try.
     """
@@ -137,7 +137,7 @@ class WebhookSink(Sink):
         self._outbox = Outbox("webhook", self._send, self._failed, capacity=_CAPACITY)
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
-        """Nothing: what is worth a message comes as an event."""
+        """Does nothing: only events are posted."""
 
     def event(self, event: Event) -> None:
         """Post it."""
@@ -160,7 +160,7 @@ class WebhookSink(Sink):
             tries += 1
             if tries >= _ALARM_AFTER:
                 self._alarm.raise_once(f"{self._name}: {problem}.")
-            # Spread out, so that many devices do not come back at the same moment.
+            # Spread out, so that many devices do not return at the same moment.
             if not wait(pause_s * random.uniform(0.75, 1.25)):
                 self._given_up += 1
                 return
@@ -170,14 +170,14 @@ class WebhookSink(Sink):
         self._alarm.raise_once(f"{self._name}: a message could not be sent ({error}).")
 
     def _try(self, body: bytes, message_id: str) -> str | None:
-        """Post once; what went wrong, if it is worth trying again."""
+        """Post once; returns the error where another try may succeed."""
         try:
             self._deadline.start(self._timeout_s)
             status = self._endpoint.post(body, message_id=message_id, deadline=self._deadline)
-        except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: a name that is none
+        except (OSError, ValueError, http.client.HTTPException) as error:  # ValueError: an invalid host name
             return masked_text(str(error)) or type(error).__name__
         if status < 300:
-            self._alarm.clear(f"{self._name} takes messages again.")
+            self._alarm.clear(f"{self._name} accepts messages again.")
             return None
         if status >= 500 or status in _TRY_AGAIN:
             return f"it answers {status}"

@@ -1,4 +1,4 @@
-"""Which frames are judged: all, every n-th, those in which something passes a line, those that a machine asks for."""
+"""Which frames are judged: all, every n-th, those with motion across a line, those that a machine requests."""
 
 from edge_ad.streaming.triggers.base import Trigger
 from edge_ad.streaming.triggers.selection import trigger_from_text

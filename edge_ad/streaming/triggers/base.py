@@ -1,4 +1,4 @@
-"""The Trigger contract, and the triggers that need nothing but the frame's place in line."""
+"""The Trigger contract, and the triggers that need no connection to a peer."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _Point = tuple[int, int]
 
 
 class Trigger(ABC):
-    """Chooses frames. A context manager; entering starts what it listens to.
+    """Chooses frames. A context manager: entering starts listening.
 
-    One trigger serves all sources of a stream, each by its ``source_index``: from a thread per source, the frames of
-    one source in their order.
+    One trigger serves all sources of a stream and tells them apart by ``source_index``. Each source calls it from its
+    own thread, with its frames in order.
 
     Attributes:
         gives_ids: Whether it can say which part a frame shows.
-        lost: Requests that were given up because another one still waited for its frame.
-        lost_id: What was said with the newest of them.
+        lost: Requests given up because another one still waited for its frame.
+        lost_id: Id of the newest of them.
     """
 
     gives_ids: ClassVar[bool] = False
@@ -53,7 +53,7 @@ class Trigger(ABC):
         """Start listening.
 
         Raises:
-            DeviceError: Its port or broker is not to be had.
+            DeviceError: Its port or broker is not available.
         """
 
     def cancel(self) -> None:  # noqa: B027
@@ -67,7 +67,7 @@ class Trigger(ABC):
         """Whether this frame is to be judged."""
 
     def part_of(self, frame: Frame) -> str:
-        """What it calls the part that a frame it has just fired for shows; empty for nothing."""
+        """Id of the part on the frame it has just fired for; empty for none."""
         return ""
 
 
@@ -98,12 +98,12 @@ class EveryNth(Trigger):
 
 
 class AskedTrigger(Trigger):
-    """Judges the next frame of each source after somebody asked for it.
+    """Judges the next frame of each source after a request.
 
-    Asked again with the same id before that frame, it is one request; another id is refused until a frame came.
+    Requests with the same id before that frame count as one; another id is refused until a frame has come.
 
     Attributes:
-        last_id: What was said with the newest request that was taken, such as the number of the part.
+        last_id: Id of the newest accepted request, such as the number of the part.
     """
 
     gives_ids = True
@@ -121,9 +121,8 @@ class AskedTrigger(Trigger):
         """Have the next frame judged: one that a source delivers from now on, not one already waiting.
 
         Args:
-            identity: What the part is called; empty for nothing.
-            is_repeated: Whether this may be a request that was delivered before: with the newest id it asks for
-                nothing more.
+            identity: Id of the part; empty for none.
+            is_repeated: Whether this may be a redelivered request: with the newest id it has no effect.
 
         Returns:
             Whether it was taken; False while another id waits for its frame, which keeps its place.
@@ -138,14 +137,14 @@ class AskedTrigger(Trigger):
             return True
 
     def fail(self, error: Exception) -> None:
-        """Note that nobody can ask any more: without this, all frames would pass unjudged."""
+        """Note that no further request can come; otherwise all frames would silently pass unjudged."""
         self._failure = error
 
     def fires(self, frame: Frame) -> bool:
-        """Whether it is the first of its source since it was asked for.
+        """Whether it is the first of its source since the request.
 
         Raises:
-            DeviceError: It no longer hears who asks.
+            DeviceError: It can no longer receive requests.
         """
         if self._failure is not None:
             raise DeviceError(f"The trigger no longer works: {self._failure}.", "Check who asks, and start again.")
@@ -159,7 +158,7 @@ class AskedTrigger(Trigger):
             return True
 
     def part_of(self, frame: Frame) -> str:
-        """What was said with the request that its newest frame answered."""
+        """Id of the request that its newest frame answered."""
         with self._lock:
             return self._parts.get(frame.source_index, "")
 

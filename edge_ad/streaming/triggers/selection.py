@@ -1,4 +1,4 @@
-"""Triggers by what --trigger says, and the one that MQTT messages fire."""
+"""Parses ``--trigger``; the trigger by MQTT messages."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ _FORMS = "every, every:3, motion:x1,y1,x2,y2, http:8081 or mqtt://host/topic"
 
 
 class MqttTrigger(AskedTrigger):
-    """Has the next frame judged for each message; its text is the id. Comes back by itself after the broker did.
+    """Has the next frame judged for each message, whose text is the id. Reconnects when the broker is back.
 
-    A message that the broker delivers again asks for nothing more. One with another id than the one that still waits
-    for its frame is counted in ``lost``: nobody can be answered.
+    A redelivered message has no effect. A message with another id than the one that still waits for its frame is
+    counted in ``lost``, since it cannot be answered.
 
     Args:
         broker: The broker, and a topic that may hold the wildcards ``+`` and ``#``.
@@ -45,13 +45,13 @@ class MqttTrigger(AskedTrigger):
         super().__init__()
         require("paho.mqtt.client", extra="mqtt")
         self._broker = broker
-        self._is_answered = threading.Event()  # the broker has taken or refused it, or nobody waits for it any more
+        self._is_answered = threading.Event()  # the broker has accepted or refused it, or the wait was given up
         self._is_subscribed = self._is_cancelled = False
         self._refusal = ""
         self._connection: BrokerConnection | None = None
 
     def open(self) -> None:
-        """Connect and subscribe; a broker that does not answer now is a mistake, one that goes later is waited for.
+        """Connect and subscribe. A broker that does not answer now is an error; one that is lost later is waited for.
 
         Raises:
             DeviceError: It cannot be reached or refuses the topic, or does not say so within five seconds.
@@ -70,7 +70,7 @@ class MqttTrigger(AskedTrigger):
             raise DeviceError(f"{broker} does not answer.", "Check its address, and its certificates.")
 
     def cancel(self) -> None:
-        """Wait no longer for the broker."""
+        """Stop waiting for the broker."""
         self._is_cancelled = True
         self._is_answered.set()
 
@@ -106,17 +106,17 @@ class MqttTrigger(AskedTrigger):
         self._is_answered.set()
 
     def _came(self, client: Any, data: Any, message: Any) -> None:
-        if not message.retain:  # an old request that the broker kept is none for this frame
+        if not message.retain:  # a retained message is an old request, not one for this frame
             identity = message.payload[: 4 * _LONGEST_ID].decode("utf-8", "replace")[:_LONGEST_ID]
             self.ask(identity, is_repeated=message.dup)
 
 
 def trigger_from_text(text: str, more: Mapping[str, Callable[[str], Trigger]] | None = None) -> Trigger:
-    """Read what ``--trigger`` says.
+    """Parse ``--trigger``.
 
     ``every`` and ``every:N``; ``motion:x1,y1,x2,y2`` with ``?difference=12&refractory=0.5``;
-    ``mqtt://[user:password@]host[:port]/topic``, ``mqtts://`` with TLS, with the variables of `Broker.parse`; and what
-    is given beside them, such as ``http:PORT``, ``http:HOST:PORT`` with ``?token=SECRET`` (or the variable
+    ``mqtt://[user:password@]host[:port]/topic``, ``mqtts://`` with TLS, with the variables of `Broker.parse`; and the
+    kinds in ``more``, such as ``http:PORT``, ``http:HOST:PORT`` with ``?token=SECRET`` (or the variable
     ``EDGE_AD_TRIGGER_TOKEN``, which no list of processes shows).
 
     Args:
@@ -184,7 +184,7 @@ def _settings(query: str, known: tuple[str, ...]) -> dict[str, str]:
 
 
 def _without_secret(text: str) -> str:
-    """The text, where it is none of an address or a token; otherwise what may be shown of it."""
+    """The text without what may be an address or a token."""
     if "://" in text:
         return masked_address(text)
     shown, question, _ = text.partition("?")

@@ -32,6 +32,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "pbas": {"rank": 4},
     "boundary-shuffling": {"rank": 4, "start": "distance"},
     "cutpaste": {},
+    "reverse-distillation": {},
 }
 
 

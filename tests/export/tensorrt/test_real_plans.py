@@ -56,7 +56,17 @@ def test_every_precision_of_a_method_becomes_one_plan_for_three_gpus(
 
 @pytest.mark.parametrize("name", ["fp16", "int8"])
 @pytest.mark.parametrize(
-    "method", ["patch-metric", "patch-nearest", "simplenet", "pbas", "boundary-shuffling", "draem", "cutpaste"]
+    "method",
+    [
+        "patch-metric",
+        "patch-nearest",
+        "simplenet",
+        "pbas",
+        "boundary-shuffling",
+        "draem",
+        "cutpaste",
+        "reverse-distillation",
+    ],
 )
 def test_a_learned_boundary_becomes_a_plan(graphs: MakeGraphs, method: str, name: str) -> None:
     made = graphs(method)

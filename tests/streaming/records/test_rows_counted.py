@@ -108,7 +108,7 @@ def test_a_pipe_is_written_to_while_somebody_reads_it(
 ) -> None:
     path = tmp_path / "line.jsonl"
     os.mkfifo(path)
-    with pytest.raises(StorageError, match="nobody reads from it"):
+    with pytest.raises(StorageError, match="no program reads from it"):
         run_stream(engine, FakeSource(5), threshold=1.0, sinks=[RecordsSink(path, overwrite=True)])
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:

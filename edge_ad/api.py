@@ -1,0 +1,217 @@
+"""The workstation's half of the Python API: train, export and evaluate as the command line does."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+
+from edge_ad.bundle import Bundle
+from edge_ad.errors import UsageError
+
+if TYPE_CHECKING:
+    from edge_ad.data.products import Folders
+    from edge_ad.evaluation.results import Evaluation
+    from edge_ad.manifest import Precision
+    from edge_ad.training.loop import EpochReport
+    from edge_ad.training.runs import RunRecord
+
+__all__ = ["Run", "evaluate", "train"]
+
+AnyPath: TypeAlias = "str | PathLike[str]"
+
+_log = logging.getLogger(__name__)
+
+
+class Run:
+    """A finished training run.
+
+    Args:
+        root: Its folder, as `train` or ``edge-ad train`` wrote it.
+
+    Attributes:
+        root: Its folder.
+        record: What is recorded of it: method, parameters, split of the photos, times, versions.
+
+    Raises:
+        UsageError: Not a run.
+        CheckpointError: It is not finished, or damaged.
+    """
+
+    def __init__(self, root: AnyPath) -> None:
+        from edge_ad.training.runs import load_run, read_record
+
+        self.root = Path(root)
+        load_run(self.root)  # checked now, not when it is needed
+        self.record: RunRecord = read_record(self.root)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.root)!r}, method={self.method!r}, product={self.record.product_name!r})"
+
+    @property
+    def method(self) -> str:
+        """Name of the method."""
+        return self.record.method
+
+    def export(
+        self,
+        path: AnyPath | None = None,
+        *,
+        precision: str = "auto",
+        backend: str = "auto",
+    ) -> Bundle:
+        """Export the run, calibrate it behind the accuracy gate, and build this machine's engines.
+
+        Args:
+            path: Folder of the bundle; None leaves it in the run (``<run>/bundle``).
+            precision: ``"auto"`` for FP32 and all that is faster here and passes its gate, or one precision.
+            backend: ``"auto"`` or a backend's name.
+
+        Returns:
+            The bundle, engines included.
+
+        Raises:
+            QualityGateError: A precision that was asked for fails its gate; ``report`` has the figures and limits.
+            DataError: The training photos are not where they were, or have changed.
+            DeviceError: The backend does not work here.
+            BundleError: ``path`` is something else than a bundle.
+            StorageError: No space or no permission; nothing is left behind.
+        """
+        from edge_ad.bundle.bundle import copy_bundle
+        from edge_ad.export.build import build_engines
+
+        precisions = None if precision == "auto" else (cast("Precision", precision),)
+        build_engines(self.root, backend=backend, precisions=precisions, log=_log.info)
+        bundle = Bundle.open(self.root / "bundle")
+        return bundle if path is None else copy_bundle(bundle, Path(path))
+
+
+def train(
+    data: AnyPath | None = None,
+    method: str | None = None,
+    *,
+    name: str | None = None,
+    runs: AnyPath = "runs",
+    good: Iterable[AnyPath] = (),
+    fit: Literal["stretch", "letterbox", "crop"] = "stretch",
+    device: str = "auto",
+    batch_size: int = 4,
+    skip_unreadable: bool = False,
+    callbacks: Sequence[Callable[[EpochReport], None]] = (),
+    **parameters: Any,
+) -> Run:
+    """Fit a detector to photos of good parts; no test photo is looked at.
+
+    Args:
+        data: Folder of the product's photos.
+        method: Name of a method; None for the one that measured best (`edge_ad.models.registry.DEFAULT_METHOD`).
+        name: Name of the run; None for the product's.
+        runs: Folder of the runs.
+        good: Folders of photos of good parts, where the product's folder does not tell them.
+        fit: How a photo fills the network's input: squeezed, whole, or its middle alone.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        batch_size: Images per step, where the method has steps.
+        skip_unreadable: Leave unreadable photos out instead of refusing.
+        callbacks: Called with a report after each epoch.
+        **parameters: The method's own, such as ``size=256`` or ``seed=1``; docs/methods.md lists them.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        DataError: The photos cannot be used.
+        UsageError: A parameter is wrong, or the run exists.
+        StorageError: The run cannot be written.
+    """
+    from edge_ad.data.layouts.layout import common_root
+    from edge_ad.data.products import Folders
+    from edge_ad.models.registry import DEFAULT_METHOD
+    from edge_ad.training.train import TrainingRequest
+    from edge_ad.training.train import train as fit_detector
+
+    folders = Folders(tuple(Path(path) for path in good))
+    if data is None and not folders.good:
+        raise UsageError("Say what to train on.", 'edge_ad.train("./screw"), or good=["photos/OK"]')
+    product = Path(data) if data is not None else common_root(folders)
+    request = TrainingRequest(
+        method=method or DEFAULT_METHOD,
+        data=None if data is None else Path(data),
+        root=Path(runs) / (name or product.resolve().name),
+        values=parameters,
+        device=device,
+        batch_size=batch_size,
+        skip_unreadable=skip_unreadable,
+        fit=fit,
+        folders=folders,
+    )
+
+    def listen(report: EpochReport) -> None:
+        for callback in callbacks:
+            callback(report)
+
+    return Run(fit_detector(request, listen))
+
+
+def evaluate(
+    target: Run | Bundle | AnyPath,
+    data: AnyPath | None = None,
+    *,
+    good: Iterable[AnyPath] = (),
+    defects: Iterable[AnyPath] = (),
+    masks: AnyPath | None = None,
+    backend: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
+) -> Evaluation:
+    """Measure a run or a bundle on test photos, which decide nothing.
+
+    Args:
+        target: A run or a bundle, opened or by its folder.
+        data: Folder of the product, with test photos.
+        good: Folders of photos of good parts, where the product's folder does not tell them.
+        defects: Folders of photos of defective parts, likewise.
+        masks: Folder of the masks of the defects, likewise.
+        backend: Backend of a bundle's engine, or ``"auto"``.
+        precision: Precision of a bundle's engine, or ``"auto"``.
+        threads: CPU threads; 0 lets the backend decide.
+
+    Returns:
+        Metrics, scores, maps and verdicts: ``.image_auroc``, ``.pixel_auroc``, ``.pro``, ``.decisions`` and more.
+
+    Raises:
+        DataError: There are no test photos, or one cannot be read.
+        UsageError: Neither a run nor a bundle.
+    """
+    from edge_ad.data.products import open_product
+    from edge_ad.evaluation.evaluate import evaluate as measure
+    from edge_ad.training.predictor import open_predictor, trained_on
+
+    path = target.root if isinstance(target, (Run, Bundle)) else Path(target)
+    folders = _folders(good, defects, masks)
+    seen = trained_on(path)
+    with open_predictor(path, backend=backend, precision=precision, threads=threads) as predictor:
+        product = open_product(None if data is None else Path(data), folders, part="test", trained_on=seen)
+        evaluation = measure(
+            predictor.predict,
+            product,
+            predictor.size_hw,
+            threshold=predictor.threshold,
+            photos=predictor.photos,
+            engine=predictor.engine,
+            trained_on=seen,
+        )
+    if evaluation.seen:
+        _log.warning("%s.", evaluation.seen_words)
+    return evaluation
+
+
+def _folders(good: Iterable[AnyPath], defects: Iterable[AnyPath], masks: AnyPath | None) -> Folders:
+    from edge_ad.data.products import Folders
+
+    return Folders(
+        tuple(Path(path) for path in good),
+        tuple(Path(path) for path in defects),
+        None if masks is None else Path(masks),
+    )

@@ -1,0 +1,315 @@
+"""A bundle as one object: photos or frames in, verdicts out; needs no torch."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from os import PathLike, fspath
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import DataError, EdgeAdError, UsageError
+from edge_ad.images import as_bgr8, read_image
+from edge_ad.photo_spec import PhotoSpec
+from edge_ad.prediction import NOT_FINITE, Prediction, Verdict
+from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
+from edge_ad.streaming.capture import Closed
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.filters import FilterOptions, FrameHealth, Region
+from edge_ad.streaming.frame import Frame, Result, Unjudged
+from edge_ad.streaming.hot_swap import open_bundle
+from edge_ad.streaming.inference import opencv_beside
+from edge_ad.streaming.pipeline import Pipeline
+from edge_ad.streaming.sources import Source, SourceOptions, camera_source, source_from_uri
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+__all__ = ["Detector", "Photo", "load"]
+
+Photo: TypeAlias = "str | PathLike[str] | NDArray[Any] | Image"
+"""An image file's path; an array (H, W, 3) BGR or (H, W) grey of uint8, or of uint16 where the bundle's photos have
+more than 8 bits; or a PIL image."""
+
+_BATCH = 8
+_log = logging.getLogger(__name__)
+
+
+def load(path: str | PathLike[str], *, backend: str = "auto", precision: str = "auto", threads: int = 0) -> Detector:
+    """Open a bundle for predictions, after its engine has given the outputs that the training recorded.
+
+    Args:
+        path: Folder of a bundle, or of a run that holds one.
+        backend: ``"auto"``, or a backend's name such as ``"openvino"``.
+        precision: ``"auto"`` for the fastest graph that passed its accuracy gate, or such as ``"int8"``.
+        threads: CPU threads; 0 lets the backend decide.
+
+    Returns:
+        The detector; leave its ``with`` block, or call ``close``, to free the engine.
+
+    Raises:
+        UsageError: Not a bundle, or no such backend or precision.
+        BundleError: The bundle is damaged, or its engine does not give the recorded outputs.
+        DeviceError: The backend does not work here.
+    """
+    root = Path(path)
+    inner = root / "bundle"
+    if not (root / "manifest.json").is_file() and (inner / "manifest.json").is_file():
+        root = inner
+    opened = open_bundle(root, backend=backend, precision=precision, threads=threads)
+    return Detector(opened.judging, opened.stack)
+
+
+class Detector:
+    """An open bundle. Use it as a context manager; one thread uses it at a time.
+
+    Args:
+        judging: Its open engine, and what is known about it.
+        stack: Closes the engine.
+    """
+
+    def __init__(self, judging: JudgingEngine, stack: ExitStack) -> None:
+        self._judging, self._stack = judging, stack
+        self._threshold = judging.threshold
+        self._is_open, self._is_streaming = True, False
+        self._judged = 0
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the engine; may be called again."""
+        self._is_open = False
+        self._stack.close()
+
+    @property
+    def method(self) -> str:
+        """Method of the detector, such as ``"patch-gaussian"``."""
+        return self._judging.bundle["method"]
+
+    @property
+    def product(self) -> str:
+        """Product that it was trained on."""
+        return self._judging.product
+
+    @property
+    def engine(self) -> str:
+        """What runs, such as ``"openvino int8"``."""
+        return f"{self._judging.bundle['backend']} {self._judging.bundle['precision']}"
+
+    @property
+    def input_size_hw(self) -> tuple[int, int]:
+        """Height and width of the network's input, in pixels; photos of any size are brought to it."""
+        return self._judging.engine.describe().input_size_hw
+
+    @property
+    def photos(self) -> PhotoSpec:
+        """Depth and shape of the photos that were trained on."""
+        return self._judging.photos
+
+    @property
+    def threshold(self) -> float:
+        """Raw score above which a photo is defective. Setting it changes this object, not the bundle.
+
+        Raises:
+            UsageError: It is set to what is no finite number.
+        """
+        return self._threshold
+
+    @threshold.setter
+    def threshold(self, value: float) -> None:
+        if not np.isfinite(value):
+            raise UsageError(f"A threshold is a finite number, not {value}.")
+        self._threshold = float(value)
+
+    @overload
+    def predict(self, images: Photo) -> Result: ...
+
+    @overload
+    def predict(self, images: list[Photo] | tuple[Photo, ...]) -> list[Result]: ...
+
+    def predict(self, images: Photo | list[Photo] | tuple[Photo, ...]) -> Result | list[Result]:
+        """Judge a photo, or a list of photos in batches.
+
+        Args:
+            images: Path, array or PIL image, or a list or tuple of them; see `Photo`.
+
+        Returns:
+            A result for a photo, a list of results in their order for a list.
+
+        Raises:
+            DataError: A photo cannot be read, or is of another shape or depth than those that were trained on.
+            UsageError: Something that is no photo.
+            EdgeAdError: The detector is closed, or streams.
+        """
+        self._check_free()
+        if not isinstance(images, (list, tuple)):
+            return self._predict([images])[0]
+        parts = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
+        return [result for part in parts for result in self._predict(part)]
+
+    def stream(
+        self,
+        source: str | int | PathLike[str],
+        *,
+        region: tuple[int, int, int, int] | None = None,
+        options: SourceOptions | None = None,
+    ) -> Iterator[Result]:
+        """Judge the frames of a camera, video, folder or network stream, until it ends or the loop is left.
+
+        A file is judged frame by frame; a live source at its newest frame, and it is waited for when it is gone. A
+        frame that cannot be judged (black, over-exposed, frozen, of another shape) comes as defective, with the reason.
+
+        Args:
+            source: Number of a camera, or a path or address as ``edge-ad stream --source`` takes it.
+            region: Left, top, width and height of the part of the frame that is judged, in pixels; results then show
+                that part alone.
+            options: Size, rate, exposure and more to ask of the source.
+
+        Yields:
+            A result for each frame.
+
+        Raises:
+            DataError: A file that is damaged, cut off or missing.
+            DeviceError: A camera or stream that does not answer.
+            UsageError: A source that cannot be understood, or of another depth than the photos that were trained on.
+        """
+        self._check_free()
+        opened = _source(source, options)
+        opened.expect_bits(self.photos.significant_bits, takes_8_bits=False)
+        return self._stream(opened, _filters(region))
+
+    def _stream(self, source: Source, filters: FilterOptions) -> Iterator[Result]:
+        self._check_free()
+        self._is_streaming = True
+        control = StreamControl(self._threshold, self._judging.bundle)
+        active = ActiveEngine(self._judging, lambda old, new: None)
+        try:
+            with (
+                opencv_beside(self._judging.engine.describe()),
+                source,
+                Pipeline(active, [source], control, filters=filters) as pipeline,
+            ):
+                yield from self._results(pipeline, source)
+        finally:
+            self._is_streaming = False
+        if source.shortage:
+            raise DataError(f"{source.name} {source.shortage}.", "It is cut off: copy or record it again.")
+
+    def _results(self, pipeline: Pipeline, source: Source) -> Iterator[Result]:
+        while True:
+            try:
+                item = pipeline.next_item()
+            except Closed:
+                return
+            finally:
+                while source.notes:
+                    _log.warning("%s", source.notes.popleft())
+            if item is not None:
+                yield item if isinstance(item, Result) else self._unjudged(item)
+
+    def _unjudged(self, item: Unjudged) -> Result:
+        """What could not be inspected is not good."""
+        nothing = Prediction(float("nan"), np.full(item.frame.image.shape[:2], np.nan, np.float32))
+        verdict = Verdict(float("nan"), self._threshold, True, float("nan"), item.reason)
+        return Result(item.frame, nothing, verdict, 0.0, 0.0, 0.0, self._judging.bundle["hash"])
+
+    def _predict(self, photos: Sequence[Photo]) -> list[Result]:
+        frames = [self._frame(photo) for photo in photos]
+        started = time.perf_counter()
+        inputs = np.stack([self.photos.to_input(frame.image, self.input_size_hw) for frame in frames])
+        prepared = time.perf_counter()
+        predictions = self._judging.engine.infer(inputs)
+        prepare_ms = (prepared - started) * 1e3 / len(frames)
+        infer_ms = (time.perf_counter() - prepared) * 1e3 / len(frames)
+        return [
+            self._result(frame, prediction, prepare_ms, infer_ms)
+            for frame, prediction in zip(frames, predictions, strict=True)
+        ]
+
+    def _result(self, frame: Frame, prediction: Prediction, prepare_ms: float, infer_ms: float) -> Result:
+        verdict = Verdict.judge(prediction, self._threshold)
+        if verdict.reason == NOT_FINITE:
+            _log.warning("The score or the map of %s is not finite: it counts as defective.", frame.path or "a photo")
+        height, width = frame.image.shape[:2]
+        on_photo = self.photos.map_on_photo(prediction.anomaly_map, (height, width))
+        age_ms = (time.perf_counter() - frame.captured_at) * 1e3
+        hash_ = self._judging.bundle["hash"]
+        return Result(frame, Prediction(prediction.score, on_photo), verdict, prepare_ms, infer_ms, age_ms, hash_)
+
+    def _frame(self, photo: Photo) -> Frame:
+        started = time.perf_counter()
+        image, path = self._decoded(photo)
+        height, width = image.shape[:2]
+        if problem := self.photos.shape_problem(height, width):
+            hint = "Use photos as they were trained on, or train on such ones."
+            raise DataError(f"{path or 'A photo'} cannot be judged: {problem}.", hint)
+        index, self._judged = self._judged, self._judged + 1
+        now = time.perf_counter()
+        return Frame(index, image, now, time.time(), (now - started) * 1e3, path=path)
+
+    def _decoded(self, photo: Photo) -> tuple[NDArray[np.uint8], str]:
+        """Pixels, uint8 BGR (H, W, 3), and the path of a file."""
+        bits = self.photos.significant_bits
+        if isinstance(photo, (str, PathLike)):
+            path = Path(fspath(photo))
+            if path.is_dir():
+                raise UsageError(f"{path} is a folder.", "Judge its photos with detector.stream(folder).")
+            return read_image(path, bits), str(path)
+        if isinstance(photo, np.ndarray):
+            return _from_array(photo, bits), ""
+        if hasattr(photo, "convert") and hasattr(photo, "mode"):
+            return _from_pil(photo, bits), str(getattr(photo, "filename", ""))
+        raise UsageError(f"{type(photo).__name__} is no photo.", "Give a path, a uint8 BGR array or a PIL image.")
+
+    def _check_free(self) -> None:
+        if not self._is_open:
+            raise EdgeAdError("The detector is closed.", "Open it again with load().")
+        if self._is_streaming:
+            raise EdgeAdError("The detector judges a stream.", "Leave its loop first, or load the bundle once more.")
+
+
+def _from_array(array: NDArray[Any], significant_bits: int | None) -> NDArray[np.uint8]:
+    is_grey = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1)
+    if array.dtype not in (np.uint8, np.uint16) or not (is_grey or (array.ndim == 3 and array.shape[2] == 3)):
+        raise UsageError(
+            f"An array of {array.dtype} and shape {array.shape} is no photo.",
+            "Give uint8 (or uint16 for photos of more bits) of shape (H, W, 3), BGR as OpenCV gives it, or (H, W).",
+        )
+    if not array.size:
+        raise UsageError("An array without a pixel is no photo.")
+    image = as_bgr8(array, "the array", significant_bits)
+    return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2) if is_grey else np.ascontiguousarray(image)
+
+
+def _from_pil(image: Image, significant_bits: int | None) -> NDArray[np.uint8]:
+    from PIL import ImageOps
+
+    upright = ImageOps.exif_transpose(image)  # as files are read
+    if upright.mode.startswith("I;16"):
+        return _from_array(np.asarray(upright), significant_bits)
+    return _from_array(np.asarray(upright.convert("RGB"))[..., ::-1], significant_bits)
+
+
+def _source(source: str | int | PathLike[str], options: SourceOptions | None) -> Source:
+    if isinstance(source, int):
+        return camera_source(source, options or SourceOptions())
+    return source_from_uri(fspath(source), options or SourceOptions())
+
+
+def _filters(region: tuple[int, int, int, int] | None) -> FilterOptions:
+    return FilterOptions(
+        region=None if region is None else Region.parse(",".join(map(str, region))),
+        make_health=lambda source: FrameHealth(can_freeze=source.is_live),
+    )

@@ -1,0 +1,209 @@
+"""Confirmed good photos, of a folder or of the records of a stream, brought into a network's input or refused."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.data.splits import content_hash
+from edge_ad.errors import DataError
+from edge_ad.images import read_image
+from edge_ad.manifest import Manifest
+from edge_ad.outside_text import printable
+from edge_ad.photo_files import find_photos, is_photo_name
+from edge_ad.streaming.filters import Region
+from edge_ad.streaming.records.confirmation import CONFIRMED_GOOD
+from edge_ad.streaming.records.reader import RecordFilter, RecordReader
+
+__all__ = ["LEAST_PHOTOS", "GoodPhoto", "GoodPhotos", "photos_of_folder", "photos_of_records", "read_good_photos"]
+
+LEAST_PHOTOS = 20
+"""Different photos below which no threshold is set: what they can promise is more than 1 false alarm in 21 parts."""
+
+_MORE_FALSE_ALARMS = 0.1  # share of them among the photos above that of the records of the same time
+_DAY_S = 86400.0
+_MOST_LOOKED_AT = 10_000
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GoodPhoto:
+    """A photo that somebody says shows a good part.
+
+    Attributes:
+        path: The file.
+        is_frame: Whether a stream saved it: what was judged, with 8 bits, whatever the source's files have.
+        region: Part of it that is judged; None for all.
+    """
+
+    path: Path
+    is_frame: bool = False
+    region: Region | None = None
+
+
+@dataclass(frozen=True)
+class GoodPhotos:
+    """Photos in a network's input.
+
+    Attributes:
+        images: uint8 (N, h, w, 3), BGR.
+        duplicates: Photos that were left out because another one is the same file, byte for byte.
+        trained_on: Photos that were left out because the network was fitted on them: their scores are too low.
+        sha256: Of the sorted hashes of all that are in: says later which photos these were.
+    """
+
+    images: NDArray[np.uint8]
+    duplicates: int
+    trained_on: int
+    sha256: str
+
+
+def photos_of_folder(folder: Path, region: Region | None = None) -> list[GoodPhoto]:
+    """The photos of a folder, and of all folders inside.
+
+    Raises:
+        DataError: It is no folder, holds no photo, or cannot be read.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder} is not a folder.", "Give a folder of photos of good parts.")
+    found = find_photos(folder, recursive=True)
+    if not found.photos:
+        raise DataError(f"There are no photos in {folder}.", "Take some: edge-ad capture --camera 0 --out DIR")
+    if left_out := found.left_out():
+        _log.warning("Left out of %s: %s.", printable(str(folder)), printable(left_out))
+    return [GoodPhoto(path, region=region) for path in found.photos]
+
+
+def photos_of_records(database: Path, chosen: RecordFilter, region: Region | None = None) -> list[GoodPhoto]:
+    """The photos of records that a person confirmed as good.
+
+    Of a frame that was NG that is the image kept by ``--save-ng``; of one that passed, the image file it came from. A
+    camera's frames that passed are kept nowhere. Too large a share of false alarms would set the threshold too high,
+    and is refused.
+
+    Args:
+        database: The records.
+        chosen: Which of them, by time and source.
+        region: What the stream judged of its files; not applied to images of NG frames, which are cut already.
+
+    Raises:
+        DataError: Nothing is confirmed, or what is confirmed has no pictures, or is no sample of what the line makes.
+    """
+    with RecordReader(database) as reader:
+        confirmed = list(reader.records(replace(chosen, confirmed=CONFIRMED_GOOD)))
+        if not confirmed:
+            raise DataError(
+                f"No record of {database} is confirmed as good{_what_there_is(reader, chosen)}.",
+                f"edge-ad records confirm {database} --id NUMBERS; or edge-ad capture, and then --from DIR.",
+            )
+        found = [(record["verdict"] == "NG", _picture(record, region)) for record in confirmed]
+        kept = [(was_ng, photo) for was_ng, photo in found if photo is not None]
+        if not kept:
+            raise DataError(
+                f"None of the {len(found)} confirmed records of {database} has a picture.",
+                "Frames of a camera that pass are kept nowhere: take photos with edge-ad capture, and --from DIR.",
+            )
+        if len(kept) < len(found):
+            _log.warning(
+                "%d of %d confirmed records have no picture any more, or never had one.",
+                len(found) - len(kept),
+                len(found),
+            )
+        _check_mix(reader, chosen, [was_ng for was_ng, _ in kept])
+    return [photo for _, photo in kept]
+
+
+def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest) -> GoodPhotos:
+    """Bring photos into a network's input.
+
+    Args:
+        photos: The photos.
+        manifest: Of the bundle that is to judge them.
+
+    Raises:
+        DataError: One cannot be read, or is of another shape or depth than those that were trained on; fewer different
+            ones than `LEAST_PHOTOS`.
+    """
+    seen: dict[str, None] = {}
+    fitted: Collection[str] = {*manifest.split.fit, *manifest.split.calibrate}
+    images: list[NDArray[np.uint8]] = []
+    duplicates = trained_on = 0
+    for photo in photos:
+        digest = content_hash(photo.path)
+        if digest in seen:
+            duplicates += 1
+        elif digest in fitted:
+            trained_on += 1
+        else:
+            seen[digest] = None
+            images.append(_input_of(photo, manifest))
+    if len(images) < LEAST_PHOTOS:
+        left_out = f"{duplicates} are there twice, {trained_on} were trained on"
+        raise DataError(
+            f"{len(images)} different photos of good parts are too few to set a threshold on; {left_out}.",
+            f"Give {LEAST_PHOTOS} at least, and one hundred for a false-alarm rate of 1 %.",
+        )
+    return GoodPhotos(
+        np.stack(images), duplicates, trained_on, hashlib.sha256("".join(sorted(seen)).encode()).hexdigest()
+    )
+
+
+def _input_of(photo: GoodPhoto, manifest: Manifest) -> NDArray[np.uint8]:
+    spec = manifest.photos
+    image = read_image(photo.path, None if photo.is_frame else spec.significant_bits)
+    if photo.region is not None:
+        image = photo.region.crop(image)
+    if problem := spec.shape_problem(*image.shape[:2]):
+        raise DataError(
+            f"{photo.path} cannot be judged: {problem}.",
+            "Give photos as they were trained on, or the --region that the stream judges.",
+        )
+    return spec.to_input(image, manifest.input_size_hw)
+
+
+def _picture(record: dict[str, Any], region: Region | None) -> GoodPhoto | None:
+    """Where what was judged can be seen again."""
+    if record["image_is_there"]:
+        return GoodPhoto(Path(record["image"]), is_frame=True)
+    path = Path(record["path"])
+    if not record["path"] or not is_photo_name(path.name):
+        return None
+    moved = path.parent / "done" / path.name  # by --after move
+    return next((GoodPhoto(place, region=region) for place in (path, moved) if place.is_file()), None)
+
+
+def _what_there_is(reader: RecordReader, chosen: RecordFilter) -> str:
+    """What could be confirmed, in words that follow."""
+    passed = failed = with_picture = 0
+    for record in reader.records(replace(chosen, limit=_MOST_LOOKED_AT)):
+        passed += record["verdict"] == "OK"
+        failed += record["verdict"] == "NG"
+        with_picture += _picture(record, None) is not None
+    return f": of the newest {passed} OK and {failed} NG records, {with_picture} have a picture"
+
+
+def _check_mix(reader: RecordReader, chosen: RecordFilter, were_ng: Sequence[bool]) -> None:
+    """Refuse photos among which false alarms are more frequent than on the line.
+
+    A quantile of the scores of false alarms alone lies above every good score: a threshold there would pass defects.
+    """
+    span = reader.span(replace(chosen, confirmed=CONFIRMED_GOOD))
+    assert span is not None  # something is confirmed
+    of_that_time = RecordFilter(span[0], math.nextafter(span[1], math.inf), chosen.source)
+    buckets = reader.buckets(of_that_time, _DAY_S, origin_unix=span[0])
+    on_line = sum(bucket.defective for bucket in buckets) / sum(bucket.frames for bucket in buckets)
+    count = sum(were_ng)
+    if count > (on_line + _MORE_FALSE_ALARMS) * len(were_ng) or (were_ng and all(were_ng)):
+        raise DataError(
+            f"{count} of {len(were_ng)} confirmed photos were NG, and {on_line:.1%} of all records of that time: a "
+            "threshold set on them would be too high, and pass defects.",
+            "Confirm the parts that passed too, whose image files are kept, or take photos with edge-ad capture.",
+        )

@@ -1,0 +1,161 @@
+"""Reverse distillation (Deng & Li, "Anomaly Detection via Reverse Distillation from One-Class Embedding", CVPR 2022).
+
+A frozen teacher's levels go through a bottleneck, and a student gives them back. It has seen good images alone: where a
+part is not as they are, teacher and student differ.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from edge_ad.errors import UsageError
+from edge_ad.models.backbones import BackboneName
+from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
+from edge_ad.models.distillation.distance import CosineMap, level_loss
+from edge_ad.models.distillation.networks import Bottleneck, Student, fold_norms
+from edge_ad.models.distillation.teacher import STRIDES, Teacher
+
+__all__ = [
+    "FORMS",
+    "DistillationParameters",
+    "Form",
+    "FormName",
+    "ReverseDistillation",
+    "ReverseDistillationParameters",
+]
+
+FormName = Literal["edge", "published"]
+Schedule = Literal["one-cycle", "fixed", "warm-up", "sgdr", "step"]
+_BETAS = (0.5, 0.999)
+
+
+class Form(NamedTuple):
+    """A teacher and the depth of its student.
+
+    Attributes:
+        backbone: The teacher.
+        bottleneck: Residual blocks of the bottleneck.
+        student: Residual blocks of the student's stages, the coarsest level first.
+        activated: Whether the teacher's levels end with a ReLU, and so the student's.
+    """
+
+    backbone: BackboneName
+    bottleneck: int
+    student: tuple[int, int, int]
+    activated: bool
+
+
+FORMS: dict[FormName, Form] = {
+    "edge": Form("efficientnet-lite0", 2, (2, 2, 2), activated=False),
+    "published": Form("wide-resnet50", 3, (3, 4, 6), activated=True),
+}
+
+
+class DistillationParameters(MethodParameters):
+    """Parameters of every student of a frozen teacher.
+
+    Attributes:
+        form: ``edge``: EfficientNet-Lite0 and a student of its widths; ``published``: WideResNet-50 and its mirror.
+        weights: The teacher's: ``imagenet``, ``random`` (untrained, for tests of shapes), or the path of a state dict.
+        sigma: Smoothing of the map, pixels.
+        epochs: Epochs; 0 lets the number of images decide (about ``steps`` steps).
+        steps: Steps aimed at when ``epochs`` is 0.
+        learning_rate: Peak learning rate.
+        schedule: Name of a schedule in ``edge_ad.training.schedules``.
+    """
+
+    form: FormName = "edge"
+    weights: str = Field(default="imagenet", min_length=1)
+    sigma: float = Field(default=4.0, ge=0.1, le=64)
+    epochs: int = Field(default=0, ge=0)
+    steps: int = Field(default=1000, ge=1)
+    learning_rate: float = Field(default=5e-3, gt=0, le=1)
+    schedule: Schedule = "one-cycle"
+
+
+class ReverseDistillationParameters(DistillationParameters):
+    """Parameters of reverse distillation."""
+
+
+class ReverseDistillation(AnomalyDetector):
+    """Reverse distillation.
+
+    Args:
+        config: Parameters.
+        pretrained: Load weights into the teacher; False when a checkpoint follows.
+
+    Raises:
+        UsageError: The image size does not fit.
+    """
+
+    method = "reverse-distillation"
+    aliases = ("rd4ad",)
+    parameters_type: ClassVar[type[MethodParameters]] = ReverseDistillationParameters
+    float_modules = ("cosine_map",)
+    mirrors = False
+    config: DistillationParameters
+
+    def __init__(self, config: DistillationParameters, *, pretrained: bool = True) -> None:
+        super().__init__()
+        if config.size % 32 or config.size < 64:
+            raise UsageError(f"The image size {config.size} does not fit.", "Give --size a multiple of 32, 64 or more.")
+        self.config, form = config, FORMS[config.form]
+        self.teacher = Teacher(form.backbone, config.weights if pretrained else None, config.seed)
+        channels = self.teacher.channels
+        self.bottleneck = Bottleneck(channels, form.bottleneck)
+        self.student = Student(self.bottleneck.outputs, channels, form.student, activated=form.activated)
+        self.cosine_map = CosineMap(config.size, STRIDES, config.sigma)
+
+    @property
+    def backbone(self) -> nn.Module | None:
+        """The teacher, with its levels packed."""
+        return self.teacher
+
+    def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:
+        """The packed levels of the fitting images."""
+        assert features is not None
+        return features
+
+    def stages(self) -> Sequence[Stage]:
+        """One stage: bottleneck and student together."""
+        config = self.config
+        return (Stage(self.method, config.epochs, config.learning_rate, config.schedule, config.steps),)
+
+    def start_stage(self, stage: Stage) -> list[dict[str, Any]]:
+        """Train all but the teacher, with the moments of Adam that the authors take."""
+        self.eval().requires_grad_(False)
+        for network in self.networks():
+            network.train().requires_grad_(True)
+        return [{"params": self.trainable(), "lr_scale": 1.0, "betas": _BETAS}]
+
+    def networks(self) -> Sequence[nn.Module]:
+        """What is trained."""
+        return (self.bottleneck, self.student)
+
+    def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
+        """Distance of the student's levels from the teacher's, as `level_loss`."""
+        levels = self.teacher.unpack(batch.frozen)
+        return {"levels": level_loss(levels, self.student(self.bottleneck(levels)))}
+
+    def forward(self, images: Tensor) -> DetectorOutput:
+        """Map: sum over levels of ``1 − cos``, smoothed; score: its maximum."""
+        levels = self.teacher.levels(images)
+        anomaly_map = self.cosine_map(levels, self.given_back(levels))
+        return DetectorOutput(anomaly_map.amax((1, 2, 3)), anomaly_map)
+
+    def given_back(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """What the student gives back for the teacher's levels."""
+        levels_back: list[Tensor] = self.student(self.bottleneck(levels))
+        return levels_back
+
+    def deployed(self) -> AnomalyDetector:
+        """With its batch norms folded into the convolutions."""
+        deployed = copy.deepcopy(self)
+        fold_norms(deployed)
+        return deployed

@@ -1,0 +1,143 @@
+"""A folder of verdicts: CSV, JSON lines, an overlay and a heat map of each photo, and one page to look through."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import StorageError, UsageError
+from edge_ad.evaluation.page import render
+from edge_ad.heatmap import blend, colour_map, contour
+from edge_ad.storage import storage_errors, write_file
+from edge_ad.streaming.frame import Result
+from edge_ad.streaming.records.export import csv_lines
+from edge_ad.strict_json import to_json
+from edge_ad.verdict_report.photos import PhotoVerdict
+
+__all__ = ["COLUMNS", "PAGE_FILE", "VerdictFolder"]
+
+COLUMNS = ("path", "verdict", "score", "threshold", "reason", "regions")
+PAGE_FILE = "index.html"
+_OVERLAYS, _MAPS = "overlays", "maps"
+_LONGEST_SIDE = 1280
+_JPEG_QUALITY = 90
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class VerdictFolder:
+    """Takes verdicts one after the other; `finish` writes the lists and the page.
+
+    Args:
+        root: Folder to write into; made if it is not there.
+        engine: What judges, in words, for the page.
+
+    Raises:
+        UsageError: It holds something else already.
+        StorageError: It cannot be written.
+    """
+
+    def __init__(self, root: Path, engine: str) -> None:
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise UsageError(f"{root} is not empty.", "Name a new folder with --out.")
+        with storage_errors(root):
+            for folder in (_OVERLAYS, _MAPS):
+                (root / folder).mkdir(parents=True, exist_ok=True)
+        self._root, self._engine = root, engine
+        self._verdicts: list[PhotoVerdict] = []
+        self._pictures: list[str] = []
+
+    def add(self, verdict: PhotoVerdict, result: Result | None) -> None:
+        """Draw a photo and keep its verdict.
+
+        Raises:
+            StorageError: No space or no permission.
+        """
+        name = f"{len(self._verdicts) + 1:05d}-{_UNSAFE.sub('-', verdict.path.stem)[:80]}"
+        self._verdicts.append(verdict)
+        self._pictures.append(name if result is not None else "")
+        if result is not None:
+            overlay, heat = _pictures(result)
+            self._save(f"{_OVERLAYS}/{name}.jpg", overlay)
+            self._save(f"{_MAPS}/{name}.png", heat)
+
+    def finish(self) -> Path:
+        """Write ``verdicts.csv``, ``verdicts.jsonl`` and the page.
+
+        Returns:
+            The page.
+
+        Raises:
+            StorageError: No space or no permission.
+        """
+        rows = [verdict.to_dict() for verdict in self._verdicts]
+        write_file(self._root / "verdicts.csv", csv_lines(rows, COLUMNS, has_header=True).encode())
+        write_file(self._root / "verdicts.jsonl", "".join(f"{to_json(row)}\n" for row in rows).encode())
+        page = self._root / PAGE_FILE
+        write_file(page, self._page().encode())
+        return page
+
+    def _save(self, name: str, picture: NDArray[np.uint8]) -> None:
+        suffix = Path(name).suffix
+        is_done, content = cv2.imencode(suffix, picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        if not is_done:
+            raise StorageError(f"{self._root / name} could not be encoded.")
+        with storage_errors(self._root / name):
+            (self._root / name).write_bytes(content.tobytes())
+
+    def _page(self) -> str:
+        pairs = zip(self._verdicts, self._pictures, strict=True)
+        threshold = self._verdicts[0].threshold if self._verdicts else 0.0
+        folder = _common_folder(self._verdicts)
+        scores = [verdict.score for verdict in self._verdicts if verdict.score is not None]
+        return render(
+            "verdicts.html",
+            Path(__file__).with_name("templates"),
+            title="Verdicts",
+            engine=self._engine,
+            threshold=threshold,
+            lowest=min([*scores, threshold]),
+            highest=max([*scores, threshold]),
+            folder=folder,
+            rows=[_row(verdict, name, folder) for verdict, name in pairs],
+        )
+
+
+def _common_folder(verdicts: Sequence[PhotoVerdict]) -> str:
+    """What the paths begin with; empty where they have nothing in common."""
+    parents = {verdict.path.parent for verdict in verdicts}
+    if len({path.is_absolute() for path in parents}) != 1 or len({path.anchor for path in parents}) != 1:
+        return ""
+    return os.path.commonpath(parents)
+
+
+def _row(verdict: PhotoVerdict, picture: str, folder: str) -> dict[str, Any]:
+    path = verdict.path
+    return {
+        "path": (path.relative_to(folder) if folder and path.is_relative_to(folder) else path).as_posix(),
+        "verdict": verdict.verdict,
+        "score": verdict.score,
+        "reason": verdict.reason,
+        "regions": len(verdict.regions),
+        "overlay": f"{_OVERLAYS}/{picture}.jpg" if picture else "",
+        "map": f"{_MAPS}/{picture}.png" if picture else "",
+    }
+
+
+def _pictures(result: Result) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The photo under heat map and contours, and the heat map alone; at most 1280 pixels on a side."""
+    image, found = result.frame.image, result.prediction.anomaly_map
+    scale = min(1.0, _LONGEST_SIDE / max(image.shape[:2]))
+    if scale < 1:
+        size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    overlay = contour(blend(image, found, result.threshold), found, result.threshold)
+    size = (image.shape[1], image.shape[0])
+    heat = np.asarray(cv2.resize(found, size, interpolation=cv2.INTER_LINEAR), np.float32)
+    return overlay, colour_map(heat, result.threshold)

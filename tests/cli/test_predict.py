@@ -1,0 +1,113 @@
+"""``edge-ad predict``: verdicts on photos, whatever a folder holds."""
+
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_ad.bundle import Bundle
+from edge_ad.cli.app import main
+from tests.cli.conftest import SIZE_HW
+
+
+def _photo(path: Path, blue: int) -> Path:
+    """The bundle's score is the highest blue value, over 255; its threshold is 0.5."""
+    image = np.full((*SIZE_HW, 3), 90, np.uint8)
+    image[..., 0] = 20
+    image[4:8, 10:16, 0] = blue
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Two good photos and two defective ones, one of them in a folder inside."""
+    for name, blue in (("a.png", 30), ("b.png", 200), ("c.png", 100), ("in/d.png", 255)):
+        _photo(tmp_path / "photos" / name, blue)
+    return tmp_path / "photos"
+
+
+def _rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_folder_is_judged_with_all_inside(bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(bundle.root), str(photos), "--format", "csv"]) == 0
+    rows = _rows(capsys.readouterr().out)
+    assert [(Path(row["path"]).name, row["verdict"]) for row in rows] == [
+        ("a.png", "OK"),
+        ("b.png", "NG"),
+        ("c.png", "OK"),
+        ("d.png", "NG"),
+    ]
+    assert float(rows[1]["score"]) == pytest.approx(200 / 255, abs=1e-4)
+
+
+def test_regions_are_boxes_in_pixels_of_the_photo(
+    bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(bundle.root), str(photos / "b.png"), "--json"]) == 0
+    (document,) = map(json.loads, capsys.readouterr().out.splitlines())
+    (region,) = document["regions"]
+    assert (region["x"], region["y"], region["width"], region["height"], region["area"]) == (10, 4, 6, 4, 24)
+
+
+def test_damaged_photos_are_named_and_never_the_end_of_it(
+    bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = (photos / "a.png").read_bytes()
+    (photos / "b.png").write_bytes(whole[: len(whole) // 2])
+    assert main(["predict", str(bundle.root), str(photos), "--format", "csv"]) == 2
+    captured = capsys.readouterr()
+    rows = _rows(captured.out)
+    assert [row["verdict"] for row in rows] == ["OK", "unjudged", "OK", "NG"]
+    assert rows[1]["score"] == ""
+    assert "b.png" in rows[1]["reason"]
+    assert "1 of 4 photos could not be judged" in captured.err
+
+
+def test_patterns_and_paths_are_judged_once_in_their_order(
+    bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = _photo(photos / "[x] odd.png", 30)
+    assert main(["predict", str(bundle.root), str(odd), str(photos / "*.png"), "--json"]) == 0
+    names = [Path(json.loads(line)["path"]).name for line in capsys.readouterr().out.splitlines()]
+    assert names == ["[x] odd.png", "a.png", "b.png", "c.png"]
+
+
+@pytest.mark.parametrize("wrong", ["none.png", "*.gif", "empty"])
+def test_what_is_not_there_is_said(
+    bundle: Bundle, tmp_path: Path, wrong: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    assert main(["predict", str(bundle.root), str(tmp_path / wrong)]) == 2
+    assert wrong in capsys.readouterr().err
+
+
+def test_out_holds_pictures_lists_and_a_page(bundle: Bundle, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copy(photos / "a.png", photos / "<b>&.png")
+    assert main(["predict", str(bundle.root), str(photos), "--out", str(out)]) == 0
+    assert len(list((out / "overlays").glob("*.jpg"))) == len(list((out / "maps").glob("*.png"))) == 5
+    assert len(_rows((out / "verdicts.csv").read_text())) == len((out / "verdicts.jsonl").read_text().splitlines()) == 5
+    page = (out / "index.html").read_text()
+    assert "&lt;b&gt;&amp;.png" in page
+    assert "<b>&.png" not in page
+
+
+def test_out_that_is_not_empty_is_left_alone(bundle: Bundle, photos: Path) -> None:
+    before = sorted(photos.rglob("*"))
+    assert main(["predict", str(bundle.root), str(photos), "--out", str(photos)]) == 2
+    assert sorted(photos.rglob("*")) == before
+
+
+def test_threshold_of_the_option_judges(bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(bundle.root), str(photos), "--threshold", "0.9", "--json"]) == 0
+    verdicts = [json.loads(line)["verdict"] for line in capsys.readouterr().out.splitlines()]
+    assert verdicts == ["OK", "OK", "OK", "NG"]

@@ -1,0 +1,273 @@
+"""``edge-ad recalibrate``: thresholds set again on photos that a person confirmed, with the reason beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_ad.bundle import Bundle, list_engines
+from edge_ad.bundle.documents import to_bytes
+from edge_ad.cli import main
+from edge_ad.data.splits import content_hash
+from edge_ad.runtime.engines import build_engine, open_engine
+from edge_ad.scene import SceneLimits, measure_scene
+from edge_ad.streaming.frame import Event
+from edge_ad.streaming.records.reader import RecordFilter, RecordReader
+from edge_ad.streaming.records.store import RecordStore, VerdictRow
+
+_COUNT = 30
+_BLUES = range(100, 100 + 5 * _COUNT, 5)  # of the brightest pixel: the score is this over 255, and 0.5 the threshold
+
+
+def _photo(blue: int, size_hw: tuple[int, int] = (32, 32)) -> np.ndarray:
+    """Dark, but for one pixel."""
+    image = np.full((*size_hw, 3), 40, np.uint8)
+    image[size_hw[0] // 2, size_hw[1] // 2, 0] = blue
+    return image
+
+
+def _write(path: Path, image: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for number, blue in enumerate(_BLUES):
+        _write(tmp_path / "confirmed" / f"{number:02d}.png", _photo(blue))
+    return tmp_path / "confirmed"
+
+
+def _files(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_the_threshold_is_the_conformal_quantile_of_the_engines_own_scores(
+    bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["recalibrate", str(bundle.root), "--from", str(photos), "--false-alarm-rate", "0.1", "--by", "Ada"]
+    assert main([*command, "--json"]) == 0
+    (graph,) = json.loads(capsys.readouterr().out)["graphs"]
+    # ⌈31 · 0.9⌉ = 28th of 30 scores; 0.5 · 255 = 127.5, and 24 of the blues are above.
+    assert graph["new"]["value"] == pytest.approx(_BLUES[27] / 255)
+    assert (graph["false_alarms_before"], graph["false_alarms_after"]) == (24, 2)
+    renewed = Bundle.open(bundle.root)
+    threshold = renewed.graph("fp32").threshold
+    assert (threshold.value, threshold.good_images) == (graph["new"]["value"], _COUNT)
+    (entry,) = map(json.loads, renewed.read_file("audit.jsonl").splitlines())
+    assert (entry["by"], entry["from"], entry["photos"]) == ("Ada", str(photos), _COUNT)
+    assert entry["thresholds"]["fp32"]["old"]["value"] == 0.5
+    assert entry["thresholds"]["fp32"]["new"] == threshold.model_dump()
+
+
+def test_a_second_time_adds_an_entry_and_inspect_shows_them(
+    bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("Ada", "Grace"):
+        assert main(["recalibrate", str(bundle.root), "--from", str(photos), "--by", name]) == 0
+    lines = Bundle.open(bundle.root).read_file("audit.jsonl").splitlines()
+    assert [json.loads(line)["by"] for line in lines] == ["Ada", "Grace"]
+    capsys.readouterr()
+    assert main(["inspect", str(bundle.root)]) == 0
+    out = capsys.readouterr().out
+    assert "Thresholds set again" in out
+    assert "Grace" in out
+
+
+def test_an_engine_that_was_built_gets_the_threshold_of_its_graph(bundle: Bundle, photos: Path) -> None:
+    build_engine(bundle, backend="onnxruntime", precision="fp32")
+    assert main(["recalibrate", str(bundle.root), "--from", str(photos), "--backend", "onnxruntime"]) == 0
+    renewed = Bundle.open(bundle.root)
+    (engine,) = list_engines(renewed)
+    assert engine.sidecar.threshold == renewed.graph("fp32").threshold != bundle.graph("fp32").threshold
+    with open_engine(renewed, backend="onnxruntime", open_from="built") as opened:
+        assert opened.threshold == renewed.graph("fp32").threshold
+
+
+def test_a_dry_run_shows_it_and_changes_nothing(
+    bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _files(bundle.root)
+    assert main(["recalibrate", str(bundle.root), "--from", str(photos), "--dry-run"]) == 0
+    out, err = capsys.readouterr()
+    assert "24 of 30" in out
+    assert "largest of 30" in out  # 1 % asks for 99
+    assert "Nothing was changed" in err
+    assert _files(bundle.root) == before
+
+
+def _refusal(capsys: pytest.CaptureFixture[str], bundle: Bundle, *arguments: str) -> str:
+    before = _files(bundle.root)
+    capsys.readouterr()
+    assert main(["recalibrate", str(bundle.root), *arguments]) == 2
+    assert _files(bundle.root) == before
+    return capsys.readouterr().err
+
+
+def test_photos_that_cannot_set_a_threshold_are_refused(
+    bundle: Bundle, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "--from DIR or --from-records" in _refusal(capsys, bundle)
+    assert "not a folder" in _refusal(capsys, bundle, "--from", str(tmp_path / "nowhere"))
+    assert "false-alarm rate is between 0 and 1" in _refusal(
+        capsys, bundle, "--from", str(photos), "--false-alarm-rate", "0"
+    )
+    broken = photos / "zz.png"
+    broken.write_bytes((photos / "00.png").read_bytes()[:60])
+    assert "zz.png" in _refusal(capsys, bundle, "--from", str(photos))
+    broken.unlink()
+    for number in range(15):
+        (photos / f"{number:02d}.png").unlink()
+    _write(photos / "copy.png", _photo(_BLUES[20]))
+    assert "15 different photos of good parts are too few" in _refusal(capsys, bundle, "--from", str(photos))
+
+
+def test_photos_of_another_shape_are_refused_unless_their_region_is_given(
+    bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec = bundle.manifest.photos.model_copy(update={"aspect_ratios": (1.0, 1.0), "size_hw": (32, 32)})
+    manifest = bundle.manifest.model_copy(update={"photos": spec})
+    (bundle.root / "manifest.json").write_bytes(to_bytes(manifest))
+    for number, blue in enumerate(_BLUES):
+        _write(photos / f"{number:02d}.png", np.hstack([np.zeros((32, 32, 3), np.uint8), _photo(blue)]))
+    assert "another shape" in _refusal(capsys, bundle, "--from", str(photos))
+    assert main(["recalibrate", str(bundle.root), "--from", str(photos), "--region", "32,0,32,32"]) == 0
+    assert Bundle.open(bundle.root).graph("fp32").threshold.value == pytest.approx(_BLUES[-1] / 255)
+
+
+def test_what_was_trained_on_does_not_count(bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fitted = [content_hash(photos / f"{number:02d}.png") for number in range(5)]
+    split = bundle.manifest.split.model_copy(update={"fit": fitted})
+    (bundle.root / "manifest.json").write_bytes(to_bytes(bundle.manifest.model_copy(update={"split": split})))
+    assert main(["recalibrate", str(bundle.root), "--from", str(photos), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["photos"], found["trained_on"]) == (25, 5)
+
+
+def test_other_light_is_said_and_taken_as_right_only_when_asked_for(
+    bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bright = SceneLimits.of([measure_scene(np.full((32, 32, 3), 80, np.uint8))] * 8)
+    assert bright is not None
+    lit = bundle.with_files({"scene.json": to_bytes(bright)})
+    assert main(["recalibrate", str(bundle.root), "--from", str(photos)]) == 0
+    assert "darker by 50 %" in capsys.readouterr().err
+    assert Bundle.open(lit.root).scene() == bright
+    assert main(["recalibrate", str(bundle.root), "--from", str(photos), "--accept-scene"]) == 0
+    found = Bundle.open(lit.root).scene()
+    assert found is not None
+    assert (found.photos, found.ranges["brightness"].centre) == (_COUNT, pytest.approx(40, abs=0.5))
+
+
+def _recorded(tmp_path: Path, photos: Path, *, ng: int) -> Path:
+    """A watched folder's records: of the first ``ng`` photos an NG image was kept, the others passed."""
+    database = tmp_path / "line.sqlite"
+    store = RecordStore(database, source="parts", ng_images=str(tmp_path / "ng"))
+    rows = []
+    for number in range(_COUNT):
+        is_ng = number < ng
+        if is_ng:
+            _write(tmp_path / "ng" / f"{number}.png", _photo(_BLUES[number]))
+        rows.append(
+            VerdictRow(
+                "parts", "b", number, 1e9 + number, 0.4, 0.5, is_ng, 3.0, 4.0,
+                image=f"{number}.png" if is_ng else None, path=str(photos / f"{number:02d}.png"),
+            )
+        )  # fmt: skip
+    store.commit(rows)
+    store.close()
+    return database
+
+
+def test_records_that_a_person_confirmed_set_it(
+    bundle: Bundle, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = _recorded(tmp_path, photos, ng=3)
+    assert "is confirmed as good: of the newest 27 OK and 3 NG records, 30 have a picture" in _refusal(
+        capsys, bundle, "--from-records", str(database)
+    )
+    assert main(["records", "confirm", str(database), "--id", "1-25", "--by", "Ada"]) == 0
+    assert main(["recalibrate", str(bundle.root), "--from-records", str(database), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["photos"] == 25
+    assert Bundle.open(bundle.root).graph("fp32").threshold.value == pytest.approx(_BLUES[24] / 255)
+
+
+def test_false_alarms_alone_set_no_threshold(
+    bundle: Bundle, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = _recorded(tmp_path, photos, ng=22)
+    assert main(["records", "confirm", str(database), "--verdict", "NG"]) == 0
+    assert "22 of 22 confirmed photos were NG" in _refusal(capsys, bundle, "--from-records", str(database))
+
+
+def test_parts_of_a_camera_that_passed_have_no_pictures(
+    bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = RecordStore(tmp_path / "line.sqlite", source="camera")
+    store.commit([VerdictRow("camera", "b", number, 1e9 + number, 0.4, 0.5, False, 3.0, 4.0) for number in range(40)])
+    store.close()
+    assert main(["records", "confirm", str(tmp_path / "line.sqlite"), "--id", "1-40"]) == 0
+    err = _refusal(capsys, bundle, "--from-records", str(tmp_path / "line.sqlite"))
+    assert "None of the 40 confirmed records" in err
+
+
+def test_a_confirmation_is_an_event_and_can_be_taken_back(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = _recorded(tmp_path, photos, ng=3)
+    assert main(["records", "confirm", str(database), "--id", "2,4-6", "--by", "Ada"]) == 0
+    assert main(["records", "confirm", str(database), "--id", "4", "--by", "Grace", "--withdraw", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["changed"] == 1
+    with RecordReader(database) as reader:
+        good = [record["id"] for record in reader.records(RecordFilter(confirmed="good"))]
+        events = [(event["event"], event["data"]) for event in reader.events(RecordFilter())]
+    assert good == [2, 5, 6]
+    assert events == [
+        ("confirmed good", {"by": "Ada", "ids": [2, 4, 5, 6]}),
+        ("confirmation withdrawn", {"by": "Grace", "ids": [4]}),
+    ]
+    assert main(["records", "list", str(database), "--verdict", "NG"]) == 0
+    assert "NG (confirmed good)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [[], ["--id", "99"], ["--id", "x"], ["--id", "5-2"], ["--source", "other"]])
+def test_a_confirmation_of_nothing_is_refused(
+    arguments: list[str], tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = _recorded(tmp_path, photos, ng=3)
+    assert main(["records", "confirm", str(database), *arguments]) == 2
+    with RecordReader(database) as reader:
+        assert list(reader.records(RecordFilter(confirmed="good"))) == []
+        assert list(reader.events(RecordFilter())) == []
+
+
+def test_a_database_of_before_takes_confirmations(tmp_path: Path, photos: Path) -> None:
+    from edge_ad.streaming.records.schema import _STEPS, open_for_writing
+
+    path = tmp_path / "old.sqlite"
+    connection = open_for_writing(path, steps=_STEPS[:3])
+    connection.execute("INSERT INTO streams VALUES (1, 1e9, 'line', '')")
+    connection.execute("INSERT INTO sources VALUES (1, 'line')")
+    connection.execute("INSERT INTO bundles VALUES (1, 'b')")
+    connection.execute("INSERT INTO verdicts VALUES (1, 1, 1, 1, 0, 1e9, 0.4, 0.5, 0, 3.0, 4.0, NULL, '', '')")
+    connection.close()
+    with RecordReader(path) as reader:
+        assert [record["confirmed"] for record in reader.records(RecordFilter())] == [""]
+    assert main(["records", "confirm", str(path), "--id", "1"]) == 0
+    with RecordReader(path) as reader:
+        assert [record["confirmed"] for record in reader.records(RecordFilter())] == ["good"]
+
+
+def test_an_event_of_another_kind_is_left_alone(tmp_path: Path, photos: Path) -> None:
+    database = _recorded(tmp_path, photos, ng=3)
+    store = RecordStore(database, source="parts")
+    store.commit([Event("part", 5.0, "parts", "Part 0 is OK.", {})])
+    store.close()
+    assert main(["records", "confirm", str(database), "--id", "1"]) == 0
+    with RecordReader(database) as reader:
+        assert [event["event"] for event in reader.events(RecordFilter())] == ["part", "confirmed good"]

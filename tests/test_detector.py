@@ -1,0 +1,130 @@
+"""A bundle as one object: photos of any kind in, the same verdict as the stream out."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from edge_ad.detector import Detector, load
+from edge_ad.errors import DataError, EdgeAdError, UsageError
+from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
+
+
+@pytest.fixture(scope="module")
+def bundle_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny").root
+
+
+@pytest.fixture
+def detector(bundle_root: Path) -> Iterator[Detector]:
+    with load(bundle_root, backend="onnxruntime") as opened:
+        yield opened
+
+
+@pytest.fixture
+def frame() -> np.ndarray:
+    return np.random.default_rng(7).integers(0, 256, (2 * SIZE_HW[0], 2 * SIZE_HW[1], 3), dtype=np.uint8)
+
+
+def test_path_array_and_pil_image_of_one_photo_have_one_result(
+    detector: Detector, frame: np.ndarray, tmp_path: Path
+) -> None:
+    path = tmp_path / "photo.png"
+    cv2.imwrite(str(path), frame)
+    from_path, from_array = detector.predict(path), detector.predict(frame)
+    with Image.open(path) as opened:
+        from_pil = detector.predict(opened)
+    assert from_path.score == from_array.score == from_pil.score
+    assert from_path.path == str(path)
+    assert from_array.path == ""
+
+
+def test_list_gives_a_list_in_its_order_whatever_the_batch(detector: Detector) -> None:
+    frames = [np.full((*SIZE_HW, 3), value, np.uint8) for value in range(0, 250, 12)]
+    together = [result.score for result in detector.predict(frames)]
+    assert together == pytest.approx([detector.predict(item).score for item in frames], rel=1e-5)
+    assert detector.predict([]) == []
+
+
+def test_result_has_map_and_regions_at_the_size_of_the_photo(detector: Detector, frame: np.ndarray) -> None:
+    low = detector.predict(frame)
+    detector.threshold = low.score * 0.9
+    result = detector.predict(frame)
+    assert result.is_defective
+    assert result.anomaly_map.shape == frame.shape[:2]
+    assert result.regions
+    assert result.regions[0].peak == pytest.approx(result.score, rel=1e-5)
+    assert result.plot().shape[1] >= frame.shape[1]
+
+
+def test_threshold_of_the_object_is_what_judges(detector: Detector, frame: np.ndarray) -> None:
+    score = detector.predict(frame).score
+    for threshold, is_defective in ((score + 1, False), (score, False), (score - 1e-3, True)):
+        detector.threshold = threshold
+        assert detector.predict(frame).is_defective == is_defective
+    with pytest.raises(UsageError, match="finite"):
+        detector.threshold = float("nan")
+
+
+def test_grey_arrays_are_three_equal_channels(detector: Detector, frame: np.ndarray) -> None:
+    grey = frame[..., 0].copy()
+    assert detector.predict(grey).score == detector.predict(np.repeat(grey[..., None], 3, axis=2)).score
+
+
+@pytest.mark.parametrize(
+    "wrong", [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4, 4), np.uint8), np.zeros((0, 4, 3), np.uint8), 7, None]
+)
+def test_what_is_no_photo_is_refused(detector: Detector, wrong: object) -> None:
+    with pytest.raises(UsageError, match="no photo"):
+        detector.predict(wrong)  # type: ignore[call-overload] # what is under test
+
+
+def test_missing_damaged_and_folders_are_named(detector: Detector, tmp_path: Path) -> None:
+    (tmp_path / "damaged.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(DataError, match=r"none\.png"):
+        detector.predict(tmp_path / "none.png")
+    with pytest.raises(DataError, match=r"damaged\.png"):
+        detector.predict(tmp_path / "damaged.png")
+    with pytest.raises(UsageError, match="stream"):
+        detector.predict(tmp_path)
+
+
+def test_stream_of_a_folder_judges_each_photo_as_predict_does(
+    detector: Detector, frame: np.ndarray, tmp_path: Path
+) -> None:
+    frames = [frame, frame[::-1].copy(), frame[:, ::-1].copy()]
+    for index, image in enumerate(frames):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), image)
+    found = list(detector.stream(tmp_path))
+    expected = detector.predict(frames)
+    assert [Path(result.path).name for result in found] == ["0.png", "1.png", "2.png"]
+    assert [result.score for result in found] == pytest.approx([result.score for result in expected], rel=1e-5)
+
+
+def test_frame_that_cannot_be_judged_comes_as_defective_with_its_reason(detector: Detector, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "black.png"), np.zeros((*SIZE_HW, 3), np.uint8))
+    (result,) = detector.stream(tmp_path)
+    assert (result.is_defective, result.reason) == (True, "black")
+    assert np.isnan(result.score)
+    assert result.regions == ()
+
+
+def test_stream_that_is_left_frees_the_detector(detector: Detector, frame: np.ndarray, tmp_path: Path) -> None:
+    for index in range(3):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), frame)
+    results = detector.stream(tmp_path)
+    next(results)
+    with pytest.raises(EdgeAdError, match="stream"):
+        detector.predict(frame)
+    results.close()  # type: ignore[attr-defined] # a generator
+    assert detector.predict(frame).score == pytest.approx(detector.predict([frame])[0].score, rel=1e-5)
+
+
+def test_closed_detector_says_so(bundle_root: Path, frame: np.ndarray) -> None:
+    with load(bundle_root, backend="onnxruntime") as opened:
+        pass
+    with pytest.raises(EdgeAdError, match="closed"):
+        opened.predict(frame)
