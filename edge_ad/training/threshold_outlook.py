@@ -7,7 +7,6 @@ that the detector was not fitted on.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +26,7 @@ __all__ = ["MorePhotos", "RateOutlook", "ThresholdOutlook", "bound_with", "thres
 _RATES = (0.01, 0.02, 0.05)
 _MORE = (10, 50, 200)
 _PICTURES = 32
+_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,7 @@ def _painted(images: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
     return PseudoDefects(seed).apply(images[rows])[0]
 
 
-def _scores(run: Run, images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]) -> NDArray[np.float64]:
+def _scores(run: Run, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     predict = torch_predictor(run.detector)
-    return np.array([predict(image[np.newaxis])[0].score for image in images])
+    parts = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
+    return np.array([prediction.score for part in parts for prediction in predict(part)])
