@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-_PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/methods.md lists them. Repeatable."
+_PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/explanation/methods.md lists them. Repeatable."
 _PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
 _MOST_NAMED = 5
 _FEW_NAMED = 3
