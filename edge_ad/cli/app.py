@@ -26,17 +26,19 @@ from edge_ad.errors import UsageError
 __all__ = ["VERBS", "TerminationSignals", "VerbGroup", "load_verb", "main"]
 
 VERBS: dict[str, str] = {
+    "capture": "Save frames of the line's camera as training photos.",
     "show-defects": "Draw defects as they are simulated on your parts.",
     "train": "Fit a detector to photos of good parts.",
     "predict": "Judge photos: a verdict, a score and regions for each.",
     "evaluate": "Measure a run or a bundle on test images.",
+    "compare": "Put runs and bundles side by side on the same test images.",
     "export": "Write a run as a bundle, ready for devices.",
     "calibrate": "Add an FP16 or INT8 graph to a bundle.",
     "build-engine": "Build a bundle's engine for this machine.",
     "verify": "Check that an engine gives the trained numbers.",
     "stream": "Judge the frames of a camera, video or folder.",
     "records": "List, export, draw or confirm what streams recorded.",
-    "recalibrate": "Set thresholds again on confirmed good photos.",
+    "threshold": "Show or set the thresholds of a bundle.",
     "benchmark": "Measure latency and frame rate on this machine.",
     "inspect": "Show what is inside a bundle and check its files.",
     "doctor": "Show the backends and devices of this machine.",

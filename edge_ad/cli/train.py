@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
-_PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/methods.md lists them. Repeatable."
+_PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/explanation/methods.md lists them. Repeatable."
 _PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
 _USUAL_RATE = 0.01  # of false alarms, as the threshold is set for
 _MOST_NAMED = 5
@@ -51,7 +51,10 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Continue this stopped run.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit a detector to photos of good parts, without a look at any test image."""
+    """Fit a detector to photos of good parts, without a look at any test image.
+
+    Take the photos as the line's frames come: the same camera, settings, codec and region. edge-ad capture does.
+    """
     from edge_ad.cli.progress import EpochProgress
     from edge_ad.training import train as training
 

@@ -19,7 +19,14 @@ from edge_ad.errors import DataError, UsageError
 from edge_ad.evaluation.metrics import MetricError
 from edge_ad.manifest import Threshold
 
-__all__ = ["binomial_cdf", "conformal_rank", "fit_threshold", "good_images_needed", "rate_upper_bound"]
+__all__ = [
+    "binomial_cdf",
+    "conformal_rank",
+    "fit_threshold",
+    "good_images_needed",
+    "measured_threshold",
+    "rate_upper_bound",
+]
 
 
 def fit_threshold(good_scores: NDArray[Any], *, false_alarm_rate: float = 0.01, confidence: float = 0.95) -> Threshold:
@@ -49,6 +56,34 @@ def fit_threshold(good_scores: NDArray[Any], *, false_alarm_rate: float = 0.01, 
         rule=_rule(count, rank, false_alarm_rate),
         false_alarm_rate=false_alarm_rate,
         false_alarm_bound=bound,
+        confidence=confidence,
+        good_images=count,
+    )
+
+
+def measured_threshold(
+    value: float, good_scores: NDArray[Any], rule: str, *, false_alarm_rate: float, confidence: float = 0.95
+) -> Threshold:
+    """A threshold that a person gives, with the bound of Clopper and Pearson from good images that did not choose it.
+
+    Args:
+        value: The threshold, finite.
+        good_scores: (N,) raw scores of good images, finite.
+        rule: Who gave it, in words.
+        false_alarm_rate: The rate that is recorded as asked for, in (0, 1).
+        confidence: Confidence of the bound, in (0, 1).
+
+    Raises:
+        DataError: There are no scores.
+        MetricError: NaN or infinite scores.
+    """
+    scores = _checked(good_scores)
+    above, count = int((scores > value).sum()), scores.size
+    return Threshold(
+        value=value,
+        rule=f"{rule}; {above} of {count} good photos are above",
+        false_alarm_rate=false_alarm_rate,
+        false_alarm_bound=rate_upper_bound(above, count, confidence),
         confidence=confidence,
         good_images=count,
     )
