@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.bundle.documents import parse_json
 from edge_ad.data.splits import content_hash
-from edge_ad.errors import DataError
+from edge_ad.errors import DataError, UsageError
 from edge_ad.images import read_image
 from edge_ad.manifest import Manifest
 from edge_ad.outside_text import printable
@@ -23,7 +24,15 @@ from edge_ad.streaming.filters import Region
 from edge_ad.streaming.records.confirmation import CONFIRMED_GOOD
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 
-__all__ = ["LEAST_PHOTOS", "GoodPhoto", "GoodPhotos", "photos_of_folder", "photos_of_records", "read_good_photos"]
+__all__ = [
+    "LEAST_PHOTOS",
+    "GoodPhoto",
+    "GoodPhotos",
+    "photos_of_folder",
+    "photos_of_records",
+    "photos_of_run",
+    "read_good_photos",
+]
 
 LEAST_PHOTOS = 20
 """Different photos below which no threshold is set: what they can promise is more than 1 false alarm in 21 parts."""
@@ -102,14 +111,14 @@ def photos_of_records(database: Path, chosen: RecordFilter, region: Region | Non
         if not confirmed:
             raise DataError(
                 f"No record of {database} is confirmed as good{_what_there_is(reader, chosen)}.",
-                f"edge-ad records confirm {database} --id NUMBERS; or edge-ad capture, and then --from DIR.",
+                f"edge-ad records confirm {database} --id NUMBERS; or edge-ad capture, and then --from-good DIR.",
             )
         found = [(record["verdict"] == "NG", _picture(record, region)) for record in confirmed]
         kept = [(was_ng, photo) for was_ng, photo in found if photo is not None]
         if not kept:
             raise DataError(
                 f"None of the {len(found)} confirmed records of {database} has a picture.",
-                "Frames of a camera that pass are kept nowhere: take photos with edge-ad capture, and --from DIR.",
+                "Frames of a camera that pass are kept nowhere: take photos with edge-ad capture, and --from-good DIR.",
             )
         if len(kept) < len(found):
             _log.warning(
@@ -119,6 +128,34 @@ def photos_of_records(database: Path, chosen: RecordFilter, region: Region | Non
             )
         _check_mix(reader, chosen, [was_ng for was_ng, _ in kept])
     return [photo for _, photo in kept]
+
+
+def photos_of_run(bundle: Path, region: Region | None = None) -> list[GoodPhoto]:
+    """The photos that the run of a bundle held out for the threshold.
+
+    Args:
+        bundle: Folder of the bundle, inside its run.
+        region: Part of each that is judged; None for all.
+
+    Raises:
+        UsageError: The bundle lies in no run.
+        DataError: The run or one of its photos is not what it was.
+    """
+    path = bundle.absolute().parent / "run.json"
+    if not path.is_file():
+        raise UsageError(
+            f"{bundle} holds no photos, and lies in no run that names some.",
+            "Name photos of good parts: --from-good DIR, or --from-records DB.",
+        )
+    try:
+        record: Any = parse_json(path.read_bytes())
+        root, held_out = Path(record["product_root"]), dict(record["split"]["threshold"])
+    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
+        raise DataError(f"{path} is not understood: {error}.", "Name the photos: --from-good DIR.") from error
+    for name, digest in held_out.items():
+        if not (root / name).is_file() or content_hash(root / name) != digest:
+            raise DataError(f"{root / name} is not the photo any more that was held out.", "Give --from-good DIR.")
+    return [GoodPhoto(root / name, region=region) for name in held_out]
 
 
 def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest) -> GoodPhotos:
