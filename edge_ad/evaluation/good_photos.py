@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.bundle.documents import parse_json
+from edge_ad.data.near_duplicates import near_duplicate_groups
 from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError, UsageError
 from edge_ad.images import read_image
 from edge_ad.manifest import Manifest
 from edge_ad.outside_text import printable
 from edge_ad.photo_files import find_photos, is_photo_name
+from edge_ad.photo_spec import resize
 from edge_ad.streaming.filters import Region
 from edge_ad.streaming.records.confirmation import CONFIRMED_GOOD
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
@@ -39,6 +41,7 @@ LEAST_PHOTOS = 20
 
 _MORE_FALSE_ALARMS = 0.1  # share of them among the photos above that of the records of the same time
 _DAY_S = 86400.0
+_HASHED_HW = (64, 64)
 _MOST_LOOKED_AT = 10_000
 _log = logging.getLogger(__name__)
 
@@ -64,7 +67,7 @@ class GoodPhotos:
 
     Attributes:
         images: uint8 (N, h, w, 3), BGR.
-        duplicates: Photos that were left out because another one is the same file, byte for byte.
+        duplicates: Photos that were left out because another one is the same file, or shows the same thing again.
         trained_on: Photos that were left out because the network was fitted on them: their scores are too low.
         sha256: Of the sorted hashes of all that are in: says later which photos these were.
     """
@@ -182,15 +185,30 @@ def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest) -> GoodPho
         else:
             seen[digest] = None
             images.append(_input_of(photo, manifest))
-    if len(images) < LEAST_PHOTOS:
-        left_out = f"{duplicates} are there twice, {trained_on} were trained on"
+    kept = _different(images)
+    duplicates += len(images) - len(kept)
+    digests = sorted(list(seen)[index] for index in kept)
+    if len(kept) < LEAST_PHOTOS:
+        left_out = f"{duplicates} show what another one shows, {trained_on} were trained on"
         raise DataError(
-            f"{len(images)} different photos of good parts are too few to set a threshold on; {left_out}.",
+            f"{len(kept)} different photos of good parts are too few to set a threshold on; {left_out}.",
             f"Give {LEAST_PHOTOS} at least, and one hundred for a false-alarm rate of 1 %.",
         )
     return GoodPhotos(
-        np.stack(images), duplicates, trained_on, hashlib.sha256("".join(sorted(seen)).encode()).hexdigest()
+        np.stack([images[index] for index in kept]),
+        duplicates,
+        trained_on,
+        hashlib.sha256("".join(digests).encode()).hexdigest(),
     )
+
+
+def _different(images: Sequence[NDArray[np.uint8]]) -> list[int]:
+    """The first of each group that shows the same thing: a camera that runs while the line stands says nothing new."""
+    if not images:
+        return []
+    groups = near_duplicate_groups(np.stack([resize(image, _HASHED_HW) for image in images]))
+    _, first = np.unique(groups, return_index=True)
+    return sorted(first.tolist())
 
 
 def _input_of(photo: GoodPhoto, manifest: Manifest) -> NDArray[np.uint8]:
