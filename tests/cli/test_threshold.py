@@ -326,9 +326,32 @@ def test_a_rate_alone_takes_the_held_out_photos_of_the_run(
     bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hashes = {f"{photos.name}/{path.name}": content_hash(path) for path in sorted(photos.iterdir())}
-    record = {"product_root": str(photos.parent), "split": {"threshold": hashes}}
+    record = {"product_root": str(photos.parent), "split": {"calibrate": {}, "threshold": hashes}}
     (bundle.root.parent / "run.json").write_text(json.dumps(record))
     assert main(["threshold", str(bundle.root), "--false-alarm-rate", "0.1"]) == 0
     assert Bundle.open(bundle.root).graph("fp32").threshold.value == pytest.approx(_BLUES[27] / 255)
     _write(photos / "03.png", _photo(1))
     assert "03.png is not the photo" in _refusal(capsys, bundle, "--false-alarm-rate", "0.1")
+
+
+def test_a_rate_alone_counts_the_cross_fitted_scores_of_the_other_photos_of_the_run(
+    bundle: Bundle, photos: Path
+) -> None:
+    paths = sorted(photos.iterdir())
+    names = [f"{photos.name}/{path.name}" for path in paths]
+    hashes = {name: content_hash(path) for name, path in zip(names, paths, strict=True)}
+    others = [f"train/{number}.png" for number in range(30)]  # never read: only their scores are known
+    split = {
+        "calibrate": {name: hashes[name] for name in names[:10]},
+        "threshold": {name: hashes[name] for name in names[10:]},
+        "folds": [names, others],
+        "duplicates": [],
+        "in_blocks": True,
+    }
+    scores = {name: blue / 255 for name, blue in zip(names, _BLUES, strict=True)} | dict.fromkeys(others, 0.9)
+    record = {"product_root": str(photos.parent), "split": split, "good_scores": scores}
+    (bundle.root.parent / "run.json").write_text(json.dumps(record))
+    assert main(["threshold", str(bundle.root), "--false-alarm-rate", "0.1"]) == 0
+    threshold = Bundle.open(bundle.root).graph("fp32").threshold
+    # ⌈61 · 0.9⌉ = 55th of 60: below 0.9 are the 26 blues up to 225, so ranks 27 to 56 are 0.9.
+    assert (threshold.value, threshold.good_images) == (pytest.approx(0.9), 60)
