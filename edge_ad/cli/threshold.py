@@ -232,6 +232,10 @@ def _print(results: Sequence[Recalibrated], photos: GoodPhotos) -> None:
     ]
     print_table(columns, rows, title="\nThresholds")
     _print_rules({result.precision: result.new for result in results})
+    for result in results:
+        if result.highest:
+            names = ", ".join(f"{name} {score:.4g}" for name, score in result.highest)
+            note(f"Highest above the old {result.precision} threshold: {names}. Make sure that these parts are good.")
 
 
 def _print_rules(thresholds: dict[Precision, Threshold]) -> None:

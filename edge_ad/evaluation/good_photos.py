@@ -68,12 +68,14 @@ class GoodPhotos:
 
     Attributes:
         images: uint8 (N, h, w, 3), BGR.
+        paths: Their N files.
         duplicates: Photos that were left out because another one is the same file, or shows the same thing again.
         trained_on: Photos that were left out because the network was fitted on them: their scores are too low.
         sha256: Of the sorted hashes of all that are in: says later which photos these were.
     """
 
     images: NDArray[np.uint8]
+    paths: tuple[Path, ...]
     duplicates: int
     trained_on: int
     sha256: str
@@ -189,6 +191,7 @@ def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest, *, are_hel
     """
     fitted: Collection[str] = {*manifest.split.fit, *manifest.split.calibrate}
     images: list[NDArray[np.uint8]] = []
+    paths: list[Path] = []
     digests: list[str] = []
     duplicates = trained_on = 0
     for photo in photos:
@@ -199,6 +202,7 @@ def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest, *, are_hel
             trained_on += 1
         else:
             digests.append(digest)
+            paths.append(photo.path)
             images.append(_input_of(photo, manifest))
     kept = list(range(len(images))) if are_held_out else _different(images)
     duplicates += len(images) - len(kept)
@@ -211,6 +215,7 @@ def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest, *, are_hel
     all_digests = "".join(sorted(digests[index] for index in kept))
     return GoodPhotos(
         np.stack([images[index] for index in kept]),
+        tuple(paths[index] for index in kept),
         duplicates,
         trained_on,
         hashlib.sha256(all_digests.encode()).hexdigest(),

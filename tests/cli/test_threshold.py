@@ -96,6 +96,7 @@ def test_a_dry_run_shows_it_and_changes_nothing(
     assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--dry-run"]) == 0
     out, err = capsys.readouterr()
     assert "24 of 30" in out
+    assert "Highest above the old fp32 threshold: 29.png 0.9608, 28.png 0.9412" in err
     assert "largest of 30" in out  # 1 % asks for 99
     assert "Nothing was changed" in err
     assert _files(bundle.root) == before
