@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 _SHIFT_HELP = (
-    "Measure on shifted photos: line, imagenet-c[:SEVERITY,...] or KIND[:STEP,...], such as gain:0.8,1.25; repeat it."
+    "Measure on shifted photos: line, imagenet-c[:SEVERITY,...] or KIND[:STEP,...], such as gain:0.8,1.25. Repeatable."
 )
 _SHIFT_AT_HELP = "Shift photos at their own resolution (file), or after resizing (network)."
 _REQUIRE_HELP = (
-    "With --shift, in quotes: 'false-alarms<=0.1', 'recall@noise:8>=0.9', 'gain>=1.25'; exit code 4 where not met."
+    "With --shift, in quotes: 'false-alarms<=0.1', 'recall@noise:8>=0.9', 'gain>=1.25'; exit code 4 where not met. "
+    "Repeatable."
 )
 
 

@@ -14,15 +14,8 @@ from onnx import TensorProto, helper
 from tests.docs.pages import DOCS
 
 _HEADER = "onnxruntime_cxx_api.h"
-_PLACES = [
-    Path(place)
-    for place in (
-        os.environ.get("EDGE_AD_ORT_HEADERS", ""),
-        "/usr/include/onnxruntime",
-        "/usr/local/include/onnxruntime",
-    )
-    if place
-]
+_INSTALLED = ("/usr/include/onnxruntime", "/usr/local/include/onnxruntime")
+_PLACES = [Path(place) for place in (os.environ.get("EDGE_AD_ORT_HEADERS", ""), *_INSTALLED) if place]
 
 
 @pytest.fixture(scope="module")

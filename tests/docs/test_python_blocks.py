@@ -11,9 +11,8 @@ import edge_ad as ead
 from tests.docs.pages import PAGES, Block, blocks, name_of
 
 _SIZE = 64
-_PAGES = {
-    page: python for page in PAGES if page.exists() and (python := [b for b in blocks(page) if b.language == "python"])
-}
+_PYTHON = {page: [block for block in blocks(page) if block.language == "python"] for page in PAGES if page.exists()}
+_PAGES = {page: found for page, found in _PYTHON.items() if found}
 
 
 def _disc(rng: np.random.Generator, *, has_scratch: bool) -> np.ndarray:
