@@ -1,4 +1,4 @@
-"""False alarms on photos that nobody has seen, by 200 block splits of each product: thresholds by chance and by blocks.
+r"""False alarms on unseen photos, by 200 block splits of each product: thresholds by chance and by blocks.
 
 All good photos of a product, those of its test set too, are sorted by name, turned by a random number of places, and
 cut into six blocks; each block once is the line's next photos, and the other five are what a user has. Two rules set
@@ -11,7 +11,8 @@ The detector is patch-gaussian at 128 pixels. Its directions are found by subspa
 decomposition, which makes 200 splits quick; scores differ by about a hundredth.
 
     python -m benchmarks.threshold_splits --turns 34
-    python -m benchmarks.threshold_splits --table benchmarks/results/threshold_splits.jsonl --page docs/explanation/thresholds.md
+    python -m benchmarks.threshold_splits --table benchmarks/results/threshold_splits.jsonl \
+        --page docs/explanation/thresholds.md
 """
 
 from __future__ import annotations
