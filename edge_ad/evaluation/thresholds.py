@@ -21,6 +21,7 @@ from edge_ad.manifest import Threshold
 
 __all__ = [
     "binomial_cdf",
+    "checked_scores",
     "conformal_rank",
     "fit_threshold",
     "good_images_needed",
@@ -45,7 +46,7 @@ def fit_threshold(good_scores: NDArray[Any], *, false_alarm_rate: float = 0.01, 
         MetricError: NaN or infinite scores.
         UsageError: A rate or confidence outside (0, 1).
     """
-    scores = _checked(good_scores)
+    scores = checked_scores(good_scores)
     count = scores.size
     rank = conformal_rank(count, false_alarm_rate)
     used = min(rank, count)
@@ -77,7 +78,7 @@ def measured_threshold(
         DataError: There are no scores.
         MetricError: NaN or infinite scores.
     """
-    scores = _checked(good_scores)
+    scores = checked_scores(good_scores)
     above, count = int((scores > value).sum()), scores.size
     return Threshold(
         value=value,
@@ -113,7 +114,13 @@ def good_images_needed(false_alarm_rate: float) -> int:
     return math.ceil(round(1.0 / false_alarm_rate, 9)) - 1
 
 
-def _checked(good_scores: NDArray[Any]) -> NDArray[np.float64]:
+def checked_scores(good_scores: NDArray[Any]) -> NDArray[np.float64]:
+    """Scores of good images (N,), as float64.
+
+    Raises:
+        DataError: There are none.
+        MetricError: NaN or infinite scores.
+    """
     scores = np.asarray(good_scores, np.float64).ravel()
     if not scores.size:
         raise DataError("There are no good images to set a threshold on.", "Keep some good images out of training.")
