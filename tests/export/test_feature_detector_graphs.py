@@ -82,15 +82,3 @@ def test_a_plain_head_is_two_convolutions_behind_the_features(
     layers = [node.name for node in model.graph.node if node.name.startswith("head.") and "/" not in node.name]
     assert layers == ["head.folded", "head.folded_out"]
     assert not any(node.op_type in ("MatMul", "Gemm") and node.name.startswith("head") for node in model.graph.node)
-
-
-def test_means_over_a_picture_are_as_exact_in_an_engine_as_in_torch() -> None:
-    made = create_detector("patch-gaussian", {"size": 256, "input_normalisation": "picture", "feature_centring": True})
-    images = np.random.default_rng(0).integers(100, 140, (6, 256, 256, 3), dtype=np.uint8)
-    fit_photos(made, images)
-    backbone = made.backbone
-    assert backbone is not None
-    fit_to_images(made, images, images[:2], lambda some: compute_features(backbone, some))
-    with torch.no_grad():
-        expected = DeployGraph(made)(torch.from_numpy(images[:2]))[0].numpy()
-    np.testing.assert_allclose([item.score for item in run_graph(export_onnx(made), images[:2])], expected, rtol=1e-5)
