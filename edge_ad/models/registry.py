@@ -43,6 +43,8 @@ _METHODS = Registry(
         "draem": "edge_ad.models.draem:Draem",
         "cutpaste": "edge_ad.models.cutpaste:CutPaste",
         "reverse-distillation": "edge_ad.models.distillation:ReverseDistillation",
+        "gnl": "edge_ad.models.distillation:Gnl",
+        "fico": "edge_ad.models.distillation:Fico",
     },
 )
 

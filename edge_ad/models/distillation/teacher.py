@@ -35,9 +35,13 @@ class Teacher(nn.Module):
         levels: list[Tensor] = self.network(images)
         return levels
 
+    def unmatched_levels(self, images: Tensor) -> list[Tensor]:
+        """The levels as the student learns them, whatever is matched when it is deployed."""
+        return self.levels(images)
+
     def forward(self, images: Tensor) -> Tensor:
-        """The levels of images, packed."""
-        return self.pack(self.levels(images))
+        """The levels that the student learns, packed."""
+        return self.pack(self.unmatched_levels(images))
 
     def pack(self, levels: Sequence[Tensor]) -> Tensor:
         """Levels → (N, Σ C·(16 / stride)², H / 16, W / 16): the cells of finer ones lie in the channels."""
