@@ -38,6 +38,7 @@ from edge_ad.images import read_resized
 from edge_ad.models import create_detector
 from edge_ad.models.discriminators.standardisation import CrossFit
 from edge_ad.models.feature_detector import FeatureDetector
+from edge_ad.models.patch_metric import PatchMetricParameters
 from edge_ad.training.feature_cache import compute_features, to_tensor
 from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
 from edge_ad.training.preparation import fit_to_images
@@ -81,7 +82,8 @@ def measure(
 ) -> Measurement:
     """Train two epochs both ways, in turn; the times are those of the last."""
     torch.set_num_threads(threads)
-    detector = create_detector(method, {**_SHORT[method == "patch-metric"], **values})
+    plain = PatchMetricParameters.absent  # in the loop, an image is seen as it is
+    detector = create_detector(method, {**plain, **_SHORT[method == "patch-metric"], **values})
     assert isinstance(detector, FeatureDetector)
     backbone = detector.backbone
     assert isinstance(backbone, nn.Module)

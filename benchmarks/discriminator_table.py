@@ -36,6 +36,7 @@ from benchmarks.suites.accuracy_suite import split_method
 from edge_ad.data.products import Product, open_product
 from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
 from edge_ad.data.splits import GoodSplit, split_good
+from edge_ad.data.views import with_views
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.evaluation.metrics import image_auroc
 from edge_ad.images import read_resized
@@ -45,7 +46,7 @@ from edge_ad.prediction import Prediction
 from edge_ad.training.feature_cache import compute_features
 from edge_ad.training.loop import LoopSettings, run_stages
 from edge_ad.training.precision import choose_device
-from edge_ad.training.preparation import fit_to_images
+from edge_ad.training.preparation import fit_photos, fit_to_images
 
 METHODS = ("patch-gaussian", "patch-nearest", "patch-metric", "simplenet", "pbas", "boundary-shuffling")
 UNSEEN = ("scar", "scratch", "smear")
@@ -120,7 +121,10 @@ def measure(product: Product, split: GoodSplit, method: str, values: dict[str, A
     assert isinstance(detector, FeatureDetector)
     size_hw = (detector.config.size, detector.config.size)
     fit, held_out = (read_resized(part, size_hw) for part in (split.fit, split.calibrate))
-    memory.of(detector, fit)  # the backbone's time is not the method's
+    fit_photos(detector, fit)
+    memory.of(
+        detector, with_views(fit, detector.views, seed=detector.config.seed)
+    )  # the backbone's time is not the method's
     memory.of(detector, held_out)
     began = time.monotonic()
     data = fit_to_images(detector, fit, held_out, lambda images: memory.of(detector, images))

@@ -83,7 +83,7 @@ class BundleError(EdgeAdError):
 
 
 class EngineCrashError(BundleError):
-    """The process in which an engine was loaded or run was ended by a signal, or said nothing."""
+    """The process in which an engine was loaded or run was ended by a signal, or gave no answer."""
 
 
 class ForeignEngineError(BundleError):
@@ -104,7 +104,7 @@ class QualityGateError(EdgeAdError):
     Args:
         message: One line: what is wrong.
         hint: One line: what to do about it.
-        report: What was measured and the limits it was held against, where an accuracy gate said so.
+        report: What was measured, and the limits, where an accuracy gate failed.
     """
 
     exit_code = 4

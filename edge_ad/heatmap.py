@@ -79,7 +79,7 @@ def _heat(anomaly_map: NDArray[np.float32], map_threshold: float) -> NDArray[np.
     # A threshold of 0 or less means that every positive value is anomalous, as in `normalised_score`.
     scale = 127.5 / max(map_threshold, float(np.finfo(np.float32).tiny))
     with np.errstate(over="ignore"):
-        # NaN is painted hottest: a broken map must be seen, not hidden.
+        # Paint NaN hottest, so that a broken map is seen.
         heat = np.nan_to_num(values * np.float32(min(scale, 1e30)), nan=255.0)
     return np.asarray(np.clip(heat, 0.0, 255.0), np.uint8)
 

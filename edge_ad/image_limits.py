@@ -1,4 +1,4 @@
-"""What an image file may cost to decode: a few hundred bytes can ask for gigabytes of memory or minutes of time."""
+"""Limits on the cost of decoding an image: a few hundred bytes can demand gigabytes of memory or minutes of time."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _SLACK_BYTES = 1 << 16
 # Deflate grows a byte to 1032 at most: so few compressed bytes cannot take long, and need not be looked at twice.
 _HARMLESS_DEFLATE = 1 << 20
 _SLICE = 1 << 16
-# What changes the pixels. The rest is text, colour profiles and animation, which a decoder may inflate all the same.
+# Chunks that affect the pixels. The rest is text, colour profiles and animation, which a decoder may still inflate.
 _PNG_KEPT = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf")
 _PNG_LONGEST_EXIF = 1 << 16
 
 
 def pixel_limit() -> int:
-    """Most pixels of an image that is decoded: `MAX_PIXELS`, or what EDGE_AD_MAX_IMAGE_PIXELS says.
+    """Most pixels of an image to decode: `MAX_PIXELS`, or the value of EDGE_AD_MAX_IMAGE_PIXELS.
 
     Raises:
         UsageError: The variable holds no whole number above 0.
@@ -45,12 +45,12 @@ def pixel_limit() -> int:
 
 
 def largest_file() -> int:
-    """Most bytes of an image file that is read: its pixels stored plainly with four channels of 16 bits."""
+    """Most bytes of an image file to read: those of its pixels uncompressed, with four channels of 16 bits."""
     return 8 * pixel_limit() + _SLACK_BYTES
 
 
 def excess(content: bytes) -> str | None:
-    """Say what keeps an image file from being decoded, without decoding it.
+    """Why an image file is too expensive to decode, found without decoding it.
 
     Args:
         content: The bytes of the file.
@@ -89,7 +89,7 @@ def _excess(content: bytes, limit: int) -> str | None:
 
 
 def without_metadata(content: bytes) -> bytes:
-    """A PNG file without what does not change its pixels; any other file as it is.
+    """A PNG file with only the chunks that affect its pixels; any other file unchanged.
 
     Raises:
         struct.error: A PNG that is cut off.

@@ -45,7 +45,7 @@ _COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
 _EXIF = re.compile(rb"(?i)exif")
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _JPEG_COLOURS = ("Gray", "YCbCr", "RGB")
-# What cameras pad with, and what says nothing of the pixels.
+# Padding of cameras, and warnings that do not concern the pixels.
 _HARMLESS = re.compile(r"\b\d{1,2} extraneous bytes before marker|progression sequence|Adobe|JFIF|SOS parameters")
 
 # Every failure to decode is raised as a DataError; OpenCV's own log would only repeat it on stderr.
@@ -73,7 +73,7 @@ def read_image(path: Path, significant_bits: int | None = None) -> NDArray[np.ui
 
 
 class ImageFacts(NamedTuple):
-    """What a product's depth and shape are found from.
+    """Facts about a photo from which a product's depth and shape are found.
 
     Attributes:
         file_bits: Bits of a value in the file, 8 or 16.
@@ -100,10 +100,10 @@ def probe_image(path: Path) -> ImageFacts:
 
 
 def decode_image(content: bytes, name: str, significant_bits: int | None = None) -> NDArray[np.uint8]:
-    """Decode the bytes of an image file; every image of others that this package decodes comes through here.
+    """Decode the bytes of an image file; the only decoder of foreign images in this package.
 
-    Its size is read from its headers first: what is larger than EDGE_AD_MAX_IMAGE_PIXELS (100 million pixels), does
-    not tell its size, or costs more than its pixels do, is not decoded.
+    Its size is read from its headers first: an image larger than EDGE_AD_MAX_IMAGE_PIXELS (100 million pixels),
+    of unknown size, or more expensive than its pixels, is not decoded.
 
     Args:
         content: A PNG, JPEG, BMP, TIFF, WebP, PGM or PPM file.
@@ -115,7 +115,7 @@ def decode_image(content: bytes, name: str, significant_bits: int | None = None)
 
     Raises:
         DataError: It is empty, truncated, damaged, too large, not an image, or of another depth.
-        UsageError: EDGE_AD_MAX_IMAGE_PIXELS is no number.
+        UsageError: EDGE_AD_MAX_IMAGE_PIXELS is not a number.
     """
     return as_bgr8(_checked(content, name, _COLOUR), name, significant_bits)
 
@@ -148,7 +148,7 @@ class StorageFacts(NamedTuple):
 
 
 def storage_facts(path: Path) -> StorageFacts:
-    """Look at how an image file is stored, whatever its name ends in.
+    """Find out how an image file is stored, whatever its ending.
 
     Raises:
         DataError: It cannot be read.
@@ -183,7 +183,7 @@ def _checked(content: bytes, name: str, flags: int) -> NDArray[np.generic]:
     if (what := excess(content)) is not None:
         raise DataError(f"The file {what}: {name}.", "Use an image of a camera; see EDGE_AD_MAX_IMAGE_PIXELS.")
     jpeg = _decode_jpeg(content, name) if content.startswith(_JPEG_SIGNATURE) else None
-    if jpeg is not None and flags == _COLOUR and not _EXIF.search(content):  # OpenCV turns what Exif says is turned
+    if jpeg is not None and flags == _COLOUR and not _EXIF.search(content):  # OpenCV applies the orientation of Exif
         return jpeg
     # OpenCV raises for impossible dimensions, or a header that contradicts itself.
     image = parsed_or(None, lambda: _decode(as_read_by_libtiff(without_metadata(content)), flags))
@@ -197,12 +197,12 @@ def _checked(content: bytes, name: str, flags: int) -> NDArray[np.generic]:
 
 
 def read_resized(paths: Sequence[Path], size_hw: tuple[int, int], photos: PhotoSpec | None = None) -> NDArray[np.uint8]:
-    """Read images and bring them into a network's input.
+    """Read images and fit them to a network's input.
 
     Args:
         paths: N image files.
         size_hw: Height and width, in pixels.
-        photos: What the product's photos are like; None for what runs of before did.
+        photos: Depth and shape of the product's photos; None for the behaviour of older runs.
 
     Returns:
         uint8 (N, h, w, 3), BGR.
@@ -292,5 +292,5 @@ def as_bgr8(image: NDArray[np.generic], name: str, significant_bits: int | None)
 def _another_depth(name: str, found: str, significant_bits: int | None) -> DataError:
     return DataError(
         f"A photo of another depth: {name} {found}, and the product's photos use {significant_bits} bits.",
-        "Save it as the photos that were trained on, or train on photos like this one.",
+        "Save it like the photos that were trained on, or train on photos like this one.",
     )

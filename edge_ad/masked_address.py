@@ -1,7 +1,7 @@
-"""Addresses of cameras, brokers and servers as they may be shown: without what could be a password.
+"""Masks addresses of cameras, brokers and servers, so that they show nothing that could be a password.
 
-What is shown is chosen, not what is hidden: a part of an address that is not known to be harmless is left out, because
-cameras put logins into user info, path and query in more ways than a list could hold.
+This is an allow list: a part of an address that is not known to be harmless is left out, because cameras put logins
+into user info, path and query in more ways than a deny list could hold.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""OpenCV's own log, switched off: a failure is reported once, by us."""
+"""Switches OpenCV's own log off: a failure is reported once, by us."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Text from outside — names of files and sources, ids of parts, fields of a bundle — made fit to keep and to show.
+"""Text from outside — names of files and sources, ids of parts, fields of a bundle — made safe to store and to show.
 
-Nobody checked it: a file name may be no UTF-8, an id may hold the bytes that clear a terminal.
+It is unchecked: a file name may not be UTF-8, an id may hold the bytes that clear a terminal.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from edge_ad.images import IMAGE_SUFFIXES
 
 __all__ = ["PhotoList", "find_photos", "is_photo_name", "is_system_name"]
 
-# Written by systems, file servers and cloud disks beside the files of people. A leading dot says the same.
+# Files that systems, file servers and cloud disks write. A leading dot means the same.
 _SYSTEM_NAMES = frozenset({"__macosx", "icon\r", "network trash folder", "temporary items"})
 _SYSTEM_NAMES |= {"@eadir", "@recycle", "@recently-snapshot", "@tmp", "#recycle", "#snapshot", "__pycache__"}
 _SYSTEM_NAMES |= {"$recycle.bin", "recycler", "system volume information", "lost+found", "lost.dir"}
@@ -24,7 +24,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class PhotoList:
-    """The photos of a folder, and what else is in it.
+    """The photos of a folder, and its other contents.
 
     Attributes:
         folder: The folder.
@@ -41,7 +41,7 @@ class PhotoList:
     broken_links: tuple[Path, ...] = ()
 
     def left_out(self) -> str:
-        """What was left out, how many and why, as the end of a line; empty when that is nothing."""
+        """What was left out, with counts and reasons, as the end of a line; empty where nothing was."""
         parts = [f"{count} of ending {ending}" for ending, count in sorted(self.other_files.items())]
         if photos := sum(self.folders.values()):
             names = [path.relative_to(self.folder).as_posix() for path, count in self.folders.items() if count]
@@ -52,7 +52,7 @@ class PhotoList:
 
 
 def is_system_name(name: str) -> bool:
-    """Whether a file or folder of this name belongs to a system and not to a person."""
+    """Whether a file or folder of this name was made by a system, not by a person."""
     lower = name.lower()
     return lower.startswith(_SYSTEM_STARTS) or lower in _SYSTEM_NAMES
 
@@ -65,7 +65,7 @@ def is_photo_name(name: str) -> bool:
 def find_photos(folder: Path, *, recursive: bool = False) -> PhotoList:
     """List the photos of a folder.
 
-    Links are followed; of a folder that several ways lead to, one is taken.
+    Links are followed; a folder that can be reached in several ways is read once.
 
     Args:
         folder: The folder.

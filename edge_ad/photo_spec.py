@@ -1,4 +1,4 @@
-"""What a product's photos are like, and how one fills a network's input: kept in run and bundle, applied everywhere."""
+"""Depth and shape of a product's photos, and how one fills a network's input; kept in run and bundle."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ BIT_DEPTHS = (8, 10, 12, 14, 16)
 _SHAPE_TOLERANCE = 0.03  # of a ratio of sides: a crop by a pixel or two, 16:9 in 720 lines
 
 Fit = Literal["stretch", "letterbox", "crop"]
-"""How a photo fills the network's square: squeezed into it, whole with its edge pixels repeated beside it, or its
-middle alone."""
+"""How a photo fills the network's square: stretched, whole with its edge pixels repeated beside it, or its centre
+alone."""
 
 Rectangle = tuple[int, int, int, int]
 """Top, left, height and width, in pixels."""
@@ -32,8 +32,8 @@ def resize(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uin
     """Resize without keeping the aspect ratio; an axis that shrinks is averaged, so that no thin defect is skipped.
 
     Large images are halved while both axes allow, brought to twice the size linearly and halved once more: within one
-    grey level of the exact area average on average, in a quarter of its time (1280×720 to 256×256). A thread keeps what
-    lies in between for its next image; the result is always an array of its own.
+    grey level of the exact area average on average, in a quarter of its time (1280×720 to 256×256). Each thread reuses
+    its intermediate images; the result is always a new array.
 
     Args:
         image: uint8 (H, W, 3).
@@ -68,7 +68,7 @@ def _scale(
 
 
 class _Kept(threading.local):
-    """Images of a thread that it writes over: pages of new memory cost two fifths of a frame's resizing."""
+    """Buffers that a thread reuses: fresh memory pages would cost two fifths of the resizing."""
 
     def __init__(self) -> None:
         self._images: dict[tuple[int, int], NDArray[np.uint8]] = {}
@@ -89,7 +89,7 @@ _kept = _Kept()
 class PhotoSpec(Document):
     """Depth and shape of the good photos a detector was trained on.
 
-    The defaults are what runs of before did: the high byte of 16 bits, any shape squeezed into the square.
+    The defaults are those of older runs: the high byte of 16 bits, any shape stretched to the square.
 
     Attributes:
         significant_bits: Bits of a value that the product's photos use: 8, 10, 12, 14 or 16; None takes the high byte
@@ -137,7 +137,7 @@ class PhotoSpec(Document):
             return resize(image[top : top + height, left : left + width], size_hw)
         top, left, height, width = _letterbox(height, width, size_hw)
         inner = resize(image, (height, width))
-        # Edge pixels go on: a bar of one colour would be an edge that no part has.
+        # Repeat edge pixels: a bar of one colour would make an edge that no part has.
         bars = (top, size_hw[0] - top - height, left, size_hw[1] - left - width)
         return np.asarray(cv2.copyMakeBorder(inner, *bars, cv2.BORDER_REPLICATE), np.uint8)
 
@@ -149,8 +149,8 @@ class PhotoSpec(Document):
             photo_hw: Height and width of the photo, in pixels.
 
         Returns:
-            float32, of another size where bars are cut off (letterbox) or what was not looked at is put back with the
-            map's lowest value (crop).
+            float32, of another size where bars are cut off (letterbox) or unseen borders are filled with the map's
+            lowest value (crop).
         """
         if self.fit == "stretch":
             return anomaly_map
@@ -175,7 +175,7 @@ class PhotoSpec(Document):
 
 
 def _letterbox(height: int, width: int, size_hw: tuple[int, int]) -> Rectangle:
-    """Where the whole photo lies in the input."""
+    """Position of the whole photo in the input."""
     scale = min(size_hw[0] / height, size_hw[1] / width)
     inner_h, inner_w = max(1, round(height * scale)), max(1, round(width * scale))
     inner_h, inner_w = min(inner_h, size_hw[0]), min(inner_w, size_hw[1])

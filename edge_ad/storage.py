@@ -1,4 +1,4 @@
-"""Files and folders that are there completely or not at all, and their hashes."""
+"""Atomic writing of files and folders, and their hashes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _FULL_BELOW_BYTES = 1 << 16
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept: ``$EDGE_AD_CACHE``, else the user's cache folder; it need not exist."""
+    """The cache folder: ``$EDGE_AD_CACHE``, else the user's; it need not exist."""
     chosen = os.environ.get("EDGE_AD_CACHE")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return Path(chosen) if chosen else base / "edge-ad"
@@ -126,14 +126,14 @@ def disk_is_full(directory: Path) -> bool:
 
 @contextmanager
 def _parents_of(path: Path) -> Iterator[None]:
-    """Make the folders above ``path``; those that were missing go again when the block fails."""
+    """Make the folders above ``path``; remove those that were missing when the block fails."""
     missing = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except BaseException:
         for folder in missing:
-            with suppress(OSError):  # never made, or used by somebody else by now
+            with suppress(OSError):  # never made, or used by another process by now
                 folder.rmdir()
         raise
 

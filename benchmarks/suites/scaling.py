@@ -120,7 +120,7 @@ def over_images(chosen: Any, data: Path) -> list[tuple[float, float]]:
     from edge_ad.models import create_detector
     from edge_ad.models.feature_detector import FeatureDetector
     from edge_ad.training.feature_cache import compute_features
-    from edge_ad.training.preparation import fit_to_images
+    from edge_ad.training.preparation import fit_photos, fit_to_images
 
     good = open_product(data).good
     split = split_good(good, seed=0)
@@ -134,6 +134,7 @@ def over_images(chosen: Any, data: Path) -> list[tuple[float, float]]:
             assert isinstance(backbone, torch.nn.Module)
             images = read_resized((good * (count // len(good) + 1))[:count], (256, 256))
             began = time.perf_counter()
+            fit_photos(detector, images)
             fit_to_images(detector, images, held_out, lambda batch, network=backbone: compute_features(network, batch))
             values.append(time.perf_counter() - began)
     return [(count, median(values)) for count, values in cost.items()]

@@ -117,7 +117,7 @@ class Bundle:
         return reference
 
     def scene(self) -> SceneLimits | None:
-        """How the photos looked that were trained on; None for a bundle of before, which does not say.
+        """How the photos looked that were trained on; None for an older bundle, which does not record it.
 
         Raises:
             BundleError: The file was changed or is not understood.

@@ -26,6 +26,7 @@ from edge_ad.errors import UsageError
 __all__ = ["VERBS", "TerminationSignals", "VerbGroup", "load_verb", "main"]
 
 VERBS: dict[str, str] = {
+    "capture": "Save frames of the line's camera as training photos.",
     "show-defects": "Draw defects as they are simulated on your parts.",
     "train": "Fit a detector to photos of good parts.",
     "predict": "Judge photos: a verdict, a score and regions for each.",

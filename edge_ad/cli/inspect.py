@@ -100,7 +100,7 @@ def _print_audit(entries: list[dict[str, Any]]) -> None:
 
 
 def _print_scene(scene: SceneLimits | None) -> None:
-    """What the stream's scene monitor holds pictures against; a bundle of before has none."""
+    """The limits of the stream's scene monitor; older bundles have none."""
     if scene is not None:
         rows = [[name, limits.centre, limits.low, limits.high] for name, limits in scene.ranges.items()]
         print_table(["measure", "photos", "low", "high"], rows, title=f"\nScene, of {scene.photos} good photos")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 _PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/methods.md lists them. Repeatable."
+_PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
 _USUAL_RATE = 0.01  # of false alarms, as the threshold is set for
 _MOST_NAMED = 5
 _WORKERS_HELP = "Processes that simulate defects for draem; by default one per spare core, at most 4."
@@ -31,6 +32,7 @@ def train(
     name: Annotated[str | None, typer.Option(help="Name of the run; by default the product's.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help=_PARAMETER_HELP)] = None,
+    preset: Annotated[str, typer.Option(help=_PRESET_HELP)] = "",
     size: Annotated[int | None, typer.Option(help="Side of the network's input, in pixels.")] = None,
     seed: Annotated[int, typer.Option(help="Seed for the split, the weights and the order.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the first stage.")] = None,
@@ -49,7 +51,10 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="Continue this stopped run.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Fit a detector to photos of good parts, without a look at any test image."""
+    """Fit a detector to photos of good parts, without a look at any test image.
+
+    Take the photos as the line's frames come: the same camera, settings, codec and region. edge-ad capture does.
+    """
     from edge_ad.cli.progress import EpochProgress
     from edge_ad.training import train as training
 
@@ -64,6 +69,7 @@ def train(
                 data=data,
                 root=root,
                 values=_values(parameter or [], size=size, seed=seed, epochs=epochs),
+                preset=preset,
                 device=device,
                 batch_size=batch_size,
                 flips=flips,

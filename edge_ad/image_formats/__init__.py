@@ -1,1 +1,1 @@
-"""What the bytes of an image file say before they are decoded."""
+"""Facts about an image file that its bytes give without decoding: headers, completeness, TIFF tags."""

@@ -1,4 +1,4 @@
-"""Whether an image file is whole, told without decoding it."""
+"""Checks whether an image file is complete, without decoding it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PNG_CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 
 
 def damage(content: bytes) -> str | None:
-    """Say what is wrong with an image file, without decoding it.
+    """Why an image file is incomplete or damaged, found without decoding it.
 
     PNG: every chunk up to IEND is there and the checksums of the critical ones hold. JPEG: the end-of-image marker
     follows the scan data. BMP, TIFF, WebP, PGM and PPM: the pixel data that the header announces lies inside the file.

@@ -1,4 +1,4 @@
-"""Headers of image files: the format and size that they announce, and the segments and chunks they are made of."""
+"""Headers of image files: the format and size they announce, and their segments and chunks."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
 _JPEG_SCAN = 0xDA
-# Markers that have a length: no other belongs before the first scan. In front of one stand fill bytes, and zeros of
-# cameras that align their segments; libjpeg skips FF 00 too, and reads what it then finds.
+# Markers with a length: no others belong before the first scan. Fill bytes may precede one, and zeros from cameras that
+# align their segments; libjpeg also skips FF 00, and continues after it.
 _JPEG_SEGMENT = re.compile(rb"\x00*\xff+([\xc0-\xcf\xda-\xfe])")
 _JPEG_MARKER = re.compile(rb"\xff[\xc0-\xcf\xd8-\xfe]")  # after the data of a scan; decoders skip all others
 _JPEG_END = 0xD9
@@ -49,7 +49,7 @@ _TIFF_TAGS |= frozenset({*_TIFF_TILES, *TIFF_OFFSETS, *TIFF_BYTE_COUNTS})
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What a file says of its picture.
+    """What the header of a file says about its picture.
 
     Attributes:
         kind: ``"PNG"``, ``"JPEG"``, ``"BMP"``, ``"TIFF"``, ``"WebP"`` or ``"PNM"`` (PGM and PPM).
@@ -157,7 +157,7 @@ def png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _read(content: bytes) -> ImageHeader | None:
-    if content[4:8] == b"ftyp":  # a decoder may take it for AVIF, whatever it begins with
+    if content[4:8] == b"ftyp":  # a decoder may take it for AVIF, however it begins
         return None
     if content.startswith(PNG_SIGNATURE):
         return _png(content)
@@ -221,7 +221,7 @@ def _pnm(content: bytes) -> ImageHeader | None:
     if (found := _PNM_HEADER.match(content)) is None:
         return None
     kind, width, height, highest = (int(number) for number in found.groups())
-    if not 255 <= highest <= 65535:  # a decoder does not stretch fewer values to the whole range
+    if not 255 <= highest <= 65535:  # decoders do not scale a smaller range to the whole one
         return None
     bits, channels = (8 if highest == 255 else 16), (1 if kind == 5 else 3)
     return ImageHeader("PNM", width, height, bits * channels, found.end() + width * height * channels * bits // 8, bits)

@@ -1,4 +1,4 @@
-"""Parse bytes that others wrote, whatever they hold."""
+"""Parsing of untrusted bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _Answer = TypeVar("_Answer")
 
 
 def parsed_or(otherwise: _Answer, parse: Callable[[], _Answer]) -> _Answer:
-    """What ``parse`` makes of a file, or ``otherwise`` where it fails.
+    """The result of ``parse``, or ``otherwise`` where it fails.
 
     Any exception counts (a number too large for an offset, too deep a nesting, too little memory): the file is at fault
     and must not end the program that reads it.

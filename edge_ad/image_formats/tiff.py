@@ -1,4 +1,4 @@
-"""TIFF files: the tags of their first directory, and what of them a decoder does not read as it stands."""
+"""TIFF files: the tags of the first directory, and the cases that a decoder reads wrongly or not at all."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def read_directory(content: bytes, wanted: frozenset[int]) -> dict[int, tuple[in
 
 
 class ShortValue(NamedTuple):
-    """A 16-bit value inside an entry: where it is in the file, in bytes, and what it is."""
+    """A 16-bit value inside an entry: its position in the file, in bytes, and its value."""
 
     position: int
     value: int
@@ -138,13 +138,13 @@ def _unpack(pattern: str, content: bytes, position: int) -> tuple[int, ...]:
 
 
 def undecodable(content: bytes) -> str | None:
-    """Say why a whole TIFF file is one that no value of a photo can be read from, before a decoder says nothing.
+    """Why the values of a complete TIFF file cannot be used; a decoder would not report it.
 
     Args:
         content: The bytes of the file.
 
     Returns:
-        What it holds, in words that follow "the file"; None when nothing is wrong, or it is no TIFF.
+        What it holds, in words that follow "the file"; None when nothing is wrong, or it is not a TIFF.
     """
     if content[:4] not in TIFF_SIGNATURES:
         return None
@@ -175,10 +175,9 @@ def has_jpeg_inside(content: bytes) -> bool:
 
 
 def as_read_by_libtiff(content: bytes) -> bytes:
-    """The file with its alpha channel, if it has one, called a channel without a meaning.
+    """The file with its alpha channel, if any, relabelled as an unspecified channel.
 
-    libtiff multiplies the colours of 8-bit photos with an unassociated alpha: what a camera or an editor saved as
-    transparent would become dark.
+    libtiff multiplies the colours of 8-bit photos by an unassociated alpha: transparent areas would become dark.
     """
     if content[:4] not in TIFF_SIGNATURES:
         return content

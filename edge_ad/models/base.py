@@ -70,9 +70,11 @@ class MethodParameters(BaseModel):
         size: Side of the square image the network sees, pixels.
         seed: Weights, subsets and the order of training follow from it.
         absent: Parameter → value that a run was trained with which does not record it, as it is older.
+        presets: Name → values that belong together.
     """
 
     absent: ClassVar[Mapping[str, Any]] = {}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -138,6 +140,18 @@ class AnomalyDetector(nn.Module, ABC):
         """
         return None
 
+    @property
+    def views(self) -> int:
+        """Views of each fitting photo, by `edge_ad.data.views.with_views`, that are fitted on beside it."""
+        return 0
+
+    def fit_photos(self, photos: Tensor) -> None:
+        """Fit what brings a picture to what photos of good parts have; first of all, and never again.
+
+        Args:
+            photos: The fitting photos without any view, uint8 RGB (N, 3, H, W).
+        """
+
     def fit_features(self, fit: Tensor, held_out: Tensor) -> None:
         """Fit everything that is fitted, not trained, on backbone features of good images.
 
@@ -145,7 +159,7 @@ class AnomalyDetector(nn.Module, ABC):
         quantised backbone when an INT8 graph is built.
 
         Args:
-            fit: (N, C, h, w) features of the fitting images.
+            fit: (N, C, h, w) features of the fitting images; those of a photo's views follow it.
             held_out: (M, C, h, w) features of the calibration images, for quantiles.
         """
 
@@ -153,7 +167,8 @@ class AnomalyDetector(nn.Module, ABC):
         """Look at pseudo-defects, between ``fit_features`` and ``frozen_outputs``; once for each of ``defect_draws``.
 
         Args:
-            features: (N, C, h, w) features of the fitting images, each with another pseudo-defect.
+            features: (N, C, h, w) features of the fitting photos, each with another pseudo-defect and seen in one of
+                its views.
             masks: bool (N, H, W), True where the image was changed.
         """
 

@@ -16,12 +16,13 @@ from torch.nn import functional as F
 
 from edge_ad.errors import UsageError
 from edge_ad.models.backbones.efficientnet_lite0 import EfficientNetLite0
-from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
+from edge_ad.models.base import AnomalyDetector, DetectorOutput, Stage, TrainingBatch
 from edge_ad.models.error_predictors import scale_mask
 from edge_ad.models.feature_detector import PatchFeatures
 from edge_ad.models.mask_sources import BackboneSaliency, ConstantMask, DinoAttention, MaskSource, PatchDistance
 from edge_ad.models.mask_sources.dino import load_dino
 from edge_ad.models.mask_sources.patch_distance import DistanceKind
+from edge_ad.models.robustness import RobustnessParameters
 from edge_ad.models.similarity import MSGMS, ssim
 from edge_ad.models.smoothing import MeanFilter
 from edge_ad.models.unet import UNet, Width
@@ -94,8 +95,10 @@ _DEEPEST_LEVEL = 16
 _EVIDENCE_FLOOR = 1e-3  # of 1 - GMS; keeps the root's slope, and so rounding errors, small where nothing was changed
 
 
-class EarParameters(MethodParameters):
+class EarParameters(RobustnessParameters):
     """Parameters of EAR.
+
+    Its U-Net learns from the views too, and always sees a picture as it is; the other remedies are for patch features.
 
     Attributes:
         width: U-Net width.
@@ -168,7 +171,7 @@ class Ear(AnomalyDetector):
         self.unet = UNet(config.width)
         _check_size(config, self.unet.size_multiple)
         self.grid_hw = (config.size // _GRID_STRIDE, config.size // _GRID_STRIDE)
-        self.patch_features = PatchFeatures(pretrained=pretrained) if self._needs_features() else None
+        self.patch_features = self._create_features(pretrained) if self._needs_features() else None
         self.mask_source = self._create_mask_source()
         if config.evidence == "fused" and not self.has_distance():
             raise UsageError("There is no patch distance to fuse.", "Use mask_source=patch-distance, or evidence=auto.")
@@ -189,6 +192,15 @@ class Ear(AnomalyDetector):
         detector = cls(config.model_copy(update={"dino_config": vit_config}))
         detector.get_submodule("mask_source.vit").load_state_dict(vit)
         return detector
+
+    def _create_features(self, pretrained: bool) -> PatchFeatures:
+        return PatchFeatures(
+            pretrained=pretrained,
+            input_normalisation=self.config.input_normalisation,
+            centring=self.config.feature_centring,
+            matching=self.config.matching,
+            size=self.config.size,
+        )
 
     def _needs_features(self) -> bool:
         return self.config.mask_source in ("patch-distance", "backbone")
@@ -219,6 +231,16 @@ class Ear(AnomalyDetector):
         """The frozen feature network, when the mask source needs one."""
         return self.patch_features
 
+    @property
+    def views(self) -> int:
+        """As the parameters say."""
+        return self.config.views
+
+    def fit_photos(self, photos: Tensor) -> None:
+        """Fit what brings a picture, or its features, to what photos have."""
+        if self.patch_features is not None:
+            self.patch_features.fit_photos(photos)
+
     def fit_features(self, fit: Tensor, held_out: Tensor) -> None:
         """Fit the mask source."""
         self.mask_source.fit(fit, held_out)
@@ -226,7 +248,7 @@ class Ear(AnomalyDetector):
     @torch.no_grad()
     def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:
         """Suspicion of the fitting images, (N, 1, h, w), as an image that was not fitted would get it."""
-        return self.mask_source.cross_fitted(images, features)
+        return self.mask_source.cross_fitted(images, features, self.views)
 
     def stages(self) -> Sequence[Stage]:
         """One stage: the U-Net."""

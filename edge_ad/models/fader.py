@@ -120,7 +120,7 @@ class Fader(Ear):
         suspicion = super().frozen_outputs(images, features)
         if self.own_distance is None:
             return suspicion
-        return torch.cat([suspicion, self.own_distance.cross_fitted(images, features)], dim=1)
+        return torch.cat([suspicion, self.own_distance.cross_fitted(images, features, self.views)], dim=1)
 
     def stages(self) -> Sequence[Stage]:
         """EAR first, then FADeR."""

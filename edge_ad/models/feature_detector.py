@@ -14,10 +14,21 @@ from torch.nn import functional as F
 
 from edge_ad.errors import UsageError
 from edge_ad.models.backbones import BACKBONES, BackboneName, create_backbone
-from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters
+from edge_ad.models.base import AnomalyDetector, DetectorOutput
+from edge_ad.models.picture_normalisation import InputNormalisation, PictureNormalisation
+from edge_ad.models.robustness import LevelMatching, RobustnessParameters
 from edge_ad.models.smoothing import GaussianFilter
 
-__all__ = ["FeatureDetector", "FeatureParameters", "PatchFeatures", "pool_patches", "pooling_kernel"]
+__all__ = [
+    "FeatureDetector",
+    "FeatureParameters",
+    "PatchFeatures",
+    "pool_patches",
+    "pooling_kernel",
+]
+
+_MATCHED_LEVELS = (4, 8)
+_FITTED_AT_ONCE = 8
 
 
 def pooling_kernel(channels: int, width: int, neighbourhood: int) -> Tensor:
@@ -64,6 +75,10 @@ class PatchFeatures(nn.Module):
         weights: ``imagenet``, ``random`` (untrained), or the path of a state dict in its authors' names.
         embedding: Channels that the patches of each level are pooled to; 0 keeps its own.
         seed: Random weights follow from it.
+        input_normalisation: ``picture``: light and contrast of each picture are brought to those of the photos.
+        centring: The mean of each channel over the picture is subtracted.
+        matching: Of the features at strides 4 and 8 to those of the photos, half of the way; how, or ``none``.
+        size: Side of the images, pixels; only matching needs it.
     """
 
     def __init__(
@@ -76,9 +91,17 @@ class PatchFeatures(nn.Module):
         weights: str = "imagenet",
         embedding: int = 0,
         seed: int = 0,
+        input_normalisation: InputNormalisation = "none",
+        centring: bool = False,
+        matching: LevelMatching = "none",
+        size: int = 256,
     ) -> None:
         super().__init__()
+        self.centring = centring
+        self.normalisation = PictureNormalisation() if input_normalisation == "picture" else None
         self.network = create_backbone(backbone, levels, weights=weights if pretrained else None, seed=seed)
+        if matching != "none":
+            self.network.add_matching(matching, _MATCHED_LEVELS, size=size)
         self.channels, self.stride = 0, levels[0]
         for level in levels:
             own = self.network.channels_of(level)
@@ -89,14 +112,29 @@ class PatchFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Float RGB (N, 3, H, W) in [0, 1] → features (N, C, H / stride, W / stride)."""
+        if self.normalisation is not None:
+            images = self.normalisation(images)
         levels = zip(self.network.levels, self.network(images), strict=True)
         pooled = [pool_patches(level, self.get_buffer(f"average_{stride}")) for stride, level in levels]
         size = pooled[0].shape[2:]
         rest = [F.interpolate(x, size, mode="bilinear", align_corners=False) for x in pooled[1:]]
-        return torch.cat([pooled[0], *rest], dim=1)
+        features = torch.cat([pooled[0], *rest], dim=1)
+        return features - features.mean((2, 3), keepdim=True) if self.centring else features
+
+    @torch.no_grad()
+    def fit_photos(self, photos: Tensor) -> None:
+        """Fit what brings a picture, or its features, to what photos have, uint8 RGB (N, 3, H, W)."""
+        if self.normalisation is not None:
+            self.normalisation.fit(photos)
+        if len(self.network.matching):
+            self.network.fit_matching([self._prepared(part) for part in torch.split(photos, _FITTED_AT_ONCE)])
+
+    def _prepared(self, photos: Tensor) -> Tensor:
+        images = photos / 255.0
+        return images if self.normalisation is None else self.normalisation(images)
 
 
-class FeatureParameters(MethodParameters):
+class FeatureParameters(RobustnessParameters):
     """Parameters of every detector on frozen patch features.
 
     Attributes:
@@ -165,6 +203,10 @@ class FeatureDetector(AnomalyDetector):
             weights=config.weights,
             embedding=config.embedding,
             seed=config.seed,
+            input_normalisation=config.input_normalisation,
+            centring=config.feature_centring,
+            matching=config.matching,
+            size=config.size,
         )
         self.smoothing = GaussianFilter(config.sigma)
 
@@ -172,6 +214,15 @@ class FeatureDetector(AnomalyDetector):
     def backbone(self) -> nn.Module | None:
         """The frozen feature network."""
         return self.patch_features
+
+    @property
+    def views(self) -> int:
+        """As the parameters say."""
+        return self.config.views
+
+    def fit_photos(self, photos: Tensor) -> None:
+        """Fit what brings a picture, or its features, to what photos have."""
+        self.patch_features.fit_photos(photos)
 
     @property
     def grid_hw(self) -> tuple[int, int]:

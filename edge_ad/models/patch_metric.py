@@ -131,7 +131,7 @@ class PatchMetric(FeatureDetector):
     def fit_features(self, fit: Tensor, held_out: Tensor) -> None:
         """Fit the Gaussian, once on all and once without each fifth: a patch is learned from as if it were new."""
         self.standardisation.fit(fit)
-        self._cross_fit = CrossFit(self.standardisation, fit)
+        self._cross_fit = CrossFit(self.standardisation, fit, self.views)
         self._standardised = self._cross_fit(fit)
         self.metric.start(float(self._standardised.norm(dim=2).mean()))
 
@@ -139,7 +139,9 @@ class PatchMetric(FeatureDetector):
     def fit_defects(self, features: Tensor, masks: Tensor) -> None:
         """Keep the patches that a pseudo-defect covers."""
         assert self._cross_fit is not None
-        self.metric.add_defects(self._cross_fit(features), masks, self.grid_hw, self.config.coverage)
+        self.metric.add_defects(
+            self._cross_fit(features, torch.arange(len(features))), masks, self.grid_hw, self.config.coverage
+        )
 
     def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:
         """Standardised features of the fitting images, (N, P, C), as a new image would have them."""

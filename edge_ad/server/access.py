@@ -336,7 +336,7 @@ def _own_hosts(host: str) -> frozenset[str]:
 
 
 def _network(address: str) -> str:
-    """Whose budget an address has: IPv4 as it is, IPv6 without its last half; empty for what is no address."""
+    """Key of an address's budget: IPv4 unchanged, IPv6 without its last half; empty for what is not an address."""
     ip = _ip(address)
     if ip is None or ip.version == 4:
         return "" if ip is None else str(ip)

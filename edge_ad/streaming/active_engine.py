@@ -1,4 +1,4 @@
-"""The place of the engine that judges, where another one takes over between two frames."""
+"""The active engine, which another one can replace between two frames."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class JudgingEngine:
         engine: The engine.
         bundle: What it came from.
         threshold: Raw score its frames are judged with when it takes over.
-        photos: What the photos were like that it was trained on.
+        photos: Depth and shape of the photos that it was trained on.
         product: Name of the product it was trained on.
         scene: How those photos looked; None where that is not known, and no scene is watched.
     """
@@ -36,10 +36,10 @@ class JudgingEngine:
 
 
 class ActiveEngine:
-    """Holds the engine that judges and perhaps the one that comes next.
+    """Holds the engine in use, and perhaps the next one.
 
     Args:
-        first: Judges from the start.
+        first: The engine to start with.
         on_taken_over: Called with the old and the new one after each change, in the thread that judges.
     """
 
@@ -51,7 +51,7 @@ class ActiveEngine:
 
     @property
     def now(self) -> JudgingEngine:
-        """What judges."""
+        """The engine in use."""
         return self._now
 
     @property
@@ -63,23 +63,23 @@ class ActiveEngine:
         """Have another engine take over before the next frame.
 
         Returns:
-            One that was offered before and did not come to judge.
+            An earlier offer that never took over, if there was one.
         """
         with self._lock:
             unused, self._next = self._next, judging
         return unused
 
     def withdraw(self) -> JudgingEngine | None:
-        """Take back what was offered and did not come to judge."""
+        """Take back an offer that has not taken over."""
         with self._lock:
             unused, self._next = self._next, None
         return unused
 
     def take_over(self) -> JudgingEngine:
-        """Let the next one take over if there is one; called by the judging thread with no frame under way.
+        """Let the next one take over, if there is one; called by the judging thread while no frame is in flight.
 
         Returns:
-            What judges now.
+            The engine in use from now on.
         """
         if self._next is None:
             return self._now

@@ -1,4 +1,4 @@
-"""What travels through the pipeline: a captured frame, the result for it, or why there is none."""
+"""Items of the pipeline: a captured frame, its result, or the reason why there is none; and events."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Frame:
         capture_ms: How long the read took (decoding; for a camera also waiting for the next frame).
         source: Name of the source.
         source_index: Which of several sources, from 0.
-        part: What the trigger called the part it shows; empty when it calls it nothing.
+        part: Id that the trigger gave the part it shows; empty for none.
         path: The file it comes from, absolute; empty when it comes from a camera or the network.
     """
 
@@ -132,7 +132,7 @@ class Unjudged:
 
 @dataclass(frozen=True)
 class Event:
-    """One thing that happened.
+    """An event of a stream.
 
     Attributes:
         kind: ``"source lost"``, ``"source returned"``, ``"corrupt"``, ``"cut off"``, ``"request lost"``,

@@ -1,4 +1,4 @@
-"""Bundle hot swap: the next bundle is opened, warmed up and checked beside the stream, or refused."""
+"""Bundle hot swap: open, warm up and check the next bundle while the stream runs, or refuse it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class OpenBundle:
 
     Attributes:
         judging: The engine and what is known about it.
-        stack: Closes the engine; closed twice, it does nothing the second time.
+        stack: Closes the engine; closing it again has no effect.
     """
 
     judging: JudgingEngine
@@ -54,7 +54,7 @@ def open_bundle(
     threads: int = 0,
     verification: Verification | None = None,
 ) -> OpenBundle:
-    """Open a bundle and its engine, once the engine has given the outputs that the bundle recorded.
+    """Open a bundle and its engine, after the engine has reproduced the outputs that the bundle recorded.
 
     Args:
         path: Folder of the bundle.
@@ -76,7 +76,7 @@ def open_bundle(
     verified = verification(bundle, backend=backend, precision=precision, threads=threads)
     try:
         return _opened(bundle, verified, threads, before)
-    except DeviceError as error:  # it was verified when it loaded
+    except DeviceError as error:  # it has been verified when it was loaded
         if verified.open_from == "graph" or get_backend(verified.backend).runs_plans_only:
             raise
         _log.warning("%s Its graph is compiled instead.", error.message)
@@ -85,7 +85,7 @@ def open_bundle(
 
 
 def _opened(bundle: Bundle, verified: EngineIdentity, threads: int, manifest_hash: str) -> OpenBundle:
-    """Open what was verified, and nothing else."""
+    """Open exactly what was verified."""
     choice = {"backend": verified.backend, "precision": verified.precision}
     engine = open_engine(bundle, **choice, threads=threads, open_from=verified.open_from)
     description, threshold = engine.describe(), engine.threshold.value
@@ -113,17 +113,17 @@ def _manifest_hash(path: Path) -> str:
 
 
 class BundleSwapper:
-    """Opens the bundles that are asked for, in a thread of its own, and hands them to the active engine.
+    """Opens requested bundles in its own thread, and offers their engines to the active engine.
 
     Args:
         opener: Opens and checks a bundle, as `open_bundle` does.
-        first: The bundle that judges first; closed when another one has taken over, or at the end.
-        watched: Folder whose manifest is looked at twice a second; a change asks for it. None watches nothing.
-        any_product: Whether the watched one may come to be of another product.
-        cancel: Has the opener give up a bundle that it is about to open; called when the stream ends.
+        first: The bundle to start with; closed when another one has taken over, or at the end.
+        watched: Folder whose manifest is checked twice a second; a change requests it. None watches nothing.
+        any_product: Whether the watched bundle may be replaced by one of another product.
+        cancel: Cancels the opening of a bundle; called when the stream ends.
 
     Attributes:
-        first: What judges first.
+        first: The engine to start with.
     """
 
     def __init__(
@@ -155,31 +155,31 @@ class BundleSwapper:
         self.close()
 
     def start(self, active: ActiveEngine, control: StreamControl, warm_up: Callable[[JudgingEngine], None]) -> None:
-        """Begin to serve a stream.
+        """Start serving a stream.
 
         Args:
-            active: Where bundles take over.
-            control: Asks, and is told the outcome.
-            warm_up: Has an engine do what it does only once.
+            active: The active engine to replace.
+            control: Gives requests, and takes the outcome as an event.
+            warm_up: Warms up an engine.
         """
         self._active, self._control, self._warm_up = active, control, warm_up
         self._thread = threading.Thread(target=self._serve, name="stream-swap", daemon=True)
         self._thread.start()
 
     def taken_over(self, old: JudgingEngine) -> None:
-        """Have the engine that judged before closed; called by the judging thread."""
+        """Have the replaced engine closed; called by the judging thread."""
         with self._changed:
             self._retired.append(self._stacks.pop(id(old)))
             self._changed.notify_all()
 
     def close(self) -> None:
-        """End the thread and close every engine; called when nothing judges any more."""
+        """End the thread and close every engine; called when no engine is in use any more."""
         with self._changed:
             self._is_ending = True
             self._changed.notify_all()
         self._cancel()
         if self._thread is not None:
-            self._thread.join(_JOIN_TIMEOUT_S)  # a bundle that is being opened is opened first
+            self._thread.join(_JOIN_TIMEOUT_S)  # finish opening a bundle first
         with self._changed:
             stacks = [*self._retired, *self._stacks.values()]
             self._retired, self._stacks = [], {}
@@ -200,7 +200,7 @@ class BundleSwapper:
                 self._prepare(asked)
 
     def _let_go(self, stack: ExitStack) -> None:
-        """Close an engine that judges no more; should that fail, bundles are swapped all the same."""
+        """Close a replaced engine; if that fails, bundles are still swapped."""
         try:
             stack.close()
         except Exception as error:
@@ -209,7 +209,7 @@ class BundleSwapper:
 
     def _watched_change(self) -> SwapRequest | None:
         before, self._newest = self._newest, _stamp(self._watched)
-        # Only what was the same half a second ago is complete.
+        # A manifest that has not changed for half a second is complete.
         if self._watched is None or self._newest in (None, self._seen) or self._newest != before:
             return None
         self._seen = self._newest
@@ -227,7 +227,7 @@ class BundleSwapper:
                 raise
         except (EdgeAdError, OSError) as error:
             self._refuse(path, by, str(error))
-        except Exception as error:  # whatever is wrong with it, the one that judges goes on
+        except Exception as error:  # whatever is wrong with it, the present one stays in use
             self._refuse(path, by, f"{type(error).__name__}: {error}")
         else:
             self._offer(opened)
@@ -240,22 +240,22 @@ class BundleSwapper:
                 self._retired.append(self._stacks.pop(id(unused)))
 
     def _refuse(self, path: Path, by: str, why: str) -> None:
-        text = f"The bundle {path} was refused, and the one before goes on: {' '.join(why.split())}"
+        text = f"The bundle {path} was refused, and the present one stays in use: {' '.join(why.split())}"
         data = {"path": str(path), "by": by, "why": why, "bundle": self._control.bundle["hash"]}
         self._control.emit(Event("bundle refused", time.time(), text=text, data=data))
 
 
 def _check_fit(coming: JudgingEngine, now: JudgingEngine, *, any_product: bool) -> None:
-    """Refuse a bundle of another product, or one that the open sources do not give photos for."""
+    """Refuse a bundle of another product, or one whose photos the open sources cannot give."""
     if coming.product != now.product and not any_product:
         raise BundleError(
-            f"It is of the product {coming.product!r}, and the one that judges of {now.product!r}.",
-            "Take it nevertheless with --any-product, or any_product of swap_bundle.",
+            f"Its product is {coming.product!r}, and that of the present bundle {now.product!r}.",
+            "To take it anyway: --any-product, or any_product of swap_bundle.",
         )
     if coming.photos.significant_bits != now.photos.significant_bits:
         depths = [f"{photos.significant_bits or 'unknown'}" for photos in (coming.photos, now.photos)]
         raise BundleError(
-            f"Its photos have {depths[0]} significant bits, and those of the one that judges {depths[1]}.",
+            f"Its photos have {depths[0]} significant bits, and those of the present bundle {depths[1]}.",
             "Start another stream with it.",
         )
 
@@ -272,11 +272,11 @@ def _stamp(folder: Path | None) -> tuple[int, int, int] | None:
 
 
 class EngineSwaps:
-    """The changes of bundle of one stream.
+    """The bundle swaps of one stream.
 
     Args:
-        control: Is told of each.
-        swapper: Opens and closes bundles; None when the stream has only the engine it began with.
+        control: Takes an event for each.
+        swapper: Opens and closes bundles; None for a stream with one fixed engine.
 
     Attributes:
         count: How many there were.
@@ -287,18 +287,18 @@ class EngineSwaps:
         self.count = 0
 
     def first(self, engine: Engine, threshold: float) -> JudgingEngine:
-        """What judges first."""
+        """The engine to start with."""
         if self._swapper is not None:
             return self._swapper.first
         return JudgingEngine(engine, self._control.bundle, threshold)
 
     def start(self, active: ActiveEngine, warm_up: Callable[[JudgingEngine], None]) -> None:
-        """Serve requests from now on."""
+        """Start serving requests."""
         if self._swapper is not None:
             self._swapper.start(active, self._control, warm_up)
 
     def refuse_requests(self) -> None:
-        """Answer a request that nobody serves."""
+        """Refuse a request where there is no swapper."""
         asked = None if self._swapper is not None else self._control.take_swap()
         if asked is not None:
             path, by = asked.path, asked.by
@@ -306,7 +306,7 @@ class EngineSwaps:
             self._control.emit(Event("bundle refused", time.time(), text=text, data={"path": str(path), "by": by}))
 
     def taken_over(self, old: JudgingEngine, new: JudgingEngine) -> None:
-        """Judge with the new threshold, and say so; called between two frames, in the thread that judges."""
+        """Use the new threshold, and report it; called between two frames, in the judging thread."""
         self.count += 1
         before = self._control.threshold
         self._control.use_bundle(new.bundle, new.threshold)

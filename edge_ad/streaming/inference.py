@@ -1,4 +1,4 @@
-"""The two ways frames go through the engine: what is waiting at once, or every one with several in flight."""
+"""The two ways of inference: all waiting frames in one call, or every frame with several calls in flight."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from edge_ad.streaming.frame import Frame, Result
 
 __all__ = ["Inference", "Prepared", "opencv_beside", "prepare", "warm_up"]
 
-_IDLE_S = 0.1  # how soon an engine takes over while no frame comes
+_IDLE_S = 0.1  # how soon another engine takes over while no frame comes
 _LEAST_PATIENCE_S = 0.002
 _MOST_PATIENCE_S = 0.1
 
 
 @contextmanager
 def opencv_beside(engine: EngineDescription) -> Iterator[None]:
-    """Leave OpenCV the cores that an engine on the CPU does not take, one at least.
+    """Limit OpenCV to the cores that an engine on the CPU leaves, at least one.
 
-    With more, the resizing of the next frame takes as much from the engine as from the frame. The number is the
-    process's; the one from before comes back at the end. An engine on another device changes nothing.
+    With more, resizing the next frame would slow down the engine. The number applies to the whole process, and is
+    restored at the end. An engine on another device changes nothing.
 
     Args:
         engine: What runs beside it.
@@ -57,7 +57,7 @@ class Prepared:
         frame: The frame.
         image: uint8 (h, w, 3), BGR, at the engine's size.
         prepare_ms: How long the resize took, and the look at the scene.
-        photos: How it was brought to that size.
+        photos: The photo spec by which it was resized.
         scene: What the picture is like; None where the bundle does not say what its photos were like.
     """
 
@@ -69,7 +69,7 @@ class Prepared:
 
 
 def prepare(frame: Frame, judging: JudgingEngine) -> Prepared:
-    """Bring a frame into the input of the engine that judges."""
+    """Fit a frame to the input of an engine."""
     started = time.perf_counter()
     image = judging.photos.to_input(frame.image, judging.engine.describe().input_size_hw)
     scene = None if judging.scene is None else SceneReading(measure_scene(image), judging.scene)
@@ -77,7 +77,7 @@ def prepare(frame: Frame, judging: JudgingEngine) -> Prepared:
 
 
 def warm_up(engine: Engine, *, one_at_a_time: bool, in_flight: bool, batch: int | None) -> None:
-    """Have the engine do what it does only once, before the first frame waits for it.
+    """Have the engine do its one-time work before the first frame waits for it.
 
     Args:
         engine: An open engine.
@@ -96,12 +96,12 @@ def warm_up(engine: Engine, *, one_at_a_time: bool, in_flight: bool, batch: int 
 
 
 class Inference:
-    """Judges frames with the active engine; every call of a generator here is in one thread.
+    """Judges frames with the active engine; one thread makes all calls.
 
     Args:
-        active: Which engine judges.
-        control: Its threshold judges.
-        batch: Frames for one call of the engine; None never stacks frames, and has several in flight instead.
+        active: Gives the engine.
+        control: Gives the threshold.
+        batch: Frames per call of the engine; None never stacks frames, and has several calls in flight instead.
     """
 
     def __init__(self, active: ActiveEngine, control: StreamControl, batch: int | None) -> None:
@@ -112,12 +112,12 @@ class Inference:
 
     @property
     def stalled_s(self) -> float:
-        """For how long the engine has had frames without giving a result; 0 while it has none."""
+        """Seconds since the engine last gave a result while it holds frames; 0 while it holds none."""
         given_at = self._given_at
         return 0.0 if given_at is None else time.perf_counter() - given_at
 
     def newest(self, take: Callable[[float], list[Frame]]) -> Generator[Result, None, None]:
-        """Prepare and judge what is waiting, at most one call's worth: the least age, for live sources.
+        """Prepare and judge the waiting frames, at most those of one call: the least latency, for live sources.
 
         Args:
             take: Timeout in seconds → the waiting frames, empty when the time is over; raises when there are no more.
@@ -145,7 +145,7 @@ class Inference:
                 yield from self._in_batches(judging, waiting, self._batch)
 
     def _while_they_come(self, first: Prepared, take: Callable[[float], Prepared | None]) -> Iterator[Prepared]:
-        """Frames until none came for a whole latency (what is in flight is done then), or another engine waits."""
+        """Frames until none came for a whole latency, when those in flight are done, or until another engine waits."""
         item: Prepared | None = first
         while item is not None:
             yield item
@@ -196,7 +196,7 @@ class Inference:
             yield result
 
     def _image(self, judging: JudgingEngine, item: Prepared) -> NDArray[np.uint8]:
-        """The frame at this engine's size; it may have been prepared for the one before."""
+        """The frame at this engine's size; it may have been prepared for the previous engine."""
         size_hw = judging.engine.describe().input_size_hw
         is_ready = item.image.shape[:2] == size_hw and item.photos == judging.photos
         return item.image if is_ready else judging.photos.to_input(item.frame.image, size_hw)
@@ -207,7 +207,7 @@ class Inference:
         self._latency_s = infer_ms / 1e3
         verdict = Verdict.judge(prediction, self._control.threshold)
         height, width = item.frame.image.shape[:2]
-        if not verdict.reason and judging.photos.shape_problem(height, width):  # captured for the bundle before
+        if not verdict.reason and judging.photos.shape_problem(height, width):  # captured for the previous bundle
             verdict = replace(verdict, is_anomalous=True, reason="another shape")
         on_photo = judging.photos.map_on_photo(prediction.anomaly_map, (height, width))
         if on_photo is not prediction.anomaly_map:

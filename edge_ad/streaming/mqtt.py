@@ -137,7 +137,7 @@ def _client_class() -> Any:
                     return super().loop_forever(*arguments, **settings)
                 except Exception as error:
                     self.tell_error(error)
-                while not self.is_over.wait(_AGAIN_S) and not self._begins_anew():
+                while not self.is_over.wait(_AGAIN_S) and not self._connects_again():
                     pass
                 if self.is_over.is_set():
                     return self._let_go()
@@ -146,7 +146,7 @@ def _client_class() -> Any:
             self.is_over.set()
             return super().disconnect(*arguments, **settings)
 
-        def _begins_anew(self) -> bool:
+        def _connects_again(self) -> bool:
             """Connect again; otherwise the rest of a broken packet would be read next."""
             try:
                 self.reconnect()

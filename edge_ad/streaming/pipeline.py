@@ -46,12 +46,12 @@ class Pipeline:
     """Runs open sources through the active engine. A context manager: leaving it ends its threads.
 
     Args:
-        active: Which engine judges.
+        active: Gives the engine.
         sources: Open sources.
         control: Gives the threshold, and may pause.
         policy: ``"newest"`` drops what is not taken in time, ``"every"`` drops nothing, ``"auto"`` is newest for live
             sources and every for others.
-        batch: Frames for one call of the engine; None has several in flight instead.
+        batch: Frames per call of the engine; None has several calls in flight instead.
         filters: Region, frame health and trigger.
 
     Attributes:

@@ -56,7 +56,7 @@ def run_stream(
         control: The handle for watching and controlling the stream; its threshold becomes ``threshold``.
         policy: ``"newest"`` drops frames that are not judged in time, ``"every"`` drops none, ``"auto"`` is newest for
             live sources and every for others.
-        batch: Frames for one call of the engine; None has several in flight instead.
+        batch: Frames per call of the engine; None has several calls in flight instead.
         filters: Region, frame health and trigger; None judges every frame as it is.
         swapper: Opens the bundles that the control asks for; None refuses them.
         watchdog: Told that the stream is alive; None for systemd's, if it started this process.

@@ -29,6 +29,7 @@ CHECK_FILE = "photo_check.json"
 SHEET_FILE = "oddest_photos.png"
 _METHOD = PatchGaussian.method  # needs no training, and a defect in a few photos hardly moves it
 _SIZE = 256
+_VALUES = {**PatchGaussian.parameters_type.absent, "size": _SIZE}  # a photo in another light is odd too
 _FOLDS = 5
 _MOST_PHOTOS = 400  # a minute on two cores
 _SHOWN = 8
@@ -125,7 +126,7 @@ def _once(split: GoodSplit, run: Run) -> list[Path]:
 
 def _cross_fitted(images: NDArray[np.uint8], progress: Progress) -> list[Prediction]:
     """A prediction for each image, by a detector that was fitted on the other folds."""
-    backbone = create_detector(_METHOD, {"size": _SIZE}).backbone
+    backbone = create_detector(_METHOD, _VALUES).backbone
     if backbone is None:
         raise UsageError(f"{_METHOD} has no backbone.")
     features = compute_features(backbone, images)
@@ -133,7 +134,7 @@ def _cross_fitted(images: NDArray[np.uint8], progress: Progress) -> list[Predict
     found: dict[int, Prediction] = {}
     for fold in np.unique(folds):
         others, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        detector = create_detector(_METHOD, {"size": _SIZE})
+        detector = create_detector(_METHOD, _VALUES)
         detector.fit_features(features[others], features[others])
         for index in own:
             (found[int(index)],) = torch_predictor(detector.eval())(images[index][np.newaxis])

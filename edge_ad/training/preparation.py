@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from edge_ad.data.pseudo_defects import PseudoDefects
 from edge_ad.data.splits import GoodSplit
+from edge_ad.data.views import one_view_each, with_views
 from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.training.feature_cache import FeatureCache, compute_features, to_tensor
@@ -20,7 +22,16 @@ from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
 from edge_ad.training.precision import choose_device
 from edge_ad.training.runs import Run, read_record
 
-__all__ = ["FeaturesOf", "fit_after_training", "fit_to_images", "loop_settings", "prepare", "refit"]
+__all__ = [
+    "FeaturesOf",
+    "fit_after_training",
+    "fit_features",
+    "fit_photos",
+    "fit_to_images",
+    "loop_settings",
+    "prepare",
+    "refit",
+]
 
 # Other draws than those that judge a detector: the seeds of these begin at the detector's own, which are small.
 _FIRST_DEFECT_SEED = 1 << 40
@@ -33,6 +44,7 @@ FeaturesOf: TypeAlias = Callable[[NDArray[np.uint8]], Tensor]
 def prepare(detector: AnomalyDetector, split: GoodSplit) -> TrainingSet:
     """Read the images, fit what is fitted, and compute what the frozen parts say of the fitting images."""
     fit, held_out = _read(detector, split)
+    fit_photos(detector, fit)
     frozen = None if detector.trains_backbone else detector.backbone
     return fit_to_images(detector, fit, held_out, None if frozen is None else FeatureCache(frozen))
 
@@ -40,28 +52,46 @@ def prepare(detector: AnomalyDetector, split: GoodSplit) -> TrainingSet:
 def fit_after_training(detector: AnomalyDetector, split: GoodSplit) -> None:
     """Fit what is fitted on a backbone that the gradient stages have trained; nothing where it was frozen."""
     if detector.trains_backbone and detector.backbone is not None:
-        fit, held_out = (compute_features(detector.backbone, images) for images in _read(detector, split))
-        detector.fit_features(fit, held_out)
+        fit, held_out = _read(detector, split)
+        fit_features(detector, fit, held_out, partial(compute_features, detector.backbone))
+
+
+def fit_photos(detector: AnomalyDetector, photos: NDArray[np.uint8]) -> None:
+    """Fit what brings a picture to what the fitting photos have, uint8 BGR (N, H, W, 3), before any features."""
+    detector.fit_photos(torch.from_numpy(np.ascontiguousarray(photos[..., ::-1])).permute(0, 3, 1, 2))
+
+
+def fit_features(
+    detector: AnomalyDetector, fit: NDArray[np.uint8], held_out: NDArray[np.uint8], features_of: FeaturesOf
+) -> Tensor:
+    """Fit what is fitted on features of photos and of their views.
+
+    Returns:
+        Features of both, float32 (N, C, h, w), as they were fitted on.
+    """
+    features = features_of(with_views(fit, detector.views, seed=detector.config.seed))
+    detector.fit_features(features, features_of(held_out))
+    return features
 
 
 def fit_to_images(
     detector: AnomalyDetector, fit: NDArray[np.uint8], held_out: NDArray[np.uint8], features_of: FeaturesOf | None
 ) -> TrainingSet:
-    """Fit what is fitted, and compute what the frozen parts say of the fitting images.
+    """Fit what is fitted on features, and compute what the frozen parts say of the fitting images.
 
     Args:
-        detector: Its fitted parts are replaced; one that trains on features starts anew.
+        detector: After `fit_photos`. Its fitted parts are replaced; one that trains on features starts anew.
         fit: uint8 BGR (N, H, W, 3) to fit and train on.
         held_out: uint8 BGR (M, H, W, 3) for quantiles.
         features_of: The backbone, in whatever form; None for a detector without one, or one that trains it.
     """
     features = None
     if features_of is not None:
-        features = features_of(fit)
-        detector.fit_features(features, features_of(held_out))
+        features = fit_features(detector, fit, held_out, features_of)
         _show_defects(detector, fit, features_of)
-    images = torch.empty(len(fit), 0) if detector.trains_on_features else to_tensor(fit)
-    return TrainingSet(fit, detector.frozen_outputs(images, features))
+    seen = with_views(fit, detector.views, seed=detector.config.seed)
+    images = torch.empty(len(seen), 0) if detector.trains_on_features else to_tensor(seen)
+    return TrainingSet(seen, detector.frozen_outputs(images, features))
 
 
 def _read(detector: AnomalyDetector, split: GoodSplit) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -72,10 +102,11 @@ def _read(detector: AnomalyDetector, split: GoodSplit) -> tuple[NDArray[np.uint8
 
 
 def _show_defects(detector: AnomalyDetector, fit: NDArray[np.uint8], features_of: FeaturesOf) -> None:
-    """Paint pseudo-defects on the fitting images for a detector that learns from them."""
+    """Paint pseudo-defects on the fitting photos for a detector that learns from them; a view is taken of both."""
     for draw in range(detector.defect_draws):
         seed = _FIRST_DEFECT_SEED + detector.config.seed * _DRAWS_PER_SEED + draw
         painted, masks = PseudoDefects(seed, kinds=detector.defect_kinds).apply(fit)
+        painted = one_view_each(painted, detector.views, draw, seed=detector.config.seed)
         detector.fit_defects(features_of(painted), torch.from_numpy(masks))
 
 
@@ -96,7 +127,7 @@ def refit(run: Run, fit: NDArray[np.uint8], held_out: NDArray[np.uint8], feature
     """
     detector = copy.deepcopy(run.detector)
     if not detector.trains_on_features:
-        detector.fit_features(features_of(fit), features_of(held_out))
+        fit_features(detector, fit, held_out, features_of)
         return detector.eval()
     data = fit_to_images(detector, fit, held_out, features_of)
     settings = loop_settings(read_record(run.root).training, detector)

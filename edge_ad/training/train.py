@@ -55,6 +55,7 @@ class TrainingRequest:
         data: Folder of the product; None where ``folders`` names its good photos.
         root: Folder of the run; must not hold one yet.
         values: Parameters that differ from the method's defaults; ``mosaic`` may be ``"auto"``.
+        preset: Name of values of the method that belong together, out of its ``presets``; ``values`` go before them.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         batch_size: Images per step.
         flips: Mirror images at random.
@@ -70,6 +71,7 @@ class TrainingRequest:
     data: Path | None
     root: Path
     values: Mapping[str, Any] = field(default_factory=dict)
+    preset: str = ""
     device: str = "auto"
     batch_size: int = 4
     flips: bool = True
@@ -105,6 +107,7 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     start: dict[str, Tensor] | None = None
     if request.ear is not None:
         request, start = _continued(request, request.ear)
+    request = replace(request, values={**_preset(request), **request.values})
     fixed = {key: value for key, value in request.values.items() if (key, value) != ("mosaic", "auto")}
     request = replace(request, method=method_class(request.method).method)  # runs record the name, not an alias
     parse_parameters(request.method, fixed)
@@ -145,7 +148,12 @@ def resume(root: Path, listen: Listener, *, method: str | None = None) -> Path:
         raise CheckpointError(f"The run {root} is finished.", "Give --name to train another one.")
     product_root = Path(record.product_root)
     split = replace(_same_images(record.split, product_root), photos=record.photos)
-    return _train(root, record, create_detector(record.method, record.parameters), split, listen)
+    return _train(root, record, create_detector(record.method, _parameters(record)), split, listen)
+
+
+def _parameters(record: RunRecord) -> dict[str, Any]:
+    """Those of a run, with what a run was trained with that is too old to record it."""
+    return {**method_class(record.method).parameters_type.absent, **record.parameters}
 
 
 def _train(root: Path, record: RunRecord, detector: AnomalyDetector, split: GoodSplit, listen: Listener) -> Path:
@@ -238,6 +246,15 @@ def _continued(request: TrainingRequest, root: Path) -> tuple[TrainingRequest, d
     return request, detector.state_dict()
 
 
+def _preset(request: TrainingRequest) -> Mapping[str, Any]:
+    """The values of the preset that is asked for; none without one."""
+    known = method_class(request.method).parameters_type.presets
+    if request.preset and request.preset not in known:
+        hint = f"It has: {', '.join(known)}." if known else "Leave --preset out."
+        raise UsageError(f"{request.method} has no preset {request.preset!r}.", hint)
+    return known.get(request.preset, {})
+
+
 def _choose(request: TrainingRequest, split: GoodSplit) -> tuple[dict[str, Any], dict[str, Any]]:
     """Replace parameters given as ``auto`` by what measures best on held-out good images and pseudo-defects."""
     values = dict(request.values)
@@ -272,6 +289,7 @@ def _new_record(
             "batch_size": request.batch_size,
             "flips": request.flips and detector.mirrors,
             "mixed_precision": request.mixed_precision,
+            **({"preset": request.preset} if request.preset else {}),
             **({} if detector.simulator is None else {"workers": request.workers}),
         },
         versions={"edge-ad": __version__, **package_versions()},

@@ -19,13 +19,15 @@ from edge_ad.models.feature_detector import FeatureParameters
 from edge_ad.models.patch_gaussian import PatchGaussianParameters
 from edge_ad.models.patch_metric import PatchMetricParameters
 from edge_ad.models.patch_nearest import PatchNearestParameters
+from edge_ad.models.robustness import RobustnessParameters
 
 PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
 PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]] = [
     ("Parameters of every method", MethodParameters, None),
-    ("`ear`", EarParameters, MethodParameters),
+    ("Parameters against a shift", RobustnessParameters, MethodParameters),
+    ("`ear`", EarParameters, RobustnessParameters),
     ("`fader`", FaderParameters, EarParameters),
-    ("Parameters of every detector on patch features", FeatureParameters, MethodParameters),
+    ("Parameters of every detector on patch features", FeatureParameters, RobustnessParameters),
     ("`patch-gaussian`", PatchGaussianParameters, FeatureParameters),
     ("`patch-nearest`", PatchNearestParameters, FeatureParameters),
     ("Parameters of every metric learned from pseudo-defects", DefectParameters, FeatureParameters),

@@ -1,16 +1,20 @@
 """Training on cached features: what runs, what does not, and that other features give the same recipe."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from edge_ad.errors import UsageError
 from edge_ad.images import read_resized
 from edge_ad.models.feature_detector import PatchFeatures
+from edge_ad.models.patch_metric import PatchMetricParameters
 from edge_ad.training.feature_cache import compute_features
 from edge_ad.training.loop import EpochReport
 from edge_ad.training.preparation import refit
-from edge_ad.training.runs import Run, load_run
+from edge_ad.training.runs import Run, load_run, read_record, write_record
 from edge_ad.training.train import TrainingRequest, resume, train
 
 LEARNED = ["simplenet", "pbas", "boundary-shuffling", "patch-metric"]
@@ -84,3 +88,41 @@ def test_a_refit_on_the_same_features_changes_nothing_and_on_others_everything(
     assert changed
     assert not any(name.startswith("patch_features.") for name in changed)
     assert all(torch.equal(value, before[name]) for name, value in run.detector.state_dict().items())
+
+
+ROBUST = {"views": 2, "input_normalisation": "picture", "feature_centring": True, "matching": "moments"}
+
+
+@pytest.mark.parametrize("method", ["patch-gaussian", "patch-metric", "simplenet", "fader"])
+def test_a_refit_of_a_robust_detector_sees_the_same_views(product: Path, tmp_path: Path, method: str) -> None:
+    own = {"fader": {"width": "nano", "steps": 2, "fader_steps": 2}, "patch-gaussian": {"rank": 4}}
+    values = {"size": 64, **own[method]} if method in own else _tiny(method)
+    run = load_run(train(TrainingRequest(method, product, tmp_path / "run", {**values, **ROBUST}), _ignore))
+    fit, held_out = (read_resized(part, (64, 64)) for part in (run.split.fit, run.split.calibrate))
+    assert run.detector.backbone is not None
+    same = refit(run, fit, held_out, partial(compute_features, run.detector.backbone))
+    for name, value in same.state_dict().items():
+        assert torch.equal(value, run.detector.state_dict()[name]), name
+
+
+def test_a_preset_is_recorded_and_what_is_named_goes_before_it(product: Path, tmp_path: Path) -> None:
+    request = TrainingRequest("patch-gaussian", product, tmp_path / "run", {"size": 64, "views": 1}, preset="robust")
+    record = read_record(train(request, _ignore))
+    assert record.training["preset"] == "robust"
+    assert (record.parameters["views"], record.parameters["input_normalisation"]) == (1, "picture")
+    with pytest.raises(UsageError, match="preset"):
+        train(replace(request, root=tmp_path / "other", preset="brave"), _ignore)
+
+
+def test_a_stopped_run_that_is_older_than_the_remedies_goes_on_without_them(product: Path, tmp_path: Path) -> None:
+    def interrupt(report: EpochReport) -> None:
+        raise KeyboardInterrupt
+
+    values = {**_tiny("patch-metric"), **PatchMetricParameters.absent}
+    with pytest.raises(KeyboardInterrupt):
+        train(TrainingRequest("patch-metric", product, tmp_path / "run", values), interrupt)
+    record = read_record(tmp_path / "run")
+    older = {name: value for name, value in record.parameters.items() if name not in PatchMetricParameters.absent}
+    write_record(tmp_path / "run", record.model_copy(update={"parameters": older}))
+    config = load_run(resume(tmp_path / "run", _ignore)).detector.config.model_dump()
+    assert {name: config[name] for name in PatchMetricParameters.absent} == dict(PatchMetricParameters.absent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_ad.errors import CheckpointError, UsageError, require
+from edge_ad.models.feature_matching import FeatureMatching, MatchingKind, create_matching
 
 __all__ = ["Backbone", "load_folded", "read_weights"]
 
@@ -46,6 +47,48 @@ class Backbone(nn.Module, ABC):
     def __init__(self, levels: tuple[int, ...]) -> None:
         super().__init__()
         self.levels = levels
+        self.matching = nn.ModuleDict()
+
+    def add_matching(self, kind: MatchingKind, levels: Sequence[int], *, size: int, share: float = 0.5) -> None:
+        """Match the features of some levels to those of normal pictures; what is deeper is computed from them.
+
+        Args:
+            kind: How.
+            levels: Strides, ascending; those beyond the deepest level that is returned are left out.
+            size: Side of the images, pixels.
+            share: Of the reference in what comes out, in (0, 1].
+        """
+        for level in levels:
+            if level <= self.levels[-1]:
+                matching = create_matching(kind, self.channels_of(level), (size // level) ** 2, share=share)
+                self.matching[str(level)] = matching
+
+    @torch.no_grad()
+    def fit_matching(self, batches: Sequence[Tensor]) -> None:
+        """Take pictures as the reference of all levels that are matched, the finest first.
+
+        Args:
+            batches: Float RGB (N, 3, H, W) each, in [0, 1].
+        """
+        for matching in self.matching.values():
+            assert isinstance(matching, FeatureMatching)
+            matching.fit(self._inputs_of(matching, batches))
+
+    def _inputs_of(self, module: nn.Module, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        seen: list[Tensor] = []
+        handle = module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        try:
+            for batch in batches:
+                self(batch)
+                yield seen.pop()
+        finally:
+            handle.remove()
+
+    def matched(self, level: int, features: Tensor) -> Tensor:
+        """Features of the level with this stride, matched where that was asked for; for ``forward``."""
+        name = str(level)
+        matched: Tensor = self.matching[name](features) if name in self.matching else features
+        return matched
 
     def channels_of(self, level: int) -> int:
         """Channels of the level with this stride."""

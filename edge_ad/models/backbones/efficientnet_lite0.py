@@ -40,6 +40,7 @@ _STAGES = (
     _StageSpec(3, 5, 1, 6, 112),
 )
 _LAST_STAGE_OF_LEVEL = {4: 1, 8: 2, 16: 4}
+_LEVEL_OF_LAST_STAGE = {stage: level for level, stage in _LAST_STAGE_OF_LEVEL.items()}
 
 
 class _SameConv(nn.Conv2d):
@@ -106,13 +107,12 @@ class EfficientNetLite0(Backbone):
     def forward(self, images: Tensor) -> list[Tensor]:
         """Features of each level, finest first."""
         x = F.relu6(self.stem((images * 255.0 - 127.0) / 128.0))
-        wanted = {_LAST_STAGE_OF_LEVEL[level] for level in self.levels}
-        features = []
+        features = {}
         for index, stage in enumerate(self.stages):
             x = stage(x)
-            if index in wanted:
-                features.append(x)
-        return features
+            if level := _LEVEL_OF_LAST_STAGE.get(index):
+                features[level] = x = self.matched(level, x)
+        return [features[level] for level in self.levels]
 
     def load_published(self, weights: Mapping[str, Tensor]) -> None:
         """Load a state dict in the published names (``_conv_stem`` …); see `Backbone.load_published`."""

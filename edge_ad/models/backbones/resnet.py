@@ -23,6 +23,7 @@ from edge_ad.models.backbones.base import Backbone, load_folded
 __all__ = ["ResNet18", "WideResNet50"]
 
 _STAGE_OF_LEVEL = {4: "layer1", 8: "layer2", 16: "layer3", 32: "layer4"}
+_LEVEL_OF_STAGE = {stage: level for level, stage in _STAGE_OF_LEVEL.items()}
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 _BATCH_NORM_EPSILON = 1e-5
@@ -55,8 +56,9 @@ class _ResNet(Backbone):
         x = self.maxpool(x)
         features = {}
         for stage in self.stages:
-            features[stage] = x = self.get_submodule(stage)(x)
-        return [features[_STAGE_OF_LEVEL[level]] for level in self.levels]
+            level = _LEVEL_OF_STAGE[stage]
+            features[level] = x = self.matched(level, self.get_submodule(stage)(x))
+        return [features[level] for level in self.levels]
 
     def load_published(self, weights: Mapping[str, Tensor]) -> None:
         """Load a state dict in torchvision's names; see `Backbone.load_published`."""

@@ -101,6 +101,8 @@ class CutPasteParameters(FeatureParameters):
     """Parameters of CutPaste.
 
     Attributes:
+        feature_centring: None: the mean of a feature over the image is what the image's embedding is.
+        matching: None: the backbone is trained, and what it was fitted on changes with it.
         hidden: Hidden units of the classifiers.
         jitter: Colour jitter of what is pasted; 0 leaves it out.
         window_weight: Weight of the classification of windows; 0 leaves it out.
@@ -114,6 +116,8 @@ class CutPasteParameters(FeatureParameters):
         score: ``image``: distance of the image's embedding; ``map``: maximum of the map.
     """
 
+    feature_centring: Literal[False] = False
+    matching: Literal["none"] = "none"
     hidden: int = Field(default=128, ge=1, le=4096)
     jitter: float = Field(default=0.1, ge=0, le=0.5)
     window_weight: float = Field(default=1.0, ge=0, le=1000)

@@ -47,7 +47,7 @@ class BoundaryShufflingParameters(CentredParameters):
         variation_weight: β_tv of eq. 8.
     """
 
-    absent: ClassVar[Mapping[str, Any]] = {"partner_distance": 0.0}
+    absent: ClassVar[Mapping[str, Any]] = {**CentredParameters.absent, "partner_distance": 0.0}
 
     adaptive: bool = True
     step: float = Field(default=0.1, ge=0, le=100)

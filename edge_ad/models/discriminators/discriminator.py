@@ -106,7 +106,7 @@ class Discriminator(FeatureDetector):
     def fit_features(self, fit: Tensor, held_out: Tensor) -> None:
         """Fit the standardisation; what was learned on other features is forgotten."""
         self.head.standardisation.fit(fit)
-        self._cross_fit = CrossFit(self.head.standardisation, fit)
+        self._cross_fit = CrossFit(self.head.standardisation, fit, self.views)
         self._standardised = self._cross_fit(fit)
         if self.metric is not None:
             self.metric.start(float(self._standardised.norm(dim=2).mean()))
@@ -116,7 +116,9 @@ class Discriminator(FeatureDetector):
         """Keep the patches that a pseudo-defect covers, for the metric."""
         assert self._cross_fit is not None
         assert self.metric is not None
-        self.metric.add_defects(self._cross_fit(features), masks, self.grid_hw, self.config.coverage)
+        self.metric.add_defects(
+            self._cross_fit(features, torch.arange(len(features))), masks, self.grid_hw, self.config.coverage
+        )
 
     def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:
         """Standardised features (N, P, C) of the fitting images; neither images nor features are looked at again."""

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from edge_ad.data.views import photo_of_view
 from edge_ad.models.gaussian import PositionGaussian
 
 __all__ = ["CrossFit", "Standardisation", "StandardisationKind", "draw_positions", "gather_positions"]
@@ -112,31 +113,33 @@ class Standardisation(nn.Module):
 class CrossFit:
     """Standardises the features that were fitted, and what was painted on their images, as those of new images are.
 
-    What is fitted per position is fitted again without each fifth of the images, and standardises that fifth. The other
-    kinds see all positions alike, and need no such care.
+    What is fitted per position is fitted again without each fifth of the photos, views and all, and standardises that
+    fifth. The other kinds see all positions alike, and need no such care.
 
     Args:
         standardisation: Fitted.
         features: (N, C, h, w) that it was fitted on.
+        views: Views of a photo, which follow it in ``features``.
     """
 
-    def __init__(self, standardisation: Standardisation, features: Tensor) -> None:
-        count = min(_FOLDS, len(features)) if standardisation.is_per_position else 1
-        fold_of = torch.arange(len(features)) % count
+    def __init__(self, standardisation: Standardisation, features: Tensor, views: int = 0) -> None:
+        photos = torch.from_numpy(photo_of_view(len(features), views))
+        count = min(_FOLDS, int(photos[-1]) + 1) if standardisation.is_per_position else 1
+        self._photos, fold_of = photos, photos % count
         self._folds = [copy.deepcopy(standardisation) for _ in range(count)]
         for index in range(count if count > 1 else 0):
             self._folds[index].fit(features[fold_of != index])
 
     @torch.no_grad()
-    def __call__(self, features: Tensor, images: Tensor | None = None) -> Tensor:
+    def __call__(self, features: Tensor, photos: Tensor | None = None) -> Tensor:
         """(N, C, h, w) of the same images → z, (N, h·w, C).
 
         Args:
-            features: Of all images in their order, or of those that ``images`` names.
-            images: int64 (N,), which images they are.
+            features: Of all images in their order, or of those that ``photos`` names.
+            photos: int64 (N,), which photos they are of.
         """
         count, (_, channels, height, width) = len(self._folds), features.shape
-        fold_of = (torch.arange(len(features)) if images is None else images) % count
+        fold_of = (self._photos if photos is None else photos) % count
         together = features.new_empty(len(features), height * width, channels)
         for index in sorted(set(fold_of.tolist())):
             together[fold_of == index] = self._folds[index](features[fold_of == index])

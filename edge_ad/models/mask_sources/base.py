@@ -47,8 +47,14 @@ class MaskSource(nn.Module, ABC):
     def fit(self, fit: Tensor, held_out: Tensor) -> None:
         """Fit on backbone features of good images: (N, C, h, w) to fit, (M, C, h, w) for quantiles."""
 
-    def cross_fitted(self, images: Tensor, features: Tensor | None) -> Tensor:
-        """Suspicion of the fitting images as if they had not been fitted: what training must see."""
+    def cross_fitted(self, images: Tensor, features: Tensor | None, views: int = 0) -> Tensor:
+        """Suspicion of the fitting images as if they had not been fitted: what training must see.
+
+        Args:
+            images: (N, 3, H, W).
+            features: (N, C, h, w) of them; None without a backbone.
+            views: Views of each photo, which follow it.
+        """
         suspicion: Tensor = self(images, features)
         return suspicion
 

@@ -71,7 +71,7 @@ class DinoAttention(MaskSource):
         own_grid = (images.shape[2] // self.patch, images.shape[3] // self.patch)
         return F.interpolate(attention.unflatten(1, (1, *own_grid)), self.grid_hw, mode="nearest")
 
-    def cross_fitted(self, images: Tensor, features: Tensor | None) -> Tensor:
+    def cross_fitted(self, images: Tensor, features: Tensor | None, views: int = 0) -> Tensor:
         """Nothing is fitted; image by image, because the attention of every block is held in memory."""
         return torch.cat([self(image[None], None) for image in images])
 

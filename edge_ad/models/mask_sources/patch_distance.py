@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
+from edge_ad.data.views import photo_of_view
 from edge_ad.models.gaussian import PositionGaussian
 from edge_ad.models.mask_sources.base import MaskSource
 from edge_ad.models.patch_nearest import NearestNeighbour
@@ -79,12 +80,13 @@ class PatchDistance(MaskSource):
         return torch.sigmoid((suspicion - self.get_buffer("limit")) / self.get_buffer("spread"))
 
     @torch.no_grad()
-    def cross_fitted(self, images: Tensor, features: Tensor | None) -> Tensor:
-        """Distances of each fifth of the images to a fit on the other four fifths; the fit itself is left as it was."""
+    def cross_fitted(self, images: Tensor, features: Tensor | None, views: int = 0) -> Tensor:
+        """Distances of each fifth of the photos to a fit on the other four fifths; the fit itself is left as it was."""
         assert features is not None
         probe = copy.deepcopy(self.distance)
-        count = min(_FOLDS, len(features))
-        folds = torch.arange(len(features)) % count
+        photos = torch.from_numpy(photo_of_view(len(features), views))
+        count = min(_FOLDS, int(photos[-1]) + 1)
+        folds = photos % count
         distances = features.new_empty(len(features), 1, *features.shape[2:])
         for fold in range(count):
             probe.fit(features[folds != fold])

@@ -1,4 +1,4 @@
-// The page: what comes from the stream goes to the parts that show it.
+// The page: passes what comes from the stream to the parts that show it.
 
 import { setUpControls, updateControls } from "./controls.js";
 import { loadEvents, showAlarms } from "./events.js";
@@ -37,7 +37,7 @@ function onState(state) {
   else if (source && $("veil").textContent === "No connection") $("veil").textContent = "";
 }
 
-// Loads a list again when its number has changed; a failure is tried again with the next state.
+// Reloads a list when its number has changed; after a failure, tries again with the next state.
 function refresh(name, number, load) {
   if (seen[name] === number) return;
   seen[name] = number;

@@ -1,4 +1,4 @@
-// Requests to the stream. Who is not logged in (any more) is sent to the login.
+// Requests to the stream. A viewer who is not logged in is sent to the login.
 
 // 429: the session is over, and others at this address have shown too many wrong tokens.
 export const mustLogIn = (response) => response.status === 401 || response.status === 429;

@@ -1,4 +1,4 @@
-// What one may change, each with a name and a second look; and the downloads.
+// Changes to the stream, each with a name and a confirmation; and the downloads.
 
 import { get, post } from "./ask.js";
 import { $, count, score } from "./format.js";
@@ -116,7 +116,7 @@ async function showEffect() {
   }
   try {
     const found = await get(`/api/threshold/preview?value=${value}`);
-    $("effect").textContent = `Of the newest ${count(found.frames)} frames, ${count(found.defective)} would be defective; with the threshold of now ${count(found.defective_now)}.`;
+    $("effect").textContent = `Of the newest ${count(found.frames)} frames, ${count(found.defective)} would be defective; with the present threshold ${count(found.defective_now)}.`;
   } catch (error) {
     $("effect").textContent = error.message;
   }

@@ -1,4 +1,4 @@
-// What happened, and which alarms stand.
+// Events, and the alarms that are not cleared.
 
 import { get } from "./ask.js";
 import { $, clock, day, element, zone } from "./format.js";
@@ -27,7 +27,7 @@ export function showAlarms(alarms) {
   $("alarms").replaceChildren(...items);
 }
 
-// Only the clock has room; the day and the zone are shown when it is pointed at.
+// Only the time fits; hovering shows the day and the zone.
 const time = (at) => element("time", { title: `${day(at)} ${clock(at)} ${zone(at)}` }, clock(at));
 
 const sentence = (event) => event.text || [event.kind, event.source].filter(Boolean).join(": ");

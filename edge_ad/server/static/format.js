@@ -17,7 +17,7 @@ export function setText(id, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
-// There is none before the first frame; null stands for one that JSON cannot tell.
+// Missing before the first frame; null stands for a number that JSON does not have.
 export function score(value) {
   if (value === undefined) return "–";
   if (!Number.isFinite(value)) return "not finite";
@@ -48,7 +48,7 @@ export function day(seconds) {
   return `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())}`;
 }
 
-// Hours and minutes from UTC that the browser's clock has at that moment, which is not the same in summer.
+// Offset of the browser's clock from UTC at that moment; it differs in summer.
 export function zone(seconds) {
   const minutes = -new Date(seconds * 1000).getTimezoneOffset();
   const size = Math.abs(minutes);

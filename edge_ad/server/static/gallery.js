@@ -40,7 +40,7 @@ function open(number) {
 
 function show(number) {
   const index = finds.findIndex((find) => find.number === number);
-  if (index < 0) return; // it is no longer kept: the picture stays while it is looked at
+  if (index < 0) return; // no longer kept; the open picture stays
   const find = finds[index];
   const source = address(find, isOverlay ? "overlay" : "plain");
   const image = $("find-picture");

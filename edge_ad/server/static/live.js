@@ -1,4 +1,4 @@
-// The two flows from the stream: its state, and the pictures. Both rest while nobody sees the page.
+// The two feeds of the stream: its state, and the pictures. Both pause while the page is hidden.
 
 import { mustLogIn, picture } from "./ask.js";
 
@@ -18,7 +18,7 @@ export function followState(onState, onSilence) {
       onState(JSON.parse(event.data));
     };
     source.onerror = () => {
-      source.close(); // it would try again by itself, but not say why
+      source.close(); // it would reconnect by itself, but without giving a reason
       explain();
     };
   }
@@ -45,7 +45,7 @@ export function followState(onState, onSilence) {
   open();
 }
 
-// Draws the newest picture of what view() names; one request at a time, so that none ever waits behind another.
+// Draws the newest picture of the view that view() names; one request at a time, so that none queues up.
 export async function followPictures(canvas, view, onPicture) {
   let shown = { key: "", serial: 0 };
   for (;;) {

@@ -1,10 +1,10 @@
-// The course of the scores: the range of each slice of time, the defective ones as dots, the threshold as a line.
+// The trend of the scores: a range for each slice of time, dots for defective frames, a line for the threshold.
 
 import { get } from "./ask.js";
 import { clock, score } from "./format.js";
 
 const SPANS = { "5m": { seconds: 300, slice: 0.5, refresh: 60 }, "24h": { seconds: 86400, slice: 60, refresh: 30 } };
-const HIGHEST_IN_THRESHOLDS = 4; // what is above is drawn at the edge: one crater must not flatten everything else
+const HIGHEST_IN_THRESHOLDS = 4; // higher scores are drawn at the edge: one of them must not flatten the rest
 const COLOURS = { scores: "#5bb8f5", band: "rgb(91 184 245 / .38)", ng: "#ff6b75", limit: "#ffb224", grid: "#2a3947", text: "#a3b4c5" };
 const [START, LOW, HIGH, , DEFECTIVE, LIMIT] = [0, 1, 2, 3, 4, 5];
 
@@ -48,7 +48,7 @@ export class Trend {
     if (performance.now() - this.drawnAt > 400) this.draw();
   }
 
-  // A row's start can move by a little, as it is told by the clock on the wall: it is found by its slice.
+  // The start of a row can shift a little, since it is wall-clock time: rows are matched by slice.
   add(rows) {
     const { slice } = SPANS[this.span];
     for (const row of rows) this.rows.set(Math.round(row[START] / slice), row);

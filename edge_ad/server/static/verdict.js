@@ -1,4 +1,4 @@
-// The verdict and the numbers. It never shows a verdict that is not one: without frames, paused or without connection.
+// The verdict and the numbers. Shows no verdict without frames, while paused, or without a connection.
 
 import { $, ago, count, milliseconds, score, setText, share } from "./format.js";
 
@@ -23,7 +23,7 @@ export function verdictOf(source, state) {
   return source.defective ? ["ng", "NG", "Defective"] : ["ok", "OK", "Good"];
 }
 
-// Which of its numbers is none; empty when all are.
+// Which of its numbers is not finite; empty when all are.
 function notFinite(source) {
   if (!Number.isFinite(source.score)) return "The score is not finite";
   if (!Number.isFinite(source.threshold)) return "The threshold is not finite";

@@ -21,7 +21,7 @@ from edge_ad.masked_address import masked_address
 from edge_ad.storage import storage_errors
 from edge_ad.streaming.frame import Frame
 
-__all__ = ["NgImageStore", "Retention", "ng_image_name"]
+__all__ = ["NgImageStore", "Retention", "ng_image_name", "source_word"]
 
 _CHECK_S = 60.0
 _MOST_AT_ONCE = 20_000  # rows of a table: a fraction of a second on a slow disk
@@ -88,13 +88,13 @@ def ng_image_name(frame: Frame, source_name: str = "") -> str:
         look the same.
     """
     captured = datetime.fromtimestamp(frame.captured_unix, timezone.utc)
-    parts = [f"{captured:%H%M%S.%f}", _source_word(frame.source or source_name), str(frame.index)]
+    parts = [f"{captured:%H%M%S.%f}", source_word(frame.source or source_name), str(frame.index)]
     if frame.path:
         parts.append(f"{_word(Path(frame.path).stem)[:_LONGEST_STEM]}-{_number(frame.path)}".strip("-."))
     return f"{captured.strftime(_HOUR)}/{'_'.join(parts)}.png"
 
 
-def _source_word(name: str) -> str:
+def source_word(name: str) -> str:
     """A source's name as part of a file name: unchanged where that is possible, otherwise with a number."""
     name = masked_address(name) if "://" in name else name
     word = _word(name)[-_LONGEST_SOURCE:].strip("-.")

@@ -1,4 +1,4 @@
-"""Runs a command when a defect was found: a relay, a lamp, an ejector."""
+"""Runs a command when a defect is found, for a relay, a lamp or an ejector."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Alarm", "HookSink", "parse_command"]
 
-_CAPACITY = 16  # an ejector that is that far behind would hit other parts
+_CAPACITY = 16  # an ejector that far behind would hit other parts
 _CLOSE_S = 3.0
 _POLL_S = 0.1
 _KINDS = ("ng", "ng over", "drift", "scene changed", "alarm", "alarm cleared")
@@ -38,7 +38,7 @@ _FACTS = ("score", "threshold", "reason", "frame", "path", "part", "part_id")
 class Alarm:
     """Raises ``"alarm"`` at the first of many failures and ``"alarm cleared"`` when it works again.
 
-    May be used from any thread. Before it is attached to a stream it keeps its state and tells nobody.
+    Thread-safe. Before it is attached to a stream it only keeps its state.
 
     Args:
         name: What it is about, such as ``"records"``; in every event's data.
@@ -52,15 +52,15 @@ class Alarm:
 
     @property
     def is_raised(self) -> bool:
-        """Whether it is wrong now."""
+        """Whether there is a fault now."""
         return bool(self._text)
 
     def attach(self, control: StreamControl) -> None:
-        """Tell this stream from now on."""
+        """Send events to this stream from now on."""
         self._control = control
 
     def raise_once(self, text: str) -> None:
-        """Say what is wrong, unless that was said already.
+        """Report a fault, unless it is reported already.
 
         Args:
             text: One sentence.
@@ -72,7 +72,7 @@ class Alarm:
         self._tell("alarm", text, {"alarm": self.name})
 
     def clear(self, text: str, **data: object) -> None:
-        """Say that it is well again, if it was wrong.
+        """Report that the fault is over, if there was one.
 
         Args:
             text: One sentence.
@@ -109,7 +109,7 @@ def parse_command(command: str) -> list[str]:
 class HookSink(Sink):
     """Runs the command once for every event that calls for action, one at a time and in order.
 
-    It gets no input, its output is thrown away, and what it started is killed when it takes too long. It inherits no
+    It gets no input, its output is discarded, and it is killed with its children when it takes too long. It inherits no
     setting or secret of this program. In its environment: EDGE_AD_EVENT (``ng``, ``ng over``, ``drift``, ``alarm``,
     ``alarm cleared``), EDGE_AD_VERDICT (``NG`` or ``OK``; empty when the event is not about a part), EDGE_AD_SOURCE,
     EDGE_AD_TIME (ISO 8601), EDGE_AD_TEXT and, where the event has them, EDGE_AD_SCORE, EDGE_AD_THRESHOLD,
@@ -139,7 +139,7 @@ class HookSink(Sink):
         self._outbox = Outbox("hook", self._run, self._failed, capacity=_CAPACITY)
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
-        """Nothing: what calls for action comes as an event."""
+        """Does nothing: the hook runs for events only."""
 
     def event(self, event: Event) -> None:
         """Run the command for it, unless it is about the hook itself."""
@@ -149,7 +149,7 @@ class HookSink(Sink):
         self.dropped = self._outbox.dropped
 
     def close(self) -> None:
-        """Run what waits, for three seconds at most; a command that runs then is killed."""
+        """Run what waits, for three seconds at most; then a running command is killed."""
         if self._outbox is not None:
             self._outbox.close(_CLOSE_S, self._is_over.set)
             self.dropped = self._outbox.dropped
@@ -184,7 +184,7 @@ class HookSink(Sink):
         return None if code == 0 else f"ended with {code}"
 
     def _exit_code(self, process: subprocess.Popen[bytes]) -> int | None:
-        """Of the command, or None when it takes too long or the stream is over."""
+        """Exit code of the command; None when it takes too long or the stream is over."""
         kill_at = time.monotonic() + self._timeout_s
         while (left := kill_at - time.monotonic()) > 0 and not self._is_over.is_set():
             with suppress(subprocess.TimeoutExpired):

@@ -20,22 +20,22 @@ from edge_ad.streaming.losses import GapLog
 
 __all__ = ["FrameNumbers", "Pacer", "Source", "file_path"]
 
-_MOST_NOTES = 100  # a stream runs for months: what nobody has taken is replaced by what is newer
+_MOST_NOTES = 100  # a stream runs for months: newer entries replace those that nobody has taken
 _GIGE_NUMBERS = 65535  # GigE Vision's 16-bit numbers go from 1 to here and start again at 1
 _WRAPS_ABOVE = 60000
 
 
 class Source(ABC):
-    """Frames one after another. Use as a context manager: entering opens it.
+    """A sequence of frames. A context manager: entering opens it.
 
     Args:
-        name: What it is, for messages and records. An address is masked in it, and bytes of a path that are no UTF-8
-            are spelled out.
+        name: What it is, for messages and records. Addresses in it are masked, and bytes of a path that are not
+            UTF-8 are escaped.
         is_live: Whether frames come by the clock, so that one not taken in time is lost.
 
     Attributes:
         path: File of the frame that `read` gave last, absolute, as it was when it was read; empty for a camera.
-        gaps: The times at which a live source was gone.
+        gaps: The outages of a live source.
         source_count: Frames the source itself says it produced; None when it does not number them. Of a source that
             does, ``source_count`` is the frames that were read + duplicates + corrupt + missed.
         duplicates: Frames it delivered twice; `read` gives them once.
@@ -71,7 +71,7 @@ class Source(ABC):
         self.close()
 
     def rename(self, name: str) -> None:
-        """Go by a name that the user chose, before it is opened; it stands for the address in every output.
+        """Set a name that the user chose, before it is opened; it replaces the address in every output.
 
         Args:
             name: Such as ``"front"``.
@@ -80,15 +80,15 @@ class Source(ABC):
 
     @property
     def fps(self) -> float | None:
-        """Frames per second the source says it has; None when it says nothing believable."""
+        """Frames per second according to the source; None where it gives no plausible number."""
         return None
 
     def expect_bits(self, significant_bits: int | None, *, takes_8_bits: bool) -> None:
         """Note the depth of the photos that were trained on; called before `open`.
 
         Args:
-            significant_bits: Their significant bits; None where nothing is known of them.
-            takes_8_bits: Whether frames of 8 bits are judged nevertheless.
+            significant_bits: Their significant bits; None where they are unknown.
+            takes_8_bits: Whether frames of 8 bits are judged anyway.
 
         Raises:
             UsageError: The source gives frames of 8 bits, and they used more.
@@ -96,7 +96,7 @@ class Source(ABC):
         if significant_bits not in (None, 8) and not takes_8_bits:
             raise UsageError(
                 f"The photos that were trained on use {significant_bits} bits, and {self.name} gives 8.",
-                "Train on photos of this source, or judge its frames nevertheless with --allow-8-bit.",
+                "Train on photos of this source, or judge its frames anyway with --allow-8-bit.",
             )
 
     @abstractmethod
@@ -121,12 +121,12 @@ class Source(ABC):
 
 
 def file_path(path: str | Path) -> str:
-    """The path of a file as records have it: absolute, links not followed; bytes that are no UTF-8 are spelled out."""
+    """The path of a file as records have it: absolute, links not followed, bytes that are not UTF-8 escaped."""
     return storable(os.path.abspath(path))  # noqa: PTH100 - resolve() follows links
 
 
 class FrameNumbers:
-    """Counts over all connections of a camera; what passed while it was away is an outage, not counted here.
+    """Counts over all connections of a camera; frames during an outage are not counted here.
 
     Attributes:
         count: Frames the camera made; None before the first.
@@ -142,13 +142,13 @@ class FrameNumbers:
         """Take the number of a frame that came."""
         step = 1 if self._last is None else number - self._last
         if step <= 0 and self._last is not None:
-            # Smaller than the last: 16-bit numbers that started again, or a camera that did.
+            # Smaller than the last: 16-bit numbers wrapped around, or the camera restarted.
             step = step + _GIGE_NUMBERS if self._last > _WRAPS_ABOVE else 1
         self._last = number
         self.add(skipped=step - 1)
 
     def add(self, *, skipped: int) -> None:
-        """Take a frame that came after so many that did not."""
+        """Take a frame that came after some missing ones."""
         self.count = (self.count or 0) + 1 + skipped
         self.missed += skipped
 
@@ -171,8 +171,8 @@ class Pacer:
     def wait(self, cancelled: threading.Event) -> None:
         """Return when the next frame is due, or at once when cancelled.
 
-        By the clock and not by pauses, so that the rate is exact; a reader that fell behind by more than a frame is
-        not hurried to make up for it.
+        It follows the clock instead of adding pauses, so that the rate is exact; a reader that fell behind by more than
+        a frame does not catch up.
         """
         now = time.perf_counter()
         due_at = now if self._due_at is None else max(self._due_at + self._interval_s, now - self._interval_s)

@@ -17,15 +17,15 @@ from edge_ad.streaming.sources.selection import SourceOptions
 
 __all__ = ["BaslerSource", "apply_features", "apply_options", "first_readable"]
 
-_CLOSE_ENOUGH = 0.02  # cameras round to what the sensor can do
-_WAIT_MS = 200  # how soon a wait for a frame notices that it was cancelled or that the camera is gone
+_CLOSE_ENOUGH = 0.02  # cameras round to what the sensor supports
+_WAIT_MS = 200  # how soon a wait for a frame notices a cancellation or the loss of the camera
 _LONGEST_SILENCE_S = 2.0
 _FRAME_RATES = ("ResultingFrameRate", "ResultingFrameRateAbs")
 _NO_NUMBER = 2**64 - 1  # what pylon says when the camera does not number its frames
 
 
 def apply_options(nodes: Any, options: SourceOptions, genicam: Any) -> Iterator[str]:
-    """Set what was asked for, in the order cameras want: format, size, exposure, gain, rate, trigger.
+    """Apply the options, in the order that cameras need: format, size, exposure, gain, rate, trigger.
 
     Args:
         nodes: Node map of the open camera.
@@ -42,7 +42,7 @@ def apply_options(nodes: Any, options: SourceOptions, genicam: Any) -> Iterator[
         _choose(nodes, "PixelFormat", options.pixel_format, genicam)
     for name, offset, wanted in (("Width", "OffsetX", options.width), ("Height", "OffsetY", options.height)):
         if wanted is not None:
-            _set_number(nodes, (offset,), 0, genicam)  # which leaves room for the full size
+            _set_number(nodes, (offset,), 0, genicam)  # which allows the full size
             yield from _set_number(nodes, (name,), wanted, genicam)
     if options.exposure_us is not None:
         _set_text(nodes, "ExposureAuto", "Off", genicam)
@@ -99,7 +99,7 @@ def _node(nodes: Any, names: tuple[str, ...], genicam: Any) -> Any:
 
 
 def _set_number(nodes: Any, names: tuple[str, ...], wanted: float, genicam: Any) -> list[str]:
-    """Set the nearest value in range and in steps, and remark on it when that is another one."""
+    """Set the nearest possible value, and remark on it where it differs."""
     node = _node(nodes, names, genicam)
     if node is None:
         return [f"has no {names[0]} to set."]
@@ -143,7 +143,7 @@ def _choices(node: Any) -> str:
 
 
 class BaslerSource(Source):
-    """A camera of pylon, live: at its newest frame, or at every frame that a hardware trigger asks for.
+    """A Basler camera, live: its newest frame, or every frame of a hardware trigger.
 
     Frames that the camera numbered and that never came are counted in ``missed``, incomplete ones in ``corrupt``.
 
@@ -172,7 +172,7 @@ class BaslerSource(Source):
 
     @property
     def fps(self) -> float | None:
-        """Frames per second that the camera says it gives; None with a trigger, which sets the pace."""
+        """Frames per second according to the camera; None with a trigger, which sets the pace."""
         if self._camera is None or self._options.hardware_trigger is not None:
             return None
         try:
@@ -182,7 +182,7 @@ class BaslerSource(Source):
         return fps if fps else None
 
     def open(self) -> None:
-        """Connect, set what was asked for and start."""
+        """Connect, apply the options and start."""
         self.close()
         try:
             self._camera = self._pylon.InstantCamera(self._pylon.TlFactory.GetInstance().CreateDevice(self._device()))
@@ -191,7 +191,7 @@ class BaslerSource(Source):
             self._camera.StartGrabbing(self._strategy())
         except self._genicam.GenericException as error:
             self.close()
-            hint = "Look at its cable and supply, and whether another program (pylon Viewer) holds it."
+            hint = "Check its cable and power, and that no other program (pylon Viewer) holds it."
             raise DeviceError(f"{self.name} cannot be opened: {_first_line(error)}", hint) from None
         except Exception:
             self.close()
@@ -205,7 +205,7 @@ class BaslerSource(Source):
             return None
 
     def close(self) -> None:
-        """Stop and let it go."""
+        """Stop and release the camera."""
         camera, self._camera, self._converter = self._camera, None, None
         if camera is None:
             return
@@ -214,7 +214,7 @@ class BaslerSource(Source):
             try:
                 step()
             except self._genicam.GenericException:
-                continue  # what is unplugged cannot be told to stop
+                continue  # an unplugged camera cannot be stopped
 
     def cancel(self) -> None:
         """End the wait for a frame."""
@@ -264,7 +264,7 @@ class BaslerSource(Source):
         self.source_count, self.missed = self._numbers.count, self._numbers.missed
 
     def _strategy(self) -> Any:
-        """Triggered frames are parts, so none is replaced by a newer one; of others only the newest matters."""
+        """Triggered frames are parts, so none may be replaced; otherwise only the newest matters."""
         if self._options.hardware_trigger is not None:
             return self._pylon.GrabStrategy_OneByOne
         return self._pylon.GrabStrategy_LatestImageOnly

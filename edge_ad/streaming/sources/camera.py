@@ -24,13 +24,13 @@ from edge_ad.streaming.sources.selection import SourceOptions
 __all__ = ["CameraSource", "CsiSource", "OpenCVSource", "csi_pipeline", "open_capture", "quiet"]
 
 _BELIEVABLE_FPS = 1000.0
-_MOST_CORRUPT_IN_ROW = 100  # a camera that sends nothing else is as good as gone
+_MOST_CORRUPT_IN_ROW = 100  # a camera that sends nothing else counts as lost
 _CLOSE_S = 0.2
-# Read by OpenCV when it opens the first capture of the process; what the user set goes first.
+# Read by OpenCV when it opens the first capture of the process; the user's own setting has priority.
 _ENVIRONMENT: Mapping[str, str] = {
     "OPENCV_LOG_LEVEL": "SILENT",
     "OPENCV_FFMPEG_LOGLEVEL": "-8",  # AV_LOG_QUIET
-    # A camera that is unplugged is noticed after this many seconds instead of ten.
+    # An unplugged camera is noticed after this many seconds instead of ten.
     "OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT": "2",
 }
 _DEFAULT_SIZE, _DEFAULT_FPS = (1280, 720), 30.0
@@ -38,7 +38,7 @@ _DEFAULT_SIZE, _DEFAULT_FPS = (1280, 720), 30.0
 _BACKENDS = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
 _MANUAL_EXPOSURE = 1  # V4L2_EXPOSURE_MANUAL
 _EXPOSURE_UNIT_US = 100.0  # V4L2_CID_EXPOSURE_ABSOLUTE counts in steps of 100 µs
-_CLOSE_ENOUGH = 0.02  # drivers round to what the sensor can do
+_CLOSE_ENOUGH = 0.02  # drivers round to what the sensor supports
 
 _Setting = tuple[str, int, float]  # as the user knows it, CAP_PROP_, value
 
@@ -54,7 +54,7 @@ class OpenCVSource(Source):
 
     @property
     def fps(self) -> float | None:
-        """Frames per second that the container or driver names; None when it names nothing believable."""
+        """Frames per second according to the container or driver; None where it gives no plausible number."""
         fps = 0.0 if self._capture is None else float(self._capture.get(cv2.CAP_PROP_FPS))
         return fps if 0.0 < fps <= _BELIEVABLE_FPS else None
 
@@ -78,7 +78,7 @@ class OpenCVSource(Source):
         return None
 
     def close(self) -> None:
-        """Release the capture; one that another thread hangs in is left to that thread."""
+        """Release the capture, or leave that to a thread that hangs in it."""
         capture, self._capture = self._capture, None
         if capture is not None and self._is_reading.acquire(timeout=_CLOSE_S):
             capture.release()
@@ -118,7 +118,7 @@ def open_capture(target: str | int, backend: int, options: Mapping[int, int]) ->
 
 @contextmanager
 def _name_of(target: str | int) -> Iterator[str | int]:
-    """What OpenCV may be given: the name of a file that is no UTF-8 ends the process in its native code."""
+    """Check what OpenCV is given: a file name that is not UTF-8 crashes its native code."""
     if not isinstance(target, str) or storable(target) == target:
         yield target
         return
@@ -162,7 +162,7 @@ class CsiSource(OpenCVSource):
 
 
 def csi_pipeline(sensor: int, options: SourceOptions) -> str:
-    """What GStreamer is asked for: the newest frame, BGR, at the asked size, converted by the Jetson's own hardware.
+    """The GStreamer pipeline: newest frame, BGR, at the requested size, converted by the Jetson's hardware.
 
     Args:
         sensor: Number of the sensor.
@@ -217,7 +217,7 @@ class CameraSource(OpenCVSource):
         _check(self._options)
 
     def read(self) -> NDArray[np.uint8] | None:
-        """The next frame; one that the driver hands out again with the same time stamp is counted and skipped."""
+        """The next frame; one that the driver gives again, with the same time stamp, is counted and skipped."""
         while (image := super().read()) is not None:
             stamp_ms = 0.0 if self._capture is None else float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
             if stamp_ms <= 0.0 or stamp_ms != self._last_stamp_ms:
@@ -244,7 +244,7 @@ class CameraSource(OpenCVSource):
 
 
 def _settings(options: SourceOptions) -> Iterator[_Setting]:
-    """In the order drivers want: the format decides which sizes there are, the size which rates."""
+    """In the order that drivers need: the format decides the possible sizes, the size the rates."""
     if options.pixel_format is not None:
         yield "pixel format", cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*options.pixel_format.upper())
     if options.width is not None:
@@ -275,4 +275,4 @@ def _fourcc_text(value: float) -> str:
 
 def _hint(device: int | str) -> str:
     path = f" as /dev/video{device}" if isinstance(device, int) and sys.platform == "linux" else ""
-    return f"Look whether it is there{path}, whether another program holds it, and whether you may use it."
+    return f"Check that it exists{path}, that no other program holds it, and that you may use it."

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 __all__ = ["FFmpegSource", "NetworkSource", "VideoFileSource", "decoder_threads"]
 
-# Short enough that a stream is back within 2 s of its return although an attempt has just begun to wait.
+# Short enough to be back within 2 s of the stream's return, even if an attempt has just begun.
 _OPEN_TIMEOUT_S = 1.5
-_ABANDON_S = 3.0  # FFmpeg has no time-out for the look-up of a name, nor for every step of every protocol
-_OPTIONS: Mapping[str, str] = {"rtsp_transport": "tcp"}  # by UDP, lost packets would be damage
-_FALLBACK_FPS = 25.0  # of a file that names no rate
+_ABANDON_S = 3.0  # FFmpeg has no time-out for DNS look-ups, nor for every step of every protocol
+_OPTIONS: Mapping[str, str] = {"rtsp_transport": "tcp"}  # with UDP, lost packets would be damage
+_FALLBACK_FPS = 25.0  # for a file without a rate
 _TIMEOUT_S = 10.0  # of a server, to open and for each frame
 _VIDEO_FILE_ABANDON_S = 12.0
 
@@ -40,7 +40,7 @@ class FFmpegSource(Source):
 
     @property
     def fps(self) -> float | None:
-        """Frames per second that the container names; None when it names nothing believable."""
+        """Frames per second according to the container; None where it gives no plausible number."""
         return None if self._reader is None else self._reader.fps
 
     def open(self) -> None:
@@ -58,7 +58,7 @@ class FFmpegSource(Source):
         return image
 
     def close(self) -> None:
-        """Let go of it."""
+        """Release it."""
         reader, self._reader = self._reader, None
         if reader is not None:
             reader.close()
@@ -83,7 +83,7 @@ class NetworkSource(FFmpegSource):
         self._deadline = Deadline()
 
     def cancel(self) -> None:
-        """Wait no longer for the connection; a read ends by its own time-out."""
+        """Stop waiting for the connection; a read ends by its own time-out."""
         self._deadline.cancel()
 
     def _open_reader(self) -> VideoReader:
@@ -106,7 +106,7 @@ class NetworkSource(FFmpegSource):
 
 
 def _look_up(url: str) -> None:
-    """Find the host's address, so that FFmpeg is not left to wait for it."""
+    """Resolve the host's address, so that FFmpeg does not wait for it."""
     try:
         host = urlsplit(url).hostname
     except ValueError:
@@ -116,20 +116,20 @@ def _look_up(url: str) -> None:
 
 
 def decoder_threads() -> int:
-    """How many threads FFmpeg may decode with: they compete with the engine for the same cores."""
+    """Number of decoding threads for FFmpeg; they compete with the engine for the same cores."""
     return max(1, min(4, (os.cpu_count() or 1) // 4))
 
 
 class VideoFileSource(FFmpegSource):
     """A video file or a video behind an HTTP address.
 
-    When it ends before it says it does, ``shortage`` says so.
+    If it ends before the end that it announces, ``shortage`` says so.
 
     Args:
         target: Path, or URL of a file such as ``http://host/line.mp4``.
         loop: Start again at its end, from ``start_s``.
         start_s: Where to start, in seconds.
-        at_its_rate: Play it at its own frame rate instead of as fast as it is read.
+        at_its_rate: Play it at its own frame rate instead of as fast as possible.
     """
 
     def __init__(self, target: str, *, loop: bool = False, start_s: float = 0.0, at_its_rate: bool = False) -> None:

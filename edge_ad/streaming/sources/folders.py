@@ -1,4 +1,4 @@
-"""Folders of photos: those that are there, and those that come in."""
+"""Folders of photos: existing ones, and watched ones that fill up."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from edge_ad.streaming.sources.base import Pacer, Source, file_path
 __all__ = ["ImageFolderSource", "WatchedFolderSource"]
 
 _POLL_S = 0.05
-_SETTLED_S = 0.2  # a file whose size and time stay the same for so long has been written
-_GIVEN_UP_S = 5.0  # a file that is incomplete and grows no more for so long stays incomplete
-_LARGEST_SHARE = 0.05  # of a core, for looking through a folder with very many files
+_SETTLED_S = 0.2  # a file whose size and time stay the same for this long is complete
+_GIVEN_UP_S = 5.0  # a damaged file that has not grown for this long stays damaged
+_LARGEST_SHARE = 0.05  # share of a core for scanning a folder with very many files
 _DONE, _BAD = "done", "bad"
 
-_Version = tuple[int, int, int]  # time of change in ns, size in bytes, inode: a file that is written again is a new one
+_Version = tuple[int, int, int]  # time of change in ns, size in bytes, inode: a rewritten file counts as new
 
 
 class ImageFolderSource(Source):
@@ -55,7 +55,7 @@ class ImageFolderSource(Source):
 
     @property
     def fps(self) -> float | None:
-        """Images per second that were asked for."""
+        """The requested images per second."""
         return self._fps
 
     def expect_bits(self, significant_bits: int | None, *, takes_8_bits: bool) -> None:
@@ -143,7 +143,7 @@ class WatchedFolderSource(Source):
 
     An image is read when its file has stopped changing and is whole; never twice, unless it is written again. One that
     cannot be decoded is counted in ``corrupt`` and named in ``corrupt_names`` and ``notes``. One that is deleted before
-    its turn is nobody's loss.
+    its turn is skipped.
 
     Args:
         path: The folder.
@@ -206,7 +206,7 @@ class WatchedFolderSource(Source):
         """Files that have not been read and have stopped changing."""
         files = list(self._files())
         here = {file.path for file in files}
-        # What is gone is forgotten, so that months of files do not fill the memory.
+        # Forget deleted files, so that months of files do not fill the memory.
         self._seen = {path: version for path, version in self._seen.items() if path in here}
         self._changing = {path: state for path, state in self._changing.items() if path in here}
         return [file for file in files if self._seen.get(file.path) != file.version and self._has_settled(file)]
@@ -219,7 +219,7 @@ class WatchedFolderSource(Source):
         return self._unchanged_s(file) >= _SETTLED_S
 
     def _unchanged_s(self, file: _File) -> float:
-        """How long it has been as it is: as far as was seen here, or by its own time."""
+        """How long it has been unchanged, as seen here or by its own time."""
         return max(time.perf_counter() - self._changing[file.path][1], time.time() - file.written_at)
 
     def _files(self) -> Iterator[_File]:
@@ -231,7 +231,7 @@ class WatchedFolderSource(Source):
                     elif (version := _version(entry)) is not None:
                         yield _File(Path(entry.path), version)
             self._is_readable = True
-        except OSError as error:  # unmounted or deleted: it may come back
+        except OSError as error:  # unmounted or deleted: it may return
             if self._is_readable:
                 self.notes.append(f"The folder {self._folder} cannot be read ({error.strerror}); waiting for it.")
             self._is_readable = False
@@ -253,7 +253,7 @@ class WatchedFolderSource(Source):
         if _version(file.path) != file.version:
             return None  # deleted, or written to while it was read
         if image is None and self._unchanged_s(file) < _GIVEN_UP_S:
-            self._cancelled.wait(_POLL_S)  # it may yet become whole
+            self._cancelled.wait(_POLL_S)  # it may still become complete
             return None
         self._seen[file.path] = file.version
         del self._changing[file.path]

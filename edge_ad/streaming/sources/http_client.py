@@ -22,14 +22,14 @@ __all__ = ["LARGEST_PART", "HttpConnection", "MultipartReader", "Part", "connect
 
 _CHUNK = 65536
 _LONGEST_HEAD = 16384
-LARGEST_PART = 64 << 20  # no camera sends more: something else is being sent
+LARGEST_PART = 64 << 20  # no camera sends more, so this is something else
 _JPEG_END = b"\xff\xd9"
 # A line that begins with two dashes, before a head or the empty line that ends one.
 _ANY_DELIMITER = re.compile(rb"(?:^|\n)(--[^\r\n]{1,256})\r?\n(?=[A-Za-z][A-Za-z0-9-]*[ \t]*:|\r?\n\xff\xd8)")
 
 
 class HttpConnection(http.client.HTTPConnection):
-    """A connection of the standard library whose every wait counts against one deadline.
+    """An HTTP connection of the standard library with one deadline for all waits.
 
     Args:
         host: Name or address, with its port where that is not the usual one.
@@ -69,9 +69,9 @@ class Part:
 
 
 class MultipartReader:
-    """Cuts a stream into its parts and finds the next one after any damage.
+    """Splits a stream into parts, and finds the next one after any damage.
 
-    A whole part is given as soon as its last byte is there, without waiting for what follows it.
+    A complete part is returned as soon as its last byte has arrived, without waiting for more.
 
     Args:
         stream: The open answer; its reads must end by themselves when nothing comes.
@@ -89,7 +89,7 @@ class MultipartReader:
         self._deadline = deadline or Deadline()
 
     def next_part(self) -> Part | None:
-        """The next part, whole or not; None when the stream has ended, is silent, or makes no sense any more."""
+        """The next part, whole or not; None when the stream has ended, is silent, or is garbled."""
         self._deadline.start(self._timeout_s)
         try:
             headers = self._head()
@@ -204,7 +204,7 @@ def connect(url: str, name: str, deadline: Deadline) -> http.client.HTTPResponse
         hint = "Put user and password in the address: http://user:password@host/" if error.code == 401 else ""
         raise DeviceError(f"The stream {name} is refused: {error.code} {error.reason}.", hint) from None
     except Exception:  # urllib raises whatever a malformed challenge makes of it
-        # The cause may hold the address with its password, so it is not shown.
+        # The cause is not shown: it may hold the address with its password.
         raise DeviceError(
             f"The stream {name} does not answer.", "Check the address, the network, and user and password."
         ) from None
@@ -234,7 +234,7 @@ class _Handler(urllib.request.AbstractHTTPHandler):
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows a few redirects without reading what else they say, which may have no end."""
+    """Follows a few redirects without reading their bodies, which may be endless."""
 
     def http_error_302(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: http.client.HTTPMessage
@@ -246,7 +246,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 def _opener(url: str, deadline: Deadline) -> urllib.request.OpenerDirector:
-    """Speaks HTTP alone and directly: a camera is in the line's own network."""
+    """Opens HTTP addresses only, without a proxy: a camera is in the line's own network."""
     parts = urlsplit(url)
     passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
     if parts.username is not None:

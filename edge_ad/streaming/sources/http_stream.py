@@ -21,10 +21,10 @@ from edge_ad.streaming.sources.http_client import LARGEST_PART, MultipartReader,
 
 __all__ = ["LONGEST_REPEAT_S", "HttpSource", "SnapshotSource", "decoded"]
 
-# A camera's repeats fill the time to its next frame. One that shows the same for longer hangs, which must be seen.
+# Repeats fill the time to a camera's next frame. A camera that repeats for longer hangs, which must be reported.
 LONGEST_REPEAT_S = 1.0
-_MOST_CORRUPT_IN_ROW = 100  # a camera that sends nothing else is as good as gone
-# Between the header of a JPEG and its end: a marker that cannot be there is damage that decoders paint over in grey.
+_MOST_CORRUPT_IN_ROW = 100  # a camera that sends nothing else counts as lost
+# A marker that cannot occur inside a JPEG is damage, which decoders would paint grey.
 _FOREIGN_MARKER = re.compile(rb"\xff[\x01-\xbf\xc0-\xc3\xc5-\xcf\xd8\xe0-\xef\xf0-\xfd]")
 _JPEG_START, _FIRST_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 
@@ -53,7 +53,7 @@ class HttpSource(Source):
 
     @property
     def fps(self) -> float | None:
-        """What the stream says of its frame rate; MJPEG says nothing."""
+        """Frame rate according to the stream; MJPEG gives none."""
         return None if self._ffmpeg is None else self._ffmpeg.fps
 
     def open(self) -> None:
@@ -122,7 +122,7 @@ class HttpSource(Source):
 
 def _is_same(before: Part, part: Part) -> bool:
     stamp = part.headers.get("x-timestamp")
-    # Whole seconds, or a clock that stands still, say nothing; a fraction does: no camera takes two pictures at once.
+    # Whole seconds prove nothing, nor does a stopped clock; a fraction does: no camera takes two pictures at once.
     if stamp is not None and stamp == before.headers.get("x-timestamp") and _has_fraction(stamp):
         return True
     return part.is_whole and part.body == before.body
@@ -198,7 +198,7 @@ class SnapshotSource(Source):
         return None
 
     def close(self) -> None:
-        """Nothing is held open between two pictures."""
+        """Forget the last picture; no connection is held open."""
         self._first, self._last = None, b""
 
     def cancel(self) -> None:

@@ -1,4 +1,4 @@
-"""A live source that comes back: polls for its return and records how long it was gone."""
+"""A live source that reconnects: polls for its return and records how long it was lost."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from edge_ad.streaming.sources.base import Source
 
 __all__ = ["ReconnectingSource"]
 
-# Short enough that a source is read again within 2 s of its return, with one attempt that times out in between.
+# Short enough to read a source again within 2 s of its return, even if one attempt times out in between.
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 0.5
 
 
 class ReconnectingSource(Source):
-    """Reads a live source and, when it is gone, opens it again and again until it answers.
+    """Reads a live source and, when it is lost, tries to open it until it answers.
 
     Args:
         source: The live source. It must answer when the stream starts: only later outages are waited for.
-        max_outage_s: Longest outage in seconds that is waited for; None waits for ever.
+        max_outage_s: Longest outage to wait for, in seconds; None waits for ever.
     """
 
     def __init__(self, source: Source, *, max_outage_s: float | None = None) -> None:
@@ -35,7 +35,7 @@ class ReconnectingSource(Source):
         self.notes, self.corrupt_names = source.notes, source.corrupt_names
 
     def rename(self, name: str) -> None:
-        """Go by a name; so does the source, whose messages are shown too."""
+        """Set the name, for the source too, whose messages are shown."""
         super().rename(name)
         self._source.rename(name)
 
@@ -92,7 +92,7 @@ class ReconnectingSource(Source):
         return image
 
     def _reopen(self) -> NDArray[np.uint8] | None:
-        """Its first frame, or None while it is gone: an open connection without a frame is not a return."""
+        """Its first frame, or None while it is lost: a connection without a frame is not a return."""
         self._source.close()
         try:
             self._source.open()

@@ -1,4 +1,4 @@
-"""Which source an argument of the command line means: one grammar of addresses.
+"""Makes sources from addresses, by one grammar.
 
 camera of this machine   v4l2://0?width=1280&pixel_format=MJPG   v4l2:///dev/video2   (--camera 0)
 camera of a Jetson       csi://0?width=1920&height=1080
@@ -43,7 +43,7 @@ _HTTP_SCHEMES = frozenset({"http", "https"})
 _SNAPSHOT_SCHEMES = frozenset({"snapshot+http", "snapshot+https"})
 _STREAM_SCHEMES = frozenset({"rtmp", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
 _LOGIN = re.compile(r"(?:[A-Za-z][A-Za-z0-9+.-]*:?/{0,2})?[^/@]*:[^@]*@|(?:rtsps?|https?|rtmp|srt):/", re.IGNORECASE)
-# A host with a path and settings, or with user and password in it: no file is called so.
+# A host with a path and settings, or with user and password: not a file name.
 _ADDRESS = re.compile(
     r"/{0,2}[\w.-]+(?::[0-9]{1,5})?/.*[?&].*=|.*[?&;/](?:user|pwd|pass|password|token)\w*=|[a-z]+;//|//", re.IGNORECASE
 )
@@ -51,7 +51,7 @@ _LONGEST_INDEX = 3  # digits: a longer number is a serial number
 
 
 def as_one_source(sources: Sequence[Source]) -> Source:
-    """The only source, or one that speaks for several: their names, their rates together, live if one of them is."""
+    """The only source, or a description of several: joined names, summed rates, live if one of them is."""
     return sources[0] if len(sources) == 1 else CompositeSource(sources)
 
 
@@ -68,18 +68,18 @@ class CompositeSource(Source):
         return sum(known) if len(known) == len(rates) else None
 
     def open(self) -> None:
-        """They are opened one by one."""
+        """Does nothing: each source is opened by itself."""
 
     def read(self) -> NDArray[np.uint8] | None:
         return None
 
     def close(self) -> None:
-        """They are closed one by one."""
+        """Does nothing: each source is closed by itself."""
 
 
 @dataclass(frozen=True)
 class SourceOptions:
-    """What can be asked of a source. None leaves it as the camera or file has it.
+    """Options of a source. None keeps the setting of the camera or file.
 
     Attributes:
         width: Of the frames of a camera, in pixels.
@@ -94,7 +94,7 @@ class SourceOptions:
         pace: ``"fast"`` reads a file as fast as possible, ``"source"`` at its own frame rate.
         watch: Wait for new images in a folder.
         after: What is done with a watched image that was read: ``"leave"`` it, or ``"move"`` it to the folder ``done``.
-        max_outage_s: Longest outage of a live source that is waited for, in seconds; None waits for ever.
+        max_outage_s: Longest outage of a live source to wait for, in seconds; None waits for ever.
         timeout_s: Longest silence of a network stream before it counts as lost, in seconds.
 
     Raises:
@@ -136,7 +136,7 @@ CAMERA_OPTIONS = ("width", "height", "fps", "exposure_us", "gain", "max_outage_s
 
 
 def only(options: SourceOptions, kind: str, taken: Iterable[str]) -> SourceOptions:
-    """Refuse what a kind of source would ignore: an option without effect is a mistake nobody sees.
+    """Refuse options that a kind of source would ignore: the user would not notice.
 
     Args:
         options: What was asked for.
@@ -149,18 +149,18 @@ def only(options: SourceOptions, kind: str, taken: Iterable[str]) -> SourceOptio
     default = SourceOptions()
     for field in fields(SourceOptions):
         name = field.name
-        # A limit for live sources says nothing wrong about a file.
+        # A limit for live sources does no harm to a file.
         if name in taken or name in ("max_outage_s", "timeout_s") or getattr(options, name) == getattr(default, name):
             continue
         named = ", ".join(_shown(other) for other in taken if other not in ("max_outage_s", "timeout_s"))
         raise UsageError(
-            f"{_shown(name)} means nothing to {kind}.", f"It takes: {named}." if named else "It takes no settings."
+            f"{_shown(name)} has no effect on {kind}.", f"It takes: {named}." if named else "It takes no settings."
         )
     return options
 
 
 def with_query(options: SourceOptions, query: Mapping[str, str]) -> SourceOptions:
-    """Options with what an address says in its query, which goes before the options of the command line.
+    """Options with the settings in an address's query, which override those of the command line.
 
     Args:
         options: The options of the command line.
@@ -206,12 +206,12 @@ _QUERY: Mapping[str, tuple[str, Callable[[str], Any]]] = {
 
 
 def _shown(field: str) -> str:
-    """The name of a field as the user writes it."""
+    """The option of a field, as the user writes it."""
     return {field: name for name, (field, _) in _QUERY.items()}[field]
 
 
 def camera_source(index: int, options: SourceOptions | None = None) -> Source:
-    """A camera of this machine (``--camera N``) that is waited for when it is gone.
+    """A camera of this machine (``--camera N``), which is waited for when it is lost.
 
     Args:
         index: Number of the camera, from 0.
@@ -219,7 +219,7 @@ def camera_source(index: int, options: SourceOptions | None = None) -> Source:
             the source's ``notes`` once it is open; so is what it does instead.
 
     Raises:
-        UsageError: A negative index, or an option that means nothing to a camera.
+        UsageError: A negative index, or an option without effect for a camera.
     """
     if index < 0:
         raise UsageError(f"There is no camera {index}.", "Cameras are numbered from 0.")
@@ -239,7 +239,7 @@ def source_from_uri(uri: str, options: SourceOptions | None = None) -> Source:
             --watch --after --max-outage --timeout`` of the command line.
 
     Raises:
-        UsageError: An address of an unknown kind, an unknown setting in it, or an option that means nothing to it.
+        UsageError: An address of an unknown kind, an unknown setting in it, or an option without effect for it.
     """
     options = options or SourceOptions()
     scheme, separator, rest = uri.partition("://")

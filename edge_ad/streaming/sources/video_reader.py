@@ -1,4 +1,4 @@
-"""Videos and live streams read by FFmpeg (PyAV), which says what OpenCV hides: damage, time stamps, the end."""
+"""Videos and live streams read by FFmpeg (PyAV), which reports what OpenCV hides: damage, time stamps, the end."""
 
 from __future__ import annotations
 
@@ -20,25 +20,24 @@ __all__ = ["DamageFilter", "VideoReader"]
 
 _Picture = TypeVar("_Picture")
 
-# Frames come out in the order in which they are shown, and damage goes on in the order in which they are decoded; no
-# standard reorders more than 16.
+# Frames come out in display order, and damage propagates in decoding order; no standard reorders more than 16.
 _MOST_HELD = 17
-_MOST_REMEMBERED = 64  # damaged frames: more than can be under way at once
+_MOST_REMEMBERED = 64  # damaged frames: more than the decoder can hold at once
 _BELIEVABLE_FPS = 1000.0
-_MOST_CORRUPT_IN_ROW = 100  # packets: a camera that sends nothing else is as good as gone
+_MOST_CORRUPT_IN_ROW = 100  # packets: a camera that sends nothing else counts as lost
 _CLOSE_S = 0.2
 _SEEK_TOLERANCE_S = 1e-3  # time stamps are rounded
-_SEEK_BACK_S = 2.0  # a transport stream has no index: what is found may lie behind what was sought
+_SEEK_BACK_S = 2.0  # a transport stream has no index: a seek may end behind its target
 _SHORT_S = 0.5
 _SHORT_FRAMES = 1.5
 # Formats that swscale converts to BGR in one exact step; with others, a better filter for the colours costs little.
 _ONE_STEP = frozenset({"yuv420p", "yuvj420p", "bgr24", "rgb24", "gray"})
 
 
-# Their decoders patch damage with the picture before and say nothing, unless they are told to fail.
+# Their decoders silently patch damage with the previous picture, unless they are told to fail.
 _SAYS_MORE_WHEN_STRICT = frozenset({"mjpeg", "hevc"})
 
-_inside: set[threading.Thread] = set()  # threads that FFmpeg does not let go before its time-out
+_inside: set[threading.Thread] = set()  # threads that FFmpeg holds until its time-out
 _LONGEST_WAIT_S = 5.0
 
 
@@ -49,10 +48,10 @@ class _Held(NamedTuple, Generic[_Picture]):
 
 
 class DamageFilter(Generic[_Picture]):
-    """Lets whole frames through and counts the others.
+    """Passes undamaged frames and counts the others.
 
-    A frame is whole when nothing was damaged since the last key frame before it, in the order of decoding, that it does
-    not precede in the order of showing.
+    A frame is undamaged when nothing was damaged since the last key frame that precedes it, both in decoding order and
+    in display order.
 
     Attributes:
         corrupt: Frames that were damaged, or decoded from damaged ones, or that the decoder gave up.
@@ -88,12 +87,12 @@ class DamageFilter(Generic[_Picture]):
             self._pending.pop(shown_at, None)
 
     def add(self, picture: _Picture, shown_at: int | None, *, is_key: bool, is_corrupt: bool) -> None:
-        """Take a frame from the decoder.
+        """Take a decoded frame.
 
         Args:
             picture: The frame.
             shown_at: Its presentation time stamp.
-            is_key: Whether it was decoded from nothing else.
+            is_key: Whether it was decoded without other frames.
             is_corrupt: Whether the decoder says that it is damaged.
         """
         number = self.packets - 1 if shown_at is None else self._pending.pop(shown_at, self.packets - 1)
@@ -106,7 +105,7 @@ class DamageFilter(Generic[_Picture]):
         self._held.append(_Held(picture, number, shown_at))
 
     def whole(self, *, is_end: bool = False) -> Iterator[_Picture]:
-        """Frames that nothing can spoil any more, in the order in which they are shown.
+        """Frames that later damage cannot affect, in display order.
 
         Args:
             is_end: Whether no further frame will come.
@@ -119,7 +118,7 @@ class DamageFilter(Generic[_Picture]):
                 self.corrupt += 1
 
     def _forget_before(self, shown_at: int) -> None:
-        """What should have been shown by now was given up by the decoder."""
+        """Count frames that should have been shown by now: the decoder has given them up."""
         for earlier in [at for at in self._pending if at < shown_at]:
             self.corrupt += not self._is_whole(self._pending.pop(earlier), earlier)
 
@@ -135,14 +134,14 @@ class DamageFilter(Generic[_Picture]):
 
 @atexit.register
 def _wait_for_ffmpeg() -> None:
-    """A thread that is still inside FFmpeg when the process frees its libraries would end it with SIGSEGV."""
+    """Wait for threads inside FFmpeg: freeing its libraries under them would end the process with SIGSEGV."""
     until = time.monotonic() + _LONGEST_WAIT_S
     for thread in list(_inside):
         thread.join(max(0.0, until - time.monotonic()))
 
 
 class VideoReader:
-    """The whole frames of a video or a stream.
+    """The undamaged frames of a video or a stream.
 
     Args:
         target: Path or address.
@@ -152,7 +151,7 @@ class VideoReader:
         start_s: Where to start, in seconds.
 
     Attributes:
-        announced: Frames that the container says it has; None where it says nothing.
+        announced: Number of frames according to the container; None where it does not give one.
 
     Raises:
         OSError: It cannot be opened, or holds no video.
@@ -185,7 +184,7 @@ class VideoReader:
         finally:
             _inside.discard(thread)
         self._is_reading = threading.Lock()
-        self._reformatter = VideoReformatter()  # keeps what swscale prepares for a size
+        self._reformatter = VideoReformatter()  # caches what swscale prepares for a size
         try:
             self._stream = self._video_of(self._container)
             self._stream.codec_context.thread_count = threads
@@ -203,7 +202,7 @@ class VideoReader:
         self._damage: DamageFilter[Any] = DamageFilter()
         self._frames: deque[Any] = deque()
         self._packets: Iterator[Any] | None = self._container.demux(self._stream)
-        # A gap in a transport stream is noticed at the packet behind it; the one before it has lost its end.
+        # A gap in a transport stream shows at the packet after it; the packet before it has lost its end.
         self._looks_ahead = self._container.format.name == "mpegts"
         self._ahead: deque[Any] = deque()
         self._is_jpeg = self._stream.codec_context.name == "mjpeg"
@@ -211,17 +210,17 @@ class VideoReader:
 
     @property
     def fps(self) -> float | None:
-        """Frames per second that the container names; None when it names nothing believable."""
+        """Frames per second according to the container; None where it gives no plausible number."""
         rate = float(self._stream.average_rate or self._stream.guessed_rate or 0)
         return rate if 0.0 < rate <= _BELIEVABLE_FPS else None
 
     @property
     def corrupt(self) -> int:
-        """Frames that were not given because they are damaged, or decoded from damaged ones."""
+        """Frames left out because they are damaged, or were decoded from damaged ones."""
         return self._damage.corrupt
 
     def shortage(self) -> str:
-        """What is missing at the end, in words that follow its name; empty where nothing is, or it cannot be told."""
+        """What is missing at the end, in words that follow its name; empty where nothing is, or it is unknown."""
         if self.announced is not None and self._damage.packets < self.announced:
             return f"holds {self._damage.packets} of the {self.announced} frames that it announces"
         if self.announced is None and self._length_s - self._shown_until_s > self._tolerance_s():
@@ -245,7 +244,7 @@ class VideoReader:
         return self._as_bgr(self._frames.popleft()) if self._frames else None
 
     def close(self) -> None:
-        """Let go of it; what another thread hangs in is left to that thread."""
+        """Release it, or leave that to a thread that hangs in it."""
         self._packets = None
         if self._is_reading.acquire(timeout=_CLOSE_S):
             self._container.close()
@@ -256,7 +255,7 @@ class VideoReader:
         packet = self._next_packet()
         if packet is not None and packet.size:
             follows_gap = bool(self._ahead) and self._ahead[0] is not None and self._ahead[0].is_corrupt
-            is_cut = self._is_jpeg and damage(bytes(packet)) is not None  # decoders fill what is missing with grey
+            is_cut = self._is_jpeg and damage(bytes(packet)) is not None  # decoders fill missing parts with grey
             self._damage.feed(packet.pts, is_corrupt=packet.is_corrupt or follows_gap or is_cut)
         try:
             frames = self._stream.decode(packet) if packet is None or packet.size else self._stream.decode(None)

@@ -1,4 +1,4 @@
-"""What follows from several frames together: parts, hysteresis, cool-down, drift of scores, changes of the scene."""
+"""Events from several frames: parts, hysteresis, cool-down, drift of scores, changes of the scene."""
 
 from __future__ import annotations
 

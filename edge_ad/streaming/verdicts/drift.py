@@ -1,8 +1,8 @@
-"""Notices that the scores of good parts rise, before they are false alarms, and that all at once nearly all parts fail.
+"""Detects a rise of the scores of good parts before it causes false alarms, and a sudden failure of nearly all parts.
 
 Light ages, lenses get dusty, a tool wears: the scores of good parts creep towards the threshold. Scores of a line are
-neither normal (their tail is long) nor independent (neighbours see the same light), so not they are tested but the
-medians x_j of blocks of them, standardised by median and median absolute deviation of the first K blocks:
+neither normal (their tail is long) nor independent (neighbours see the same light). So the test uses the medians x_j of
+blocks of scores, standardised by median and median absolute deviation of the first K blocks:
 
     z_j = (x_j - m) / s,   m = median(x_1..x_K),   s = 1.4826 * median |x_i - m|
 
@@ -10,7 +10,7 @@ and tested by a one-sided tabular CUSUM (E. S. Page, "Continuous inspection sche
 
     S_j = max(0, S_{j-1} + min(z_j - k, h / 2)),   report when S_j > h
 
-The slack k is the rise that nobody needs to hear of: one s, or a tenth of the way from m to the threshold if that is
+The slack k is the rise that is not worth a report: one s, or a tenth of the way from m to the threshold if that is
 more. A single block, however high, is not enough.
 
 What rises at once, so that hardly any part passes, leaves nothing for that test to see. So the verdicts of all parts
@@ -53,7 +53,7 @@ class Drift:
         level: Where good scores are now.
         baseline: Where they were at first.
         threshold: What they must stay below.
-        share: Way gone from the baseline to the threshold; 1 is all of it.
+        share: Share of the way from the baseline to the threshold, 1 at the threshold.
         parts: Good parts seen since the baseline began.
     """
 
@@ -69,7 +69,7 @@ class DriftMonitor:
     """Watches the scores of parts that passed; the memory is one block and one baseline.
 
     Args:
-        block: Parts in a block; should be longer than neighbours are alike.
+        block: Parts in a block; should exceed the number of neighbours that are alike.
         baseline_blocks: Blocks in the baseline, K.
     """
 
@@ -92,10 +92,10 @@ class DriftMonitor:
 
         Args:
             score: Raw score; one that is not finite is passed over.
-            threshold: What it was held against.
+            threshold: The threshold it was judged with.
 
         Returns:
-            What is to be reported, if anything.
+            What to report, if anything.
         """
         if not math.isfinite(score):
             return None
@@ -170,7 +170,7 @@ class FailureMonitor:
         """Take the verdict of a part.
 
         Returns:
-            What is to be reported, if anything.
+            What to report, if anything.
         """
         self._parts += 1
         self._failed += is_defective

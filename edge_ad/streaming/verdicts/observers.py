@@ -1,4 +1,4 @@
-"""Verdicts of frames: hysteresis, cool-down, and scores that are not finite."""
+"""Observers of results: their contract, hysteresis, cool-down, and the alarm for scores that are not finite."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from edge_ad.streaming.frame import Event, Result
 
 __all__ = ["CoolDown", "CoolDownRule", "EndingObserver", "Hysteresis", "NotFiniteAlarm", "Observer"]
 
-_WELL_AFTER = 32  # frames with finite numbers in a row: every second frame being broken is one fault, not many
+_WELL_AFTER = 32  # finite frames in a row: if every second frame is broken, that is one fault, not many
 _RULE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|f|frames?)?")
 
 
 class Observer(Protocol):
-    """Sees every result in the order of the frames and says what follows from several of them."""
+    """Sees every result in the order of the frames, and gives the events that follow."""
 
     def see(self, result: Result) -> Sequence[Event]:
         """Take the next result and give the events that follow from it."""
@@ -27,7 +27,7 @@ class Observer(Protocol):
 
 @runtime_checkable
 class EndingObserver(Observer, Protocol):
-    """An observer with something left to say when the stream is over."""
+    """An observer with events left when the stream is over."""
 
     def end(self) -> Sequence[Event]:
         """The events that only the end of the stream decides."""
@@ -39,7 +39,7 @@ class Hysteresis:
         enter:  s > t            leave:  s <= t - (1 - ratio) * |t|
 
     The lower limit is ``ratio * t`` for the positive thresholds that all detectors have, and moves with the threshold.
-    What is not a finite number is above every limit.
+    A score that is not finite is above every limit.
 
     Args:
         ratio: Lower limit as a share of the upper one, in (0, 1]; 1 is no hysteresis.
@@ -67,10 +67,10 @@ class Hysteresis:
 
 
 class NotFiniteAlarm:
-    """Raises ``"alarm"`` at the first frame without finite numbers, and clears it when the engine is well again.
+    """Raises ``"alarm"`` at the first frame without finite numbers, and clears it when they are finite again.
 
     Args:
-        well_after: So many frames in a row with finite numbers end the alarm.
+        well_after: Frames in a row with finite numbers that end the alarm.
     """
 
     def __init__(self, well_after: int = _WELL_AFTER) -> None:
@@ -128,14 +128,14 @@ class CoolDownRule:
         match = _RULE.fullmatch(text.strip())
         unit = match["unit"] or "s" if match else ""
         if match is None or (unit.startswith("f") and "." in match["number"]):
-            raise UsageError(f"{text!r} is no time to cool down.", "Give seconds or frames, such as 2s or 30f.")
+            raise UsageError(f"{text!r} is not a cool-down time.", "Give seconds or frames, such as 2s or 30f.")
         if unit.startswith("f"):
             return cls(frames=int(match["number"]))
         return cls(seconds=float(match["number"]) / (1000 if unit == "ms" else 1))
 
 
 class CoolDown:
-    """Lets an event through when the last one it let through is long enough ago.
+    """Passes an event when the last one passed is long enough ago.
 
     Args:
         rule: How long.

@@ -20,14 +20,14 @@ from edge_ad.streaming.verdicts.scene import SceneObserver
 __all__ = ["INCOMPLETE", "Part", "PartObserver", "PartRule", "Parts", "observers_from_options"]
 
 INCOMPLETE = "incomplete"
-"""Reason of the verdict on a part that was over before it had the frames its rule asks for: not all was inspected."""
+"""Reason of the verdict on a part that ended before it had all its frames: it was not fully inspected."""
 
 _MOST_NEEDED = 1000
-_MOST_OPEN = 16  # parts that wait for a frame of another camera; the oldest is taken for over
+_MOST_OPEN = 16  # parts that wait for a frame of another camera; beyond that the oldest counts as over
 _RULE = re.compile(
     r"(?P<needed>\d{1,6})/(?:(?P<frames>\d{1,6})(?P<by_id>:id)?|gap:(?P<gap>\d+(?:\.\d+)?)(?P<unit>ms|s))"
 )
-_MOST_SOURCES = 64  # the one not seen for longest is forgotten
+_MOST_SOURCES = 64  # beyond that the one not seen for longest is forgotten
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class PartRule:
         frames: Judged frames it has, m; None when the gap decides.
         gap_s: Time without a judged frame after which the next frame belongs to another part: the pause of a trigger
             between two parts; None when the number decides.
-        by_id: Whether the frames of a part are those that the trigger gave the same id: several cameras that look at
-            one part. They must come from as many different sources as have given frames with ids, m at most.
+        by_id: Whether a part is made of the frames with the same id from the trigger: several cameras look at one part.
+            They must come from as many different sources as have given frames with ids, m at most.
     """
 
     needed: int
@@ -71,7 +71,7 @@ class PartRule:
 
 
 class Part:
-    """One part so far. A frame without a finite number makes it defective, however many frames the rule asks for.
+    """A part so far. A frame without a finite score makes it defective, whatever the rule.
 
     Args:
         number: How many parts of the same source came before.
@@ -83,9 +83,9 @@ class Part:
         frames: Judged frames.
         defective: How many of them count as defective.
         started_unix: Wall-clock time of its first frame.
-        name: What the trigger calls it; empty for nothing.
-        needed_sources: From how many different sources its frames must come.
-        reason: Why it is defective whatever its scores are: ``"not finite"``, ``"incomplete"``; empty otherwise.
+        name: Its id from the trigger; empty for none.
+        needed_sources: Number of different sources that its frames must come from.
+        reason: Why it is defective regardless of its scores: ``"not finite"``, ``"incomplete"``; empty otherwise.
     """
 
     def __init__(self, number: int, rule: PartRule, first: Result) -> None:
@@ -100,25 +100,25 @@ class Part:
 
     @property
     def is_defective(self) -> bool:
-        """Whether n frames are, or not all of it was inspected."""
+        """Whether n frames are defective, or it was not fully inspected."""
         return bool(self.reason) or self.defective >= self._rule.needed
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has all its m frames: a second frame of one camera does not stand for that of another."""
+        """Whether it has all its m frames; a second frame of one camera does not replace that of another."""
         has_all = self._rule.frames is not None and self.frames >= self._rule.frames
         return has_all and len(self._sources) >= self.needed_sources
 
     @property
     def is_alone(self) -> bool:
-        """Whether no other frame can belong to it: the trigger gave no id, by which parts are told apart."""
+        """Whether no other frame can belong to it, because the trigger gave no id."""
         return self._rule.by_id and not self.name
 
     @property
     def score(self) -> float:
         """The n-th highest score of its frames: above the threshold exactly when n frames are.
 
-        The lowest one, while there are fewer than n frames. A score that is not finite counts as infinity.
+        While there are fewer than n frames, the lowest. A score that is not finite counts as infinity.
         """
         return self._highest[0] if self._highest else math.nan
 
@@ -145,7 +145,7 @@ class Part:
 
 
 class Parts:
-    """Puts frames into parts: one after the other, or by id as many as are under way at once.
+    """Groups frames into parts: one at a time, or by id, with several open at once.
 
     Args:
         rule: What a part is.
@@ -160,7 +160,7 @@ class Parts:
         self._newest_at = -math.inf
 
     def part_of(self, result: Result) -> tuple[Part, Part | None]:
-        """The part a frame belongs to, and the part that it ends by not belonging to it."""
+        """The part that a frame belongs to, and the earlier part that it ends, if any."""
         if self._rule.by_id:
             return self._part_by_id(result)
         at, before = result.frame.captured_at, self._current
@@ -173,7 +173,7 @@ class Parts:
         return self._current, before if before is not None and not before.is_complete else None
 
     def end(self) -> list[Part]:
-        """The parts that are under way when the stream ends: over, or incomplete."""
+        """The open parts when the stream ends: complete or incomplete."""
         under_way = [part for part in (self._current, *self._open.values()) if part and not part.is_complete]
         self._current, self._open = None, {}
         return under_way
@@ -209,7 +209,7 @@ class PartObserver:
     A frame without a finite score or map makes its part defective, and so does a frame that is missing when a part is
     over; ``reason`` in the event's data says which.
 
-    A state of hysteresis does not go on into the next part. Parts by id have frames of several sources.
+    The state of hysteresis does not carry over to the next part. Parts by id have frames of several sources.
 
     Args:
         rule: What a part is; None judges every frame by itself.
@@ -253,7 +253,7 @@ class PartObserver:
 
 
 class _Line:
-    """The memory of one source."""
+    """The state of one source."""
 
     def __init__(
         self,
@@ -298,7 +298,7 @@ class _Line:
         return [] if last is None else [event for part in self._parts.end() for event in self._ended(part, last)]
 
     def _ended(self, part: Part, last: Result) -> list[Event]:
-        """What follows from a part to which no frame will come: one that lacks some is defective now."""
+        """Events for a part that gets no more frames: one that lacks some is defective now."""
         was_defective = part.is_defective
         part.end()
         acts = self._act(part, last) if part.is_defective and not was_defective else []
@@ -401,7 +401,7 @@ def observers_from_options(
 ) -> list[Observer]:
     """``--part``, ``--hysteresis``, ``--cool-down``, ``--drift/--no-drift``, ``--scene/--no-scene``.
 
-    Always to be used, with or without options: the ``"ng"`` events that webhook, MQTT and hook act on come from here.
+    Needed in every stream: the ``"ng"`` events that webhook, MQTT and hook act on come from here.
 
     Args:
         part: ``n/m``, ``n/m:id`` or ``n/gap:0.5s``; None judges every frame by itself. See `PartRule.parse`.

@@ -49,12 +49,12 @@ def test_address_means(address: str, name: str, is_live: bool) -> None:
         ("v4l2://0?width=wide", "width=wide"),
         ("v4l2://0?width=-3", "width must be above 0"),
         ("v4l2://0?pixel_format=MJPEG", "MJPEG"),
-        ("v4l2://0?loop=1", "loop means nothing"),
-        ("v4l2://0?hardware_trigger=Line1", "hardware_trigger means nothing"),
-        ("csi://0?pixel_format=MJPG", "pixel_format means nothing"),
+        ("v4l2://0?loop=1", "loop has no effect"),
+        ("v4l2://0?hardware_trigger=Line1", "hardware_trigger has no effect"),
+        ("csi://0?pixel_format=MJPG", "pixel_format has no effect"),
         ("file:///data/line.mp4?loop=perhaps", "loop=perhaps"),
         ("file:///data/line.mp4?pace=slow", "Unknown pace: slow"),
-        ("file:///data/line.mp4?after=move", "after means nothing"),
+        ("file:///data/line.mp4?after=move", "after has no effect"),
         ("file:///data/line.mp4?start=nan", "start must be 0 or above"),
         ("file:///data/a.png?pace=source", "no frame rate"),
         ("http://[::1/video", "cannot be read"),
@@ -69,9 +69,9 @@ def test_mistake_in_an_address_is_one_line(address: str, named: str) -> None:
 
 def test_option_that_a_source_would_ignore_is_refused() -> None:
     for address in ("rtsp://cam/stream", "http://cam/video", "line.mp4"):
-        with pytest.raises(UsageError, match="width means nothing"):
+        with pytest.raises(UsageError, match="width has no effect"):
             source_from_uri(address, SourceOptions(width=640))
-    with pytest.raises(UsageError, match="watch means nothing"):
+    with pytest.raises(UsageError, match="watch has no effect"):
         camera_source(0, SourceOptions(watch=True))
     source_from_uri("line.mp4", SourceOptions(max_outage_s=3))  # a limit that says nothing wrong about a file
 

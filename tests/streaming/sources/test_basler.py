@@ -158,7 +158,7 @@ def test_camera_that_another_program_holds_is_told_from_one_that_is_not_there(mo
     monkeypatch.setattr(source._pylon.InstantCamera, "Open", refuse)
     with pytest.raises(DeviceError, match="another application") as failure:
         source.open()
-    assert "another program" in failure.value.hint
+    assert "no other program" in failure.value.hint
 
 
 def test_missing_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,5 +72,5 @@ def test_the_login_is_sent_when_asked_for_and_shown_nowhere() -> None:
 def test_the_rate_can_be_set_and_nothing_else_of_a_camera() -> None:
     assert source_from_uri("snapshot+http://host/a.jpg").fps == 5
     assert source_from_uri("snapshot+https://host/a.jpg", SourceOptions(fps=2)).fps == 2
-    with pytest.raises(UsageError, match="gain means nothing"):
+    with pytest.raises(UsageError, match="gain has no effect"):
         source_from_uri("snapshot+http://host/a.jpg", SourceOptions(gain=2))
