@@ -108,6 +108,24 @@ def latency_table(rows: Iterable[Row]) -> str:
     return _markdown(table)
 
 
+def nncf_table(rows: Iterable[Row]) -> str:
+    """The INT8 recipe and NNCF: the gate, differences from FP32 on the test images, noise of features, and CPU time."""
+    names = ("image_auroc", "pixel_auroc", "pro")
+    deltas = ("Δ I-AUROC", "Δ P-AUROC", "Δ PRO")
+    correlations = ("map correlation, gate", "map correlation, test")
+    table = [("product", "made by", "gate", *deltas, *correlations, "features, dB", "CPU s")]
+    for row in rows:
+        for way, words in (("ours", "the recipe"), ("nncf", "NNCF")):
+            made, test, exact = row[way], row["test"][way], row["test"]["fp32"]
+            passed = "passes" if made["passed"] else f"fails: {made['failed']}"
+            differences = (f"{test[name] - exact[name]:+.4f}" for name in names)
+            found = (made["gate"]["map_correlation"], test["map_correlation"])
+            noise = " / ".join(f"{value:.1f}" for value in row["feature_db"].get(way, ()))
+            start = (row["product"], words, passed, *differences, *(f"{value:.4f}" for value in found))
+            table.append((*start, noise, f"{made['cpu_seconds']:.0f}"))
+    return _markdown(table)
+
+
 def _range(values: Sequence[float]) -> str:
     return f"{min(values):.2f}–{max(values):.2f}"
 
@@ -153,6 +171,7 @@ TABLES: dict[str, tuple[str, Callable[[Iterable[Row]], str]]] = {
     "int8-bf16": ("discriminator_int8_bf16", engine_table),
     "int8-bf16-first": ("again/discriminator_int8_bf16_first", screw_table),
     "int8-bf16-second": ("again/discriminator_int8_bf16_second", screw_table),
+    "nncf": ("nncf_comparison", nncf_table),
     "cached": ("cached_training", cached_table),
     "latency": ("discriminator_latency", latency_table),
     "throughput": ("discriminator_throughput", throughput_table),

@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "train": "Fit a detector to photos of good parts.",
     "predict": "Judge photos: a verdict, a score and regions for each.",
     "evaluate": "Measure a run or a bundle on test images.",
+    "compare": "Put runs and bundles side by side on the same test images.",
     "export": "Write a run as a bundle, ready for devices.",
     "calibrate": "Add an FP16 or INT8 graph to a bundle.",
     "build-engine": "Build a bundle's engine for this machine.",

@@ -63,11 +63,12 @@ def measure(
 ) -> ShiftReport:
     """Measure with progress on stderr."""
     from edge_ad.evaluation.shift import measure_shift
+    from edge_ad.evaluation.shift_results import WHERE
 
     steps = sum(len(kind.steps) for kind in kinds)
     note(
         f"Scoring {len(product.test)} test images of {product.name} at {steps} steps of {len(kinds)} kinds of shift "
-        f"with {predictor.engine}, shifted {_WHERE[shift_at]}."
+        f"with {predictor.engine}, shifted {WHERE[shift_at]}."
     )
     if predictor.threshold is None:
         note(
@@ -83,7 +84,7 @@ def measure(
         shift_at=shift_at,
         engine=predictor.engine,
         trained_on=trained_on,
-        progress=_show_progress,
+        progress=_Progress(),
     )
     if sys.stderr.isatty():
         rewrite_line("")
@@ -92,12 +93,18 @@ def measure(
     return report
 
 
-_WHERE = {"file": "at the photos' own resolution", "network": "after resizing to the network's input"}
+class _Progress:
+    """Counts up in place on a terminal; elsewhere a line when a kind begins."""
 
+    def __init__(self) -> None:
+        self._kind = ""
 
-def _show_progress(what: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        rewrite_line(f"{done}/{total} · {what}")
+    def __call__(self, what: str, done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            rewrite_line(f"{done}/{total} · {what}")
+        elif (kind := what.partition(" ")[0]) != self._kind:
+            self._kind = kind
+            note(f"{kind}: {done} of {total} images are done.")
 
 
 def show(report: ShiftReport, requirements: Sequence[Requirement], folder: Path | None, *, as_json: bool) -> None:
@@ -129,13 +136,15 @@ def show(report: ShiftReport, requirements: Sequence[Requirement], folder: Path 
 
 
 def _print(report: ShiftReport, outcomes: Sequence[Outcome]) -> None:
+    from edge_ad.evaluation.shift_results import WHERE
+
     threshold = report.threshold
     print_facts(
         {
             "product": report.product,
             "engine": report.engine,
             "images": f"{report.images}, {report.defective} of them defective",
-            "shifted": f"{_WHERE[report.shift_at]} ({_sizes(report)})",
+            "shifted": f"{WHERE[report.shift_at]} ({_sizes(report)})",
             "threshold": "none: scores alone" if threshold is None else f"{threshold.value:.6g} ({threshold.rule})",
         }
     )
@@ -183,7 +192,7 @@ def _rate(rate: Rate | None) -> str | None:
 
 
 def _print_tolerances(report: ShiftReport) -> None:
-    from edge_ad.evaluation.shift_results import MARGIN, is_tolerated
+    from edge_ad.evaluation.shift_results import MARGIN
 
     assert report.threshold is not None
     asked = report.threshold.false_alarm_rate
@@ -200,7 +209,7 @@ def _print_tolerances(report: ShiftReport) -> None:
         rows,
         title=f"\nTolerated: false alarms to {asked + MARGIN:.0%}, recall at most {MARGIN * 100:.0f} points lower",
     )
-    if not is_tolerated(report.unshifted, report.unshifted, report.threshold):
+    if not report.unshifted_holds:
         print_line("Unshifted photos already give more false alarms than that: nothing is tolerated.")
 
 

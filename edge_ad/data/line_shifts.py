@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import UsageError
+from edge_ad.errors import MissingDependencyError, UsageError
 
 __all__ = [
     "blur",
@@ -34,6 +34,7 @@ __all__ = [
     "white_balance",
 ]
 
+_ENCODER = "libx264"
 _CLIP_FRAMES = 5
 _CLIP_FPS = 30
 _SPECK_RADIUS = (0.008, 0.02)  # of the shorter side: dust on a lens or a cover glass is out of focus
@@ -150,9 +151,13 @@ def h264(image: NDArray[np.uint8], crf: float) -> NDArray[np.uint8]:
 def _clip(image: NDArray[np.uint8], crf: int) -> bytes:
     import av
 
+    if _ENCODER not in av.codecs_available:
+        raise MissingDependencyError(
+            "This build of PyAV cannot encode H.264 (libx264).", "Measure the other kinds: name them with --shift."
+        )
     file = BytesIO()
     with av.open(file, "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=_CLIP_FPS)
+        stream = container.add_stream(_ENCODER, rate=_CLIP_FPS)
         stream.height, stream.width = image.shape[:2]
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": str(crf), "preset": "veryfast"}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,10 @@ from edge_ad.evaluation.thresholds import rate_upper_bound
 from edge_ad.manifest import Threshold
 from edge_ad.photo_spec import PhotoSpec
 
-__all__ = ["ShiftProgress", "measure_shift"]
+__all__ = ["Pixels", "ShiftProgress", "measure_shift"]
+
+Pixels: TypeAlias = Literal["all", "unshifted", "none"]
+"""At which steps pixel AUROC and PRO are measured."""
 
 ShiftProgress: TypeAlias = Callable[[str, int, int], None]
 """Called with what is measured, in words, images done, and images in all."""
@@ -45,7 +48,7 @@ def measure_shift(
     *,
     shift_at: ShiftAt = "file",
     batch: int = 8,
-    pixels: bool = True,
+    pixels: Pixels = "all",
     room_mib: int = _ROOM_MIB,
     engine: str = "",
     trained_on: Collection[str] = (),
@@ -67,7 +70,8 @@ def measure_shift(
         shift_at: ``"file"`` shifts the decoded photo (8 bits a value) at its own resolution, ``"network"`` what fills
             the network's input.
         batch: Images per call of ``predict``, >= 1.
-        pixels: Whether to measure pixel AUROC and PRO, which take the longest after the network.
+        pixels: Where to measure pixel AUROC and PRO, which take as long as the network of an edge device:
+            at all steps, without a shift only, or not at all.
         room_mib: Memory for decoded photos, in MiB.
         engine: What runs, in words, for the record.
         trained_on: Content hashes of the photos that were trained on.
@@ -100,7 +104,7 @@ def measure_shift(
         photo_sizes_hw=tuple(sorted(set(subject.shapes.values()))),
         images=len(product.test),
         defective=sum(sample.is_defective for sample in product.test),
-        without_mask=subject.without_mask if pixels else 0,
+        without_mask=0 if pixels == "none" else subject.without_mask,
         threshold=threshold,
         unshifted=unshifted,
         results=tuple(results),
@@ -146,7 +150,7 @@ class _Subject:
         photos: PhotoSpec,
         shift_at: ShiftAt,
         batch: int,
-        pixels: bool,
+        pixels: Pixels,
         room: int,
     ) -> None:
         self.shapes: dict[int, tuple[int, int]] = {}
@@ -164,9 +168,10 @@ class _Subject:
 
     def measured(self, kind: ShiftKind | None, step: float, counted: _Counter) -> ShiftStep:
         """Measure one step; without a kind, the photos as they are."""
-        scores, maps = self._scored(kind, step, counted)
+        keeps_maps = self._pixels == "all" or (self._pixels == "unshifted" and kind is None)
+        scores, maps = self._scored(kind, step, counted, keeps_maps=keeps_maps)
         motion = kind.motion(step) if kind is not None and kind.motion is not None else None
-        pixel_values = self._pixel_values(maps, motion) if self._pixels else (None, None)
+        pixel_values = self._pixel_values(maps, motion) if keeps_maps else (None, None)
         good, defective = scores[~self._labels], scores[self._labels]
         auroc = image_auroc(self._labels, scores) if good.size and defective.size else None
         middle = float(np.median(good)) if good.size else None
@@ -174,17 +179,17 @@ class _Subject:
         return found if self._threshold is None else _judged(found, good, defective, self._threshold)
 
     def _scored(
-        self, kind: ShiftKind | None, step: float, counted: _Counter
+        self, kind: ShiftKind | None, step: float, counted: _Counter, *, keeps_maps: bool
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         what = "unshifted" if kind is None else f"{kind.name} {step_words(step)}"
         count = len(self._samples)
-        scores, maps = np.empty(count), np.empty((count if self._pixels else 0, *self._size_hw), np.float32)
+        scores, maps = np.empty(count), np.empty((count if keeps_maps else 0, *self._size_hw), np.float32)
         for part, inputs in self._inputs(kind, step):
             samples = [self._samples[index] for index in part]
             shapes = [self.shapes[index] for index in part]
             place = slice(part[0], part[-1] + 1)
             scores[place], found = predict_batch(self._predict, inputs, samples, shapes, self._photos)
-            if self._pixels:
+            if keeps_maps:
                 maps[place] = found
             counted.add(what, len(part))
         return scores, maps

@@ -15,7 +15,7 @@ from edge_ad.evaluation.page import markup, render
 from edge_ad.evaluation.report import write_together
 from edge_ad.evaluation.results import Rate
 from edge_ad.evaluation.shift_requirements import Outcome
-from edge_ad.evaluation.shift_results import MARGIN, ShiftReport, ShiftResult, ShiftStep, is_tolerated
+from edge_ad.evaluation.shift_results import MARGIN, WHERE, ShiftReport, ShiftResult, ShiftStep
 from edge_ad.outside_text import storable
 from edge_ad.strict_json import to_json
 
@@ -27,7 +27,6 @@ __all__ = ["render_shift_page", "shift_chart", "write_shift_report"]
 _FILES = ("shift.json", "shift.html")
 _HEADER = ["Shift", "Step", "Image AUROC", "Pixel AUROC", "PRO"]
 _DECIDED = ["False alarms", "Bound", "Recall", "Good / threshold"]
-_WHERE = {"file": "at the photos' own resolution", "network": "after resizing to the network's input"}
 _MARKED: dict[str, Any] = {"marker": "o", "markersize": 3.5, "linewidth": 1.6}
 _LEGEND = (
     "Red: good photos called defective, and above them the upper bound of the true rate. Blue: defective photos called "
@@ -72,11 +71,10 @@ def render_shift_page(report: ShiftReport, outcomes: Sequence[Outcome] = ()) -> 
         "shift.html",
         title=f"{report.product} under shift",
         report=report,
-        where=_WHERE[report.shift_at],
+        where=WHERE[report.shift_at],
         figures=list(_figures(report)),
         allowed=0.0 if threshold is None else threshold.false_alarm_rate + MARGIN,
         margin=MARGIN,
-        unshifted_holds=threshold is None or is_tolerated(report.unshifted, report.unshifted, threshold),
         outcomes=[[each.requirement.text, "met" if each.is_met else "not met", each.found] for each in outcomes],
         legend=_LEGEND if threshold is not None else "Dashed: image AUROC.",
         charts=[

@@ -193,7 +193,7 @@ def _metric(report: ShiftReport, requirement: Requirement) -> Outcome:
         values.append((value, where))
     if not values:
         return Outcome(requirement, False, "not measured")
-    worst, where = max(values) if requirement.sign == "<=" else min(values)
+    worst, where = (max if requirement.sign == "<=" else min)(values, key=lambda found: found[0])
     is_met = worst <= requirement.value if requirement.sign == "<=" else worst >= requirement.value
     return Outcome(requirement, is_met, f"{worst:.4g} at worst: {where}")
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from edge_ad.data.shift_kinds import ShiftKind
@@ -13,6 +14,7 @@ from edge_ad.manifest import Threshold
 
 __all__ = [
     "MARGIN",
+    "WHERE",
     "ShiftAt",
     "ShiftReport",
     "ShiftResult",
@@ -24,6 +26,11 @@ __all__ = [
 
 ShiftAt: TypeAlias = Literal["file", "network"]
 """Where photos are shifted: at their own resolution, or as the network's input."""
+
+WHERE: Mapping[ShiftAt, str] = MappingProxyType(
+    {"file": "at the photos' own resolution", "network": "after resizing to the network's input"}
+)
+"""The same in words."""
 
 MARGIN = 0.05
 """Share of good parts more than asked for that may be called defective, and of defective ones that may be missed more
@@ -134,6 +141,11 @@ class ShiftReport:
     unshifted: ShiftStep
     results: tuple[ShiftResult, ...]
     seen: tuple[Path, ...] = ()
+
+    @property
+    def unshifted_holds(self) -> bool:
+        """Whether unshifted photos give few enough false alarms for a shift to be tolerated at all."""
+        return self.threshold is None or is_tolerated(self.unshifted, self.unshifted, self.threshold)
 
     def to_json(self) -> dict[str, Any]:
         """As values that `json` can write."""

@@ -3,10 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_ad.bundle import Bundle
-from edge_ad.cli import main
+from edge_ad.cli import main, shift
+from edge_ad.data.products import open_product
+from edge_ad.errors import UsageError
+from edge_ad.evaluation.evaluate import LoadedPredictor
+from edge_ad.prediction import Prediction
 
 
 @pytest.fixture
@@ -70,3 +75,30 @@ def test_what_is_not_understood_is_a_usage_error_before_anything_is_opened(
 ) -> None:
     assert main(["evaluate", str(tmp_path / "nothing"), "--data", str(tmp_path), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_run_has_scores_alone_and_says_so(product_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def predict(images: np.ndarray) -> list[Prediction]:
+        maps = images[..., 0].astype(np.float32)
+        return [Prediction(float(one.max()), one) for one in maps]
+
+    run = LoadedPredictor(predict, (32, 32), None, "torch fp32", "blue")
+    kinds, requirements = shift.plan(["offset:5"], ["image-auroc>=0.9"])
+    shift.check_threshold(requirements, run)
+    report = shift.measure(run, open_product(product_root, part="test"), kinds, "file", ())
+    shift.show(report, requirements, None, as_json=False)
+    out, err = capsys.readouterr()
+    assert "A run has no threshold" in err
+    assert "median good score" in out
+    assert "false alarms" not in out
+    assert "Tolerated" not in out
+    assert "met: image-auroc>=0.9 (1 at worst: unshifted)" in out
+    with pytest.raises(UsageError, match="needs a threshold"):
+        shift.check_threshold(shift.plan(["offset:5"], ["offset>=5"])[1], run)
+
+
+def test_a_log_gets_a_line_for_each_kind(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*arguments, "--shift", "gain:0.8,1.25", "--shift", "noise:4"]) == 0
+    err = capsys.readouterr().err
+    assert err.count("gain: ") == 1
+    assert "noise: 32 of 32 images are done." in err

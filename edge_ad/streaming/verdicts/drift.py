@@ -17,10 +17,10 @@ What rises at once, so that hardly any part passes, leaves nothing for that test
 are tested too, by a CUSUM of the share p of parts that fail, p = 1/2 against p = 9/10:
 
     S_j = max(0, S_{j-1} + log(p1 / p0))               for a part that fails
-    S_j = max(0, S_{j-1} + log((1 - p1) / (1 - p0)))   for one that passes, report when S_j > h
+    S_j = max(0, S_{j-1} + log((1 - p1) / (1 - p0)))   for one that passes, report: S_j > h
 
-It needs no baseline: a stream that begins with the lamp off is reported after 18 parts. Where half of all parts fail by
-right there are e^h = 22,000 parts and more from one false report to the next on average (G. Lorden, "Procedures for
+It needs no baseline: a stream that begins in the wrong light is reported after 18 parts. Where half of all parts fail
+by right there are e^h = 22,000 parts and more from one false report to the next on average (G. Lorden, "Procedures for
 reacting to a change in distribution", 1971), and where a fifth do, practically none.
 """
 
@@ -29,6 +29,8 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass
+
+from edge_ad.streaming.verdicts.frame_groups import FrameGroups
 
 __all__ = ["Drift", "DriftMonitor", "FailureMonitor", "Failures"]
 
@@ -145,8 +147,8 @@ class Failures:
 
     Attributes:
         is_over: Whether parts pass again.
-        failed: Parts that failed since it began.
-        parts: Parts since it began.
+        failed: Parts, or groups of frames, that failed since it began.
+        parts: Parts, or groups of frames, since it began.
     """
 
     is_over: bool
@@ -155,23 +157,44 @@ class Failures:
 
 
 class FailureMonitor:
-    """Watches the verdicts of all parts; the memory is three numbers."""
+    """Watches verdicts of all parts, or of groups of frames; the memory is a few numbers.
 
-    def __init__(self) -> None:
+    Args:
+        has_parts: Whether each verdict is of a part of its own. Frames of one part are alike, and so are their
+            verdicts: they count by groups, which fail when more than half of their frames do.
+    """
+
+    def __init__(self, *, has_parts: bool = True) -> None:
+        self._has_parts = has_parts
         self.reset()
 
     def reset(self) -> None:
         """Start again: another bundle judges in another way."""
+        self._groups, self._group = FrameGroups(), list[bool]()
         self._sum = 0.0
         self._is_reported = False
         self._failed = self._parts = 0
 
-    def update(self, *, is_defective: bool) -> Failures | None:
-        """Take the verdict of a part.
+    def update(self, at: float, *, is_defective: bool) -> Failures | None:
+        """Take the next verdict.
+
+        Args:
+            at: Monotonic time at which its frame was captured, in seconds.
+            is_defective: The verdict.
 
         Returns:
-            What to report, if anything.
+            What is to be reported, if anything.
         """
+        if self._has_parts:
+            return self._test(is_defective=is_defective)
+        found = None
+        if self._groups.begins(at):
+            found = self._test(is_defective=2 * sum(self._group) > len(self._group))
+            self._group.clear()
+        self._group.append(is_defective)
+        return found
+
+    def _test(self, *, is_defective: bool) -> Failures | None:
         self._parts += 1
         self._failed += is_defective
         self._sum = min(max(0.0, self._sum + (_FAILED if is_defective else _PASSED)), _LIMIT + _FAILED)

@@ -267,7 +267,7 @@ class _Line:
         self._has_parts, self._has_hysteresis = rule is not None, hysteresis < 1
         self._parts = Parts(rule or PartRule(1, 1))
         self._hysteresis, self._cool_down, self._drift = Hysteresis(hysteresis), CoolDown(cool_down), drift
-        self._failures = FailureMonitor()
+        self._failures = FailureMonitor(has_parts=rule is not None)
         self._frames = 0
         self._newest: Result | None = None
         self._bundle = ""
@@ -343,7 +343,7 @@ class _Line:
             self._bundle = last.bundle
             monitor.reset()
             self._failures.reset()
-        failures = self._failures.update(is_defective=part.is_defective)
+        failures = self._failures.update(last.frame.captured_at, is_defective=part.is_defective)
         events = [] if failures is None else [self._fails(failures, last)]
         found = None if part.is_defective else monitor.update(part.score, last.verdict.threshold)
         if found is None:
@@ -378,11 +378,12 @@ def _drift_text(drift: Drift) -> str:
 
 
 def _failures_text(found: Failures) -> str:
+    counts = f"{found.failed} of {found.parts}"
     if found.is_over:
-        return f"Parts pass again, after {found.failed} of {found.parts} were NG."
+        return f"Parts pass again; {counts} parts or groups of frames were NG since it began."
     return (
-        f"Nearly all parts are NG, {found.failed} of the last {found.parts}: light, lens, the camera's place or the "
-        "parts themselves have changed."
+        f"Nearly everything is NG, {counts} parts or groups of frames: light, lens, the camera's place or the parts "
+        "themselves have changed."
     )
 
 

@@ -1,28 +1,30 @@
 """Notices that the picture is no longer like the photos that were trained on: light, lens, focus, codec.
 
-Of each measure the median over the newest frames is held against the limits of the bundle, so that one odd frame, or a
-few defective parts in a row, are no event. It sees every frame that is judged, whatever its verdict, and changes none.
+Of each measure the median over the newest groups of frames, each of about one part, is held against the limits of the
+bundle, so that one odd frame, or a few defective parts in a row, are no event. Every frame that is judged counts,
+whatever its verdict, and no verdict is changed.
 """
 
 from __future__ import annotations
 
 import statistics
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from edge_ad.scene import SceneMeasures, SceneReading, changes_in_words
 from edge_ad.streaming.frame import Event, Result
+from edge_ad.streaming.verdicts.frame_groups import FrameGroups
 
 __all__ = ["SCENE_CHANGED", "SCENE_RESTORED", "SceneMonitor", "SceneObserver"]
 
 SCENE_CHANGED, SCENE_RESTORED = "scene changed", "scene restored"
 """Kinds of the events."""
 
-_WINDOW = 15  # frames in the median
-_LEAST = 8  # frames before anything is said
-_START_AFTER = 5  # frames in a row, so that what changes together is told together
-_END_AFTER = 15
+_WINDOW = 15  # groups in the median
+_LEAST = 12  # groups before anything is said
+_START_AFTER = 2  # groups in a row, so that what changes together is told together
+_END_AFTER = 4
 _WELL_INSIDE = 0.9  # of the way to a limit: what sits on it is not told again and again
 _MOST_SOURCES = 64  # the one not seen for longest is forgotten
 
@@ -36,20 +38,29 @@ class SceneMonitor:
 
     def __init__(self) -> None:
         self.changed: tuple[str, ...] = ()
+        self._groups, self._group = FrameGroups(), list[SceneMeasures]()
         self._newest: deque[SceneMeasures] = deque(maxlen=_WINDOW)
         self._outside, self._inside = 0, 0
 
-    def update(self, reading: SceneReading) -> SceneReading | None:
+    def update(self, reading: SceneReading, at: float) -> SceneReading | None:
         """Take the next frame's.
+
+        Args:
+            reading: What its picture is like.
+            at: Monotonic time at which it was captured, in seconds.
 
         Returns:
             The smoothed reading, when there is something to tell: ``changed`` is what is outside now, or empty where
             the scene is as before. A scene in which something else changes too is told again.
         """
-        self._newest.append(reading.measures)
-        if len(self._newest) < _LEAST:
+        is_over = self._groups.begins(at)
+        if is_over:
+            self._newest.append(_median(self._group))
+            self._group.clear()
+        self._group.append(reading.measures)
+        if not is_over or len(self._newest) < _LEAST:
             return None
-        smoothed = SceneReading(SceneMeasures(*map(statistics.median, zip(*self._newest, strict=True))), reading.limits)
+        smoothed = SceneReading(_median(self._newest), reading.limits)
         outside = smoothed.changed()
         is_new = bool(set(outside) - set(self.changed))
         self._outside = self._outside + 1 if is_new else 0
@@ -61,6 +72,10 @@ class SceneMonitor:
             self.changed, self._inside = (), 0
             return smoothed
         return None
+
+
+def _median(measures: Iterable[SceneMeasures]) -> SceneMeasures:
+    return SceneMeasures(*map(statistics.median, zip(*measures, strict=True)))
 
 
 class SceneObserver:
@@ -81,7 +96,7 @@ class SceneObserver:
         if bundle != result.bundle:
             monitor = SceneMonitor()
         was_changed = bool(monitor.changed)
-        found = monitor.update(result.scene)
+        found = monitor.update(result.scene, result.frame.captured_at)
         if found is not None and not was_changed:
             since = result.frame.captured_unix
         self._lines[name] = (result.bundle, monitor, since)

@@ -106,27 +106,44 @@ def test_only_what_passed_counts_and_another_bundle_starts_again() -> None:
 
 
 def test_a_line_on_which_everything_fails_is_reported_without_a_baseline_and_once() -> None:
-    observer = PartObserver()
-    events = [event for index in range(200) for event in observer.see(make_result(index, 5.0)) if event.kind != "ng"]
+    observer = PartObserver(PartRule.parse("1/1"))
+    events = [event for index in range(200) for event in observer.see(make_result(index, 5.0))]
     events += [event for index in range(200, 300) for event in observer.see(make_result(index, 0.5))]
-    start, end = events
+    start, end = (event for event in events if event.kind not in ("ng", "part"))
     assert (start.kind, end.kind) == ("drift", "drift over")
     assert start.data["topic"] == end.data["topic"] == "most parts fail"
     assert (start.data["frame"], start.data["failed"], start.data["parts"]) == (17, 18, 18)  # 10 / log(1.8) = 17.01
     assert end.data["frame"] == 206  # (10 + log 1.8) / log 5 = 6.6
 
 
+@pytest.mark.parametrize(("interval_s", "first"), [(1.0, 18), (1 / 30, 18 * 15), (0.0, 18 * 16)])
+def test_frames_that_show_one_part_count_as_one(interval_s: float, first: int) -> None:
+    observer = PartObserver()
+    results = (make_result(index, 5.0, at=index * interval_s) for index in range(400))
+    (start,) = (event for result in results for event in observer.see(result) if event.kind != "ng")
+    assert (start.kind, start.data["failed"], start.data["parts"]) == ("drift", 18, 18)
+    assert start.data["frame"] == pytest.approx(first, abs=18)  # a frame more in a group now and then, by rounding
+
+
+@pytest.mark.parametrize("interval_s", [0.0, 1 / 30])
+def test_some_defective_parts_that_rest_under_the_camera_are_no_abrupt_shift(interval_s: float) -> None:
+    observer = PartObserver()
+    scores = [5.0 if part % 8 in (1, 2, 3) else 0.5 for part in range(200) for _ in range(15)]
+    results = (make_result(index, score, at=index * interval_s) for index, score in enumerate(scores))
+    assert {event.kind for result in results for event in observer.see(result)} == {"ng"}
+
+
 @pytest.mark.parametrize("share", [0.05, 0.2, 0.4])
 def test_defects_as_they_come_are_no_abrupt_shift(share: float) -> None:
     chance, monitor = np.random.default_rng(4), FailureMonitor()
-    assert all(monitor.update(is_defective=bool(fails)) is None for fails in chance.random(50_000) < share)
+    assert all(monitor.update(0.0, is_defective=bool(fails)) is None for fails in chance.random(50_000) < share)
 
 
 def test_a_shift_that_leaves_one_part_in_ten_passing_is_reported() -> None:
     delays = []
     for seed in range(50):
         chance, monitor = np.random.default_rng(seed), FailureMonitor()
-        delays.append(next(n for n in range(1000) if monitor.update(is_defective=bool(chance.random() < 0.9))))
+        delays.append(next(n for n in range(1000) if monitor.update(0.0, is_defective=bool(chance.random() < 0.9))))
     assert np.median(delays) < 50
 
 

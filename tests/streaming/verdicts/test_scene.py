@@ -29,12 +29,20 @@ def _limits() -> SceneLimits:
 
 
 def _events(
-    observer: SceneObserver, measures: list[SceneMeasures], *, source: str = "", bundle: str = "b1", score: float = 0.5
+    observer: SceneObserver,
+    measures: list[SceneMeasures],
+    *,
+    source: str = "",
+    bundle: str = "b1",
+    score: float = 0.5,
+    start: float = 0.0,
+    interval_s: float = 1.0,
 ) -> list[Event]:
     limits = _limits()
     found: list[Event] = []
     for index, item in enumerate(measures):
-        result = make_result(index, score, unix=CAPTURED_UNIX + index, source=source, bundle=bundle)
+        at = start + index * interval_s
+        result = make_result(index, score, at=at, unix=CAPTURED_UNIX + at, source=source, bundle=bundle)
         found += observer.see(replace(result, scene=SceneReading(item, limits)))
     return found
 
@@ -45,8 +53,8 @@ def test_one_change_is_one_event_and_its_end_another() -> None:
     assert changed.text.startswith("The scene has changed: darker by 30 %, against")
     assert changed.data["changed"] == ["brightness"]
     assert changed.data["measures"]["brightness"] == {"now": 70.0, "photos": 100.0, "low": 92.0, "high": 108.0}
-    assert 30 + 8 <= changed.data["frame"] < 30 + 15
-    assert 130 + 8 <= restored.data["frame"] < 130 + 30
+    assert 30 + 8 <= changed.data["frame"] < 30 + 15  # more than half of 15 must be new
+    assert 130 + 8 <= restored.data["frame"] < 130 + 15
     assert restored.data["started_unix"] == changed.at_unix
     assert restored.text.endswith(f"after {restored.at_unix - changed.at_unix:.0f} s.")
 
@@ -54,6 +62,15 @@ def test_one_change_is_one_event_and_its_end_another() -> None:
 def test_odd_frames_are_no_event() -> None:
     odd = [_DARK if index % 15 < 5 else _GOOD for index in range(300)]
     assert _events(SceneObserver(), odd) == []
+
+
+@pytest.mark.parametrize("interval_s", [0.0, 1 / 30])
+def test_a_part_of_another_look_that_rests_under_the_camera_is_no_event(interval_s: float) -> None:
+    parts = [_DARK if number % 5 in (1, 2) else _GOOD for number in range(40)]
+    frames = [part for part in parts for _ in range(15)]
+    assert _events(SceneObserver(), frames, interval_s=interval_s) == []
+    events = _events(SceneObserver(), [*frames, *[_DARK] * 400], interval_s=interval_s)
+    assert [event.kind for event in events] == ["scene changed"]
 
 
 def test_a_scene_that_was_never_right_is_told_once() -> None:
@@ -82,8 +99,8 @@ def test_sources_are_apart_and_another_bundle_starts_again() -> None:
     assert _events(observer, [_GOOD] * 30, source="left") == []
     (right,) = _events(observer, [_DARK] * 30, source="right")
     assert right.source == "right"
-    assert _events(observer, [_DARK] * 7, source="right", bundle="b2") == []  # too few frames of the new one
-    assert len(_events(observer, [_DARK] * 20, source="right", bundle="b2")) == 1
+    assert _events(observer, [_DARK] * 12, source="right", bundle="b2", start=50) == []  # too few of the new one
+    assert len(_events(observer, [_DARK] * 20, source="right", bundle="b2", start=62)) == 1
 
 
 def test_a_bundle_that_does_not_say_how_its_photos_looked_has_no_monitor() -> None:
