@@ -4,11 +4,11 @@
     python -m benchmarks.distillation_table --data FOLDER --methods fico:steps=300,matching=moments --out results.jsonl
     python -m benchmarks.distillation_table --show results.jsonl
 
-A method is written ``name`` or ``name:parameter=value,parameter=value``. Methods that differ in ``matching`` alone, which
-the training does not see, share one training. Photos are shifted at their own resolution, as the papers do. A cell is
-image AUROC, and false alarms and recall at the threshold that the product's rule sets on held-out unshifted photos.
-``seconds`` is CPU time of the training with its preparation, on one thread. Rows that the file has already are not
-measured again.
+A method is written ``name`` or ``name:parameter=value,parameter=value``. Methods that differ in ``matching`` alone,
+which no student's training sees, share one training. Photos are shifted at their own resolution, as the papers do. A
+cell is image AUROC, and false alarms and recall at the threshold that the product's rule sets on held-out unshifted
+photos. ``seconds`` is CPU time of the training with its preparation, on one thread. Rows that the file has already are
+not measured again.
 """
 
 from __future__ import annotations

@@ -28,8 +28,8 @@ from edge_ad.models.distillation.compensation import Compensation, DynamicConv
 from edge_ad.models.distillation.distance import CosineMap, level_loss
 from edge_ad.models.distillation.fico import StyleFilter
 from edge_ad.models.distillation.gnl import consistency
-from edge_ad.models.feature_matching import ExactMatching
 from edge_ad.models.distillation.networks import Bottleneck, ConvNorm, ResidualBlock, Student
+from edge_ad.models.feature_matching import ExactMatching
 
 TOLERANCE = 1e-4
 _CHANNELS = (256, 512, 1024)
@@ -180,9 +180,10 @@ def compare_gnl(folder: Path) -> Iterator[tuple[str, float]]:
         for share in (0.5, 1.0):
             matching = ExactMatching(level.shape[1], level[0, 0].numel(), share=share).double()
             matching.fit([reference])
-            # Their lamda is the share of the picture. Their sort leaves the order of ties open, as half of the values are.
+            # Their lamda is the share of the picture; their sort leaves the order of ties open, and half of it is tied.
             found, expected = matching(level).flatten(2), match(level, reference, lamda=1 - share).flatten(2)
-            yield f"matching at stride {stride}, α {share}, sorted", relative(found.sort(2).values, expected.sort(2).values)
+            ordered = [values.sort(2).values for values in (found, expected)]
+            yield f"matching at stride {stride}, α {share}, sorted", relative(*ordered)
             apart = torch.where(level.flatten(2) > 0, (found - expected).abs(), 0)
             yield f"matching at stride {stride}, α {share}, where nothing is tied", float(apart.max())
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -61,7 +63,7 @@ class Compensation(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         widths = (channels, channels // 2, channels // 4, channels // 2, channels)
-        self.convs = nn.ModuleList(DynamicConv(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.convs = nn.ModuleList(DynamicConv(a, b) for a, b in pairwise(widths))
 
     def forward(self, level: Tensor) -> Tensor:
         """(N, C, h, w) → what is added to it, the same shape."""

@@ -1,6 +1,5 @@
 """FiCo: dynamic convolution, compensation, style filter, and the terms of the loss."""
 
-import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
