@@ -49,8 +49,8 @@ class DynamicConv(nn.Module):
         logits: Tensor = self.attention(x.mean((2, 3), keepdim=True))
         shares = F.softmax(logits / _TEMPERATURE, 1).chunk(_KERNELS, 1)
         parts = self.kernels(x).chunk(_KERNELS, 1)
-        mixed = [share * part for share, part in zip(shares, parts, strict=True)]
-        return sum(mixed[1:], mixed[0])
+        mixed: list[Tensor] = [share * part for share, part in zip(shares, parts, strict=True)]
+        return sum(mixed[1:], start=mixed[0])
 
 
 class Compensation(nn.Module):

@@ -101,7 +101,7 @@ class Fico(Gnl):
         terms = {
             "levels": _LEVEL_WEIGHT * self._level_loss(seen, whole),
             "bottleneck": config.bottleneck_weight * consistency(codes[0], codes[1:]),
-            "decoder": config.decoder_weight * sum(consistency(part[0], part[1:]) for part in finest),
+            "decoder": config.decoder_weight * torch.stack([consistency(part[0], part[1:]) for part in finest]).sum(),
         }
         if self.style_filter is not None:
             losses = [self.style_filter.loss(more) for more in lacking]

@@ -109,9 +109,9 @@ class ReverseDistillation(AnomalyDetector):
     """
 
     method = "reverse-distillation"
-    aliases = ("rd4ad",)
+    aliases: ClassVar[tuple[str, ...]] = ("rd4ad",)
     parameters_type: ClassVar[type[MethodParameters]] = ReverseDistillationParameters
-    float_modules = ("cosine_map", "teacher.normalisation", "teacher.network.matching")
+    float_modules: ClassVar[tuple[str, ...]] = ("cosine_map", "teacher.normalisation", "teacher.network.matching")
     mirrors = False
     config: DistillationParameters
 
