@@ -45,6 +45,7 @@ ASKED = (
 )
 _UNSHIFTED = "unshifted"
 _RUN = ("product", "size", "seed", "method", "precision", "shift_at")
+_USUAL_SIZE = 256
 _MARGIN = 0.10 + 1e-9  # of a mean that is rounded
 
 
@@ -85,14 +86,16 @@ def bundle_of(chosen: argparse.Namespace, data: Path, method: str, seed: int) ->
     return Run(root).export(precision=chosen.precision).root
 
 
-def measure(chosen: argparse.Namespace, data: Path, bundle: Path, shifts: Sequence[ShiftKind]) -> ShiftReport:
-    """Measure a bundle, with progress on stderr."""
+def measure(
+    chosen: argparse.Namespace, data: Path, bundle: Path, shifts: Sequence[ShiftKind]
+) -> tuple[ShiftReport, int]:
+    """Measure a bundle, with progress on stderr; and how many test photos of another shape were left out."""
     from edge_ad.training.predictor import open_predictor, trained_on
 
     seen = trained_on(bundle)
     with open_predictor(bundle, backend=chosen.backend, precision=chosen.precision, threads=chosen.threads) as engine:
-        product = open_product(data, part="test", trained_on=seen)
-        return measure_shift(
+        product = open_product(data, part="test", trained_on=seen, skip_unreadable=True, photos=engine.photos)
+        report = measure_shift(
             engine.predict,
             product,
             engine.size_hw,
@@ -105,6 +108,7 @@ def measure(chosen: argparse.Namespace, data: Path, bundle: Path, shifts: Sequen
             trained_on=seen,
             progress=lambda what, done, total: print(f"\r{done}/{total} {what}\x1b[K", end="", file=sys.stderr),
         )
+    return report, len(product.skipped)
 
 
 def rows_of(subject: Mapping[str, Any], report: ShiftReport) -> Iterator[dict[str, Any]]:
@@ -151,36 +155,49 @@ def run_missing(chosen: argparse.Namespace) -> int:
                 if not (left := missing(subject, shifts, read_lines(chosen.out))):
                     continue
                 try:
-                    report = measure(chosen, data, bundle_of(chosen, data, method, seed), left)
+                    report, left_out = measure(chosen, data, bundle_of(chosen, data, method, seed), left)
                 except EdgeAdError as error:
                     print(f"\n{method} on {data.name}, seed {seed}: {error}", file=sys.stderr)
                     failed += 1
                     continue
-                for row in rows_of(subject, report):
+                rows = [row | {"left_out": left_out} for row in rows_of(subject, report)]
+                for row in rows:
                     append_row(chosen.out, row)
-                print(f"\r{table([*rows_of(subject, report)])}", flush=True)
+                print(f"\r{table(rows)}", flush=True)
     return failed
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Means over seeds as Markdown: a line for each run, a column for each step."""
+    """Means over seeds as Markdown: a table for each product, a line for each step, a column for each method."""
     latest = {tuple(row[name] for name in (*_RUN, "kind", "step")): row for row in rows}  # measured again: the last
-    groups: dict[tuple[Any, ...], dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    columns: dict[str, None] = {_UNSHIFTED: None}
+    products: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     for row in latest.values():
-        name = row["kind"] if row["kind"] == _UNSHIFTED else f"{row['kind']} {step_words(row['step'])}"
-        columns[name] = None
-        groups[tuple(row[key] for key in _RUN if key != "seed")][name].append(row)
-    lines = [
-        f"| product | method | precision | shift at | seeds | {' | '.join(columns)} |",
-        "|---" * (5 + len(columns)) + "|",
-    ]
-    for (product, size, method, precision, at), found in groups.items():
-        before = found[_UNSHIFTED]
-        cells = [_cell(found[name], before) for name in columns]
-        named = f"{method} ({size})" if size != 256 else method
-        lines.append(f"| {product} | {named} | {precision} | {at} | {len(before)} | {' | '.join(cells)} |")
+        products[row["product"]].append(row)
+    return "\n\n".join(_of_product(product, found) for product, found in products.items())
+
+
+def _of_product(product: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    runs: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    steps: dict[str, None] = {_UNSHIFTED: None}
+    for row in rows:
+        step = row["kind"] if row["kind"] == _UNSHIFTED else f"{row['kind']} {step_words(row['step'])}"
+        steps[step] = None
+        runs[_run_words(row)][step].append(row)
+    headings = [f"{run}, {len(found[_UNSHIFTED])} seeds" for run, found in runs.items()]
+    lines = [f"| {product} | {' | '.join(headings)} |", "|---" * (1 + len(runs)) + "|"]
+    for step in steps:
+        cells = [_cell(found[step], found[_UNSHIFTED]) for found in runs.values()]
+        lines.append(f"| {step} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _run_words(row: Mapping[str, Any]) -> str:
+    """A method, and of how it ran what is not usual."""
+    words = [f"`{row['method']}`"]
+    words += [f"{row['size']} px"] if row["size"] != _USUAL_SIZE else []
+    words += [row["precision"]] if row["precision"] != "fp32" else []
+    words += ["shifted at the network"] if row["shift_at"] == "network" else []
+    return ", ".join(words)
 
 
 def _cell(rows: Sequence[Mapping[str, Any]], unshifted: Sequence[Mapping[str, Any]]) -> str:
@@ -208,7 +225,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--data", type=Path, nargs="+", default=[])
     made.add_argument("--methods", nargs="+", default=["patch-gaussian"])
     made.add_argument("--seeds", type=int, nargs="+", default=[0])
-    made.add_argument("--size", type=int, default=256)
+    made.add_argument("--size", type=int, default=_USUAL_SIZE)
     made.add_argument("--precision", choices=["fp32", "bf16", "fp16", "int8", "int8-bf16"], default="fp32")
     made.add_argument("--backend", default="auto")
     made.add_argument("--threads", type=int, default=0)

@@ -5,7 +5,7 @@
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; the line under it says which
 recorded file it comes from and which command made that. A table that has not been recorded is left out of both.
-docs/controls.md has a writer of its own (`benchmarks.fader_markdown`).
+docs/results/controls.md has a writer of its own (`benchmarks.fader_markdown`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ __all__ = ["DOCUMENTS", "RESULTS", "main", "rewrite", "tables"]
 
 RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parents[1]
-DOCUMENTS = (_ROOT / "README.md", _ROOT / "docs" / "benchmarks.md")
+DOCUMENTS = tuple(_ROOT / "docs" / "results" / name for name in ("index.md", "benchmarks.md"))
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
-_GAUSSIAN = "Rows of `patch-gaussian`: seed 0 of `discriminator_table.jsonl` ([commands](docs/discriminators.md))."
+_GAUSSIAN = "Rows of `patch-gaussian`: seed 0 of `discriminator_table.jsonl` ([commands](discriminators.md))."
 _NAMES = {"fader": "FADeR", "ear": "EAR", "draem": "DRAEM", "cutpaste": "CutPaste"}
 _METRICS = ("image_auroc", "pixel_auroc", "pixel_ap", "pro")
 

@@ -115,7 +115,7 @@ def train(
         batch_size: Images per step, where the method has steps.
         skip_unreadable: Leave unreadable photos out instead of refusing.
         callbacks: Called with a report after each epoch.
-        **parameters: The method's own, such as ``size=256`` or ``seed=1``; docs/methods.md lists them.
+        **parameters: The method's own, such as ``size=256`` or ``seed=1``; docs/explanation/methods.md lists them.
 
     Returns:
         The finished run.

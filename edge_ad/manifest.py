@@ -39,10 +39,10 @@ class Threshold(Document):
     Attributes:
         value: Raw score; a part is defective when its score is above it.
         rule: What the value is, in words.
-        false_alarm_rate: The rate asked for, in (0, 1).
-        false_alarm_bound: Upper bound on the true rate that holds with ``confidence``, in (0, 1].
+        false_alarm_rate: The rate asked for, in (0, 1); of a value that a person gave, the one of before.
+        false_alarm_bound: Upper bound on the true rate that holds with ``confidence``, in (0, 1]; 1 promises nothing.
         confidence: Confidence of the bound, in (0, 1).
-        good_images: How many held-out good images set it.
+        good_images: How many held-out good images set it, or measured its bound; 0 for a value that a person gave.
     """
 
     value: float
@@ -50,7 +50,7 @@ class Threshold(Document):
     false_alarm_rate: float = Field(gt=0, lt=1)
     false_alarm_bound: float = Field(gt=0, le=1)
     confidence: float = Field(gt=0, lt=1)
-    good_images: int = Field(ge=1)
+    good_images: int = Field(ge=0)
 
 
 class MetricsRecord(Document):

@@ -17,6 +17,7 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     """What is remembered between runs is remembered for one run of the tests: a test must not pass by an older one."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGE_AD_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("EDGE_AD_STATE", str(tmp_path_factory.mktemp("state")))
         yield
 
 

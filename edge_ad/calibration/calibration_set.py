@@ -70,6 +70,11 @@ class HeldImages:
         """The split's part for the threshold."""
         return self._read(self._split.threshold)
 
+    @property
+    def scored(self) -> NDArray[np.uint8]:
+        """What an engine scores for its threshold: all that is held out where there are folds, else ``threshold``."""
+        return self.held_out if self._split.folds else self.threshold
+
     @cached_property
     def ranges(self) -> NDArray[np.uint8]:
         """What ranges are measured on."""

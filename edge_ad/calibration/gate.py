@@ -16,7 +16,7 @@ from edge_ad.calibration.graph_runner import graph_predictor, open_graph
 from edge_ad.data.pseudo_defects import PseudoDefects
 from edge_ad.evaluation.metrics import pro
 from edge_ad.evaluation.metrics import pixel_auroc
-from edge_ad.evaluation.thresholds import fit_threshold
+from edge_ad.evaluation.engine_threshold import GoodScores
 from edge_ad.manifest import GateReport, Precision, Threshold
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.engine import Engine, EngineDescription
@@ -237,7 +237,7 @@ class Gated:
 
     Attributes:
         report: Every check.
-        threshold: The engine's own, from its scores of held-out good images; None where the gate failed.
+        threshold: The engine's own, from its scores of held-out good images (see `GoodScores`); None where the gate failed.
         engine: Backend, version and device, in words.
     """
 
@@ -255,13 +255,21 @@ class AccuracyGate:
         backend: ``"openvino"`` or ``"onnxruntime"``.
         limits: What the engine may lose.
         threshold: Any threshold; the gate does not depend on it.
+        good: What the engine's own threshold is set from, beside its scores.
     """
 
     def __init__(
-        self, model: ModelProto, held: HeldImages, backend: str, limits: GateLimits, threshold: Threshold
+        self,
+        model: ModelProto,
+        held: HeldImages,
+        backend: str,
+        limits: GateLimits,
+        threshold: Threshold,
+        good: GoodScores | None = None,
     ) -> None:
         self.data = GateData.of(held.held_out)
         self.limits = limits
+        self._good = GoodScores() if good is None else good
         self._model, self._held, self._backend, self._threshold = model, held, backend, threshold
 
     @cached_property
@@ -296,7 +304,7 @@ class AccuracyGate:
                 float_layers=float_layers,
             )
             # Scores of a graph that is broken may not be finite.
-            threshold = _own_threshold(engine, self._held.threshold) if report.passed else None
+            threshold = self._good.threshold(_scores(engine, self._held.scored)) if report.passed else None
             return Gated(report, threshold, describe_engine(engine.describe()))
 
     def judge_predictor(self, predict: Predictor) -> GateReport:
@@ -309,9 +317,8 @@ def describe_engine(engine: EngineDescription) -> str:
     return f"{engine.backend} {engine.version}, {engine.device}"
 
 
-def _own_threshold(engine: Engine, images: NDArray[np.uint8]) -> Threshold:
-    scores = [engine.infer(images[index : index + 1])[0].score for index in range(len(images))]
-    return fit_threshold(np.array(scores))
+def _scores(engine: Engine, images: NDArray[np.uint8]) -> list[float]:
+    return [engine.infer(images[index : index + 1])[0].score for index in range(len(images))]
 
 
 def smoothed_auroc(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:

@@ -38,7 +38,7 @@ VERBS: dict[str, str] = {
     "verify": "Check that an engine gives the trained numbers.",
     "stream": "Judge the frames of a camera, video or folder.",
     "records": "List, export, draw or confirm what streams recorded.",
-    "recalibrate": "Set thresholds again on confirmed good photos.",
+    "threshold": "Show or set the thresholds of a bundle.",
     "benchmark": "Measure latency and frame rate on this machine.",
     "inspect": "Show what is inside a bundle and check its files.",
     "doctor": "Show the backends and devices of this machine.",

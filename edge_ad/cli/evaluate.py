@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 __all__ = ["evaluate"]
 
 _SHIFT_HELP = (
-    "Measure on shifted photos: line, imagenet-c[:SEVERITY,...] or KIND[:STEP,...], such as gain:0.8,1.25; repeat it."
+    "Measure on shifted photos: line, imagenet-c[:SEVERITY,...] or KIND[:STEP,...], such as gain:0.8,1.25. Repeatable."
 )
 _SHIFT_AT_HELP = "Shift photos at their own resolution (file), or after resizing (network)."
 _REQUIRE_HELP = (
-    "With --shift, in quotes: 'false-alarms<=0.1', 'recall@noise:8>=0.9', 'gain>=1.25'; exit code 4 where not met."
+    "With --shift, in quotes: 'false-alarms<=0.1', 'recall@noise:8>=0.9', 'gain>=1.25'; exit code 4 where not met. "
+    "Repeatable."
 )
 
 
@@ -57,7 +58,7 @@ def evaluate(
 
     The test images decide nothing: a bundle brings its threshold, set from held-out good images; a run has none, and
     only its scores are measured. With --shift the photos are changed as a line or a camera changes them, and false
-    alarms and recall are counted at that threshold (docs/distribution_shift.md).
+    alarms and recall are counted at that threshold (docs/explanation/distribution_shift.md).
     """
     from edge_ad.cli import shift as shifts
     from edge_ad.data.products import open_product

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import MISSING, Field, fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, get_type_hints
@@ -89,7 +89,7 @@ def takes_groups(function: Callable[..., None]) -> Callable[..., None]:
 
     Args:
         function: Each argument is a dataclass whose fields are options: ``Annotated[type, typer.Option(...)]``, each
-            with a default. No two of them have a field of the same name.
+            with a default, or required. No two of them have a field of the same name.
 
     Returns:
         A function whose signature lists the fields of all groups in their order, for typer to read.
@@ -112,5 +112,10 @@ def _parameters(group: type) -> list[inspect.Parameter]:
     hints = get_type_hints(group, include_extras=True)
     kind = inspect.Parameter.KEYWORD_ONLY
     return [
-        inspect.Parameter(each.name, kind, default=each.default, annotation=hints[each.name]) for each in fields(group)
+        inspect.Parameter(each.name, kind, default=_default(each), annotation=hints[each.name])
+        for each in fields(group)
     ]
+
+
+def _default(option: Field[Any]) -> Any:
+    return inspect.Parameter.empty if option.default is MISSING else option.default

@@ -69,7 +69,7 @@ def records(
 
     trend shows scores against the threshold and the share of NG frames of each hour: in the terminal, or as a picture
     with --out FILE.png. confirm notes that the parts of some records were good, whatever their verdict: false alarms,
-    and parts that passed. edge-ad recalibrate sets thresholds again on them.
+    and parts that passed. edge-ad threshold sets thresholds on them.
     """
     from edge_ad.streaming.records.reader import RecordFilter, RecordReader
     from edge_ad.streaming.sinks.base import check_output

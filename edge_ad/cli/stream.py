@@ -89,12 +89,14 @@ def _check_whole(sources: list[Source]) -> None:
 def _swapper(asked: StreamEngine, batch: int) -> BundleSwapper:
     from edge_ad.runtime.verification import Verification
     from edge_ad.streaming.hot_swap import BundleSwapper, OpenBundle, open_bundle
+    from edge_ad.streaming.operator_thresholds import with_operator_threshold
 
     verification = Verification(allow_unverified=asked.allows_unverified, batch=batch)
     choice: dict[str, Any] = {"backend": asked.backend, "precision": asked.precision, "threads": asked.threads}
 
     def opener(root: Path) -> OpenBundle:
-        return open_bundle(root, **choice, verification=verification)
+        opened = open_bundle(root, **choice, verification=verification)
+        return opened if asked.takes_bundle_threshold else with_operator_threshold(opened)
 
     root = asked.bundle or _newest()
     return BundleSwapper(
@@ -127,10 +129,14 @@ def _run(
 ) -> Summary:
     from edge_ad.cli.stream_report import ProgressLine, event_lines
     from edge_ad.streaming.control import StreamControl
+    from edge_ad.streaming.operator_thresholds import OperatorThresholds, tell_operator_threshold
     from edge_ad.streaming.session import Limits, run_stream
 
     progress = ProgressLine(sources)
     first = swapper.first
+    control = StreamControl(first.threshold, first.bundle, OperatorThresholds().keep)
+    if threshold is None and first.threshold_set:
+        tell_operator_threshold(control, first)
     try:
         return run_stream(
             first.engine,
@@ -140,7 +146,7 @@ def _run(
             observers=observers,
             limits=Limits(ending.max_frames, ending.max_seconds),
             on_progress=progress,
-            control=StreamControl(first.threshold, first.bundle),
+            control=control,
             policy=frames.policy,
             batch=frames.batch,
             filters=filters,

@@ -43,6 +43,10 @@ class StreamEngine:
         float | None,
         typer.Option("--threshold", help="Raw score above which a frame is NG; by default the bundle's own."),
     ] = None
+    takes_bundle_threshold: Annotated[
+        bool,
+        typer.Option("--bundle-threshold", help="Ignore the threshold that an operator set on the page before."),
+    ] = False
     is_watched: Annotated[
         bool,
         typer.Option(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -13,13 +13,14 @@ from edge_ad.cli.options import DefectOption, GoodOption, JsonOption, MasksOptio
 
 if TYPE_CHECKING:
     from edge_ad.data.products import Folders
+    from edge_ad.training.runs import Run
 
 __all__ = ["train"]
 
-_PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/methods.md lists them. Repeatable."
+_PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/explanation/methods.md lists them. Repeatable."
 _PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
-_USUAL_RATE = 0.01  # of false alarms, as the threshold is set for
 _MOST_NAMED = 5
+_FEW_NAMED = 3
 _WORKERS_HELP = "Processes that simulate defects for draem; by default one per spare core, at most 4."
 
 
@@ -48,6 +49,9 @@ def train(
     workers: Annotated[int | None, typer.Option(min=0, help=_WORKERS_HELP)] = None,
     skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
     check_photos: Annotated[bool, typer.Option(help="After training, name the good photos that look oddest.")] = True,
+    false_alarm_rate: Annotated[
+        float, typer.Option(help="Share of good parts that may be called defective; the threshold is set for it.")
+    ] = 0.01,
     resume: Annotated[Path | None, typer.Option(help="Continue this stopped run.")] = None,
     json: JsonOption = False,
 ) -> None:
@@ -79,6 +83,7 @@ def train(
                 fit=fit,
                 workers=_spare_cores() if workers is None else workers,
                 folders=folders,
+                false_alarm_rate=false_alarm_rate,
             )
             root = training.train(request, listen)
     _report(root, check_photos=check_photos, as_json=json)
@@ -106,22 +111,27 @@ def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
         print_facts(facts | {"images": {part: len(photos) for part, photos in parts.items()}})
         if copies := len(hashes) - len(set(hashes)):
             print_line(f"{copies} of the photos are copies of others and count once")
-    lines, document = _checked(root) if check_photos else ([], None)
+    lines, document = _checked(root, _outlook)
+    more, photo_check = _checked(root, _look_at_photos) if check_photos else ([], None)
+    lines += more
     if as_json:
-        print_json(facts | {"choices": record.choices, "photo_check": document})
+        print_json(facts | {"choices": record.choices, "threshold": document, "photo_check": photo_check})
         return
     for line in lines:
         print_line(line)
     note(f"next: edge-ad build-engine {root}")
 
 
-def _checked(root: Path) -> tuple[list[str], dict[str, Any] | None]:
-    """Results of the photo check of a finished run; none, with a warning, where it fails."""
+def _checked(
+    root: Path, look: Callable[[Run], tuple[list[str], dict[str, Any]]]
+) -> tuple[list[str], dict[str, Any] | None]:
+    """What was found about a finished run; nothing, with a warning, where that fails."""
     from edge_ad.cli.console import note
     from edge_ad.errors import EdgeAdError
+    from edge_ad.training.runs import load_run
 
     try:
-        return _look_at_photos(root)
+        return look(load_run(root))
     except EdgeAdError as error:
         note(f"warning: the run is complete; its photos were not checked: {error}")
     except KeyboardInterrupt:
@@ -130,20 +140,51 @@ def _checked(root: Path) -> tuple[list[str], dict[str, Any] | None]:
     return [], None
 
 
-def _look_at_photos(root: Path) -> tuple[list[str], dict[str, Any]]:
+def _outlook(run: Run) -> tuple[list[str], dict[str, Any]]:
+    """What the threshold promises, finds, and would with more photos: lines for people and a document."""
+    from dataclasses import asdict
+
+    from edge_ad.training.threshold_outlook import threshold_outlook
+
+    outlook = threshold_outlook(run)
+    threshold = outlook.threshold
+    lines = [f"threshold: {threshold.rule}", *_duplicate_lines(run, outlook.duplicates)]
+    if (least := min(rate.stated for rate in outlook.rates)) > 2 * run.false_alarm_rate:
+        lines.append(
+            f"{threshold.good_images} different photos cannot carry a false-alarm rate of {run.false_alarm_rate:.3g}: "
+            f"at most {least:.1%} is to be expected, whatever is asked for"
+        )
+    lines += [
+        f"asked for {rate.false_alarm_rate:.1%}: at most {rate.stated:.1%} expected, below {rate.bound:.0%} with 95 % "
+        f"confidence; {rate.recall:.0%} of pseudo-defects found"
+        for rate in outlook.rates
+    ]
+    lines.append(
+        "with more good photos, at the asked rate: "
+        + ", ".join(f"{more.photos} more: {more.stated:.1%}, below {more.bound:.0%}" for more in outlook.more)
+    )
+    groups = [[_below(path, run.product_root) for path in group] for group in outlook.duplicates]
+    return lines, asdict(outlook) | {"threshold": threshold.model_dump(), "duplicates": groups}
+
+
+def _duplicate_lines(run: Run, groups: Sequence[Sequence[Path]]) -> list[str]:
+    if not groups:
+        return []
+    named = "; ".join(" = ".join(_below(path, run.product_root) for path in group[:2]) for group in groups[:_FEW_NAMED])
+    count = sum(len(group) for group in groups)
+    rest = ", …" if len(groups) > _FEW_NAMED else ""
+    return [f"near-duplicates: {count} photos in {len(groups)} groups, each of which counts once: {named}{rest}"]
+
+
+def _look_at_photos(run: Run) -> tuple[list[str], dict[str, Any]]:
     """Run the photo check: its lines for people, and its document."""
     from edge_ad.cli.console import show_count
     from edge_ad.training.photo_check import SHEET_FILE, check_photos, photos_needed
-    from edge_ad.training.runs import load_run
 
-    run = load_run(root)
-    check = check_photos(run, show_count)
-    needed = photos_needed(run.split, _USUAL_RATE)
-    enough = f"; {_USUAL_RATE:.0%} needs about {needed} good photos" if 1 / (check.held_out + 1) > _USUAL_RATE else ""
+    root, check = run.root, check_photos(run, show_count)
     lines = [
         f"held-out scores: median {check.held_out_median:.4g}, highest {check.held_out_highest:.4g} "
-        f"of {check.held_out} good photos, "
-        f"which promise a false-alarm rate of {1 / (check.held_out + 1):.1%} at best{enough}",
+        f"of {check.held_out} good photos",
         "oddest good photos: "
         + ", ".join(f"{_below(path, run.product_root)} ({odd:.1f})" for path, odd in check.oddest[:_MOST_NAMED])
         + f", in deviations above the median; look at {root / SHEET_FILE}",
@@ -157,7 +198,7 @@ def _look_at_photos(root: Path) -> tuple[list[str], dict[str, Any]]:
         "standing_out": check.standing_out,
         "held_out": {"photos": check.held_out, "median": check.held_out_median, "highest": check.held_out_highest},
         "copies": check.copies,
-        "photos_needed": needed,
+        "photos_needed": photos_needed(run.split, run.false_alarm_rate),
         "sheet": root / SHEET_FILE,
     }
 

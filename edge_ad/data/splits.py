@@ -13,10 +13,10 @@ from edge_ad.errors import DataError, UsageError
 from edge_ad.photo_spec import PhotoSpec
 from edge_ad.storage import sha256_file
 
-__all__ = ["GoodSplit", "content_hash", "hold_out", "split_good"]
+__all__ = ["FEWEST_IMAGES", "FEWEST_PER_PART", "GoodSplit", "content_hash", "hold_out", "split_good"]
 
-_MINIMUM_IMAGES = 8
-_MINIMUM_PER_PART = 2
+FEWEST_IMAGES = 8
+FEWEST_PER_PART = 2
 _HELD_OUT_SHARE = 0.2
 _HELD_OUT = "held out to evaluate on"
 
@@ -31,6 +31,10 @@ class GoodSplit:
         calibrate: Images that set quantiles, scales and ranges, and stop training.
         threshold: Images for the decision threshold alone.
         photos: What they are like, and how they are read.
+        folds: Blocks of all of them, each to be scored by a detector that was fitted on the others; the first is
+            ``calibrate`` and ``threshold`` together. Empty where ``threshold`` alone sets the threshold.
+        duplicates: Photos that show the same thing, group by group; those without another are left out.
+        in_blocks: Whether the parts are blocks of the photos' order; else they were drawn by chance.
     """
 
     seed: int
@@ -38,6 +42,9 @@ class GoodSplit:
     calibrate: tuple[Path, ...]
     threshold: tuple[Path, ...]
     photos: PhotoSpec = field(default_factory=PhotoSpec)
+    folds: tuple[tuple[Path, ...], ...] = ()
+    duplicates: tuple[tuple[Path, ...], ...] = ()
+    in_blocks: bool = False
 
 
 def content_hash(path: Path) -> str:
@@ -55,7 +62,7 @@ def content_hash(path: Path) -> str:
 def split_good(
     paths: Sequence[Path], *, seed: int = 0, fractions: tuple[float, float, float] = (0.70, 0.15, 0.15)
 ) -> GoodSplit:
-    """Split images by their content: neither the folder, the file names nor the listing order matter.
+    """Split images by chance, as runs of before were: by content, whatever the folder, the names and the order.
 
     Files of equal content stay in one part, so that no held-out image was seen in training.
 
@@ -71,15 +78,15 @@ def split_good(
     if min(fractions) <= 0 or not math.isclose(sum(fractions), 1.0, abs_tol=1e-6):
         raise UsageError(f"Split fractions must be positive and sum to 1, not {fractions}.")
     groups = _groups_by_content(paths)
-    if len(groups) < _MINIMUM_IMAGES:
+    if len(groups) < FEWEST_IMAGES:
         raise DataError(
-            f"{len(groups)} different good images are too few; at least {_MINIMUM_IMAGES} are needed.",
+            f"{len(groups)} different good images are too few; at least {FEWEST_IMAGES} are needed.",
             "Add photos of good parts; a hundred or more give a reliable threshold.",
         )
     shuffled = [groups[key] for key in sorted(groups, key=lambda key: _digest(str(seed), key))]
     calibrate, threshold = (_part_size(fraction, len(groups)) for fraction in fractions[1:])
-    fit = max(_MINIMUM_PER_PART, len(groups) - calibrate - threshold)
-    calibrate = min(calibrate, len(groups) - fit - _MINIMUM_PER_PART)
+    fit = max(FEWEST_PER_PART, len(groups) - calibrate - threshold)
+    calibrate = min(calibrate, len(groups) - fit - FEWEST_PER_PART)
     parts = shuffled[:fit], shuffled[fit : fit + calibrate], shuffled[fit + calibrate :]
     fit_part, calibrate_part, threshold_part = (_flatten(part) for part in parts)
     return GoodSplit(seed, fit_part, calibrate_part, threshold_part)
@@ -97,7 +104,7 @@ def hold_out(paths: Sequence[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]
         Those to train on and those that are held out, each sorted by path.
     """
     groups = _groups_by_content(paths)
-    count = max(0, min(round(_HELD_OUT_SHARE * len(groups)), len(groups) - _MINIMUM_IMAGES))
+    count = max(0, min(round(_HELD_OUT_SHARE * len(groups)), len(groups) - FEWEST_IMAGES))
     ranked = [groups[key] for key in sorted(groups, key=lambda key: _digest(_HELD_OUT, key))]
     return tuple(sorted(_flatten(ranked[count:]))), tuple(sorted(_flatten(ranked[:count])))
 
@@ -114,7 +121,7 @@ def _digest(salt: str, key: str) -> str:
 
 
 def _part_size(fraction: float, total: int) -> int:
-    return max(_MINIMUM_PER_PART, round(fraction * total))
+    return max(FEWEST_PER_PART, round(fraction * total))
 
 
 def _flatten(groups: list[list[Path]]) -> tuple[Path, ...]:

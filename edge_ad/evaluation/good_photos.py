@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.bundle.documents import parse_json
 from edge_ad.data.splits import content_hash
-from edge_ad.errors import DataError
+from edge_ad.errors import DataError, UsageError
+from edge_ad.evaluation.engine_threshold import GoodScores
 from edge_ad.images import read_image
 from edge_ad.manifest import Manifest
 from edge_ad.outside_text import printable
@@ -23,7 +25,15 @@ from edge_ad.streaming.filters import Region
 from edge_ad.streaming.records.confirmation import CONFIRMED_GOOD
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 
-__all__ = ["LEAST_PHOTOS", "GoodPhoto", "GoodPhotos", "photos_of_folder", "photos_of_records", "read_good_photos"]
+__all__ = [
+    "LEAST_PHOTOS",
+    "GoodPhoto",
+    "GoodPhotos",
+    "photos_of_folder",
+    "photos_of_records",
+    "photos_of_run",
+    "read_good_photos",
+]
 
 LEAST_PHOTOS = 20
 """Different photos below which no threshold is set: what they can promise is more than 1 false alarm in 21 parts."""
@@ -102,14 +112,14 @@ def photos_of_records(database: Path, chosen: RecordFilter, region: Region | Non
         if not confirmed:
             raise DataError(
                 f"No record of {database} is confirmed as good{_what_there_is(reader, chosen)}.",
-                f"edge-ad records confirm {database} --id NUMBERS; or edge-ad capture, and then --from DIR.",
+                f"edge-ad records confirm {database} --id NUMBERS; or edge-ad capture, and then --from-good DIR.",
             )
         found = [(record["verdict"] == "NG", _picture(record, region)) for record in confirmed]
         kept = [(was_ng, photo) for was_ng, photo in found if photo is not None]
         if not kept:
             raise DataError(
                 f"None of the {len(found)} confirmed records of {database} has a picture.",
-                "Frames of a camera that pass are kept nowhere: take photos with edge-ad capture, and --from DIR.",
+                "Frames of a camera that pass are kept nowhere: take photos with edge-ad capture, and --from-good DIR.",
             )
         if len(kept) < len(found):
             _log.warning(
@@ -121,12 +131,54 @@ def photos_of_records(database: Path, chosen: RecordFilter, region: Region | Non
     return [photo for _, photo in kept]
 
 
-def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest) -> GoodPhotos:
+def photos_of_run(
+    bundle: Path, *, false_alarm_rate: float, region: Region | None = None
+) -> tuple[list[GoodPhoto], GoodScores]:
+    """The photos that the run of a bundle held out, and what its thresholds are set from beside their scores.
+
+    Args:
+        bundle: Folder of the bundle, inside its run.
+        false_alarm_rate: Share of good parts that may be called defective, in (0, 1).
+        region: Part of each that is judged; None for all.
+
+    Raises:
+        UsageError: The bundle lies in no run.
+        DataError: The run or one of its photos is not what it was.
+    """
+    path = bundle.absolute().parent / "run.json"
+    if not path.is_file():
+        raise UsageError(
+            f"{bundle} holds no photos, and lies in no run that names some.",
+            "Name photos of good parts: --from-good DIR, or --from-records DB.",
+        )
+    try:
+        record: Any = parse_json(path.read_bytes())
+        root, split = Path(record["product_root"]), record["split"]
+        hashes = {**split["calibrate"], **split["threshold"]}
+        folds = split.get("folds", [])
+        names = [*folds[0]] if folds else [*split["threshold"]]
+        changed = next((name for name in names if not _is_still(root / name, hashes[name])), None)
+        good = GoodScores(false_alarm_rate, is_block=bool(split.get("in_blocks", False)))
+        if folds:
+            good = GoodScores.of_folds(false_alarm_rate, folds, split["duplicates"], record["good_scores"])
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} is not understood: {error}.", "Name the photos: --from-good DIR.") from error
+    if changed is not None:
+        raise DataError(f"{root / changed} is not the photo any more that was held out.", "Give --from-good DIR.")
+    return [GoodPhoto(root / name, region=region) for name in names], good
+
+
+def _is_still(path: Path, digest: str) -> bool:
+    return path.is_file() and content_hash(path) == digest
+
+
+def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest, *, are_held_out: bool = False) -> GoodPhotos:
     """Bring photos into a network's input.
 
     Args:
         photos: The photos.
         manifest: Of the bundle that is to judge them.
+        are_held_out: Whether they are those of `photos_of_run`, all of which are taken.
 
     Raises:
         DataError: One cannot be read, or is of another shape or depth than those that were trained on; fewer different
@@ -138,14 +190,17 @@ def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest) -> GoodPho
     duplicates = trained_on = 0
     for photo in photos:
         digest = content_hash(photo.path)
-        if digest in seen:
+        if are_held_out:
+            seen[digest] = None
+            images.append(_input_of(photo, manifest))
+        elif digest in seen:
             duplicates += 1
         elif digest in fitted:
             trained_on += 1
         else:
             seen[digest] = None
             images.append(_input_of(photo, manifest))
-    if len(images) < LEAST_PHOTOS:
+    if len(images) < LEAST_PHOTOS and not (are_held_out and images):
         left_out = f"{duplicates} are there twice, {trained_on} were trained on"
         raise DataError(
             f"{len(images)} different photos of good parts are too few to set a threshold on; {left_out}.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -13,15 +13,16 @@ from edge_ad.bundle import Bundle, set_thresholds
 from edge_ad.bundle.bundle import AUDIT_FILE, SCENE_FILE
 from edge_ad.bundle.documents import to_bytes
 from edge_ad.errors import EdgeAdError
+from edge_ad.evaluation.engine_threshold import GoodScores
 from edge_ad.evaluation.good_photos import GoodPhotos
-from edge_ad.evaluation.thresholds import fit_threshold
+from edge_ad.evaluation.thresholds import measured_threshold
 from edge_ad.manifest import Precision, Threshold
 from edge_ad.outside_text import storable
 from edge_ad.runtime.engines import opened_engine
 from edge_ad.scene import SceneLimits, SceneMeasures, SceneReading, changes_in_words, measure_scene
 from edge_ad.strict_json import to_json
 
-__all__ = ["Recalibrated", "Scene", "apply", "compare_scene", "recalibrate"]
+__all__ = ["Recalibrated", "Scene", "apply", "apply_value", "compare_scene", "given_thresholds", "recalibrate"]
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ def recalibrate(
     photos: GoodPhotos,
     *,
     false_alarm_rate: float | None = None,
+    good: GoodScores | None = None,
+    value: float | None = None,
+    by: str = "",
     backend: str = "auto",
     threads: int = 0,
     log: Callable[[str], None] = lambda text: None,
@@ -76,6 +80,9 @@ def recalibrate(
         photos: Of good parts.
         false_alarm_rate: Share of good parts that may be called defective, in (0, 1); None for what each graph's
             threshold was asked for.
+        good: Of the run that held the photos out, what sets the threshold beside their scores; it has the rate.
+        value: The threshold itself, which the photos only measure; None for the one that they give.
+        by: Who gave the value.
         backend: ``"auto"`` or a backend's name.
         threads: CPU threads; 0 lets the backend decide.
         log: Told about each graph.
@@ -95,7 +102,10 @@ def recalibrate(
             raise type(error)(message, error.hint or "Run the command where the bundle is used.") from error
         old = graph.threshold
         rate = old.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
-        new = fit_threshold(scores, false_alarm_rate=rate)
+        if value is not None:
+            new = measured_threshold(value, scores, _given_by(by), false_alarm_rate=rate)
+        else:
+            new = (good or GoodScores(rate)).threshold(scores)
         before, after = (int((scores > threshold.value).sum()) for threshold in (old, new))
         found.append(Recalibrated(precision, engine, old, new, len(scores), before, after))
     return found
@@ -138,8 +148,8 @@ def apply(
         StorageError: No space or no permission; the bundle is as it was.
     """
     entry = {
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "action": "recalibrate",
+        "time": _now(),
+        "action": "set on photos",
         "by": storable(by),
         "from": storable(origin),
         "photos": len(photos.images),
@@ -147,11 +157,52 @@ def apply(
         "scene_set_again": scene is not None,
         "thresholds": {result.precision: _entry(result) for result in results},
     }
-    before = bundle.read_file(AUDIT_FILE) if AUDIT_FILE in bundle.manifest.files else b""
-    files = {AUDIT_FILE: before + f"{to_json(entry)}\n".encode()}
+    files = _with_audit(bundle, entry)
     if scene is not None:
         files[SCENE_FILE] = to_bytes(scene)
     return set_thresholds(bundle, {result.precision: result.new for result in results}, files)
+
+
+def given_thresholds(bundle: Bundle, value: float, *, by: str) -> dict[Precision, Threshold]:
+    """A threshold that a person gives, for every graph; nothing is promised about false alarms.
+
+    Args:
+        bundle: The bundle.
+        value: Raw score, finite.
+        by: Who gave it.
+    """
+    rule = f"{_given_by(by)}; no photos, so nothing is promised about false alarms"
+    change = {"value": value, "rule": rule, "false_alarm_bound": 1.0, "good_images": 0}
+    return {name: graph.threshold.model_copy(update=change) for name, graph in bundle.manifest.graphs.items()}
+
+
+def apply_value(bundle: Bundle, thresholds: Mapping[Precision, Threshold], *, by: str) -> Bundle:
+    """Write what `given_thresholds` gave, with an audit entry; all of it or nothing.
+
+    Raises:
+        StorageError: No space or no permission; the bundle is as it was.
+    """
+    old = {precision: graph.threshold.model_dump() for precision, graph in bundle.manifest.graphs.items()}
+    entry = {
+        "time": _now(),
+        "action": "set value",
+        "by": storable(by),
+        "thresholds": {name: {"old": old[name], "new": new.model_dump()} for name, new in thresholds.items()},
+    }
+    return set_thresholds(bundle, thresholds, _with_audit(bundle, entry))
+
+
+def _with_audit(bundle: Bundle, entry: Mapping[str, object]) -> dict[str, bytes]:
+    before = bundle.read_file(AUDIT_FILE) if AUDIT_FILE in bundle.manifest.files else b""
+    return {AUDIT_FILE: before + f"{to_json(entry)}\n".encode()}
+
+
+def _given_by(by: str) -> str:
+    return f"given by {storable(by)} at {_now()}"
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
 def _entry(result: Recalibrated) -> dict[str, object]:

@@ -19,7 +19,15 @@ from edge_ad.errors import DataError, UsageError
 from edge_ad.evaluation.metrics import MetricError
 from edge_ad.manifest import Threshold
 
-__all__ = ["binomial_cdf", "conformal_rank", "fit_threshold", "good_images_needed", "rate_upper_bound"]
+__all__ = [
+    "binomial_cdf",
+    "checked_scores",
+    "conformal_rank",
+    "fit_threshold",
+    "good_images_needed",
+    "measured_threshold",
+    "rate_upper_bound",
+]
 
 
 def fit_threshold(good_scores: NDArray[Any], *, false_alarm_rate: float = 0.01, confidence: float = 0.95) -> Threshold:
@@ -38,7 +46,7 @@ def fit_threshold(good_scores: NDArray[Any], *, false_alarm_rate: float = 0.01, 
         MetricError: NaN or infinite scores.
         UsageError: A rate or confidence outside (0, 1).
     """
-    scores = _checked(good_scores)
+    scores = checked_scores(good_scores)
     count = scores.size
     rank = conformal_rank(count, false_alarm_rate)
     used = min(rank, count)
@@ -49,6 +57,34 @@ def fit_threshold(good_scores: NDArray[Any], *, false_alarm_rate: float = 0.01, 
         rule=_rule(count, rank, false_alarm_rate),
         false_alarm_rate=false_alarm_rate,
         false_alarm_bound=bound,
+        confidence=confidence,
+        good_images=count,
+    )
+
+
+def measured_threshold(
+    value: float, good_scores: NDArray[Any], rule: str, *, false_alarm_rate: float, confidence: float = 0.95
+) -> Threshold:
+    """A threshold that a person gives, with the bound of Clopper and Pearson from good images that did not choose it.
+
+    Args:
+        value: The threshold, finite.
+        good_scores: (N,) raw scores of good images, finite.
+        rule: Who gave it, in words.
+        false_alarm_rate: The rate that is recorded as asked for, in (0, 1).
+        confidence: Confidence of the bound, in (0, 1).
+
+    Raises:
+        DataError: There are no scores.
+        MetricError: NaN or infinite scores.
+    """
+    scores = checked_scores(good_scores)
+    above, count = int((scores > value).sum()), scores.size
+    return Threshold(
+        value=value,
+        rule=f"{rule}; {above} of {count} good photos are above",
+        false_alarm_rate=false_alarm_rate,
+        false_alarm_bound=rate_upper_bound(above, count, confidence),
         confidence=confidence,
         good_images=count,
     )
@@ -78,7 +114,13 @@ def good_images_needed(false_alarm_rate: float) -> int:
     return math.ceil(round(1.0 / false_alarm_rate, 9)) - 1
 
 
-def _checked(good_scores: NDArray[Any]) -> NDArray[np.float64]:
+def checked_scores(good_scores: NDArray[Any]) -> NDArray[np.float64]:
+    """Scores of good images (N,), as float64.
+
+    Raises:
+        DataError: There are none.
+        MetricError: NaN or infinite scores.
+    """
     scores = np.asarray(good_scores, np.float64).ravel()
     if not scores.size:
         raise DataError("There are no good images to set a threshold on.", "Keep some good images out of training.")

@@ -17,18 +17,19 @@ from edge_ad import __version__
 from edge_ad.bundle import Bundle, Reference, write_bundle
 from edge_ad.bundle.bundle import SCENE_FILE
 from edge_ad.bundle.documents import to_bytes
+from edge_ad.calibration.calibration_set import HeldImages
 from edge_ad.calibration.graph_runner import run_graph
 from edge_ad.data.pseudo_defects import PseudoDefects
 from edge_ad.data.splits import GoodSplit, content_hash
 from edge_ad.errors import BundleError, DataError, QualityGateError
-from edge_ad.evaluation.thresholds import fit_threshold
+from edge_ad.evaluation.engine_threshold import GoodScores
 from edge_ad.export.onnx_export import export_onnx
 from edge_ad.images import read_image, read_resized
 from edge_ad.manifest import GraphInfo, Manifest, SplitInfo
 from edge_ad.runtime.parity import ONNX_TOLERANCE, Deviation, compare, recorded_predictions
 from edge_ad.scene import SceneLimits, SceneMeasures, measure_scene
 from edge_ad.strict_json import to_json
-from edge_ad.training.runs import Run, torch_predictor
+from edge_ad.training.runs import Run, good_scores, torch_predictor
 from edge_ad.training.runs import package_versions
 
 __all__ = ["BUNDLE_FOLDER", "export_run", "fingerprint", "is_current"]
@@ -47,7 +48,7 @@ Log = Callable[[str], None]
 def export_run(run: Run, log: Log = lambda text: None) -> Bundle:
     """Export a run to ``<run>/bundle``, replacing a bundle that is there.
 
-    The threshold is set on the held-out threshold images with the exported graph itself.
+    The threshold is set on held-out images with the exported graph itself; see `GoodScores`.
 
     Args:
         run: The run.
@@ -64,12 +65,12 @@ def export_run(run: Run, log: Log = lambda text: None) -> Bundle:
     log(f"Exporting {run.method} of {run.product_name} at {size_hw[0]} x {size_hw[1]}.")
     model = export_onnx(run.detector)
     images = read_resized(run.split.threshold, size_hw, run.split.photos)
-    predictions = run_graph(model, images)
     reference = _reference(run, images)
     deviation = compare(run_graph(model, reference.images), recorded_predictions(reference), ONNX_TOLERANCE)
     _check(deviation)
     log(f"The graph differs from torch by {deviation.score:.1e} (score) and {deviation.map:.1e} (map) at most.")
-    threshold = fit_threshold(np.array([prediction.score for prediction in predictions]))
+    scored = HeldImages(run.split, (), size_hw).scored
+    threshold = good_scores(run).threshold([prediction.score for prediction in run_graph(model, scored)])
     manifest = Manifest(
         method=run.method,
         parameters=run.detector.config.model_dump(mode="json"),
@@ -125,7 +126,7 @@ def is_current(run: Run) -> Bundle | None:
 
 
 def fingerprint(run: Run) -> str:
-    """SHA-256 over what an export depends on: version, parameters, weights and the split."""
+    """SHA-256 over what an export depends on: version, parameters, weights, the split and what sets the threshold."""
     form = run.detector.graph_form
     digest = hashlib.sha256(f"{__version__} {form} {run.method}".encode())
     digest.update(run.detector.config.model_dump_json().encode())
@@ -133,6 +134,9 @@ def fingerprint(run: Run) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     digest.update(_split_info(run.split).model_dump_json().encode())
+    rule = good_scores(run)
+    if rule != GoodScores():  # of runs of before nothing changes
+        digest.update(repr(rule).encode())
     return digest.hexdigest()
 
 

@@ -24,7 +24,7 @@ from edge_ad.errors import BundleError, QualityGateError
 from edge_ad.manifest import GraphInfo, Manifest, Precision
 from edge_ad.runtime.backend import probe_backend
 from edge_ad.strict_json import to_json
-from edge_ad.training.runs import Run
+from edge_ad.training.runs import Run, good_scores
 
 __all__ = [
     "Calibration",
@@ -118,7 +118,8 @@ class Calibration:
 
     def gate(self, backend: str) -> AccuracyGate:
         """The accuracy gate of a backend."""
-        return AccuracyGate(self.model, self.held, backend, self.options.limits, self.bundle.graph("fp32").threshold)
+        threshold = self.bundle.graph("fp32").threshold
+        return AccuracyGate(self.model, self.held, backend, self.options.limits, threshold, good_scores(self.run))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,8 @@ Rank 16 takes 10 MB for the same grid. With g = |a|² of a column a of A, the ve
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -29,6 +31,7 @@ __all__ = [
 
 _REGULARISATION = 1e-2  # of the mean variance; PaDiM adds 0.01 to the diagonal
 _VARIANCE_FLOOR = 1e-6  # keeps the covariance invertible when all images are the same
+_POSITIONS_AT_ONCE = 128
 _MOST_CONDITION = 100.0  # learned maps lie below 15
 
 
@@ -64,14 +67,17 @@ class PositionGaussian(nn.Module):
         if count < 2:
             raise DataError("One image has no variance to fit.", "Add photos of good parts.")
         mean = features.mean(0)
-        centred = (features - mean).flatten(2).permute(2, 0, 1)  # (P, N, C)
-        flat = centred.reshape(-1, channels)
-        shared = flat.T @ flat / (centred.shape[0] * (count - 1))
+        positions = mean[0].numel()
+        shared = mean.new_zeros(channels, channels)
+        for part in _centred_parts(features, mean):
+            flat = part.reshape(-1, channels)
+            shared += flat.T @ flat / (positions * (count - 1))
         shared.diagonal().add_(_REGULARISATION * shared.diagonal().mean() + _VARIANCE_FLOOR)
         whiten = torch.linalg.inv(torch.linalg.cholesky(shared))
         self.get_buffer("mean").copy_(mean[None])
         self.get_buffer("whiten").copy_(whiten[:, :, None, None])
-        self.get_buffer("directions").copy_(self._directions(centred @ whiten.T))
+        directions = [self._directions(part @ whiten.T) for part in _centred_parts(features, mean)]
+        self.get_buffer("directions").copy_(torch.cat(directions))
 
     def _directions(self, whitened: Tensor) -> Tensor:
         """(P, N, C) centred and whitened → (P, C, rank), zero beyond what N images can span."""
@@ -105,6 +111,14 @@ class PositionGaussian(nn.Module):
         along = torch.matmul(whitened.transpose(0, 1), self.get_buffer("directions"))  # (P, N, rank)
         squared = (length - along.square().sum(2).transpose(0, 1)) / self.shrinkage
         return squared.clamp_min(0).sqrt().reshape(-1, 1, height, width)
+
+
+def _centred_parts(features: Tensor, mean: Tensor) -> Iterator[Tensor]:
+    """Features (N, C, h, w) less their mean, a few positions at a time, (P', N, C): no copy of the whole is made."""
+    flat, centres = features.flatten(2), mean.flatten(1)
+    for start in range(0, flat.shape[2], _POSITIONS_AT_ONCE):
+        chosen = slice(start, start + _POSITIONS_AT_ONCE)
+        yield (flat[..., chosen] - centres[:, chosen]).permute(2, 0, 1)
 
 
 def vectors_by_position(features: Tensor, mean: Tensor, matrix: Tensor) -> Tensor:

@@ -90,7 +90,7 @@ def parse_parameters(method: str, values: Mapping[str, Any]) -> MethodParameters
         if first["type"] == "extra_forbidden":
             hint = f"{method} has: {', '.join(kind.model_fields)}."
         else:
-            hint = f"It is {first['input']!r} here; docs/methods.md lists the parameters."
+            hint = f"It is {first['input']!r} here; docs/explanation/methods.md lists the parameters."
         raise UsageError(f"Parameter {name} of {method}: {first['msg']}.", hint) from error
 
 

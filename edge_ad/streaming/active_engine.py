@@ -22,6 +22,7 @@ class JudgingEngine:
         engine: The engine.
         bundle: What it came from.
         threshold: Raw score its frames are judged with when it takes over.
+        threshold_set: Who set that threshold and when, where it is not the bundle's own; else empty.
         photos: Depth and shape of the photos that it was trained on.
         product: Name of the product it was trained on.
         scene: How those photos looked; None where that is not known, and no scene is watched.
@@ -33,6 +34,7 @@ class JudgingEngine:
     photos: PhotoSpec = field(default_factory=PhotoSpec)
     product: str = ""
     scene: SceneLimits | None = None
+    threshold_set: str = ""
 
 
 class ActiveEngine:

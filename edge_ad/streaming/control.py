@@ -122,12 +122,20 @@ class StreamControl:
     Args:
         threshold: Raw score above which a frame is defective.
         bundle: What judges the frames; None for an engine that came from no bundle.
+        keep: Keeps a bundle's threshold that somebody set, for later streams, given the bundle, the value and who; it
+            returns what became of it, as a sentence. None keeps nothing.
 
     Raises:
         UsageError: The threshold is not a finite number.
     """
 
-    def __init__(self, threshold: float = 0.0, bundle: BundleFacts | None = None) -> None:
+    def __init__(
+        self,
+        threshold: float = 0.0,
+        bundle: BundleFacts | None = None,
+        keep: Callable[[BundleFacts, float, str], str] | None = None,
+    ) -> None:
+        self._keep = keep or (lambda bundle, value, by: "")
         self._lock = threading.Lock()
         self._threshold = _finite(threshold)
         self._paused = threading.Event()
@@ -173,7 +181,8 @@ class StreamControl:
             if bundle is not None and bundle != self._bundle["hash"]:
                 raise UsageError("Another bundle has taken over.", "Look at its threshold, and choose again.")
             old, self._threshold = self._threshold, value
-        text = f"Threshold changed from {old:g} to {value:g} by {by}."
+            kept = self._keep(self._bundle, value, by)
+        text = f"Threshold changed from {old:g} to {value:g} by {by}. {kept}".rstrip()
         self._tell("threshold changed", text, old=old, new=value, by=by)
 
     def pause(self, by: str) -> None:

@@ -310,7 +310,8 @@ class EngineSwaps:
         self.count += 1
         before = self._control.threshold
         self._control.use_bundle(new.bundle, new.threshold)
-        text = f"The bundle {new.bundle['hash'][:12]} took over, with threshold {new.threshold:g}."
+        text = f"The bundle {new.bundle['hash'][:12]} took over, with threshold {new.threshold:g}"
+        text += f", {new.threshold_set}." if new.threshold_set else "."
         data = {
             "old": old.bundle["hash"],
             "new": new.bundle["hash"],

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from edge_ad.data.splits import GoodSplit
-from edge_ad.errors import UsageError
 from edge_ad.evaluation.drawing import encode_png
 from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet
 from edge_ad.evaluation.thresholds import good_images_needed
 from edge_ad.images import read_image, read_resized
-from edge_ad.models.patch_gaussian import PatchGaussian
-from edge_ad.models.registry import create_detector
+from edge_ad.models.patch_gaussian import PatchGaussian, PatchGaussianParameters
 from edge_ad.prediction import Prediction
 from edge_ad.storage import write_file
 from edge_ad.strict_json import to_json
@@ -27,8 +27,7 @@ __all__ = ["CHECK_FILE", "SHEET_FILE", "PhotoCheck", "check_photos", "oddness", 
 
 CHECK_FILE = "photo_check.json"
 SHEET_FILE = "oddest_photos.png"
-_METHOD = PatchGaussian.method  # needs no training, and a defect in a few photos hardly moves it
-_SIZE = 256
+_SIZE = 256  # of patch-gaussian, which needs no training, and which a defect in a few photos hardly moves
 _VALUES = {**PatchGaussian.parameters_type.absent, "size": _SIZE}  # a photo in another light is odd too
 _FOLDS = 5
 _MOST_PHOTOS = 400  # a minute on two cores
@@ -114,6 +113,8 @@ def oddness(scores: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def photos_needed(split: GoodSplit, false_alarm_rate: float) -> int:
     """How many good photos in all set a threshold for a false-alarm rate in (0, 1), split as these were."""
+    if split.folds:
+        return good_images_needed(false_alarm_rate)
     parts = [len(part) for part in (split.fit, split.calibrate, split.threshold)]
     return -(-good_images_needed(false_alarm_rate) * sum(parts) // parts[2])
 
@@ -126,20 +127,23 @@ def _once(split: GoodSplit, run: Run) -> list[Path]:
 
 def _cross_fitted(images: NDArray[np.uint8], progress: Progress) -> list[Prediction]:
     """A prediction for each image, by a detector that was fitted on the other folds."""
-    backbone = create_detector(_METHOD, _VALUES).backbone
-    if backbone is None:
-        raise UsageError(f"{_METHOD} has no backbone.")
-    features = compute_features(backbone, images)
+    detector = PatchGaussian(PatchGaussianParameters.model_validate(_VALUES)).eval()
+    features = compute_features(detector.patch_features, images)
     folds = np.arange(len(images)) % min(_FOLDS, len(images))
     found: dict[int, Prediction] = {}
     for fold in np.unique(folds):
         others, own = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        detector = create_detector(_METHOD, _VALUES)
         detector.fit_features(features[others], features[others])
         for index in own:
-            (found[int(index)],) = torch_predictor(detector.eval())(images[index][np.newaxis])
+            found[int(index)] = _predicted(detector, features[index : index + 1])
         progress(len(found), len(images))
     return [found[index] for index in range(len(images))]
+
+
+@torch.inference_mode()
+def _predicted(detector: PatchGaussian, features: Tensor) -> Prediction:
+    output = detector.score_features(features)
+    return Prediction(float(output.score[0]), output.anomaly_map[0, 0].numpy())
 
 
 def _held_out_scores(run: Run) -> NDArray[np.float64]:

@@ -16,6 +16,7 @@ from pydantic import Field, JsonValue, ValidationError
 from edge_ad.data.products import Folders
 from edge_ad.data.splits import GoodSplit
 from edge_ad.errors import CheckpointError, UsageError
+from edge_ad.evaluation.engine_threshold import GoodScores
 from edge_ad.manifest import Document
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import restore_detector
@@ -31,6 +32,7 @@ __all__ = [
     "Run",
     "RunRecord",
     "SplitRecord",
+    "good_scores",
     "load_run",
     "package_versions",
     "read_record",
@@ -56,12 +58,18 @@ def package_versions() -> dict[str, str]:
 
 
 class SplitRecord(Document):
-    """The split of the good images: content hash of each file by its path below the product's folder."""
+    """The split of the good images: content hash of each file by its path below the product's folder.
+
+    ``folds`` and ``duplicates`` are paths, as in `GoodSplit`; runs of before have neither, and were split by chance.
+    """
 
     seed: int
     fit: dict[str, str]
     calibrate: dict[str, str]
     threshold: dict[str, str]
+    folds: list[list[str]] = Field(default_factory=list)
+    duplicates: list[list[str]] = Field(default_factory=list)
+    in_blocks: bool = False
 
 
 class RunRecord(Document):
@@ -79,6 +87,9 @@ class RunRecord(Document):
         product_name: Name of the product.
         photos: What its good images are like, and how they fill the network's input.
         split: The split of its good images.
+        false_alarm_rate: Share of good parts that may be called defective, as asked for.
+        good_scores: Score of each good photo by a detector that was fitted on the other folds, in torch and float32;
+            empty where the split has no folds.
         training: Settings of the loop and what it took.
         versions: Package → version.
         checkpoint_sha256: Of the file of the weights; empty while there is none, and in runs of before.
@@ -95,6 +106,8 @@ class RunRecord(Document):
     product_name: str
     photos: PhotoSpec = PhotoSpec()
     split: SplitRecord
+    false_alarm_rate: float = Field(default=0.01, gt=0, lt=1)
+    good_scores: dict[str, float] = Field(default_factory=dict)
     training: dict[str, JsonValue] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     checkpoint_sha256: str = ""
@@ -115,6 +128,8 @@ class Run:
         split: The split of its good images.
         image_hashes: Content hash of each of them, as it was when the training began.
         folders: Folders that were named for it, because the product's folder did not tell.
+        false_alarm_rate: Share of good parts that may be called defective, as asked for.
+        good_scores: Score of each good photo by a detector that was fitted on the other folds; empty without folds.
     """
 
     root: Path
@@ -126,6 +141,8 @@ class Run:
     split: GoodSplit
     image_hashes: Mapping[Path, str]
     folders: Folders = field(default_factory=Folders)
+    false_alarm_rate: float = 0.01
+    good_scores: Mapping[Path, float] = field(default_factory=dict)
 
 
 def write_record(root: Path, record: RunRecord) -> None:
@@ -183,10 +200,34 @@ def load_run(root: Path) -> Run:
     product_root = Path(record.product_root)
     split = _absolute_split(record.split, product_root, record.photos)
     hashes = {product_root / name: digest for part in _parts(record.split) for name, digest in part.items()}
-    folders = _named_folders(record)
     return Run(
-        root, record.method, record.parameters, detector, product_root, record.product_name, split, hashes, folders
+        root,
+        record.method,
+        record.parameters,
+        detector,
+        product_root,
+        record.product_name,
+        split,
+        hashes,
+        _named_folders(record),
+        record.false_alarm_rate,
+        {product_root / name: score for name, score in record.good_scores.items()},
     )
+
+
+def good_scores(run: Run) -> GoodScores:
+    """What the thresholds of a run's engines are set from.
+
+    Raises:
+        CheckpointError: The scores are not those of all good photos.
+    """
+    split = run.split
+    if not split.folds:
+        return GoodScores(run.false_alarm_rate, is_block=split.in_blocks)
+    paths = [path for fold in split.folds for path in fold]
+    if set(paths) != set(run.good_scores) or split.folds[0] != (*split.calibrate, *split.threshold):
+        raise CheckpointError(f"The scores in {run.root / RECORD_FILE} are not those of its photos.", "Train again.")
+    return GoodScores.of_folds(run.false_alarm_rate, split.folds, split.duplicates, run.good_scores)
 
 
 def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], list[Prediction]]:
@@ -212,7 +253,10 @@ def _named_folders(record: RunRecord) -> Folders:
 
 def _absolute_split(record: SplitRecord, root: Path, photos: PhotoSpec) -> GoodSplit:
     fit, calibrate, threshold = (tuple(root / name for name in part) for part in _parts(record))
-    return GoodSplit(record.seed, fit, calibrate, threshold, photos)
+    folds, duplicates = (
+        tuple(tuple(root / name for name in part) for part in parts) for parts in (record.folds, record.duplicates)
+    )
+    return GoodSplit(record.seed, fit, calibrate, threshold, photos, folds, duplicates, record.in_blocks)
 
 
 def _parts(record: SplitRecord) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:

@@ -12,10 +12,12 @@ from typing import Any
 from torch import Tensor
 
 from edge_ad import __version__
+from edge_ad.data.blocks import split_in_blocks
 from edge_ad.data.photo_measures import measure_photos
 from edge_ad.data.products import Folders, Product, open_product
-from edge_ad.data.splits import GoodSplit, content_hash, split_good
+from edge_ad.data.splits import GoodSplit, content_hash
 from edge_ad.errors import CheckpointError, DataError, StorageError, UsageError
+from edge_ad.evaluation.thresholds import conformal_rank
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import create_detector, method_class, parse_parameters
 from edge_ad.outside_text import storable
@@ -23,6 +25,7 @@ from edge_ad.photo_spec import Fit
 from edge_ad.storage import storage_errors
 from edge_ad.strict_json import to_json
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
+from edge_ad.training.cross_fitting import is_cross_fitted, out_of_fold_scores
 from edge_ad.training.feature_cache import byte_limit
 from edge_ad.training.held_out_defects import choose_mosaic_scale
 from edge_ad.training.loop import EpochReport, run_stages
@@ -65,6 +68,7 @@ class TrainingRequest:
         workers: Processes that simulate defects, for a method that learns from them; the result does not depend on it.
         fit: How a photo fills the network's input.
         folders: Folders of photos, where the product's own does not tell.
+        false_alarm_rate: Share of good parts that may be called defective, in (0, 1); the threshold is set for it.
     """
 
     method: str
@@ -81,6 +85,7 @@ class TrainingRequest:
     workers: int = 0
     fit: Fit = "stretch"
     folders: Folders = field(default_factory=Folders)
+    false_alarm_rate: float = 0.01
 
 
 def train(request: TrainingRequest, listen: Listener) -> Path:
@@ -103,6 +108,7 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     if (request.root / "run.json").exists():
         raise UsageError(f"There is a run in {request.root} already.", "Give another --name, or --resume it.")
     choose_device(request.device)
+    conformal_rank(1, request.false_alarm_rate)  # refuses one that is none
     byte_limit()  # a wrong one must not leave a run that never began
     start: dict[str, Tensor] | None = None
     if request.ear is not None:
@@ -114,9 +120,11 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     product = open_product(request.data, request.folders, part="good", skip_unreadable=request.skip_unreadable)
     _check_names(request, product)
     photos = measure_photos(product.good, request.fit)
-    split = replace(split_good(product.good, seed=int(request.values.get("seed", 0))), photos=photos)
+    detector = create_detector(request.method, fixed)
+    split = split_in_blocks(product.good, photos, seed=detector.config.seed, cross_fitted=is_cross_fitted(detector))
     values, choices = _choose(request, split)
-    detector = create_detector(request.method, values)
+    if choices:
+        detector = create_detector(request.method, values)
     record = _new_record(request, product, split, detector, choices)
     write_record(request.root, record)
     if start is not None:
@@ -169,6 +177,11 @@ def _train(root: Path, record: RunRecord, detector: AnomalyDetector, split: Good
     except StorageError as error:
         raise StorageError(error.message, f"{error.hint} Then: edge-ad train --resume {root}".lstrip()) from error
     fit_after_training(detector.cpu(), split)
+    scores = out_of_fold_scores(detector, split)
+    product_root = Path(record.product_root)
+    record = record.model_copy(
+        update={"good_scores": {str(path.relative_to(product_root)): score for path, score in scores.items()}}
+    )
     _finish(root, record, detector, time.monotonic() - began)
     return root
 
@@ -284,6 +297,7 @@ def _new_record(
         product_name=product.name,
         photos=split.photos,
         split=_split_record(split, product.root),
+        false_alarm_rate=request.false_alarm_rate,
         training={
             "device": str(choose_device(request.device)),
             "batch_size": request.batch_size,
@@ -316,7 +330,18 @@ def _split_record(split: GoodSplit, root: Path) -> SplitRecord:
         {str(path.relative_to(root)): content_hash(path) for path in part}
         for part in (split.fit, split.calibrate, split.threshold)
     ]
-    return SplitRecord(seed=split.seed, fit=parts[0], calibrate=parts[1], threshold=parts[2])
+    folds, duplicates = (
+        [[str(path.relative_to(root)) for path in part] for part in parts] for parts in (split.folds, split.duplicates)
+    )
+    return SplitRecord(
+        seed=split.seed,
+        fit=parts[0],
+        calibrate=parts[1],
+        threshold=parts[2],
+        folds=folds,
+        duplicates=duplicates,
+        in_blocks=split.in_blocks,
+    )
 
 
 def _same_images(record: SplitRecord, root: Path) -> GoodSplit:
@@ -329,4 +354,9 @@ def _same_images(record: SplitRecord, root: Path) -> GoodSplit:
                 )
         parts.append(tuple(root / name for name in part))
     fit, calibrate, threshold = parts
-    return GoodSplit(record.seed, fit, calibrate, threshold)
+    folds, duplicates = (
+        tuple(tuple(root / name for name in part) for part in parts) for parts in (record.folds, record.duplicates)
+    )
+    return GoodSplit(
+        record.seed, fit, calibrate, threshold, folds=folds, duplicates=duplicates, in_blocks=record.in_blocks
+    )

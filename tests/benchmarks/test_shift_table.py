@@ -45,9 +45,10 @@ def test_a_run_is_trained_exported_and_measured_once_at_each_step(
     assert [json.loads(line)["step"] for line in out.read_text().splitlines()[2:]] == [0.0, 1.01]
     capsys.readouterr()
     assert table.main(["--show", str(out)]) == 0
-    header, _, line = capsys.readouterr().out.strip().splitlines()
-    assert header.endswith("| unshifted | gain 3 | gain 1.01 |")
-    assert "1.00/1.00 ✗ |" in line
+    header, _, unshifted, gain, _ = capsys.readouterr().out.strip().splitlines()
+    assert header == "| squares | `patch-gaussian:levels=8,16,rank=3`, 64 px, 1 seeds |"
+    assert unshifted.startswith("| unshifted | 1.000 ")
+    assert gain.endswith("1.00/1.00 ✗ |")
 
 
 def row(seed: int, kind: str, step: float, auroc: float, alarms: float, recall: float) -> dict[str, object]:
@@ -67,6 +68,26 @@ def test_means_over_seeds_are_held_against_what_is_asked() -> None:
         row(0, "blur", 1.5, 0.9, 0.0, 0.7),
         row(1, "blur", 1.5, 0.9, 0.0, 0.8),
     ]
-    line = table.table(rows).splitlines()[2]
-    assert line.startswith("| plate | ear | fp32 | file | 2 | 0.950 0.05/0.90 | 0.850 0.11/0.90 | ")
-    assert line.endswith("| 0.900 0.12/1.00 ✗ | 0.900 0.00/0.75 ✗ |")
+    assert table.table(rows).splitlines() == [
+        "| plate | `ear`, 2 seeds |",
+        "|---|---|",
+        "| unshifted | 0.950 0.05/0.90 |",
+        "| gain 1.25 | 0.850 0.11/0.90 |",
+        "| noise 8 | 0.900 0.12/1.00 ✗ |",
+        "| blur 1.5 | 0.900 0.00/0.75 ✗ |",
+    ]
+
+
+def test_methods_of_a_product_stand_side_by_side() -> None:
+    first = row(0, "unshifted", 0.0, 1.0, 0.0, 1.0)
+    other = {**first, "method": "fader", "precision": "int8", "shift_at": "network"}
+    elsewhere = {**first, "product": "screw"}
+    assert table.table([first, other, elsewhere]).splitlines() == [
+        "| plate | `ear`, 1 seeds | `fader`, int8, shifted at the network, 1 seeds |",
+        "|---|---|---|",
+        "| unshifted | 1.000 0.00/1.00 | 1.000 0.00/1.00 |",
+        "",
+        "| screw | `ear`, 1 seeds |",
+        "|---|---|",
+        "| unshifted | 1.000 0.00/1.00 |",
+    ]

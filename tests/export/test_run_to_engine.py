@@ -15,6 +15,7 @@ from edge_ad.cli.app import main
 from edge_ad.data.pseudo_defects import PseudoDefects
 from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError, DeviceError, QualityGateError, UsageError
+from edge_ad.evaluation.thresholds import fit_threshold
 from edge_ad.export.build import build_engines, open_target, run_of
 from edge_ad.export.bundle_export import export_run, is_current
 from edge_ad.export.precisions import graphs_of_run
@@ -22,7 +23,8 @@ from edge_ad.export.verify import verify_target
 from edge_ad.images import read_resized
 from edge_ad.runtime.engines import open_engine
 from edge_ad.scene import SceneLimits, measure_scene
-from edge_ad.training.runs import Run, torch_predictor
+from edge_ad.training.runs import Run, load_run, torch_predictor
+from tests.export.conftest import with_int8
 
 
 def test_the_bundle_records_what_it_came_from(run: Run, exported: Bundle) -> None:
@@ -30,7 +32,7 @@ def test_the_bundle_records_what_it_came_from(run: Run, exported: Bundle) -> Non
     assert manifest.method == "patch-gaussian"
     assert manifest.input_size_hw == (64, 64)
     assert manifest.split.threshold == [content_hash(path) for path in run.split.threshold]
-    assert manifest.graphs["fp32"].threshold.good_images == len(run.split.threshold)
+    assert manifest.graphs["fp32"].threshold.good_images == 14  # all of them
     assert {"torch", "onnx", "edge-ad"} <= set(manifest.versions)
 
 
@@ -45,11 +47,31 @@ def test_the_reference_outputs_are_torchs_own_on_held_out_images_and_pseudo_defe
     assert max(reference.scores) > exported.manifest.graphs["fp32"].threshold.value
 
 
-def test_the_threshold_comes_from_the_threshold_images_alone(run: Run, exported: Bundle) -> None:
-    predictions = torch_predictor(run.detector)(read_resized(run.split.threshold, (64, 64)))
-    assert exported.manifest.graphs["fp32"].threshold.value == pytest.approx(
-        max(prediction.score for prediction in predictions), rel=1e-5
-    )
+def test_the_threshold_comes_from_scores_of_all_good_photos(run: Run, exported: Bundle) -> None:
+    held_out = (*run.split.calibrate, *run.split.threshold)
+    predictions = torch_predictor(run.detector)(read_resized(held_out, (64, 64)))
+    scores = {**run.good_scores, **dict(zip(held_out, (prediction.score for prediction in predictions), strict=True))}
+    assert len(scores) == 14  # too few for one in a hundred: the largest
+    assert exported.manifest.graphs["fp32"].threshold.value == pytest.approx(max(scores.values()), rel=1e-5)
+
+
+def test_a_run_of_before_is_exported_as_it_was(run: Run, exported: Bundle, tmp_path: Path) -> None:
+    """Its record names neither folds nor scores, and its split was drawn by chance."""
+    record = json.loads((run.root / "run.json").read_text())
+    for name in ("folds", "duplicates", "in_blocks"):
+        del record["split"][name]
+    del record["false_alarm_rate"], record["good_scores"]
+    shutil.copytree(run.root, tmp_path / "old", ignore=shutil.ignore_patterns("bundle"))
+    (tmp_path / "old" / "run.json").write_text(json.dumps(record))
+    old = load_run(tmp_path / "old")
+    bundle = export_run(old)
+    own = [prediction.score for prediction in torch_predictor(old.detector)(read_resized(old.split.threshold, (64, 64)))]
+    threshold = bundle.manifest.graphs["fp32"].threshold
+    assert threshold.value == pytest.approx(max(own), rel=1e-5)
+    assert threshold.rule == fit_threshold(np.array(own)).rule
+    int8 = with_int8(old, bundle).manifest.graphs["int8"].threshold
+    assert int8.rule == threshold.rule
+    assert int8.value == pytest.approx(threshold.value, rel=0.1)
 
 
 def test_the_bundle_says_how_its_photos_looked(run: Run, exported: Bundle) -> None:

@@ -26,7 +26,7 @@ from edge_ad.models.patch_metric import PatchMetricParameters
 from edge_ad.models.patch_nearest import PatchNearestParameters
 from edge_ad.models.robustness import RobustnessParameters
 
-PAGE = Path(__file__).parents[2] / "docs" / "methods.md"
+PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "methods.md"
 PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]] = [
     ("Parameters of every method", MethodParameters, None),
     ("Parameters against a shift", RobustnessParameters, MethodParameters),

@@ -20,7 +20,7 @@ from tests.server.live_page import Answer
 __all__ = ["NAME", "Nginx"]
 
 NAME = "line.example"
-_DOCUMENT = Path(__file__).parents[2] / "docs" / "live_page.md"
+_DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "live_page.md"
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 _START_S = 20.0
 _AROUND = """daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from edge_ad.errors import UsageError
-from edge_ad.streaming.control import Progress, StreamControl, SwapRequest
+from edge_ad.errors import BundleError, UsageError
+from edge_ad.streaming.control import BundleFacts, Progress, StreamControl, SwapRequest
+from edge_ad.streaming.operator_thresholds import OperatorThresholds
 from edge_ad.streaming.session import run_stream
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
 
@@ -50,3 +51,38 @@ def test_stream_that_cannot_open_bundles_refuses_one(engine: FakeEngine) -> None
     control.swap_bundle(Path("next"), by="x")
     run_stream(engine, FakeSource(3), threshold=1.0, control=control, sinks=[sink])
     assert [event.kind for event in sink.events] == ["bundle refused"]
+
+
+def test_a_threshold_is_kept_for_its_bundle_and_the_audit_says_so(tmp_path: Path) -> None:
+    kept = OperatorThresholds(tmp_path)
+    first, other = _facts("a" * 64), _facts("b" * 64)
+    control = StreamControl(1.0, first, kept.keep)
+    control.set_threshold(2.0, by="Ada")
+    assert "Later streams of this bundle use it too." in control.take_events()[0].text
+    found = OperatorThresholds(tmp_path).of(first)
+    assert found is not None
+    assert (found.value, found.by) == (2.0, "Ada")
+    assert kept.of(other) is None
+    control.set_threshold(1.0, by="Grace")
+    assert "It is the bundle's own." in control.take_events()[0].text
+    assert kept.of(first) is None
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"schema_version": 1, "value": NaN, "by": "x", "time": ""}'])
+def test_a_damaged_kept_threshold_is_refused_with_the_way_round_it(tmp_path: Path, content: str) -> None:
+    (tmp_path / f"{'a' * 64}-fp32.json").write_text(content)
+    with pytest.raises(BundleError) as caught:
+        OperatorThresholds(tmp_path).of(_facts("a" * 64))
+    assert "--bundle-threshold" in (caught.value.hint or "") or "newer" in caught.value.message
+
+
+def test_a_threshold_that_cannot_be_kept_holds_until_the_end_and_the_audit_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    control = StreamControl(1.0, _facts("a" * 64), OperatorThresholds(tmp_path / "file").keep)
+    control.set_threshold(2.0, by="Ada")
+    assert control.threshold == 2.0
+    assert "holds until this stream ends" in control.take_events()[0].text
+
+
+def _facts(digest: str) -> BundleFacts:
+    return BundleFacts(name="tiles", hash=digest, method="blue", precision="fp32", backend="x", threshold=1.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -20,6 +21,8 @@ from edge_ad.bundle import Bundle
 from edge_ad.cli import main
 from edge_ad.errors import DeviceError, EdgeAdError
 from edge_ad.runtime.onnxruntime.backend import OnnxRuntimeEngine
+from edge_ad.streaming.control import BundleFacts
+from edge_ad.streaming.operator_thresholds import OperatorThresholds
 from tests.runtime.tiny_bundle import deploy_graph, graph_info, tiny_bundle
 
 _ROOT = Path(__file__).parents[2]
@@ -62,6 +65,31 @@ def test_given_threshold_replaces_that_of_the_bundle(
     for threshold, defective in (("-1e9", 4), ("1e9", 0)):
         assert _stream(bundle, "--source", str(make_video(4)), "--json", "--threshold", threshold) == 0
         assert json.loads(capsys.readouterr().out)["defective"] == defective
+
+
+def test_what_an_operator_set_is_used_by_the_next_stream_unless_it_is_ignored(
+    bundle: Path,
+    make_video: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("EDGE_AD_STATE", str(tmp_path / "state"))
+    digest = hashlib.sha256((bundle / "manifest.json").read_bytes()).hexdigest()
+    facts = BundleFacts(name="", hash=digest, method="", precision="fp32", backend="", threshold=0.5)
+    OperatorThresholds().keep(facts, -1e9, "Ada")
+    assert _stream(bundle, "--source", str(make_video(4)), "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["defective"] == 4
+    assert "set by Ada" in err
+    assert _stream(bundle, "--source", str(make_video(4)), "--json", "--threshold", "1e9") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["defective"] == 0
+    assert "Ada" not in err
+    assert _stream(bundle, "--source", str(make_video(4)), "--json", "--bundle-threshold") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["threshold"] == Bundle.open(bundle).graph("fp32").threshold.value
+    assert "Ada" not in err
 
 
 def test_newest_bundle_here_is_taken_and_named(

@@ -150,7 +150,7 @@ class CsiSource(OpenCVSource):
         if not _has_gstreamer():
             raise DeviceError(
                 "This OpenCV was built without GStreamer, which a CSI camera needs.",
-                "Use the OpenCV of JetPack instead of the one from pip: see docs/streaming_sources.md.",
+                "Use the OpenCV of JetPack instead of the one from pip: see docs/reference/sources.md.",
             )
         capture = open_capture(csi_pipeline(self._sensor, self._options), cv2.CAP_GSTREAMER, {})
         if capture is None:

@@ -82,3 +82,13 @@ def test_what_is_fitted_on_all_positions_is_not(features: Tensor, kind: Standard
 @pytest.mark.parametrize("kind", ["channel", "whiten", "position", "local"])
 def test_features_that_never_vary_stay_finite(kind: StandardisationKind) -> None:
     assert torch.isfinite(_standardise(torch.ones(3, CHANNELS, 4, 6).double(), kind)).all()
+
+
+def test_all_views_of_a_photo_lie_in_one_fold(features: Tensor) -> None:
+    seen = features[:8]  # four photos, each with one view
+    standardisation, others = (Standardisation(CHANNELS, (4, 6), "position").double() for _ in range(2))
+    standardisation.fit(seen)
+    others.fit(seen[[0, 1, 4, 5, 6, 7]])
+    crossed = CrossFit(standardisation, seen, 1)
+    torch.testing.assert_close(crossed(seen)[2:4], others(seen[2:4]))
+    torch.testing.assert_close(crossed(seen[[3]], torch.tensor([1])), others(seen[[3]]))

@@ -1,4 +1,4 @@
-"""``edge-ad recalibrate``: thresholds set again on photos that a person confirmed, with the reason beside them."""
+"""``edge-ad threshold``: thresholds shown, set on good photos or to a value, with the reason beside them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _files(root: Path) -> dict[str, bytes]:
 def test_the_threshold_is_the_conformal_quantile_of_the_engines_own_scores(
     bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["recalibrate", str(bundle.root), "--from", str(photos), "--false-alarm-rate", "0.1", "--by", "Ada"]
+    command = ["threshold", str(bundle.root), "--from-good", str(photos), "--false-alarm-rate", "0.1", "--by", "Ada"]
     assert main([*command, "--json"]) == 0
     (graph,) = json.loads(capsys.readouterr().out)["graphs"]
     # ⌈31 · 0.9⌉ = 28th of 30 scores; 0.5 · 255 = 127.5, and 24 of the blues are above.
@@ -69,7 +69,7 @@ def test_a_second_time_adds_an_entry_and_inspect_shows_them(
     bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("Ada", "Grace"):
-        assert main(["recalibrate", str(bundle.root), "--from", str(photos), "--by", name]) == 0
+        assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--by", name]) == 0
     lines = Bundle.open(bundle.root).read_file("audit.jsonl").splitlines()
     assert [json.loads(line)["by"] for line in lines] == ["Ada", "Grace"]
     capsys.readouterr()
@@ -81,7 +81,7 @@ def test_a_second_time_adds_an_entry_and_inspect_shows_them(
 
 def test_an_engine_that_was_built_gets_the_threshold_of_its_graph(bundle: Bundle, photos: Path) -> None:
     build_engine(bundle, backend="onnxruntime", precision="fp32")
-    assert main(["recalibrate", str(bundle.root), "--from", str(photos), "--backend", "onnxruntime"]) == 0
+    assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--backend", "onnxruntime"]) == 0
     renewed = Bundle.open(bundle.root)
     (engine,) = list_engines(renewed)
     assert engine.sidecar.threshold == renewed.graph("fp32").threshold != bundle.graph("fp32").threshold
@@ -93,7 +93,7 @@ def test_a_dry_run_shows_it_and_changes_nothing(
     bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = _files(bundle.root)
-    assert main(["recalibrate", str(bundle.root), "--from", str(photos), "--dry-run"]) == 0
+    assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--dry-run"]) == 0
     out, err = capsys.readouterr()
     assert "24 of 30" in out
     assert "largest of 30" in out  # 1 % asks for 99
@@ -104,7 +104,7 @@ def test_a_dry_run_shows_it_and_changes_nothing(
 def _refusal(capsys: pytest.CaptureFixture[str], bundle: Bundle, *arguments: str) -> str:
     before = _files(bundle.root)
     capsys.readouterr()
-    assert main(["recalibrate", str(bundle.root), *arguments]) == 2
+    assert main(["threshold", str(bundle.root), *arguments]) == 2
     assert _files(bundle.root) == before
     return capsys.readouterr().err
 
@@ -112,19 +112,24 @@ def _refusal(capsys: pytest.CaptureFixture[str], bundle: Bundle, *arguments: str
 def test_photos_that_cannot_set_a_threshold_are_refused(
     bundle: Bundle, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "--from DIR or --from-records" in _refusal(capsys, bundle)
-    assert "not a folder" in _refusal(capsys, bundle, "--from", str(tmp_path / "nowhere"))
+    assert "lies in no run" in _refusal(capsys, bundle, "--false-alarm-rate", "0.1")
+    both = ("--from-good", str(photos), "--from-records", "line.sqlite")
+    assert "--from-good DIR or --from-records" in _refusal(capsys, bundle, *both)
+    assert "exclude each other" in _refusal(capsys, bundle, "--value", "0.5", "--false-alarm-rate", "0.1")
+    assert "choose records" in _refusal(capsys, bundle, "--from-good", str(photos), "--since", "08:00")
+    assert "not a finite number" in _refusal(capsys, bundle, "--value", "nan")
+    assert "not a folder" in _refusal(capsys, bundle, "--from-good", str(tmp_path / "nowhere"))
     assert "false-alarm rate is between 0 and 1" in _refusal(
-        capsys, bundle, "--from", str(photos), "--false-alarm-rate", "0"
+        capsys, bundle, "--from-good", str(photos), "--false-alarm-rate", "0"
     )
     broken = photos / "zz.png"
     broken.write_bytes((photos / "00.png").read_bytes()[:60])
-    assert "zz.png" in _refusal(capsys, bundle, "--from", str(photos))
+    assert "zz.png" in _refusal(capsys, bundle, "--from-good", str(photos))
     broken.unlink()
     for number in range(15):
         (photos / f"{number:02d}.png").unlink()
     _write(photos / "copy.png", _photo(_BLUES[20]))
-    assert "15 different photos of good parts are too few" in _refusal(capsys, bundle, "--from", str(photos))
+    assert "15 different photos of good parts are too few" in _refusal(capsys, bundle, "--from-good", str(photos))
 
 
 def test_photos_of_another_shape_are_refused_unless_their_region_is_given(
@@ -135,8 +140,8 @@ def test_photos_of_another_shape_are_refused_unless_their_region_is_given(
     (bundle.root / "manifest.json").write_bytes(to_bytes(manifest))
     for number, blue in enumerate(_BLUES):
         _write(photos / f"{number:02d}.png", np.hstack([np.zeros((32, 32, 3), np.uint8), _photo(blue)]))
-    assert "another shape" in _refusal(capsys, bundle, "--from", str(photos))
-    assert main(["recalibrate", str(bundle.root), "--from", str(photos), "--region", "32,0,32,32"]) == 0
+    assert "another shape" in _refusal(capsys, bundle, "--from-good", str(photos))
+    assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--region", "32,0,32,32"]) == 0
     assert Bundle.open(bundle.root).graph("fp32").threshold.value == pytest.approx(_BLUES[-1] / 255)
 
 
@@ -144,7 +149,7 @@ def test_what_was_trained_on_does_not_count(bundle: Bundle, photos: Path, capsys
     fitted = [content_hash(photos / f"{number:02d}.png") for number in range(5)]
     split = bundle.manifest.split.model_copy(update={"fit": fitted})
     (bundle.root / "manifest.json").write_bytes(to_bytes(bundle.manifest.model_copy(update={"split": split})))
-    assert main(["recalibrate", str(bundle.root), "--from", str(photos), "--json"]) == 0
+    assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["photos"], found["trained_on"]) == (25, 5)
 
@@ -155,10 +160,10 @@ def test_other_light_is_said_and_taken_as_right_only_when_asked_for(
     bright = SceneLimits.of([measure_scene(np.full((32, 32, 3), 80, np.uint8))] * 8)
     assert bright is not None
     lit = bundle.with_files({"scene.json": to_bytes(bright)})
-    assert main(["recalibrate", str(bundle.root), "--from", str(photos)]) == 0
+    assert main(["threshold", str(bundle.root), "--from-good", str(photos)]) == 0
     assert "darker by 50 %" in capsys.readouterr().err
     assert Bundle.open(lit.root).scene() == bright
-    assert main(["recalibrate", str(bundle.root), "--from", str(photos), "--accept-scene"]) == 0
+    assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--accept-scene"]) == 0
     found = Bundle.open(lit.root).scene()
     assert found is not None
     assert (found.photos, found.ranges["brightness"].centre) == (_COUNT, pytest.approx(40, abs=0.5))
@@ -192,7 +197,7 @@ def test_records_that_a_person_confirmed_set_it(
         capsys, bundle, "--from-records", str(database)
     )
     assert main(["records", "confirm", str(database), "--id", "1-25", "--by", "Ada"]) == 0
-    assert main(["recalibrate", str(bundle.root), "--from-records", str(database), "--json"]) == 0
+    assert main(["threshold", str(bundle.root), "--from-records", str(database), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["photos"] == 25
     assert Bundle.open(bundle.root).graph("fp32").threshold.value == pytest.approx(_BLUES[24] / 255)
 
@@ -271,3 +276,78 @@ def test_an_event_of_another_kind_is_left_alone(tmp_path: Path, photos: Path) ->
     assert main(["records", "confirm", str(database), "--id", "1"]) == 0
     with RecordReader(database) as reader:
         assert [event["event"] for event in reader.events(RecordFilter())] == ["part", "confirmed good"]
+
+
+def test_without_options_it_shows_what_is_promised_and_changes_nothing(
+    bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = _files(bundle.root)
+    assert main(["threshold", str(bundle.root)]) == 0
+    out = capsys.readouterr().out
+    assert "chosen" in out
+    assert main(["threshold", str(bundle.root), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["graphs"]["fp32"]
+    assert (shown["value"], shown["false_alarm_bound"], shown["good_images"], shown["photos_needed"]) == (
+        0.5,
+        0.4,
+        3,
+        99,
+    )
+    assert _files(bundle.root) == before
+
+
+def test_a_value_that_a_person_gives_promises_nothing_and_the_audit_says_who(bundle: Bundle) -> None:
+    build_engine(bundle, backend="onnxruntime", precision="fp32")
+    assert main(["threshold", str(bundle.root), "--value", "0.7", "--by", "Ada"]) == 0
+    renewed = Bundle.open(bundle.root)
+    threshold = renewed.graph("fp32").threshold
+    assert (threshold.value, threshold.false_alarm_bound, threshold.good_images) == (0.7, 1.0, 0)
+    assert threshold.rule.startswith("given by Ada at 20")
+    (entry,) = map(json.loads, renewed.read_file("audit.jsonl").splitlines())
+    assert (entry["action"], entry["by"], entry["thresholds"]["fp32"]["old"]["value"]) == ("set value", "Ada", 0.5)
+    with open_engine(renewed, backend="onnxruntime", open_from="built") as opened:
+        assert opened.threshold == threshold
+
+
+def test_photos_give_a_value_of_a_person_its_bound(bundle: Bundle, photos: Path) -> None:
+    value = (_BLUES[-1] + 1) / 255
+    assert main(["threshold", str(bundle.root), "--value", str(value), "--from-good", str(photos)]) == 0
+    threshold = Bundle.open(bundle.root).graph("fp32").threshold
+    assert threshold.value == value
+    assert threshold.false_alarm_bound == pytest.approx(1 - 0.05 ** (1 / _COUNT))  # none of 30 above
+    assert "0 of 30 good photos are above" in threshold.rule
+
+
+def test_a_rate_alone_takes_the_held_out_photos_of_the_run(
+    bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hashes = {f"{photos.name}/{path.name}": content_hash(path) for path in sorted(photos.iterdir())}
+    record = {"product_root": str(photos.parent), "split": {"calibrate": {}, "threshold": hashes}}
+    (bundle.root.parent / "run.json").write_text(json.dumps(record))
+    assert main(["threshold", str(bundle.root), "--false-alarm-rate", "0.1"]) == 0
+    assert Bundle.open(bundle.root).graph("fp32").threshold.value == pytest.approx(_BLUES[27] / 255)
+    _write(photos / "03.png", _photo(1))
+    assert "03.png is not the photo" in _refusal(capsys, bundle, "--false-alarm-rate", "0.1")
+
+
+def test_a_rate_alone_counts_the_cross_fitted_scores_of_the_other_photos_of_the_run(
+    bundle: Bundle, photos: Path
+) -> None:
+    paths = sorted(photos.iterdir())
+    names = [f"{photos.name}/{path.name}" for path in paths]
+    hashes = {name: content_hash(path) for name, path in zip(names, paths, strict=True)}
+    others = [f"train/{number}.png" for number in range(30)]  # never read: only their scores are known
+    split = {
+        "calibrate": {name: hashes[name] for name in names[:10]},
+        "threshold": {name: hashes[name] for name in names[10:]},
+        "folds": [names, others],
+        "duplicates": [],
+        "in_blocks": True,
+    }
+    scores = {name: blue / 255 for name, blue in zip(names, _BLUES, strict=True)} | dict.fromkeys(others, 0.9)
+    record = {"product_root": str(photos.parent), "split": split, "good_scores": scores}
+    (bundle.root.parent / "run.json").write_text(json.dumps(record))
+    assert main(["threshold", str(bundle.root), "--false-alarm-rate", "0.1"]) == 0
+    threshold = Bundle.open(bundle.root).graph("fp32").threshold
+    # ⌈61 · 0.9⌉ = 55th of 60: below 0.9 are the 26 blues up to 225, so ranks 27 to 56 are 0.9.
+    assert (threshold.value, threshold.good_images) == (pytest.approx(0.9), 60)

@@ -1,0 +1,104 @@
+"""Split good photos in blocks of the order in which they were taken, which their names tell, and never by chance.
+
+Photos that follow each other are alike: the same part, the same light, the same hour. Where chance decides, each photo
+that is held out has neighbours among those that were fitted on, and its score promises what no photo of the next day
+keeps. Here what is held out is a run of photos, sorted as people count (``9`` before ``10``), and photos that show the
+same thing stay together wherever they lie.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+
+from edge_ad.data.near_duplicates import near_duplicates
+from edge_ad.data.splits import FEWEST_IMAGES, FEWEST_PER_PART, GoodSplit, content_hash
+from edge_ad.errors import DataError
+from edge_ad.photo_spec import PhotoSpec
+
+__all__ = ["MOST_FOLDS", "natural_order", "split_in_blocks"]
+
+MOST_FOLDS = 5
+_HELD_OUT_SHARE = 0.30  # where a block is held out once and for all: half calibrates, half sets the threshold
+_SHIFT = 0.3  # of the photos, from one seed to the next
+
+_Units: TypeAlias = list[tuple[Path, ...]]
+"""Photos that stay together; the units in the order of their first photos."""
+
+
+def natural_order(path: Path) -> list[tuple[int, int, str]]:
+    """Key that sorts paths as people count: folder by folder, ``9.png`` before ``10.png``."""
+    parts = re.split(r"(\d+)", path.as_posix())
+    return [(1, int(part), part) if part.isdecimal() else (0, 0, part) for part in parts]
+
+
+def split_in_blocks(
+    paths: Sequence[Path], photos: PhotoSpec | None = None, *, seed: int = 0, cross_fitted: bool = False
+) -> GoodSplit:
+    """Split good photos in blocks.
+
+    Args:
+        paths: Photos of good parts.
+        photos: What they are like.
+        seed: Which block is held out; 0 holds out the last.
+        cross_fitted: Whether each block is left out once, by a detector of its own. Then the deployed detector is
+            fitted on all blocks but one of at most five; else 30 % of the photos are held out.
+
+    Returns:
+        The split; ``calibrate`` and ``threshold`` are the two halves of the block that is held out, ``folds`` all
+        blocks, the one held out first (empty where they are not cross-fitted).
+
+    Raises:
+        DataError: Fewer than 8 different photos, or one that cannot be read.
+    """
+    photos = photos or PhotoSpec()
+    units = _units(sorted(set(paths), key=natural_order), photos)
+    duplicates = tuple(unit for unit in units if len(unit) > 1)
+    blocks = _fifths(units, seed) if cross_fitted else _two_blocks(units, seed)
+    middle = len(blocks[0]) // 2
+    fit, calibrate, threshold = (
+        tuple(path for unit in part for path in unit)
+        for part in ([unit for block in blocks[1:] for unit in block], blocks[0][:middle], blocks[0][middle:])
+    )
+    folds = tuple(tuple(path for unit in block for path in unit) for block in blocks) if cross_fitted else ()
+    return GoodSplit(seed, fit, calibrate, threshold, photos, folds, duplicates, in_blocks=True)
+
+
+def _fifths(units: _Units, seed: int) -> list[_Units]:
+    count = min(MOST_FOLDS, len(units) // (2 * FEWEST_PER_PART))
+    edges = np.linspace(0, len(units), count + 1).round().astype(int)
+    blocks = [units[start:end] for start, end in pairwise(edges)]
+    first = (count - 1 - seed) % count
+    return blocks[first:] + blocks[:first]
+
+
+def _two_blocks(units: _Units, seed: int) -> list[_Units]:
+    held_out = max(2 * FEWEST_PER_PART, round(_HELD_OUT_SHARE * len(units)))
+    shift = round(_SHIFT * (seed % 10) * len(units)) % len(units)
+    turned = units[len(units) - shift :] + units[: len(units) - shift]
+    return [turned[-held_out:], turned[:-held_out]]
+
+
+def _units(ordered: Sequence[Path], photos: PhotoSpec) -> _Units:
+    contents = [content_hash(path) for path in ordered]
+    if (different := len(set(contents))) < FEWEST_IMAGES:
+        raise DataError(
+            f"{different} different good images are too few; at least {FEWEST_IMAGES} are needed.",
+            "Add photos of good parts; a hundred or more give a reliable threshold.",
+        )
+    units = _together(ordered, near_duplicates(ordered, photos).tolist())  # copies are near each other too
+    # Of fewer, no block could be held out: then copies alone stay together.
+    return units if len(units) >= FEWEST_IMAGES else _together(ordered, contents)
+
+
+def _together(ordered: Sequence[Path], keys: Sequence[object]) -> _Units:
+    units: defaultdict[object, list[Path]] = defaultdict(list)
+    for path, key in zip(ordered, keys, strict=True):
+        units[key].append(path)
+    return [tuple(unit) for unit in units.values()]

@@ -1,0 +1,108 @@
+"""The threshold of an engine: from its own scores of held-out photos, and from cross-fitted scores of the others.
+
+The detectors that leave out another block exist in torch and float32 alone. Their scores are brought to the engine's
+scale by what it gives, and float32 torch gave, to the same held-out photos: their sums' ratio, 1 within rounding for an
+FP32 graph. The held-out photos themselves count with the engine's own scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.errors import UsageError
+from edge_ad.evaluation.cross_fitted_threshold import fit_cross_fitted_threshold
+from edge_ad.evaluation.thresholds import checked_scores, fit_threshold
+from edge_ad.manifest import Threshold
+
+__all__ = ["GoodScores"]
+
+_Photo = TypeVar("_Photo", bound=Hashable)
+
+_BLOCK = (
+    "; of one held-out block of photos, as this network would have to be trained again for each, and what differs "
+    "between blocks is not in it"
+)
+
+
+@dataclass(frozen=True)
+class GoodScores:
+    """What the threshold of each engine of a run is set from.
+
+    Attributes:
+        false_alarm_rate: Share of good parts that may be called defective, in (0, 1).
+        scores: (N,) scores of all good photos, each by a detector that has not seen it, the held-out ones first; empty
+            where the engine's own scores of the held-out ones are all there is.
+        blocks: (N,) number of the block of each, 0 for the held-out ones.
+        groups: (N,) the same number for photos that show the same thing.
+        is_block: Whether what is held out is a block, and was not drawn by chance.
+    """
+
+    false_alarm_rate: float = 0.01
+    scores: tuple[float, ...] = ()
+    blocks: tuple[int, ...] = ()
+    groups: tuple[int, ...] = ()
+    is_block: bool = False
+
+    @classmethod
+    def of_folds(
+        cls,
+        false_alarm_rate: float,
+        folds: Sequence[Sequence[_Photo]],
+        duplicates: Sequence[Sequence[_Photo]],
+        scores: Mapping[_Photo, float],
+    ) -> GoodScores:
+        """Of a split whose first fold is held out.
+
+        Args:
+            false_alarm_rate: Share of good parts that may be called defective, in (0, 1).
+            folds: The photos, in any form, of each block.
+            duplicates: Photos that show the same thing.
+            scores: Score of each photo by a detector that has not seen its block.
+
+        Raises:
+            KeyError: A photo has no score.
+        """
+        photos = [photo for fold in folds for photo in fold]
+        groups = {photo: number for number, group in enumerate(duplicates) for photo in group}
+        return cls(
+            false_alarm_rate,
+            tuple(scores[photo] for photo in photos),
+            tuple(number for number, fold in enumerate(folds) for _ in fold),
+            tuple(groups.get(photo, len(groups) + index) for index, photo in enumerate(photos)),
+            is_block=True,
+        )
+
+    def threshold(self, own: Sequence[float] | NDArray[Any]) -> Threshold:
+        """The threshold of an engine.
+
+        Args:
+            own: (M,) its scores of the held-out photos.
+
+        Raises:
+            MetricError: NaN or infinite scores.
+            UsageError: Not as many scores as photos were held out.
+        """
+        found = checked_scores(np.asarray(own))
+        if not self.scores:
+            threshold = fit_threshold(found, false_alarm_rate=self.false_alarm_rate)
+            return threshold.model_copy(update={"rule": threshold.rule + _BLOCK}) if self.is_block else threshold
+        return fit_cross_fitted_threshold(
+            self._on_scale_of(found), self.blocks, self.groups, false_alarm_rate=self.false_alarm_rate
+        )
+
+    def _on_scale_of(self, own: NDArray[np.float64]) -> NDArray[np.float64]:
+        scores, held_out = np.array(self.scores), np.array(self.blocks) == 0
+        if own.size != held_out.sum():
+            raise UsageError(f"{own.size} scores were given of {held_out.sum()} held-out photos.")
+        reference = scores[held_out]
+        if min(reference.min(), own.min()) > 0:
+            scores *= own.sum() / reference.sum()
+        else:  # scores of either sign have no ratio
+            scores += own.mean() - reference.mean()
+        scores[held_out] = own
+        return scores
