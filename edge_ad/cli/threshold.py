@@ -79,10 +79,10 @@ class Work:
 def threshold(where: Where, wanted: Wanted, work: Work) -> None:
     """Show the thresholds of a bundle, or set them: on photos of good parts, or to a value that a person gives.
 
-    Photos are scored by the engines of this machine. Photos that were trained on, and a second copy of a file, are
-    left out; photos of another shape or depth, unreadable ones and fewer than twenty are refused. Without --from-good
-    and --from-records, --false-alarm-rate takes the held-out photos of the run that the bundle lies in. Old and new
-    thresholds, who set them and from what go into audit.jsonl of the bundle.
+    Photos are scored by the engines of this machine. Photos that were trained on, and a second one of the same thing,
+    are left out; photos of another shape or depth, unreadable ones and fewer than twenty are refused. Without
+    --from-good and --from-records, --false-alarm-rate takes the held-out photos of the run that the bundle lies in.
+    Old and new thresholds, who set them and from what go into audit.jsonl of the bundle.
     """
     from edge_ad.bundle import Bundle
 
@@ -210,7 +210,10 @@ def _document(
 def _print(results: Sequence[Recalibrated], photos: GoodPhotos) -> None:
     from edge_ad.evaluation.thresholds import good_images_needed
 
-    facts = {"photos": len(photos.images), "left out": f"{photos.duplicates} twice, {photos.trained_on} trained on"}
+    facts = {
+        "photos": len(photos.images),
+        "left out": f"{photos.duplicates} that show the same again, {photos.trained_on} trained on",
+    }
     print_facts(facts)
     columns = ["precision", "engine", "threshold", "new", "false alarms", "new", "asked rate", "bound", "needed"]
     rows = [
@@ -229,6 +232,10 @@ def _print(results: Sequence[Recalibrated], photos: GoodPhotos) -> None:
     ]
     print_table(columns, rows, title="\nThresholds")
     _print_rules({result.precision: result.new for result in results})
+    for result in results:
+        if result.highest:
+            names = ", ".join(f"{name} {score:.4g}" for name, score in result.highest)
+            note(f"Highest above the old {result.precision} threshold: {names}. Make sure that these parts are good.")
 
 
 def _print_rules(thresholds: dict[Precision, Threshold]) -> None:

@@ -24,6 +24,8 @@ from edge_ad.strict_json import to_json
 
 __all__ = ["Recalibrated", "Scene", "apply", "apply_value", "compare_scene", "given_thresholds", "recalibrate"]
 
+_MOST_NAMED = 5
+
 
 @dataclass(frozen=True)
 class Recalibrated:
@@ -37,6 +39,8 @@ class Recalibrated:
         photos: How many there are.
         false_alarms_before: How many of them are above the old one.
         false_alarms_after: And above the new one, which was set on them: see ``new.false_alarm_bound``.
+        highest: Name and score of those that score highest above the old threshold: a defect among them would move the
+            new one.
     """
 
     precision: Precision
@@ -46,6 +50,7 @@ class Recalibrated:
     photos: int
     false_alarms_before: int
     false_alarms_after: int
+    highest: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,9 @@ def recalibrate(
         else:
             new = (good or GoodScores(rate)).threshold(scores)
         before, after = (int((scores > threshold.value).sum()) for threshold in (old, new))
-        found.append(Recalibrated(precision, engine, old, new, len(scores), before, after))
+        highest = tuple((photos.paths[index].name, float(scores[index])) for index in np.argsort(-scores)[:_MOST_NAMED])
+        above = tuple((name, score) for name, score in highest if score > old.value)
+        found.append(Recalibrated(precision, engine, old, new, len(scores), before, after, above))
     return found
 
 
