@@ -73,6 +73,7 @@ class Fico(Gnl):
     """
 
     method = "fico"
+    purpose = "gnl whose student is given back a picture's style behind it"
     parameters_type: ClassVar[type[MethodParameters]] = FicoParameters
     float_modules = (
         *ReverseDistillation.float_modules,

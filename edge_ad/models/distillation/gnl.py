@@ -69,6 +69,7 @@ class Gnl(ReverseDistillation):
     """
 
     method = "gnl"
+    purpose = "reverse distillation that sees through light and style, by views of each photo"
     aliases = ()
     parameters_type: ClassVar[type[MethodParameters]] = GnlParameters
     config: GnlParameters

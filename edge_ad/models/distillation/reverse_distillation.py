@@ -109,6 +109,7 @@ class ReverseDistillation(AnomalyDetector):
     """
 
     method = "reverse-distillation"
+    purpose = "a student network that restores the features of a frozen teacher"
     aliases: ClassVar[tuple[str, ...]] = ("rd4ad",)
     parameters_type: ClassVar[type[MethodParameters]] = ReverseDistillationParameters
     float_modules: ClassVar[tuple[str, ...]] = ("cosine_map", "teacher.normalisation", "teacher.network.matching")
