@@ -42,7 +42,8 @@ class Wanted:
         float | None, typer.Option("--value", help="The raw score itself, for every graph; with photos, its bound.")
     ] = None
     folder: Annotated[
-        Path | None, typer.Option("--from-good", metavar="DIR", help="Photos of good parts that you have looked at.")
+        Path | None,
+        typer.Option("--from-good", "--from", metavar="DIR", help="Photos of good parts that you have looked at."),
     ] = None
     database: Annotated[
         Path | None,
@@ -248,6 +249,6 @@ def _tell_written(bundle: Bundle, *, dry_run: bool) -> None:
         return
     note(f"Written to {bundle.root}, with an entry in audit.jsonl.")
     note(
-        "A stream with --watch-bundle takes the new thresholds over within a second; another one goes on with the old "
-        "ones until it is started again."
+        "A stream with --watch-bundle notices, verifies its engine and takes the new thresholds over; another one goes "
+        "on with the old ones until it is started again."
     )
