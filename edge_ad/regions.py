@@ -15,6 +15,8 @@ __all__ = ["MOST_REGIONS", "Region", "find_regions"]
 MOST_REGIONS = 20
 """The regions with the highest peaks are kept; a picture that is anomalous everywhere has hundreds."""
 
+_FEW = 64  # components, up to which to look at each alone is faster than to look at all pixels once
+
 
 @dataclass(frozen=True)
 class Region:
@@ -58,13 +60,34 @@ def find_regions(anomaly_map: NDArray[np.float32], threshold: float, photo_hw: t
     above = (anomaly_map > threshold).view(np.uint8)
     if not above.any():
         return ()
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
-    peaks = np.full(count, -np.inf, np.float32)
-    inside = above.astype(bool)
-    np.maximum.at(peaks, labels[inside], anomaly_map[inside])
-    highest = sorted(range(1, count), key=lambda index: (-peaks[index], index))[:MOST_REGIONS]
+    left, top, width, height = cv2.boundingRect(above)
+    part = np.s_[top : top + height, left : left + width]
+    boxes, peaks = _components(np.ascontiguousarray(above[part]), np.ascontiguousarray(anomaly_map[part]))
+    highest = sorted(range(len(boxes)), key=lambda index: (-peaks[index], index))[:MOST_REGIONS]
     scale = (photo_hw[0] / anomaly_map.shape[0], photo_hw[1] / anomaly_map.shape[1])
-    return tuple(_on_photo(boxes[index].tolist(), float(peaks[index]), scale) for index in highest)
+    found = ([left + boxes[index][0], top + boxes[index][1], *boxes[index][2:]] for index in highest)
+    return tuple(_on_photo(box, float(peaks[index]), scale) for box, index in zip(found, highest, strict=True))
+
+
+def _components(above: NDArray[np.uint8], values: NDArray[np.float32]) -> tuple[list[list[int]], list[float]]:
+    """The components of a binary picture: boxes (left, top, width, height, pixels), and the highest value in each."""
+    # OpenCV labels in 16 bits three times as fast; no two of the components of 8 neighbours share a block of 2 x 2.
+    fits = (above.shape[0] // 2 + 1) * (above.shape[1] // 2 + 1) < np.iinfo(np.uint16).max
+    kind = cv2.CV_16U if fits else cv2.CV_32S
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8, ltype=kind)
+    boxes: list[list[int]] = stats[1:].tolist()
+    if count > _FEW:
+        peaks = np.full(count, -np.inf, np.float32)
+        inside = above.astype(bool)
+        np.maximum.at(peaks, labels[inside].astype(np.intp), values[inside])
+        return boxes, peaks[1:].tolist()
+    return boxes, [_peak(labels, values, number, box) for number, box in enumerate(boxes, start=1)]
+
+
+def _peak(labels: NDArray[np.integer[Any]], values: NDArray[np.float32], number: int, box: list[int]) -> float:
+    left, top, width, height, _ = box
+    part = np.s_[top : top + height, left : left + width]
+    return float(cv2.minMaxLoc(values[part], (labels[part] == number).view(np.uint8))[1])
 
 
 def _on_photo(box: list[int], peak: float, scale: tuple[float, float]) -> Region:

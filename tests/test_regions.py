@@ -1,5 +1,6 @@
 """Regions of an anomaly map: boxes, areas and peaks in pixels of the photo."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -43,3 +44,34 @@ def test_the_highest_peaks_are_kept() -> None:
     values[::2, ::2] = np.arange(1, 65, dtype=np.float32).reshape(8, 8)
     found = find_regions(values, 0.5, (16, 16))
     assert [region.peak for region in found] == [float(64 - index) for index in range(MOST_REGIONS)]
+
+
+@pytest.mark.parametrize("count", [3, 200])
+@pytest.mark.parametrize("size", [64, 700])  # labelled in 16 and in 32 bits
+def test_components_are_those_of_a_flood_fill(count: int, size: int) -> None:
+    rng = np.random.default_rng(count)
+    values = np.zeros((size, size), np.float32)
+    for row, column in rng.integers(5, 60, (count, 2)):
+        values[row : row + 3, column : column + 2] = rng.uniform(0.6, 1.0)
+    found = find_regions(values, 0.5, (size, size))
+    assert found
+    for region in found:
+        mask = _filled(values > 0.5, values == np.float32(region.peak), region)
+        rows, columns = np.nonzero(mask)
+        box = (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
+        assert (region.x, region.y, region.width, region.height) == box
+        assert region.area == mask.sum()
+        assert region.peak == values[mask].max()
+
+
+def _filled(above: np.ndarray, seeds: np.ndarray, region: Region) -> np.ndarray:
+    """All pixels above that the peak inside a region's box is connected to."""
+    mask = np.zeros_like(above)
+    part = np.s_[region.y : region.y + region.height, region.x : region.x + region.width]
+    row, column = np.argwhere(seeds[part])[0]
+    mask[region.y + row, region.x + column] = True
+    while True:
+        grown = above & cv2.dilate(mask.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
+        if (grown == mask).all():
+            return mask
+        mask = grown

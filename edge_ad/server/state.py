@@ -85,7 +85,7 @@ class PageState:
             source.show(result, time.perf_counter())
             for trend in source.trends.values():
                 trend.add(frame.captured_at, verdict.score, verdict.threshold, is_defective=verdict.is_anomalous)
-            self._records.append(record_of(result, source.name))
+            self._records.append(record_of(result, source.name, with_regions=False))
             if not verdict.is_anomalous:
                 return None
             return self._gallery.add(result, source.name)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_ad.prediction import Prediction, Verdict
 from edge_ad.streaming.control import StreamControl
@@ -26,9 +27,10 @@ def make_result(
     threshold: float = 1.0,
     bundle: str = "b1",
     part: str = "",
+    anomaly_map: NDArray[np.float32] = MAP,
 ) -> Result:
     frame = Frame(index, IMAGE, at, unix, 1.0, source=source, part=part)
-    prediction = Prediction(score, MAP)
+    prediction = Prediction(score, anomaly_map)
     return Result(frame, prediction, Verdict.judge(prediction, threshold), 1.0, 2.0, 4.5, bundle)
 
 

@@ -95,6 +95,7 @@ class ReverseDistillation(AnomalyDetector):
     """
 
     method = "reverse-distillation"
+    purpose = "a student network that restores the features of a frozen teacher"
     aliases = ("rd4ad",)
     parameters_type: ClassVar[type[MethodParameters]] = ReverseDistillationParameters
     float_modules = ("cosine_map",)

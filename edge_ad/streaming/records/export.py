@@ -89,6 +89,15 @@ class Cells:
             value = None
         return value if isinstance(value, dict) else self._refuse(name, "a JSON object")
 
+    def items(self, name: str) -> list[Any]:
+        """A JSON list; an empty text is an empty one."""
+        text = self.text(name)
+        try:
+            value = json.loads(text) if text else []
+        except (ValueError, RecursionError):
+            value = None
+        return value if isinstance(value, list) else self._refuse(name, "a JSON list")
+
     def _refuse(self, name: str, wanted: str) -> Any:
         row = f"row {self._row['id']} of " if "id" in self._row.keys() else ""  # noqa: SIM118 - a Row holds its values
         raise DataError(f"{self._path} cannot be read: {name} in {row}{self._table} is not {wanted}.", _HINT)
@@ -209,7 +218,7 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat_value(value: Any) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, (dict, list)):
         return to_json(value)
     return storable(value) if isinstance(value, str) else value
 

@@ -20,7 +20,7 @@ __all__ = ["COLUMNS", "EVENT_COLUMNS", "Bucket", "RecordFilter", "RecordReader"]
 
 COLUMNS = (
     "id", "time", "source", "frame", "score", "threshold", "verdict", "reason", "bundle", "latency_ms", "age_ms",
-    "image", "image_is_there", "path", "confirmed",
+    "image", "image_is_there", "path", "confirmed", "regions",
 )  # fmt: skip
 """The keys of a record, in their order."""
 
@@ -29,7 +29,7 @@ EVENT_COLUMNS = ("id", "time", "event", "source", "text", "data")
 
 # Outer joins: a verdict whose source or bundle is missing must be reported, not left out.
 _VERDICTS = """SELECT v.id, v.time_unix, s.name AS source, v.frame, v.score, v.threshold, v.is_ng, v.reason,
-    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, v.path, v.confirmed, t.ng_images
+    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, v.path, v.confirmed, v.regions, t.ng_images
     FROM verdicts v LEFT JOIN sources s ON s.id = v.source
     LEFT JOIN bundles b ON b.id = v.bundle LEFT JOIN streams t ON t.id = v.stream"""
 _COUNTED = "FROM verdicts v LEFT JOIN sources s ON s.id = v.source"
@@ -218,6 +218,7 @@ class RecordReader:
             "age_ms": cells.number("age_ms"),
             "path": cells.text("path"),
             "confirmed": cells.text("confirmed"),
+            "regions": cells.items("regions"),
         }
 
     def _image(self, row: sqlite3.Row) -> dict[str, Any]:

@@ -23,6 +23,7 @@ __all__ = [
     "open_for_reading",
     "open_for_writing",
     "record_of",
+    "regions_of",
     "unwritable",
     "unwritable_hint",
     "verdict_name",
@@ -90,24 +91,40 @@ _STEPS: tuple[str, ...] = (
             v.latency_ms, v.age_ms, v.image, v.path, v.confirmed
         FROM verdicts v JOIN sources s ON s.id = v.source JOIN bundles b ON b.id = v.bundle;
     """,
+    """
+    ALTER TABLE verdicts ADD COLUMN regions TEXT NOT NULL DEFAULT '';
+    DROP VIEW records;
+    CREATE VIEW records AS
+        SELECT v.id, strftime('%Y-%m-%dT%H:%M:%fZ', v.time_unix, 'unixepoch') AS time, s.name AS source, v.frame,
+            v.score, v.threshold, CASE v.is_ng WHEN 0 THEN 'OK' ELSE 'NG' END AS verdict, v.reason, b.hash AS bundle,
+            v.latency_ms, v.age_ms, v.image, v.path, v.confirmed, v.regions
+        FROM verdicts v JOIN sources s ON s.id = v.source JOIN bundles b ON b.id = v.bundle;
+    """,
 )
 
 SCHEMA_VERSION = len(_STEPS)
-_COLUMNS_SINCE = {"reason": 2, "path": 3, "confirmed": 4}  # column of a verdict → the version that brought it
+# Column of a verdict → the version that brought it.
+_COLUMNS_SINCE = {
+    "reason": 2,
+    "path": 3,
+    "confirmed": 4,
+    "regions": 5,
+}
 
 
-def record_of(result: Result, source_name: str = "") -> dict[str, Any]:
+def record_of(result: Result, source_name: str = "", *, with_regions: bool = True) -> dict[str, Any]:
     """A judged frame as data for JSON.
 
     Args:
         result: The judged frame.
         source_name: Name of the source, for frames that do not say it.
+        with_regions: Whether to look for the regions of an NG frame.
 
     Returns:
         ``frame``, ``time`` (ISO 8601 UTC), ``source``, ``score``, ``threshold``, ``normalised``, ``verdict`` (``"OK"``
         or ``"NG"``), ``reason`` (``"not finite"`` or empty), ``latency_ms`` (prepare and infer), ``age_ms`` (capture to
-        result), ``bundle`` and ``path`` (of the image or video file; empty for a camera); a number that JSON does not
-        have is None.
+        result), ``bundle``, ``path`` (of the image or video file; empty for a camera) and ``regions`` (of an NG frame:
+        what `Region.to_dict` gives, the highest peak first; else empty); a number that JSON does not have is None.
     """
     verdict, frame = result.verdict, result.frame
     return {
@@ -123,7 +140,13 @@ def record_of(result: Result, source_name: str = "") -> dict[str, Any]:
         "age_ms": round(result.age_ms, 3),
         "bundle": result.bundle,
         "path": frame.path,
+        **({"regions": regions_of(result)} if with_regions else {}),
     }
+
+
+def regions_of(result: Result) -> list[dict[str, Any]]:
+    """Where an NG frame's map is above the threshold, as data for JSON; empty for an OK frame."""
+    return [region.to_dict() for region in result.regions] if result.is_defective else []
 
 
 def event_record(event: Event) -> dict[str, Any]:

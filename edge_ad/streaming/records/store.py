@@ -172,6 +172,7 @@ class VerdictRow:
         image: Name of its picture inside the folder of NG images; None when none is kept.
         reason: ``"not finite"`` or empty.
         path: The file that the frame comes from; empty when it comes from none.
+        regions: Of an NG frame, where its map is above the threshold, as JSON; empty for none.
     """
 
     source: str
@@ -186,6 +187,7 @@ class VerdictRow:
     image: str | None = None
     reason: str = ""
     path: str = ""
+    regions: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,8 +203,8 @@ Row: TypeAlias = VerdictRow | UnjudgedRow | Event
 
 _VERDICT = (
     "INSERT INTO verdicts "
-    "(stream, source, bundle, frame, time_unix, score, threshold, is_ng, reason, latency_ms, age_ms, image, path) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "(stream, source, bundle, frame, time_unix, score, threshold, is_ng, reason, latency_ms, age_ms, image, path, "
+    "regions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _NEWEST = "SELECT coalesce(max(id), 0) FROM verdicts"
 _ADDED = "SELECT count(*) FROM verdicts WHERE id > ? AND stream = ?"
@@ -312,7 +314,8 @@ class RecordStore:
             return
         ids = (self._stream_id(connection), *(self._id(connection, *name) for name in _names_of(row)))
         numbers = (row.frame, row.time_unix, row.score, row.threshold, row.is_ng, row.reason)
-        connection.execute(_VERDICT, (*ids, *numbers, row.latency_ms, row.age_ms, row.image, storable(row.path)))
+        rest = (row.latency_ms, row.age_ms, row.image, storable(row.path), row.regions)
+        connection.execute(_VERDICT, (*ids, *numbers, *rest))
 
     def _stream_id(self, connection: sqlite3.Connection) -> int:
         if self._stream is None:

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from edge_ad.errors import StorageError
 from edge_ad.streaming.frame import Event, Result, Unjudged
 from edge_ad.streaming.records.ng_images import NgImageStore, Retention, ng_image_name
-from edge_ad.streaming.records.schema import Durability, finite, open_for_reading, unwritable_hint
+from edge_ad.streaming.records.schema import Durability, finite, open_for_reading, regions_of, unwritable_hint
 from edge_ad.streaming.records.store import GroupCommit, RecordStore, Row, UnjudgedRow, VerdictRow
 from edge_ad.streaming.sinks.base import Sink, check_output
 from edge_ad.streaming.sinks.hook import Alarm
 from edge_ad.streaming.sources.base import Source
+from edge_ad.strict_json import to_json
 
 if TYPE_CHECKING:
     from edge_ad.streaming.control import StreamControl
@@ -97,6 +98,7 @@ class DatabaseSink(Sink):
                 is_ng=bool(verdict.is_anomalous),
                 reason=verdict.reason,
                 path=frame.path,
+                regions=to_json(regions) if (regions := regions_of(result)) else "",
                 latency_ms=round(result.prepare_ms + result.infer_ms, 3),
                 age_ms=round(result.age_ms, 3),
                 image=ng_image_name(frame, self._source_name) if has_image else None,

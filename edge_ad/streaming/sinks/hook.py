@@ -22,6 +22,7 @@ from edge_ad.streaming.frame import Event, Result
 from edge_ad.streaming.records.schema import iso_time
 from edge_ad.streaming.sinks.base import Outbox, Sink
 from edge_ad.streaming.sources.base import Source
+from edge_ad.strict_json import to_json
 
 if TYPE_CHECKING:
     from edge_ad.streaming.control import StreamControl
@@ -31,8 +32,8 @@ __all__ = ["Alarm", "HookSink", "parse_command"]
 _CAPACITY = 16  # an ejector that far behind would hit other parts
 _CLOSE_S = 3.0
 _POLL_S = 0.1
-_KINDS = ("ng", "ng over", "drift", "scene changed", "alarm", "alarm cleared")
-_FACTS = ("score", "threshold", "reason", "frame", "path", "part", "part_id")
+_KINDS = ("ng", "ng over", "drift", "scene changed", "source lost", "source returned", "alarm", "alarm cleared")
+_FACTS = ("score", "threshold", "reason", "frame", "path", "part", "part_id", "regions")
 
 
 class Alarm:
@@ -110,11 +111,12 @@ class HookSink(Sink):
     """Runs the command once for every event that calls for action, one at a time and in order.
 
     It gets no input, its output is discarded, and it is killed with its children when it takes too long. It inherits no
-    setting or secret of this program. In its environment: EDGE_AD_EVENT (``ng``, ``ng over``, ``drift``, ``alarm``,
-    ``alarm cleared``), EDGE_AD_VERDICT (``NG`` or ``OK``; empty when the event is not about a part), EDGE_AD_SOURCE,
-    EDGE_AD_TIME (ISO 8601), EDGE_AD_TEXT and, where the event has them, EDGE_AD_SCORE, EDGE_AD_THRESHOLD,
-    EDGE_AD_REASON, EDGE_AD_FRAME, EDGE_AD_PATH (of the image or video file; empty for a camera), EDGE_AD_PART and
-    EDGE_AD_PART_ID.
+    setting or secret of this program. In its environment: EDGE_AD_EVENT (``ng``, ``ng over``, ``drift``, ``scene
+    changed``, ``source lost``, ``source returned``, ``alarm``, ``alarm cleared``),
+    EDGE_AD_VERDICT (``NG`` or ``OK``; empty when the event is not about a part), EDGE_AD_SOURCE, EDGE_AD_TIME (ISO
+    8601), EDGE_AD_TEXT and, where the event has them, EDGE_AD_SCORE, EDGE_AD_THRESHOLD, EDGE_AD_REASON, EDGE_AD_FRAME,
+    EDGE_AD_PATH (of the image or video file; empty for a camera), EDGE_AD_PART,
+    EDGE_AD_PART_ID and EDGE_AD_REGIONS (JSON).
 
     Args:
         command: Program and arguments.
@@ -211,5 +213,12 @@ def _environment(event: Event) -> dict[str, str]:
         "TEXT": event.text,
     }
     told = {name: event.data[name] for name in _FACTS if name in event.data}
-    facts |= {name.upper(): "" if value is None else str(value) for name, value in told.items()}  # None: not finite
+    facts |= {name.upper(): _text(value) for name, value in told.items()}
     return {**environment_for_child(), **{f"EDGE_AD_{name}": value.replace("\0", "") for name, value in facts.items()}}
+
+
+def _text(value: object) -> str:
+    """A value of an event's data; empty for a number that was not finite."""
+    if isinstance(value, list):
+        return to_json(value)
+    return "" if value is None else str(value)

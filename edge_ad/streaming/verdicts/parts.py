@@ -13,6 +13,7 @@ from typing import Any
 from edge_ad.errors import UsageError
 from edge_ad.prediction import NOT_FINITE
 from edge_ad.streaming.frame import Event, Result
+from edge_ad.streaming.records.schema import regions_of
 from edge_ad.streaming.verdicts.drift import Drift, DriftMonitor, FailureMonitor, Failures
 from edge_ad.streaming.verdicts.observers import CoolDown, CoolDownRule, Hysteresis, Observer
 from edge_ad.streaming.verdicts.scene import SceneObserver
@@ -311,7 +312,7 @@ class _Line:
         self._cool_down.held_back = 0
         what = f"Part {part.name or part.number}" if self._has_parts else f"Frame {result.frame.index}"
         why = part.reason or f"score {result.verdict.score:.4g}, limit {result.verdict.threshold:.4g}"
-        data = {"held_back": held_back, "reason": part.reason}
+        data: dict[str, Any] = {"held_back": held_back, "reason": part.reason, "regions": regions_of(result)}
         data |= {"part": part.number, "part_id": part.name} if self._has_parts else {}
         text = f"{what} is defective: {why}."
         return [self._event("ng", result, text, data)]

@@ -137,13 +137,15 @@ def test_databases_of_every_version_are_read_as_they_are_and_go_on_with_paths(tm
     connection.close()
     with RecordReader(path) as reader:
         (record,) = reader.records(RecordFilter())
-        assert (record["frame"], record["reason"], record["path"]) == (7, "", "")
+        assert (record["frame"], record["reason"], record["path"], record["regions"]) == (7, "", "", [])
         assert [len(page) for page in reader.pages(10)] == [1]
     check = sqlite3.connect(path)
     assert check.execute("PRAGMA user_version").fetchone() == (version,)  # reading changes nothing
-    _store(path, [replace(_row(8), path="/data/8.png")])
+    _store(path, [replace(_row(8), path="/data/8.png", regions='[{"x": 1}]')])
     with RecordReader(path) as reader:
-        assert [record["path"] for record in reader.records(RecordFilter())] == ["", "/data/8.png"]
+        records = list(reader.records(RecordFilter()))
+    assert [record["path"] for record in records] == ["", "/data/8.png"]
+    assert [record["regions"] for record in records] == [[], [{"x": 1}]]
     assert check.execute("SELECT path FROM records ORDER BY id").fetchall() == [("",), ("/data/8.png",)]
     check.close()
 

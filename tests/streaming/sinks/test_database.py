@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edge_ad.errors import DataError, StorageError, UsageError
@@ -31,6 +33,22 @@ def test_a_stream_records_every_verdict_and_what_follows_from_several(tmp_path: 
     assert parts == ["OK"] * 13 + ["NG"] * 7  # frame 129 alone is too little
     acted = [event["data"]["frame"] for event in events if event["event"] == "ng"]
     assert acted == [131 + 10 * number for number in range(7)]
+
+
+def test_an_ng_frame_is_recorded_with_its_regions_and_an_ok_frame_without(tmp_path: Path) -> None:
+    path, lines = tmp_path / "line.sqlite", tmp_path / "line.jsonl"
+    hot = np.array([[0.0, 0.0], [0.0, 1.5]], np.float32)  # the lower right quarter of 64 x 48 pixels
+    for sink in (records_sink(path), RecordsSink(lines)):
+        sink.begin(FakeSource(None))
+        for score in (1.5, 0.5):
+            sink.write(make_result(score=score, anomaly_map=hot), None)
+        sink.close()
+    expected = [[{"x": 32, "y": 24, "width": 32, "height": 24, "area": 768, "peak": 1.5}], []]
+    with RecordReader(path) as reader:
+        assert [record["regions"] for record in reader.records(RecordFilter())] == expected
+    assert [json.loads(line)["regions"] for line in lines.read_text().splitlines()] == expected
+    (event,) = observers_from_options()[0].see(make_result(anomaly_map=hot))
+    assert (event.kind, event.data["regions"]) == ("ng", expected[0])
 
 
 def test_a_record_is_durable_without_another_one_following(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_a_defect_runs_the_command_with_its_facts(tmp_path: Path, monkeypatch: p
     script = _script(tmp_path, 'env > "$1"')
     sink = _begun(f"{script} '{out}'")
     sink.write(make_result(), None)
-    sink.event(_ng(score=1.5, threshold=1.0, frame=7, path="/data/a 1.png", part=3))
+    sink.event(_ng(score=1.5, threshold=1.0, frame=7, path="/data/a 1.png", part=3, regions=[{"x": 1}]))
     sink.close()
     assert "s3cret" not in out.read_text()
     assert "NOTIFY_SOCKET" not in out.read_text()
@@ -65,6 +65,7 @@ def test_a_defect_runs_the_command_with_its_facts(tmp_path: Path, monkeypatch: p
         "EDGE_AD_FRAME": "7",
         "EDGE_AD_PATH": "/data/a 1.png",
         "EDGE_AD_PART": "3",
+        "EDGE_AD_REGIONS": '[{"x": 1}]',
     }
 
 
@@ -74,6 +75,15 @@ def test_command_is_told_why_a_part_is_defective_that_has_no_finite_score(tmp_pa
     sink.event(Event("ng", 1.0, data={"score": None, "threshold": 1.0, "reason": "not finite"}))
     sink.close()
     assert {"EDGE_AD_SCORE=", "EDGE_AD_REASON=not finite"} <= set(out.read_text().splitlines())
+
+
+def test_a_source_that_is_lost_and_returns_runs_it(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sink = _begun(str(_script(tmp_path, f'echo "$EDGE_AD_EVENT" >> {out}')))
+    for kind in ("source lost", "part", "source returned"):
+        sink.event(Event(kind, 1.0, "camera"))
+    sink.close()
+    assert out.read_text().splitlines() == ["source lost", "source returned"]
 
 
 def test_no_shell_reads_the_command(tmp_path: Path) -> None:
