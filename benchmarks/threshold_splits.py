@@ -1,4 +1,4 @@
-"""False alarms on photos that nobody has seen, by 200 block splits of each product: thresholds by chance and by blocks.
+r"""False alarms on photos that nobody has seen, by block splits of each product: thresholds by chance and by blocks.
 
 All good photos of a product, those of its test set too, are sorted by name, turned by a random number of places, and
 cut into six blocks; each block once is the line's next photos, and the other five are what a user has. Two rules set
@@ -12,7 +12,8 @@ anew: features are whitened once by the covariance of all patches of the product
 more), and the directions come from subspace iteration instead of a whole decomposition.
 
     python -m benchmarks.threshold_splits --turns 34
-    python -m benchmarks.threshold_splits --table benchmarks/results/threshold_splits.jsonl --page docs/explanation/thresholds.md
+    python -m benchmarks.threshold_splits --table benchmarks/results/threshold_splits.jsonl \
+        --page docs/explanation/thresholds.md
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ _BEGIN, _END = "<!-- table: threshold_splits -->", "<!-- end of table -->"
 
 
 class Photos(NamedTuple):
-    """Whitened features by position of a product's photos, (P, N, C) each, and the near-duplicates' group of each good."""
+    """Whitened features by position, (P, N, C), of good and defective photos; near-duplicates' group of each good."""
 
     good: Tensor
     defective: Tensor

@@ -10,8 +10,8 @@ again share one vote. Two things are promised less than by as many photos that n
   by more than chance, n photos carry as much as ``n / (1 + (b - 1) ρ)`` single ones (Kish 1965), with b photos in a
   block and ρ the share of the variance that lies between blocks, of the ranks of the scores.
 
-So the stated rate is ``2 max(α, 1 / (n_eff + 1))``, which is measured (docs/explanation/thresholds.md) and not proven, and the bound
-of the confidence is that of n_eff scores.
+So the stated rate is ``2 max(α, 1 / (n_eff + 1))``, which is measured (docs/explanation/thresholds.md) and not proven,
+and the bound of the confidence is that of n_eff scores.
 """
 
 from __future__ import annotations
