@@ -23,6 +23,8 @@ METHODS = Registry(
         "draem": "edge_ad.models.draem:Draem",
         "cutpaste": "edge_ad.models.cutpaste:CutPaste",
         "reverse-distillation": "edge_ad.models.distillation:ReverseDistillation",
+        "gnl": "edge_ad.models.distillation:Gnl",
+        "fico": "edge_ad.models.distillation:Fico",
     },
 )
 """Method → its class, imported when it is asked for."""

@@ -248,6 +248,6 @@ def _tell_written(bundle: Bundle, *, dry_run: bool) -> None:
         return
     note(f"Written to {bundle.root}, with an entry in audit.jsonl.")
     note(
-        "A stream with --watch-bundle takes the new thresholds over within a second; another one goes on with the old "
-        "ones until it is started again."
+        "A stream with --watch-bundle notices, verifies its engine and takes the new thresholds over; another one goes "
+        "on with the old ones until it is started again."
     )
