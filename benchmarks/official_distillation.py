@@ -2,7 +2,7 @@
 
     git clone https://github.com/hq-deng/RD4AD; git clone https://github.com/mala-lab/ADShift
     git clone https://github.com/znchen666/FiCo
-    python -m benchmarks.official_distillation --rd4ad RD4AD
+    python -m benchmarks.official_distillation --rd4ad RD4AD --gnl ADShift --fico FiCo
 
 Needs no torchvision and no photos: the authors' networks are made with random weights at full width, which are carried
 over to ours, and all is computed in float64, since rounding alone moves gradients by 1e-3. Prints the largest
@@ -24,8 +24,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edge_ad.models.distillation.compensation import Compensation, DynamicConv
 from edge_ad.models.distillation.distance import CosineMap, level_loss
+from edge_ad.models.distillation.fico import StyleFilter
+from edge_ad.models.distillation.gnl import consistency
 from edge_ad.models.distillation.networks import Bottleneck, ConvNorm, ResidualBlock, Student
+from edge_ad.models.feature_matching import ExactMatching
 
 TOLERANCE = 1e-4
 _CHANNELS = (256, 512, 1024)
@@ -160,7 +164,74 @@ def compare_rd4ad(folder: Path) -> Iterator[tuple[str, float]]:
     yield "map", relative(our_map, torch.from_numpy(np.asarray(their_map, np.float64)))
 
 
-COMPARISONS: Mapping[str, Any] = {"rd4ad": compare_rd4ad}
+def compare_gnl(folder: Path) -> Iterator[tuple[str, float]]:
+    """The three terms of the loss, and exact matching with ties."""
+    theirs = official_functions(folder / "train_mvtec_DINL.py")
+    photo, *views = (random_levels(3, seed) for seed in range(3))
+    codes = [levels[2] for levels in (photo, *views)]
+    pairs = [([codes[0]], [code]) for code in codes[1:]]
+    yield "bottleneck loss", relative(consistency(codes[0], codes[1:]), sum(theirs["loss_fucntion"](*x) for x in pairs))
+    finest = sum(theirs["loss_fucntion_last"](photo, view) for view in views)
+    yield "last decoder level", relative(consistency(photo[0], [view[0] for view in views]), finest)
+    yield "levels", relative(level_loss(photo, views[0]), theirs["loss_fucntion"](photo, views[0]))
+    match = official_functions(folder / "resnet_TTA.py")["EFDM_test"]
+    for index, stride in enumerate((4, 8)):
+        reference, level = random_levels(1, 7)[index], random_levels(1, 8)[index]  # half of the values are tied at 0
+        for share in (0.5, 1.0):
+            matching = ExactMatching(level.shape[1], level[0, 0].numel(), share=share).double()
+            matching.fit([reference])
+            # Their lamda is the share of the picture; their sort leaves the order of ties open, and half of it is tied.
+            found, expected = matching(level).flatten(2), match(level, reference, lamda=1 - share).flatten(2)
+            ordered = [values.sort(2).values for values in (found, expected)]
+            yield f"matching at stride {stride}, α {share}, sorted", relative(*ordered)
+            apart = torch.where(level.flatten(2) > 0, (found - expected).abs(), 0)
+            yield f"matching at stride {stride}, α {share}, where nothing is tied", float(apart.max())
+
+
+def compare_fico(folder: Path) -> Iterator[tuple[str, float]]:
+    """Compensations, filter, decoder with its uncompensated chain, and the terms of the loss."""
+    torch.manual_seed(0)
+    theirs = official_module(folder, "de_resnet_new").de_wide_resnet50_2(pretrained=False)
+    draw_norms(theirs, 0)
+    for module in theirs.modules():
+        if type(module).__name__ == "Dynamic_conv2d":
+            nn.init.normal_(module.bias)
+            nn.init.normal_(module.attention.fc2.weight, std=20.0)  # so that kernels count differently
+    student, style_filter = our_student(theirs), StyleFilter(_CHANNELS)
+    carry(style_filter.middle, theirs.transform.conv1, theirs.transform.bn1)
+    carry(style_filter.coarse, theirs.transform.conv2, theirs.transform.bn2)
+    projections = (theirs.attention.proj_c, theirs.attention.proj_b, theirs.attention.proj_a)
+    compensations = [our_compensation(c, p) for c, p in zip(_CHANNELS, projections, strict=True)]
+    for network in (theirs, student, style_filter, *compensations):
+        network.double().eval()
+    terms = official_functions(folder / "train_mvtec_fico.py")
+    code = torch.randn(2, 2 * _CHANNELS[-1], 2, 2, dtype=torch.float64).relu()
+    with torch.no_grad():
+        whole, plain, *targets = theirs(code)
+        back = student(code)
+        lacking = [compensate(level) for compensate, level in zip(compensations, back, strict=True)]
+        for stride, *pairs in zip((4, 8, 16), back, plain, lacking, whole, strict=True):
+            yield f"student at stride {stride}", relative(pairs[0], pairs[1])
+            yield f"compensated level at stride {stride}", relative(pairs[0] + pairs[2], pairs[3])
+        yield "compensation at stride 8", relative(lacking[1], targets[1][1])
+        yield "filter", relative(style_filter.loss(lacking), terms["loss_fucntion_l2"](*targets))
+
+
+def our_compensation(channels: int, theirs: Any) -> Compensation:
+    """Ours with the weights of theirs."""
+    ours = Compensation(channels)
+    dynamic = [module for module in theirs.proj if hasattr(module, "attention")]
+    for conv, other in zip(ours.convs, dynamic, strict=True):
+        assert isinstance(conv, DynamicConv)
+        assert conv.kernels.bias is not None
+        conv.kernels.weight.data.copy_(other.weight.flatten(0, 1))
+        conv.kernels.bias.data.copy_(other.bias.flatten())
+        conv.attention[0].load_state_dict(other.attention.fc1.state_dict())
+        conv.attention[2].load_state_dict(other.attention.fc2.state_dict())
+    return ours
+
+
+COMPARISONS: Mapping[str, Any] = {"rd4ad": compare_rd4ad, "gnl": compare_gnl, "fico": compare_fico}
 
 
 def main() -> int:

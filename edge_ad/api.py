@@ -127,7 +127,7 @@ def train(
     """
     from edge_ad.data.layouts.layout import common_root
     from edge_ad.data.products import Folders
-    from edge_ad.models.registry import DEFAULT_METHOD
+    from edge_ad.method_names import DEFAULT_METHOD
     from edge_ad.training.train import TrainingRequest
     from edge_ad.training.train import train as fit_detector
 

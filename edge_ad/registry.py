@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
-__all__ = ["Registry", "forget_third_party"]
+__all__ = ["Registry", "did_you_mean", "forget_third_party"]
 
 
 class Registry:
@@ -28,6 +29,13 @@ class Registry:
     def get(self, name: str) -> EntryPoint | None:
         """What is registered under a name, to be loaded; None where nothing is."""
         return self._built_in.get(name) or _third_party(self._group).get(name)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question with the known name that is closest, followed by a space; empty where none is close."""
+    written = {each.lower().replace("_", "-"): each for each in known}
+    found = get_close_matches(name.lower().replace("_", "-"), written, n=1, cutoff=0.6)
+    return f"Did you mean {written[found[0]]}? " if found else ""
 
 
 def forget_third_party() -> None:

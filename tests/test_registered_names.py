@@ -11,7 +11,7 @@ from edge_ad.models.registry import method_class, method_names
 from edge_ad.runtime.backend import backend_names
 
 ROOT = Path(edge_ad.__file__).resolve().parent
-REGISTRIES = {"models/registry.py", "runtime/backend.py"}
+REGISTRIES = {"method_names.py", "models/registry.py", "runtime/backend.py"}
 # Packages by the names under which they are imported or installed, and kinds of pseudo-defects, which are no methods.
 EXEMPT = {
     "training/runs.py",

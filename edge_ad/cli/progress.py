@@ -26,18 +26,19 @@ class EpochProgress:
     def __init__(self) -> None:
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+        self._announced: set[str] = set()  # stages whose first epoch was shown, with the time that it promises
         self._printed_at = time.monotonic()
 
     def __enter__(self) -> EpochProgress:
         if sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
             columns = (
                 TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TimeRemainingColumn(),
+                TextColumn("{task.fields[left]}", markup=False),
             )
             self._bars = Progress(*columns, console=Console(stderr=True))
             self._bars.start()
@@ -52,13 +53,21 @@ class EpochProgress:
     def __call__(self, report: EpochReport) -> None:
         """Show one more epoch."""
         done, total = report.progress.epoch, report.epochs
-        loss = sum(report.losses.values())
+        loss, left = sum(report.losses.values()), _time_left((total - done) * report.seconds)
+        is_due = done == total or time.monotonic() - self._printed_at > _SECONDS_BETWEEN_LINES
         if self._bars is not None:
             task = self._tasks.get(report.stage)
             if task is None:
-                task = self._tasks[report.stage] = self._bars.add_task(report.stage, total=total)
-            self._bars.update(task, completed=done, description=f"{report.stage} · loss {loss:.4f}")
-        elif done == total or time.monotonic() - self._printed_at > _SECONDS_BETWEEN_LINES:
-            left = (total - done) * report.seconds
-            note(f"{report.stage} {done}/{total} · loss {loss:.4f} · {left:.0f} s left")
+                task = self._tasks[report.stage] = self._bars.add_task(report.stage, total=total, left="")
+            self._bars.update(task, completed=done, description=f"{report.stage} · loss {loss:.4f}", left=left)
+        elif is_due or report.stage not in self._announced:
+            self._announced.add(report.stage)
+            note(f"{report.stage} {done}/{total} · loss {loss:.4f} · {left}")
             self._printed_at = time.monotonic()
+
+
+def _time_left(seconds: float) -> str:
+    """Time left, from the duration of the newest epoch: in seconds below two minutes, in hours from two hours on."""
+    if seconds < 120:
+        return f"{seconds:.0f} s left"
+    return f"{seconds / 60:.0f} min left" if seconds < 7200 else f"{seconds / 3600:.1f} h left"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edge_ad.bundle import Bundle
+    from edge_ad.evaluation.engine_threshold import GoodScores
     from edge_ad.evaluation.good_photos import GoodPhoto, GoodPhotos
     from edge_ad.evaluation.recalibration import Recalibrated, Scene
     from edge_ad.manifest import Precision, Threshold
@@ -78,10 +79,10 @@ class Work:
 def threshold(where: Where, wanted: Wanted, work: Work) -> None:
     """Show the thresholds of a bundle, or set them: on photos of good parts, or to a value that a person gives.
 
-    Photos are scored by the engines of this machine. Photos that were trained on, and a second copy of a file, are
-    left out; photos of another shape or depth, unreadable ones and fewer than twenty are refused. Without --from-good
-    and --from-records, --false-alarm-rate takes the held-out photos of the run that the bundle lies in. Old and new
-    thresholds, who set them and from what go into audit.jsonl of the bundle.
+    Photos are scored by the engines of this machine. Photos that were trained on, and a second one of the same thing,
+    are left out; photos of another shape or depth, unreadable ones and fewer than twenty are refused. Without
+    --from-good and --from-records, --false-alarm-rate takes the held-out photos of the run that the bundle lies in.
+    Old and new thresholds, who set them and from what go into audit.jsonl of the bundle.
     """
     from edge_ad.bundle import Bundle
 
@@ -143,13 +144,14 @@ def _set_on_photos(bundle: Bundle, wanted: Wanted, work: Work) -> None:
     from edge_ad.evaluation.good_photos import read_good_photos
     from edge_ad.evaluation.recalibration import apply, compare_scene, recalibrate
 
-    found, origin = _photos(bundle, wanted)
-    photos = read_good_photos(found, bundle.manifest)
+    found, origin, good = _photos(bundle, wanted)
+    photos = read_good_photos(found, bundle.manifest, are_held_out=good is not None)
     by = work.by or user_name()
     results = recalibrate(
         bundle,
         photos,
         false_alarm_rate=wanted.false_alarm_rate,
+        good=good,
         value=wanted.value,
         by=by,
         backend=work.backend,
@@ -172,8 +174,8 @@ def _set_on_photos(bundle: Bundle, wanted: Wanted, work: Work) -> None:
     _tell_written(bundle, dry_run=work.dry_run)
 
 
-def _photos(bundle: Bundle, wanted: Wanted) -> tuple[list[GoodPhoto], Path]:
-    """The photos that were asked for, and where they are from."""
+def _photos(bundle: Bundle, wanted: Wanted) -> tuple[list[GoodPhoto], Path, GoodScores | None]:
+    """The photos that were asked for, where they are from and, of a run, what else sets its thresholds."""
     from edge_ad.cli.records import time_from_text
     from edge_ad.evaluation.good_photos import photos_of_folder, photos_of_records, photos_of_run
     from edge_ad.streaming.filters import Region
@@ -181,11 +183,14 @@ def _photos(bundle: Bundle, wanted: Wanted) -> tuple[list[GoodPhoto], Path]:
 
     part = None if wanted.region is None else Region.parse(wanted.region)
     if wanted.folder is not None:
-        return photos_of_folder(wanted.folder, part), wanted.folder
+        return photos_of_folder(wanted.folder, part), wanted.folder, None
     if wanted.database is None:
-        return photos_of_run(bundle.root, part), bundle.root.absolute().parent
+        assert wanted.false_alarm_rate is not None
+        held_out, good = photos_of_run(bundle.root, false_alarm_rate=wanted.false_alarm_rate, region=part)
+        return held_out, bundle.root.absolute().parent, good
     since, until = (time_from_text(wanted.since, option="--since"), time_from_text(wanted.until, option="--until"))
-    return photos_of_records(wanted.database, RecordFilter(since, until, wanted.source), part), wanted.database
+    chosen = RecordFilter(since, until, wanted.source)
+    return photos_of_records(wanted.database, chosen, part), wanted.database, None
 
 
 def _document(
@@ -205,7 +210,10 @@ def _document(
 def _print(results: Sequence[Recalibrated], photos: GoodPhotos) -> None:
     from edge_ad.evaluation.thresholds import good_images_needed
 
-    facts = {"photos": len(photos.images), "left out": f"{photos.duplicates} twice, {photos.trained_on} trained on"}
+    facts = {
+        "photos": len(photos.images),
+        "left out": f"{photos.duplicates} that show the same again, {photos.trained_on} trained on",
+    }
     print_facts(facts)
     columns = ["precision", "engine", "threshold", "new", "false alarms", "new", "asked rate", "bound", "needed"]
     rows = [
@@ -224,6 +232,10 @@ def _print(results: Sequence[Recalibrated], photos: GoodPhotos) -> None:
     ]
     print_table(columns, rows, title="\nThresholds")
     _print_rules({result.precision: result.new for result in results})
+    for result in results:
+        if result.highest:
+            names = ", ".join(f"{name} {score:.4g}" for name, score in result.highest)
+            note(f"Highest above the old {result.precision} threshold: {names}. Make sure that these parts are good.")
 
 
 def _print_rules(thresholds: dict[Precision, Threshold]) -> None:
@@ -236,6 +248,6 @@ def _tell_written(bundle: Bundle, *, dry_run: bool) -> None:
         return
     note(f"Written to {bundle.root}, with an entry in audit.jsonl.")
     note(
-        "A stream with --watch-bundle takes the new thresholds over within a second; another one goes on with the old "
-        "ones until it is started again."
+        "A stream with --watch-bundle notices, verifies its engine and takes the new thresholds over; another one goes "
+        "on with the old ones until it is started again."
     )

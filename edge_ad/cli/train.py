@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edge_ad.cli.options import DefectOption, GoodOption, JsonOption, MasksOption, named_folders
+from edge_ad.method_names import DEFAULT_METHOD, METHODS
 
 if TYPE_CHECKING:
     from edge_ad.data.products import Folders
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["train"]
 
+_METHOD_HELP = f"{', '.join(METHODS.names())}; {DEFAULT_METHOD} if not given."
 _PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/explanation/methods.md lists them. Repeatable."
 _PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
 _MOST_NAMED = 5
@@ -25,8 +28,8 @@ _WORKERS_HELP = "Processes that simulate defects for draem; by default one per s
 
 
 def train(
-    method: Annotated[str | None, typer.Argument(help="fader, ear, patch-gaussian or another method.")] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the product's photos.")] = None,
+    method: Annotated[str | None, typer.Argument(help=_METHOD_HELP)] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the product's photos.  [required, or --good]")] = None,
     good: GoodOption = None,
     defect: DefectOption = None,
     masks: MasksOption = None,
@@ -54,6 +57,7 @@ def train(
     ] = 0.01,
     resume: Annotated[Path | None, typer.Option(help="Continue this stopped run.")] = None,
     json: JsonOption = False,
+    methods: Annotated[bool, typer.Option("--methods", help="Say which method is for what, and stop.")] = False,
 ) -> None:
     """Fit a detector to photos of good parts, without a look at any test image.
 
@@ -62,6 +66,9 @@ def train(
     from edge_ad.cli.progress import EpochProgress
     from edge_ad.training import train as training
 
+    if methods:
+        _print_methods(as_json=json)
+        return
     folders = named_folders(good, defect, masks)
     root = resume or runs / (name or _product_name(data, folders))
     with _hint_at_resume(root), EpochProgress() as listen:
@@ -90,12 +97,44 @@ def train(
 
 
 def _required(method: str | None, data: Path | None, folders: Folders) -> str:
-    """The method, where it and the photos are given."""
+    """The method, where the photos are given; the default one is named."""
+    from edge_ad.cli.console import note
     from edge_ad.errors import UsageError
 
-    if method is None or not (data or folders.good):
-        raise UsageError("The method or the photos are missing.", "edge-ad train fader --data FOLDER, or --good DIR")
-    return method
+    if not (data or folders.good):
+        is_folder = method is not None and Path(method).is_dir()
+        words = ["edge-ad", "train", "--data", str(method) if is_folder else "FOLDER"]
+        raise UsageError("The photos are missing.", f"{shlex.join(words)}, or --good FOLDER")
+    if method is None:
+        note(f"Method: {DEFAULT_METHOD}, which measured best; edge-ad train --methods says what the others are for.")
+    return method or DEFAULT_METHOD
+
+
+def _print_methods(*, as_json: bool) -> None:
+    from edge_ad.cli.console import print_json, print_table
+    from edge_ad.models.base import AnomalyDetector
+    from edge_ad.models.registry import method_class
+
+    kinds = {name: method_class(name) for name in METHODS.names()}
+    rows = {
+        name: {
+            "aliases": kind.aliases,
+            "purpose": kind.purpose,
+            "training_time": kind.training_time,
+            "draws_normal": kind.reconstruct is not AnomalyDetector.reconstruct,
+            "is_default": name == DEFAULT_METHOD,
+        }
+        for name, kind in kinds.items()
+    }
+    if as_json:
+        print_json(rows)
+        return
+    columns = ["method", "also called", "trains in", "draws normal", "what it is for"]
+    cells = [
+        [name, ", ".join(kinds[name].aliases), row["training_time"], row["draws_normal"], row["purpose"]]
+        for name, row in rows.items()
+    ]
+    print_table(columns, cells)
 
 
 def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
@@ -119,7 +158,7 @@ def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
         return
     for line in lines:
         print_line(line)
-    note(f"next: edge-ad build-engine {root}")
+    note(f"next: {shlex.join(['edge-ad', 'build-engine', str(root)])}")
 
 
 def _checked(
@@ -148,7 +187,7 @@ def _outlook(run: Run) -> tuple[list[str], dict[str, Any]]:
 
     outlook = threshold_outlook(run)
     threshold = outlook.threshold
-    lines = [f"threshold: {threshold.rule}", *_duplicate_lines(run, outlook.duplicates)]
+    lines = [f"threshold {threshold.value:.4g}: {threshold.rule}", *_duplicate_lines(run, outlook.duplicates)]
     if (least := min(rate.stated for rate in outlook.rates)) > 2 * run.false_alarm_rate:
         lines.append(
             f"{threshold.good_images} different photos cannot carry a false-alarm rate of {run.false_alarm_rate:.3g}: "
@@ -221,7 +260,7 @@ def _hint_at_resume(root: Path) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         if (root / "run.json").is_file() and not (root / "checkpoint.safetensors").is_file():
-            note(f"Stopped. To continue: edge-ad train --resume {root}")
+            note(f"Stopped. To continue: {shlex.join(['edge-ad', 'train', '--resume', str(root)])}")
         raise
 
 

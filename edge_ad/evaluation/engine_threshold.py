@@ -7,9 +7,9 @@ FP32 graph. The held-out photos themselves count with the engine's own scores.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ from edge_ad.evaluation.thresholds import checked_scores, fit_threshold
 from edge_ad.manifest import Threshold
 
 __all__ = ["GoodScores"]
+
+_Photo = TypeVar("_Photo", bound=Hashable)
 
 _BLOCK = (
     "; of one held-out block of photos, as this network would have to be trained again for each, and what differs "
@@ -45,6 +47,35 @@ class GoodScores:
     blocks: tuple[int, ...] = ()
     groups: tuple[int, ...] = ()
     is_block: bool = False
+
+    @classmethod
+    def of_folds(
+        cls,
+        false_alarm_rate: float,
+        folds: Sequence[Sequence[_Photo]],
+        duplicates: Sequence[Sequence[_Photo]],
+        scores: Mapping[_Photo, float],
+    ) -> GoodScores:
+        """Of a split whose first fold is held out.
+
+        Args:
+            false_alarm_rate: Share of good parts that may be called defective, in (0, 1).
+            folds: The photos, in any form, of each block.
+            duplicates: Photos that show the same thing.
+            scores: Score of each photo by a detector that has not seen its block.
+
+        Raises:
+            KeyError: A photo has no score.
+        """
+        photos = [photo for fold in folds for photo in fold]
+        groups = {photo: number for number, group in enumerate(duplicates) for photo in group}
+        return cls(
+            false_alarm_rate,
+            tuple(scores[photo] for photo in photos),
+            tuple(number for number, fold in enumerate(folds) for _ in fold),
+            tuple(groups.get(photo, len(groups) + index) for index, photo in enumerate(photos)),
+            is_block=True,
+        )
 
     def threshold(self, own: Sequence[float] | NDArray[Any]) -> Threshold:
         """The threshold of an engine.

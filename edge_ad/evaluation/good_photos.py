@@ -14,12 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.bundle.documents import parse_json
+from edge_ad.data.near_duplicates import near_duplicate_groups
 from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError, UsageError
+from edge_ad.evaluation.engine_threshold import GoodScores
 from edge_ad.images import read_image
 from edge_ad.manifest import Manifest
 from edge_ad.outside_text import printable
 from edge_ad.photo_files import find_photos, is_photo_name
+from edge_ad.photo_spec import resize
 from edge_ad.streaming.filters import Region
 from edge_ad.streaming.records.confirmation import CONFIRMED_GOOD
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
@@ -39,6 +42,7 @@ LEAST_PHOTOS = 20
 
 _MORE_FALSE_ALARMS = 0.1  # share of them among the photos above that of the records of the same time
 _DAY_S = 86400.0
+_HASHED_HW = (64, 64)
 _MOST_LOOKED_AT = 10_000
 _log = logging.getLogger(__name__)
 
@@ -64,12 +68,14 @@ class GoodPhotos:
 
     Attributes:
         images: uint8 (N, h, w, 3), BGR.
-        duplicates: Photos that were left out because another one is the same file, byte for byte.
+        paths: Their N files.
+        duplicates: Photos that were left out because another one is the same file, or shows the same thing again.
         trained_on: Photos that were left out because the network was fitted on them: their scores are too low.
         sha256: Of the sorted hashes of all that are in: says later which photos these were.
     """
 
     images: NDArray[np.uint8]
+    paths: tuple[Path, ...]
     duplicates: int
     trained_on: int
     sha256: str
@@ -130,11 +136,14 @@ def photos_of_records(database: Path, chosen: RecordFilter, region: Region | Non
     return [photo for _, photo in kept]
 
 
-def photos_of_run(bundle: Path, region: Region | None = None) -> list[GoodPhoto]:
-    """The photos that the run of a bundle held out for the threshold.
+def photos_of_run(
+    bundle: Path, *, false_alarm_rate: float, region: Region | None = None
+) -> tuple[list[GoodPhoto], GoodScores]:
+    """The photos that the run of a bundle held out, and what its thresholds are set from beside their scores.
 
     Args:
         bundle: Folder of the bundle, inside its run.
+        false_alarm_rate: Share of good parts that may be called defective, in (0, 1).
         region: Part of each that is judged; None for all.
 
     Raises:
@@ -149,48 +158,77 @@ def photos_of_run(bundle: Path, region: Region | None = None) -> list[GoodPhoto]
         )
     try:
         record: Any = parse_json(path.read_bytes())
-        root, held_out = Path(record["product_root"]), dict(record["split"]["threshold"])
-    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
+        root, split = Path(record["product_root"]), record["split"]
+        hashes = {**split["calibrate"], **split["threshold"]}
+        folds = split.get("folds", [])
+        names = [*folds[0]] if folds else [*split["threshold"]]
+        changed = next((name for name in names if not _is_still(root / name, hashes[name])), None)
+        good = GoodScores(false_alarm_rate, is_block=bool(split.get("in_blocks", False)))
+        if folds:
+            good = GoodScores.of_folds(false_alarm_rate, folds, split["duplicates"], record["good_scores"])
+    except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not understood: {error}.", "Name the photos: --from-good DIR.") from error
-    for name, digest in held_out.items():
-        if not (root / name).is_file() or content_hash(root / name) != digest:
-            raise DataError(f"{root / name} is not the photo any more that was held out.", "Give --from-good DIR.")
-    return [GoodPhoto(root / name, region=region) for name in held_out]
+    if changed is not None:
+        raise DataError(f"{root / changed} is not the photo any more that was held out.", "Give --from-good DIR.")
+    return [GoodPhoto(root / name, region=region) for name in names], good
 
 
-def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest) -> GoodPhotos:
+def _is_still(path: Path, digest: str) -> bool:
+    return path.is_file() and content_hash(path) == digest
+
+
+def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest, *, are_held_out: bool = False) -> GoodPhotos:
     """Bring photos into a network's input.
 
     Args:
         photos: The photos.
         manifest: Of the bundle that is to judge them.
+        are_held_out: Whether they are those of `photos_of_run`, all of which are taken.
 
     Raises:
         DataError: One cannot be read, or is of another shape or depth than those that were trained on; fewer different
             ones than `LEAST_PHOTOS`.
     """
-    seen: dict[str, None] = {}
     fitted: Collection[str] = {*manifest.split.fit, *manifest.split.calibrate}
     images: list[NDArray[np.uint8]] = []
+    paths: list[Path] = []
+    digests: list[str] = []
     duplicates = trained_on = 0
     for photo in photos:
         digest = content_hash(photo.path)
-        if digest in seen:
+        if not are_held_out and digest in digests:
             duplicates += 1
-        elif digest in fitted:
+        elif not are_held_out and digest in fitted:
             trained_on += 1
         else:
-            seen[digest] = None
+            digests.append(digest)
+            paths.append(photo.path)
             images.append(_input_of(photo, manifest))
-    if len(images) < LEAST_PHOTOS:
-        left_out = f"{duplicates} are there twice, {trained_on} were trained on"
+    kept = list(range(len(images))) if are_held_out else _different(images)
+    duplicates += len(images) - len(kept)
+    if len(kept) < LEAST_PHOTOS and not (are_held_out and kept):
+        left_out = f"{duplicates} show what another one shows, {trained_on} were trained on"
         raise DataError(
-            f"{len(images)} different photos of good parts are too few to set a threshold on; {left_out}.",
+            f"{len(kept)} different photos of good parts are too few to set a threshold on; {left_out}.",
             f"Give {LEAST_PHOTOS} at least, and one hundred for a false-alarm rate of 1 %.",
         )
+    all_digests = "".join(sorted(digests[index] for index in kept))
     return GoodPhotos(
-        np.stack(images), duplicates, trained_on, hashlib.sha256("".join(sorted(seen)).encode()).hexdigest()
+        np.stack([images[index] for index in kept]),
+        tuple(paths[index] for index in kept),
+        duplicates,
+        trained_on,
+        hashlib.sha256(all_digests.encode()).hexdigest(),
     )
+
+
+def _different(images: Sequence[NDArray[np.uint8]]) -> list[int]:
+    """The first of each group that shows the same thing: a camera that runs while the line stands says nothing new."""
+    if not images:
+        return []
+    groups = near_duplicate_groups(np.stack([resize(image, _HASHED_HW) for image in images]))
+    _, first = np.unique(groups, return_index=True)
+    return sorted(first.tolist())
 
 
 def _input_of(photo: GoodPhoto, manifest: Manifest) -> NDArray[np.uint8]:

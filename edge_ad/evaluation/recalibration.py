@@ -13,8 +13,9 @@ from edge_ad.bundle import Bundle, set_thresholds
 from edge_ad.bundle.bundle import AUDIT_FILE, SCENE_FILE
 from edge_ad.bundle.documents import to_bytes
 from edge_ad.errors import EdgeAdError
+from edge_ad.evaluation.engine_threshold import GoodScores
 from edge_ad.evaluation.good_photos import GoodPhotos
-from edge_ad.evaluation.thresholds import fit_threshold, measured_threshold
+from edge_ad.evaluation.thresholds import measured_threshold
 from edge_ad.manifest import Precision, Threshold
 from edge_ad.outside_text import storable
 from edge_ad.runtime.engines import opened_engine
@@ -22,6 +23,8 @@ from edge_ad.scene import SceneLimits, SceneMeasures, SceneReading, changes_in_w
 from edge_ad.strict_json import to_json
 
 __all__ = ["Recalibrated", "Scene", "apply", "apply_value", "compare_scene", "given_thresholds", "recalibrate"]
+
+_MOST_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Recalibrated:
         photos: How many there are.
         false_alarms_before: How many of them are above the old one.
         false_alarms_after: And above the new one, which was set on them: see ``new.false_alarm_bound``.
+        highest: Name and score of those that score highest above the old threshold: a defect among them would move the
+            new one.
     """
 
     precision: Precision
@@ -45,6 +50,7 @@ class Recalibrated:
     photos: int
     false_alarms_before: int
     false_alarms_after: int
+    highest: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ def recalibrate(
     photos: GoodPhotos,
     *,
     false_alarm_rate: float | None = None,
+    good: GoodScores | None = None,
     value: float | None = None,
     by: str = "",
     backend: str = "auto",
@@ -78,6 +85,7 @@ def recalibrate(
         photos: Of good parts.
         false_alarm_rate: Share of good parts that may be called defective, in (0, 1); None for what each graph's
             threshold was asked for.
+        good: Of the run that held the photos out, what sets the threshold beside their scores; it has the rate.
         value: The threshold itself, which the photos only measure; None for the one that they give.
         by: Who gave the value.
         backend: ``"auto"`` or a backend's name.
@@ -99,13 +107,14 @@ def recalibrate(
             raise type(error)(message, error.hint or "Run the command where the bundle is used.") from error
         old = graph.threshold
         rate = old.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
-        new = (
-            fit_threshold(scores, false_alarm_rate=rate)
-            if value is None
-            else measured_threshold(value, scores, _given_by(by), false_alarm_rate=rate)
-        )
+        if value is not None:
+            new = measured_threshold(value, scores, _given_by(by), false_alarm_rate=rate)
+        else:
+            new = (good or GoodScores(rate)).threshold(scores)
         before, after = (int((scores > threshold.value).sum()) for threshold in (old, new))
-        found.append(Recalibrated(precision, engine, old, new, len(scores), before, after))
+        highest = tuple((photos.paths[index].name, float(scores[index])) for index in np.argsort(-scores)[:_MOST_NAMED])
+        above = tuple((name, score) for name, score in highest if score > old.value)
+        found.append(Recalibrated(precision, engine, old, new, len(scores), before, after, above))
     return found
 
 

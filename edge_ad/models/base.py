@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -94,6 +94,10 @@ class AnomalyDetector(nn.Module, ABC):
     parameters_type: ClassVar[type[MethodParameters]]
     aliases: ClassVar[tuple[str, ...]] = ()
     """Other names by which it is found."""
+    purpose: ClassVar[str] = ""
+    """What it is for, in a line for somebody who chooses."""
+    training_time: ClassVar[Literal["seconds", "minutes"]] = "minutes"
+    """Order of it, for a hundred photos at 256 x 256 on a few CPU cores; tens of minutes are minutes."""
     continues: ClassVar[str] = ""
     """Method whose finished run it can start from: its parameters and weights are part of this one's."""
     graph_form: ClassVar[int] = 2

@@ -161,6 +161,7 @@ class Ear(AnomalyDetector):
     """
 
     method = "ear"
+    purpose = "draws what normal should look like where something looks odd"
     parameters_type = EarParameters
     float_modules: ClassVar[tuple[str, ...]] = ("mask_source", "msgms", "smoothing")
     config: EarParameters

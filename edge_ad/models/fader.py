@@ -78,6 +78,7 @@ class Fader(Ear):
     """
 
     method = "fader"
+    purpose = "draws what normal should look like, with defects attenuated on the way; on top of ear"
     parameters_type = FaderParameters
     continues = "ear"
     float_modules = (*Ear.float_modules, "predictor", "soft_mask", "own_distance")

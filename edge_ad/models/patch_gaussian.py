@@ -32,6 +32,8 @@ class PatchGaussian(FeatureDetector):
     """
 
     method = "patch-gaussian"
+    purpose = "a first look: distance to normal at each place; measured nearly as good as patch-metric"
+    training_time = "seconds"
     parameters_type = PatchGaussianParameters
     aliases = ("padim",)
     float_modules = (*FeatureDetector.float_modules, "gaussian")

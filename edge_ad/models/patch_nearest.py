@@ -71,6 +71,8 @@ class PatchNearest(FeatureDetector):
     """
 
     method = "patch-nearest"
+    purpose = "a first look: distance to the nearest normal patch, wherever on the part it was"
+    training_time = "seconds"
     parameters_type = PatchNearestParameters
     aliases = ("patchcore",)
     float_modules = (*FeatureDetector.float_modules, "nearest")

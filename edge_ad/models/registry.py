@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from edge_ad.errors import UsageError
+from edge_ad.method_names import DEFAULT_METHOD, METHODS
 from edge_ad.models.base import AnomalyDetector, MethodParameters
-from edge_ad.registry import Registry
+from edge_ad.registry import did_you_mean
 
 __all__ = [
     "DEFAULT_METHOD",
@@ -26,30 +27,10 @@ __all__ = [
     "restore_detector",
 ]
 
-DEFAULT_METHOD = "patch-metric"
-"""The method that measured best over the four products of `benchmarks.suites.accuracy`."""
-
-_METHODS = Registry(
-    "edge_ad.methods",
-    {
-        "fader": "edge_ad.models.fader:Fader",
-        "ear": "edge_ad.models.ear:Ear",
-        "patch-gaussian": "edge_ad.models.patch_gaussian:PatchGaussian",
-        "patch-nearest": "edge_ad.models.patch_nearest:PatchNearest",
-        "patch-metric": "edge_ad.models.patch_metric:PatchMetric",
-        "simplenet": "edge_ad.models.discriminators:SimpleNet",
-        "pbas": "edge_ad.models.discriminators:Pbas",
-        "boundary-shuffling": "edge_ad.models.discriminators:BoundaryShuffling",
-        "draem": "edge_ad.models.draem:Draem",
-        "cutpaste": "edge_ad.models.cutpaste:CutPaste",
-        "reverse-distillation": "edge_ad.models.distillation:ReverseDistillation",
-    },
-)
-
 
 def method_names() -> tuple[str, ...]:
     """Names of all methods, without aliases."""
-    return _METHODS.names()
+    return METHODS.names()
 
 
 def method_class(name: str) -> type[AnomalyDetector]:
@@ -61,12 +42,14 @@ def method_class(name: str) -> type[AnomalyDetector]:
     Raises:
         UsageError: There is none of that name.
     """
-    if (entry := _METHODS.get(name)) is not None:
+    if (entry := METHODS.get(name)) is not None:
         return _checked(entry.load())
-    for known in method_names():
-        if name in method_class(known).aliases:
-            return method_class(known)
-    raise UsageError(f"There is no method {name!r}.", f"Choose one of: {', '.join(method_names())}.")
+    for each in method_names():
+        if name in method_class(each).aliases:
+            return method_class(each)
+    known = [*method_names(), *(alias for each in method_names() for alias in method_class(each).aliases)]
+    hint = f"{did_you_mean(name, known)}Choose one of: {', '.join(method_names())}."
+    raise UsageError(f"There is no method {name!r}.", hint)
 
 
 def parse_parameters(method: str, values: Mapping[str, Any]) -> MethodParameters:
@@ -86,9 +69,9 @@ def parse_parameters(method: str, values: Mapping[str, Any]) -> MethodParameters
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            hint = f"{method} has: {', '.join(kind.model_fields)}."
-        else:
-            hint = f"It is {first['input']!r} here; docs/explanation/methods.md lists the parameters."
+            hint = f"{did_you_mean(name, kind.model_fields)}{method} has: {', '.join(kind.model_fields)}."
+            raise UsageError(f"{method} has no parameter {name}.", hint) from error
+        hint = f"It is {first['input']!r} here; docs/explanation/methods.md lists the parameters."
         raise UsageError(f"Parameter {name} of {method}: {first['msg']}.", hint) from error
 
 

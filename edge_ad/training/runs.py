@@ -227,15 +227,7 @@ def good_scores(run: Run) -> GoodScores:
     paths = [path for fold in split.folds for path in fold]
     if set(paths) != set(run.good_scores) or split.folds[0] != (*split.calibrate, *split.threshold):
         raise CheckpointError(f"The scores in {run.root / RECORD_FILE} are not those of its photos.", "Train again.")
-    blocks = tuple(number for number, fold in enumerate(split.folds) for _ in fold)
-    groups = {path: number for number, group in enumerate(split.duplicates) for path in group}
-    return GoodScores(
-        run.false_alarm_rate,
-        tuple(run.good_scores[path] for path in paths),
-        blocks,
-        tuple(groups.get(path, len(groups) + index) for index, path in enumerate(paths)),
-        is_block=True,
-    )
+    return GoodScores.of_folds(run.false_alarm_rate, split.folds, split.duplicates, run.good_scores)
 
 
 def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], list[Prediction]]:

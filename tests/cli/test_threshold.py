@@ -24,8 +24,8 @@ _BLUES = range(100, 100 + 5 * _COUNT, 5)  # of the brightest pixel: the score is
 
 
 def _photo(blue: int, size_hw: tuple[int, int] = (32, 32)) -> np.ndarray:
-    """Dark, but for one pixel."""
-    image = np.full((*size_hw, 3), 40, np.uint8)
+    """Dark and mottled, in another way each time, but for one pixel."""
+    image = np.random.default_rng(blue).integers(20, 61, (*size_hw, 3)).astype(np.uint8)
     image[size_hw[0] // 2, size_hw[1] // 2, 0] = blue
     return image
 
@@ -96,6 +96,7 @@ def test_a_dry_run_shows_it_and_changes_nothing(
     assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--dry-run"]) == 0
     out, err = capsys.readouterr()
     assert "24 of 30" in out
+    assert "Highest above the old fp32 threshold: 29.png 0.9608, 28.png 0.9412" in err
     assert "largest of 30" in out  # 1 % asks for 99
     assert "Nothing was changed" in err
     assert _files(bundle.root) == before
@@ -129,7 +130,11 @@ def test_photos_that_cannot_set_a_threshold_are_refused(
     for number in range(15):
         (photos / f"{number:02d}.png").unlink()
     _write(photos / "copy.png", _photo(_BLUES[20]))
-    assert "15 different photos of good parts are too few" in _refusal(capsys, bundle, "--from-good", str(photos))
+    again = _photo(_BLUES[21])
+    again[0] += 1  # another file, and nothing new on it
+    _write(photos / "again.png", again)
+    err = _refusal(capsys, bundle, "--from-good", str(photos))
+    assert "15 different photos of good parts are too few to set a threshold on; 2 show what another one shows" in err
 
 
 def test_photos_of_another_shape_are_refused_unless_their_region_is_given(
@@ -322,9 +327,32 @@ def test_a_rate_alone_takes_the_held_out_photos_of_the_run(
     bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hashes = {f"{photos.name}/{path.name}": content_hash(path) for path in sorted(photos.iterdir())}
-    record = {"product_root": str(photos.parent), "split": {"threshold": hashes}}
+    record = {"product_root": str(photos.parent), "split": {"calibrate": {}, "threshold": hashes}}
     (bundle.root.parent / "run.json").write_text(json.dumps(record))
     assert main(["threshold", str(bundle.root), "--false-alarm-rate", "0.1"]) == 0
     assert Bundle.open(bundle.root).graph("fp32").threshold.value == pytest.approx(_BLUES[27] / 255)
     _write(photos / "03.png", _photo(1))
     assert "03.png is not the photo" in _refusal(capsys, bundle, "--false-alarm-rate", "0.1")
+
+
+def test_a_rate_alone_counts_the_cross_fitted_scores_of_the_other_photos_of_the_run(
+    bundle: Bundle, photos: Path
+) -> None:
+    paths = sorted(photos.iterdir())
+    names = [f"{photos.name}/{path.name}" for path in paths]
+    hashes = {name: content_hash(path) for name, path in zip(names, paths, strict=True)}
+    others = [f"train/{number}.png" for number in range(30)]  # never read: only their scores are known
+    split = {
+        "calibrate": {name: hashes[name] for name in names[:10]},
+        "threshold": {name: hashes[name] for name in names[10:]},
+        "folds": [names, others],
+        "duplicates": [],
+        "in_blocks": True,
+    }
+    scores = {name: blue / 255 for name, blue in zip(names, _BLUES, strict=True)} | dict.fromkeys(others, 0.9)
+    record = {"product_root": str(photos.parent), "split": split, "good_scores": scores}
+    (bundle.root.parent / "run.json").write_text(json.dumps(record))
+    assert main(["threshold", str(bundle.root), "--false-alarm-rate", "0.1"]) == 0
+    threshold = Bundle.open(bundle.root).graph("fp32").threshold
+    # ⌈61 · 0.9⌉ = 55th of 60: below 0.9 are the 26 blues up to 225, so ranks 27 to 56 are 0.9.
+    assert (threshold.value, threshold.good_images) == (pytest.approx(0.9), 60)

@@ -11,7 +11,12 @@ from edge_ad.models.discriminators import BoundaryShufflingParameters, PbasParam
 from edge_ad.models.discriminators.centred import CentredParameters
 from edge_ad.models.discriminators.discriminator import DiscriminatorParameters
 from edge_ad.models.discriminators.metric import DefectParameters
-from edge_ad.models.distillation import DistillationParameters, ReverseDistillationParameters
+from edge_ad.models.distillation import (
+    DistillationParameters,
+    FicoParameters,
+    GnlParameters,
+    ReverseDistillationParameters,
+)
 from edge_ad.models.draem import DraemParameters
 from edge_ad.models.ear import EarParameters
 from edge_ad.models.fader import FaderParameters
@@ -41,6 +46,8 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("`cutpaste`", CutPasteParameters, FeatureParameters),
     ("Parameters of every student of a frozen teacher", DistillationParameters, MethodParameters),
     ("`reverse-distillation`", ReverseDistillationParameters, DistillationParameters),
+    ("`gnl`", GnlParameters, DistillationParameters),
+    ("`fico`", FicoParameters, GnlParameters),
 ]
 
 

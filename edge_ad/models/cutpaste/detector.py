@@ -143,6 +143,7 @@ class CutPaste(FeatureDetector):
     """
 
     method = "cutpaste"
+    purpose = "learns to tell pasted pieces of the photo from what belongs there"
     parameters_type = CutPasteParameters
     float_modules = (*FeatureDetector.float_modules, "gaussian")
     trains_backbone: ClassVar[bool] = True

@@ -83,6 +83,7 @@ class BoundaryShuffling(CentredDiscriminator):
     """
 
     method = "boundary-shuffling"
+    purpose = "an alternative to patch-metric: a boundary from shuffled features"
     parameters_type = BoundaryShufflingParameters
     config: BoundaryShufflingParameters
 

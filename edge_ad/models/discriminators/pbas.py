@@ -48,6 +48,7 @@ class Pbas(CentredDiscriminator):
     """Approximate boundary learning, anomaly feature synthesis and refined boundary optimisation."""
 
     method = "pbas"
+    purpose = "an alternative to patch-metric: a boundary around synthesised anomalies"
     parameters_type = PbasParameters
     config: PbasParameters
 

@@ -29,6 +29,7 @@ class SimpleNet(Discriminator):
     """SimpleNet on an edge backbone."""
 
     method = "simplenet"
+    purpose = "an alternative to patch-metric: a learned boundary around normal features"
     parameters_type = SimpleNetParameters
     config: SimpleNetParameters
 

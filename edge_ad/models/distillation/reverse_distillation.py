@@ -19,7 +19,8 @@ from edge_ad.models.backbones import BackboneName
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
 from edge_ad.models.distillation.distance import CosineMap, level_loss
 from edge_ad.models.distillation.networks import Bottleneck, Student, fold_norms
-from edge_ad.models.distillation.teacher import STRIDES, Teacher
+from edge_ad.models.distillation.teacher import STRIDES, Matching, Teacher
+from edge_ad.models.picture_normalisation import InputNormalisation
 
 __all__ = [
     "FORMS",
@@ -43,17 +44,21 @@ class Form(NamedTuple):
         bottleneck: Residual blocks of the bottleneck.
         student: Residual blocks of the student's stages, the coarsest level first.
         activated: Whether the teacher's levels end with a ReLU, and so the student's.
+        mean: Of R, G and B, which the teacher subtracts.
+        deviation: Of R, G and B, which it divides by.
     """
 
     backbone: BackboneName
     bottleneck: int
     student: tuple[int, int, int]
     activated: bool
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
 
 
 FORMS: dict[FormName, Form] = {
-    "edge": Form("efficientnet-lite0", 2, (2, 2, 2), activated=False),
-    "published": Form("wide-resnet50", 3, (3, 4, 6), activated=True),
+    "edge": Form("efficientnet-lite0", 2, (2, 2, 2), False, (127 / 255,) * 3, (128 / 255,) * 3),
+    "published": Form("wide-resnet50", 3, (3, 4, 6), True, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
 }
 
 
@@ -68,6 +73,11 @@ class DistillationParameters(MethodParameters):
         steps: Steps aimed at when ``epochs`` is 0.
         learning_rate: Peak learning rate.
         schedule: Name of a schedule in ``edge_ad.training.schedules``.
+        matching: Of the teacher's levels at strides 4 and 8 to those of the photos, in the deployed network alone: of
+            their ``moments``, of their distribution by ``counts``, by sorting (``exact``, in torch alone), or ``none``.
+        matching_share: Of the photos in what is matched.
+        input_normalisation: ``picture``: light and contrast of each picture are brought to those of the photos.
+        views: Views of each photo, as the line may take it on another day, that are learned beside it.
     """
 
     form: FormName = "edge"
@@ -77,6 +87,10 @@ class DistillationParameters(MethodParameters):
     steps: int = Field(default=1000, ge=1)
     learning_rate: float = Field(default=5e-3, gt=0, le=1)
     schedule: Schedule = "one-cycle"
+    matching: Matching = "none"
+    matching_share: float = Field(default=0.5, gt=0, le=1)
+    input_normalisation: InputNormalisation = "none"
+    views: int = Field(default=0, ge=0, le=16)
 
 
 class ReverseDistillationParameters(DistillationParameters):
@@ -95,9 +109,10 @@ class ReverseDistillation(AnomalyDetector):
     """
 
     method = "reverse-distillation"
-    aliases = ("rd4ad",)
+    purpose = "a student network that restores the features of a frozen teacher"
+    aliases: ClassVar[tuple[str, ...]] = ("rd4ad",)
     parameters_type: ClassVar[type[MethodParameters]] = ReverseDistillationParameters
-    float_modules = ("cosine_map",)
+    float_modules: ClassVar[tuple[str, ...]] = ("cosine_map", "teacher.normalisation", "teacher.network.matching")
     mirrors = False
     config: DistillationParameters
 
@@ -107,6 +122,9 @@ class ReverseDistillation(AnomalyDetector):
             raise UsageError(f"The image size {config.size} does not fit.", "Give --size a multiple of 32, 64 or more.")
         self.config, form = config, FORMS[config.form]
         self.teacher = Teacher(form.backbone, config.weights if pretrained else None, config.seed)
+        self.teacher.resist_shifts(
+            config.input_normalisation, config.matching, size=config.size, share=config.matching_share
+        )
         channels = self.teacher.channels
         self.bottleneck = Bottleneck(channels, form.bottleneck)
         self.student = Student(self.bottleneck.outputs, channels, form.student, activated=form.activated)
@@ -116,6 +134,15 @@ class ReverseDistillation(AnomalyDetector):
     def backbone(self) -> nn.Module | None:
         """The teacher, with its levels packed."""
         return self.teacher
+
+    @property
+    def views(self) -> int:
+        """As the parameters say."""
+        return self.config.views
+
+    def fit_photos(self, photos: Tensor) -> None:
+        """Fit what brings a picture, or its levels, to what photos have."""
+        self.teacher.fit_photos(photos)
 
     def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:
         """The packed levels of the fitting images."""
@@ -155,7 +182,16 @@ class ReverseDistillation(AnomalyDetector):
         return levels_back
 
     def deployed(self) -> AnomalyDetector:
-        """With its batch norms folded into the convolutions."""
+        """With its batch norms folded into the convolutions.
+
+        Raises:
+            UsageError: Levels are matched by sorting.
+        """
+        if self.config.matching == "exact":
+            raise UsageError(
+                "matching=exact sorts up to 4096 values a channel, which engines do not take (TensorRT sorts 3840).",
+                "Train with matching=counts, which nearly equals it, or moments; or evaluate the run itself.",
+            )
         deployed = copy.deepcopy(self)
         fold_norms(deployed)
         return deployed

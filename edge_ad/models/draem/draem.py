@@ -123,6 +123,7 @@ class Draem(AnomalyDetector):
     """
 
     method = "draem"
+    purpose = "learns to find and to undo defects that are simulated on your parts"
     parameters_type = DraemParameters
     float_modules = ("smoothing",)
     config: DraemParameters

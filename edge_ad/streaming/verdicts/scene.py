@@ -1,4 +1,4 @@
-"""Notices that the picture is no longer like the photos that were trained on: light, lens, focus, codec.
+"""Notices that the picture is no longer like the photos that were trained on: light, lens, focus, camera settings.
 
 Of each measure the median over the newest groups of frames, each of about one part, is held against the limits of the
 bundle, so that one odd frame, or a few defective parts in a row, are no event. Every frame that is judged counts,

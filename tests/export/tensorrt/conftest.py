@@ -33,6 +33,8 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "boundary-shuffling": {"rank": 4, "start": "distance"},
     "cutpaste": {},
     "reverse-distillation": {},
+    "gnl": {},
+    "fico": {},
 }
 
 

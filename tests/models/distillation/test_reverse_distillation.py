@@ -68,3 +68,32 @@ def test_folding_the_batch_norms_changes_nothing(detector: ReverseDistillation, 
 def test_a_size_that_does_not_fit_is_refused(size: int) -> None:
     with pytest.raises(UsageError, match="does not fit"):
         create_detector("reverse-distillation", {"size": size})
+
+
+@pytest.mark.parametrize("values", [{"matching": "moments"}, {"matching": "exact", "matching_share": 1.0}])
+def test_the_student_learns_unmatched_levels(values: dict[str, object], images: Tensor) -> None:
+    plain, matched = (create_detector("rd4ad", {"size": 64, **more}) for more in ({}, values))
+    assert isinstance(plain, ReverseDistillation)
+    assert isinstance(matched, ReverseDistillation)
+    matched.fit_photos((images * 255).to(torch.uint8))
+    darker = images * 0.3
+    for found, expected in zip(matched.teacher.unmatched_levels(darker), plain.teacher.levels(darker), strict=True):
+        assert torch.equal(found, expected)
+    for found, expected in zip(matched.teacher.levels(darker), plain.teacher.levels(darker), strict=True):
+        assert (found - expected).abs().max() > 0.1
+
+
+def test_a_darker_picture_is_seen_as_the_photos_once_its_light_is_normalised(images: Tensor) -> None:
+    detector = create_detector("rd4ad", {"size": 64, "input_normalisation": "picture"})
+    assert isinstance(detector, ReverseDistillation)
+    detector.fit_photos((images * 255).to(torch.uint8))
+    for found, expected in zip(
+        detector.teacher.levels(0.5 * images + 0.2), detector.teacher.levels(images), strict=True
+    ):
+        torch.testing.assert_close(found, expected, rtol=0.05, atol=0.02 * float(expected.abs().max()))
+
+
+def test_matching_by_sorting_is_not_deployed() -> None:
+    with pytest.raises(UsageError, match="matching=exact") as caught:
+        create_detector("rd4ad", {"size": 64, "matching": "exact"}).deployed()
+    assert "counts" in caught.value.hint

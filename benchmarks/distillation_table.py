@@ -1,0 +1,225 @@
+"""Students of a frozen teacher and the patch Gaussian, unshifted and at severity 3 of ImageNet-C, part by part.
+
+    python -m benchmarks.distillation_table --data FOLDER... --out results.jsonl [--seeds 0] [--batch-size 4]
+    python -m benchmarks.distillation_table --data FOLDER --methods fico:steps=300,matching=moments --out results.jsonl
+    python -m benchmarks.distillation_table --show results.jsonl
+
+A method is written ``name`` or ``name:parameter=value,parameter=value``. Methods that differ in ``matching`` alone,
+which no student's training sees, share one training. Photos are shifted at their own resolution, as the papers do. A
+cell is image AUROC, and false alarms and recall at the threshold that the product's rule sets on held-out unshifted
+photos. ``seconds`` is CPU time of the training with its preparation, on one thread. Rows that the file has already are
+not measured again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.suites.accuracy_suite import split_method
+from edge_ad.data.products import Product, open_product
+from edge_ad.data.shift_kinds import parse_shifts
+from edge_ad.data.splits import GoodSplit, split_good
+from edge_ad.evaluation.evaluate import read_test_photo
+from edge_ad.evaluation.metrics import image_auroc
+from edge_ad.evaluation.thresholds import fit_threshold
+from edge_ad.images import read_resized
+from edge_ad.models import create_detector, method_class
+from edge_ad.models.base import AnomalyDetector
+from edge_ad.training.feature_cache import to_tensor
+from edge_ad.training.loop import LoopSettings, run_stages
+from edge_ad.training.preparation import fit_photos, prepare
+
+ROBUST = "input_normalisation=picture,views=2"
+METHODS = (
+    "patch-gaussian",
+    "patch-gaussian:matching=moments",
+    "reverse-distillation:steps=300",
+    "reverse-distillation:steps=300,matching=moments",
+    "reverse-distillation:steps=300,matching=exact",
+    "gnl:steps=300",
+    "gnl:steps=300,matching=moments",
+    "gnl:steps=300,matching=exact",
+    "fico:steps=300",
+    "fico:steps=300,matching=moments",
+    "fico:steps=300,filter_weight=0",
+    "fico:steps=300,filter_weight=0,matching=moments",
+    "fico:steps=300,compensation=false",
+    "fico:steps=300,compensation=false,matching=moments",
+    f"reverse-distillation:steps=300,{ROBUST}",
+    f"reverse-distillation:steps=300,{ROBUST},matching=moments",
+    f"patch-gaussian:{ROBUST}",
+)
+SHIFTS = tuple(f"imagenet-c/{name}:3" for name in ("brightness", "contrast", "defocus-blur", "gaussian-noise"))
+_BATCH = 8
+_NEVER_TRAINED = ("matching", "matching_share")
+
+
+class Pictures:
+    """Test photos of a product as the network sees them, unshifted and shifted.
+
+    Args:
+        product: Opened product.
+        split: Its good photos.
+        size_hw: Of the network's input.
+    """
+
+    def __init__(self, product: Product, split: GoodSplit, size_hw: tuple[int, int]) -> None:
+        self._product, self._split, self._size_hw = product, split, size_hw
+        self.labels = np.array([sample.is_defective for sample in product.test])
+        self.names = ("unshifted", *(kind.name for kind in parse_shifts(SHIFTS)))
+        self._made: dict[str, NDArray[np.uint8]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[np.uint8]:
+        """uint8 (N, H, W, 3) BGR."""
+        if not self._made:
+            self._made = {each: np.stack(images) for each, images in self._all().items()}
+        return self._made[name]
+
+    def _all(self) -> dict[str, list[NDArray[np.uint8]]]:
+        found: dict[str, list[NDArray[np.uint8]]] = {name: [] for name in self.names}
+        for sample in self._product.test:
+            photo = read_test_photo(sample, self._split.photos)
+            found["unshifted"].append(self._split.photos.to_input(photo, self._size_hw))
+            for kind in parse_shifts(SHIFTS):
+                shifted = kind.apply(photo, kind.steps[0], zlib.crc32(photo.tobytes()))
+                found[kind.name].append(self._split.photos.to_input(shifted, self._size_hw))
+        return found
+
+
+def trained(split: GoodSplit, method: str, values: dict[str, Any], batch_size: int) -> tuple[AnomalyDetector, float]:
+    """A detector and the CPU seconds of its training."""
+    began = time.process_time()
+    detector = create_detector(method, values)
+    data = prepare(detector, split)
+    settings = LoopSettings(detector.config.seed, torch.device("cpu"), batch_size)
+    run_stages(detector, data, settings, lambda report: None)
+    return detector.eval(), time.process_time() - began
+
+
+def scores_of(detector: AnomalyDetector, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Scores of uint8 BGR images (N, H, W, 3)."""
+    with torch.inference_mode():
+        parts = [detector(to_tensor(images[at : at + _BATCH])).score for at in range(0, len(images), _BATCH)]
+    scores = torch.cat(parts).double().numpy()
+    if not np.isfinite(scores).all():
+        raise ValueError("a score is not finite")
+    return np.asarray(scores)
+
+
+def figures(detector: AnomalyDetector, split: GoodSplit, pictures: Pictures) -> dict[str, Any]:
+    """Image AUROC, false alarms and recall for each shift."""
+    size_hw = (detector.config.size, detector.config.size)
+    held = scores_of(detector, read_resized(split.threshold, size_hw, split.photos))
+    threshold, found = fit_threshold(held).value, {}
+    for name in pictures.names:
+        scores, defective = scores_of(detector, pictures[name]), pictures.labels
+        found[name] = {
+            "image_auroc": round(image_auroc(defective, scores), 4),
+            "false_alarms": round(float((scores[~defective] > threshold).mean()), 3),
+            "recall": round(float((scores[defective] > threshold).mean()), 3),
+        }
+    return found
+
+
+def rows(arguments: argparse.Namespace, done: set[tuple[Any, ...]], *, size: int = 256) -> Iterator[dict[str, Any]]:
+    """Measure what is not done, one row at a time."""
+    for root in arguments.data:
+        product = open_product(root)
+        for seed in arguments.seeds:
+            split = split_good(product.good, seed=seed)
+            pictures, known = Pictures(product, split, (size, size)), dict[str, tuple[AnomalyDetector, float]]()
+            for method in arguments.methods:
+                if (product.name, seed, method, arguments.batch_size) in done:
+                    continue
+                detector, seconds = _with_matching(split, method, seed, size, arguments.batch_size, known)
+                yield {
+                    "product": product.name,
+                    "seed": seed,
+                    "method": method,
+                    "batch_size": arguments.batch_size,
+                    "seconds": round(seconds, 1),
+                    "shifts": figures(detector, split, pictures),
+                }
+
+
+def _with_matching(
+    split: GoodSplit,
+    method: str,
+    seed: int,
+    size: int,
+    batch_size: int,
+    known: dict[str, tuple[AnomalyDetector, float]],
+) -> tuple[AnomalyDetector, float]:
+    """A detector whose training may have served a method that differs in its matching alone."""
+    name, given = split_method(method)
+    values: dict[str, Any] = {"size": size, "seed": seed, **given}
+    shares = "matching_share" in method_class(name).parameters_type.model_fields
+    plain = {key: value for key, value in values.items() if not (shares and key in _NEVER_TRAINED)}
+    key = json.dumps([name, plain], sort_keys=True)
+    if key not in known:
+        known[key] = trained(split, name, plain, batch_size)
+    detector, seconds = known[key]
+    if plain == values:
+        return detector, seconds
+    matched = create_detector(name, values)
+    missing, unexpected = matched.load_state_dict(detector.state_dict(), strict=False)
+    if unexpected or any(".matching." not in each for each in missing):
+        raise ValueError(f"{method} is another network than {name}")
+    fit_photos(matched, read_resized(split.fit, (size, size), split.photos))
+    return matched.eval(), seconds
+
+
+def table(found: Sequence[dict[str, Any]]) -> str:
+    """Rows as a Markdown table: image AUROC (false alarms / recall)."""
+    names = list(found[0]["shifts"])
+    lines = [
+        "| product | method | " + " | ".join(name.rpartition("/")[2] for name in names) + " | CPU s |",
+        "|---|---|" + "---|" * (len(names) + 1),
+    ]
+    for row in found:
+        cells = [
+            f"{cell['image_auroc']:.3f} ({cell['false_alarms']:.2f} / {cell['recall']:.2f})"
+            for cell in (row["shifts"][name] for name in names)
+        ]
+        lines.append(f"| {row['product']} | `{row['method']}` | {' | '.join(cells)} | {row['seconds']:.0f} |")
+    return "\n".join(lines)
+
+
+def main(show: Callable[[str], None] = print) -> None:
+    """Measure and append, or show."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, nargs="+", default=[])
+    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--batch-size", type=int, default=4)
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--show", type=Path)
+    arguments = parser.parse_args()
+    path = arguments.show or arguments.out
+    if path is None:
+        parser.error("give --out or --show")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    found = [json.loads(line) for line in lines]
+    if arguments.show:
+        show(table(found))
+        return
+    torch.set_num_threads(1)
+    done = {(row["product"], row["seed"], row["method"], row["batch_size"]) for row in found}
+    for row in rows(arguments, done):
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        show(table([row]).splitlines()[-1])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Names of the methods, known without importing one: torch takes seconds."""
+
+from __future__ import annotations
+
+from edge_ad.registry import Registry
+
+__all__ = ["DEFAULT_METHOD", "METHODS"]
+
+DEFAULT_METHOD = "patch-metric"
+"""The method that measured best over the four products of `benchmarks.suites.accuracy`."""
+
+METHODS = Registry(
+    "edge_ad.methods",
+    {
+        "fader": "edge_ad.models.fader:Fader",
+        "ear": "edge_ad.models.ear:Ear",
+        "patch-gaussian": "edge_ad.models.patch_gaussian:PatchGaussian",
+        "patch-nearest": "edge_ad.models.patch_nearest:PatchNearest",
+        "patch-metric": "edge_ad.models.patch_metric:PatchMetric",
+        "simplenet": "edge_ad.models.discriminators:SimpleNet",
+        "pbas": "edge_ad.models.discriminators:Pbas",
+        "boundary-shuffling": "edge_ad.models.discriminators:BoundaryShuffling",
+        "draem": "edge_ad.models.draem:Draem",
+        "cutpaste": "edge_ad.models.cutpaste:CutPaste",
+        "reverse-distillation": "edge_ad.models.distillation:ReverseDistillation",
+        "gnl": "edge_ad.models.distillation:Gnl",
+        "fico": "edge_ad.models.distillation:Fico",
+    },
+)
+"""Method → its class, imported when it is asked for."""
