@@ -30,9 +30,7 @@ __all__ = ["DOCUMENTS", "RESULTS", "main", "rewrite", "tables"]
 
 RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parents[1]
-DOCUMENTS = tuple(
-    _ROOT / "docs" / "results" / name for name in ("index.md", "benchmarks.md", "distribution_shift.md")
-)
+DOCUMENTS = tuple(_ROOT / "docs" / "results" / name for name in ("index.md", "benchmarks.md", "distribution_shift.md"))
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _GAUSSIAN = "Rows of `patch-gaussian`: seed 0 of `discriminator_table.jsonl` ([commands](discriminators.md))."
 _NAMES = {"fader": "FADeR", "ear": "EAR", "draem": "DRAEM", "cutpaste": "CutPaste"}
