@@ -1,4 +1,4 @@
-"""False alarms on photos that nobody has seen, by 200 block splits of each product: thresholds by chance and by blocks.
+r"""False alarms on photos that nobody has seen, by block splits of each product: thresholds by chance and by blocks.
 
 All good photos of a product, those of its test set too, are sorted by name, turned by a random number of places, and
 cut into six blocks; each block once is the line's next photos, and the other five are what a user has. Two rules set
@@ -7,11 +7,13 @@ the threshold there: ``chance`` (70 % fitted on; 15 % of the photos, drawn by ch
 out the last block). Nothing here is trained for use: test photos are pooled to measure a rule, not a model. A
 measurement that was stopped goes on where it was.
 
-The detector is patch-gaussian at 128 pixels. Its directions are found by subspace iteration instead of a whole
-decomposition, which makes 200 splits quick; scores differ by about a hundredth.
+The detector is patch-gaussian at 128 pixels. So that 200 splits are quick, its means and directions alone are fitted
+anew: features are whitened once by the covariance of all patches of the product (152 × 152 values of 20,000 patches or
+more), and the directions come from subspace iteration instead of a whole decomposition.
 
     python -m benchmarks.threshold_splits --turns 34
-    python -m benchmarks.threshold_splits --table benchmarks/results/threshold_splits.jsonl --page docs/thresholds.md
+    python -m benchmarks.threshold_splits --table benchmarks/results/threshold_splits.jsonl \
+        --page docs/explanation/thresholds.md
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from edge_ad.data.blocks import natural_order
 from edge_ad.data.near_duplicates import near_duplicates
@@ -40,6 +42,7 @@ from edge_ad.evaluation.cross_fitted_threshold import (
 )
 from edge_ad.evaluation.thresholds import fit_threshold
 from edge_ad.images import read_resized
+from edge_ad.models.gaussian import PositionGaussian
 from edge_ad.models.patch_gaussian import PatchGaussian, PatchGaussianParameters
 from edge_ad.training.feature_cache import compute_features
 
@@ -53,7 +56,7 @@ _BEGIN, _END = "<!-- table: threshold_splits -->", "<!-- end of table -->"
 
 
 class Photos(NamedTuple):
-    """Features of a product: good and defective (N, C, h, w), and the number of near-duplicates' group of each good."""
+    """Whitened features by position, (P, N, C), of good and defective photos; near-duplicates' group of each good."""
 
     good: Tensor
     defective: Tensor
@@ -67,14 +70,61 @@ class Scored(NamedTuple):
     defective: NDArray[np.float64]
 
 
+class WhitenedGaussian(nn.Module):
+    """``PositionGaussian`` on features that are whitened already, (P, N, C).
+
+    Args:
+        grid_hw: Height and width of the feature map.
+        rank: Directions kept per position.
+        shrinkage: k in (0, 1).
+    """
+
+    def __init__(self, grid_hw: tuple[int, int], rank: int, shrinkage: float) -> None:
+        super().__init__()
+        self.grid_hw, self.rank, self.shrinkage = grid_hw, rank, shrinkage
+        self.mean = self.directions = torch.empty(0)
+
+    def fit(self, features: Tensor) -> None:
+        """Fit means, and the largest directions by subspace iteration from random ones."""
+        self.mean = features.mean(1, keepdim=True)
+        centred = features - self.mean
+        count, channels = centred.shape[1:]
+        width = min(self.rank + _OVERSAMPLED, count - 1, channels)
+        basis = torch.randn(channels, width, generator=torch.Generator().manual_seed(0)).expand(len(centred), -1, -1)
+        for _ in range(_ITERATIONS):
+            basis = _orthonormal(centred.transpose(1, 2) @ (centred @ basis))
+        along = centred @ basis
+        values, inside = torch.linalg.eigh(along.transpose(1, 2) @ along / (count - 1))
+        kept = min(self.rank, width)
+        values = values[:, -kept:].clamp_min(0)
+        gain = values / (values + self.shrinkage / (1 - self.shrinkage))
+        self.directions = basis @ inside[..., -kept:] * gain[:, None].sqrt()
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(P, N, C) → distances (N, 1, h, w)."""
+        centred = features - self.mean
+        squared = (centred.square().sum(2) - (centred @ self.directions).square().sum(2)) / self.shrinkage
+        return squared.clamp_min(0).sqrt().T.reshape(-1, 1, *self.grid_hw)
+
+
 def load(root: Path, detector: PatchGaussian) -> Photos:
     """Features of a product's photos, the good ones sorted by name."""
     product = open_product(root)
-    tested = [sample for sample in product.test if not sample.is_defective]
-    good = sorted([*product.good, *(sample.path for sample in tested)], key=lambda path: natural_order(Path(path.name)))
+    tested = [sample.path for sample in product.test if not sample.is_defective]
+    good = sorted([*product.good, *tested], key=lambda path: natural_order(Path(path.name)))
     bad = [sample.path for sample in product.test if sample.is_defective]
     read = [compute_features(detector.patch_features, read_resized(paths, (_SIZE, _SIZE))) for paths in (good, bad)]
-    return Photos(read[0], read[1], near_duplicates(good))
+    return whitened(read[0], read[1], near_duplicates(good))
+
+
+@torch.no_grad()
+def whitened(good: Tensor, defective: Tensor, groups: NDArray[np.int64]) -> Photos:
+    """Photos of features (N, C, h, w), whitened by the covariance that all positions of the good ones share."""
+    gaussian = PositionGaussian(good.shape[1], (good.shape[2], good.shape[3]), rank=1)
+    gaussian.fit(good)
+    matrix = gaussian.get_buffer("whiten")[:, :, 0, 0].T
+    parts = (part.flatten(2).permute(2, 0, 1) @ matrix for part in (good, defective))
+    return Photos(next(parts).contiguous(), next(parts).contiguous(), groups)
 
 
 def turned_blocks(groups: NDArray[np.int64], turn: int) -> list[NDArray[np.intp]]:
@@ -82,32 +132,6 @@ def turned_blocks(groups: NDArray[np.int64], turn: int) -> list[NDArray[np.intp]
     numbers = np.roll(np.arange(groups.max() + 1), -turn)
     edges = np.linspace(0, len(numbers), BLOCKS + 1).round().astype(int)
     return [np.flatnonzero(np.isin(groups, numbers[start:end])) for start, end in pairwise(edges)]
-
-
-@torch.no_grad()
-def fit(detector: PatchGaussian, features: Tensor) -> None:
-    """As ``PositionGaussian.fit``, with the largest directions by subspace iteration from random ones."""
-    gaussian = detector.gaussian
-    mean = features.mean(0)
-    centred = (features - mean).flatten(2).permute(2, 0, 1)
-    count, channels = centred.shape[1:]
-    flat = centred.reshape(-1, channels)
-    shared = flat.T @ flat / (centred.shape[0] * (count - 1))
-    shared.diagonal().add_(1e-2 * shared.diagonal().mean() + 1e-6)
-    whiten = torch.linalg.inv(torch.linalg.cholesky(shared))
-    whitened = centred @ whiten.T
-    width = min(gaussian.rank + _OVERSAMPLED, count - 1, channels)
-    basis = torch.randn(channels, width, generator=torch.Generator().manual_seed(0)).expand(len(whitened), -1, -1)
-    for _ in range(_ITERATIONS):
-        basis = _orthonormal(whitened.transpose(1, 2) @ (whitened @ basis))
-    along = whitened @ basis
-    values, inside = torch.linalg.eigh(along.transpose(1, 2) @ along / (count - 1))
-    kept = min(gaussian.rank, width)
-    values, unit = values[:, -kept:].clamp_min(0), basis @ inside[..., -kept:]
-    gain = values / (values + gaussian.shrinkage / (1 - gaussian.shrinkage))
-    gaussian.get_buffer("mean").copy_(mean[None])
-    gaussian.get_buffer("whiten").copy_(whiten[:, :, None, None])
-    gaussian.get_buffer("directions").zero_()[..., :kept] = unit * gain[:, None].sqrt()
 
 
 def _orthonormal(columns: Tensor) -> Tensor:
@@ -120,8 +144,16 @@ def _orthonormal(columns: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def scores(detector: PatchGaussian, features: Tensor) -> NDArray[np.float64]:
-    """Scores (N,)."""
-    return torch.cat([detector.score_features(part).score for part in features.split(16)]).double().numpy()
+    """Scores (N,) of features (P, N, C)."""
+    return detector.score_features(features).score.double().numpy()
+
+
+def _fit(detector: PatchGaussian, features: Tensor) -> None:
+    config = detector.config
+    gaussian = WhitenedGaussian(detector.grid_hw, config.rank, config.shrinkage)
+    with torch.inference_mode():
+        gaussian.fit(features)
+    detector.gaussian = gaussian  # type: ignore[assignment]  # of whitened features
 
 
 def splits(photos: Photos, detector: PatchGaussian, turn: int) -> Iterator[dict[str, Any]]:
@@ -146,8 +178,8 @@ def splits(photos: Photos, detector: PatchGaussian, turn: int) -> Iterator[dict[
 
 def _without(photos: Photos, detector: PatchGaussian, blocks: list[NDArray[np.intp]], pair: tuple[int, int]) -> Scored:
     rest = np.concatenate([rows for number, rows in enumerate(blocks) if number not in pair])
-    fit(detector, photos.good[torch.from_numpy(rest)])
-    own = {number: scores(detector, photos.good[torch.from_numpy(blocks[number])]) for number in pair}
+    _fit(detector, photos.good[:, torch.from_numpy(rest)])
+    own = {number: scores(detector, photos.good[:, torch.from_numpy(blocks[number])]) for number in pair}
     is_deployed = (pair[1] - pair[0]) % BLOCKS in (1, BLOCKS - 1)  # leaves out the last block before an unseen one
     return Scored(own, scores(detector, photos.defective) if is_deployed else np.empty(0))
 
@@ -162,9 +194,9 @@ def _by_chance(
     """Scores of the 15 % that set the threshold, and of the unseen ones (as block 0), by a detector of 70 %."""
     drawn = rng.permutation(rows)
     part = max(2, round(0.15 * len(drawn)))
-    fit(detector, photos.good[torch.from_numpy(drawn[: len(drawn) - 2 * part])])
-    held_out = scores(detector, photos.good[torch.from_numpy(drawn[-part:])])
-    block = scores(detector, photos.good[torch.from_numpy(unseen)])
+    _fit(detector, photos.good[:, torch.from_numpy(drawn[: len(drawn) - 2 * part])])
+    held_out = scores(detector, photos.good[:, torch.from_numpy(drawn[-part:])])
+    block = scores(detector, photos.good[:, torch.from_numpy(unseen)])
     return held_out, Scored({0: block}, scores(detector, photos.defective))
 
 
@@ -185,7 +217,7 @@ def measure(root: Path, turns: int, done: Set[int]) -> Iterator[list[dict[str, A
     """Rows of a product, those of the six splits of a turn together, without the turns that are done."""
     detector = PatchGaussian(PatchGaussianParameters(size=_SIZE)).eval()
     photos = load(root, detector)
-    for turn in random.Random(0).sample(range(len(photos.good)), min(turns, len(photos.good))):
+    for turn in random.Random(0).sample(range(len(photos.groups)), min(turns, len(photos.groups))):
         if turn not in done:
             found = splits(photos, detector, turn % int(photos.groups.max() + 1))
             yield [{"product": root.name, "turn": turn, **row} for row in found]

@@ -46,6 +46,7 @@ VERBS: dict[str, str] = {
 }
 """Verb → its line in ``edge-ad --help``, in the order of the work."""
 
+_OTHER_NAMES = {"recalibrate": "threshold"}
 _DOCSTRING_SECTION = re.compile(r"\n\n(Args|Raises|Returns|Examples?):\n")
 _NUMBERS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no SIGHUP
 _INTERRUPTED = 130
@@ -81,6 +82,7 @@ class VerbGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Import the verb that is called."""
+        args = [_OTHER_NAMES.get(args[0], args[0]), *args[1:]]
         name, placeholder, rest = super().resolve_command(ctx, args)
         return name, None if placeholder is None else load_verb(str(name)), rest
 

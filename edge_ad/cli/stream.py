@@ -51,7 +51,7 @@ def stream(
     """
     from edge_ad.cli.stream_report import print_summary
     from edge_ad.cli.stream_setup import open_filters, open_sinks, open_sources
-    from edge_ad.server import HttpServer
+    from edge_ad.server import HttpServer, HttpTrigger
     from edge_ad.streaming.sources import SourceOptions
     from edge_ad.streaming.verdicts import observers_from_options
 
@@ -68,6 +68,8 @@ def stream(
         **vars(verdicts), has_ids=filters.trigger is not None and filters.trigger.gives_ids
     )
     sinks = open_sinks(outputs, server)
+    if isinstance(filters.trigger, HttpTrigger):
+        sinks.append(filters.trigger.answers(len(opened)))
     with _swapper(engine, frames.batch or 1) as swapper:
         summary = _run(swapper, opened, engine.threshold, sinks, observers, filters, frames, ending)
         # Before engines are closed: that waits for a bundle still being opened, and a device may not answer.

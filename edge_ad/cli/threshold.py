@@ -42,7 +42,8 @@ class Wanted:
         float | None, typer.Option("--value", help="The raw score itself, for every graph; with photos, its bound.")
     ] = None
     folder: Annotated[
-        Path | None, typer.Option("--from-good", metavar="DIR", help="Photos of good parts that you have looked at.")
+        Path | None,
+        typer.Option("--from-good", "--from", metavar="DIR", help="Photos of good parts that you have looked at."),
     ] = None
     database: Annotated[
         Path | None,

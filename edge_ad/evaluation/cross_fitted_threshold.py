@@ -4,12 +4,14 @@ The threshold is the conformal rank (see `thresholds`) among the *different* pho
 again share one vote. Two things are promised less than by as many photos that nothing else was fitted on:
 
 - A new part is scored by one detector, and the scores come from several. CV+ (Barber et al. 2021), which asks all of
-  them, keeps ``2α`` for exchangeable photos; one detector keeps it where leaving a block out hardly moves it.
+  them, keeps ``2α + min(2 (1 - 1/K) / (n/K + 1), (1 - K/n) / (K + 1))`` with K folds of exchangeable photos. One
+  detector has no such proof; it keeps α where leaving a block out hardly moves it.
 - Photos of one block are alike, and the line goes on with a block of its own. Where the scores differ between blocks
   by more than chance, n photos carry as much as ``n / (1 + (b - 1) ρ)`` single ones (Kish 1965), with b photos in a
   block and ρ the share of the variance that lies between blocks, of the ranks of the scores.
 
-So the stated rate is ``2 max(α, 1 / (n_eff + 1))``, and the bound of the confidence is that of n_eff scores.
+So the stated rate is ``2 max(α, 1 / (n_eff + 1))``, which is measured (docs/explanation/thresholds.md) and not proven,
+and the bound of the confidence is that of n_eff scores.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from edge_ad.errors import UsageError
 from edge_ad.models.backbones import BACKBONES, BackboneName, create_backbone
 from edge_ad.models.base import AnomalyDetector, DetectorOutput
-from edge_ad.models.picture_normalisation import InputNormalisation, PictureNormalisation
+from edge_ad.models.picture_normalisation import InputNormalisation, PictureNormalisation, picture_mean
 from edge_ad.models.robustness import LevelMatching, RobustnessParameters
 from edge_ad.models.smoothing import GaussianFilter
 
@@ -119,7 +119,7 @@ class PatchFeatures(nn.Module):
         size = pooled[0].shape[2:]
         rest = [F.interpolate(x, size, mode="bilinear", align_corners=False) for x in pooled[1:]]
         features = torch.cat([pooled[0], *rest], dim=1)
-        return features - features.mean((2, 3), keepdim=True) if self.centring else features
+        return features - picture_mean(features) if self.centring else features
 
     @torch.no_grad()
     def fit_photos(self, photos: Tensor) -> None:

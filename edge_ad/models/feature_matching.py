@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_ad.errors import DataError, UsageError
+from edge_ad.models.picture_normalisation import picture_mean
 
 __all__ = ["CountMatching", "ExactMatching", "FeatureMatching", "MatchingKind", "MomentMatching", "create_matching"]
 
@@ -207,6 +208,6 @@ def create_matching(kind: MatchingKind, channels: int, positions: int, *, share:
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and deviation of each channel over the positions, (N, C, 1, 1) each."""
-    mean = features.mean((2, 3), keepdim=True)
-    variance = (features - mean).square().mean((2, 3), keepdim=True)
+    mean = picture_mean(features)
+    variance = picture_mean((features - mean).square())
     return mean, (variance + _VARIANCE_FLOOR).sqrt()

@@ -26,7 +26,7 @@ _LOG = logging.getLogger(__name__)
 _LONGEST_SIDE = 1280
 _SMALLEST_SIDE = 320
 _THUMBNAIL_WH = (296, 192)
-_THUMBNAIL_SHARE = 0.6  # of the height of the frame
+_BAR_BGR = (11, 8, 5)  # the page's own colour behind pictures
 _FPS = 15.0
 _SENT_PER_SECOND = 60.0  # for all viewers together: with more than four, each gets fewer
 _CURRENT_S = 0.15  # a new viewer gets no picture older than this where there is a newer frame
@@ -71,26 +71,24 @@ def encode(image: NDArray[np.uint8], *, quality: int = 82) -> bytes:
     return bytes(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes())
 
 
-def thumbnail(overlay: NDArray[np.uint8], anomaly_map: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The surroundings of the highest value of the map, small.
+def thumbnail(overlay: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The whole picture, small, between bars where its shape is another one.
 
     Args:
         overlay: uint8 (H, W, 3) BGR.
-        anomaly_map: (h, w), of the whole picture.
 
     Returns:
         uint8 (192, 296, 3) BGR.
     """
     height, width = overlay.shape[:2]
-    aspect = _THUMBNAIL_WH[0] / _THUMBNAIL_WH[1]
-    tall = min(_THUMBNAIL_SHARE * height, width / aspect)
-    wide = aspect * tall
-    peak = np.unravel_index(np.argmax(np.nan_to_num(anomaly_map, nan=np.inf)), anomaly_map.shape)
-    middle_y, middle_x = ((at + 0.5) / size for at, size in zip(peak, anomaly_map.shape, strict=True))
-    top = round(min(max(middle_y * height - tall / 2, 0), height - tall))
-    left = round(min(max(middle_x * width - wide / 2, 0), width - wide))
-    part = overlay[top : top + max(1, round(tall)), left : left + max(1, round(wide))]
-    return np.asarray(cv2.resize(part, _THUMBNAIL_WH, interpolation=cv2.INTER_AREA), np.uint8)
+    scale = min(_THUMBNAIL_WH[0] / width, _THUMBNAIL_WH[1] / height)
+    small_wh = max(1, round(scale * width)), max(1, round(scale * height))
+    left, top = ((have - used) // 2 for have, used in zip(_THUMBNAIL_WH, small_wh, strict=True))
+    found = np.full((_THUMBNAIL_WH[1], _THUMBNAIL_WH[0], 3), _BAR_BGR, np.uint8)
+    found[top : top + small_wh[1], left : left + small_wh[0]] = cv2.resize(
+        overlay, small_wh, interpolation=cv2.INTER_AREA
+    )
+    return found
 
 
 class PictureThread:
@@ -217,7 +215,7 @@ class PictureThread:
         for number, result in finds.items():
             overlay = draw(result, is_plain=False)
             pictures = {
-                "thumbnail": encode(thumbnail(overlay, result.prediction.anomaly_map), quality=78),
+                "thumbnail": encode(thumbnail(overlay), quality=78),
                 "overlay": encode(overlay),
                 "plain": encode(draw(result, is_plain=True)),
             }

@@ -126,6 +126,25 @@ def test_the_trend_is_drawn(database: Path, tmp_path: Path) -> None:
     assert threshold.max() > 500  # a dashed line across
 
 
+def test_the_drawn_curve_is_broken_where_nothing_was_recorded(tmp_path: Path) -> None:
+    path = tmp_path / "line.sqlite"
+    store = RecordStore(path, source="cam")
+    times = [*range(0, 600, 5), *range(3000, 3600, 5)]
+    store.commit([VerdictRow("cam", "b", at, 1.7e9 + at, 0.4 + (at % 7) / 100, 0.5, False, 3.0, 4.0) for at in times])
+    store.close()
+    assert main(["records", "trend", str(path), "--out", str(tmp_path / "trend.png")]) == 0
+    picture = cv2.imread(str(tmp_path / "trend.png"))
+    assert picture is not None
+    curve = (picture[50:530, 100:1240] == (180, 130, 59)).all(axis=2).any(axis=0)
+    assert curve[:150].any()
+    assert curve[-150:].any()
+    assert not curve[300:800].any()
+    axis = np.flatnonzero((picture == 0).all(axis=2).sum(axis=1) > 800)[
+        0
+    ]  # of the scores, which take most of the height
+    assert axis > 450
+
+
 def test_no_records_are_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "line.sqlite"
     RecordStore(path, source="line").close()

@@ -356,3 +356,11 @@ def test_a_rate_alone_counts_the_cross_fitted_scores_of_the_other_photos_of_the_
     threshold = Bundle.open(bundle.root).graph("fp32").threshold
     # ⌈61 · 0.9⌉ = 55th of 60: below 0.9 are the 26 blues up to 225, so ranks 27 to 56 are 0.9.
     assert (threshold.value, threshold.good_images) == (pytest.approx(0.9), 60)
+
+
+def test_recalibrate_is_another_name_of_it(bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    documents = []
+    for verb, option in (("threshold", "--from-good"), ("recalibrate", "--from")):
+        assert main([verb, str(bundle.root), option, str(photos), "--dry-run", "--json"]) == 0
+        documents.append(json.loads(capsys.readouterr().out))
+    assert documents[0] == documents[1]

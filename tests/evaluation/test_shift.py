@@ -280,3 +280,15 @@ def test_the_report_has_a_record_and_a_page_with_a_curve_for_each_kind(product, 
     assert record["shift_at"] == "file"
     assert [kind["kind"] for kind in record["shifts"]][:2] == ["gain", "jpeg"]
     assert record["shifts"][0]["steps"][0]["false_alarms"] == {"count": 0, "total": 4, "rate": 0.0}
+
+
+def test_photos_of_12_bits_are_shifted_after_they_are_read(tmp_path):
+    for index, level in enumerate((1600, 1280, 3200)):  # of 4095: 100, 80 and 200 of 255
+        image = np.full((64, 96, 3), level, np.uint16)
+        path = tmp_path / f"plate/test/{'stain' if level > 3000 else 'good'}/{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert cv2.imwrite(str(path), image)
+    report = measured(open_product(tmp_path / "plate", part="test"), "offset:10", photos=PhotoSpec(significant_bits=12))
+    assert report.unshifted.good_score == 90.0
+    assert step_of(report, "offset", 10).good_score == 100.0
+    assert step_of(report, "offset", 10).false_alarms == Rate(1, 2)

@@ -130,8 +130,12 @@ def test_page_never_shows_a_verdict_that_is_none(browser: Browser) -> None:
         page.sink.event(Event("source lost", time.time(), "cam", "cam does not answer."))
         browser.wait_for("document.querySelector('#word').textContent === 'NO SIGNAL'")
         assert _text(browser, "#alarms span") == "cam does not answer."
+        assert _text(browser, "#connection") == "No signal"
+        assert float(browser.evaluate("getComputedStyle(document.querySelector('#picture')).opacity")) < 0.5
         page.sink.event(Event("source returned", time.time(), "cam"))
         browser.wait_for("document.querySelector('#why').textContent.startsWith('Last part')")
+        assert _text(browser, "#connection") == "Live"
+        assert float(browser.evaluate("getComputedStyle(document.querySelector('#picture')).opacity")) == 1.0
         page.control.pause("Ada")
         browser.wait_for("document.querySelector('#word').textContent === 'PAUSED'")
     browser.wait_for("document.querySelector('#connection').textContent === 'No connection'")

@@ -60,16 +60,15 @@ def test_defect_is_drawn_unless_the_frame_is_asked_for_without_it() -> None:
     assert (result.frame.image == 90).all()
 
 
-def test_thumbnail_shows_where_the_defect_is() -> None:
-    overlay = np.zeros((400, 600, 3), np.uint8)
-    overlay[40:60, 560:580] = 255
-    anomaly_map = np.zeros((20, 30), np.float32)
-    anomaly_map[2, 28] = 1.0
-    small = thumbnail(overlay, anomaly_map)
+@pytest.mark.parametrize("size_hw", [(400, 600), (1000, 100), (9, 900), (192, 296), (20, 20)])
+def test_thumbnail_shows_the_whole_frame_in_its_shape(size_hw: tuple[int, int]) -> None:
+    small = thumbnail(np.full((*size_hw, 3), 200, np.uint8))
     assert small.shape == (192, 296, 3)
-    assert small.max() == 255
-    assert thumbnail(overlay, np.full((4, 4), np.nan, np.float32)).shape == (192, 296, 3)
-    assert thumbnail(overlay[:9], anomaly_map).shape == (192, 296, 3)
+    rows, columns = np.nonzero((small == 200).all(axis=2))
+    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+    assert height == 192 or width == 296
+    assert abs(width * size_hw[0] / size_hw[1] - height) <= max(1.0, size_hw[0] / size_hw[1])
+    assert abs((columns.min() + columns.max()) / 2 - 147.5) <= 0.5  # in the middle
 
 
 def test_nothing_is_drawn_while_nobody_watches(

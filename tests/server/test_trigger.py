@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ import pytest
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.server import HttpServer, HttpTrigger, Limits, PageSink, http_trigger, metrics_sink
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.frame import Frame
+from edge_ad.streaming.frame import Frame, Unjudged
 from edge_ad.streaming.triggers import Trigger, trigger_from_text
 from tests.streaming.fakes import FakeSource
 from tests.streaming.results import make_result, wait_until
@@ -57,6 +59,64 @@ def test_post_has_the_next_frame_judged(trigger: HttpTrigger) -> None:
     assert _post(f"{url}?id=part%207") == 202
     assert trigger.last_id == "part 7"
     assert _fired(trigger, [_frame(1), _frame(2)]) == [1]
+
+
+def _answer(url: str, found: list[tuple[int, str]]) -> threading.Thread:
+    """Ask in a thread of its own, as the caller is kept until the verdict."""
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=20) as answer:
+                found.append((answer.status, answer.read().decode()))
+        except urllib.error.HTTPError as error:
+            with error:
+                found.append((error.code, error.read().decode()))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize(("scores", "verdict"), [((0.5, 0.6), "OK"), ((0.5, 1.5), "NG")])
+def test_who_waits_gets_the_verdict_of_all_sources(
+    trigger: HttpTrigger, scores: tuple[float, float], verdict: str
+) -> None:
+    sink = trigger.answers(2)
+    found: list[tuple[int, str]] = []
+    thread = _answer(f"http://127.0.0.1:{trigger.port}/trigger?id=p7&wait=20", found)
+    wait_until(lambda: trigger.last_id == "p7")
+    sink.write(make_result(0, 0.1, at=time.perf_counter(), part="p6"), None)  # of the part before
+    for index, score in enumerate(scores):
+        result = make_result(index, score, at=time.perf_counter(), part="p7")
+        sink.write(replace(result, frame=replace(result.frame, source_index=index)), None)
+    thread.join()
+    ((status, text),) = found
+    answer = json.loads(text)
+    assert (status, answer["id"], answer["verdict"]) == (200, "p7", verdict)
+    assert [frame["score"] for frame in answer["frames"]] == [*scores]
+
+
+def test_a_frame_that_was_not_judged_is_no_good_part(trigger: HttpTrigger) -> None:
+    sink = trigger.answers(1)
+    found: list[tuple[int, str]] = []
+    thread = _answer(f"http://127.0.0.1:{trigger.port}/trigger?id=p7&wait=20", found)
+    wait_until(lambda: trigger.last_id == "p7")
+    frame = replace(_frame(3), part="p7")
+    sink.unjudged(Unjudged(frame, "not triggered"))
+    sink.unjudged(Unjudged(frame, "another shape"))
+    thread.join()
+    answer = json.loads(found[0][1])
+    assert (answer["verdict"], answer["frames"][0]["reason"]) == ("NG", "another shape")
+
+
+def test_no_verdict_in_time_is_an_error_and_a_wrong_time_is_refused(trigger: HttpTrigger) -> None:
+    url = f"http://127.0.0.1:{trigger.port}/trigger?id=p1"
+    assert _post(f"{url}&wait=1") == 501  # nothing tells it of verdicts
+    trigger.answers(1)
+    assert [_post(f"{url}&wait={wait}") for wait in ("x", "nan", "-1", "inf", "31")] == [400] * 5
+    assert trigger.last_id == ""
+    assert _post(f"{url}&wait=0.05") == 504
+    assert _post(f"http://127.0.0.1:{trigger.port}/trigger?id=p2&wait=1") == 409
 
 
 def test_another_id_is_refused_until_a_frame_came(trigger: HttpTrigger) -> None:

@@ -6,7 +6,7 @@ import { $, clock, element, setText, zone } from "./format.js";
 import { loadFinds, setUpGallery } from "./gallery.js";
 import { followPictures, followState } from "./live.js";
 import { Trend } from "./trend.js";
-import { showNoConnection, showNumbers, showVerdict, verdictOf } from "./verdict.js";
+import { isLost, showNoConnection, showNumbers, showVerdict, verdictOf } from "./verdict.js";
 
 const trend = new Trend($("trend"));
 const seen = { run: 0, finds: -1, events: -1 };
@@ -53,8 +53,10 @@ function onSilence(why) {
   }
 }
 
+// Anything but live or paused dims the picture, which is not what the camera sees now.
 function setConnection(kind, text) {
   $("connection").dataset.state = kind;
+  document.querySelector(".stage").dataset.stale = kind === "off";
   setText("connection", text);
 }
 
@@ -62,7 +64,8 @@ function showHeader(state, source) {
   const { name, method, precision, backend } = state.bundle;
   setText("product", name || "Live inspection");
   setText("model", [method, precision, backend].filter(Boolean).join(" · "));
-  setConnection(state.paused ? "paused" : "live", state.paused ? "Paused" : "Live");
+  if (isLost(source, state)) setConnection("off", "No signal");
+  else setConnection(state.paused ? "paused" : "live", state.paused ? "Paused" : "Live");
   const word = verdictOf(source, state)[1];
   document.title = `${word} · ${name || "edge-ad"}`;
   showSources(state);

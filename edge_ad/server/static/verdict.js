@@ -30,7 +30,7 @@ function notFinite(source) {
   return source.why ? "The anomaly map is not finite" : "";
 }
 
-function isLost(source, state) {
+export function isLost(source, state) {
   return state.alarms.some((alarm) => alarm.kind === "source lost" && (!alarm.source || alarm.source === source?.name));
 }
 

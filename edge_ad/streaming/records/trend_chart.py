@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_ad.errors import require
 from edge_ad.outside_text import storable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_trend"]
 
 _BINS = 240
+_GAP_STEPS = 4.0  # usual distances of two points; what is longer is a gap
 _HOUR_S = 3600.0
 _GOOD, _NG, _INK = "#3b82b4", "#d6453d", "#1a2028"
 _SIZE_IN, _DPI = (12.8, 7.6), 100
@@ -101,9 +103,10 @@ def _draw_scores(axes: Axes, good: Sequence[Bucket], bad: Sequence[Bucket], widt
     middle = [bucket.start_unix + width_s / 2 for bucket in good]
     lowest, highest = column(good, "lowest"), column(good, "highest")
     axes.bar(middle, highest - lowest, width_s, lowest, color=_GOOD, alpha=0.3, label="OK: lowest to highest")
-    axes.plot(middle, column(good, "mean"), color=_GOOD, label="OK: mean")
+    axes.plot(*_with_gaps(middle, column(good, "mean"), width_s), ".-", color=_GOOD, markersize=3, label="OK: mean")
     ng = [bucket.start_unix + width_s / 2 for bucket in bad]
-    axes.plot(ng, column(bad, "highest"), "o", color=_NG, markersize=5, label="NG: highest", clip_on=False)
+    dots = axes.plot(ng, column(bad, "highest"), "o", color=_NG, markersize=5, label="NG: highest", clip_on=False)
+    dots[0].set_in_layout(False)  # without a point its extent would squeeze the charts
     starts = [bucket.start_unix for bucket in both]
     if starts:  # a threshold holds until it is changed
         steps = column(both, "threshold")
@@ -114,12 +117,40 @@ def _draw_scores(axes: Axes, good: Sequence[Bucket], bad: Sequence[Bucket], widt
     axes.set_ylabel("score")
 
 
+def _with_gaps(
+    moments: Sequence[float], values: NDArray[np.float64], width_s: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """A curve that is broken where nothing was recorded for much longer than is usual for it.
+
+    Args:
+        moments: (N,) times, ascending.
+        values: (N,).
+        width_s: Shortest distance of two times.
+
+    Returns:
+        Times and values with NaN as the value inside each gap.
+    """
+    steps = np.diff(moments)
+    if not steps.size:
+        return np.asarray(moments, np.float64), values
+    gaps = np.flatnonzero(steps > max(_GAP_STEPS * float(np.median(steps)), 1.5 * width_s))
+    inside = np.asarray(moments)[gaps] + steps[gaps] / 2
+    return np.insert(np.asarray(moments, np.float64), gaps + 1, inside), np.insert(values, gaps + 1, np.nan)
+
+
 def _set_times(axes: Axes, span: tuple[float, float]) -> None:
     seconds = max(span[1] - span[0], 1e-3)
     pattern = "%H:%M:%S" if seconds < 600 else "%H:%M" if seconds < 86400 else "%m-%d %H:%M"
     axes.set_xlim(span[0], span[0] + seconds)
     axes.set_xticks(np.linspace(span[0], span[0] + seconds, 7))
     axes.xaxis.set_major_formatter(lambda moment, _: _local(moment).strftime(pattern))
+    axes.set_xlabel(f"local time, {' and '.join(dict.fromkeys(_zone(moment) for moment in span))}")
+
+
+def _zone(at_unix: float) -> str:
+    """The time zone of a moment here, such as ``CET (UTC+01:00)``."""
+    moment = _local(at_unix)
+    return f"{moment.tzname()} (UTC{moment.isoformat()[-6:]})"
 
 
 def _local(at_unix: float) -> datetime:

@@ -149,16 +149,17 @@ class CoolDown:
         self._last_at, self._last_frame = -math.inf, -math.inf
         self.held_back = 0
 
-    def lets_through(self, at: float, frame: int) -> bool:
+    def lets_through(self, at: float, frame: int, *, is_new: bool = True) -> bool:
         """Ask for an event.
 
         Args:
             at: Monotonic time of its frame, in seconds.
             frame: How many frames of the source were judged before it.
+            is_new: Whether it was not asked for before.
         """
         is_too_soon = self._rule.frames > 0 and frame - self._last_frame <= self._rule.frames
         if is_too_soon or at - self._last_at < self._rule.seconds:
-            self.held_back += 1
+            self.held_back += is_new
             return False
         self._last_at, self._last_frame = at, frame
         return True

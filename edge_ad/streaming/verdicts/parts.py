@@ -202,8 +202,9 @@ class PartObserver:
 
     - ``"part"``, when parts are asked for, once a part is over: its verdict, frames, defective frames and score.
     - ``"ng"``: act now. At the frame that makes a part defective; without parts at every frame above the threshold, or
-      with hysteresis at the one that enters the defective state. Not within the cool-down after the last one.
-    - ``"ng over"``, with hysteresis and without parts: the score is below the lower limit again.
+      with hysteresis at the one that enters the defective state. Not within the cool-down after the last one; with
+      hysteresis it comes late where the state lasts longer than that.
+    - ``"ng over"``, with hysteresis and without parts: the score is below the lower limit again after an ``"ng"``.
     - ``"drift"`` and ``"drift over"``: see `DriftMonitor` and, for what nearly always fails, `FailureMonitor`. The
       event's ``topic`` says which: ``"good scores"`` or ``"most parts fail"``.
 
@@ -269,6 +270,7 @@ class _Line:
         self._parts = Parts(rule or PartRule(1, 1))
         self._hysteresis, self._cool_down, self._drift = Hysteresis(hysteresis), CoolDown(cool_down), drift
         self._failures = FailureMonitor(has_parts=rule is not None)
+        self._is_told = False  # whether the newest entry into the defective state was an "ng"
         self._frames = 0
         self._newest: Result | None = None
         self._bundle = ""
@@ -283,9 +285,12 @@ class _Line:
         is_inside = self._hysteresis.update(result.verdict)
         was_defective = part.is_defective
         part.add(result, is_defective=is_inside)
-        if part.is_defective and not was_defective and (self._has_parts or not (self._has_hysteresis and was_inside)):
-            events += self._act(part, result)
-        if was_inside and not is_inside and not self._has_parts and self._has_hysteresis:
+        follows = was_inside and self._has_hysteresis and not self._has_parts
+        if part.is_defective and not was_defective and not (follows and self._is_told):
+            acts = self._act(part, result, is_new=not follows)
+            self._is_told = bool(acts)
+            events += acts
+        if follows and not is_inside and self._is_told:  # what the cool-down held back to its end is not over either
             events.append(self._event("ng over", result, "Good again.", {}))
         if part.is_complete:
             events += self._over(part, result)
@@ -305,9 +310,9 @@ class _Line:
         acts = self._act(part, last) if part.is_defective and not was_defective else []
         return [*acts, *self._over(part, last)]
 
-    def _act(self, part: Part, result: Result) -> list[Event]:
-        held_back = self._cool_down.held_back
-        if not self._cool_down.lets_through(result.frame.captured_at, self._frames):
+    def _act(self, part: Part, result: Result, *, is_new: bool = True) -> list[Event]:
+        held_back = self._cool_down.held_back - (not is_new)  # this one was counted when it was asked for first
+        if not self._cool_down.lets_through(result.frame.captured_at, self._frames, is_new=is_new):
             return []
         self._cool_down.held_back = 0
         what = f"Part {part.name or part.number}" if self._has_parts else f"Frame {result.frame.index}"

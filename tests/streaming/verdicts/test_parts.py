@@ -208,6 +208,24 @@ def test_after_an_event_there_is_silence_and_what_was_held_back_is_counted() -> 
     assert _frames(_events(by_frames, [1.5] * 11, interval_s=0.0), "ng") == [0, 5, 10]
 
 
+def test_what_the_cool_down_holds_back_is_not_over_either() -> None:
+    observer = PartObserver(hysteresis=0.8, cool_down=CoolDownRule.parse("1s"), watch_drift=False)
+    events = _events(observer, [1.5, 0.5, 1.5, 0.5, *[0.5] * 8, 1.5, 0.5])  # ten a second
+    assert [(event.kind, event.data["frame"]) for event in events] == [
+        ("ng", 0), ("ng over", 1), ("ng", 12), ("ng over", 13),
+    ]  # fmt: skip
+    assert events[2].data["held_back"] == 1
+
+
+def test_what_outlasts_the_cool_down_is_told_late_and_once() -> None:
+    observer = PartObserver(hysteresis=0.8, cool_down=CoolDownRule.parse("1s"), watch_drift=False)
+    events = _events(observer, [1.5, 0.5, *[1.5] * 30, 0.5])
+    assert [(event.kind, event.data["frame"]) for event in events] == [
+        ("ng", 0), ("ng over", 1), ("ng", 10), ("ng over", 32),
+    ]  # fmt: skip
+    assert events[2].data["held_back"] == 0
+
+
 def test_a_clock_that_is_set_does_not_change_the_silence() -> None:
     observer = PartObserver(cool_down=CoolDownRule.parse("1s"), watch_drift=False)
     unix = [1e9, 2e9, 0.0]
