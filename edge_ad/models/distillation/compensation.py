@@ -19,9 +19,9 @@ _VARIANCE_FLOOR = 1e-5
 class DynamicConv(nn.Module):
     """3 × 3 convolution whose kernel is a mixture that the picture chooses (Chen et al., CVPR 2020).
 
-    ``Σₖ aₖ (Wₖ ∗ x + bₖ)`` with ``a = softmax(z / 34)``, z from the mean of each channel. In evaluation mode the mixture
-    is made of the results, not of the kernels: the same sum, with weights that are constants of the graph, for batches
-    of any size. Training mixes the kernels, which takes half as long.
+    ``Σₖ aₖ (Wₖ ∗ x + bₖ)`` with ``a = softmax(z / 34)``, z from the mean of each channel. In evaluation mode the
+    mixture is made of the results, not of the kernels: the same sum, with weights that are constants of the graph, for
+    batches of any size. Training mixes the kernels, which takes half as long.
 
     Args:
         inputs: Channels that it reads.
