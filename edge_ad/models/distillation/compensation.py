@@ -59,8 +59,8 @@ class DynamicConv(nn.Module):
     def _mixed_kernels(self, x: Tensor, shares: Tensor) -> Tensor:
         """Each picture is a group of one convolution."""
         assert self.kernels.bias is not None
-        weight = torch.einsum("nk,koihw->noihw", shares, self.kernels.weight.unflatten(0, (_KERNELS, -1)))
-        bias = shares @ self.kernels.bias.unflatten(0, (_KERNELS, -1))
+        kernels, biases = (torch.stack(x.chunk(_KERNELS)) for x in (self.kernels.weight, self.kernels.bias))
+        weight, bias = torch.einsum("nk,koihw->noihw", shares, kernels), shares @ biases
         mixed = F.conv2d(x.flatten(0, 1)[None], weight.flatten(0, 1), bias.flatten(), padding=1, groups=len(x))
         return mixed.reshape(len(x), -1, *x.shape[2:])
 
