@@ -67,7 +67,8 @@ def measure(
 
     steps = sum(len(kind.steps) for kind in kinds)
     note(
-        f"Scoring {len(product.test)} test images of {product.name} at {_count(steps, 'step')} of {_count(len(kinds), 'kind')} of shift "
+        f"Scoring {len(product.test)} test images of {product.name} "
+        f"at {_count(steps, 'step')} of {_count(len(kinds), 'kind')} of shift "
         f"with {predictor.engine}, shifted {WHERE[shift_at]}."
     )
     if predictor.threshold is None:
