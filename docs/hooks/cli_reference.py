@@ -58,10 +58,13 @@ def _table(command: Any, context: Any) -> Iterator[str]:
     if rows:
         yield "| argument or option | what it is |\n|---|---|"
         for names, words in rows:
-            yield f"| `{_cell(names)}` | {_cell(words)} |"
+            yield f"| `{_one_line(names)}` | {_cell(words)} |"
 
 
 def _cell(text: str) -> str:
     """Text for a cell of a table: no bar and no line break of its own, nothing that is taken for HTML."""
-    plain = " ".join(text.split())
-    return plain.replace("|", "\\|").replace("<", "&lt;") if not plain.startswith("-") else plain.replace("|", "\\|")
+    return _one_line(text).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

@@ -33,6 +33,8 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     page = (tmp_path / "reference" / "cli.html").read_text(encoding="utf-8")
     assert [verb for verb in VERBS if f'<h2 id="{verb}"' not in page] == []
+    assert "<code>--camera [NAME=]N|ADDRESS</code>" in page  # as it is typed
+    assert [shown for shown in ("\\|", "&amp;") if shown in page] == []
     assert 'id="edge_ad.detector.Detector.predict"' in (tmp_path / "reference" / "python.html").read_text("utf-8")
 
 
