@@ -142,7 +142,7 @@ def _orthonormal(columns: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def scores(detector: PatchGaussian, features: Tensor) -> NDArray[np.float64]:
-    """Scores (N,) of features (P, N, C): as ``score_features``, with upsampling and smoothing as one matrix per axis."""
+    """Scores (N,) of features (P, N, C), as ``score_features``: upsampling and smoothing are one matrix per axis."""
     along = _along_axis(detector)
     maps = along @ detector.score_patches(features)[:, 0] @ along.T
     return maps.amax((1, 2)).double().numpy()
