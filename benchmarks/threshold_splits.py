@@ -34,11 +34,7 @@ from torch.nn import functional as F
 from edge_ad.data.blocks import natural_order
 from edge_ad.data.near_duplicates import near_duplicates
 from edge_ad.data.products import open_product
-from edge_ad.evaluation.cross_fitted_threshold import (
-    effective_count,
-    expected_rate_bound,
-    fit_cross_fitted_threshold,
-)
+from edge_ad.evaluation.cross_fitted_threshold import fit_cross_fitted_threshold, stated_rate
 from edge_ad.evaluation.thresholds import fit_threshold
 from edge_ad.images import read_resized
 from edge_ad.models.gaussian import PositionGaussian
@@ -176,11 +172,11 @@ def splits(photos: Photos, detector: PatchGaussian, turn: int) -> Iterator[dict[
         own = np.concatenate([found[block].blocks[block] for block in others])
         numbers = np.repeat(others, [len(blocks[block]) for block in others]).tolist()
         groups, deployed = photos.groups[rows].tolist(), found[others[-1]]
-        effective = effective_count(own, numbers, groups)
         held_out, chance = _by_chance(photos, detector, rows, blocks[unseen], rng)
         for rate in RATES:
             new = fit_cross_fitted_threshold(own, numbers, groups, false_alarm_rate=rate).value
-            yield _row("blocks", rate, new, expected_rate_bound(rate, effective), deployed, unseen)
+            stated = stated_rate(own, numbers, groups, false_alarm_rate=rate)
+            yield _row("blocks", rate, new, stated, deployed, unseen)
             old = fit_threshold(held_out, false_alarm_rate=rate).value
             yield _row("chance", rate, old, max(rate, 1 / (len(held_out) + 1)), chance, 0)
 
