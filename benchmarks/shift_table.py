@@ -183,7 +183,8 @@ def _of_product(product: str, rows: Sequence[Mapping[str, Any]]) -> str:
         step = row["kind"] if row["kind"] == _UNSHIFTED else f"{row['kind']} {step_words(row['step'])}"
         steps[step] = None
         runs[_run_words(row)][step].append(row)
-    headings = [f"{run}, {len(found[_UNSHIFTED])} seeds" for run, found in runs.items()]
+    seeds = {run: len(found[_UNSHIFTED]) for run, found in runs.items()}
+    headings = [f"{run}, {count} seed{'' if count == 1 else 's'}" for run, count in seeds.items()]
     lines = [f"| {product} | {' | '.join(headings)} |", "|---" * (1 + len(runs)) + "|"]
     for step in steps:
         cells = [_cell(found[step], found[_UNSHIFTED]) for found in runs.values()]

@@ -48,6 +48,15 @@ def test_run_is_opened_again_by_its_folder(run: ead.Run) -> None:
     assert "patch-gaussian" in repr(again)
 
 
+def test_a_product_by_a_relative_path_is_trained_on(
+    product: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "screw").symlink_to(product)
+    monkeypatch.chdir(tmp_path)
+    run = ead.train("./screw", "patch-gaussian", size=_SIZE, rank=4)
+    assert set(run.record.good_scores) == {f"train/good/{index:02d}.png" for index in range(18)}
+
+
 def test_exported_bundle_judges_like_the_run(run: ead.Run, bundle: ead.Bundle, product: Path) -> None:
     of_run, of_bundle = (ead.evaluate(target, product, backend="auto") for target in (run, bundle))
     assert of_bundle.scores == pytest.approx(of_run.scores, rel=1e-4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ MANIFEST_FILE = "manifest.json"
 SCENE_FILE = "scene.json"
 AUDIT_FILE = "audit.jsonl"
 """A line of JSON for every time that thresholds were set again."""
+_RUN_FILE = "run.json"
 _REBUILD = "Export the bundle again: edge-ad export <run>"
 
 
@@ -83,9 +85,16 @@ class Bundle:
             have = ", ".join(self.manifest.graphs) or "none"
             raise BundleError(
                 f"{self.root} has no {precision} graph (it has: {have}).",
-                f"Make one: edge-ad calibrate {self.root} --precision {precision}",
+                self.calibrate_hint(precision),
             )
         return self.manifest.graphs[precision]
+
+    def calibrate_hint(self, precision: Precision) -> str:
+        """What to do about a graph that is missing: it is made from the run, which a copied bundle is without."""
+        run = self.root.absolute().parent
+        if (run / _RUN_FILE).is_file():
+            return f"Make it: {shlex.join(['edge-ad', 'calibrate', str(run), '--precision', precision])}"
+        return f"Make it where its run is, edge-ad calibrate RUN --precision {precision}, and copy that bundle here."
 
     def graph_path(self, precision: Precision) -> Path:
         """Path of a precision's ONNX file."""

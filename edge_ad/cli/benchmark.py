@@ -52,7 +52,7 @@ def benchmark(
     frames = read_frames(opened, data)
     # A comparison is fair only with the same threads on both sides.
     threads = threads or (available_cores() if against else 0)
-    baseline = _open_baseline(opened, run or bundle.resolve().parent, threads) if against else None
+    baseline = _open_baseline(opened, run, threads) if against else None
     with opened_engine(opened, backend=backend, precision=precision, threads=threads) as engine:
         description = engine.describe()
         note(f"Measuring {description.backend} {description.precision} ({description.source}).")
@@ -75,13 +75,22 @@ def benchmark(
             _print_on_device(on_device)
 
 
-def _open_baseline(bundle: Bundle, run: Path, threads: int) -> LoadedPredictor:
+def _open_baseline(bundle: Bundle, run: Path | None, threads: int) -> LoadedPredictor:
     from edge_ad.training import predictor
 
-    baseline = predictor.open_run(run, threads)
+    root = run or bundle.root.resolve().parent
+    try:
+        baseline = predictor.open_run(root, threads)
+    except UsageError as error:
+        if run is not None:
+            raise
+        raise UsageError(
+            f"--against torch needs the run that {bundle.root} was exported from, and the bundle does not lie in it.",
+            "Name it: --run runs/NAME",
+        ) from error
     if baseline.method != bundle.manifest.method:
         raise UsageError(
-            f"The run {run} is of method {baseline.method}, the bundle of {bundle.manifest.method}.",
+            f"The run {root} is of method {baseline.method}, the bundle of {bundle.manifest.method}.",
             "Name the run that the bundle was exported from with --run.",
         )
     return baseline

@@ -17,7 +17,7 @@ __all__ = ["doctor"]
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Show the backends and devices of this machine.
+    """Show the backends, packages, cameras and devices of this machine.
 
     Exits with code 3 when no bundle can run on this machine.
     """
@@ -41,12 +41,19 @@ def _print(report: SystemReport) -> None:
             "processor": f"{report.processor.name}, {report.cores} cores",
             "instructions": " ".join(report.processor.flags),
             "engine target": report.processor.target,
+            "display": "yes" if report.has_display else "none: streams run as with --headless",
         }
     )
     backends = [[status.name, status.available, status.version, status.why] for status in report.backends]
     print_table(["backend", "works", "version", "why"], backends, title="\nBackends")
     packages = [[status.name, status.available, status.version, status.needed_for] for status in report.packages]
     print_table(["package", "works", "version", "needed for"], packages, title="\nPackages")
+    if report.cameras:
+        rows = [[camera.number, camera.name, camera.problem == "", camera.problem] for camera in report.cameras]
+        print_table(["camera", "name", "works", "why"], rows, title="\nCameras of this machine")
+    else:
+        print_line()
+        print_line("No camera of this machine was found for --camera N; network streams need none.")
     _print_repairs(report)
 
 

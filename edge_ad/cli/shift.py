@@ -67,7 +67,8 @@ def measure(
 
     steps = sum(len(kind.steps) for kind in kinds)
     note(
-        f"Scoring {len(product.test)} test images of {product.name} at {steps} steps of {len(kinds)} kinds of shift "
+        f"Scoring {len(product.test)} test images of {product.name} "
+        f"at {_count(steps, 'step')} of {_count(len(kinds), 'kind')} of shift "
         f"with {predictor.engine}, shifted {WHERE[shift_at]}."
     )
     if predictor.threshold is None:
@@ -91,6 +92,10 @@ def measure(
     if report.seen:
         note(f"warning: {len(report.seen)} test photos were trained on: what is measured on them promises too much.")
     return report
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 class _Progress:

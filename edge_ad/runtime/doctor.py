@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 
 from edge_ad.errors import MissingDependencyError, require
 from edge_ad.runtime.backend import BackendStatus, probe
+from edge_ad.runtime.peripherals import LocalCamera, has_display, list_cameras
 from edge_ad.runtime.target import Processor, available_cores, processor
 
 __all__ = ["PackageStatus", "SystemReport", "examine"]
@@ -28,6 +29,13 @@ _OPTIONAL = (
     ),
     ("torchvision", "torchvision", "train with a ResNet backbone", "torchvision"),
     ("transformers", "transformers", "the dino mask source", "dino"),
+    ("matplotlib", "matplotlib", "charts of evaluate --report and records trend", "charts"),
+    ("jinja2", "jinja2", "pages of evaluate, predict and stream --web", "charts"),
+    ("starlette", "starlette", "stream --web, --metrics and --trigger http", "web"),
+    ("granian", "granian", "stream --web, --metrics and --trigger http", "web"),
+    ("prometheus_client", "prometheus-client", "stream --metrics", "web"),
+    ("paho", "paho-mqtt", "stream --mqtt and --trigger mqtt", "mqtt"),
+    ("pypylon", "pypylon", "cameras at basler://", "basler"),
 )
 
 
@@ -63,7 +71,9 @@ class SystemReport:
         processor: The CPU.
         cores: Cores this process may use.
         backends: Every backend.
-        packages: Image decoding, and the packages that training needs.
+        packages: Image decoding, and the packages of every extra.
+        cameras: Those that ``--camera N`` takes.
+        has_display: Whether a window can be shown.
     """
 
     edge_ad: str
@@ -73,6 +83,8 @@ class SystemReport:
     cores: int
     backends: list[BackendStatus]
     packages: list[PackageStatus]
+    cameras: list[LocalCamera]
+    has_display: bool
 
     @property
     def can_stream(self) -> bool:
@@ -95,6 +107,8 @@ def examine() -> SystemReport:
         cores=available_cores(),
         backends=probe(),
         packages=[_opencv(), *(_installed(*package) for package in _OPTIONAL)],
+        cameras=list_cameras(),
+        has_display=has_display(),
     )
 
 

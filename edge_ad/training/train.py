@@ -131,7 +131,7 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
         save_tensors(request.root / RESUME_FILE, {f"detector.{name}": value for name, value in start.items()}, {
             "stage": "1", "epoch": "0",
         })  # fmt: skip
-    return _train(request.root, record, detector, split, listen)
+    return _train(request.root, record, detector, split, product.root, listen)
 
 
 def resume(root: Path, listen: Listener, *, method: str | None = None) -> Path:
@@ -156,7 +156,7 @@ def resume(root: Path, listen: Listener, *, method: str | None = None) -> Path:
         raise CheckpointError(f"The run {root} is finished.", "Give --name to train another one.")
     product_root = Path(record.product_root)
     split = replace(_same_images(record.split, product_root), photos=record.photos)
-    return _train(root, record, create_detector(record.method, _parameters(record)), split, listen)
+    return _train(root, record, create_detector(record.method, _parameters(record)), split, product_root, listen)
 
 
 def _parameters(record: RunRecord) -> dict[str, Any]:
@@ -164,7 +164,10 @@ def _parameters(record: RunRecord) -> dict[str, Any]:
     return {**method_class(record.method).parameters_type.absent, **record.parameters}
 
 
-def _train(root: Path, record: RunRecord, detector: AnomalyDetector, split: GoodSplit, listen: Listener) -> Path:
+def _train(
+    root: Path, record: RunRecord, detector: AnomalyDetector, split: GoodSplit, product_root: Path, listen: Listener
+) -> Path:
+    # The folder as the paths of the split begin with it, which may be relative or a link; the record's is resolved.
     settings = loop_settings(record.training, detector)
     data = prepare(detector, split)
     keeper = _CheckpointKeeper(root, listen)
@@ -178,7 +181,6 @@ def _train(root: Path, record: RunRecord, detector: AnomalyDetector, split: Good
         raise StorageError(error.message, f"{error.hint} Then: edge-ad train --resume {root}".lstrip()) from error
     fit_after_training(detector.cpu(), split)
     scores = out_of_fold_scores(detector, split)
-    product_root = Path(record.product_root)
     record = record.model_copy(
         update={"good_scores": {str(path.relative_to(product_root)): score for path, score in scores.items()}}
     )

@@ -46,7 +46,7 @@ def test_a_run_is_trained_exported_and_measured_once_at_each_step(
     capsys.readouterr()
     assert table.main(["--show", str(out)]) == 0
     header, _, unshifted, gain, _ = capsys.readouterr().out.strip().splitlines()
-    assert header == "| squares | `patch-gaussian:levels=8,16,rank=3`, 64 px, 1 seeds |"
+    assert header == "| squares | `patch-gaussian:levels=8,16,rank=3`, 64 px, 1 seed |"
     assert unshifted.startswith("| unshifted | 1.000 ")
     assert gain.endswith("1.00/1.00 ✗ |")
 
@@ -83,11 +83,11 @@ def test_methods_of_a_product_stand_side_by_side() -> None:
     other = {**first, "method": "fader", "precision": "int8", "shift_at": "network"}
     elsewhere = {**first, "product": "screw"}
     assert table.table([first, other, elsewhere]).splitlines() == [
-        "| plate | `ear`, 1 seeds | `fader`, int8, shifted at the network, 1 seeds |",
+        "| plate | `ear`, 1 seed | `fader`, int8, shifted at the network, 1 seed |",
         "|---|---|---|",
         "| unshifted | 1.000 0.00/1.00 | 1.000 0.00/1.00 |",
         "",
-        "| screw | `ear`, 1 seeds |",
+        "| screw | `ear`, 1 seed |",
         "|---|---|",
         "| unshifted | 1.000 0.00/1.00 |",
     ]

@@ -347,6 +347,15 @@ def test_a_missing_graph_names_the_command(tmp_path: Path) -> None:
         written(tmp_path / "bundle").graph("int8")
 
 
+def test_a_missing_graph_of_a_runs_own_bundle_names_the_run(tmp_path: Path) -> None:
+    run = tmp_path / "my run"
+    run.mkdir()
+    (run / "run.json").write_text("{}")
+    with pytest.raises(BundleError) as caught:
+        written(run / "bundle").graph("int8")
+    assert caught.value.hint == f"Make it: edge-ad calibrate '{run}' --precision int8"
+
+
 def test_writing_replaces_a_bundle_and_refuses_anything_else(tmp_path: Path) -> None:
     written(tmp_path / "bundle")
     newer = write_bundle(tmp_path / "bundle", manifest("2026-01-01T00:00:00Z"), {"model.onnx": _INT8_GRAPH})

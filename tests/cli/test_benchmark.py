@@ -82,7 +82,7 @@ def test_another_method_is_no_baseline(
 
 def test_against_torch_needs_a_run(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", str(bundle.root), "--against", "torch"]) == 2
-    assert "run.json" in capsys.readouterr().err
+    assert "Name it: --run runs/NAME" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("verb", ["inspect", "benchmark", "evaluate"])

@@ -16,7 +16,7 @@ from edge_ad.errors import StorageError, UsageError
 from edge_ad.prediction import Prediction, Verdict
 from edge_ad.streaming.frame import Frame, Result
 from edge_ad.streaming.session import run_stream
-from edge_ad.streaming.sinks import RecordsSink, VideoSink, has_display
+from edge_ad.streaming.sinks import RecordsSink, VideoSink, WindowSink, has_display
 from tests.streaming.fakes import FakeEngine, FakeSource
 
 _PICTURE = np.full((64, 96, 3), 120, np.uint8)
@@ -224,3 +224,22 @@ def test_older_records_are_gone_when_a_stream_ends_without_a_frame(tmp_path: Pat
     with RecordsSink(path, overwrite=True) as sink:
         sink.begin(FakeSource(0))
     assert path.read_bytes() == b""
+
+
+@pytest.mark.parametrize(("size_hw", "window_wh"), [((48, 64), (64, 48)), ((2160, 3840), (1600, 900))])
+def test_the_window_opens_at_the_size_of_the_first_frame(
+    size_hw: tuple[int, int], window_wh: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[tuple[int, int]] = []
+    monkeypatch.setattr(cv2, "namedWindow", lambda *_: None)
+    monkeypatch.setattr(cv2, "resizeWindow", lambda _, width, height: sizes.append((width, height)))
+    monkeypatch.setattr(cv2, "imshow", lambda *_: None)
+    monkeypatch.setattr(cv2, "waitKey", lambda _: -1)
+    monkeypatch.setattr(cv2, "getWindowProperty", lambda *_: 1.0)
+    monkeypatch.setattr(cv2, "destroyWindow", lambda _: None)
+    with WindowSink() as sink:
+        sink.begin(FakeSource(2))
+        for number in range(2):
+            sink.write(_result(number), np.zeros((*size_hw, 3), np.uint8))
+        assert not sink.wants_end
+    assert sizes == [window_wh]

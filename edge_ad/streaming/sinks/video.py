@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError, StorageError, UsageError
 from edge_ad.outside_text import storable
+from edge_ad.runtime.peripherals import has_display
 from edge_ad.streaming.frame import Result
 from edge_ad.streaming.sinks.base import Sink, check_output
 from edge_ad.streaming.sources.base import Source
@@ -27,15 +26,10 @@ _CODECS = {
     ".mkv": ("mp4v", "XVID"),
     ".avi": ("MJPG", "XVID"),
 }
+_LARGEST_WINDOW_WH = (1600, 900)  # what most screens have room for
 _FALLBACK_FPS = 25.0
 _MARGIN_BYTES = 16 << 20  # OpenCV does not report a full disk, and an MP4 needs space for its index at the end
 _CHECK_EVERY = 25
-
-
-def has_display() -> bool:
-    """Whether a window can be shown here."""
-    # Only on Linux does a window need a display server, which may be missing.
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 class WindowSink(Sink):
@@ -50,18 +44,24 @@ class WindowSink(Sink):
 
     def __init__(self, title: str = "edge-ad") -> None:
         self._title = title
-        self._is_open = False
+        self._is_open = self._has_size = False
 
     def begin(self, source: Source) -> None:
         """Open the window."""
         try:
-            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            cv2.namedWindow(self._title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         except cv2.error as error:
             raise DeviceError("No window can be opened on this display.", "Run it with --headless.") from error
         self._is_open = True
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
-        """Show the picture."""
+        """Show the picture; the first one gives the window its size."""
+        assert picture is not None
+        if not self._has_size:
+            self._has_size = True
+            height, width = picture.shape[:2]
+            scale = min(1.0, _LARGEST_WINDOW_WH[0] / width, _LARGEST_WINDOW_WH[1] / height)
+            cv2.resizeWindow(self._title, round(scale * width), round(scale * height))
         cv2.imshow(self._title, picture)
         is_closed = cv2.waitKey(1) & 0xFF in _KEYS or cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
         self.wants_end = self.wants_end or is_closed
