@@ -11,7 +11,7 @@ import typer
 from edge_ad.cli.app import VERBS, load_verb
 from tests.docs.pages import PAGES, blocks, name_of
 
-_CALL = re.compile(r"(?:^|[\s=/'(])edge-ad (?=[a-z])(?P<rest>.+)")
+_CALL = re.compile(r"(?:^|[\s=/'(])edge-ad(?:-device|-workstation|-jetson)? (?=[a-z])(?P<rest>.+)")
 _PLACEHOLDERS = ("…", "...")
 
 

@@ -38,7 +38,7 @@ class FicoParameters(GnlParameters):
             1 for each distance of finest levels.
     """
 
-    steps: int = Field(default=300, ge=1)
+    steps: int = Field(default=200, ge=1)
     compensation: bool = True
     view_weight: float = Field(default=0.05, ge=0, le=1000)
     filter_weight: float = Field(default=0.02, ge=0, le=1000)

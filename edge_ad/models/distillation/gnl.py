@@ -31,7 +31,7 @@ class GnlParameters(DistillationParameters):
         decoder_weight: Of the distance of the views' finest level from the photo's.
     """
 
-    steps: int = Field(default=400, ge=1)
+    steps: int = Field(default=300, ge=1)
     bottleneck_weight: float = Field(default=0.05, ge=0, le=1000)
     decoder_weight: float = Field(default=0.05, ge=0, le=1000)
 

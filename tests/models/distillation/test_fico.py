@@ -1,5 +1,6 @@
 """FiCo: dynamic convolution, compensation, style filter, and the terms of the loss."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,8 +20,9 @@ def _detector(**values: object) -> Fico:
     return made
 
 
-def test_mixing_results_is_convolving_with_the_mixed_kernel() -> None:
-    conv, x = DynamicConv(8, 5), torch.randn(3, 8, 6, 6)
+@pytest.mark.parametrize("training", [True, False])
+def test_pictures_are_convolved_with_the_kernel_that_each_has_mixed(training: bool) -> None:
+    conv, x = DynamicConv(8, 5).train(training), torch.randn(3, 8, 6, 6)
     assert conv.kernels.bias is not None
     nn.init.normal_(conv.kernels.bias)
     nn.init.normal_(conv.attention[2].weight, std=30.0)  # so that pictures choose kernels that differ

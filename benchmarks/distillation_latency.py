@@ -1,0 +1,84 @@
+"""Latency of the students of a frozen teacher beside the patch Gaussian: one image, one CPU thread, in turns.
+
+    python -m benchmarks.distillation_latency [--size 256] [--rounds 40] [--out rows.jsonl]
+
+Graphs are FP32 with a teacher of ImageNet and an untrained student, which take as long as trained ones; each is
+compiled by OpenVINO for one thread. A figure is CPU time, which a busy machine moves least: the 20th percentile over
+rounds, in milliseconds, and over that of the patch Gaussian. A round times every graph once, in turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.suites.accuracy_suite import split_method
+from edge_ad.export.onnx_export import export_onnx
+from edge_ad.models import create_detector
+from edge_ad.runtime.openvino.api import openvino_core
+
+METHODS = (
+    "patch-gaussian",
+    "reverse-distillation",
+    "reverse-distillation:input_normalisation=picture",
+    "reverse-distillation:matching=moments",
+    "reverse-distillation:matching=counts",
+    "fico",
+)
+_PERCENTILE = 20
+
+
+def compiled(method: str, size: int) -> Callable[[], object]:
+    """One run of a method's graph on a random image."""
+    name, values = split_method(method)
+    detector = create_detector(name, {"size": size, **values}).eval()
+    core = openvino_core()
+    model = core.read_model(export_onnx(detector).SerializeToString())
+    model.reshape([1, size, size, 3])
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request: Any = core.compile_model(model, "CPU", settings).create_infer_request()
+    image = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
+    return lambda: request.infer([image])
+
+
+def measure(methods: tuple[str, ...], size: int, rounds: int) -> list[dict[str, Any]]:
+    """A row for each method."""
+    runs = {method: compiled(method, size) for method in methods}
+    times: dict[str, list[float]] = {method: [] for method in methods}
+    for index in range(rounds + 1):
+        for method in methods if index % 2 else reversed(methods):
+            began = time.process_time()
+            runs[method]()
+            times[method].append(1e3 * (time.process_time() - began))
+    found = {method: float(np.percentile(values[1:], _PERCENTILE)) for method, values in times.items()}
+    base = found[methods[0]]
+    return [
+        {"method": method, "size": size, "rounds": rounds, "cpu_ms": round(ms, 2), "ratio": round(ms / base, 2)}
+        for method, ms in found.items()
+    ]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    for row in measure(METHODS, arguments.size, arguments.rounds):
+        print(json.dumps(row))
+        if arguments.out:
+            with arguments.out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+if __name__ == "__main__":
+    main()
