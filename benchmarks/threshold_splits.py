@@ -1,4 +1,4 @@
-r"""False alarms on photos that nobody has seen, by block splits of each product: thresholds by chance and by blocks.
+"""False alarms on photos that nobody has seen, by block splits of each product: thresholds by chance and by blocks.
 
 All good photos of a product, those of its test set too, are sorted by name, turned by a random number of places, and
 cut into six blocks; each block once is the line's next photos, and the other five are what a user has. Two rules set
@@ -11,9 +11,7 @@ The detector is patch-gaussian at 128 pixels. So that 200 splits are quick, its 
 anew: features are whitened once by the covariance of all patches of the product (152 × 152 values of 20,000 patches or
 more), and the directions come from subspace iteration instead of a whole decomposition.
 
-    python -m benchmarks.threshold_splits --turns 34
-    python -m benchmarks.threshold_splits --table benchmarks/results/threshold_splits.jsonl \
-        --page docs/explanation/thresholds.md
+    python -m benchmarks.threshold_splits --data DIR --turns 34 --out threshold_splits.jsonl
 """
 
 from __future__ import annotations
@@ -31,15 +29,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from edge_ad.data.blocks import natural_order
 from edge_ad.data.near_duplicates import near_duplicates
 from edge_ad.data.products import open_product
-from edge_ad.evaluation.cross_fitted_threshold import (
-    effective_count,
-    expected_rate_bound,
-    fit_cross_fitted_threshold,
-)
+from edge_ad.evaluation.cross_fitted_threshold import fit_cross_fitted_threshold, stated_rate
 from edge_ad.evaluation.thresholds import fit_threshold
 from edge_ad.images import read_resized
 from edge_ad.models.gaussian import PositionGaussian
@@ -52,7 +47,6 @@ BLOCKS = 6
 _SIZE = 128
 _OVERSAMPLED = 8
 _ITERATIONS = 2
-_BEGIN, _END = "<!-- table: threshold_splits -->", "<!-- end of table -->"
 
 
 class Photos(NamedTuple):
@@ -144,8 +138,19 @@ def _orthonormal(columns: Tensor) -> Tensor:
 
 @torch.inference_mode()
 def scores(detector: PatchGaussian, features: Tensor) -> NDArray[np.float64]:
-    """Scores (N,) of features (P, N, C)."""
-    return detector.score_features(features).score.double().numpy()
+    """Scores (N,) of features (P, N, C), as ``score_features``: upsampling and smoothing are one matrix per axis."""
+    along = _along_axis(detector)
+    maps = along @ detector.score_patches(features)[:, 0] @ along.T
+    return maps.amax((1, 2)).double().numpy()
+
+
+def _along_axis(detector: PatchGaussian) -> Tensor:
+    """(size, side): what a peak of a patch on the diagonal becomes on the diagonal of the map is its square."""
+    side = detector.grid_hw[0]
+    peaks = torch.diag_embed(torch.eye(side))[:, None]
+    size = (detector.config.size, detector.config.size)
+    maps = detector.smoothing(F.interpolate(peaks, size, mode="bilinear", align_corners=False))
+    return maps[:, 0].diagonal(dim1=1, dim2=2).clamp_min(0).sqrt().T
 
 
 def _fit(detector: PatchGaussian, features: Tensor) -> None:
@@ -167,11 +172,11 @@ def splits(photos: Photos, detector: PatchGaussian, turn: int) -> Iterator[dict[
         own = np.concatenate([found[block].blocks[block] for block in others])
         numbers = np.repeat(others, [len(blocks[block]) for block in others]).tolist()
         groups, deployed = photos.groups[rows].tolist(), found[others[-1]]
-        effective = effective_count(own, numbers, groups)
         held_out, chance = _by_chance(photos, detector, rows, blocks[unseen], rng)
         for rate in RATES:
             new = fit_cross_fitted_threshold(own, numbers, groups, false_alarm_rate=rate).value
-            yield _row("blocks", rate, new, expected_rate_bound(rate, effective), deployed, unseen)
+            stated = stated_rate(own, numbers, groups, false_alarm_rate=rate)
+            yield _row("blocks", rate, new, stated, deployed, unseen)
             old = fit_threshold(held_out, false_alarm_rate=rate).value
             yield _row("chance", rate, old, max(rate, 1 / (len(held_out) + 1)), chance, 0)
 
@@ -232,7 +237,7 @@ def _done(out: Path) -> dict[str, set[int]]:
     return done
 
 
-def table(rows: Iterable[dict[str, Any]]) -> list[str]:
+def table(rows: Iterable[dict[str, Any]]) -> str:
     """Markdown: means over the splits of each product, rate and rule."""
     cells: defaultdict[tuple[str, float, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -246,7 +251,7 @@ def table(rows: Iterable[dict[str, Any]]) -> list[str]:
         of_rules = [cells[product, rate, rule] for rule in ("chance", "blocks")]
         values = " | ".join(_cells(found) for found in of_rules)
         lines.append(f"| `{product}` | {len(of_rules[0])} | {rate:.0%} | {values} |")
-    return lines
+    return "\n".join(lines)
 
 
 def _cells(rows: list[dict[str, Any]]) -> str:
@@ -256,30 +261,14 @@ def _cells(rows: list[dict[str, Any]]) -> str:
     return f"{alarms:.1%} | {stated:.1%} | {found:.0%}"
 
 
-def write_table(source: Path, page: Path | None) -> None:
-    """Print the table of recorded rows, or replace that of a page."""
-    lines = table(json.loads(line) for line in source.read_text().splitlines())
-    if page is None:
-        print("\n".join(lines))
-        return
-    before, _, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
-    after = rest.partition(_END)[2]
-    page.write_text(f"{before}{_BEGIN}\n" + "\n".join(lines) + f"\n{_END}{after}", encoding="utf-8")
-
-
 def main() -> None:
-    """Measure, or write the table of what was measured."""
+    """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the products")
     parser.add_argument("--products", nargs="+", default=list(PRODUCTS))
     parser.add_argument("--turns", type=int, default=34, help="six splits for each")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/threshold_splits.jsonl"))
-    parser.add_argument("--table", type=Path, help="rows to write the table of, instead of measuring")
-    parser.add_argument("--page", type=Path, help="page whose table is replaced")
     arguments = parser.parse_args()
-    if arguments.table is not None:
-        write_table(arguments.table, arguments.page)
-        return
     done = _done(arguments.out)
     running = [measure(arguments.data / name, arguments.turns, done[name]) for name in arguments.products]
     for found in zip_longest(*running, fillvalue=[]):  # in turns: what is stopped early is of every product

@@ -25,12 +25,14 @@ from benchmarks.report.tables import Table, cost_table, latency_table, markdown,
 from benchmarks.shift_table import table as shift_table
 from benchmarks.suites.accuracy_suite import table as accuracy_with_published
 from benchmarks.suites.record import read_lines
+from benchmarks.threshold_splits import table as thresholds_table
 
 __all__ = ["DOCUMENTS", "RESULTS", "main", "rewrite", "tables"]
 
 RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parents[1]
 DOCUMENTS = tuple(_ROOT / "docs" / "results" / name for name in ("index.md", "benchmarks.md", "distribution_shift.md"))
+DOCUMENTS += (_ROOT / "docs" / "explanation" / "thresholds.md",)
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _GAUSSIAN = "Rows of `patch-gaussian`: seed 0 of `discriminator_table.jsonl` ([commands](discriminators.md))."
 _NAMES = {"fader": "FADeR", "ear": "EAR", "draem": "DRAEM", "cutpaste": "CutPaste"}
@@ -66,6 +68,7 @@ _PEERS = (
 _DETECTION = "python -m benchmarks.suites.detection BUNDLE --data DIR/metal_plate --out detection.jsonl"
 _SCALING = "python -m benchmarks.suites.scaling --what size batch sources --rounds 4 --seconds 0.3 --out scaling.jsonl"
 _SHIFT = "python -m benchmarks.shift_table --data DIR/<product>... --seeds 0 1 2 --out shift.jsonl"
+_THRESHOLDS = "python -m benchmarks.threshold_splits --data DIR --turns 34 --out threshold_splits.jsonl"
 _ACCURACY = "python -m benchmarks.suites.accuracy_suite --data DIR/<product>... --out accuracy.jsonl"
 
 
@@ -86,6 +89,7 @@ def _sources() -> dict[str, Source]:
         "scaling": Source("scaling.jsonl", _SCALING, lambda path: markdown(scaling_table(_read(path).scaling))),
         "detection": Source("detection.jsonl", _DETECTION, _detection),
         "shift": Source("shift.jsonl", _SHIFT, lambda path: shift_table(read_lines(path))),
+        "thresholds": Source("threshold_splits.jsonl", _THRESHOLDS, lambda path: thresholds_table(read_lines(path))),
         "methods": Source("accuracy.jsonl", _ACCURACY, lambda path: accuracy_with_published(read_lines(path))),
     }
 

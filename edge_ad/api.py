@@ -99,6 +99,7 @@ def train(
     device: str = "auto",
     batch_size: int = 4,
     skip_unreadable: bool = False,
+    false_alarm_rate: float = 0.01,
     callbacks: Sequence[Callable[[EpochReport], None]] = (),
     **parameters: Any,
 ) -> Run:
@@ -114,6 +115,7 @@ def train(
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         batch_size: Images per step, where the method has steps.
         skip_unreadable: Leave unreadable photos out instead of refusing.
+        false_alarm_rate: Share of good parts that may be called defective; the threshold is set for it.
         callbacks: Called with a report after each epoch.
         **parameters: The method's own, such as ``size=256`` or ``seed=1``; docs/explanation/methods.md lists them.
 
@@ -145,6 +147,7 @@ def train(
         skip_unreadable=skip_unreadable,
         fit=fit,
         folders=folders,
+        false_alarm_rate=false_alarm_rate,
     )
 
     def listen(report: EpochReport) -> None:

@@ -10,8 +10,9 @@ again share one vote. Two things are promised less than by as many photos that n
   by more than chance, n photos carry as much as ``n / (1 + (b - 1) ρ)`` single ones (Kish 1965), with b photos in a
   block and ρ the share of the variance that lies between blocks, of the ranks of the scores.
 
-So the stated rate is ``2 max(α, 1 / (n_eff + 1))``, which is measured (docs/explanation/thresholds.md) and not proven,
-and the bound of the confidence is that of n_eff scores.
+So the stated rate is ``2 max(α, 1 / (n_eff + 1))``, but not below what the blocks have shown: the share of each block
+above the threshold that the other blocks set, in the mean. It is measured (docs/explanation/thresholds.md) and not
+proven; the bound of the confidence is that of n_eff scores.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from edge_ad.errors import UsageError
 from edge_ad.evaluation.thresholds import checked_scores, conformal_rank, good_images_needed, rate_upper_bound
 from edge_ad.manifest import Threshold
 
-__all__ = ["effective_count", "expected_rate_bound", "fit_cross_fitted_threshold"]
+__all__ = ["effective_count", "expected_rate_bound", "fit_cross_fitted_threshold", "stated_rate"]
 
 
 def fit_cross_fitted_threshold(
@@ -62,12 +63,13 @@ def fit_cross_fitted_threshold(
     different = round(float(weights.sum()))
     rank = conformal_rank(different, false_alarm_rate)
     effective = effective_count(values, blocks, groups)
+    stated = stated_rate(values, blocks, groups, false_alarm_rate=false_alarm_rate)
     value = _of_rank(values, weights, rank)
     above = float(weights[values > value].sum()) / different * effective
     trials = max(1, math.floor(effective))
     return Threshold(
         value=value,
-        rule=_rule(different, rank, false_alarm_rate, effective, len(set(blocks))),
+        rule=_rule(different, rank, false_alarm_rate, effective, len(set(blocks)), stated),
         false_alarm_rate=false_alarm_rate,
         false_alarm_bound=rate_upper_bound(min(math.ceil(round(above, 6)), trials), trials, confidence),
         confidence=confidence,
@@ -111,6 +113,34 @@ def expected_rate_bound(false_alarm_rate: float, effective: float) -> float:
     return min(1.0, 2 * max(false_alarm_rate, 1 / (effective + 1)))
 
 
+def stated_rate(
+    scores: NDArray[Any], blocks: Sequence[int], groups: Sequence[int] | None = None, *, false_alarm_rate: float
+) -> float:
+    """The expected false-alarm rate that is stated for these scores, in (0, 1].
+
+    Args:
+        scores: (N,) raw scores, finite.
+        blocks: (N,) number of the block of each.
+        groups: (N,) the same number for photos that show the same thing; None where all differ.
+        false_alarm_rate: The rate that is asked for, in (0, 1).
+    """
+    bound = expected_rate_bound(false_alarm_rate, effective_count(scores, blocks, groups))
+    return max(bound, _left_out_rate(np.asarray(scores, np.float64), np.asarray(blocks), groups, false_alarm_rate))
+
+
+def _left_out_rate(
+    scores: NDArray[np.float64], blocks: NDArray[Any], groups: Sequence[int] | None, false_alarm_rate: float
+) -> float:
+    """Share of the different photos that are above the threshold which the other blocks set; 0 for one block."""
+    weights, above = _weights(scores.size, groups), 0.0
+    for block in np.unique(blocks) if len(set(blocks.tolist())) > 1 else ():
+        own = blocks == block
+        rank = conformal_rank(max(1, round(float(weights[~own].sum()))), false_alarm_rate)
+        value = _of_rank(scores[~own], weights[~own], rank)
+        above += float(weights[own & (scores > value)].sum())
+    return above / float(weights.sum())
+
+
 def _weights(count: int, groups: Sequence[int] | None) -> NDArray[np.float64]:
     if groups is None:
         return np.ones(count)
@@ -128,7 +158,7 @@ def _of_rank(values: NDArray[np.float64], weights: NDArray[np.float64], rank: in
     return float(values[order][index])
 
 
-def _rule(different: int, rank: int, false_alarm_rate: float, effective: float, blocks: int) -> str:
+def _rule(different: int, rank: int, false_alarm_rate: float, effective: float, blocks: int, stated: float) -> str:
     if rank > different:
         which = (
             f"largest of {different} good scores: {good_images_needed(false_alarm_rate)} different photos are needed "
@@ -139,5 +169,5 @@ def _rule(different: int, rank: int, false_alarm_rate: float, effective: float, 
     carried = "" if effective > 0.95 * different else f", which differ, so that they carry as much as {effective:.0f}"
     return (
         f"{which}each score by a detector fitted without its block of {blocks}{carried}; stated as expected: at most "
-        f"{expected_rate_bound(false_alarm_rate, effective):.3g}"
+        f"{stated:.3g}"
     )

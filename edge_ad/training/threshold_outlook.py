@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.data.pseudo_defects import PseudoDefects
-from edge_ad.evaluation.cross_fitted_threshold import effective_count, expected_rate_bound
+from edge_ad.evaluation.cross_fitted_threshold import effective_count, expected_rate_bound, stated_rate
 from edge_ad.evaluation.engine_threshold import GoodScores
 from edge_ad.evaluation.thresholds import conformal_rank, rate_upper_bound
 from edge_ad.images import read_resized
@@ -94,7 +94,7 @@ def threshold_outlook(run: Run) -> ThresholdOutlook:
     found = _scores(run, _painted(images, run.detector.config.seed))
     effective = effective_count(np.array(rule.scores), rule.blocks, rule.groups) if rule.scores else float(len(own))
     asked = run.false_alarm_rate
-    rates = tuple(_outlook(rule, rate, own, found, effective) for rate in sorted({asked, *_RATES}))
+    rates = tuple(_outlook(rule, rate, own, found) for rate in sorted({asked, *_RATES}))
     threshold = rule.threshold(own)
     more = tuple(bound_with(count, threshold.good_images, effective, asked, rule) for count in _MORE)
     return ThresholdOutlook(threshold, effective, rates, more, split.duplicates)
@@ -113,20 +113,19 @@ def bound_with(more: int, different: int, effective: float, false_alarm_rate: fl
     share = 1.0 if rule.scores else 0.15
     photos = max(1, math.floor(effective * (different + share * more) / different))
     above = photos - min(conformal_rank(photos, false_alarm_rate), photos)
-    stated = _stated(rule, false_alarm_rate, photos)
+    stated = expected_rate_bound(false_alarm_rate, photos) if rule.scores else max(false_alarm_rate, 1 / (photos + 1))
     return MorePhotos(more, stated, rate_upper_bound(above, photos, 0.95))
 
 
-def _outlook(
-    rule: GoodScores, rate: float, own: NDArray[np.float64], found: NDArray[np.float64], effective: float
-) -> RateOutlook:
+def _outlook(rule: GoodScores, rate: float, own: NDArray[np.float64], found: NDArray[np.float64]) -> RateOutlook:
     threshold = GoodScores(rate, rule.scores, rule.blocks, rule.groups, rule.is_block).threshold(own)
     recall = float((found > threshold.value).mean())
-    return RateOutlook(rate, _stated(rule, rate, effective), threshold.false_alarm_bound, recall)
-
-
-def _stated(rule: GoodScores, rate: float, effective: float) -> float:
-    return expected_rate_bound(rate, effective) if rule.scores else max(rate, 1 / (effective + 1))
+    stated = (
+        stated_rate(np.array(rule.scores), rule.blocks, rule.groups, false_alarm_rate=rate)
+        if rule.scores
+        else max(rate, 1 / (len(own) + 1))
+    )
+    return RateOutlook(rate, stated, threshold.false_alarm_bound, recall)
 
 
 def _painted(images: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:

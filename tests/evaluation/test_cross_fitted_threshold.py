@@ -8,6 +8,7 @@ from edge_ad.evaluation.cross_fitted_threshold import (
     effective_count,
     expected_rate_bound,
     fit_cross_fitted_threshold,
+    stated_rate,
 )
 from edge_ad.evaluation.engine_threshold import GoodScores
 from edge_ad.evaluation.metrics import MetricError
@@ -57,6 +58,17 @@ def test_the_stated_rate_is_twice_what_the_photos_carry():
     assert expected_rate_bound(0.05, 1000) == pytest.approx(0.1)
     assert expected_rate_bound(0.01, 39) == pytest.approx(2 / 40)
     assert expected_rate_bound(0.7, 10) == 1
+
+
+def test_no_less_is_stated_than_the_blocks_have_shown():
+    # At 0.5 the threshold of the other block is its median: 3 of {1, 3, 5} and 30 of {10, 30, 50}. One block is wholly
+    # above the other's and the other wholly below: half of all, less than 2 · 0.5.
+    assert stated_rate([1, 3, 5, 10, 30, 50], [0, 0, 0, 1, 1, 1], false_alarm_rate=0.5) == 1
+    # A block that is like the others, but for 5 of its 25 photos, which are above all: 5 of 100 are.
+    like, odd = np.arange(75.0), np.concatenate([np.arange(20) * 3.25 + 0.5, np.arange(100.0, 105.0)])
+    scores, blocks = np.concatenate([like, odd]), [*(np.arange(75) % 3).tolist(), *[3] * 25]
+    assert expected_rate_bound(0.02, effective_count(scores, blocks)) < 0.05
+    assert stated_rate(scores, blocks, false_alarm_rate=0.02) == pytest.approx(0.05)
 
 
 @pytest.mark.parametrize("rate", [0.02, 0.05, 0.2])
