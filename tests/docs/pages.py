@@ -11,7 +11,12 @@ __all__ = ["DOCS", "PAGES", "ROOT", "Block", "blocks", "name_of"]
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted(DOCS.rglob("*.md")))
+NOTES = ROOT / "benchmarks" / "notes"
+PAGES = (
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted(NOTES.glob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
+)
 _FENCED = re.compile(
     r"(?:^<!-- not run: (?P<why>[^\n]+) -->\n)?^```(?P<language>[\w-]*)[^\n]*\n(?P<code>.*?)^```$",
     re.DOTALL | re.MULTILINE,
