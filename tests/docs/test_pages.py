@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,7 @@ import pytest
 
 from edge_ad.cli.app import VERBS
 from edge_ad.streaming.frame import Event
+from edge_ad.streaming.records.schema import open_for_writing
 from tests.docs.pages import DOCS, PAGES, ROOT, name_of
 
 _SOURCE = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "edge_ad").rglob("*.py")))
@@ -91,6 +93,15 @@ def test_the_page_of_events_names_every_kind() -> None:
     listed = set(re.findall(r"^\| `([a-z ]+)` \|", (DOCS / "reference" / "events.md").read_text("utf-8"), re.MULTILINE))
     assert len(kinds) > 15
     assert kinds <= listed
+
+
+def test_the_page_of_records_names_every_column(tmp_path: Path) -> None:
+    with closing(open_for_writing(tmp_path / "line.sqlite")) as database:
+        columns = {row[1] for row in database.execute("PRAGMA table_info(records)")}
+    text = (DOCS / "reference" / "records.md").read_text(encoding="utf-8")
+    table = text[text.index("| column of `records` |") :].split("\n\n", 1)[0]
+    cells = re.findall(r"^\| (`[^|]*`) \|", table, re.MULTILINE)
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == columns
 
 
 @pytest.fixture
