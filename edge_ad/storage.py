@@ -7,17 +7,24 @@ import hashlib
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge_ad.errors import StorageError
 
+if sys.platform == "win32":
+    fcntl = None
+else:
+    import fcntl
+
 __all__ = [
     "atomic_directory",
     "cache_folder",
     "clone_tree",
     "disk_is_full",
+    "one_at_a_time",
     "sha256_file",
     "storage_errors",
     "write_file",
@@ -89,6 +96,24 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         except BaseException:
             shutil.rmtree(staged, ignore_errors=True)
             raise
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in such a block for this folder; it must exist.
+
+    Where the system or the disk has no locks, nothing is waited for.
+    """
+    descriptor = None
+    try:
+        with suppress(OSError):
+            if fcntl is not None:
+                descriptor = os.open(folder, os.O_RDONLY)
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
 
 
 @contextmanager

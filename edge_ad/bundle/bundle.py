@@ -24,7 +24,7 @@ from edge_ad.bundle.graph_file import check_graph_file
 from edge_ad.errors import BundleError, UsageError
 from edge_ad.manifest import BF16_OF, SCHEMA_VERSION, GraphInfo, Manifest, MetricsRecord, Precision, Threshold
 from edge_ad.scene import SCENE_SCHEMA_VERSION, SceneLimits
-from edge_ad.storage import atomic_directory, clone_tree, sha256_file, write_file
+from edge_ad.storage import atomic_directory, clone_tree, one_at_a_time, sha256_file, write_file
 
 __all__ = [
     "AUDIT_FILE",
@@ -174,12 +174,15 @@ class Bundle:
             beside: Name → content of files that the manifest does not list and that are there: sidecars of engines.
 
         Raises:
-            BundleError: The bundle has no such graph.
+            BundleError: The bundle has no such graph, or was changed since it was opened.
             StorageError: No space or no permission; the bundle is as it was.
         """
         changed = {name: self.graph(name).model_copy(update={"threshold": new}) for name, new in thresholds.items()}
         manifest = self.manifest.model_copy(update={"graphs": {**self.manifest.graphs, **changed}})
-        return self._rewritten(manifest, files, beside)
+        with one_at_a_time(self.root.resolve().parent):
+            if to_bytes(Bundle.open(self.root).manifest) != to_bytes(self.manifest):
+                raise BundleError(f"{self.root} was changed meanwhile.", "Look at it, and run the command again.")
+            return self._rewritten(manifest, files, beside)
 
     def with_files(self, files: Mapping[str, bytes | Path]) -> Bundle:
         """Add or replace files that are not graphs, such as a report, in one step.

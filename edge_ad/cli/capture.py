@@ -16,6 +16,11 @@ from edge_ad.cli.stream_options import Sources, SourceSettings, StreamCommand
 from edge_ad.errors import DataError, StorageError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edge_ad.bundle import Bundle
     from edge_ad.streaming.frame import Event
     from edge_ad.streaming.photo_capture import Captured
@@ -91,6 +96,8 @@ def capture(photos: Photos, sources: Sources, settings: SourceSettings) -> None:
     if photos.out is None:
         raise UsageError("Say where the photos go.", "Such as --out photos/good")
     if photos.sheet is not None:
+        if photos.sheet.exists():
+            raise UsageError(f"{photos.sheet} exists.", "Choose another name: capture overwrites nothing.")
         check_output(photos.sheet, overwrite=False)
     like = None if photos.like is None else Bundle.open(photos.like)
     opened = open_sources(sources.cameras or [], sources.uris or [], SourceOptions(**vars(settings)))
@@ -100,9 +107,16 @@ def capture(photos: Photos, sources: Sources, settings: SourceSettings) -> None:
         jpeg_quality=photos.jpeg_quality,
         drops_near_equal=not photos.keeps_near_equal,
         limits=None if like is None else like.scene(),
+        as_seen=None if like is None else _as_seen(like),
     )
     filters = open_filters(photos.region, photos.trigger, checks_health=photos.checks_health, takes_8_bits=like is None)
     _run(photos, opened, recorder, filters, like)
+
+
+def _as_seen(like: Bundle) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """A frame as the network of the bundle sees it: sharpness and noise depend on the size."""
+    manifest = like.manifest
+    return lambda image: manifest.photos.to_input(image, manifest.input_size_hw)
 
 
 def _run(photos: Photos, sources: list[Source], recorder: PhotoRecorder, filters: object, like: Bundle | None) -> None:

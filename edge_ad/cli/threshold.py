@@ -10,7 +10,7 @@ import typer
 
 from edge_ad.cli.console import note, print_facts, print_json, print_table, user_name
 from edge_ad.cli.options import BackendOption, BundleArgument, JsonOption, ThreadsOption, takes_groups
-from edge_ad.errors import UsageError
+from edge_ad.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +55,9 @@ class Wanted:
     region: Annotated[
         str | None, typer.Option("--region", metavar="X,Y,W,H", help="Part of each photo that the stream judges.")
     ] = None
+    accept_scores: Annotated[
+        bool, typer.Option("--accept-scores", help="Set it though most of these photos are above the old threshold.")
+    ] = False
     accept_scene: Annotated[
         bool, typer.Option("--accept-scene", help="Take the light of these photos as the right one from now on.")
     ] = False
@@ -81,7 +84,8 @@ def threshold(where: Where, wanted: Wanted, work: Work) -> None:
     """Show the thresholds of a bundle, or set them: on photos of good parts, or to a value that a person gives.
 
     Photos are scored by the engines of this machine. Photos that were trained on, and a second one of the same thing,
-    are left out; photos of another shape or depth, unreadable ones and fewer than twenty are refused. Without
+    are left out; photos of another shape or depth, unreadable ones and fewer than twenty are refused, and so are those
+    most of which were defective so far, unless --accept-scores or --accept-scene says that they are good. Without
     --from-good and --from-records, --false-alarm-rate takes the held-out photos of the run that the bundle lies in.
     Old and new thresholds, who set them and from what go into audit.jsonl of the bundle.
     """
@@ -161,6 +165,8 @@ def _set_on_photos(bundle: Bundle, wanted: Wanted, work: Work) -> None:
     )
     scene = compare_scene(bundle, photos)
     if not work.dry_run:
+        if wanted.folder is not None and wanted.value is None and not (wanted.accept_scores or wanted.accept_scene):
+            _check_plausible(results)
         limits = scene.limits if wanted.accept_scene else None
         bundle = apply(bundle, results, photos, by=by, origin=str(origin.resolve()), scene=limits)
     if work.as_json:
@@ -173,6 +179,17 @@ def _set_on_photos(bundle: Bundle, wanted: Wanted, work: Work) -> None:
             "light right, train again, or take it as the right one with --accept-scene."
         )
     _tell_written(bundle, dry_run=work.dry_run)
+
+
+def _check_plausible(results: Sequence[Recalibrated]) -> None:
+    """Refuse photos most of which were defective so far: a folder of defects would let defects pass."""
+    for result in results:
+        if 2 * result.false_alarms_before > result.photos:
+            raise DataError(
+                f"{result.false_alarms_before} of {result.photos} photos are above the {result.precision} threshold of "
+                f"{result.old.value:.4g}: of defects or of another product, they would set one that passes defects.",
+                "Look at them: --dry-run names the highest. Are all good parts of this product? Add --accept-scores.",
+            )
 
 
 def _photos(bundle: Bundle, wanted: Wanted) -> tuple[list[GoodPhoto], Path, GoodScores | None]:

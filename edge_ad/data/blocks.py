@@ -58,8 +58,8 @@ def split_in_blocks(
         DataError: Fewer than 8 different photos, or one that cannot be read.
     """
     photos = photos or PhotoSpec()
-    units = _units(sorted(set(paths), key=natural_order), photos)
-    duplicates = tuple(unit for unit in units if len(unit) > 1)
+    units, alike = _units(sorted(set(paths), key=natural_order), photos)
+    duplicates = tuple(unit for unit in alike if len(unit) > 1)
     blocks = _fifths(units, seed) if cross_fitted else _two_blocks(units, seed)
     middle = len(blocks[0]) // 2
     fit, calibrate, threshold = (
@@ -85,16 +85,17 @@ def _two_blocks(units: _Units, seed: int) -> list[_Units]:
     return [turned[-held_out:], turned[:-held_out]]
 
 
-def _units(ordered: Sequence[Path], photos: PhotoSpec) -> _Units:
+def _units(ordered: Sequence[Path], photos: PhotoSpec) -> tuple[_Units, _Units]:
+    """What stays together, and what shows the same thing: the same, where that leaves enough to hold some out."""
     contents = [content_hash(path) for path in ordered]
     if (different := len(set(contents))) < FEWEST_IMAGES:
         raise DataError(
             f"{different} different good images are too few; at least {FEWEST_IMAGES} are needed.",
             "Add photos of good parts; a hundred or more give a reliable threshold.",
         )
-    units = _together(ordered, near_duplicates(ordered, photos).tolist())  # copies are near each other too
-    # Of fewer, no block could be held out: then copies alone stay together.
-    return units if len(units) >= FEWEST_IMAGES else _together(ordered, contents)
+    alike = _together(ordered, near_duplicates(ordered, photos).tolist())  # copies are near each other too
+    # Of fewer, no block could be held out: then copies alone stay together, and what is alike still counts once.
+    return (alike if len(alike) >= FEWEST_IMAGES else _together(ordered, contents)), alike
 
 
 def _together(ordered: Sequence[Path], keys: Sequence[object]) -> _Units:

@@ -149,7 +149,7 @@ def parse_shifts(texts: Iterable[str]) -> tuple[ShiftKind, ...]:
     for text in texts:
         name, separator, listed = text.partition(":")
         for kind in _named(name.strip()):
-            wanted = _steps(text, listed) if separator else kind.steps
+            wanted = _steps(text.strip(), listed) if separator else kind.steps
             steps.setdefault(kind.name, set()).update(kind.checked(step) for step in wanted)
     return tuple(replace(KINDS[name], steps=tuple(sorted(values))) for name, values in steps.items())
 

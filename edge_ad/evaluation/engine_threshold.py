@@ -38,7 +38,8 @@ class GoodScores:
         scores: (N,) scores of all good photos, each by a detector that has not seen it, the held-out ones first; empty
             where the engine's own scores of the held-out ones are all there is.
         blocks: (N,) number of the block of each, 0 for the held-out ones.
-        groups: (N,) the same number for photos that show the same thing.
+        groups: (N,) the same number for photos that show the same thing; without scores, of the held-out photos, and
+            empty where all differ.
         is_block: Whether what is held out is a block, and was not drawn by chance.
     """
 
@@ -68,14 +69,26 @@ class GoodScores:
             KeyError: A photo has no score.
         """
         photos = [photo for fold in folds for photo in fold]
-        groups = {photo: number for number, group in enumerate(duplicates) for photo in group}
         return cls(
             false_alarm_rate,
             tuple(scores[photo] for photo in photos),
             tuple(number for number, fold in enumerate(folds) for _ in fold),
-            tuple(groups.get(photo, len(groups) + index) for index, photo in enumerate(photos)),
+            _numbered(photos, duplicates),
             is_block=True,
         )
+
+    @classmethod
+    def of_block(
+        cls, false_alarm_rate: float, photos: Sequence[_Photo], duplicates: Sequence[Sequence[_Photo]]
+    ) -> GoodScores:
+        """Of a block that is held out once and for all.
+
+        Args:
+            false_alarm_rate: Share of good parts that may be called defective, in (0, 1).
+            photos: The held-out photos, in any form.
+            duplicates: Photos, those and others, that show the same thing.
+        """
+        return cls(false_alarm_rate, groups=_numbered(photos, duplicates), is_block=True)
 
     def threshold(self, own: Sequence[float] | NDArray[Any]) -> Threshold:
         """The threshold of an engine.
@@ -89,11 +102,20 @@ class GoodScores:
         """
         found = checked_scores(np.asarray(own))
         if not self.scores:
-            threshold = fit_threshold(found, false_alarm_rate=self.false_alarm_rate)
+            threshold = fit_threshold(self._of_different(found), false_alarm_rate=self.false_alarm_rate)
             return threshold.model_copy(update={"rule": threshold.rule + _BLOCK}) if self.is_block else threshold
         return fit_cross_fitted_threshold(
             self._on_scale_of(found), self.blocks, self.groups, false_alarm_rate=self.false_alarm_rate
         )
+
+    def _of_different(self, own: NDArray[np.float64]) -> NDArray[np.float64]:
+        """One score, the highest, of each group of photos that show the same thing."""
+        if not self.groups:
+            return own
+        if own.size != len(self.groups):
+            raise UsageError(f"{own.size} scores were given of {len(self.groups)} held-out photos.")
+        numbers = np.array(self.groups)
+        return np.array([own[numbers == number].max() for number in np.unique(numbers)])
 
     def _on_scale_of(self, own: NDArray[np.float64]) -> NDArray[np.float64]:
         scores, held_out = np.array(self.scores), np.array(self.blocks) == 0
@@ -106,3 +128,9 @@ class GoodScores:
             scores += own.mean() - reference.mean()
         scores[held_out] = own
         return scores
+
+
+def _numbered(photos: Sequence[_Photo], duplicates: Sequence[Sequence[_Photo]]) -> tuple[int, ...]:
+    """The same number for photos that show the same thing."""
+    groups = {photo: number for number, group in enumerate(duplicates) for photo in group}
+    return tuple(groups.get(photo, len(groups) + index) for index, photo in enumerate(photos))

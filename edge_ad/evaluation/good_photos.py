@@ -164,6 +164,8 @@ def photos_of_run(
         names = [*folds[0]] if folds else [*split["threshold"]]
         changed = next((name for name in names if not _is_still(root / name, hashes[name])), None)
         good = GoodScores(false_alarm_rate, is_block=bool(split.get("in_blocks", False)))
+        if good.is_block and not folds:
+            good = GoodScores.of_block(false_alarm_rate, names, split.get("duplicates", []))
         if folds:
             good = GoodScores.of_folds(false_alarm_rate, folds, split["duplicates"], record["good_scores"])
     except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:

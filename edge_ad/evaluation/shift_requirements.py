@@ -166,6 +166,8 @@ def _check_measured(requirement: Requirement, measured: Mapping[str, ShiftKind])
     if name is None:
         return
     if name not in measured:
+        if name not in KINDS:
+            raise UsageError(f"{text}: {name} is no kind of shift.", f"Choose from: {', '.join(KINDS)}.")
         raise UsageError(f"{text}: {name} is not measured.", f"Add --shift {name}")
     steps = measured[name].steps
     if requirement.step is not None and requirement.step not in steps:
@@ -209,6 +211,8 @@ def _steps(report: ShiftReport, requirement: Requirement) -> Iterable[tuple[str,
 
 def _tolerance(report: ShiftReport, requirement: Requirement) -> Outcome:
     direction = "up" if requirement.sign == ">=" else "down"
+    if report.unshifted.false_alarms is None or report.unshifted.recall is None:
+        return Outcome(requirement, False, "not measured: it takes good and defective photos")
     for result in report.results:
         for tolerance in result.tolerances if result.kind.name == requirement.subject else ():
             if tolerance.direction == direction:

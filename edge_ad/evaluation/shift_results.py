@@ -93,7 +93,7 @@ class ShiftResult:
     Attributes:
         kind: The kind.
         steps: What was measured, ascending by step.
-        tolerances: One for each direction that was measured; empty without a threshold.
+        tolerances: One for each direction that was measured; empty without a threshold or without good photos.
     """
 
     kind: ShiftKind
@@ -186,9 +186,9 @@ def find_tolerances(
         kind: The kind.
         steps: What was measured, in any order.
         unshifted: Without a shift.
-        threshold: The threshold; without one nothing is tolerated or not.
+        threshold: The threshold; without one, or without good photos, nothing is tolerated or not.
     """
-    if threshold is None:
+    if threshold is None or unshifted.false_alarms is None:
         return ()
     found = []
     for direction, sign in (("down", -1.0), ("up", 1.0)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter, deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -64,6 +65,8 @@ class PhotoRecorder:
         jpeg_quality: 1 to 100 for JPEG; None for PNG, which loses nothing.
         drops_near_equal: Whether frames that equal one of the newest photos are left out.
         limits: How photos of the same product looked; None compares with the photos before.
+        as_seen: uint8 (h, w, 3) BGR → the picture that ``limits`` are of, the input of a network; None measures at 256
+            by 256.
 
     Attributes:
         count: Photos saved.
@@ -82,12 +85,14 @@ class PhotoRecorder:
         jpeg_quality: int | None = None,
         drops_near_equal: bool = True,
         limits: SceneLimits | None = None,
+        as_seen: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
     ) -> None:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"{folder} is a file, not a folder.", "Give a folder for the photos.")
         if jpeg_quality is not None and not 1 <= jpeg_quality <= 100:
             raise UsageError(f"JPEG has no quality {jpeg_quality}.", "Give 1 to 100, or leave it out for PNG.")
         self._folder, self._every, self._limits = folder, every or CoolDownRule(), limits
+        self._as_seen = as_seen
         self._jpeg_quality, self._drops_near_equal = jpeg_quality, drops_near_equal
         self.count = 0
         self.not_saved: Counter[str] = Counter()
@@ -118,7 +123,7 @@ class PhotoRecorder:
         if self._drops_near_equal and self._compared.holds(blurred):
             self.not_saved[NEAR_EQUAL] += 1
             return None
-        measures = measure_scene(look)
+        measures = measure_scene(look if self._as_seen is None else self._as_seen(frame.image))
         remark = self._remark(measures)
         path = self._write(frame)
         self.count += 1

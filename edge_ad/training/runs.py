@@ -223,7 +223,9 @@ def good_scores(run: Run) -> GoodScores:
     """
     split = run.split
     if not split.folds:
-        return GoodScores(run.false_alarm_rate, is_block=split.in_blocks)
+        if not split.in_blocks:
+            return GoodScores(run.false_alarm_rate)
+        return GoodScores.of_block(run.false_alarm_rate, split.threshold, split.duplicates)
     paths = [path for fold in split.folds for path in fold]
     if set(paths) != set(run.good_scores) or split.folds[0] != (*split.calibrate, *split.threshold):
         raise CheckpointError(f"The scores in {run.root / RECORD_FILE} are not those of its photos.", "Train again.")

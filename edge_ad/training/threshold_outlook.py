@@ -92,10 +92,11 @@ def threshold_outlook(run: Run) -> ThresholdOutlook:
     images = read_resized(held_out, size_hw, split.photos)
     own = np.array([run.good_scores[path] for path in held_out]) if split.folds else _scores(run, images)
     found = _scores(run, _painted(images, run.detector.config.seed))
-    effective = effective_count(np.array(rule.scores), rule.blocks, rule.groups) if rule.scores else float(len(own))
+    threshold = rule.threshold(own)
+    carried = float(threshold.good_images)
+    effective = effective_count(np.array(rule.scores), rule.blocks, rule.groups) if rule.scores else carried
     asked = run.false_alarm_rate
     rates = tuple(_outlook(rule, rate, own, found) for rate in sorted({asked, *_RATES}))
-    threshold = rule.threshold(own)
     more = tuple(bound_with(count, threshold.good_images, effective, asked, rule) for count in _MORE)
     return ThresholdOutlook(threshold, effective, rates, more, split.duplicates)
 
@@ -123,7 +124,7 @@ def _outlook(rule: GoodScores, rate: float, own: NDArray[np.float64], found: NDA
     stated = (
         stated_rate(np.array(rule.scores), rule.blocks, rule.groups, false_alarm_rate=rate)
         if rule.scores
-        else max(rate, 1 / (len(own) + 1))
+        else max(rate, 1 / (threshold.good_images + 1))
     )
     return RateOutlook(rate, stated, threshold.false_alarm_bound, recall)
 

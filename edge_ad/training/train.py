@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -45,6 +46,7 @@ __all__ = ["TrainingRequest", "prepare", "resume", "train"]
 
 _SECONDS_BETWEEN_CHECKPOINTS = 20.0
 _LOG_FILE = "log.jsonl"
+_log = logging.getLogger(__name__)
 
 Listener = Callable[[EpochReport], None]
 
@@ -121,6 +123,8 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     _check_names(request, product)
     photos = measure_photos(product.good, request.fit)
     detector = create_detector(request.method, fixed)
+    if why := detector.undeployable(detector.config.model_dump()):
+        _log.warning("No bundle can be made of this run: %s", why)
     split = split_in_blocks(product.good, photos, seed=detector.config.seed, cross_fitted=is_cross_fitted(detector))
     values, choices = _choose(request, split)
     if choices:

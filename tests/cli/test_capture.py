@@ -117,7 +117,7 @@ def test_photos_are_held_against_those_of_a_bundle(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     parts = [_part(number) for number in range(9)]
-    limits = SceneLimits.of([measure_scene(cv2.resize(part, (256, 256))) for part in parts])
+    limits = SceneLimits.of([measure_scene(bundle.manifest.photos.to_input(part, (32, 32))) for part in parts])
     assert limits is not None
     spec = bundle.manifest.photos.model_copy(update={"aspect_ratios": (4 / 3, 4 / 3), "size_hw": (96, 128)})
     lit = bundle.with_files({"scene.json": to_bytes(limits)})
@@ -128,6 +128,7 @@ def test_photos_are_held_against_those_of_a_bundle(
     found = _capture(capsys, line, tmp_path / "good", "--like", str(bundle.root), "--keep-near-equal")
     assert (found["saved"], found["not_saved"]) == (18, {"another shape": 1})
     assert found["odd"]["darker"] == 9
+    assert found["odd"].get("less sharp", 0) < 9  # measured as the network sees it, at its size
 
 
 def test_a_full_disk_ends_it_with_what_was_saved(
@@ -170,6 +171,7 @@ def test_a_disk_without_links_takes_photos_too(
         ([], "--out photos/good"),
         (["--out", "FILE"], "not a folder"),
         (["--out", "new", "--jpeg", "0"], "no quality 0"),
+        (["--out", "new", "--sheet", "FILE"], "overwrites nothing"),
         (["--out", "new", "--every", "2s"], "--pace source"),
         (["--out", "new", "--region", "0,0,999,999"], "reaches beyond the frame"),
     ],

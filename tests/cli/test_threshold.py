@@ -13,6 +13,7 @@ from edge_ad.bundle import Bundle, list_engines
 from edge_ad.bundle.documents import to_bytes
 from edge_ad.cli import main
 from edge_ad.data.splits import content_hash
+from edge_ad.errors import BundleError
 from edge_ad.runtime.engines import build_engine, open_engine
 from edge_ad.scene import SceneLimits, measure_scene
 from edge_ad.streaming.frame import Event
@@ -50,7 +51,17 @@ def _files(root: Path) -> dict[str, bytes]:
 def test_the_threshold_is_the_conformal_quantile_of_the_engines_own_scores(
     bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["threshold", str(bundle.root), "--from-good", str(photos), "--false-alarm-rate", "0.1", "--by", "Ada"]
+    command = [
+        "threshold",
+        str(bundle.root),
+        "--from-good",
+        str(photos),
+        "--false-alarm-rate",
+        "0.1",
+        "--by",
+        "Ada",
+        "--accept-scores",
+    ]
     assert main([*command, "--json"]) == 0
     (graph,) = json.loads(capsys.readouterr().out)["graphs"]
     # ⌈31 · 0.9⌉ = 28th of 30 scores; 0.5 · 255 = 127.5, and 24 of the blues are above.
@@ -69,7 +80,7 @@ def test_a_second_time_adds_an_entry_and_inspect_shows_them(
     bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("Ada", "Grace"):
-        assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--by", name]) == 0
+        assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--by", name, "--accept-scores"]) == 0
     lines = Bundle.open(bundle.root).read_file("audit.jsonl").splitlines()
     assert [json.loads(line)["by"] for line in lines] == ["Ada", "Grace"]
     capsys.readouterr()
@@ -81,7 +92,10 @@ def test_a_second_time_adds_an_entry_and_inspect_shows_them(
 
 def test_an_engine_that_was_built_gets_the_threshold_of_its_graph(bundle: Bundle, photos: Path) -> None:
     build_engine(bundle, backend="onnxruntime", precision="fp32")
-    assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--backend", "onnxruntime"]) == 0
+    assert (
+        main(["threshold", str(bundle.root), "--from-good", str(photos), "--backend", "onnxruntime", "--accept-scores"])
+        == 0
+    )
     renewed = Bundle.open(bundle.root)
     (engine,) = list_engines(renewed)
     assert engine.sidecar.threshold == renewed.graph("fp32").threshold != bundle.graph("fp32").threshold
@@ -137,6 +151,19 @@ def test_photos_that_cannot_set_a_threshold_are_refused(
     assert "15 different photos of good parts are too few to set a threshold on; 2 show what another one shows" in err
 
 
+def test_a_folder_of_what_was_defective_so_far_sets_no_threshold_unless_it_is_said_to_be_good(
+    bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    err = _refusal(capsys, bundle, "--from-good", str(photos))
+    assert "24 of 30 photos are above the fp32 threshold of 0.5" in err
+    assert "--accept-scores" in err
+    for number in range(20, _COUNT):  # 14 of 20 are left, and then 6 of 12 more good ones
+        (photos / f"{number}.png").unlink()
+    for blue in range(60, 72):
+        _write(photos / f"more-{blue}.png", _photo(blue))
+    assert main(["threshold", str(bundle.root), "--from-good", str(photos)]) == 0
+
+
 def test_photos_of_another_shape_are_refused_unless_their_region_is_given(
     bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,7 +173,10 @@ def test_photos_of_another_shape_are_refused_unless_their_region_is_given(
     for number, blue in enumerate(_BLUES):
         _write(photos / f"{number:02d}.png", np.hstack([np.zeros((32, 32, 3), np.uint8), _photo(blue)]))
     assert "another shape" in _refusal(capsys, bundle, "--from-good", str(photos))
-    assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--region", "32,0,32,32"]) == 0
+    assert (
+        main(["threshold", str(bundle.root), "--from-good", str(photos), "--region", "32,0,32,32", "--accept-scores"])
+        == 0
+    )
     assert Bundle.open(bundle.root).graph("fp32").threshold.value == pytest.approx(_BLUES[-1] / 255)
 
 
@@ -154,7 +184,7 @@ def test_what_was_trained_on_does_not_count(bundle: Bundle, photos: Path, capsys
     fitted = [content_hash(photos / f"{number:02d}.png") for number in range(5)]
     split = bundle.manifest.split.model_copy(update={"fit": fitted})
     (bundle.root / "manifest.json").write_bytes(to_bytes(bundle.manifest.model_copy(update={"split": split})))
-    assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--json"]) == 0
+    assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--json", "--accept-scores"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["photos"], found["trained_on"]) == (25, 5)
 
@@ -165,7 +195,7 @@ def test_other_light_is_said_and_taken_as_right_only_when_asked_for(
     bright = SceneLimits.of([measure_scene(np.full((32, 32, 3), 80, np.uint8))] * 8)
     assert bright is not None
     lit = bundle.with_files({"scene.json": to_bytes(bright)})
-    assert main(["threshold", str(bundle.root), "--from-good", str(photos)]) == 0
+    assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--accept-scores"]) == 0
     assert "darker by 50 %" in capsys.readouterr().err
     assert Bundle.open(lit.root).scene() == bright
     assert main(["threshold", str(bundle.root), "--from-good", str(photos), "--accept-scene"]) == 0
@@ -299,6 +329,20 @@ def test_without_options_it_shows_what_is_promised_and_changes_nothing(
         99,
     )
     assert _files(bundle.root) == before
+
+
+def test_who_comes_second_is_told_and_no_audit_entry_is_lost(bundle: Bundle) -> None:
+    from edge_ad.evaluation.recalibration import apply_value, given_thresholds
+
+    first, second = Bundle.open(bundle.root), Bundle.open(bundle.root)
+    apply_value(first, given_thresholds(first, 0.6, by="Ada"), by="Ada")
+    with pytest.raises(BundleError, match="changed meanwhile"):
+        apply_value(second, given_thresholds(second, 0.9, by="Grace"), by="Grace")
+    renewed = Bundle.open(bundle.root)
+    assert renewed.graph("fp32").threshold.value == 0.6
+    apply_value(renewed, given_thresholds(renewed, 0.9, by="Grace"), by="Grace")
+    entries = map(json.loads, Bundle.open(bundle.root).read_file("audit.jsonl").splitlines())
+    assert [entry["by"] for entry in entries] == ["Ada", "Grace"]
 
 
 def test_a_value_that_a_person_gives_promises_nothing_and_the_audit_says_who(bundle: Bundle) -> None:

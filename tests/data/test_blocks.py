@@ -116,3 +116,13 @@ def test_groups_are_found_through_noise_and_another_exposure():
 def test_photos_of_one_part_under_a_still_camera_are_not_the_same_thing():
     images = np.stack([with_noise(picture(0), seed, 9) for seed in range(10)])
     assert near_duplicate_groups(images).tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("cross_fitted", [True, False])
+def test_a_few_bursts_count_as_what_they_show_though_they_are_split(tmp_path, cross_fitted):
+    paths = [tmp_path / f"{index}.png" for index in range(20)]
+    for index, path in enumerate(paths):
+        assert cv2.imwrite(str(path), with_noise(picture(index // 5), index))
+    split = split_in_blocks(paths, cross_fitted=cross_fitted)
+    assert sorted(split.duplicates) == sorted(tuple(paths[start : start + 5]) for start in range(0, 20, 5))
+    assert {*split.fit, *split.calibrate, *split.threshold} == set(paths)

@@ -245,6 +245,15 @@ def test_a_requirement_about_what_was_not_measured_is_not_met(product):
     assert [outcome.is_met for outcome in outcomes] == [False, False]
 
 
+@pytest.mark.parametrize("are_defective", [False, True])
+def test_no_tolerance_is_met_without_good_or_without_defective_photos(product, are_defective):
+    one_kind = replace(product, test=tuple(each for each in product.test if each.is_defective == are_defective))
+    report = measured(one_kind, "gain:1.01")
+    (outcome,) = check_requirements(report, parse_requirements(["gain>=1.01"], [report.results[0].kind]))
+    assert not outcome.is_met
+    assert "it takes good and defective photos" in outcome.found
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -258,6 +267,7 @@ def test_a_requirement_about_what_was_not_measured_is_not_met(product):
         ("gain>=1", "goes away from there"),
         ("gain>=3", "from 0.8 to 1.25 only"),
         ("blur>=1", "blur is not measured"),
+        ("recall@fog>=0.5", "fog is no kind of shift"),
         ("recall@gain:2>=0.5", "step 2 is not measured"),
         ("gain@gain>=1.1", "that of one kind"),
     ],

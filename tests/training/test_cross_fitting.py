@@ -58,6 +58,32 @@ def test_a_network_sets_its_threshold_on_a_held_out_block_and_says_so(product: P
     assert "would have to be trained again" in threshold.rule
 
 
+def test_photos_that_show_the_same_count_once_in_a_held_out_block(product: Path, tmp_path: Path) -> None:
+    last = sorted(product.iterdir())[-1]
+    for number in range(5):
+        assert cv2.imwrite(str(product / f"{90 + number}.png"), cv2.imread(str(last)))
+    run = load_run(_train(product, tmp_path / "run", "ear"))
+    rule, held_out = good_scores(run), run.split.threshold
+    alike = [path in run.split.duplicates[0] for path in held_out]
+    assert sum(alike) == 6
+    assert rule.threshold(np.arange(len(held_out))).good_images == len(held_out) - 5
+    outlook = threshold_outlook(run)
+    assert outlook.effective == outlook.threshold.good_images == len(held_out) - 5
+
+
+def test_what_engines_cannot_take_is_said_before_the_training_and_no_engine_is_named_next(
+    product: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    arguments = ["train", "rd4ad", "--data", str(product), "--size", "64", "--runs", str(tmp_path), "--no-check-photos"]
+    few = ["-p", "weights=random", "-p", "steps=1", "--batch-size", "2"]
+    assert main([*arguments, *few, "--name", "counts", "-p", "matching=counts"]) == 0
+    assert "next: edge-ad build-engine" in capsys.readouterr().err
+    assert caplog.messages == []
+    assert main([*arguments, *few, "--name", "exact", "-p", "matching=exact"]) == 0
+    assert "next: edge-ad evaluate" in capsys.readouterr().err
+    assert caplog.messages[0].startswith("No bundle can be made of this run: matching=exact")
+
+
 def test_the_asked_rate_is_recorded_and_sets_the_threshold(product: Path, tmp_path: Path) -> None:
     root = _train(product, tmp_path / "run", false_alarm_rate=0.3)
     assert read_record(root).false_alarm_rate == 0.3

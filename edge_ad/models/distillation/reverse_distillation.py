@@ -7,7 +7,7 @@ part is not as they are, teacher and student differ.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -181,15 +181,22 @@ class ReverseDistillation(AnomalyDetector):
         levels_back: list[Tensor] = self.student(self.bottleneck(levels))
         return levels_back
 
+    @classmethod
+    def undeployable(cls, parameters: Mapping[str, Any]) -> str:
+        """Why no engine takes it: levels are matched by sorting."""
+        if parameters.get("matching") != "exact":
+            return ""
+        return "matching=exact sorts up to 4096 values a channel, which engines do not take (TensorRT sorts 3840)."
+
     def deployed(self) -> AnomalyDetector:
         """With its batch norms folded into the convolutions.
 
         Raises:
             UsageError: Levels are matched by sorting.
         """
-        if self.config.matching == "exact":
+        if why := self.undeployable(self.config.model_dump()):
             raise UsageError(
-                "matching=exact sorts up to 4096 values a channel, which engines do not take (TensorRT sorts 3840).",
+                why,
                 "Train with matching=counts, which nearly equals it, or moments; or evaluate the run itself.",
             )
         deployed = copy.deepcopy(self)

@@ -16,7 +16,7 @@ from edge_ad.models.picture_normalisation import InputNormalisation, PictureNorm
 __all__ = ["STRIDES", "Matching", "Teacher"]
 
 STRIDES = (4, 8, 16)
-Matching = MatchingKind | Literal["none"]
+Matching = Literal[MatchingKind, "none"]
 
 _MATCHED_LEVELS = (4, 8)
 _FITTED_AT_ONCE = 8
