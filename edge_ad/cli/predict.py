@@ -54,7 +54,11 @@ def predict(
         if threshold is not None:
             detector.threshold = threshold
         note(f"Judging {len(paths)} photos with {detector.engine} at threshold {detector.threshold:.6g}.")
-        verdicts, page = _judge(detector, paths, out)
+        try:
+            verdicts, page = _judge(detector, paths, out)
+        except KeyboardInterrupt:
+            note("Stopped: nothing is left in " + str(out) if out is not None else "Stopped.")
+            raise
     _print(verdicts, "jsonl" if as_json else form)
     defective = sum(verdict.verdict == "NG" for verdict in verdicts)
     unjudged = [verdict for verdict in verdicts if verdict.reason]

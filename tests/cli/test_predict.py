@@ -142,7 +142,7 @@ def test_out_in_a_folder_that_is_judged_is_refused(
 )
 def test_out_that_cannot_be_finished_is_left_as_it_was(
     bundle: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    error: BaseException, code: int, is_there: bool,
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, is_there: bool,
 ) -> None:  # fmt: skip
     out, write_bytes, written = tmp_path / "out", Path.write_bytes, []
 
@@ -159,3 +159,4 @@ def test_out_that_cannot_be_finished_is_left_as_it_was(
     assert len(written) == 3
     assert out.exists() == is_there
     assert not is_there or not any(out.iterdir())
+    assert ("nothing is left in" if code == 130 else "the disk is full") in capsys.readouterr().err
