@@ -264,7 +264,7 @@ def _cells(rows: list[dict[str, Any]]) -> str:
 def main() -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the products")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the products")
     parser.add_argument("--products", nargs="+", default=list(PRODUCTS))
     parser.add_argument("--turns", type=int, default=34, help="six splits for each")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/threshold_splits.jsonl"))

@@ -6,15 +6,16 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 
 from edge_ad.bundle import Bundle
 from edge_ad.errors import UsageError
+from edge_ad.manifest import Precision
+from edge_ad.photo_spec import Fit
 
 if TYPE_CHECKING:
     from edge_ad.data.products import Folders
     from edge_ad.evaluation.results import Evaluation
-    from edge_ad.manifest import Precision
     from edge_ad.training.loop import EpochReport
     from edge_ad.training.runs import RunRecord
 
@@ -73,16 +74,22 @@ class Run:
             The bundle, engines included.
 
         Raises:
+            UsageError: There is no such precision.
             QualityGateError: A precision that was asked for fails its gate; ``report`` has the figures and limits.
             DataError: The training photos are not where they were, or have changed.
             DeviceError: The backend does not work here.
             BundleError: ``path`` is something else than a bundle.
             StorageError: No space or no permission; nothing is left behind.
         """
-        from edge_ad.bundle.bundle import copy_bundle
+        from edge_ad.bundle.bundle import check_replaceable, copy_bundle
         from edge_ad.export.build import build_engines
 
-        precisions = None if precision == "auto" else (cast("Precision", precision),)
+        if precision not in ("auto", *get_args(Precision)):
+            choices = ", ".join(("auto", *get_args(Precision)))
+            raise UsageError(f"There is no precision {precision!r}.", f"Choose: {choices}.")
+        if path is not None:
+            check_replaceable(Path(path))  # now, not after minutes
+        precisions = None if precision == "auto" else (cast(Precision, precision),)
         build_engines(self.root, backend=backend, precisions=precisions, log=_log.info)
         bundle = Bundle.open(self.root / "bundle")
         return bundle if path is None else copy_bundle(bundle, Path(path))
@@ -94,8 +101,8 @@ def train(
     *,
     name: str | None = None,
     runs: AnyPath = "runs",
-    good: Iterable[AnyPath] = (),
-    fit: Literal["stretch", "letterbox", "crop"] = "stretch",
+    good: AnyPath | Iterable[AnyPath] = (),
+    fit: Fit = "stretch",
     device: str = "auto",
     batch_size: int = 4,
     skip_unreadable: bool = False,
@@ -110,7 +117,7 @@ def train(
         method: Name of a method; None for the one that measured best (`edge_ad.models.registry.DEFAULT_METHOD`).
         name: Name of the run; None for the product's.
         runs: Folder of the runs.
-        good: Folders of photos of good parts, where the product's folder does not tell them.
+        good: Folder or folders of photos of good parts, where the product's folder does not tell them.
         fit: How a photo fills the network's input: squeezed, whole, or its middle alone.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         batch_size: Images per step, where the method has steps.
@@ -133,7 +140,11 @@ def train(
     from edge_ad.training.train import TrainingRequest
     from edge_ad.training.train import train as fit_detector
 
-    folders = Folders(tuple(Path(path) for path in good))
+    if batch_size < 1:
+        raise UsageError(f"batch_size is 1 or more, not {batch_size}.")
+    if fit not in get_args(Fit):
+        raise UsageError(f"There is no fit {fit!r}.", f"Choose: {', '.join(get_args(Fit))}.")
+    folders = Folders(_paths(good))
     if data is None and not folders.good:
         raise UsageError("Say what to train on.", 'edge_ad.train("./screw"), or good=["photos/OK"]')
     product = Path(data) if data is not None else common_root(folders)
@@ -161,8 +172,8 @@ def evaluate(
     target: Run | Bundle | AnyPath,
     data: AnyPath | None = None,
     *,
-    good: Iterable[AnyPath] = (),
-    defects: Iterable[AnyPath] = (),
+    good: AnyPath | Iterable[AnyPath] = (),
+    defects: AnyPath | Iterable[AnyPath] = (),
     masks: AnyPath | None = None,
     backend: str = "auto",
     precision: str = "auto",
@@ -173,8 +184,8 @@ def evaluate(
     Args:
         target: A run or a bundle, opened or by its folder.
         data: Folder of the product, with test photos.
-        good: Folders of photos of good parts, where the product's folder does not tell them.
-        defects: Folders of photos of defective parts, likewise.
+        good: Folder or folders of photos of good parts, where the product's folder does not tell them.
+        defects: Folder or folders of photos of defective parts, likewise.
         masks: Folder of the masks of the defects, likewise.
         backend: Backend of a bundle's engine, or ``"auto"``.
         precision: Precision of a bundle's engine, or ``"auto"``.
@@ -210,11 +221,18 @@ def evaluate(
     return evaluation
 
 
-def _folders(good: Iterable[AnyPath], defects: Iterable[AnyPath], masks: AnyPath | None) -> Folders:
+def _paths(folders: AnyPath | Iterable[AnyPath]) -> tuple[Path, ...]:
+    """One folder, or several."""
+    if isinstance(folders, (str, PathLike)):
+        return (Path(folders),)
+    return tuple(Path(folder) for folder in folders)
+
+
+def _folders(good: AnyPath | Iterable[AnyPath], defects: AnyPath | Iterable[AnyPath], masks: AnyPath | None) -> Folders:
     from edge_ad.data.products import Folders
 
     return Folders(
-        tuple(Path(path) for path in good),
-        tuple(Path(path) for path in defects),
+        _paths(good),
+        _paths(defects),
         None if masks is None else Path(masks),
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from operator import index
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
@@ -35,7 +37,8 @@ __all__ = ["Detector", "Photo", "load"]
 
 Photo: TypeAlias = "str | PathLike[str] | NDArray[Any] | Image"
 """An image file's path; an array (H, W, 3) BGR or (H, W) grey of uint8, or of uint16 where the bundle's photos have
-more than 8 bits; or a PIL image."""
+more than 8 bits; or a PIL image. A result keeps a contiguous array itself, not a copy: give a copy where the next frame
+is written into the same array."""
 
 _BATCH = 8
 _log = logging.getLogger(__name__)
@@ -129,8 +132,9 @@ class Detector:
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        if not np.isfinite(value):
-            raise UsageError(f"A threshold is a finite number, not {value}.")
+        given: object = value
+        if not (isinstance(given, (int, float, np.number)) and np.isfinite(given)):
+            raise UsageError(f"A threshold is a finite number, not {value!r}.")
         self._threshold = float(value)
 
     @overload
@@ -264,14 +268,15 @@ class Detector:
         bits = self.photos.significant_bits
         if isinstance(photo, (str, PathLike)):
             path = Path(fspath(photo))
-            if path.is_dir():
+            if os.path.isdir(path):  # noqa: PTH112 - false, not an error, for a name that no file can have
                 raise UsageError(f"{path} is a folder.", "Judge its photos with detector.stream(folder).")
             return read_image(path, bits), str(path)
         if isinstance(photo, np.ndarray):
             return _from_array(photo, bits), ""
         if hasattr(photo, "convert") and hasattr(photo, "mode"):
             return _from_pil(photo, bits), str(getattr(photo, "filename", ""))
-        raise UsageError(f"{type(photo).__name__} is no photo.", "Give a path, a uint8 BGR array or a PIL image.")
+        hint = "Give a path, a uint8 BGR array or a PIL image, or a list of them."
+        raise UsageError(f"{type(photo).__name__} is no photo.", hint)
 
     def _check_free(self) -> None:
         if not self._is_open:
@@ -294,21 +299,43 @@ def _from_array(array: NDArray[Any], significant_bits: int | None) -> NDArray[np
 
 
 def _from_pil(image: Image, significant_bits: int | None) -> NDArray[np.uint8]:
+    try:
+        return _from_array(_pil_pixels(image, significant_bits), significant_bits)
+    except (OSError, SyntaxError, ValueError) as error:
+        hint = "It may be closed, or its file damaged: open it again."
+        raise DataError(f"The PIL image cannot be read ({error}).", hint) from error
+
+
+def _pil_pixels(image: Image, significant_bits: int | None) -> NDArray[Any]:
+    """Pixels (H, W, 3), BGR, of uint8; or (H, W) of uint16 where the image has more than 8 bits."""
     from PIL import ImageOps
 
     upright = ImageOps.exif_transpose(image)  # as files are read
     if upright.mode.startswith("I;16"):
-        return _from_array(np.asarray(upright), significant_bits)
-    return _from_array(np.asarray(upright.convert("RGB"))[..., ::-1], significant_bits)
+        return np.asarray(upright)
+    if upright.mode not in ("I", "F"):
+        return np.asarray(upright.convert("RGB"))[..., ::-1]
+    # PIL would cut these off at 255 without a word; older versions open PNG files of 16 bits as "I".
+    values = np.asarray(upright)
+    if upright.mode == "F" or significant_bits is None or values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
+        raise DataError(f"A PIL image of mode {upright.mode} has no depth of a photo.", "Convert it to L, RGB or I;16.")
+    return values.astype(np.uint16)
 
 
 def _source(source: str | int | PathLike[str], options: SourceOptions | None) -> Source:
-    if isinstance(source, int):
-        return camera_source(source, options or SourceOptions())
-    return source_from_uri(fspath(source), options or SourceOptions())
+    if isinstance(source, (str, PathLike)):
+        return source_from_uri(fspath(source), options or SourceOptions())
+    try:
+        number = index(source)
+    except TypeError as error:
+        hint = "Give the number of a camera, a path or an address."
+        raise UsageError(f"{type(source).__name__} is no source of frames.", hint) from error
+    return camera_source(number, options or SourceOptions())
 
 
 def _filters(region: tuple[int, int, int, int] | None) -> FilterOptions:
+    if isinstance(region, str):
+        raise UsageError(f"The region {region!r} is a text.", "Give four numbers: (320, 180, 640, 360).")
     return FilterOptions(
         region=None if region is None else Region.parse(",".join(map(str, region))),
         make_health=lambda source: FrameHealth(can_freeze=source.is_live),

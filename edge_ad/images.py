@@ -228,6 +228,8 @@ def _read_bytes(path: Path) -> bytes:
         raise DataError(f"No such image: {path}.") from error
     except OSError as error:
         raise DataError(f"The image cannot be read ({error.strerror}): {path}.") from error
+    except ValueError as error:  # a null character in the name
+        raise DataError(f"The image cannot be read ({error}): {str(path)!r}.") from error
     if content is None:
         raise DataError(
             f"The file is larger than {most:,} bytes, or no regular file: {path}.", "See EDGE_AD_MAX_IMAGE_PIXELS."

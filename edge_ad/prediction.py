@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +24,7 @@ class Prediction:
     """
 
     score: float
-    anomaly_map: NDArray[np.float32]
+    anomaly_map: NDArray[np.float32] = field(repr=False)
 
     @property
     def is_finite(self) -> bool:

@@ -3,12 +3,14 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 import edge_ad as ead
+from edge_ad.errors import UsageError
 
 _SIZE = 64
 
@@ -70,6 +72,25 @@ def test_exporting_over_something_else_is_refused(run: ead.Run, product: Path) -
     assert (product / "train").is_dir()
 
 
+def test_a_precision_that_is_none_is_refused_with_the_list(run: ead.Run) -> None:
+    with pytest.raises(UsageError, match=r"no precision 'int4'.*int8-bf16"):
+        run.export(precision="int4")
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"fit": "fill"}, {"false_alarm_rate": 2.0}])
+def test_wrong_arguments_of_train_are_refused_before_a_run_is_made(
+    product: Path, tmp_path: Path, wrong: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError):
+        ead.train(product, "patch-gaussian", size=64, runs=tmp_path, **wrong)
+    assert not any(tmp_path.iterdir())
+
+
+def test_one_folder_of_good_photos_needs_no_list(product: Path, tmp_path: Path) -> None:
+    with pytest.raises(ead.EdgeAdError, match=r"No such folder: .*nowhere"):
+        ead.train(good=str(tmp_path / "nowhere"), runs=tmp_path / "runs")
+
+
 def test_gate_error_carries_what_was_measured(run: ead.Run) -> None:
     from edge_ad.export.build import build_engines
     from edge_ad.export.precisions import GraphOptions
@@ -97,6 +118,7 @@ def test_verdict_needs_no_torch(bundle: ead.Bundle, product: Path) -> None:
 import sys
 sys.modules["torch"] = sys.modules["onnx"] = None  # any import of them fails
 import edge_ad as ead
+from edge_ad.errors import UsageError
 with ead.load({str(bundle.root)!r}, backend="onnxruntime") as detector:
     good = detector.predict({str(product / "test" / "good" / "00.png")!r})
     bad = detector.predict({str(product / "test" / "scratch" / "00.png")!r})

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from edge_ad.detector import Detector, load
-from edge_ad.errors import DataError, EdgeAdError, UsageError
+from edge_ad.errors import DataError, DeviceError, EdgeAdError, UsageError
 from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
 
 
@@ -65,8 +65,9 @@ def test_threshold_of_the_object_is_what_judges(detector: Detector, frame: np.nd
     for threshold, is_defective in ((score + 1, False), (score, False), (score - 1e-3, True)):
         detector.threshold = threshold
         assert detector.predict(frame).is_defective == is_defective
-    with pytest.raises(UsageError, match="finite"):
-        detector.threshold = float("nan")
+    for wrong in (float("nan"), "0.5", None):
+        with pytest.raises(UsageError, match="finite"):
+            detector.threshold = wrong  # type: ignore[assignment] # what is under test
 
 
 def test_grey_arrays_are_three_equal_channels(detector: Detector, frame: np.ndarray) -> None:
@@ -88,6 +89,9 @@ def test_missing_damaged_and_folders_are_named(detector: Detector, tmp_path: Pat
         detector.predict(tmp_path / "none.png")
     with pytest.raises(DataError, match=r"damaged\.png"):
         detector.predict(tmp_path / "damaged.png")
+    for impossible in ("x" * 5000, "a\0b.png"):
+        with pytest.raises(DataError, match="cannot be read"):
+            detector.predict(impossible)
     with pytest.raises(UsageError, match="stream"):
         detector.predict(tmp_path)
 
@@ -128,3 +132,92 @@ def test_closed_detector_says_so(bundle_root: Path, frame: np.ndarray) -> None:
         pass
     with pytest.raises(EdgeAdError, match="closed"):
         opened.predict(frame)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "CMYK", "RGBX"])
+def test_modes_that_hold_the_same_colours_have_one_result(detector: Detector, frame: np.ndarray, mode: str) -> None:
+    picture = Image.fromarray(frame[..., ::-1].copy())
+    assert detector.predict(picture.convert(mode)).score == detector.predict(frame).score
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_pil_images_of_more_than_8_bits_are_never_cut_off(
+    detector: Detector, frame: np.ndarray, dtype: type[np.generic]
+) -> None:
+    deep = Image.fromarray((frame[..., 0].astype(np.uint16) * 257).astype(dtype))
+    assert deep.mode in ("I", "F")
+    with pytest.raises(DataError):
+        detector.predict(deep)
+
+
+def test_pil_images_that_cannot_be_read_are_refused(detector: Detector, frame: np.ndarray, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "photo.png"), frame)
+    closed = Image.open(tmp_path / "photo.png")
+    closed.close()
+    (tmp_path / "cut.png").write_bytes((tmp_path / "photo.png").read_bytes()[:800])
+    with Image.open(tmp_path / "cut.png") as cut:
+        for unreadable in (closed, cut):
+            with pytest.raises(DataError, match="PIL image cannot be read"):
+                detector.predict(unreadable)
+
+
+@pytest.mark.parametrize("layout", ["fortran", "strided", "read-only"])
+def test_arrays_may_lie_in_memory_as_they_like(detector: Detector, frame: np.ndarray, layout: str) -> None:
+    strided = np.repeat(frame, 2, axis=1)[:, ::2]
+    arrays = {"fortran": np.asfortranarray(frame), "strided": strided, "read-only": frame.copy()}
+    arrays["read-only"].flags.writeable = False
+    assert detector.predict(arrays[layout]).score == detector.predict(frame).score
+
+
+def test_photos_of_a_generator_are_asked_for_as_a_list(detector: Detector, frame: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="or a list of them"):
+        detector.predict(image for image in [frame])  # type: ignore[call-overload] # what is under test
+
+
+@pytest.mark.parametrize("wrong", [None, ["a"], 1.5])
+def test_what_is_no_source_is_refused(detector: Detector, wrong: object) -> None:
+    with pytest.raises(UsageError, match="no source of frames"):
+        detector.stream(wrong)  # type: ignore[arg-type] # what is under test
+
+
+def test_number_of_a_camera_may_be_of_numpy(detector: Detector) -> None:
+    with pytest.raises(DeviceError, match="Camera 63 cannot be opened"):
+        next(detector.stream(np.int64(63)))  # type: ignore[call-overload,arg-type] # any whole number will do
+
+
+def test_region_as_a_text_is_refused(detector: Detector, frame: np.ndarray, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "0.png"), frame)
+    with pytest.raises(UsageError, match="four numbers"):
+        detector.stream(tmp_path, region="0,0,5,5")  # type: ignore[arg-type] # what is under test
+
+
+def test_an_error_in_the_loop_of_a_stream_frees_the_detector(
+    detector: Detector, frame: np.ndarray, tmp_path: Path
+) -> None:
+    for index in range(3):
+        cv2.imwrite(str(tmp_path / f"{index}.png"), frame)
+
+    def fail() -> None:
+        for _ in detector.stream(tmp_path):
+            raise KeyError("of the caller")
+
+    with pytest.raises(KeyError, match="of the caller"):
+        fail()
+    assert detector.predict(frame).score > 0
+
+
+def test_two_detectors_of_one_bundle_do_not_share_a_state(
+    detector: Detector, bundle_root: Path, frame: np.ndarray
+) -> None:
+    expected = detector.predict(frame).score
+    with load(bundle_root, backend="onnxruntime") as other:
+        other.threshold = expected + 1
+        assert other.predict(frame).score == expected
+    assert detector.threshold != expected + 1
+    assert detector.predict(frame).score == expected
+
+
+def test_a_result_is_shown_without_its_pixels(detector: Detector, frame: np.ndarray) -> None:
+    text = repr(detector.predict(frame))
+    assert "score=" in text
+    assert "array(" not in text

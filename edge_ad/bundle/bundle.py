@@ -26,7 +26,16 @@ from edge_ad.manifest import BF16_OF, SCHEMA_VERSION, GraphInfo, Manifest, Metri
 from edge_ad.scene import SCENE_SCHEMA_VERSION, SceneLimits
 from edge_ad.storage import atomic_directory, clone_tree, one_at_a_time, sha256_file, write_file
 
-__all__ = ["AUDIT_FILE", "MANIFEST_FILE", "SCENE_FILE", "Bundle", "copy_bundle", "newest_bundle", "write_bundle"]
+__all__ = [
+    "AUDIT_FILE",
+    "MANIFEST_FILE",
+    "SCENE_FILE",
+    "Bundle",
+    "check_replaceable",
+    "copy_bundle",
+    "newest_bundle",
+    "write_bundle",
+]
 
 MANIFEST_FILE = "manifest.json"
 SCENE_FILE = "scene.json"
@@ -221,7 +230,7 @@ def write_bundle(root: Path, manifest: Manifest, files: Mapping[str, bytes | Pat
         BundleError: ``root`` is something other than a bundle, or a name is not a plain path.
         StorageError: No space or no permission; nothing is left behind.
     """
-    _check_replaceable(root)
+    check_replaceable(root)
     with atomic_directory(root) as staged:
         manifest = _fill(staged, manifest.model_copy(update={"files": {}}), files)
     return Bundle(root, manifest)
@@ -234,26 +243,32 @@ def copy_bundle(bundle: Bundle, root: Path) -> Bundle:
         BundleError: ``root`` is something else than a bundle.
         StorageError: No space or no permission; nothing is left behind.
     """
-    _check_replaceable(root)
+    check_replaceable(root)
     with atomic_directory(root) as staged:
         clone_tree(bundle.root, staged)
     return Bundle.open(root)
 
 
 def newest_bundle(directory: Path) -> Bundle:
-    """Open the bundle that was created last: ``directory`` itself or one of its folders.
+    """Open the bundle that was created last: ``directory`` itself, one of its folders, or in a run below it.
 
     Raises:
         UsageError: There is none.
         BundleError: One of them cannot be read.
     """
-    roots = [path for path in (directory, *_folders(directory)) if (path / MANIFEST_FILE).is_file()]
+    places = (directory, *_folders(directory), *_in_runs(directory))
+    roots = [path for path in places if (path / MANIFEST_FILE).is_file()]
     if not roots:
-        raise UsageError(f"There is no bundle in {directory}.", "Make one: edge-ad export <run>")
+        raise UsageError(f"There is no bundle in {directory} or in a run below it.", "Make one: edge-ad export <run>")
     return Bundle.open(max(roots, key=lambda root: (_created(root), root.name)))
 
 
-def _check_replaceable(root: Path) -> None:
+def check_replaceable(root: Path) -> None:
+    """Refuse to write a bundle over something else.
+
+    Raises:
+        BundleError: ``root`` is neither a bundle nor an empty folder.
+    """
     if root.exists() and not (root / MANIFEST_FILE).is_file() and not _is_empty_folder(root):
         raise BundleError(f"{root} exists and is not a bundle.", "Choose another folder; it was not touched.")
 
@@ -302,6 +317,12 @@ def _folders(directory: Path) -> list[Path]:
     # Nothing can be asked of what may not be entered, such as lost+found of a disk.
     open_to_us = (path for path in directory.iterdir() if os.access(path, os.R_OK | os.X_OK))
     return [path for path in open_to_us if path.is_dir() and not path.name.startswith(".")]
+
+
+def _in_runs(directory: Path) -> list[Path]:
+    """Where runs hold their bundles: in a folder of ``directory``, or one deeper, as in ``runs/screw``."""
+    found = [path for pattern in ("*/bundle", "*/*/bundle") for path in directory.glob(pattern)]
+    return [path for path in found if not any(part.startswith(".") for part in path.relative_to(directory).parts)]
 
 
 def _is_empty_folder(path: Path) -> bool:

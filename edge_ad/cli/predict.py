@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -11,6 +12,7 @@ from edge_ad.cli.console import note, print_document, print_table, show_count
 from edge_ad.cli.options import BackendOption, JsonOption, PrecisionOption, ThreadsOption
 
 if TYPE_CHECKING:
+    from edge_ad.detector import Detector
     from edge_ad.verdict_report import PhotoVerdict
 
 __all__ = ["predict"]
@@ -43,21 +45,20 @@ def predict(
     """
     from edge_ad.detector import load
     from edge_ad.errors import DataError
-    from edge_ad.verdict_report import VerdictFolder, judge_photos, list_photos
+    from edge_ad.verdict_report import check_output, list_photos
 
     paths = list_photos(photos)
-    verdicts: list[PhotoVerdict] = []
+    if out is not None:
+        check_output(out, photos)
     with load(_bundle(target), backend=backend, precision=precision, threads=threads) as detector:
         if threshold is not None:
             detector.threshold = threshold
         note(f"Judging {len(paths)} photos with {detector.engine} at threshold {detector.threshold:.6g}.")
-        folder = None if out is None else VerdictFolder(out, detector.engine)
-        for verdict, result in judge_photos(detector, paths):
-            verdicts.append(verdict)
-            if folder is not None:
-                folder.add(verdict, result)
-            show_count(len(verdicts), len(paths))
-    page = None if folder is None else folder.finish()
+        try:
+            verdicts, page = _judge(detector, paths, out)
+        except KeyboardInterrupt:
+            note("Stopped: nothing is left in " + str(out) if out is not None else "Stopped.")
+            raise
     _print(verdicts, "jsonl" if as_json else form)
     defective = sum(verdict.verdict == "NG" for verdict in verdicts)
     unjudged = [verdict for verdict in verdicts if verdict.reason]
@@ -70,6 +71,20 @@ def predict(
             f"{unjudged[0].reason.rstrip('.')}.",
             "They are listed as unjudged; the others were judged.",
         )
+
+
+def _judge(detector: Detector, paths: list[Path], out: Path | None) -> tuple[list[PhotoVerdict], Path | None]:
+    """The verdicts, and the page with them where a folder for it is named."""
+    from edge_ad.verdict_report import VerdictFolder, judge_photos
+
+    verdicts: list[PhotoVerdict] = []
+    with nullcontext() if out is None else VerdictFolder.create(out, detector.engine) as folder:
+        for verdict, result in judge_photos(detector, paths):
+            verdicts.append(verdict)
+            if folder is not None:
+                folder.add(verdict, result)
+            show_count(len(verdicts), len(paths))
+        return verdicts, None if folder is None else folder.finish()
 
 
 def _bundle(target: Path) -> Path:

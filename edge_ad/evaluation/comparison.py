@@ -144,12 +144,17 @@ def compare(candidates: Sequence[Candidate]) -> Comparison:
 
     Raises:
         UsageError: Fewer than two.
-        DataError: They were not measured on the same test photos.
+        DataError: They were not measured on the same test photos of one product.
     """
     if len(candidates) < 2:
         raise UsageError("There is nothing to compare with.", "Name two or more runs, bundles or saved documents.")
     first = candidates[0]
     for other in candidates[1:]:
+        if other.product != first.product:
+            raise DataError(
+                f"{other.name} was measured on {other.product}, {first.name} on {first.product}.",
+                "Measure both on the same --data.",
+            )
         if other.labels != first.labels:
             raise DataError(
                 f"{other.name} was measured on other test photos than {first.name}.", "Measure both on the same --data."

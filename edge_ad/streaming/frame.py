@@ -35,7 +35,7 @@ class Frame:
     """
 
     index: int
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8] = field(repr=False)
     captured_at: float
     captured_unix: float
     capture_ms: float

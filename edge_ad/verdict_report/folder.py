@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +17,37 @@ from numpy.typing import NDArray
 from edge_ad.errors import StorageError, UsageError
 from edge_ad.evaluation.page import render
 from edge_ad.heatmap import blend, colour_map, contour
+from edge_ad.outside_text import storable
 from edge_ad.storage import storage_errors, write_file
 from edge_ad.streaming.frame import Result
 from edge_ad.streaming.records.export import csv_lines
 from edge_ad.strict_json import to_json
 from edge_ad.verdict_report.photos import PhotoVerdict
 
-__all__ = ["COLUMNS", "PAGE_FILE", "VerdictFolder"]
+__all__ = ["COLUMNS", "PAGE_FILE", "VerdictFolder", "check_output"]
 
 COLUMNS = ("path", "verdict", "score", "threshold", "reason", "regions")
 PAGE_FILE = "index.html"
+_CSV_FILE, _LINES_FILE = "verdicts.csv", "verdicts.jsonl"
 _OVERLAYS, _MAPS = "overlays", "maps"
 _LONGEST_SIDE = 1280
 _JPEG_QUALITY = 90
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def check_output(root: Path, inputs: Sequence[str | Path]) -> None:
+    """Refuse a folder of verdicts that holds something else, or that lies in a folder that is judged.
+
+    Raises:
+        UsageError: It is no new folder, or its pictures would be judged as photos the next time.
+    """
+    with storage_errors(root):
+        if root.exists() and (not root.is_dir() or any(root.iterdir())):
+            raise UsageError(f"{root} is not empty.", "Name a new folder with --out.")
+    for item in map(Path, inputs):
+        if os.path.isdir(item) and root.resolve().is_relative_to(item.resolve()):  # noqa: PTH112 - takes any name
+            hint = "Name a folder beside it with --out: its pictures would be judged as photos the next time."
+            raise UsageError(f"{root} lies in {item}, which is judged.", hint)
 
 
 class VerdictFolder:
@@ -39,19 +58,31 @@ class VerdictFolder:
         engine: What judges, in words, for the page.
 
     Raises:
-        UsageError: It holds something else already.
         StorageError: It cannot be written.
     """
 
     def __init__(self, root: Path, engine: str) -> None:
-        if root.exists() and (not root.is_dir() or any(root.iterdir())):
-            raise UsageError(f"{root} is not empty.", "Name a new folder with --out.")
         with storage_errors(root):
             for folder in (_OVERLAYS, _MAPS):
                 (root / folder).mkdir(parents=True, exist_ok=True)
         self._root, self._engine = root, engine
         self._verdicts: list[PhotoVerdict] = []
         self._pictures: list[str] = []
+
+    @classmethod
+    @contextmanager
+    def create(cls, root: Path, engine: str) -> Iterator[VerdictFolder]:
+        """Open a folder of verdicts, see `check_output`; nothing of it is left behind when the block fails.
+
+        Yields:
+            The folder; call `finish` at the end of the block.
+        """
+        is_new = not root.exists()
+        try:
+            yield cls(root, engine)
+        except BaseException:
+            _remove(root, with_folder=is_new)
+            raise
 
     def add(self, verdict: PhotoVerdict, result: Result | None) -> None:
         """Draw a photo and keep its verdict.
@@ -77,8 +108,8 @@ class VerdictFolder:
             StorageError: No space or no permission.
         """
         rows = [verdict.to_dict() for verdict in self._verdicts]
-        write_file(self._root / "verdicts.csv", csv_lines(rows, COLUMNS, has_header=True).encode())
-        write_file(self._root / "verdicts.jsonl", "".join(f"{to_json(row)}\n" for row in rows).encode())
+        write_file(self._root / _CSV_FILE, csv_lines(rows, COLUMNS, has_header=True).encode())
+        write_file(self._root / _LINES_FILE, "".join(f"{to_json(row)}\n" for row in rows).encode())
         page = self._root / PAGE_FILE
         write_file(page, self._page().encode())
         return page
@@ -104,9 +135,19 @@ class VerdictFolder:
             threshold=threshold,
             lowest=min([*scores, threshold]),
             highest=max([*scores, threshold]),
-            folder=folder,
+            folder=storable(folder),
             rows=[_row(verdict, name, folder) for verdict, name in pairs],
         )
+
+
+def _remove(root: Path, *, with_folder: bool) -> None:
+    for name in (_OVERLAYS, _MAPS):
+        shutil.rmtree(root / name, ignore_errors=True)
+    with suppress(OSError):
+        for name in (_CSV_FILE, _LINES_FILE, PAGE_FILE):
+            (root / name).unlink(missing_ok=True)
+        if with_folder:
+            root.rmdir()
 
 
 def _common_folder(verdicts: Sequence[PhotoVerdict]) -> str:
@@ -120,10 +161,10 @@ def _common_folder(verdicts: Sequence[PhotoVerdict]) -> str:
 def _row(verdict: PhotoVerdict, picture: str, folder: str) -> dict[str, Any]:
     path = verdict.path
     return {
-        "path": (path.relative_to(folder) if folder and path.is_relative_to(folder) else path).as_posix(),
+        "path": storable((path.relative_to(folder) if folder and path.is_relative_to(folder) else path).as_posix()),
         "verdict": verdict.verdict,
         "score": verdict.score,
-        "reason": verdict.reason,
+        "reason": storable(verdict.reason),
         "regions": len(verdict.regions),
         "overlay": f"{_OVERLAYS}/{picture}.jpg" if picture else "",
         "map": f"{_MAPS}/{picture}.png" if picture else "",

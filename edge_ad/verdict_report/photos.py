@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -84,13 +85,13 @@ def list_photos(inputs: Sequence[str | Path]) -> list[Path]:
 
 def _photos(text: str) -> list[Path]:
     path = Path(text)
-    if path.is_dir():
+    if os.path.isdir(path):  # noqa: PTH112 - false, not an error, for a name that no file can have
         listed = find_photos(path, recursive=True)
         if not listed.photos:
             left_out = f" (left out: {listed.left_out()})" if listed.left_out() else ""
             raise DataError(f"{path} holds no photos{left_out}.", "Name a folder with PNG, JPEG, BMP, TIFF or WebP.")
         return list(listed.photos)
-    if path.exists():
+    if os.path.exists(path):  # noqa: PTH110 - likewise
         return [path]
     matches = sorted(glob.glob(text, recursive=True)) if glob.has_magic(text) else []  # noqa: PTH207 - takes any path
     if not matches:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -445,6 +446,15 @@ def test_the_newest_bundle_is_the_one_created_last_not_touched_last(tmp_path: Pa
     (tmp_path / "not a bundle").mkdir()
     assert newest_bundle(tmp_path) == newest
     assert newest_bundle(tmp_path / "c").root == tmp_path / "c"
+
+
+@pytest.mark.parametrize("place", ["bundle", "screw/bundle", "runs/screw/bundle"])
+def test_the_bundle_of_a_run_below_is_found(tmp_path: Path, place: str) -> None:
+    (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+    made = written(tmp_path / place)
+    (tmp_path / "runs/.old").mkdir(parents=True)
+    shutil.copytree(made.root, tmp_path / "runs/.old/bundle")  # left over where something was replaced
+    assert newest_bundle(tmp_path).root == made.root
 
 
 def test_without_a_bundle_the_error_names_the_command(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ def test_other_test_photos_cannot_be_compared() -> None:
     one = Candidate.of_document("one", _document({"good/a": False}))
     with pytest.raises(DataError, match="other test photos"):
         compare([one, Candidate.of_document("two", _document({"good/b": False}))])
+    with pytest.raises(DataError, match="two was measured on hazelnut, one on tiles"):
+        compare([one, Candidate.of_document("two", _document({"good/a": False}) | {"product": "hazelnut"})])
     with pytest.raises(UsageError, match="nothing to compare"):
         compare([one])
 

@@ -1,9 +1,12 @@
 """``edge-ad predict``: verdicts on photos, whatever a folder holds."""
 
 import csv
+import errno
 import io
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -111,3 +114,49 @@ def test_threshold_of_the_option_judges(bundle: Bundle, photos: Path, capsys: py
     assert main(["predict", str(bundle.root), str(photos), "--threshold", "0.9", "--json"]) == 0
     verdicts = [json.loads(line)["verdict"] for line in capsys.readouterr().out.splitlines()]
     assert verdicts == ["OK", "OK", "OK", "NG"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such a name")
+def test_page_takes_names_that_are_no_utf8(bundle: Bundle, photos: Path, tmp_path: Path) -> None:
+    shutil.copy(photos / "a.png", os.fsencode(photos) + b"/\xff.png")
+    assert main(["predict", str(bundle.root), str(photos), "--out", str(tmp_path / "out")]) == 0
+    assert "\\xff.png" in (tmp_path / "out" / "index.html").read_text()
+
+
+def test_name_that_no_file_can_have_is_no_photo(bundle: Bundle, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", str(bundle.root), "x" * 5000]) == 2
+    assert "No such photo" in capsys.readouterr().err
+
+
+def test_out_in_a_folder_that_is_judged_is_refused(
+    bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", str(bundle.root), str(photos), "--out", str(photos / "verdicts")]) == 2
+    assert "would be judged as photos" in capsys.readouterr().err
+    assert not (photos / "verdicts").exists()
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize(
+    ("error", "code"), [(OSError(errno.ENOSPC, "No space left on device"), 1), (KeyboardInterrupt(), 130)]
+)
+def test_out_that_cannot_be_finished_is_left_as_it_was(
+    bundle: Bundle, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, is_there: bool,
+) -> None:  # fmt: skip
+    out, write_bytes, written = tmp_path / "out", Path.write_bytes, []
+
+    def fails_at_the_third(path: Path, content: bytes) -> int:
+        written.append(path)
+        if len(written) == 3:
+            raise error
+        return write_bytes(path, content)
+
+    if is_there:
+        out.mkdir()
+    monkeypatch.setattr(Path, "write_bytes", fails_at_the_third)
+    assert main(["predict", str(bundle.root), str(photos), "--out", str(out)]) == code
+    assert len(written) == 3
+    assert out.exists() == is_there
+    assert not is_there or not any(out.iterdir())
+    assert ("nothing is left in" if code == 130 else "the disk is full") in capsys.readouterr().err

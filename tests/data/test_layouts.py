@@ -158,14 +158,14 @@ def test_few_good_photos_are_all_trained_on(tmp_path: Path, fill) -> None:
 def test_unknown_folders_are_named_with_their_photos_and_can_be_given(tmp_path: Path, fill) -> None:
     fill(tmp_path / "gut" / "cam1", 10)
     fill(tmp_path / "gut" / "cam2", 6)
-    fill(tmp_path / "schlecht", 3)
+    fill(tmp_path / "schrott", 3)
     with pytest.raises(DataError) as raised:
         open_product(tmp_path)
-    assert "gut/cam1 (10 photos), gut/cam2 (6 photos), schlecht (3 photos)" in raised.value.hint
-    folders = Folders(good=(tmp_path / "gut/cam1", tmp_path / "gut/cam2"), defects=(tmp_path / "schlecht",))
+    assert "gut/cam1 (10 photos), gut/cam2 (6 photos), schrott (3 photos)" in raised.value.hint
+    folders = Folders(good=(tmp_path / "gut/cam1", tmp_path / "gut/cam2"), defects=(tmp_path / "schrott",))
     product = open_product(tmp_path, folders)
     assert (len(product.good), product.root) == (13, tmp_path)
-    assert [sample.defect_type for sample in product.test] == ["good"] * 3 + ["schlecht"] * 3
+    assert [sample.defect_type for sample in product.test] == ["good"] * 3 + ["schrott"] * 3
     alone = open_product(None, Folders(good=folders.good), part="good")
     assert (len(alone.good), alone.root) == (16, tmp_path / "gut")
     with pytest.raises(DataError, match="No such folder"):
@@ -208,3 +208,23 @@ def test_a_product_that_is_one_of_good_photos_only_is_read_with_all_inside(tmp_p
     fill(tmp_path / "good" / "cam1", 3)
     fill(tmp_path / "good" / "cam2", 3)
     assert len(open_product(tmp_path / "good").good) == 6
+
+
+@pytest.mark.parametrize("name", ["OK", "good", "IO", "gut"])
+def test_a_folder_with_nothing_but_good_parts_in_a_folder_is_trained_on(tmp_path: Path, fill, name: str) -> None:
+    fill(tmp_path / name / "monday", 3)
+    (tmp_path / "notes").mkdir()
+    assert len(open_product(tmp_path, part="good").good) == 3
+    fill(tmp_path / "scratch", 2)  # may be the folder of the test photos
+    with pytest.raises(DataError, match="No images of good parts"):
+        open_product(tmp_path, part="good")
+
+
+@pytest.mark.parametrize(("good", "bad"), [("gut", "schlecht"), ("IO", "NIO"), ("i.O.", "n.i.O."), ("OK", "scrap")])
+def test_names_of_good_and_defective_parts_come_in_pairs(tmp_path: Path, fill, good: str, bad: str) -> None:
+    root = tmp_path / "gut"  # the name of the product's folder says nothing of what is in it
+    fill(root / good, 10)
+    fill(root / bad, 3)
+    product = open_product(root)
+    assert {path.parent.name for path in product.good} == {good}
+    assert sum(sample.is_defective for sample in product.test) == 3

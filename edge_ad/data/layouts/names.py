@@ -24,7 +24,8 @@ _GOOD_WORDS = frozenset({"good", "goods", "ok", "okay", "io", "gut", "normal", "
 _NEGATIONS = frozenset({"not", "no", "non", "un", "n"})
 DEFECT_NAMES = frozenset({"ng", "ko", "nok", "not_ok", "notok", "not_good", "bad", "faulty"})
 DEFECT_NAMES |= {"defect", "defects", "defective", "anomaly", "anomalies", "anomalous", "abnormal"}
-DEFECT_NAMES |= {"fail", "failed", "reject", "rejected"}
+DEFECT_NAMES |= {"fail", "failed", "reject", "rejected", "scrap"}
+DEFECT_NAMES |= {"nio", "n.i.o", "n.i.o.", "schlecht", "ausschuss", "fehler", "fehlerhaft", "defekt"}
 TRAIN_NAMES, TEST_NAMES = frozenset({"train", "training"}), frozenset({"test", "testing", "test_public"})
 
 

@@ -99,6 +99,8 @@ def _read_known(layout: Layout) -> None:
     elif _has_both(root) and not _has_photos(root):
         _add_mask_folders(layout, root)
         _read_good_and_defective(layout, root)
+    elif _has_only_good(root):
+        layout.good = [photo for path in _named(children, GOOD_NAMES) for photo in layout.add_good(path)]
     elif is_good_name(root.resolve().name):
         layout.good = layout.add_good(root)
     else:
@@ -209,6 +211,13 @@ def _named(folders: Iterable[Path], names: Iterable[str]) -> list[Path]:
 def _has_both(folder: Path) -> bool:
     children = _children(folder)
     return bool(_named(children, GOOD_NAMES) and _named(children, DEFECT_NAMES))
+
+
+def _has_only_good(folder: Path) -> bool:
+    """Whether all photos of a folder are in folders of good parts in it."""
+    found = find_photos(folder)
+    filled = [path for path, count in found.folders.items() if count]
+    return bool(filled) and not found.photos and all(path.name.lower() in GOOD_NAMES for path in filled)
 
 
 def _holds_masks(folder: Path) -> bool:
