@@ -219,7 +219,7 @@ def read_resized(paths: Sequence[Path], size_hw: tuple[int, int], photos: PhotoS
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
             most = largest_file()
             is_fit = stat.S_ISREG(status.st_mode) and status.st_size <= most
@@ -235,6 +235,11 @@ def _read_bytes(path: Path) -> bytes:
             f"The file is larger than {most:,} bytes, or no regular file: {path}.", "See EDGE_AD_MAX_IMAGE_PIXELS."
         )
     return content
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a pipe that nobody writes into is not waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _decode(content: bytes, flags: int) -> NDArray[np.generic] | None:

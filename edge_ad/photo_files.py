@@ -31,7 +31,7 @@ class PhotoList:
         photos: Sorted by path.
         other_files: Ending in lower case → number of files that are no photos; files of a system are not counted.
         folders: Folder inside that was not read → number of photos in it.
-        broken_links: Links to nothing, or to a folder that has been read already.
+        broken_links: Links to nothing or in a circle, or to a folder that has been read already; no regular files.
     """
 
     folder: Path
@@ -82,7 +82,8 @@ def find_photos(folder: Path, *, recursive: bool = False) -> PhotoList:
     while waiting:
         for entry in _entries(waiting.pop(0)):
             path = Path(entry.path)
-            if entry.is_dir():
+            is_folder, is_file = _kind(entry)
+            if is_folder:
                 if (real := os.path.realpath(path)) in seen:
                     broken.append(path)
                 elif recursive:
@@ -90,13 +91,21 @@ def find_photos(folder: Path, *, recursive: bool = False) -> PhotoList:
                     seen.add(real)
                 else:
                     folders[path] = len(find_photos(path, recursive=True).photos)
-            elif not entry.is_file():
+            elif not is_file:
                 broken.append(path)
             elif is_photo_name(entry.name):
                 photos.append(path)
             else:
                 others[path.suffix.lower() or "(none)"] += 1
     return PhotoList(folder, tuple(sorted(photos)), others, folders, tuple(broken))
+
+
+def _kind(entry: os.DirEntry[str]) -> tuple[bool, bool]:
+    """Whether an entry is a folder, and whether it is a file; neither for a link in a circle."""
+    try:
+        return entry.is_dir(), entry.is_file()
+    except OSError:
+        return False, False
 
 
 def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:

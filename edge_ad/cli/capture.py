@@ -138,7 +138,8 @@ def _run(photos: Photos, sources: list[Source], recorder: PhotoRecorder, filters
             on_photo=counter.photo,
         )
     except StorageError as error:  # a full disk: what was saved is there
-        failure, captured = error, Captured("no room", 0, dict(recorder.not_saved))
+        frames = recorder.count + sum(recorder.not_saved.values()) + 1  # and the one that had no room
+        failure, captured = error, Captured("no room", frames, dict(recorder.not_saved))
     finally:
         counter.end()
     sheet = _sheet(photos, recorder) if photos.has_sheet and recorder.count else None

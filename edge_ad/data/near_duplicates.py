@@ -68,10 +68,10 @@ def near_duplicate_groups(images: NDArray[np.uint8]) -> NDArray[np.int64]:
         rows = slice(start, start + _ROWS)
         alike = signs[rows] @ signs.T >= signs.shape[1] - 2 * _MOST_BITS
         near = squares[rows, np.newaxis] + squares - 2 * flat[rows] @ flat.T <= limit
-        for row, column in np.argwhere(alike & near):
-            low, high = sorted((groups[start + row], groups[column]))
-            if low != high:
-                groups[groups == high] = low
+        for together in alike & near:
+            numbers = groups[together]
+            if (numbers != numbers[:1]).any():
+                groups[np.isin(groups, numbers)] = numbers.min()
     return np.asarray(np.unique(groups, return_inverse=True)[1], np.int64)
 
 

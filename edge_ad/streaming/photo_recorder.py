@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections import Counter, deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -252,7 +253,7 @@ def _thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def _write_new(path: Path, content: bytes) -> Path:
     """Write a file that was not there, whole or not at all; one of that name stays, and this one gets a number."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}.partial")  # another process may have this name too
     try:
         with partial.open("wb") as file:
             file.write(content)

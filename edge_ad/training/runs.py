@@ -227,7 +227,7 @@ def good_scores(run: Run) -> GoodScores:
             return GoodScores(run.false_alarm_rate)
         return GoodScores.of_block(run.false_alarm_rate, split.threshold, split.duplicates)
     paths = [path for fold in split.folds for path in fold]
-    if set(paths) != set(run.good_scores) or split.folds[0] != (*split.calibrate, *split.threshold):
+    if sorted(paths) != sorted(run.good_scores) or split.folds[0] != (*split.calibrate, *split.threshold):
         raise CheckpointError(f"The scores in {run.root / RECORD_FILE} are not those of its photos.", "Train again.")
     return GoodScores.of_folds(run.false_alarm_rate, split.folds, split.duplicates, run.good_scores)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 from edge_ad.detector import Detector
 from edge_ad.errors import DataError, UsageError
+from edge_ad.outside_text import printable
 from edge_ad.photo_files import find_photos
 from edge_ad.regions import Region
 from edge_ad.streaming.frame import Result
@@ -20,6 +22,7 @@ __all__ = ["UNJUDGED", "PhotoVerdict", "judge_photos", "list_photos"]
 
 UNJUDGED = "unjudged"
 _BATCH = 8
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,8 @@ def _photos(text: str) -> list[Path]:
         if not listed.photos:
             left_out = f" (left out: {listed.left_out()})" if listed.left_out() else ""
             raise DataError(f"{path} holds no photos{left_out}.", "Name a folder with PNG, JPEG, BMP, TIFF or WebP.")
+        if words := listed.left_out():
+            _log.warning("Left out in %s: %s.", printable(str(path)), words)
         return list(listed.photos)
     if os.path.exists(path):  # noqa: PTH110 - likewise
         return [path]

@@ -148,7 +148,7 @@ def test_a_full_disk_ends_it_with_what_was_saved(
     monkeypatch.setattr(os, "link", full)
     monkeypatch.setattr(Path, "rename", no_room)
     found = _capture(capsys, line, out, code=1)
-    assert found["saved"] == 3
+    assert (found["saved"], found["frames"]) == (3, 4)
     assert len(find_photos(out).photos) == 3
     assert list(out.glob(".*.partial")) == []
 

@@ -160,3 +160,18 @@ def test_out_that_cannot_be_finished_is_left_as_it_was(
     assert out.exists() == is_there
     assert not is_there or not any(out.iterdir())
     assert ("nothing is left in" if code == 130 else "the disk is full") in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes of POSIX")
+def test_links_in_a_circle_and_pipes_end_nothing_and_are_told(
+    bundle: Bundle, photos: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (photos / "circle.png").symlink_to("circle.png")
+    (photos / "gone.png").symlink_to("nowhere.png")
+    (photos / "e.jp2").write_bytes(b"")
+    assert main(["predict", str(bundle.root), str(photos), "--format", "csv"]) == 0
+    assert len(_rows(capsys.readouterr().out)) == 4
+    assert "1 of ending .jp2, 2 links that lead nowhere or back" in caplog.text
+    os.mkfifo(photos / "pipe.png")
+    assert main(["predict", str(bundle.root), str(photos / "pipe.png")]) == 2
+    assert "no regular file" in capsys.readouterr().err

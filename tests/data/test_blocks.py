@@ -113,6 +113,18 @@ def test_groups_are_found_through_noise_and_another_exposure():
     assert near_duplicate_groups(images).tolist() == [0, 1, 0, 2, 3, 4, 5, 6, 7, 8, 0, 1]
 
 
+def test_what_is_near_to_either_is_in_one_group_in_any_order():
+    ends = picture(0).astype(float), picture(1).astype(float)
+    chain = [np.rint(ends[0] + (ends[1] - ends[0]) * step / 160).astype(np.uint8) for step in range(161)]
+    images = np.stack([*chain, *(picture(seed) for seed in range(2, 30))])
+    order = np.random.default_rng(0).permutation(len(images))
+    groups = near_duplicate_groups(images[order])
+    assert len(set(groups[order < 161])) == 1
+    assert len(set(groups)) == 29
+    apart = near_duplicate_groups(images[[0, 160, *range(161, 189)]])
+    assert len(set(apart)) == 30  # the ends are not near each other
+
+
 def test_photos_of_one_part_under_a_still_camera_are_not_the_same_thing():
     images = np.stack([with_noise(picture(0), seed, 9) for seed in range(10)])
     assert near_duplicate_groups(images).tolist() == list(range(10))

@@ -101,10 +101,16 @@ def test_a_rate_that_is_none_is_refused_before_anything_is_written(product: Path
 
 def test_scores_that_are_not_of_the_runs_photos_are_refused(product: Path, tmp_path: Path) -> None:
     root = _train(product, tmp_path / "run")
-    record = json.loads((root / "run.json").read_text())
+    whole = (root / "run.json").read_text()
+    record = json.loads(whole)
     record["good_scores"].popitem()
     (root / "run.json").write_text(json.dumps(record))
     with pytest.raises(CheckpointError, match=r"scores in .*run\.json"):
+        good_scores(load_run(root))
+    record = json.loads(whole)
+    record["split"]["folds"][1].append(record["split"]["folds"][0][0])  # a photo in two blocks
+    (root / "run.json").write_text(json.dumps(record))
+    with pytest.raises(CheckpointError):
         good_scores(load_run(root))
 
 
