@@ -130,7 +130,7 @@ def _confirm(
     if (ids is None) == (chosen == RecordFilter()):
         hint = "Such as --id 17,20-35, or --since 08:00 --until 09:00 for all of an hour in which every part was good."
         raise UsageError("Say which records: by --id, or else by time, source, verdict or score.", hint)
-    wanted = [record["id"] for record in reader.records(chosen)] if ids is None else _numbers(ids)
+    wanted = [record["id"] for record in reader.records(chosen)] if ids is None else sorted(set(_numbers(ids)))
     if not wanted:
         raise UsageError("There are no such records.", f"edge-ad records list {database} shows them.")
     name = by or user_name()
@@ -139,7 +139,8 @@ def _confirm(
         print_json({"records": len(wanted), "changed": count, "by": name, "confirmed": "" if withdraw else "good"})
     else:
         what = "no longer confirmed as good" if withdraw else "confirmed as good"
-        note(f"{len(wanted)} records {what} by {name}; {len(wanted) - count} were so before.")
+        noun = "record" if len(wanted) == 1 else "records"
+        note(f"{len(wanted)} {noun} {what} by {name}; {len(wanted) - count} were so before.")
 
 
 def _numbers(text: str) -> list[int]:

@@ -94,7 +94,7 @@ class MomentMatching(FeatureMatching):
     def match(self, features: Tensor) -> Tensor:
         """As the class says."""
         mean, deviation = _moments(features)
-        wanted_mean, wanted_deviation = self.get_buffer("reference")[..., None, None].unbind(1)
+        wanted_mean, wanted_deviation = _columns(self.get_buffer("reference"))
         return (features - mean) * (wanted_deviation / deviation) + wanted_mean
 
 
@@ -126,7 +126,7 @@ class CountMatching(FeatureMatching):
         """As the class says."""
         mean, deviation = _moments(features)
         standardised = (features - mean) / deviation
-        wanted_mean, wanted_deviation = self.get_buffer("reference")[:, :2, None, None].unbind(1)
+        wanted_mean, wanted_deviation = _columns(self.get_buffer("reference"))
         edges = self._edges()
         places = self._places(standardised, edges)
         return self._moved(standardised, edges, places) * wanted_deviation + wanted_mean
@@ -141,24 +141,24 @@ class CountMatching(FeatureMatching):
     def _places(self, standardised: Tensor, edges: Tensor) -> Tensor:
         """Where the edges belong: (N, C, K), by linear interpolation of the reference's quantiles."""
         counts = torch.stack(
-            [(standardised < edge[:, None, None]).float().sum((2, 3)) for edge in edges.unbind(1)], dim=2
+            [(standardised < edges[:, k : k + 1, None]).float().sum((2, 3)) for k in range(_EDGES)], dim=2
         )
         # As quantiles count: the smallest value is at 0, the largest at 1, an edge between two is halfway.
         below = (counts - 0.5) / (standardised.shape[2] * standardised.shape[3] - 1)
         known = self.get_buffer("probabilities")
         widths = known[1:] - known[:-1]
         covered = (below[..., None] - known[:-1]).clamp_min(0).minimum(widths) / widths  # (N, C, K, K - 1)
-        return edges[:, 0, None] + (covered * (edges[:, 1:] - edges[:, :-1])[:, None]).sum(3)
+        return edges[:, :1] + (covered * (edges[:, 1:] - edges[:, :-1])[:, None]).sum(3)
 
     def _moved(self, standardised: Tensor, edges: Tensor, places: Tensor) -> Tensor:
         """Values moved as the edges between which they lie; a sum of ramps, one per pair of edges."""
-        first, last = edges[:, 0, None, None], edges[:, -1, None, None]
+        first, last = edges[:, :1, None], edges[:, -1:, None]
         moved = places[..., :1, None] + (standardised - first).clamp_max(0) + (standardised - last).clamp_min(0)
         slopes = (places[..., 1:] - places[..., :-1]) / (edges[:, 1:] - edges[:, :-1])
         for index in range(_EDGES - 1):
-            low, high = edges[:, index, None, None], edges[:, index + 1, None, None]
+            low, high = edges[:, index : index + 1, None], edges[:, index + 1 : index + 2, None]
             ramp = standardised.maximum(low).minimum(high) - low
-            moved = moved + slopes[..., index, None, None] * ramp
+            moved = moved + slopes[..., index : index + 1, None] * ramp
         return moved
 
 
@@ -204,6 +204,11 @@ def create_matching(kind: MatchingKind, channels: int, positions: int, *, share:
     if kind == "exact":
         return ExactMatching(channels, positions, share=share)
     return (MomentMatching if kind == "moments" else CountMatching)(channels, share=share)
+
+
+def _columns(reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of each channel, (C, 1, 1) each; by slices, since an index becomes a Gather."""
+    return reference[:, :1, None], reference[:, 1:2, None]
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:

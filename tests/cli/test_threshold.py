@@ -273,6 +273,8 @@ def test_a_confirmation_is_an_event_and_can_be_taken_back(
     ]
     assert main(["records", "list", str(database), "--verdict", "NG"]) == 0
     assert "NG (confirmed good)" in capsys.readouterr().out
+    assert main(["records", "confirm", str(database), "--id", "7,7,6-7", "--by", "Ada"]) == 0
+    assert "2 records confirmed as good by Ada; 1 were so before" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["--id", "99"], ["--id", "x"], ["--id", "5-2"], ["--source", "other"]])
