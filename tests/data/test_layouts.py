@@ -212,7 +212,7 @@ def test_a_product_that_is_one_of_good_photos_only_is_read_with_all_inside(tmp_p
 
 @pytest.mark.parametrize("name", ["OK", "good", "IO", "gut"])
 def test_a_folder_with_nothing_but_good_parts_in_a_folder_is_trained_on(tmp_path: Path, fill, name: str) -> None:
-    fill(tmp_path / name / "monday", 3)
+    fill(tmp_path / name, 3)
     (tmp_path / "notes").mkdir()
     assert len(open_product(tmp_path, part="good").good) == 3
     fill(tmp_path / "scratch", 2)  # may be the folder of the test photos

@@ -214,10 +214,12 @@ def _has_both(folder: Path) -> bool:
 
 
 def _has_only_good(folder: Path) -> bool:
-    """Whether all photos of a folder are in folders of good parts in it."""
+    """Whether all photos of a folder lie right in folders of good parts in it: deeper ones are of several cameras."""
     found = find_photos(folder)
     filled = [path for path, count in found.folders.items() if count]
-    return bool(filled) and not found.photos and all(path.name.lower() in GOOD_NAMES for path in filled)
+    if not filled or found.photos:
+        return False
+    return all(path.name.lower() in GOOD_NAMES and not any(find_photos(path).folders.values()) for path in filled)
 
 
 def _holds_masks(folder: Path) -> bool:
