@@ -199,7 +199,7 @@ def evaluate(
         UsageError: Neither a run nor a bundle.
     """
     from edge_ad.data.products import open_product
-    from edge_ad.evaluation.evaluate import evaluate as measure
+    from edge_ad.evaluation.evaluate import evaluate_loaded
     from edge_ad.training.predictor import open_predictor, trained_on
 
     path = target.root if isinstance(target, (Run, Bundle)) else Path(target)
@@ -207,15 +207,7 @@ def evaluate(
     seen = trained_on(path)
     with open_predictor(path, backend=backend, precision=precision, threads=threads) as predictor:
         product = open_product(None if data is None else Path(data), folders, part="test", trained_on=seen)
-        evaluation = measure(
-            predictor.predict,
-            product,
-            predictor.size_hw,
-            threshold=predictor.threshold,
-            photos=predictor.photos,
-            engine=predictor.engine,
-            trained_on=seen,
-        )
+        evaluation = evaluate_loaded(predictor, product, trained_on=seen)
     if evaluation.seen:
         _log.warning("%s.", evaluation.seen_words)
     return evaluation

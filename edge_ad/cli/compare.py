@@ -85,7 +85,7 @@ def _measured(
 ) -> Candidate:
     from edge_ad.data.products import open_product
     from edge_ad.evaluation.comparison import Candidate, folder_bytes
-    from edge_ad.evaluation.evaluate import evaluate
+    from edge_ad.evaluation.evaluate import evaluate_loaded
     from edge_ad.training.predictor import open_predictor, trained_on
 
     backend, precision, threads = engine
@@ -93,16 +93,7 @@ def _measured(
     with open_predictor(target, backend=backend, precision=precision, threads=threads) as predictor:
         product = open_product(data, folders, part="test", trained_on=seen)
         note(f"Scoring {len(product.test)} test images with {target} ({predictor.engine}).")
-        evaluation = evaluate(
-            predictor.predict,
-            product,
-            predictor.size_hw,
-            threshold=predictor.threshold,
-            photos=predictor.photos,
-            engine=predictor.engine,
-            trained_on=seen,
-            progress=show_count,
-        )
+        evaluation = evaluate_loaded(predictor, product, trained_on=seen, progress=show_count)
         latency = _latency(predictor, [sample.path for sample in product.test], seconds)
     if evaluation.seen:
         note(f"warning: {target}: {evaluation.seen_words}.")

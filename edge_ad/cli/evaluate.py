@@ -63,8 +63,7 @@ def evaluate(
     from edge_ad.cli import shift as shifts
     from edge_ad.data.products import open_product
     from edge_ad.errors import UsageError
-    from edge_ad.evaluation.evaluate import check_test_images
-    from edge_ad.evaluation.evaluate import evaluate as measure
+    from edge_ad.evaluation.evaluate import check_test_images, evaluate_loaded
     from edge_ad.training.predictor import open_predictor, trained_on
 
     folders = named_folders(good, defect, masks)
@@ -90,16 +89,7 @@ def evaluate(
             shifts.show(found, requirements, report, as_json=as_json)
             return
         note(f"Scoring {len(product.test)} test images of {product.name} with {predictor.engine}.")
-        evaluation = measure(
-            predictor.predict,
-            product,
-            predictor.size_hw,
-            threshold=predictor.threshold,
-            photos=predictor.photos,
-            engine=predictor.engine,
-            trained_on=seen,
-            progress=show_count,
-        )
+        evaluation = evaluate_loaded(predictor, product, trained_on=seen, progress=show_count)
     if evaluation.seen:
         note(f"warning: {evaluation.seen_words}.")
     if report is not None:

@@ -31,6 +31,7 @@ __all__ = [
     "decide",
     "defect_auroc",
     "evaluate",
+    "evaluate_loaded",
     "image_metrics",
     "pixel_metrics",
     "predict_batch",
@@ -135,6 +136,31 @@ def seen_samples(samples: Sequence[Sample], trained_on: Collection[str]) -> tupl
     if not trained_on:
         return ()
     return tuple(index for index, sample in enumerate(samples) if content_hash(sample.path) in trained_on)
+
+
+def evaluate_loaded(
+    predictor: LoadedPredictor,
+    product: Product,
+    *,
+    trained_on: Collection[str] = (),
+    progress: Progress | None = None,
+) -> Evaluation:
+    """`evaluate` with what an opened run or bundle brings: its input, threshold and photos.
+
+    Raises:
+        DataError: As `evaluate`.
+        EdgeAdError: As `evaluate`.
+    """
+    return evaluate(
+        predictor.predict,
+        product,
+        predictor.size_hw,
+        threshold=predictor.threshold,
+        photos=predictor.photos,
+        engine=predictor.engine,
+        trained_on=trained_on,
+        progress=progress,
+    )
 
 
 def check_test_images(product: Product) -> None:
