@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from edge_ad.errors import UsageError
 from edge_ad.input_size import check_input_size
-from edge_ad.models.backbones.efficientnet_lite0 import EfficientNetLite0
+from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, Stage, TrainingBatch
 from edge_ad.models.error_predictors import scale_mask
 from edge_ad.models.feature_detector import PatchFeatures
