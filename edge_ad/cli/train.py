@@ -23,6 +23,7 @@ _METHOD_HELP = f"{', '.join(METHODS.names())}; {DEFAULT_METHOD} if not given."
 _PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/explanation/methods.md lists them. Repeatable."
 _PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
 _DATA_HELP = "Folder of the product's photos; once more for each folder of further photos.  [required, or --good]"
+_SIZE_HELP = "Network's input, in pixels: the side of a square (256), or height x width (160x416)."
 _MOST_NAMED = 5
 _FEW_NAMED = 3
 _WORKERS_HELP = "Processes that simulate defects for draem; by default one per spare core, at most 4."
@@ -38,7 +39,7 @@ def train(
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help=_PARAMETER_HELP)] = None,
     preset: Annotated[str, typer.Option(help=_PRESET_HELP)] = "",
-    size: Annotated[int | None, typer.Option(help="Side of the network's input, in pixels.")] = None,
+    size: Annotated[str | None, typer.Option(help=_SIZE_HELP)] = None,
     seed: Annotated[int, typer.Option(help="Seed for the split, the weights and the order.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the first stage.")] = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 4,
