@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path)
     for root in parser.parse_args().runs:
         run = load_run(root)
-        size_hw = (run.detector.config.size,) * 2
+        size_hw = run.detector.config.size_hw
         model, modules = export_onnx(run.detector), FloatModules.of(run.detector)
         compared = NoiseOnPhotos(read_resized(run.split.threshold, size_hw, run.split.photos), _run(model, modules))
         for way, features in ways(model, modules, read_resized(run.split.calibrate, size_hw, run.split.photos)):

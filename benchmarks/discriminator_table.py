@@ -119,7 +119,7 @@ def measure(product: Product, split: GoodSplit, method: str, values: dict[str, A
     """Fit, train and measure one detector; returns the row's figures."""
     detector = create_detector(method, values)
     assert isinstance(detector, FeatureDetector)
-    size_hw = (detector.config.size, detector.config.size)
+    size_hw = detector.config.size_hw
     fit, held_out = (read_resized(part, size_hw) for part in (split.fit, split.calibrate))
     fit_photos(detector, fit)
     memory.of(

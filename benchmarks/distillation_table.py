@@ -118,7 +118,7 @@ def scores_of(detector: AnomalyDetector, images: NDArray[np.uint8]) -> NDArray[n
 
 def figures(detector: AnomalyDetector, split: GoodSplit, pictures: Pictures) -> dict[str, Any]:
     """Image AUROC, false alarms and recall for each shift."""
-    size_hw = (detector.config.size, detector.config.size)
+    size_hw = detector.config.size_hw
     held = scores_of(detector, read_resized(split.threshold, size_hw, split.photos))
     threshold, found = fit_threshold(held).value, {}
     for name in pictures.names:

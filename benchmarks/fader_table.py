@@ -112,7 +112,7 @@ def _row(
     product: Product, split: GoodSplit, detector: AnomalyDetector, source: str, model: str, seconds: float
 ) -> dict[str, Any]:
     size = detector.config.size
-    result = evaluate(torch_predictor(detector.eval()), product, (size, size))
+    result = evaluate(torch_predictor(detector.eval()), product, detector.config.size_hw)
     figures = {name: round(value, 4) for name, value in result.metrics.items()}
     figures["held_out"] = round(separation(detector, split), 4)
     brightness = None if result.brightness_auroc is None else round(result.brightness_auroc, 4)

@@ -160,7 +160,7 @@ def compare_rd4ad(folder: Path) -> Iterator[tuple[str, float]]:
     their_map = gaussian_filter(
         maps([x[:1] for x in levels], [x[:1] for x in their_levels], 64, amap_mode="a")[0], sigma=4
     )
-    our_map = CosineMap(64, (4, 8, 16), 4.0).double()(levels, our_levels)[0, 0]
+    our_map = CosineMap((64, 64), (4, 8, 16), 4.0).double()(levels, our_levels)[0, 0]
     yield "map", relative(our_map, torch.from_numpy(np.asarray(their_map, np.float64)))
 
 

@@ -148,8 +148,7 @@ def _along_axis(detector: PatchGaussian) -> Tensor:
     """(size, side): what a peak of a patch on the diagonal becomes on the diagonal of the map is its square."""
     side = detector.grid_hw[0]
     peaks = torch.diag_embed(torch.eye(side))[:, None]
-    size = (detector.config.size, detector.config.size)
-    maps = detector.smoothing(F.interpolate(peaks, size, mode="bilinear", align_corners=False))
+    maps = detector.smoothing(F.interpolate(peaks, detector.config.size_hw, mode="bilinear", align_corners=False))
     return maps[:, 0].diagonal(dim1=1, dim2=2).clamp_min(0).sqrt().T
 
 

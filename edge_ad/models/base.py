@@ -5,13 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor, nn
 
 from edge_ad.data.simulated_defects import Simulator
+from edge_ad.input_size import InputSize, parse_input_size, side_lengths
 
 __all__ = ["AnomalyDetector", "DetectorOutput", "MethodParameters", "Stage", "TrainingBatch"]
 
@@ -67,7 +68,7 @@ class MethodParameters(BaseModel):
     """Base of a method's parameters: strict, frozen, and JSON both ways.
 
     Attributes:
-        size: Side of the square image the network sees, pixels.
+        size: Side of the square image the network sees, or its height and width, in pixels.
         seed: Weights, subsets and the order of training follow from it.
         absent: Parameter → value that a run was trained with which does not record it, as it is older.
         presets: Name → values that belong together.
@@ -78,8 +79,13 @@ class MethodParameters(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    size: int = Field(default=256, gt=0, le=2048)
+    size: Annotated[InputSize, BeforeValidator(parse_input_size)] = 256
     seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width of the image the network sees, in pixels."""
+        return side_lengths(self.size)
 
 
 class AnomalyDetector(nn.Module, ABC):
@@ -131,6 +137,15 @@ class AnomalyDetector(nn.Module, ABC):
             config: An instance of ``parameters_type``.
         """
         return cls(config)
+
+    @classmethod
+    def size_multiple(cls, config: Any) -> int:
+        """Pixels that height and width of the input must be multiples of.
+
+        Args:
+            config: An instance of ``parameters_type``.
+        """
+        return 32
 
     @abstractmethod
     def forward(self, images: Tensor) -> DetectorOutput:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_ad.errors import UsageError
-from edge_ad.models.backbones.efficientnet_lite0 import EfficientNetLite0
+from edge_ad.input_size import check_input_size
+from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, Stage, TrainingBatch
 from edge_ad.models.error_predictors import scale_mask
 from edge_ad.models.feature_detector import PatchFeatures
@@ -25,7 +26,7 @@ from edge_ad.models.mask_sources.patch_distance import DistanceKind
 from edge_ad.models.robustness import RobustnessParameters
 from edge_ad.models.similarity import MSGMS, ssim
 from edge_ad.models.smoothing import MeanFilter
-from edge_ad.models.unet import UNet, Width
+from edge_ad.models.unet import UNet, Width, unet_multiple
 
 __all__ = [
     "Composite",
@@ -170,8 +171,9 @@ class Ear(AnomalyDetector):
         super().__init__()
         self.config = config
         self.unet = UNet(config.width)
-        _check_size(config, self.unet.size_multiple)
-        self.grid_hw = (config.size // _GRID_STRIDE, config.size // _GRID_STRIDE)
+        multiple = self.size_multiple(config)
+        check_input_size(config.size, multiple, 2 * multiple)
+        self.grid_hw = (config.size_hw[0] // _GRID_STRIDE, config.size_hw[1] // _GRID_STRIDE)
         self.patch_features = self._create_features(pretrained) if self._needs_features() else None
         self.mask_source = self._create_mask_source()
         if config.evidence == "fused" and not self.has_distance():
@@ -194,13 +196,18 @@ class Ear(AnomalyDetector):
         detector.get_submodule("mask_source.vit").load_state_dict(vit)
         return detector
 
+    @classmethod
+    def size_multiple(cls, config: EarParameters) -> int:
+        """What the U-Net halves, and the mosaic divides."""
+        return max(unet_multiple(config.width), config.mosaic)
+
     def _create_features(self, pretrained: bool) -> PatchFeatures:
         return PatchFeatures(
             pretrained=pretrained,
             input_normalisation=self.config.input_normalisation,
             centring=self.config.feature_centring,
             matching=self.config.matching,
-            size=self.config.size,
+            size_hw=self.config.size_hw,
         )
 
     def _needs_features(self) -> bool:
@@ -339,12 +346,6 @@ def blend(images: Tensor, reconstruction: Tensor, weight: Tensor | None) -> Tens
 def relative_distance(source: MaskSource, suspicion: Tensor) -> Tensor | None:
     """A patch distance in units of its limit; None for a source that is not one."""
     return suspicion / source.get_buffer("limit") if isinstance(source, PatchDistance) else None
-
-
-def _check_size(config: EarParameters, multiple: int) -> None:
-    multiple = max(multiple, config.mosaic)
-    if config.size % multiple or config.size < 2 * multiple:
-        raise UsageError(f"The image size {config.size} does not fit.", f"Give --size a multiple of {multiple}.")
 
 
 def _create_dino(config: EarParameters, grid_hw: tuple[int, int]) -> DinoAttention:

@@ -105,8 +105,8 @@ class Fader(Ear):
         if config.predictor == "mlp":
             return MlpPredictor(config.mosaic, config.hidden)
         if config.predictor == "vit":
-            side = config.size // config.mosaic
-            return VitPredictor(config.mosaic, (side, side), hidden=config.hidden)
+            height, width = config.size_hw
+            return VitPredictor(config.mosaic, (height // config.mosaic, width // config.mosaic), hidden=config.hidden)
         return None
 
     def fit_features(self, fit: Tensor, held_out: Tensor) -> None:

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edge_ad.errors import UsageError
+from edge_ad.input_size import check_input_size
 from edge_ad.models.backbones import BACKBONES, BackboneName, create_backbone
 from edge_ad.models.base import AnomalyDetector, DetectorOutput
 from edge_ad.models.picture_normalisation import InputNormalisation, PictureNormalisation, picture_mean
@@ -78,7 +78,7 @@ class PatchFeatures(nn.Module):
         input_normalisation: ``picture``: light and contrast of each picture are brought to those of the photos.
         centring: The mean of each channel over the picture is subtracted.
         matching: Of the features at strides 4 and 8 to those of the photos, half of the way; how, or ``none``.
-        size: Side of the images, pixels; only matching needs it.
+        size_hw: Height and width of the images, in pixels; only matching needs it.
     """
 
     def __init__(
@@ -94,14 +94,14 @@ class PatchFeatures(nn.Module):
         input_normalisation: InputNormalisation = "none",
         centring: bool = False,
         matching: LevelMatching = "none",
-        size: int = 256,
+        size_hw: tuple[int, int] = (256, 256),
     ) -> None:
         super().__init__()
         self.centring = centring
         self.normalisation = PictureNormalisation() if input_normalisation == "picture" else None
         self.network = create_backbone(backbone, levels, weights=weights if pretrained else None, seed=seed)
         if matching != "none":
-            self.network.add_matching(matching, _MATCHED_LEVELS, size=size)
+            self.network.add_matching(matching, _MATCHED_LEVELS, size_hw=size_hw)
         self.channels, self.stride = 0, levels[0]
         for level in levels:
             own = self.network.channels_of(level)
@@ -192,8 +192,7 @@ class FeatureDetector(AnomalyDetector):
 
     def __init__(self, config: FeatureParameters, *, pretrained: bool = True) -> None:
         super().__init__()
-        if config.size % 32:
-            raise UsageError(f"The image size {config.size} does not fit.", "Give --size a multiple of 32.")
+        check_input_size(config.size, self.size_multiple(config))
         self.config = config
         self.patch_features = PatchFeatures(
             config.levels,
@@ -206,7 +205,7 @@ class FeatureDetector(AnomalyDetector):
             input_normalisation=config.input_normalisation,
             centring=config.feature_centring,
             matching=config.matching,
-            size=config.size,
+            size_hw=config.size_hw,
         )
         self.smoothing = GaussianFilter(config.sigma)
 
@@ -227,8 +226,8 @@ class FeatureDetector(AnomalyDetector):
     @property
     def grid_hw(self) -> tuple[int, int]:
         """Height and width of the feature map."""
-        side = self.config.size // self.patch_features.stride
-        return side, side
+        height, width = self.config.size_hw
+        return height // self.patch_features.stride, width // self.patch_features.stride
 
     @abstractmethod
     def score_patches(self, features: Tensor) -> Tensor:
@@ -236,9 +235,8 @@ class FeatureDetector(AnomalyDetector):
 
     def score_features(self, features: Tensor) -> DetectorOutput:
         """Map: patch scores brought to image size bilinearly and smoothed; score: their maximum."""
-        size = (self.config.size, self.config.size)
         patches = self.score_patches(features)
-        anomaly_map = self.smoothing(F.interpolate(patches, size, mode="bilinear", align_corners=False))
+        anomaly_map = self.smoothing(F.interpolate(patches, self.config.size_hw, mode="bilinear", align_corners=False))
         return DetectorOutput(anomaly_map.amax((1, 2, 3)), anomaly_map)
 
     def forward(self, images: Tensor) -> DetectorOutput:

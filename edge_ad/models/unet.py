@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["WIDTHS", "UNet", "Width"]
+__all__ = ["WIDTHS", "UNet", "Width", "unet_multiple"]
 
 Width = Literal["nano", "lean", "full"]
 
@@ -46,6 +46,12 @@ def _decoder_block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(upsample, *_unit(inputs, outputs), *_unit(outputs, outputs), *_unit(outputs, outputs))
 
 
+def unet_multiple(width: Width) -> int:
+    """Pixels that the image's sides must be multiples of."""
+    channels, space_to_depth = WIDTHS[width]
+    return space_to_depth * int(2 ** len(channels))
+
+
 class UNet(nn.Module):
     """Images → reconstruction of the same size, in (0, 1).
 
@@ -67,11 +73,6 @@ class UNet(nn.Module):
             _decoder_block(skip + deep, out) for skip, deep, out in zip(skips, channels, outputs, strict=True)
         )
         self.head = nn.Conv2d(channels[0], image_channels, 3, padding=1)
-
-    @property
-    def size_multiple(self) -> int:
-        """Image sides must be multiples of this many pixels."""
-        return self.space_to_depth * int(2 ** len(self.encoder))
 
     def encode(self, images: Tensor) -> list[Tensor]:
         """Encoder features of each depth, finest first: (N, C_d, H / 2^d, W / 2^d)."""

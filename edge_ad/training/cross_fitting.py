@@ -58,7 +58,7 @@ def out_of_fold_scores(detector: AnomalyDetector, split: GoodSplit) -> dict[Path
 
 def _features_by_fold(detector: FeatureDetector, split: GoodSplit) -> list[Tensor]:
     """Features of each fold, each photo followed by its views; what was fitted on comes from the cache."""
-    size_hw = (detector.config.size, detector.config.size)
+    size_hw = detector.config.size_hw
     held_out, fit = (
         with_views(read_resized(part, size_hw, split.photos), detector.views, seed=detector.config.seed)
         for part in (split.folds[0], split.fit)

@@ -135,7 +135,7 @@ def choose_mosaic_scale(
 
 def separation(detector: AnomalyDetector, split: GoodSplit) -> float:
     """Image AUROC of the held-out calibration images against the same images with pseudo-defects, four draws each."""
-    size_hw = (detector.config.size, detector.config.size)
+    size_hw = detector.config.size_hw
     good = read_resized(split.calibrate, size_hw, split.photos)
     predict = torch_predictor(detector)
     good_scores = [prediction.score for prediction in predict(good)]

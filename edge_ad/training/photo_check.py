@@ -147,7 +147,7 @@ def _predicted(detector: PatchGaussian, features: Tensor) -> Prediction:
 
 
 def _held_out_scores(run: Run) -> NDArray[np.float64]:
-    size_hw = (run.detector.config.size, run.detector.config.size)
+    size_hw = run.detector.config.size_hw
     predict = torch_predictor(run.detector)
     images = (read_resized([path], size_hw, run.split.photos) for path in run.split.threshold)
     return np.array([predict(image)[0].score for image in images])

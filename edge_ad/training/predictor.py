@@ -62,9 +62,8 @@ def open_run(path: Path, threads: int) -> LoadedPredictor:
     if threads:
         torch.set_num_threads(threads)
     run = load_run(path)
-    size = run.detector.config.size
     return LoadedPredictor(
-        torch_predictor(run.detector), (size, size), None, "torch fp32", run.method, run.split.photos
+        torch_predictor(run.detector), run.detector.config.size_hw, None, "torch fp32", run.method, run.split.photos
     )
 
 

@@ -96,7 +96,7 @@ def fit_to_images(
 
 def _read(detector: AnomalyDetector, split: GoodSplit) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Images to fit on, and those held out, uint8 BGR (N, H, W, 3) each."""
-    size_hw = (detector.config.size, detector.config.size)
+    size_hw = detector.config.size_hw
     fit, held_out = (read_resized(part, size_hw, split.photos) for part in (split.fit, split.calibrate))
     return fit, held_out
 

@@ -86,7 +86,7 @@ def threshold_outlook(run: Run) -> ThresholdOutlook:
     Raises:
         DataError: A photo cannot be read any more.
     """
-    size_hw = (run.detector.config.size, run.detector.config.size)
+    size_hw = run.detector.config.size_hw
     split, rule = run.split, good_scores(run)
     held_out = (*split.calibrate, *split.threshold) if split.folds else split.threshold
     images = read_resized(held_out, size_hw, split.photos)

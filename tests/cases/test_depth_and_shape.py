@@ -22,7 +22,7 @@ def _trained(product: Path, root: Path, *, size: int = 64, fit: Fit = "stretch")
 
 
 def _metrics(run: Run, tested: Path, *, photos: PhotoSpec | None = None) -> dict[str, float]:
-    size_hw = (run.detector.config.size, run.detector.config.size)
+    size_hw = run.detector.config.size_hw
     return evaluate(
         torch_predictor(run.detector), open_product(tested), size_hw, photos=photos or run.split.photos
     ).metrics

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from edge_ad.models.unet import WIDTHS, UNet, Width
+from edge_ad.models.unet import WIDTHS, UNet, Width, unet_multiple
 
 
 @pytest.mark.parametrize("width", list(WIDTHS))
 def test_the_reconstruction_has_the_size_of_the_image_and_lies_between_zero_and_one(width: Width) -> None:
     unet = UNet(width).eval()
-    side = unet.size_multiple
+    side = unet_multiple(width)
     with torch.no_grad():
         reconstruction = unet(torch.rand(2, 3, side, 2 * side))
     assert reconstruction.shape == (2, 3, side, 2 * side)
@@ -25,7 +25,7 @@ def test_encoder_features_halve_at_every_depth(width: Width) -> None:
     features = unet.encode(torch.rand(1, 3, 64, 64))
     assert [f.shape[1] for f in features] == list(channels)
     assert [f.shape[2] for f in features] == [64 // (stem * 2 ** (d + 1)) for d in range(len(channels))]
-    assert unet.size_multiple == 64 // features[-1].shape[2]
+    assert unet_multiple(width) == 64 // features[-1].shape[2]
 
 
 def test_the_lean_encoder_is_five_blocks_of_three_convolutions() -> None:

@@ -49,18 +49,21 @@ class Backbone(nn.Module, ABC):
         self.levels = levels
         self.matching = nn.ModuleDict()
 
-    def add_matching(self, kind: MatchingKind, levels: Sequence[int], *, size: int, share: float = 0.5) -> None:
+    def add_matching(
+        self, kind: MatchingKind, levels: Sequence[int], *, size_hw: tuple[int, int], share: float = 0.5
+    ) -> None:
         """Match the features of some levels to those of normal pictures; what is deeper is computed from them.
 
         Args:
             kind: How.
             levels: Strides, ascending; those beyond the deepest level that is returned are left out.
-            size: Side of the images, pixels.
+            size_hw: Height and width of the images, in pixels.
             share: Of the reference in what comes out, in (0, 1].
         """
         for level in levels:
             if level <= self.levels[-1]:
-                matching = create_matching(kind, self.channels_of(level), (size // level) ** 2, share=share)
+                positions = (size_hw[0] // level) * (size_hw[1] // level)
+                matching = create_matching(kind, self.channels_of(level), positions, share=share)
                 self.matching[str(level)] = matching
 
     @torch.no_grad()

@@ -9,15 +9,17 @@ from torch import Tensor
 
 from edge_ad.errors import CheckpointError
 from edge_ad.models.backbones.base import Backbone, read_weights
-from edge_ad.models.backbones.efficientnet_lite0 import EfficientNetLite0
+from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0, EfficientNetLite1, EfficientNetLite2
 from edge_ad.models.backbones.resnet import ResNet18, WideResNet50
 
 __all__ = ["BACKBONES", "BackboneName", "create_backbone"]
 
-BackboneName = Literal["efficientnet-lite0", "resnet18", "wide-resnet50"]
+BackboneName = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "resnet18", "wide-resnet50"]
 
 BACKBONES: dict[BackboneName, type[Backbone]] = {
     "efficientnet-lite0": EfficientNetLite0,
+    "efficientnet-lite1": EfficientNetLite1,
+    "efficientnet-lite2": EfficientNetLite2,
     "resnet18": ResNet18,
     "wide-resnet50": WideResNet50,
 }

@@ -88,27 +88,32 @@ def gaussian_matrix(size: int, sigma: float) -> NDArray[np.float64]:
 class CosineMap(nn.Module):
     """Sum over levels of ``1 − cos``, brought to image size and smoothed.
 
-    Both steps are linear and separable: ``Σ Aₖ Dₖ Aₖᵀ`` with ``Aₖ`` = Gaussian · interpolation, (size, hₖ). The left
+    Both steps are linear and separable: ``Σ Aₖ Dₖ Aₖᵀ`` with ``Aₖ`` = Gaussian · interpolation, (H, hₖ). The left
     products of all levels are one product of the concatenated matrices.
 
     Args:
-        size: Side of the image and of the map, pixels.
+        size_hw: Height and width of the image and of the map, in pixels.
         strides: Of the levels.
         sigma: Of the smoothing, pixels.
     """
 
-    def __init__(self, size: int, strides: Sequence[int], sigma: float) -> None:
+    def __init__(self, size_hw: tuple[int, int], strides: Sequence[int], sigma: float) -> None:
         super().__init__()
-        smoothing = gaussian_matrix(size, sigma)
-        matrices = [torch.from_numpy(smoothing @ upsampling_matrix(size, size // stride)) for stride in strides]
-        for index, matrix in enumerate(matrices):
+        down, across = (_enlargements(side, strides, sigma) for side in size_hw)
+        for index, matrix in enumerate(across):
             self.register_buffer(f"columns_{index}", matrix.T.contiguous().float(), persistent=False)
-        self.register_buffer("rows", torch.cat(matrices, 1).float(), persistent=False)
+        self.register_buffer("rows", torch.cat(down, 1).float(), persistent=False)
 
     def forward(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
-        """Levels (N, C, h, w) of both, in the order of the strides → (N, 1, size, size), at least 0."""
+        """Levels (N, C, h, w) of both, in the order of the strides → (N, 1, H, W), at least 0."""
         across = [
             position_distance(a, b) @ self.get_buffer(f"columns_{index}")
             for index, (a, b) in enumerate(zip(teacher, student, strict=True))
         ]
         return self.get_buffer("rows") @ torch.cat(across, 2)
+
+
+def _enlargements(side: int, strides: Sequence[int], sigma: float) -> list[Tensor]:
+    """Interpolation and smoothing along one axis for each level, float64 (side, side / stride)."""
+    smoothing = gaussian_matrix(side, sigma)
+    return [torch.from_numpy(smoothing @ upsampling_matrix(side, side // stride)) for stride in strides]

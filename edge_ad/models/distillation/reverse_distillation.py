@@ -15,6 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from edge_ad.errors import UsageError
+from edge_ad.input_size import check_input_size
 from edge_ad.models.backbones import BackboneName
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
 from edge_ad.models.distillation.distance import CosineMap, level_loss
@@ -33,6 +34,7 @@ __all__ = [
 
 FormName = Literal["edge", "published"]
 Schedule = Literal["one-cycle", "fixed", "warm-up", "sgdr", "step"]
+_LEAST_SIDE = 64
 _BETAS = (0.5, 0.999)
 
 
@@ -118,17 +120,16 @@ class ReverseDistillation(AnomalyDetector):
 
     def __init__(self, config: DistillationParameters, *, pretrained: bool = True) -> None:
         super().__init__()
-        if config.size % 32 or config.size < 64:
-            raise UsageError(f"The image size {config.size} does not fit.", "Give --size a multiple of 32, 64 or more.")
+        check_input_size(config.size, self.size_multiple(config), _LEAST_SIDE)
         self.config, form = config, FORMS[config.form]
         self.teacher = Teacher(form.backbone, config.weights if pretrained else None, config.seed)
         self.teacher.resist_shifts(
-            config.input_normalisation, config.matching, size=config.size, share=config.matching_share
+            config.input_normalisation, config.matching, size_hw=config.size_hw, share=config.matching_share
         )
         channels = self.teacher.channels
         self.bottleneck = Bottleneck(channels, form.bottleneck)
         self.student = Student(self.bottleneck.outputs, channels, form.student, activated=form.activated)
-        self.cosine_map = CosineMap(config.size, STRIDES, config.sigma)
+        self.cosine_map = CosineMap(config.size_hw, STRIDES, config.sigma)
 
     @property
     def backbone(self) -> nn.Module | None:

@@ -38,19 +38,21 @@ class Teacher(nn.Module):
         self.normalisation: PictureNormalisation | None = None
         self.eval().requires_grad_(False)
 
-    def resist_shifts(self, normalisation: InputNormalisation, matching: Matching, *, size: int, share: float) -> None:
+    def resist_shifts(
+        self, normalisation: InputNormalisation, matching: Matching, *, size_hw: tuple[int, int], share: float
+    ) -> None:
         """Add what brings a picture, or its levels at strides 4 and 8, to what photos of good parts have.
 
         Args:
             normalisation: ``picture`` or ``none``.
             matching: How levels are matched, or ``none``; the deepest is computed from matched ones.
-            size: Side of the images, pixels.
+            size_hw: Height and width of the images, in pixels.
             share: Of the photos' statistics in what is matched.
         """
         if normalisation == "picture":
             self.normalisation = PictureNormalisation()
         if matching != "none":
-            self.network.add_matching(matching, _MATCHED_LEVELS, size=size, share=share)
+            self.network.add_matching(matching, _MATCHED_LEVELS, size_hw=size_hw, share=share)
 
     @torch.no_grad()
     def fit_photos(self, photos: Tensor) -> None:

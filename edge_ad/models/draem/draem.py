@@ -17,12 +17,15 @@ from torch.nn import functional as F
 
 from edge_ad.data.simulated_defects import DefectSimulator, Opacity, texture_photos
 from edge_ad.errors import UsageError
+from edge_ad.input_size import check_input_size
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
 from edge_ad.models.draem.networks import WIDTHS, Discriminative, Reconstructive, Width, fold, unfold
 from edge_ad.models.similarity import ssim
 from edge_ad.models.smoothing import PaddedMeanFilter
 
 __all__ = ["Draem", "DraemParameters", "focal_loss", "windows"]
+
+_LEAST_SIDE = 32
 
 Schedule = Literal["step", "one-cycle", "fixed", "warm-up", "sgdr"]
 
@@ -132,16 +135,23 @@ class Draem(AnomalyDetector):
         super().__init__()
         self.config = config
         spec = WIDTHS[config.width]
-        multiple = spec.block * 2 ** (len(spec.discriminative) - 1)
-        _check_size("image size", "--size", config.size, multiple)
-        if config.crop:
-            _check_size("crop", "crop=", config.crop, multiple)
+        multiple = self.size_multiple(config)
+        check_input_size(config.size, multiple, _LEAST_SIDE)
+        if config.crop and (config.crop % multiple or config.crop < _LEAST_SIDE):
+            hint = f"Give crop= a multiple of {multiple}, {_LEAST_SIDE} or more."
+            raise UsageError(f"The crop {config.crop} does not fit.", hint)
         self.block = spec.block
         self.reconstructive = Reconstructive(spec)
         self.discriminative = Discriminative(spec)
         self.smoothing = PaddedMeanFilter()
         if pretrained:
             self.simulator = _simulator(config)
+
+    @classmethod
+    def size_multiple(cls, config: DraemParameters) -> int:
+        """What the discriminative network halves, and the blocks divide."""
+        spec = WIDTHS[config.width]
+        return int(spec.block * 2 ** (len(spec.discriminative) - 1))
 
     def stages(self) -> Sequence[Stage]:
         """One stage: both networks together."""
@@ -193,8 +203,3 @@ def _simulator(config: DraemParameters) -> DefectSimulator:
         clean_share=config.clean_share,
         rotation=config.rotation,
     )
-
-
-def _check_size(name: str, option: str, size: int, multiple: int) -> None:
-    if size % multiple or size < 32:
-        raise UsageError(f"The {name} {size} does not fit.", f"Give {option} a multiple of {multiple}, 32 or more.")

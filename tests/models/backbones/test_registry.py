@@ -13,7 +13,7 @@ from edge_ad.cli.failures import report_failure
 from edge_ad.errors import CheckpointError, MissingDependencyError, UsageError
 from edge_ad.models import create_detector, parse_parameters, restore_detector
 from edge_ad.models.backbones import BACKBONES, create_backbone
-from edge_ad.models.backbones.efficientnet_lite0 import EfficientNetLite0
+from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0
 from edge_ad.models.feature_detector import PatchFeatures
 
 
@@ -127,7 +127,7 @@ def test_a_run_of_before_has_the_names_and_the_choices_of_today() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"levels": "8,32"}, r"levels of efficientnet-lite0 are strides out of \[4, 8, 16\]"),
+        ({"levels": "8,64"}, r"levels of efficientnet-lite0 are strides out of \[4, 8, 16, 32\]"),
         ({"backbone": "resnet18", "levels": "8,64"}, r"levels of resnet18 are strides out of \[4, 8, 16, 32\]"),
         ({"backbone": "vgg"}, "backbone"),
         ({"weights": ""}, "weights"),

@@ -1,11 +1,16 @@
 """The frozen backbone: padding, folded batch norms, shapes; and the patch features made of it."""
 
+import hashlib
+import importlib
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edge_ad.models.backbones.efficientnet_lite0 import EfficientNetLite0
+from edge_ad.models.backbones import BACKBONES, create_backbone
+from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0, EfficientNetLite1, EfficientNetLite2
 from edge_ad.models.feature_detector import PatchFeatures
 
 
@@ -73,9 +78,27 @@ def test_a_folded_block_equals_its_convolutions_and_batch_norms(
     torch.testing.assert_close(network.get_submodule("stages.1.1")(x), expected, atol=1e-3, rtol=1e-3)
 
 
-def test_levels_have_their_strides_and_channels(network: EfficientNetLite0, images: Tensor) -> None:
-    shapes = [tuple(x.shape[1:]) for x in network(images)]
-    assert shapes == [(EfficientNetLite0.level_channels[stride], 64 // stride, 64 // stride) for stride in (4, 8, 16)]
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("efficientnet-lite0", [24, 40, 112, 320]),
+        ("efficientnet-lite1", [24, 40, 112, 320]),
+        ("efficientnet-lite2", [24, 48, 120, 352]),
+    ],
+)
+def test_the_published_weights_fill_every_level_of_each_variant(name: str, channels: list[int], images: Tensor) -> None:
+    network = create_backbone(name, (4, 8, 16, 32))  # type: ignore[arg-type]
+    assert list(BACKBONES[name].level_channels.values()) == channels  # type: ignore[index]
+    for level, stride, width in zip(network(images), (4, 8, 16, 32), channels, strict=True):
+        assert level.shape[1:] == (width, 64 // stride, 64 // stride)
+        assert 0.05 < level.std() < 100  # a block that took another's weights would make it explode or vanish
+
+
+@pytest.mark.parametrize("kind", [EfficientNetLite0, EfficientNetLite1, EfficientNetLite2])
+def test_the_file_of_weights_is_the_one_that_its_name_tells(kind: type[EfficientNetLite0]) -> None:
+    package = importlib.import_module(kind.weights_package)
+    path = Path(getattr(package, kind.weights_class).get_model_file_path())
+    assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(path.stem.rpartition("-")[2])
 
 
 def test_levels_that_are_not_asked_for_are_not_computed(network: EfficientNetLite0, images: Tensor) -> None:
