@@ -96,7 +96,7 @@ class Run:
 
 
 def train(
-    data: AnyPath | None = None,
+    data: AnyPath | Iterable[AnyPath] | None = None,
     method: str | None = None,
     *,
     name: str | None = None,
@@ -113,7 +113,7 @@ def train(
     """Fit a detector to photos of good parts; no test photo is looked at.
 
     Args:
-        data: Folder of the product's photos.
+        data: Folder of the product's photos; a list adds folders of further photos, such as corrected verdicts.
         method: Name of a method; None for the one that measured best (`edge_ad.models.registry.DEFAULT_METHOD`).
         name: Name of the run; None for the product's.
         runs: Folder of the runs.
@@ -144,14 +144,14 @@ def train(
         raise UsageError(f"batch_size is 1 or more, not {batch_size}.")
     if fit not in get_args(Fit):
         raise UsageError(f"There is no fit {fit!r}.", f"Choose: {', '.join(get_args(Fit))}.")
-    folders = Folders(_paths(good))
-    if data is None and not folders.good:
+    product, *more = _paths(() if data is None else data) or (None,)
+    folders = Folders(_paths(good), more=tuple(path for path in more if path is not None))
+    if product is None and not folders.good:
         raise UsageError("Say what to train on.", 'edge_ad.train("./screw"), or good=["photos/OK"]')
-    product = Path(data) if data is not None else common_root(folders)
     request = TrainingRequest(
         method=method or DEFAULT_METHOD,
-        data=None if data is None else Path(data),
-        root=Path(runs) / (name or product.resolve().name),
+        data=product,
+        root=Path(runs) / (name or (product or common_root(folders)).resolve().name),
         values=parameters,
         device=device,
         batch_size=batch_size,

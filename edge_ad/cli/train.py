@@ -22,6 +22,7 @@ __all__ = ["train"]
 _METHOD_HELP = f"{', '.join(METHODS.names())}; {DEFAULT_METHOD} if not given."
 _PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/explanation/methods.md lists them. Repeatable."
 _PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
+_DATA_HELP = "Folder of the product's photos; once more for each folder of further photos.  [required, or --good]"
 _SIZE_HELP = "Network's input, in pixels: the side of a square (256), or height x width (160x416)."
 _MOST_NAMED = 5
 _FEW_NAMED = 3
@@ -30,7 +31,7 @@ _WORKERS_HELP = "Processes that simulate defects for draem; by default one per s
 
 def train(
     method: Annotated[str | None, typer.Argument(help=_METHOD_HELP)] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the product's photos.  [required, or --good]")] = None,
+    data: Annotated[list[Path] | None, typer.Option(help=_DATA_HELP)] = None,
     good: GoodOption = None,
     defect: DefectOption = None,
     masks: MasksOption = None,
@@ -70,15 +71,16 @@ def train(
     if methods:
         _print_methods(as_json=json)
         return
-    folders = named_folders(good, defect, masks)
-    root = resume or runs / (name or _product_name(data, folders))
+    folders = named_folders(good, defect, masks, more=(data or [])[1:])
+    product = data[0] if data else None
+    root = resume or runs / (name or _product_name(product, folders))
     with _hint_at_resume(root), EpochProgress() as listen:
         if resume is not None:
             root = training.resume(resume, listen, method=method)
         else:
             request = training.TrainingRequest(
-                method=_required(method, data, folders),
-                data=data,
+                method=_required(method, product, folders),
+                data=product,
                 root=root,
                 values=_values(parameter or [], size=size, seed=seed, epochs=epochs),
                 preset=preset,

@@ -82,8 +82,8 @@ class RunRecord(Document):
         choices: How parameters given as ``auto`` were chosen: name → candidate → figure.
         status: ``training`` until the last epoch is done.
         product_root: Folder of the images.
-        folders: ``good``, ``defects`` and ``masks`` → absolute paths of the folders that were named; empty where the
-            product's folder told them.
+        folders: ``good``, ``defects``, ``masks`` and ``more`` → absolute paths of the folders that were named; empty
+            where the product's folder told them.
         product_name: Name of the product.
         photos: What its good images are like, and how they fill the network's input.
         split: The split of its good images.
@@ -255,10 +255,10 @@ def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], 
 
 
 def _named_folders(record: RunRecord) -> Folders:
-    good, defects, masks = (
-        tuple(Path(path) for path in record.folders.get(kind, ())) for kind in ("good", "defects", "masks")
+    good, defects, masks, more = (
+        tuple(Path(path) for path in record.folders.get(kind, ())) for kind in ("good", "defects", "masks", "more")
     )
-    return Folders(good, defects, masks[0] if masks else None)
+    return Folders(good, defects, masks[0] if masks else None, more)
 
 
 def _absolute_split(record: SplitRecord, root: Path, photos: PhotoSpec) -> GoodSplit:
