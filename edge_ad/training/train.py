@@ -125,7 +125,13 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     detector = create_detector(request.method, fixed)
     if why := detector.undeployable(detector.config.model_dump()):
         _log.warning("No bundle can be made of this run: %s", why)
-    split = split_in_blocks(product.good, photos, seed=detector.config.seed, cross_fitted=is_cross_fitted(detector))
+    split = split_in_blocks(
+        product.good,
+        photos,
+        seed=detector.config.seed,
+        cross_fitted=is_cross_fitted(detector),
+        fewest=detector.fewest_photos,
+    )
     values, choices = _choose(request, split)
     if choices:
         detector = create_detector(request.method, values)
