@@ -143,7 +143,6 @@ def _print_methods(*, as_json: bool) -> None:
 def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
     """Print what a finished run holds, then what its photos look like."""
     from edge_ad.cli.console import note, print_facts, print_json, print_line
-    from edge_ad.models.registry import method_class
     from edge_ad.training.runs import read_record
 
     record = read_record(root)
@@ -162,9 +161,7 @@ def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
         return
     for line in lines:
         print_line(line)
-    is_deployable = not method_class(record.method).undeployable(record.parameters)
-    following = ["build-engine", str(root)] if is_deployable else ["evaluate", str(root), "--data", record.product_root]
-    note(f"next: {shlex.join(['edge-ad', *following])}")
+    note(f"next: {shlex.join(['edge-ad', 'build-engine', str(root)])}")
 
 
 def _checked(

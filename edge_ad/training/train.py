@@ -123,8 +123,6 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     _check_names(request, product)
     photos = measure_photos(product.good, request.fit)
     detector = create_detector(request.method, fixed)
-    if why := detector.undeployable(detector.config.model_dump()):
-        _log.warning("No bundle can be made of this run: %s", why)
     split = split_in_blocks(product.good, photos, seed=detector.config.seed, cross_fitted=is_cross_fitted(detector))
     values, choices = _choose(request, split)
     if choices:
