@@ -97,6 +97,8 @@ def _measured(
         latency = _latency(predictor, [sample.path for sample in product.test], seconds)
     if evaluation.seen:
         note(f"warning: {target}: {evaluation.seen_words}.")
+    if evaluation.unjudged:
+        note(f"warning: {target}: {evaluation.unjudged_words}.")
     return Candidate.of_document(str(target), evaluation.to_json(), latency_ms=latency, size_bytes=folder_bytes(target))
 
 
@@ -109,7 +111,7 @@ def _latency(predictor: LoadedPredictor, paths: list[Path], seconds: float) -> f
     photos = predictor.photos
     frames = cycle([read_image(path, photos.significant_bits) for path in paths[:16]])
     judged = measure(
-        lambda: predictor.predict(photos.to_input(next(frames), predictor.size_hw)[None]), min_seconds=seconds
+        lambda: predictor.predict(photos.prepare(next(frames), predictor.size_hw).image[None]), min_seconds=seconds
     )
     return judged.p50_ms
 

@@ -23,6 +23,10 @@ _METHOD_HELP = f"{', '.join(METHODS.names())}; {DEFAULT_METHOD} if not given."
 _PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/explanation/methods.md lists them. Repeatable."
 _PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
 _SIZE_HELP = "Network's input, in pixels: the side of a square (256), or height x width (160x416)."
+_GEOMETRY_HELP = (
+    "How a photo fills the input: stretched, whole with a border, its centre, or the part found, turned and cut out. "
+    "auto decides by the photos, and gives the input their shape."
+)
 _MOST_NAMED = 5
 _FEW_NAMED = 3
 _WORKERS_HELP = "Processes that simulate defects for draem; by default one per spare core, at most 4."
@@ -44,10 +48,10 @@ def train(
     batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 4,
     ear: Annotated[Path | None, typer.Option(help="A finished EAR run to put FADeR on.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    fit: Annotated[
-        Literal["stretch", "letterbox", "crop"],
-        typer.Option(help="How a photo fills the square: stretched, whole with a border, or its centre."),
-    ] = "stretch",
+    geometry: Annotated[
+        Literal["auto", "stretch", "letterbox", "crop", "align"],
+        typer.Option("--geometry", "--fit", help=_GEOMETRY_HELP),
+    ] = "auto",
     flips: Annotated[bool, typer.Option(help="Mirror images at random.")] = True,
     amp: Annotated[bool, typer.Option(help="bfloat16 where the hardware has it.")] = True,
     workers: Annotated[int | None, typer.Option(min=0, help=_WORKERS_HELP)] = None,
@@ -88,7 +92,7 @@ def train(
                 mixed_precision=amp,
                 skip_unreadable=skip_unreadable,
                 ear=ear,
-                fit=fit,
+                geometry=geometry,
                 workers=_spare_cores() if workers is None else workers,
                 folders=folders,
                 false_alarm_rate=false_alarm_rate,

@@ -16,11 +16,14 @@ __all__ = ["Candidate", "Comparison", "Disagreement", "compare", "folder_bytes",
 _METRICS = ("image_auroc", "pixel_auroc", "pro")
 
 
-class _Sample(BaseModel):
+class _Unjudged(BaseModel):
     model_config = ConfigDict(extra="ignore")
     path: str
     defect_type: str
     is_defective: bool
+
+
+class _Sample(_Unjudged):
     score: float | None
     is_called_defective: bool | None = None
 
@@ -33,6 +36,7 @@ class _EvaluationDocument(BaseModel):
     engine: str = ""
     metrics: dict[str, float]
     samples: list[_Sample]
+    unjudged: list[_Unjudged] = []
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class Candidate:
         engine: What ran.
         product: Name of the product that it was measured on.
         metrics: ``image_auroc``, ``pixel_auroc``, ``pro``, as far as they are defined.
-        called: Test photo → whether it was called defective; empty without a threshold.
+        called: Test photo → whether it was called defective, or could not be judged and so does not pass; empty without
+            a threshold.
         labels: Test photo → its defect type, empty for a good one.
         latency_ms: Median time of a verdict from a decoded photo; None where it was not measured.
         size_bytes: Of its folder without engines; None where it is not known.
@@ -73,13 +78,16 @@ class Candidate:
         except ValidationError as error:
             raise DataError(f"{name} is not what edge-ad evaluate --json prints.", "Save it again.") from error
         called = {sample.path: sample.is_called_defective for sample in read.samples}
+        if any(value is not None for value in called.values()):
+            called |= {sample.path: True for sample in read.unjudged}
+        samples: list[_Unjudged] = [*read.samples, *read.unjudged]
         return cls(
             name,
             read.engine,
             read.product,
             {key: read.metrics[key] for key in _METRICS if key in read.metrics},
             {path: value for path, value in called.items() if value is not None},
-            {sample.path: sample.defect_type if sample.is_defective else "" for sample in read.samples},
+            {sample.path: sample.defect_type if sample.is_defective else "" for sample in samples},
             latency_ms,
             size_bytes,
         )
