@@ -145,11 +145,18 @@ def _print_methods(*, as_json: bool) -> None:
 def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
     """Print what a finished run holds, then what its photos look like."""
     from edge_ad.cli.console import note, print_facts, print_json, print_line
+    from edge_ad.input_size import parse_input_size, size_words
     from edge_ad.models.registry import method_class
     from edge_ad.training.runs import read_record
 
     record = read_record(root)
-    facts = {"run": root, "method": record.method, "seconds": record.training.get("seconds")}
+    size = size_words(parse_input_size(record.parameters["size"]))
+    facts = {
+        "run": root,
+        "method": record.method,
+        "input": f"{size}, {record.photos.geometry}",
+        "seconds": record.training.get("seconds"),
+    }
     parts = {part: getattr(record.split, part) for part in ("fit", "calibrate", "threshold")}
     hashes = [digest for part in parts.values() for digest in part.values()]
     if not as_json:  # before the photo check: the run is finished, whether the check succeeds or not
