@@ -134,6 +134,8 @@ def fingerprint(run: Run) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     digest.update(_split_info(run.split).model_dump_json().encode())
+    if run.split.photos.alignment is not None:
+        digest.update(run.split.photos.model_dump_json().encode())
     rule = good_scores(run)
     if rule != GoodScores():  # of runs of before nothing changes
         digest.update(repr(rule).encode())
