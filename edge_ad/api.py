@@ -15,11 +15,12 @@ from edge_ad.photo_spec import Fit
 
 if TYPE_CHECKING:
     from edge_ad.data.products import Folders
+    from edge_ad.evaluation.comparison import Comparison
     from edge_ad.evaluation.results import Evaluation
     from edge_ad.training.loop import EpochReport
     from edge_ad.training.runs import RunRecord
 
-__all__ = ["Run", "evaluate", "train"]
+__all__ = ["Run", "compare", "evaluate", "train"]
 
 AnyPath: TypeAlias = "str | PathLike[str]"
 
@@ -211,6 +212,62 @@ def evaluate(
     if evaluation.seen:
         _log.warning("%s.", evaluation.seen_words)
     return evaluation
+
+
+def compare(
+    targets: Sequence[Run | Bundle | AnyPath],
+    data: AnyPath | None = None,
+    *,
+    good: AnyPath | Iterable[AnyPath] = (),
+    defects: AnyPath | Iterable[AnyPath] = (),
+    masks: AnyPath | None = None,
+    report: AnyPath | None = None,
+    seconds: float = 2.0,
+    backend: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
+) -> Comparison:
+    """Put detectors side by side on the same test photos, which decide nothing.
+
+    Args:
+        targets: Two or more runs and bundles, opened or by their folders, or files of ``edge-ad evaluate --json``.
+        data: Folder of the product, with test photos; None where only files are compared.
+        good: Folder or folders of photos of good parts, where the product's folder does not tell them.
+        defects: Folder or folders of photos of defective parts, likewise.
+        masks: Folder of the masks of the defects, likewise.
+        report: Folder to write a page into, with the photos on which they differ; None writes none.
+        seconds: Time to measure the latency of each for, in seconds.
+        backend: Backend of the bundles' engines, or ``"auto"``.
+        precision: Precision of the bundles' engines, or ``"auto"``.
+        threads: CPU threads; 0 lets the backend decide.
+
+    Returns:
+        ``.candidates`` with metrics, verdicts, latency in milliseconds and size in bytes, and ``.disagreements``.
+
+    Raises:
+        UsageError: Fewer than two targets, or nothing to test with.
+        DataError: They were not measured on the same photos, or one of them cannot be read.
+        StorageError: The page cannot be written.
+    """
+    from edge_ad.evaluation.comparison_page import write_comparison
+    from edge_ad.training.target_comparison import compare_targets
+
+    comparison = compare_targets(
+        [target.root if isinstance(target, (Run, Bundle)) else Path(target) for target in targets],
+        None if data is None else Path(data),
+        _folders(good, defects, masks),
+        seconds=seconds,
+        backend=backend,
+        precision=precision,
+        threads=threads,
+        log=_log.info,
+    )
+    for candidate in comparison.candidates:
+        if candidate.evaluation is not None and candidate.evaluation.seen:
+            _log.warning("%s: %s.", candidate.name, candidate.evaluation.seen_words)
+    if report is not None and (missing := write_comparison(Path(report), comparison).missing):
+        _log.warning("The report has no page: %s", missing)
+    return comparison
 
 
 def _paths(folders: AnyPath | Iterable[AnyPath]) -> tuple[Path, ...]:
