@@ -149,7 +149,7 @@ def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
     record = read_record(root)
     facts = {"run": root, "method": record.method, "seconds": record.training.get("seconds")}
     parts = {part: getattr(record.split, part) for part in ("fit", "calibrate", "threshold")}
-    hashes = [digest for part in parts.values() for digest in part.values()]
+    hashes = {name: digest for part in parts.values() for name, digest in part.items()}.values()
     if not as_json:  # before the photo check: the run is finished, whether the check succeeds or not
         print_facts(facts | {"images": {part: len(photos) for part, photos in parts.items()}})
         if copies := len(hashes) - len(set(hashes)):

@@ -26,7 +26,7 @@ from edge_ad.photo_spec import Fit
 from edge_ad.storage import storage_errors
 from edge_ad.strict_json import to_json
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
-from edge_ad.training.cross_fitting import is_cross_fitted, out_of_fold_scores
+from edge_ad.training.cross_fitting import cross_fitted_scores, is_cross_fitted
 from edge_ad.training.feature_cache import byte_limit
 from edge_ad.training.held_out_defects import choose_mosaic_scale
 from edge_ad.training.loop import EpochReport, run_stages
@@ -184,10 +184,9 @@ def _train(
     except StorageError as error:
         raise StorageError(error.message, f"{error.hint} Then: edge-ad train --resume {root}".lstrip()) from error
     fit_after_training(detector.cpu(), split)
-    scores = out_of_fold_scores(detector, split)
-    record = record.model_copy(
-        update={"good_scores": {_recorded(path, product_root): score for path, score in scores.items()}}
-    )
+    scores = cross_fitted_scores(detector, split)
+    left_out, fitted = ({_recorded(path, product_root): score for path, score in part.items()} for part in scores)
+    record = record.model_copy(update={"good_scores": left_out, "fitted_scores": fitted})
     _finish(root, record, detector, time.monotonic() - began)
     return root
 
