@@ -15,11 +15,12 @@ from edge_ad.manifest import Precision
 if TYPE_CHECKING:
     from edge_ad.data.geometry import AskedGeometry
     from edge_ad.data.products import Folders
+    from edge_ad.evaluation.comparison import Comparison
     from edge_ad.evaluation.results import Evaluation
     from edge_ad.training.loop import EpochReport
     from edge_ad.training.runs import RunRecord
 
-__all__ = ["Run", "evaluate", "train"]
+__all__ = ["Run", "compare", "evaluate", "train"]
 
 AnyPath: TypeAlias = "str | PathLike[str]"
 
@@ -96,7 +97,7 @@ class Run:
 
 
 def train(
-    data: AnyPath | None = None,
+    data: AnyPath | Iterable[AnyPath] | None = None,
     method: str | None = None,
     *,
     name: str | None = None,
@@ -113,7 +114,7 @@ def train(
     """Fit a detector to photos of good parts; no test photo is looked at.
 
     Args:
-        data: Folder of the product's photos.
+        data: Folder of the product's photos; a list adds folders of further photos, such as corrected verdicts.
         method: Name of a method; None for the one that measured best (`edge_ad.models.registry.DEFAULT_METHOD`).
         name: Name of the run; None for the product's.
         runs: Folder of the runs.
@@ -147,14 +148,14 @@ def train(
         raise UsageError(f"batch_size is 1 or more, not {batch_size}.")
     if geometry not in get_args(AskedGeometry):
         raise UsageError(f"There is no geometry {geometry!r}.", f"Choose: {', '.join(get_args(AskedGeometry))}.")
-    folders = Folders(_paths(good))
-    if data is None and not folders.good:
+    product, *more = _paths(() if data is None else data) or (None,)
+    folders = Folders(_paths(good), more=tuple(path for path in more if path is not None))
+    if product is None and not folders.good:
         raise UsageError("Say what to train on.", 'edge_ad.train("./screw"), or good=["photos/OK"]')
-    product = Path(data) if data is not None else common_root(folders)
     request = TrainingRequest(
         method=method or DEFAULT_METHOD,
-        data=None if data is None else Path(data),
-        root=Path(runs) / (name or product.resolve().name),
+        data=product,
+        root=Path(runs) / (name or (product or common_root(folders)).resolve().name),
         values=parameters,
         device=device,
         batch_size=batch_size,
@@ -216,6 +217,64 @@ def evaluate(
     if evaluation.unjudged:
         _log.warning("%s.", evaluation.unjudged_words)
     return evaluation
+
+
+def compare(
+    targets: Sequence[Run | Bundle | AnyPath],
+    data: AnyPath | None = None,
+    *,
+    good: AnyPath | Iterable[AnyPath] = (),
+    defects: AnyPath | Iterable[AnyPath] = (),
+    masks: AnyPath | None = None,
+    report: AnyPath | None = None,
+    seconds: float = 2.0,
+    backend: str = "auto",
+    precision: str = "auto",
+    threads: int = 0,
+) -> Comparison:
+    """Put detectors side by side on the same test photos, which decide nothing.
+
+    Args:
+        targets: Two or more runs and bundles, opened or by their folders, or files of ``edge-ad evaluate --json``.
+        data: Folder of the product, with test photos; None where only files are compared.
+        good: Folder or folders of photos of good parts, where the product's folder does not tell them.
+        defects: Folder or folders of photos of defective parts, likewise.
+        masks: Folder of the masks of the defects, likewise.
+        report: Folder to write a page into, with the photos on which they differ; None writes none.
+        seconds: Time to measure the latency of each for, in seconds.
+        backend: Backend of the bundles' engines, or ``"auto"``.
+        precision: Precision of the bundles' engines, or ``"auto"``.
+        threads: CPU threads; 0 lets the backend decide.
+
+    Returns:
+        ``.candidates`` with metrics, verdicts, latency in milliseconds and size in bytes, and ``.disagreements``.
+
+    Raises:
+        UsageError: Fewer than two targets, or nothing to test with.
+        DataError: They were not measured on the same photos, or one of them cannot be read.
+        StorageError: The page cannot be written.
+    """
+    from edge_ad.evaluation.comparison_page import write_comparison
+    from edge_ad.training.target_comparison import compare_targets
+
+    comparison = compare_targets(
+        [target.root if isinstance(target, (Run, Bundle)) else Path(target) for target in targets],
+        None if data is None else Path(data),
+        _folders(good, defects, masks),
+        seconds=seconds,
+        backend=backend,
+        precision=precision,
+        threads=threads,
+        log=_log.info,
+    )
+    for candidate in comparison.candidates:
+        if candidate.evaluation is not None and candidate.evaluation.seen:
+            _log.warning("%s: %s.", candidate.name, candidate.evaluation.seen_words)
+        if candidate.evaluation is not None and candidate.evaluation.unjudged:
+            _log.warning("%s: %s.", candidate.name, candidate.evaluation.unjudged_words)
+    if report is not None and (missing := write_comparison(Path(report), comparison).missing):
+        _log.warning("The report has no page: %s", missing)
+    return comparison
 
 
 def _paths(folders: AnyPath | Iterable[AnyPath]) -> tuple[Path, ...]:

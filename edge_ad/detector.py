@@ -61,6 +61,9 @@ def load(path: str | PathLike[str], *, backend: str = "auto", precision: str = "
         BundleError: The bundle is damaged, or its engine does not give the recorded outputs.
         DeviceError: The backend does not work here.
     """
+    given: object = path
+    if not isinstance(given, (str, PathLike)) or not isinstance(fspath(given), str):
+        raise UsageError(f"{type(path).__name__} is no path of a bundle.", "Give the folder that edge-ad export wrote.")
     root = Path(path)
     inner = root / "bundle"
     if not (root / "manifest.json").is_file() and (inner / "manifest.json").is_file():

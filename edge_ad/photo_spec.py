@@ -18,6 +18,7 @@ from edge_ad.resizing import resize
 __all__ = ["BIT_DEPTHS", "Geometry", "NetworkInput", "PhotoSpec", "resize"]
 
 BIT_DEPTHS = (8, 10, 12, 14, 16)
+_ENOUGH_PIXELS = 128  # half the side of the usual input: a frame of so many is enlarged by two at most
 _SHAPE_TOLERANCE = 0.03  # of a ratio of sides: a crop by a pixel or two, 16:9 in 720 lines
 
 Geometry = Literal["stretch", "letterbox", "crop", "align"]
@@ -54,6 +55,8 @@ class PhotoSpec(Document):
         alignment: The box around the part, where it is aligned; else None.
         aspect_ratios: Lowest and highest width / height among them; None takes every shape.
         size_hw: The most frequent height and width among them, in pixels; for messages.
+        smallest_hw: The least height and the least width among them, in pixels; None as older runs, where those of
+            ``size_hw`` count.
     """
 
     significant_bits: Literal[8, 10, 12, 14, 16] | None = None
@@ -61,6 +64,7 @@ class PhotoSpec(Document):
     alignment: Alignment | None = None
     aspect_ratios: tuple[float, float] | None = None
     size_hw: tuple[int, int] | None = None
+    smallest_hw: tuple[int, int] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -76,19 +80,22 @@ class PhotoSpec(Document):
         return self
 
     def shape_problem(self, height: int, width: int) -> str:
-        """Why a frame is not of the shape that was trained on, in words; empty where it is.
+        """Why a frame is not of the shape that was trained on, or far smaller, in words; empty where neither.
+
+        Far smaller is one with a side of fewer than 128 pixels that is less than half of the least one trained on:
+        enlarged to the network's input, it shows no small defect.
 
         Args:
             height: Of the frame, in pixels.
             width: Of the frame, in pixels.
         """
-        if self.aspect_ratios is None:
-            return ""
-        low, high = self.aspect_ratios
-        ratio = width / height
-        if low / (1 + _SHAPE_TOLERANCE) <= ratio <= high * (1 + _SHAPE_TOLERANCE):
-            return ""
-        return f"{width}×{height} is another shape than the photos that were trained on, {self._trained_on()}"
+        low, high = self.aspect_ratios or (0.0, math.inf)
+        if not low / (1 + _SHAPE_TOLERANCE) <= width / height <= high * (1 + _SHAPE_TOLERANCE):
+            return f"{width}×{height} is another shape than the photos that were trained on, {self._trained_on()}"
+        least_hw = self.smallest_hw or self.size_hw or (0, 0)
+        if any(side < min(least / 2, _ENOUGH_PIXELS) for side, least in zip((height, width), least_hw, strict=True)):
+            return f"{width}×{height} is far smaller than the photos that were trained on, {self._trained_on()}"
+        return ""
 
     def prepare(self, image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NetworkInput:
         """Bring a photo into the network's input, or say why its part cannot be aligned.

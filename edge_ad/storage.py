@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import secrets
 import shutil
@@ -34,6 +35,7 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _HASH_CHUNK_BYTES = 1 << 20
 _FULL_BELOW_BYTES = 1 << 16
+_log = logging.getLogger(__name__)
 
 
 def cache_folder() -> Path:
@@ -100,20 +102,28 @@ def atomic_directory(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Wait until no other process is in such a block for this folder; it must exist.
+    """Wait, and say so, until no other process is in such a block for this folder; not to be nested.
 
-    Where the system or the disk has no locks, nothing is waited for.
+    Where the system or the disk has no locks, or the folder does not exist, nothing is waited for.
     """
     descriptor = None
     try:
         with suppress(OSError):
             if fcntl is not None:
                 descriptor = os.open(folder, os.O_RDONLY)
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                _lock(descriptor, folder)
         yield
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+def _lock(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        _log.warning("Another command is changing what is in %s: waiting until it is done.", folder)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 @contextmanager

@@ -44,6 +44,12 @@ def test_path_array_and_pil_image_of_one_photo_have_one_result(
     assert from_array.path == ""
 
 
+@pytest.mark.parametrize("given", [None, 3, b"line"])
+def test_what_is_no_path_of_a_bundle_is_named(given: object) -> None:
+    with pytest.raises(UsageError, match=f"{type(given).__name__} is no path of a bundle"):
+        load(given)  # type: ignore[arg-type]
+
+
 def test_list_gives_a_list_in_its_order_whatever_the_batch(detector: Detector) -> None:
     frames = [np.full((*SIZE_HW, 3), value, np.uint8) for value in range(0, 250, 12)]
     together = [result.score for result in detector.predict(frames)]

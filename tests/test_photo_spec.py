@@ -56,7 +56,21 @@ def test_a_frame_of_another_shape_is_named_with_both_sizes(size_hw: tuple[int, i
     assert "512×512" in problem
 
 
-@pytest.mark.parametrize("size_hw", [(1024, 1024), (512, 520), (99, 100), (3, 3)])
+@pytest.mark.parametrize("size_hw", [(1, 1), (3, 3), (99, 100), (127, 128)])
+def test_a_frame_of_the_same_shape_and_far_fewer_pixels_is_named_with_both_sizes(size_hw: tuple[int, int]) -> None:
+    problem = PhotoSpec(aspect_ratios=(1.0, 1.0), size_hw=(512, 512)).shape_problem(*size_hw)
+    assert f"{size_hw[1]}×{size_hw[0]} is far smaller" in problem
+    assert "512×512" in problem
+
+
+def test_the_smallest_photos_that_were_trained_on_say_what_is_far_smaller() -> None:
+    spec = PhotoSpec(aspect_ratios=(1.0, 1.0), size_hw=(512, 512), smallest_hw=(64, 64))
+    assert spec.shape_problem(32, 32) == ""
+    assert "far smaller" in spec.shape_problem(31, 31)
+    assert PhotoSpec(aspect_ratios=(1.0, 1.0)).shape_problem(1, 1) == ""  # nothing is known
+
+
+@pytest.mark.parametrize("size_hw", [(1024, 1024), (512, 520), (128, 128), (256, 250)])
 def test_another_size_of_the_same_shape_is_taken(size_hw: tuple[int, int]) -> None:
     assert PhotoSpec(aspect_ratios=(1.0, 1.0), size_hw=(512, 512)).shape_problem(*size_hw) == ""
 

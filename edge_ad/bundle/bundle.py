@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -145,11 +146,41 @@ class Bundle:
         content, path = self.read_file(SCENE_FILE), self.root / SCENE_FILE
         return parse_document(content, path, SceneLimits, supported_version=SCENE_SCHEMA_VERSION, hint=_REBUILD)
 
+    @contextmanager
+    def alone(self) -> Iterator[Bundle]:
+        """The bundle as it is on disk now, while no other command changes it; not to be nested.
+
+        What changes a bundle does so inside of this, on what it yields: what another command has written is kept.
+
+        Raises:
+            UsageError: It is there no more.
+            BundleError: It is damaged.
+        """
+        with one_at_a_time(self.root.resolve().parent):
+            yield Bundle.open(self.root)
+
+    def check_graphs(self, now: Bundle, *, but: Sequence[Precision] = ()) -> None:
+        """Refuse to go on from graphs that are other ones now: what was made of them no longer fits.
+
+        Args:
+            now: The bundle as it is now.
+            but: Graphs that are replaced anyway.
+
+        Raises:
+            BundleError: Another command has replaced one.
+        """
+        for precision in self.manifest.graphs.keys() - set(but):
+            if precision not in now.manifest.graphs or now.graph_sha256(precision) != self.graph_sha256(precision):
+                raise BundleError(
+                    f"The {precision} graph of {self.root} was replaced meanwhile.", "Run the command again."
+                )
+
     def with_graph(self, precision: Precision, graph: GraphInfo, files: Mapping[str, bytes | Path]) -> Bundle:
         """Add or replace the graph of a precision, with its files, in one step.
 
-        Its variant in bfloat16, if there is one, is removed with it.
-        Engines built from a replaced graph stay and are refused when opened, since their hash no longer fits.
+        Its variant in bfloat16, if there is one, is removed with it. Thresholds and metrics that another command has
+        set meanwhile stay. Engines built from a replaced graph stay and are refused when opened, since their hash no
+        longer fits.
 
         Args:
             precision: Which graph.
@@ -157,16 +188,19 @@ class Bundle:
             files: Name inside the bundle → content, or a file to copy.
 
         Raises:
+            BundleError: Another graph of the bundle was replaced since it was opened.
             StorageError: No space or no permission; the bundle is as it was.
         """
         stale = BF16_OF.get(precision)
-        graphs = {name: info for name, info in self.manifest.graphs.items() if name != stale} | {precision: graph}
-        return self._rewritten(self.manifest.model_copy(update={"graphs": graphs}), files)
+        with self.alone() as now:
+            self.check_graphs(now, but=(precision,) if stale is None else (precision, stale))
+            graphs = {name: info for name, info in now.manifest.graphs.items() if name != stale} | {precision: graph}
+            return now._rewritten(now.manifest.model_copy(update={"graphs": graphs}), files)
 
     def with_thresholds(
         self, thresholds: Mapping[Precision, Threshold], files: Mapping[str, bytes | Path], beside: Mapping[str, bytes]
     ) -> Bundle:
-        """Set thresholds of graphs again, with the files that say why, in one step.
+        """Set thresholds of graphs again, with the files that say why, in one step; on what `alone` gives.
 
         Args:
             thresholds: Precision → its new threshold.
@@ -174,15 +208,12 @@ class Bundle:
             beside: Name → content of files that the manifest does not list and that are there: sidecars of engines.
 
         Raises:
-            BundleError: The bundle has no such graph, or was changed since it was opened.
+            BundleError: The bundle has no such graph.
             StorageError: No space or no permission; the bundle is as it was.
         """
         changed = {name: self.graph(name).model_copy(update={"threshold": new}) for name, new in thresholds.items()}
         manifest = self.manifest.model_copy(update={"graphs": {**self.manifest.graphs, **changed}})
-        with one_at_a_time(self.root.resolve().parent):
-            if to_bytes(Bundle.open(self.root).manifest) != to_bytes(self.manifest):
-                raise BundleError(f"{self.root} was changed meanwhile.", "Look at it, and run the command again.")
-            return self._rewritten(manifest, files, beside)
+        return self._rewritten(manifest, files, beside)
 
     def with_files(self, files: Mapping[str, bytes | Path]) -> Bundle:
         """Add or replace files that are not graphs, such as a report, in one step.
@@ -193,7 +224,8 @@ class Bundle:
         Raises:
             StorageError: No space or no permission; the bundle is as it was.
         """
-        return self._rewritten(self.manifest, files)
+        with self.alone() as now:
+            return now._rewritten(now.manifest, files)
 
     def _rewritten(
         self, manifest: Manifest, files: Mapping[str, bytes | Path], beside: Mapping[str, bytes] | None = None
@@ -212,9 +244,10 @@ class Bundle:
         Raises:
             StorageError: No space or no permission; the bundle is as it was.
         """
-        others = [old for old in self.manifest.metrics if (old.data, old.engine) != (record.data, record.engine)]
-        manifest = self.manifest.model_copy(update={"metrics": [*others, record]})
-        write_file(self.root / MANIFEST_FILE, to_bytes(manifest))
+        with self.alone() as now:
+            others = [old for old in now.manifest.metrics if (old.data, old.engine) != (record.data, record.engine)]
+            manifest = now.manifest.model_copy(update={"metrics": [*others, record]})
+            write_file(self.root / MANIFEST_FILE, to_bytes(manifest))
         return Bundle(self.root, manifest)
 
 
@@ -231,7 +264,7 @@ def write_bundle(root: Path, manifest: Manifest, files: Mapping[str, bytes | Pat
         StorageError: No space or no permission; nothing is left behind.
     """
     check_replaceable(root)
-    with atomic_directory(root) as staged:
+    with one_at_a_time(root.resolve().parent), atomic_directory(root) as staged:
         manifest = _fill(staged, manifest.model_copy(update={"files": {}}), files)
     return Bundle(root, manifest)
 

@@ -14,7 +14,7 @@ from edge_ad.bundle.bundle import Bundle
 from edge_ad.bundle.documents import check_hashes, read_document, to_bytes
 from edge_ad.errors import BundleError, ForeignEngineError
 from edge_ad.manifest import Document, Precision, Threshold
-from edge_ad.storage import atomic_directory, sha256_file, write_file
+from edge_ad.storage import atomic_directory, one_at_a_time, sha256_file, write_file
 
 __all__ = [
     "ENGINE_SCHEMA_VERSION",
@@ -159,7 +159,9 @@ def fits(built_for: str, machine: str) -> bool:
 
 
 def write_engine(bundle: Bundle, key: EngineKey, save: Callable[[Path], Mapping[str, str]]) -> EngineDirectory:
-    """Write an engine directory atomically, replacing one of the same name.
+    """Write an engine directory atomically, replacing one of the same name; it gets its graph's threshold of now.
+
+    Other commands that change the bundle wait meanwhile.
 
     Args:
         bundle: The bundle it is built from.
@@ -167,10 +169,13 @@ def write_engine(bundle: Bundle, key: EngineKey, save: Callable[[Path], Mapping[
         save: Fills the folder it is given and returns the options of the build.
 
     Raises:
+        BundleError: The graph was replaced since the bundle was opened.
         StorageError: No space or no permission; nothing is left behind.
     """
     path = bundle.root / _ENGINES / key.name
-    with atomic_directory(path) as staged:
+    others = tuple(precision for precision in bundle.manifest.graphs if precision != key.precision)
+    with bundle.alone() as now, atomic_directory(path) as staged:
+        bundle.check_graphs(now, but=others)
         options = dict(save(staged))
         sidecar = EngineSidecar(
             backend=key.backend,
@@ -178,7 +183,7 @@ def write_engine(bundle: Bundle, key: EngineKey, save: Callable[[Path], Mapping[
             target=key.target,
             backend_version=key.version,
             onnx_sha256=bundle.graph_sha256(key.precision),
-            threshold=bundle.graph(key.precision).threshold,
+            threshold=now.graph(key.precision).threshold,
             options=options,
             files={file.name: sha256_file(file) for file in sorted(staged.iterdir())},
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -196,10 +201,12 @@ def record_latency(engine: EngineDirectory, milliseconds: float) -> EngineDirect
     """Write the measured latency of one frame into an engine's sidecar.
 
     Raises:
+        BundleError: The sidecar cannot be read.
         StorageError: No space or no permission; the sidecar is as it was.
     """
-    sidecar = engine.sidecar.model_copy(update={"latency_ms": milliseconds})
-    write_file(engine.path / SIDECAR_FILE, to_bytes(sidecar))
+    with one_at_a_time(engine.path.resolve().parents[2]):  # whoever sets thresholds writes it too
+        sidecar = _read_sidecar(engine.path).model_copy(update={"latency_ms": milliseconds})
+        write_file(engine.path / SIDECAR_FILE, to_bytes(sidecar))
     return EngineDirectory(engine.path, sidecar)
 
 
@@ -214,10 +221,19 @@ def set_thresholds(
         files: Name inside the bundle → content, or a file to copy.
 
     Raises:
-        BundleError: The bundle has no such graph, or a sidecar cannot be read; nothing is changed.
+        BundleError: The bundle has no such graph, was changed since it was opened, or a sidecar cannot be read;
+            nothing is changed.
         StorageError: No space or no permission; the bundle is as it was.
     """
-    sidecars = {
+    with bundle.alone() as now:
+        if to_bytes(now.manifest) != to_bytes(bundle.manifest):
+            raise BundleError(f"{bundle.root} was changed meanwhile.", "Look at it, and run the command again.")
+        return now.with_thresholds(thresholds, files, _sidecars_with(now, thresholds))
+
+
+def _sidecars_with(bundle: Bundle, thresholds: Mapping[Precision, Threshold]) -> dict[str, bytes]:
+    """Name → content of the sidecars of engines whose graphs get new thresholds."""
+    return {
         (engine.path / SIDECAR_FILE).relative_to(bundle.root).as_posix(): to_bytes(
             engine.sidecar.model_copy(update={"threshold": thresholds[engine.sidecar.precision]})
         )
@@ -226,7 +242,6 @@ def set_thresholds(
         # One of another threshold than its graph is refused when it is opened: this does not make it right.
         and engine.sidecar.threshold == bundle.graph(engine.sidecar.precision).threshold
     }
-    return bundle.with_thresholds(thresholds, files, sidecars)
 
 
 def _candidates(bundle: Bundle, key: EngineKey) -> list[Path]:

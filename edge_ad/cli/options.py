@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, Field, fields
 from functools import wraps
 from pathlib import Path
@@ -58,11 +58,13 @@ DefectOption: TypeAlias = Annotated[
 MasksOption: TypeAlias = Annotated[Path | None, typer.Option("--masks", help="Folder of the defects' masks.")]
 
 
-def named_folders(good: list[Path] | None, defects: list[Path] | None, masks: Path | None) -> Folders:
-    """The folders that ``--good``, ``--defect`` and ``--masks`` name."""
+def named_folders(
+    good: list[Path] | None, defects: list[Path] | None, masks: Path | None, *, more: Iterable[Path] = ()
+) -> Folders:
+    """The folders that ``--good``, ``--defect``, ``--masks`` and every ``--data`` but the first name."""
     from edge_ad.data.products import Folders
 
-    return Folders(tuple(good or ()), tuple(defects or ()), masks)
+    return Folders(tuple(good or ()), tuple(defects or ()), masks, tuple(more))
 
 
 class OptionalValueCommand(TyperCommand):

@@ -214,8 +214,8 @@ def _print_tolerances(report: ShiftReport) -> None:
         rows,
         title=f"\nTolerated: false alarms to {asked + MARGIN:.0%}, recall at most {MARGIN * 100:.0f} points lower",
     )
-    if not report.unshifted_holds:
-        print_line("Unshifted photos already give more false alarms than that: nothing is tolerated.")
+    if report.why_no_tolerance:
+        print_line(report.why_no_tolerance)
 
 
 def _tolerance(tolerances: Sequence[Tolerance], direction: str) -> str | None:

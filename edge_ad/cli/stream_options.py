@@ -282,6 +282,14 @@ class Outputs:
         str | None,
         _output_option("--web", metavar="[HOST:PORT]", help="Serve the live page; by default at 127.0.0.1:8080."),
     ] = None
+    corrections: Annotated[
+        Path | None,
+        _output_option(
+            "--corrections",
+            metavar="DIR",
+            help="Let viewers of the page put false alarms and missed defects into this folder, for train --data.",
+        ),
+    ] = None
     web_token: Annotated[
         str | None,
         _output_option(

@@ -34,7 +34,7 @@ _TOLD = frozenset(
         "frame size",
         "another shape",
     }
-    | {"threshold changed", "paused", "resumed"}
+    | {"threshold changed", "verdict corrected", "correction withdrawn", "paused", "resumed"}
 )
 
 

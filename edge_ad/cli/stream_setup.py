@@ -187,8 +187,10 @@ def _served(outputs: Outputs, server: HttpServer) -> list[Sink]:
     from edge_ad.server import PageSink, metrics_sink
 
     made: list[Sink] = []
+    if outputs.web is None and outputs.corrections is not None:
+        raise UsageError("--corrections has no effect without --web.", "Add --web.")
     if outputs.web is not None:
-        page = PageSink(server, outputs.web, database=outputs.database)
+        page = PageSink(server, outputs.web, database=outputs.database, corrections=outputs.corrections)
         made.append(page)
         note(f"Live page: {page.url}")
     if outputs.metrics is not None:

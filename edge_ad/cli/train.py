@@ -22,6 +22,7 @@ __all__ = ["train"]
 _METHOD_HELP = f"{', '.join(METHODS.names())}; {DEFAULT_METHOD} if not given."
 _PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/explanation/methods.md lists them. Repeatable."
 _PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
+_DATA_HELP = "Folder of the product's photos; once more for each folder of further photos.  [required, or --good]"
 _SIZE_HELP = "Network's input, in pixels: the side of a square (256), or height x width (160x416)."
 _GEOMETRY_HELP = (
     "How a photo fills the input: stretched, whole with a border, its centre, or the part found, turned and cut out. "
@@ -34,7 +35,7 @@ _WORKERS_HELP = "Processes that simulate defects for draem; by default one per s
 
 def train(
     method: Annotated[str | None, typer.Argument(help=_METHOD_HELP)] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder of the product's photos.  [required, or --good]")] = None,
+    data: Annotated[list[Path] | None, typer.Option(help=_DATA_HELP)] = None,
     good: GoodOption = None,
     defect: DefectOption = None,
     masks: MasksOption = None,
@@ -74,15 +75,16 @@ def train(
     if methods:
         _print_methods(as_json=json)
         return
-    folders = named_folders(good, defect, masks)
-    root = resume or runs / (name or _product_name(data, folders))
+    folders = named_folders(good, defect, masks, more=(data or [])[1:])
+    product = data[0] if data else None
+    root = resume or runs / (name or _product_name(product, folders))
     with _hint_at_resume(root), EpochProgress() as listen:
         if resume is not None:
             root = training.resume(resume, listen, method=method)
         else:
             request = training.TrainingRequest(
-                method=_required(method, data, folders),
-                data=data,
+                method=_required(method, product, folders),
+                data=product,
                 root=root,
                 values=_values(parameter or [], size=size, seed=seed, epochs=epochs),
                 preset=preset,
@@ -158,7 +160,7 @@ def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
         "seconds": record.training.get("seconds"),
     }
     parts = {part: getattr(record.split, part) for part in ("fit", "calibrate", "threshold")}
-    hashes = [digest for part in parts.values() for digest in part.values()]
+    hashes = {name: digest for part in parts.values() for name, digest in part.items()}.values()
     if not as_json:  # before the photo check: the run is finished, whether the check succeeds or not
         print_facts(facts | {"images": {part: len(photos) for part, photos in parts.items()}})
         if copies := len(hashes) - len(set(hashes)):

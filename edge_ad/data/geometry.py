@@ -112,7 +112,7 @@ def without_unaligned(split: GoodSplit) -> GoodSplit:
     alignment = split.photos.alignment
     if alignment is None:
         return split
-    paths = (*split.fit, *split.calibrate, *split.threshold)
+    paths = tuple(dict.fromkeys((*split.fit, *split.calibrate, *split.threshold)))
     problems = {
         path: problem
         for path, (part, photo_hw) in _parts(paths, split.photos.significant_bits).items()
@@ -124,7 +124,7 @@ def without_unaligned(split: GoodSplit) -> GoodSplit:
     _log.warning("Left out of %d photos: %s.", len(paths), _words(problems))
     left = _kept(split, problems)
     parts = (left.fit, left.calibrate, left.threshold)
-    if min(map(len, parts)) < FEWEST_PER_PART or sum(map(len, parts)) < FEWEST_IMAGES:
+    if min(map(len, parts)) < FEWEST_PER_PART or len(paths) - len(problems) < FEWEST_IMAGES:
         raise DataError(f"Too few photos are left to train on: {_words(problems)}.", "Add photos of good parts.")
     return left
 

@@ -4,6 +4,8 @@ A camera that runs while the line stands still gives the same photo many times. 
 them among the photos that were fitted on tells the score of another that is held out. The hash is dHash (Krawetz 2013):
 each bit says whether a pixel of the photo, reduced to 16 × 17 grey values, is brighter than its left one. Photos of
 one part under one camera often share it, so that a pair also has to differ far less than photos of this product do.
+Where all photos are of one part that did not move, that is no measure: photos that differ by noise alone are near each
+other too (`edge_ad.data.still_frames`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.data.still_frames import StillFrames
 from edge_ad.images import read_resized
 from edge_ad.photo_spec import PhotoSpec
 
@@ -49,7 +52,8 @@ def near_duplicate_groups(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Group images: two that are near each other are in one group, and so is what is near to either.
 
     Near are two whose hashes differ in at most 8 of 256 bits and whose grey values, without their mean, differ by at
-    most a fifth of what two images of the set differ by in the median (root mean square); equal images always are.
+    most a fifth of what two images of the set differ by in the median (root mean square), and two that differ by noise
+    alone; equal images always are.
 
     Args:
         images: uint8 (N, 64, 64, 3), BGR.
@@ -63,12 +67,12 @@ def near_duplicate_groups(images: NDArray[np.uint8]) -> NDArray[np.int64]:
     flat -= flat.mean(1, keepdims=True)
     squares = np.square(flat).sum(1)
     limit = flat.shape[1] * ((_FAR_LESS * _median_difference(flat)) ** 2 + _ROUNDING)
-    groups = np.arange(len(images))
+    groups, still = np.arange(len(images)), StillFrames(grey)
     for start in range(0, len(images), _ROWS):
         rows = slice(start, start + _ROWS)
         alike = signs[rows] @ signs.T >= signs.shape[1] - 2 * _MOST_BITS
         near = squares[rows, np.newaxis] + squares - 2 * flat[rows] @ flat.T <= limit
-        for together in alike & near:
+        for together in (alike & near) | still.of(rows):
             numbers = groups[together]
             if (numbers != numbers[:1]).any():
                 groups[np.isin(groups, numbers)] = numbers.min()

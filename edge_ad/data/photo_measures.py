@@ -43,7 +43,12 @@ def measure_photos(paths: Sequence[Path]) -> PhotoSpec:
     ratios = [width / height for height, width in sizes]
     size_hw = sizes.most_common(1)[0][0]
     _refuse_odd_shapes(facts, size_hw)
-    spec = PhotoSpec(significant_bits=bits, aspect_ratios=(min(ratios), max(ratios)), size_hw=size_hw)
+    spec = PhotoSpec(
+        significant_bits=bits,
+        aspect_ratios=(min(ratios), max(ratios)),
+        size_hw=size_hw,
+        smallest_hw=(min(height for height, _ in sizes), min(width for _, width in sizes)),
+    )
     _mention(facts)
     return spec
 

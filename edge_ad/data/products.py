@@ -217,6 +217,13 @@ def resize_mask(mask: NDArray[np.bool_], size_hw: tuple[int, int]) -> NDArray[np
 
 def _layout(root: Path | None, folders: Folders | None, part: Part) -> Layout:
     folders = folders or Folders()
+    layout = _main_layout(root, folders, part)
+    for folder in folders.resolved().more:
+        layout.extend(read_layout(folder, Folders(), part))
+    return layout
+
+
+def _main_layout(root: Path | None, folders: Folders, part: Part) -> Layout:
     if not (folders.good or folders.defects):
         if root is None:
             raise DataError("No folder of photos was named.", KNOWN_LAYOUTS)

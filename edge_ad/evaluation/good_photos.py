@@ -167,7 +167,8 @@ def photos_of_run(
         if good.is_block and not folds:
             good = GoodScores.of_block(false_alarm_rate, names, split.get("duplicates", []))
         if folds:
-            good = GoodScores.of_folds(false_alarm_rate, folds, split["duplicates"], record["good_scores"])
+            scores, fitted = record["good_scores"], record.get("fitted_scores")
+            good = GoodScores.of_folds(false_alarm_rate, folds, split["duplicates"], scores, fitted)
     except (OSError, ValueError, RecursionError, LookupError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not understood: {error}.", "Name the photos: --from-good DIR.") from error
     if changed is not None:

@@ -27,6 +27,7 @@ __all__ = [
     "Reconstruct",
     "ReportPaths",
     "choose_samples",
+    "map_level",
     "report_sections",
     "write_report",
     "write_together",
@@ -44,14 +45,14 @@ class ReportPaths:
 
     Attributes:
         record: ``evaluation.json``, everything that was measured.
-        sheet: ``sheet.png``, the picture sheet.
+        sheet: ``sheet.png``, the picture sheet; None of a report that has none.
         page: ``index.html``, figures and sheet on one page that needs nothing beside it; None where the packages that
             draw it are not installed.
         missing: What is not installed, and how to install it, in one line; empty where the page was written.
     """
 
     record: Path
-    sheet: Path
+    sheet: Path | None
     page: Path | None
     missing: str = ""
 
@@ -80,7 +81,7 @@ def write_report(
         DataError: A test image cannot be read any more.
         StorageError: No space or no permission; an older report is untouched and nothing is left behind.
     """
-    level = _map_level(evaluation) if map_threshold is None else map_threshold
+    level = map_level(evaluation) if map_threshold is None else map_threshold
     sheet = encode_png(
         draw_sheet(
             report_sections(evaluation, reconstruct=reconstruct, per_reason=per_reason),
@@ -139,7 +140,7 @@ def _row(evaluation: Evaluation, index: int, reconstruct: Reconstruct | None) ->
     )
 
 
-def _map_level(evaluation: Evaluation) -> float:
+def map_level(evaluation: Evaluation) -> float:
     """Map value to draw contours at where none is given; it decides nothing."""
     if evaluation.decisions is not None:
         return evaluation.decisions.threshold.value

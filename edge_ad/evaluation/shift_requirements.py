@@ -16,7 +16,7 @@ from typing import Any, Literal
 from edge_ad.data.shift_kinds import KINDS, ShiftKind, step_words
 from edge_ad.errors import UsageError
 from edge_ad.evaluation.results import Rate
-from edge_ad.evaluation.shift_results import ShiftReport, ShiftStep, Tolerance
+from edge_ad.evaluation.shift_results import ShiftReport, ShiftStep, Tolerance, why_no_tolerance
 
 __all__ = ["Outcome", "Requirement", "check_requirements", "needs_threshold", "parse_requirements"]
 
@@ -211,8 +211,8 @@ def _steps(report: ShiftReport, requirement: Requirement) -> Iterable[tuple[str,
 
 def _tolerance(report: ShiftReport, requirement: Requirement) -> Outcome:
     direction = "up" if requirement.sign == ">=" else "down"
-    if report.unshifted.false_alarms is None or report.unshifted.recall is None:
-        return Outcome(requirement, False, "not measured: it takes good and defective photos")
+    if why := why_no_tolerance(report.unshifted, report.threshold):
+        return Outcome(requirement, False, f"not known. {why}")
     for result in report.results:
         for tolerance in result.tolerances if result.kind.name == requirement.subject else ():
             if tolerance.direction == direction:

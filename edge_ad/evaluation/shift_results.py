@@ -22,6 +22,7 @@ __all__ = [
     "Tolerance",
     "find_tolerances",
     "is_tolerated",
+    "why_no_tolerance",
 ]
 
 ShiftAt: TypeAlias = Literal["file", "network"]
@@ -96,7 +97,7 @@ class ShiftResult:
     Attributes:
         kind: The kind.
         steps: What was measured, ascending by step.
-        tolerances: One for each direction that was measured; empty without a threshold or without good photos.
+        tolerances: One for each direction that was measured; empty where there is none to know, see `why_no_tolerance`.
     """
 
     kind: ShiftKind
@@ -146,9 +147,12 @@ class ShiftReport:
     seen: tuple[Path, ...] = ()
 
     @property
-    def unshifted_holds(self) -> bool:
-        """Whether unshifted photos give few enough false alarms for a shift to be tolerated at all."""
-        return self.threshold is None or is_tolerated(self.unshifted, self.unshifted, self.threshold)
+    def why_no_tolerance(self) -> str:
+        """Why no step of any shift is tolerated, whatever it gave, in words; empty where one may be."""
+        why = why_no_tolerance(self.unshifted, self.threshold)
+        if why or self.threshold is None or is_tolerated(self.unshifted, self.unshifted, self.threshold):
+            return why
+        return "Unshifted photos already give more false alarms than that: nothing is tolerated."
 
     def to_json(self) -> dict[str, Any]:
         """As values that `json` can write."""
@@ -164,6 +168,7 @@ class ShiftReport:
             "trained_on": [path.as_posix() for path in self.seen],
             "threshold": None if self.threshold is None else self.threshold.model_dump(),
             "margin": MARGIN,
+            "why_no_tolerance": self.why_no_tolerance,
             "unshifted": {name: value for name, value in self.unshifted.to_json().items() if name != "step"},
             "shifts": [result.to_json() for result in self.results],
         }
@@ -180,6 +185,23 @@ def is_tolerated(step: ShiftStep, unshifted: ShiftStep, threshold: Threshold) ->
     return recall is None or before is None or before.value - recall.value <= MARGIN + _ROUNDING
 
 
+def why_no_tolerance(unshifted: ShiftStep, threshold: Threshold | None) -> str:
+    """Why what happens under shift cannot tell how far one is tolerated, in words; empty where it can.
+
+    It takes false alarms and recall at a threshold, and recall that a shift could lower by more than `MARGIN`.
+    """
+    if threshold is None:
+        return "Without a threshold there are no verdicts, and no tolerance."
+    if unshifted.false_alarms is None or unshifted.recall is None:
+        return "A tolerance takes good and defective photos: without both it is not known."
+    if unshifted.recall.value <= MARGIN + _ROUNDING:
+        found = f"{unshifted.recall.count} of {unshifted.recall.total}"
+        return (
+            f"Only {found} defective photos are found without any shift: there is no recall to keep, and no tolerance."
+        )
+    return ""
+
+
 def find_tolerances(
     kind: ShiftKind, steps: Sequence[ShiftStep], unshifted: ShiftStep, threshold: Threshold | None
 ) -> tuple[Tolerance, ...]:
@@ -189,9 +211,12 @@ def find_tolerances(
         kind: The kind.
         steps: What was measured, in any order.
         unshifted: Without a shift.
-        threshold: The threshold; without one, or without good photos, nothing is tolerated or not.
+        threshold: The threshold.
+
+    Returns:
+        One for each direction that was measured; none where `why_no_tolerance` says why.
     """
-    if threshold is None or unshifted.false_alarms is None:
+    if threshold is None or why_no_tolerance(unshifted, threshold):
         return ()
     found = []
     for direction, sign in (("down", -1.0), ("up", 1.0)):

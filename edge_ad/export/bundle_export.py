@@ -101,7 +101,7 @@ def _scene_limits(split: GoodSplit, size_hw: tuple[int, int]) -> SceneLimits | N
         return measure_scene(spec.to_input(read_image(path, spec.significant_bits), size_hw))
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoding releases the interpreter lock
-        return SceneLimits.of(pool.map(measure, (*split.fit, *split.calibrate, *split.threshold)))
+        return SceneLimits.of(pool.map(measure, dict.fromkeys((*split.fit, *split.calibrate, *split.threshold))))
 
 
 def _check_images(run: Run, found: SplitInfo) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import math
 import time
 from collections.abc import AsyncIterator, Callable, Generator
 from datetime import datetime, timezone
@@ -18,6 +16,16 @@ from starlette.types import Receive, Scope, Send
 
 from edge_ad.errors import UsageError
 from edge_ad.server.feed import BOUNDARY, Feed
+from edge_ad.server.requests import (
+    choice,
+    finite_number,
+    json_object,
+    json_response,
+    query_number,
+    view,
+    who,
+    whole_number,
+)
 from edge_ad.server.state import SPANS, PageState
 from edge_ad.streaming.records.export import csv_lines
 from edge_ad.streaming.records.reader import RecordReader
@@ -33,7 +41,6 @@ _EVENTS = "text/event-stream"
 _UNBUFFERED = {"x-accel-buffering": "no"}  # otherwise nginx would buffer it
 _LONGEST_WAIT_S = 5.0
 _MOST_SOURCES = 1000
-_LONGEST_NAME = 40
 _PIECE = 50  # records
 _DEFAULT, _MOST = 1000, 10_000
 _DEFAULT_STORED, _MOST_STORED = 100_000, 10_000_000
@@ -52,35 +59,41 @@ def data_routes(state: PageState, feed: Feed) -> list[Route]:
         return _Watch(feed, _while_logged_in(request, feed.states()), media_type=_EVENTS)
 
     async def motion(request: Request) -> Response:
-        index, is_plain = _view(request)
+        index, is_plain = view(request)
         pictures = _while_logged_in(request, feed.motion(index, is_plain=is_plain))
         return _Watch(feed, pictures, media_type=f"multipart/x-mixed-replace; boundary={BOUNDARY}")
 
     async def picture(request: Request) -> Response:
-        index, is_plain = _view(request)
-        after = _number(request, "after", default=0, most=10**15)
+        index, is_plain = view(request)
+        after = whole_number(request, "after", default=0, most=10**15)
         found = await feed.picture(index, is_plain=is_plain, after=after, longest_s=_LONGEST_WAIT_S)
         if found is None:
             return Response(status_code=204)
         return Response(found.jpeg, media_type="image/jpeg", headers={"x-serial": str(found.serial)})
 
     async def trend(request: Request) -> Response:
-        slice_s, count = SPANS[span := _choice(request, "span", tuple(SPANS))]
-        rows = state.trend(_number(request, "source", default=0, most=_MOST_SOURCES), span)
-        return _json({"slice_s": slice_s, "seconds": slice_s * count, "rows": rows})
+        slice_s, count = SPANS[span := choice(request, "span", tuple(SPANS))]
+        rows = state.trend(whole_number(request, "source", default=0, most=_MOST_SOURCES), span)
+        return json_response({"slice_s": slice_s, "seconds": slice_s * count, "rows": rows})
 
     async def finds(request: Request) -> Response:
-        return _json(state.finds())
+        return json_response(state.finds())
 
     async def find(request: Request) -> Response:
-        kind = _choice(request, "kind", ("overlay", "plain", "thumbnail"))
+        kind = choice(request, "kind", ("overlay", "plain", "thumbnail"))
         jpeg = state.find_picture(request.path_params["number"], kind)
         if jpeg is None:
             return PlainTextResponse("That picture is no longer kept.\n", 404)
         return Response(jpeg, media_type="image/jpeg")
 
+    async def passes(request: Request) -> Response:
+        return json_response(state.passes())
+
+    async def parts(request: Request) -> Response:
+        return json_response(state.parts())
+
     async def events(request: Request) -> Response:
-        return _json(state.events())
+        return json_response(state.events())
 
     answers = {
         "/api/live": live,
@@ -89,6 +102,8 @@ def data_routes(state: PageState, feed: Feed) -> list[Route]:
         "/api/trend": trend,
         "/api/finds": finds,
         "/api/finds/{number:int}": find,
+        "/api/passes": passes,
+        "/api/parts": parts,
         "/api/events": events,
     }
     return [Route(path, answer, methods=["GET"]) for path, answer in answers.items()]
@@ -102,27 +117,27 @@ def change_routes(state: PageState) -> list[Route]:
     """
 
     async def preview(request: Request) -> Response:
-        value = _finite(_query_number(request, "value"), "value")
+        value = finite_number(query_number(request, "value"), "value")
         records = state.records(_MOST)
         would_be = sum(_is_ng(record, value) for record in records)
         are = sum(_is_ng(record, state.control.threshold) for record in records)
-        return _json({"frames": len(records), "defective": would_be, "defective_now": are})
+        return json_response({"frames": len(records), "defective": would_be, "defective_now": are})
 
     async def set_threshold(request: Request) -> Response:
-        body = await _json_object(request)
-        value, bundle = _finite(body.get("value"), "value"), body.get("bundle")
+        body = await json_object(request)
+        value, bundle = finite_number(body.get("value"), "value"), body.get("bundle")
         if bundle is not None and not isinstance(bundle, str):
             raise UsageError("bundle must be the content hash of a bundle.")
-        state.control.set_threshold(value, by=_who(request, body), bundle=bundle)
-        return _json({"threshold": state.control.threshold})
+        state.control.set_threshold(value, by=who(request, body), bundle=bundle)
+        return json_response({"threshold": state.control.threshold})
 
     async def pause(request: Request) -> Response:
-        state.control.pause(_who(request, await _json_object(request)))
-        return _json({"paused": state.control.is_paused})
+        state.control.pause(who(request, await json_object(request)))
+        return json_response({"paused": state.control.is_paused})
 
     async def resume(request: Request) -> Response:
-        state.control.resume(_who(request, await _json_object(request)))
-        return _json({"paused": state.control.is_paused})
+        state.control.resume(who(request, await json_object(request)))
+        return json_response({"paused": state.control.is_paused})
 
     return [
         Route("/api/threshold/preview", preview, methods=["GET"]),
@@ -142,15 +157,15 @@ def download_routes(state: PageState, database: Path | None) -> list[Route]:
     pieces, exports = _Pieces(), asyncio.Semaphore(1)  # an export reads the disk that the stream writes to
 
     async def as_json(request: Request) -> Response:
-        records = state.records(_number(request, "newest", default=_DEFAULT, most=_MOST))
+        records = state.records(whole_number(request, "newest", default=_DEFAULT, most=_MOST))
         return _file(pieces.json(records), "json", "application/json")
 
     async def as_csv(request: Request) -> Response:
-        records = state.records(_number(request, "newest", default=_DEFAULT, most=_MOST))
+        records = state.records(whole_number(request, "newest", default=_DEFAULT, most=_MOST))
         return _file(pieces.csv(records), "csv", "text/csv")
 
     async def stored(request: Request) -> Response:
-        newest = _number(request, "newest", default=_DEFAULT_STORED, most=_MOST_STORED)
+        newest = whole_number(request, "newest", default=_DEFAULT_STORED, most=_MOST_STORED)
         if database is None:
             return PlainTextResponse("This stream writes no database of records.\n", 404)
         if exports.locked():
@@ -221,11 +236,6 @@ def _next_page(pages: Generator[list[dict[str, Any]], None, None]) -> str:
     return csv_lines(next(pages, []), _STORED_COLUMNS, has_header=False)
 
 
-def _json(value: object) -> Response:
-    """JSON that a browser takes: a score that is not finite is null."""
-    return Response(to_json(value), media_type="application/json")
-
-
 class _Pieces:
     """Makes downloads chunk by chunk, as they are read; all together use at most a tenth of a core."""
 
@@ -266,69 +276,3 @@ def _file(pieces: AsyncIterator[str], ending: str, media_type: str) -> Response:
 def _is_ng(record: dict[str, Any], threshold: float) -> bool:
     """Whether a frame would be called defective by another threshold: always without a finite score and map."""
     return bool(record["reason"]) or record["score"] is None or record["score"] > threshold
-
-
-def _view(request: Request) -> tuple[int, bool]:
-    index = _number(request, "source", default=0, most=_MOST_SOURCES)
-    return index, _choice(request, "view", ("overlay", "plain")) == "plain"
-
-
-def _number(request: Request, name: str, *, default: int, most: int) -> int:
-    """A whole number from the query."""
-    text = request.query_params.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text) <= most):
-        raise UsageError(f"{name} must be a whole number from 0 to {most}.")
-    return int(text)
-
-
-def _choice(request: Request, name: str, choices: tuple[str, ...]) -> str:
-    """One of several words from the query; the first one by default."""
-    text = request.query_params.get(name, choices[0])
-    if text not in choices:
-        raise UsageError(f"{name} must be one of {', '.join(choices)}.")
-    return text
-
-
-def _query_number(request: Request, name: str) -> float | None:
-    try:
-        return float(request.query_params.get(name, ""))
-    except ValueError:
-        return None
-
-
-def _finite(value: object, name: str) -> float:
-    try:
-        # A whole number may be larger than any float.
-        result = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-    except OverflowError:
-        result = math.nan
-    if not math.isfinite(result):
-        raise UsageError(f"{name} must be a finite number.")
-    return result
-
-
-async def _json_object(request: Request) -> dict[str, Any]:
-    """The body as an object. Only JSON is taken: a form of another site cannot send it."""
-    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise UsageError("Send JSON, with content-type application/json.")
-    try:
-        body = json.loads(await request.body(), parse_constant=_no_constant)
-    except (ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise UsageError("Send a JSON object.")
-    return body
-
-
-def _no_constant(constant: str) -> None:
-    """NaN and infinities, which Python reads but JSON does not have."""
-    raise ValueError(constant)
-
-
-def _who(request: Request, body: dict[str, Any]) -> str:
-    """Who asks, for the audit entry: the given name and the client's address."""
-    given = body.get("by")
-    name = " ".join(given.split()) if isinstance(given, str) else ""
-    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
-        raise UsageError(f"by must be a name of 1 to {_LONGEST_NAME} characters.", "It goes into the audit entry.")
-    return f"{name} ({request.client.host if request.client and request.client.host else 'unknown address'})"

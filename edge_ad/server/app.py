@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 
-from edge_ad.errors import EdgeAdError
+from edge_ad.errors import EdgeAdError, StorageError
 from edge_ad.server.access import SESSION_S, Access, Standing, session_name
 from edge_ad.server.feed import Busy
 
@@ -26,7 +26,7 @@ _BUSY = "There are too many viewers; try again later.\n"
 
 def make_app(routes: Sequence[BaseRoute]) -> Starlette:
     """The app; it answers a wrong request with one line."""
-    app = Starlette(routes=routes, exception_handlers={EdgeAdError: _misuse, Busy: _busy})
+    app = Starlette(routes=routes, exception_handlers={EdgeAdError: _misuse, StorageError: _storage, Busy: _busy})
     app.router.redirect_slashes = False
     return app
 
@@ -98,6 +98,10 @@ def _token(form: str) -> str:
 
 async def _misuse(request: Request, error: Exception) -> Response:
     return PlainTextResponse(f"{error}\n", 400)
+
+
+async def _storage(request: Request, error: Exception) -> Response:
+    return PlainTextResponse(f"{error}\n", 507)
 
 
 async def _busy(request: Request, error: Exception) -> Response:

@@ -1,22 +1,21 @@
-"""Recent history in bounded memory: the trend of the scores, the defective parts, the events."""
+"""Recent history in bounded memory: the trend of the scores, pictures of defective and passed frames, the events."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from edge_ad.streaming.frame import Event, Result
 from edge_ad.streaming.records.schema import finite
 
-__all__ = ["EventLog", "Gallery", "Trend"]
+__all__ = ["EventLog", "Find", "Gallery", "GalleryRule", "PartLog", "Trend"]
 
-_CAPACITY = 48
 _SAME_PART_S = 0.5  # frames above the threshold that follow each other this closely show one part
-_LONGEST_PART_S = 10.0
-_REDRAW_S = 1.0
+_KEPT_PARTS = 100
 _KEPT_EVENTS = 200
 _MOST_ALARMS = 20
 _QUIET_KINDS = frozenset({"part", "ng", "ng over"})  # one for every part would push out what somebody must read
@@ -111,7 +110,7 @@ class Trend:
 
 @dataclass
 class Find:
-    """One defective part: a run of frames above the threshold.
+    """One picture for a run of frames: those of a defective part, or a second of what passed.
 
     Attributes:
         number: From 1, in the order of appearance.
@@ -122,6 +121,8 @@ class Find:
         frame: Number of that frame.
         path: The file it comes from; empty when it comes from none.
         frames: How many frames the run has so far.
+        bundle: Content hash of the bundle that judged it.
+        label: What a person says it really was: ``"good"``, ``"defect"``, or None where nobody does.
         version: Grows with every new picture; 0 before the first.
         pictures: Kind of picture → JPEG.
     """
@@ -135,6 +136,8 @@ class Find:
     frame: int
     path: str = ""
     frames: int = 1
+    bundle: str = ""
+    label: str | None = None
     version: int = 0
     seen_at: float = 0.0
     drawn_at: float = 0.0
@@ -142,26 +145,42 @@ class Find:
 
     def to_dict(self) -> dict[str, Any]:
         """What the page shows beside its pictures."""
-        names = ("number", "source", "at_unix", "score", "threshold", "frame", "path", "frames", "version")
+        names = ("number", "source", "at_unix", "score", "threshold", "frame", "path", "frames", "label", "version")
         return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class GalleryRule:
+    """What a gallery keeps.
+
+    Attributes:
+        capacity: How many finds, with their pictures.
+        longest_s: A run of frames that lasts longer is more than one find.
+        redraw_s: A find gets another picture after this time at the earliest.
+    """
+
+    capacity: int = 48
+    longest_s: float = 10.0
+    redraw_s: float = 1.0
 
 
 class Gallery:
     """A ring of finds; not thread-safe.
 
     Args:
-        capacity: How many are kept, with their pictures.
+        rule: What is kept.
+        numbers: Gives each find its number; galleries may share them.
     """
 
-    def __init__(self, capacity: int = _CAPACITY) -> None:
+    def __init__(self, rule: GalleryRule | None = None, numbers: Iterator[int] | None = None) -> None:
         self.changes = 0
-        self._capacity = capacity
-        self._count = 0
+        self._rule = rule or GalleryRule()
+        self._numbers = numbers or itertools.count(1)
         self._finds: OrderedDict[int, Find] = OrderedDict()
         self._open: dict[int, Find] = {}  # source → the run it is in
 
     def add(self, result: Result, source: str) -> int | None:
-        """Count a frame above the threshold.
+        """Count a frame.
 
         Args:
             result: A judged frame.
@@ -176,9 +195,11 @@ class Gallery:
             return self._start(result, source).number
         find.frames += 1
         find.seen_at = frame.captured_at
-        if _severity(score) > _severity(find.score) and frame.captured_at - find.drawn_at >= _REDRAW_S:
+        is_due = find.label is None and frame.captured_at - find.drawn_at >= self._rule.redraw_s
+        if is_due and _severity(score) > _severity(find.score):
             find.score, find.threshold, find.drawn_at = score, result.verdict.threshold, frame.captured_at
             find.at_unix, find.frame, find.path = frame.captured_unix, frame.index, frame.path
+            find.bundle = result.bundle
             return find.number
         return None
 
@@ -194,22 +215,30 @@ class Gallery:
         find = self._finds.get(number)
         return None if find is None else find.pictures.get(kind)
 
+    def find(self, number: int) -> Find | None:
+        """A find; None when it is no longer kept."""
+        return self._finds.get(number)
+
+    def mark(self, number: int, label: str | None) -> None:
+        """Note what a find really was, if it is still there."""
+        if (find := self._finds.get(number)) is not None:
+            find.label = label
+            self.changes += 1
+
     def rows(self) -> list[dict[str, Any]]:
         """The finds that have pictures, newest first."""
         return [find.to_dict() for find in reversed(self._finds.values()) if find.version]
 
-    @staticmethod
-    def _is_same(find: Find, at: float) -> bool:
-        return at - find.seen_at <= _SAME_PART_S and at - find.started_at <= _LONGEST_PART_S
+    def _is_same(self, find: Find, at: float) -> bool:
+        return at - find.seen_at <= _SAME_PART_S and at - find.started_at <= self._rule.longest_s
 
     def _start(self, result: Result, source: str) -> Find:
         frame, verdict = result.frame, result.verdict
-        self._count += 1
         at, limit = frame.captured_unix, verdict.threshold
-        find = Find(self._count, source, frame.captured_at, at, verdict.score, limit, frame.index, frame.path)
-        find.seen_at = find.drawn_at = frame.captured_at
+        find = Find(next(self._numbers), source, frame.captured_at, at, verdict.score, limit, frame.index, frame.path)
+        find.seen_at, find.drawn_at, find.bundle = frame.captured_at, frame.captured_at, result.bundle
         self._open[frame.source_index] = self._finds[find.number] = find
-        while len(self._finds) > self._capacity:
+        while len(self._finds) > self._rule.capacity:
             self._finds.popitem(last=False)
         return find
 
@@ -217,6 +246,27 @@ class Gallery:
 def _severity(score: float) -> float:
     """Sort key of scores: nothing is worse than one that is not finite."""
     return score if math.isfinite(score) else math.inf
+
+
+class PartLog:
+    """A ring of the parts that are over; not thread-safe."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._parts: deque[dict[str, Any]] = deque(maxlen=_KEPT_PARTS)
+
+    def add(self, event: Event) -> None:
+        """Keep an event of the kind ``"part"``; others are none."""
+        if event.kind != "part":
+            return
+        self.count += 1
+        names = ("part", "part_id", "verdict", "reason", "frames", "defective", "score", "threshold")
+        facts = {name: event.data.get(name) for name in names}
+        self._parts.append({"number": self.count, "at": event.at_unix, "source": event.source, **facts})
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The parts, newest first."""
+        return list(reversed(self._parts))
 
 
 class EventLog:

@@ -17,6 +17,7 @@ from edge_ad.server.server import HttpServer, Part
 from edge_ad.server.state import PageState
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Event, Result, Unjudged
+from edge_ad.streaming.records.corrections import CorrectionStore
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
 
@@ -35,9 +36,10 @@ class PageSink(Sink, Part):
         server: What serves it.
         address: Where: ``HOST:PORT``, or a part of it; 127.0.0.1:8080 if empty.
         database: The database that another sink writes the records to, for its export.
+        corrections: Folder for frames whose verdict a viewer corrects; None takes no corrections.
 
     Raises:
-        UsageError: The address cannot be used.
+        UsageError: The address cannot be used, or ``corrections`` is a file.
         DeviceError: The port is in use.
         MissingDependencyError: The extra ``web`` is not installed.
     """
@@ -45,9 +47,13 @@ class PageSink(Sink, Part):
     needs_picture = False
     delivery = "lossy"
 
-    def __init__(self, server: HttpServer, address: str = "", *, database: Path | None = None) -> None:
+    def __init__(
+        self, server: HttpServer, address: str = "", *, database: Path | None = None, corrections: Path | None = None
+    ) -> None:
         self._server, self._database = server, database
-        self._state = PageState(StreamControl(), "", has_database=database is not None)
+        self._corrections = None if corrections is None else CorrectionStore(corrections)
+        has_database = database is not None
+        self._state = PageState(StreamControl(), "", has_database=has_database, corrections=self._corrections)
         self._pictures = PictureThread(self._state, lambda: self._feed.tell_picture())
         self._feed = Feed(self._state, self._pictures, server.limits.viewers)
         self._is_open = False
@@ -77,11 +83,14 @@ class PageSink(Sink, Part):
         """The page, its data, its changes and its downloads."""
         from edge_ad.server.api import change_routes, data_routes, download_routes
         from edge_ad.server.app import page_routes
+        from edge_ad.server.corrections import correction_routes
 
+        corrections = [] if self._corrections is None else correction_routes(self._state, self._corrections)
         return [
             *page_routes(),
             *data_routes(self._state, self._feed),
             *change_routes(self._state),
+            *corrections,
             *download_routes(self._state, self._database),
         ]
 
@@ -137,6 +146,7 @@ def web_sink(
     token: str | None = None,
     *,
     database: Path | None = None,
+    corrections: Path | None = None,
     hosts: Collection[str] = (),
     limits: Limits | None = None,
 ) -> PageSink:
@@ -147,6 +157,7 @@ def web_sink(
         token: Token that opens the page. Without one, a new one is made when other machines can reach the page;
             show `PageSink.token` once if `PageSink.is_new_token`.
         database: The database that another sink writes the records to, for its export.
+        corrections: Folder for frames whose verdict a viewer corrects; None takes no corrections.
         hosts: Further names under which a reverse proxy on this machine makes the page known. With any, the address
             that the proxy forwards is taken for the client's.
         limits: Limits for clients; None for the defaults.
@@ -156,4 +167,4 @@ def web_sink(
         DeviceError: The port is in use.
         MissingDependencyError: The extra ``web`` is not installed.
     """
-    return PageSink(HttpServer(token, hosts=hosts, limits=limits), address, database=database)
+    return PageSink(HttpServer(token, hosts=hosts, limits=limits), address, database=database, corrections=corrections)

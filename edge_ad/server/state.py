@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import time
 from collections import deque
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from edge_ad.server.history import EventLog, Gallery, Trend
+from edge_ad.server.history import EventLog, Find, Gallery, GalleryRule, PartLog, Trend
+from edge_ad.server.originals import Originals
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.frame import Event, Result, Unjudged
+from edge_ad.streaming.frame import Event, Frame, Result, Unjudged
+from edge_ad.streaming.records.corrections import CorrectionStore
 from edge_ad.streaming.records.schema import record_of
 from edge_ad.strict_json import plain
 
@@ -23,6 +26,7 @@ _HOLD_S = 1.0  # at 60 frames per second a single NG would pass unseen
 _NEWEST_S = 5.0  # of the trend, in every message: a page that misses some messages loses nothing
 _MOST_SOURCES = 64
 _MOST_RECORDS = 10_000
+_PASSES = GalleryRule(capacity=120, longest_s=1.0, redraw_s=0.0)
 
 
 @dataclass
@@ -56,18 +60,28 @@ class PageState:
         name: Name of the source of a stream that does not name it in its frames.
         has_database: Whether the stream's records can be exported.
         has_login: Whether viewers log in, and can log out.
+        corrections: Where corrected frames go; None keeps neither passed frames nor originals.
     """
 
     def __init__(
-        self, control: StreamControl, name: str, *, has_database: bool = False, has_login: bool = False
+        self,
+        control: StreamControl,
+        name: str,
+        *,
+        has_database: bool = False,
+        has_login: bool = False,
+        corrections: CorrectionStore | None = None,
     ) -> None:
         self.control, self.name, self.has_login = control, name, has_login
         self._has_database = has_database
         self._lock = threading.Lock()
         self._sources: dict[int, _SourceState] = {}
         self._records: deque[dict[str, Any]] = deque(maxlen=_MOST_RECORDS)
-        self._gallery = Gallery()
-        self._events = EventLog()
+        numbers = itertools.count(1)
+        self._gallery, self._passes = Gallery(numbers=numbers), Gallery(_PASSES, numbers)
+        self._corrections = corrections
+        self._originals = None if corrections is None else Originals()
+        self._events, self._parts = EventLog(), PartLog()
         self._run = time.time()  # another run counts from the start: the page must forget the old numbers
 
     def add(self, result: Result) -> int | None:
@@ -86,9 +100,12 @@ class PageState:
             for trend in source.trends.values():
                 trend.add(frame.captured_at, verdict.score, verdict.threshold, is_defective=verdict.is_anomalous)
             self._records.append(record_of(result, source.name, with_regions=False))
-            if not verdict.is_anomalous:
+            if not verdict.is_anomalous and self._originals is None:
                 return None
-            return self._gallery.add(result, source.name)
+            number = (self._gallery if verdict.is_anomalous else self._passes).add(result, source.name)
+            if number is not None and self._originals is not None:
+                self._originals.keep(number, frame)
+            return number
 
     def add_unjudged(self, unjudged: Unjudged) -> None:
         """Take a frame that was not judged; one that was not triggered leaves the shown verdict as it is."""
@@ -103,6 +120,7 @@ class PageState:
         """Take an event."""
         with self._lock:
             self._events.add(event)
+            self._parts.add(event)
 
     def picture(self, index: int) -> tuple[Result | Unjudged, int] | None:
         """The frame of a source to show, the one that belongs to the verdict, and its serial number."""
@@ -117,17 +135,44 @@ class PageState:
     def show_find(self, number: int, pictures: dict[str, bytes]) -> None:
         """Keep the pictures of a find."""
         with self._lock:
-            self._gallery.show(number, pictures)
+            for gallery in (self._gallery, self._passes):
+                gallery.show(number, pictures)
 
     def find_picture(self, number: int, kind: str) -> bytes | None:
         """A picture of a find: ``"thumbnail"``, ``"overlay"`` or ``"plain"``; None when there is none."""
         with self._lock:
-            return self._gallery.picture(number, kind)
+            return self._gallery.picture(number, kind) or self._passes.picture(number, kind)
 
     def finds(self) -> list[dict[str, Any]]:
         """The finds, newest first."""
         with self._lock:
             return list(plain(self._gallery.rows()))
+
+    def passes(self) -> list[dict[str, Any]]:
+        """Passed frames, newest first: of each second the one with the highest score."""
+        with self._lock:
+            return list(plain(self._passes.rows()))
+
+    def original(self, number: int) -> tuple[Find, bool, Frame] | None:
+        """A copy of a find, whether it was called defective, and its frame; None when that is no longer kept."""
+        with self._lock:
+            frame = None if self._originals is None else self._originals.get(number)
+            defective = self._gallery.find(number)
+            find = defective or self._passes.find(number)
+            if frame is None or find is None or frame.index != find.frame:
+                return None
+            return replace(find), defective is not None, frame
+
+    def mark(self, number: int, label: str | None) -> None:
+        """Note what a find really was."""
+        with self._lock:
+            for gallery in (self._gallery, self._passes):
+                gallery.mark(number, label)
+
+    def parts(self) -> list[dict[str, Any]]:
+        """The parts that are over, newest first."""
+        with self._lock:
+            return list(plain(self._parts.rows()))
 
     def events(self) -> list[dict[str, Any]]:
         """The events, newest first."""
@@ -161,6 +206,9 @@ class PageState:
                 "alarms": self._events.alarms(),
                 "events": self._events.count,
                 "finds": self._gallery.changes,
+                "passes": self._passes.changes,
+                "parts": self._parts.count,
+                "corrections": None if self._corrections is None else self._corrections.counts,
                 "records": len(self._records),
                 "database": self._has_database,
                 "login": self.has_login,

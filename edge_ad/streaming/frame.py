@@ -139,7 +139,8 @@ class Event:
         kind: ``"source lost"``, ``"source returned"``, ``"corrupt"``, ``"cut off"``, ``"request lost"``,
             ``"frame size"``, ``"another shape"``, ``"part"``, ``"drift"``, ``"drift over"``,
             ``"scene changed"``, ``"scene restored"``, ``"alarm"``, ``"alarm cleared"``,
-            ``"bundle swapped"``, ``"bundle refused"``, ``"threshold changed"``, ``"paused"`` or ``"resumed"``.
+            ``"bundle swapped"``, ``"bundle refused"``, ``"threshold changed"``, ``"verdict corrected"``,
+            ``"correction withdrawn"``, ``"paused"`` or ``"resumed"``.
         at_unix: Wall-clock time, in seconds since the epoch.
         source: Name of the source it is about; empty when it is about the whole stream.
         text: One sentence for people.

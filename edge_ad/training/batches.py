@@ -34,12 +34,19 @@ class TrainingSet:
     """The fitting images and what the frozen parts say of them.
 
     Attributes:
-        images: uint8 BGR (N, H, W, 3).
+        images: uint8 BGR (N, H, W, 3): photos, each followed by its views.
         frozen: (N, ...), as the detector's ``frozen_outputs`` gave it.
+        views: Views of each photo.
     """
 
     images: NDArray[np.uint8]
     frozen: Tensor
+    views: int = 0
+
+    @property
+    def photos(self) -> int:
+        """Photos, without their views: so many images are seen in an epoch."""
+        return len(self.images) // (1 + self.views)
 
     def frozen_of(self, chosen: Tensor, room: Tensor) -> Tensor:
         """What the frozen parts say of some images.
@@ -78,7 +85,7 @@ class LoopSettings:
 
 def batch_count(data: TrainingSet, settings: LoopSettings) -> int:
     """Steps of an epoch."""
-    return math.ceil(len(data.images) / settings.batch_size)
+    return math.ceil(data.photos / settings.batch_size)
 
 
 def epoch_generator(settings: LoopSettings, index: int, epoch: int) -> torch.Generator:
@@ -87,8 +94,15 @@ def epoch_generator(settings: LoopSettings, index: int, epoch: int) -> torch.Gen
 
 
 def batch_parts(data: TrainingSet, batches: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """Indices of batches of nearly equal size in a random order: a batch of one image would spoil batch statistics."""
-    return torch.randperm(len(data.images), generator=generator).tensor_split(batches)
+    """Indices of batches of nearly equal size in a random order: a batch of one image would spoil batch statistics.
+
+    Each photo is seen once: as it is or in one of its views, each as likely. More views do not lengthen an epoch.
+    """
+    photos = torch.randperm(data.photos, generator=generator)
+    if not data.views:
+        return photos.tensor_split(batches)
+    drawn = torch.randint(1 + data.views, (data.photos,), generator=generator)
+    return (photos * (1 + data.views) + drawn).tensor_split(batches)
 
 
 def sample_feed(
@@ -102,7 +116,7 @@ def sample_feed(
         for epoch in epochs
         for part in batch_parts(data, batch_count(data, settings), epoch_generator(settings, index, epoch))
     )
-    size, workers = min(settings.batch_size, len(data.images)), settings.workers
+    size, workers = min(settings.batch_size, data.photos), settings.workers
     return SampleFeed(detector.simulator, data.images, orders, batch_size=size, workers=workers)
 
 

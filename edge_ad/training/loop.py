@@ -98,7 +98,7 @@ def _run_stage(
     optimiser = torch.optim.Adam(groups, lr=stage.learning_rate, fused=True)  # one kernel: a small head is all steps
     if saved is not None:
         restore_training(saved, detector, optimiser)
-    epochs = epochs_of(stage, len(data.images), settings.batch_size)
+    epochs = epochs_of(stage, data.photos, settings.batch_size)
     with sample_feed(detector, data, settings, index, range(start, epochs)) as feed:
         for epoch in range(start, epochs):
             began = time.perf_counter()

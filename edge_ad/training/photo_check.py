@@ -29,7 +29,7 @@ __all__ = ["CHECK_FILE", "SHEET_FILE", "PhotoCheck", "check_photos", "oddness", 
 CHECK_FILE = "photo_check.json"
 SHEET_FILE = "oddest_photos.png"
 _PIXELS = 256 * 256  # of patch-gaussian, which needs no training, and which a defect in a few photos hardly moves
-_VALUES = PatchGaussian.parameters_type.absent  # a photo in another light is odd too
+_VALUES = {**PatchGaussian.parameters_type.absent, "rank": 16}  # a photo in another light is odd too
 _FOLDS = 5
 _MOST_PHOTOS = 400  # a minute on two cores
 _SHOWN = 8
@@ -87,7 +87,7 @@ def check_photos(run: Run, progress: Progress = lambda done, total: None) -> Pho
     order = [int(index) for index in np.argsort(-odd, kind="stable")[:_SHOWN]]
     order = [index for index in order if odd[index] > 0] or order[:1]
     held_out = _held_out_scores(run)
-    total = sum(len(part) for part in (run.split.fit, run.split.calibrate, run.split.threshold))
+    total = len({*run.split.fit, *run.split.calibrate, *run.split.threshold})
     check = PhotoCheck(
         photos=len(chosen),
         left_out=len(paths) - len(chosen),
@@ -148,6 +148,8 @@ def _predicted(detector: PatchGaussian, features: Tensor) -> Prediction:
 
 
 def _held_out_scores(run: Run) -> NDArray[np.float64]:
+    if run.split.folds:
+        return np.array([run.good_scores[path] for path in run.split.threshold])
     size_hw = run.detector.config.size_hw
     predict = torch_predictor(run.detector)
     images = (read_resized([path], size_hw, run.split.photos) for path in run.split.threshold)

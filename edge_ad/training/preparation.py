@@ -91,7 +91,7 @@ def fit_to_images(
         _show_defects(detector, fit, features_of)
     seen = with_views(fit, detector.views, seed=detector.config.seed)
     images = torch.empty(len(seen), 0) if detector.trains_on_features else to_tensor(seen)
-    return TrainingSet(seen, detector.frozen_outputs(images, features))
+    return TrainingSet(seen, detector.frozen_outputs(images, features), detector.views)
 
 
 def _read(detector: AnomalyDetector, split: GoodSplit) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

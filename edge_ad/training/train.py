@@ -26,7 +26,7 @@ from edge_ad.outside_text import storable
 from edge_ad.storage import storage_errors
 from edge_ad.strict_json import to_json
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
-from edge_ad.training.cross_fitting import is_cross_fitted, out_of_fold_scores
+from edge_ad.training.cross_fitting import cross_fitted_scores, is_cross_fitted
 from edge_ad.training.feature_cache import byte_limit
 from edge_ad.training.held_out_defects import choose_mosaic_scale
 from edge_ad.training.loop import EpochReport, run_stages
@@ -186,10 +186,9 @@ def _train(
     except StorageError as error:
         raise StorageError(error.message, f"{error.hint} Then: edge-ad train --resume {root}".lstrip()) from error
     fit_after_training(detector.cpu(), split)
-    scores = out_of_fold_scores(detector, split)
-    record = record.model_copy(
-        update={"good_scores": {str(path.relative_to(product_root)): score for path, score in scores.items()}}
-    )
+    scores = cross_fitted_scores(detector, split)
+    left_out, fitted = ({_recorded(path, product_root): score for path, score in part.items()} for part in scores)
+    record = record.model_copy(update={"good_scores": left_out, "fitted_scores": fitted})
     _finish(root, record, detector, time.monotonic() - began)
     return root
 
@@ -341,7 +340,8 @@ def _new_record(
 def _check_names(request: TrainingRequest, product: Product) -> None:
     """Refuse names that the record of a run cannot hold, before anything is written."""
     named = request.folders.resolved()
-    for path in (product.root.resolve(), *product.good, *named.good, *named.defects, *filter(None, (named.masks,))):
+    folders = (*named.good, *named.defects, *named.more, *filter(None, (named.masks,)))
+    for path in (product.root.resolve(), *product.good, *folders):
         if storable(str(path)) != str(path):
             raise DataError(f"The name of {path} is no UTF-8.", "Rename it.")
 
@@ -349,16 +349,22 @@ def _check_names(request: TrainingRequest, product: Product) -> None:
 def _folders_record(folders: Folders) -> dict[str, list[str]]:
     known = folders.resolved()
     named = {"good": known.good, "defects": known.defects, "masks": (known.masks,) if known.masks else ()}
+    named["more"] = known.more
     return {kind: [str(path) for path in paths] for kind, paths in named.items() if paths}
+
+
+def _recorded(path: Path, root: Path) -> str:
+    """A photo's name in the record: below the product's folder, absolute in another one."""
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def _split_record(split: GoodSplit, root: Path) -> SplitRecord:
     parts = [
-        {str(path.relative_to(root)): content_hash(path) for path in part}
+        {_recorded(path, root): content_hash(path) for path in part}
         for part in (split.fit, split.calibrate, split.threshold)
     ]
     folds, duplicates = (
-        [[str(path.relative_to(root)) for path in part] for part in parts] for parts in (split.folds, split.duplicates)
+        [[_recorded(path, root) for path in part] for part in parts] for parts in (split.folds, split.duplicates)
     )
     return SplitRecord(
         seed=split.seed,

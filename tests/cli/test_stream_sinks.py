@@ -1,6 +1,7 @@
 """What the sinks of a stream refuse before anything is opened, and what is said about its one HTTP server."""
 
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,11 @@ def test_a_limit_of_records_without_a_database_is_refused() -> None:
     with pytest.raises(UsageError, match="needs a database") as refused:
         open_sinks(Outputs(keep_records_days=3.0), HttpServer())
     assert "--database" in (refused.value.hint or "")
+
+
+def test_corrections_without_a_page_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--corrections has no effect without --web"):
+        open_sinks(Outputs(corrections=tmp_path, headless=True), HttpServer())
 
 
 def test_several_addresses_of_the_one_server_are_said_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from edge_ad.bundle.documents import to_bytes
 from edge_ad.cli import main
 from edge_ad.data.splits import content_hash
 from edge_ad.errors import BundleError
+from edge_ad.manifest import GraphInfo, MetricsRecord
 from edge_ad.runtime.engines import build_engine, open_engine
 from edge_ad.scene import SceneLimits, measure_scene
 from edge_ad.streaming.frame import Event
@@ -345,6 +346,39 @@ def test_who_comes_second_is_told_and_no_audit_entry_is_lost(bundle: Bundle) -> 
     apply_value(renewed, given_thresholds(renewed, 0.9, by="Grace"), by="Grace")
     entries = map(json.loads, Bundle.open(bundle.root).read_file("audit.jsonl").splitlines())
     assert [entry["by"] for entry in entries] == ["Ada", "Grace"]
+
+
+def test_what_a_command_writes_that_began_before_keeps_the_new_threshold(bundle: Bundle) -> None:
+    """``calibrate``, ``build-engine`` and ``evaluate`` opened the bundle, took their time, and a person set a value."""
+    from edge_ad.bundle import EngineKey, find_engine, write_engine
+    from edge_ad.evaluation.recalibration import apply_value, given_thresholds
+
+    before = Bundle.open(bundle.root)
+    apply_value(bundle, given_thresholds(bundle, 0.6, by="Ada"), by="Ada")
+    key = EngineKey("onnxruntime", "fp32", "cpu", "1.0.0")
+    assert write_engine(before, key, lambda folder: {}).sidecar.threshold.value == 0.6
+    metrics = MetricsRecord(data="test", engine="some", images=1, values={})
+    assert before.with_metrics(metrics).graph("fp32").threshold.value == 0.6
+    graph = GraphInfo(file="model.int8.onnx", threshold=before.graph("fp32").threshold)
+    renewed = before.with_graph("int8", graph, {"model.int8.onnx": before.graph_path("fp32")})
+    assert {name: info.threshold.value for name, info in renewed.manifest.graphs.items()} == {"fp32": 0.6, "int8": 0.5}
+    assert Bundle.open(bundle.root).manifest == renewed.manifest
+    assert renewed.manifest.metrics == [metrics]
+    assert find_engine(renewed, key) is not None
+
+
+def test_what_was_made_of_a_graph_that_was_replaced_meanwhile_is_refused(bundle: Bundle) -> None:
+    from edge_ad.bundle import EngineKey, write_engine
+
+    before = Bundle.open(bundle.root)
+    other = before.graph_bytes("fp32") + b"\x08\x07"  # the version of the format again, which may stand twice
+    Bundle.open(bundle.root).with_graph("fp32", before.graph("fp32"), {before.graph("fp32").file: other})
+    graph = GraphInfo(file="model.int8.onnx", threshold=before.graph("fp32").threshold)
+    with pytest.raises(BundleError, match=r"fp32 graph of .* was replaced meanwhile"):
+        before.with_graph("int8", graph, {"model.int8.onnx": before.graph_path("fp32")})
+    with pytest.raises(BundleError, match="was replaced meanwhile"):
+        write_engine(before, EngineKey("onnxruntime", "fp32", "cpu", "1.0.0"), lambda folder: {})
+    assert list(bundle.root.glob("engines/*")) == []
 
 
 def test_a_value_that_a_person_gives_promises_nothing_and_the_audit_says_who(bundle: Bundle) -> None:

@@ -49,7 +49,8 @@ def test_folds_are_contiguous_blocks_of_the_order(photos, seed):
 def test_the_first_fold_is_held_out_and_the_others_are_fitted_on(photos):
     split = split_in_blocks(photos, cross_fitted=True)
     assert split.folds[0] == (*split.calibrate, *split.threshold) == tuple(photos[32:])
-    assert split.fit == tuple(path for fold in split.folds[1:] for path in fold)
+    assert split.fit == tuple(path for fold in (*split.folds[1:], split.folds[0]) for path in fold)
+    assert split.is_fitted_on_all
     assert len(split.calibrate) == len(split.threshold) == 4
 
 
@@ -125,8 +126,24 @@ def test_what_is_near_to_either_is_in_one_group_in_any_order():
     assert len(set(apart)) == 30  # the ends are not near each other
 
 
-def test_photos_of_one_part_under_a_still_camera_are_not_the_same_thing():
-    images = np.stack([with_noise(picture(0), seed, 9) for seed in range(10)])
+@pytest.mark.parametrize("deviation", [1, 9])
+def test_frames_of_one_part_under_a_still_camera_are_the_same_thing_though_there_is_nothing_else(deviation):
+    images = np.stack([with_noise(picture(0), seed, deviation) for seed in range(10)])
+    assert near_duplicate_groups(images).tolist() == [0] * 10
+
+
+def test_parts_that_differ_by_more_than_noise_are_different_however_alike_they_are():
+    part = picture(0).astype(float)
+    scratched = [part.copy() for _ in range(10)]
+    for index, image in enumerate(scratched):
+        image[6 * index : 6 * index + 3, 20:40] += 25
+    images = np.stack([with_noise(np.clip(image, 0, 255), seed, 3) for seed, image in enumerate(scratched)])
+    assert near_duplicate_groups(images).tolist() == list(range(10))
+
+
+def test_parts_with_nothing_but_a_texture_are_different():
+    plain = np.full((64, 64, 3), 120, np.uint8)
+    images = np.stack([with_noise(plain, seed, 20) for seed in range(10)])
     assert near_duplicate_groups(images).tolist() == list(range(10))
 
 

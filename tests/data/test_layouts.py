@@ -172,6 +172,22 @@ def test_unknown_folders_are_named_with_their_photos_and_can_be_given(tmp_path: 
         open_product(None, Folders(good=(tmp_path / "nowhere",)))
 
 
+def test_all_good_photos_of_a_further_folder_are_trained_on_and_its_defects_tested(tmp_path: Path, fill) -> None:
+    fill(tmp_path / "line/OK", 10)
+    fill(tmp_path / "line/NG/scratch", 2)
+    fill(tmp_path / "corrected/good", 5)
+    fill(tmp_path / "corrected/defect", 1)
+    folders = Folders(more=(tmp_path / "corrected",))
+    product = open_product(tmp_path / "line", folders)
+    assert (product.name, product.root) == ("line", tmp_path / "line")
+    assert [path.parent.name for path in product.good] == ["OK"] * 8 + ["good"] * 5
+    assert [sample.defect_type for sample in product.test] == ["good"] * 2 + ["scratch"] * 2 + ["defect"]
+    only_missed = tmp_path / "missed"
+    fill(only_missed / "defect", 1)
+    (only_missed / "good").mkdir()
+    assert len(open_product(tmp_path / "line", Folders(more=(only_missed,)), part="good").good) == 8
+
+
 def test_named_defects_inside_the_named_good_folder_are_not_good(tmp_path: Path, fill) -> None:
     fill(tmp_path, 10)
     fill(tmp_path / "NG", 2)

@@ -72,7 +72,7 @@ def test_shapes_are_the_range_that_occurs(tmp_path: Path) -> None:
         _write(tmp_path / f"{n}.png", 255, np.uint8, size) for n, size in enumerate([(20, 30)] * 2 + [(30, 20)] * 2)
     ]
     spec = measure_photos(paths)
-    assert (spec.geometry, spec.size_hw) == ("stretch", (20, 30))
+    assert (spec.geometry, spec.size_hw, spec.smallest_hw) == ("stretch", (20, 30), (20, 20))
     assert spec.aspect_ratios == pytest.approx((2 / 3, 1.5))
 
 

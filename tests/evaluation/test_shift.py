@@ -214,8 +214,22 @@ def test_good_photos_alone_have_false_alarms_and_nothing_else(product):
     found = step_of(report, "gain", 1.6)
     assert (found.image_auroc, found.pixel_auroc, found.recall) == (None, None, None)
     assert found.false_alarms == Rate(3, 4)
-    assert report.results[0].tolerances[0].step is None
-    render_shift_page(report)
+    assert report.results[0].tolerances == ()
+    assert "good and defective photos" in report.why_no_tolerance
+    assert report.why_no_tolerance in render_shift_page(report)
+
+
+@pytest.mark.parametrize("found", [0, 5])
+def test_no_step_is_tolerated_by_a_detector_that_finds_nothing_to_lose(product, found):
+    kind = KINDS["blur"]
+    assert find_tolerances(kind, [made(1.0, 0, found)], made(0.0, 0, found), THRESHOLD) == ()
+    blind = THRESHOLD.model_copy(update={"value": 1000.0})
+    report = measured(product, "gain:1.25", threshold=blind)
+    assert report.results[0].tolerances == ()
+    (outcome,) = check_requirements(report, parse_requirements(["gain>=1.25"], parse_shifts(["gain:1.25"])))
+    assert not outcome.is_met
+    assert "0 of 4 defective photos are found" in outcome.found
+    assert "0 of 4 defective photos are found" in render_shift_page(report)
 
 
 @pytest.mark.parametrize(
@@ -256,7 +270,7 @@ def test_no_tolerance_is_met_without_good_or_without_defective_photos(product, a
     report = measured(one_kind, "gain:1.01")
     (outcome,) = check_requirements(report, parse_requirements(["gain>=1.01"], [report.results[0].kind]))
     assert not outcome.is_met
-    assert "it takes good and defective photos" in outcome.found
+    assert "takes good and defective photos" in outcome.found
 
 
 @pytest.mark.parametrize(

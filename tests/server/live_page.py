@@ -75,11 +75,14 @@ class LivePage:
         token: str | None = None,
         limits: Limits = QUICK,
         database: Path | None = None,
+        corrections: Path | None = None,
         hosts: Collection[str] = (),
         address: str = "127.0.0.1",
     ) -> None:
         self.control = StreamControl(1.0)
-        self.sink = web_sink(f"{address}:0", token, limits=limits, database=database, hosts=hosts)
+        self.sink = web_sink(
+            f"{address}:0", token, limits=limits, database=database, corrections=corrections, hosts=hosts
+        )
         self.sink.attach(self.control)
 
     def __enter__(self) -> LivePage:

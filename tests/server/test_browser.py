@@ -101,6 +101,35 @@ def test_a_defective_part_is_shown_with_its_file_and_times_with_their_zone(brows
         assert browser.problems == []
 
 
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
+def test_a_false_alarm_is_marked_and_taken_back_and_parts_are_listed(
+    browser: Browser, tmp_path: Path, width: int, height: int
+) -> None:
+    with LivePage(limits=Limits(), corrections=tmp_path / "corrected") as page:
+        page.show(judged(1, 4.0), judged(2, 0.5))
+        data = {"part": 7, "part_id": "", "verdict": "NG", "frames": 2, "defective": 1, "score": 4.0}
+        page.sink.event(Event("part", 1_700_000_000.0, "cam 0", "", data))
+        browser.open(page.sink.url, width=width, height=height)
+        browser.wait_for("document.querySelectorAll('#finds button').length === 1")
+        browser.evaluate("document.querySelector('#finds button').click()")
+        browser.wait_for("document.querySelector('#find').open")
+        browser.evaluate("document.querySelector('#find-by').focus()")
+        browser.press("Ada" + _ENTER)
+        browser.wait_for("document.querySelector('#find-told').textContent.includes('false alarm')")
+        assert browser.evaluate("document.querySelector('#find').scrollHeight <= innerHeight")
+        assert len(list((tmp_path / "corrected" / "good").iterdir())) == 1
+        browser.evaluate("document.querySelector('#find-label').click()")
+        browser.wait_for("document.querySelector('#find-told').textContent === ''")
+        assert list((tmp_path / "corrected" / "good").iterdir()) == []
+        browser.press(_ESCAPE)
+        browser.evaluate("document.querySelector('[data-finds=passes]').click()")
+        browser.wait_for("document.querySelector('#finds-title').textContent === 'Passed'")
+        browser.evaluate("document.querySelector('[data-log=parts]').click()")
+        browser.wait_for("document.querySelector('#parts').textContent.includes('Part 7 NG')")
+        assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert browser.problems == []
+
+
 def test_threshold_is_changed_with_a_second_look_and_by_keyboard(living: LivePage, browser: Browser) -> None:
     browser.open(living.sink.url, width=1366, height=768)
     browser.wait_for("document.querySelector('#word').textContent === 'OK'")

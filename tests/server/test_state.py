@@ -12,7 +12,7 @@ import pytest
 
 from edge_ad.errors import DataError
 from edge_ad.server.api import stored_records
-from edge_ad.server.history import EventLog, Gallery, Trend
+from edge_ad.server.history import EventLog, Gallery, GalleryRule, Trend
 from edge_ad.server.state import PageState
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Event
@@ -178,7 +178,7 @@ def test_next_part_is_another_find() -> None:
 
 
 def test_gallery_is_a_ring() -> None:
-    gallery = Gallery(3)
+    gallery = Gallery(GalleryRule(capacity=3))
     for number in range(1, 10):
         assert gallery.add(judged(number, 2.0, at=float(number)), "cam") == number
         gallery.show(number, {"overlay": bytes([number])})

@@ -74,6 +74,25 @@ def test_a_run_of_named_folders_opens_from_anywhere_and_knows_them(
     assert len(open_product(None, run.folders, part="good").good) == 12
 
 
+def test_a_run_with_further_folders_knows_their_photos_and_opens_from_anywhere(
+    product: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corrected = tmp_path / "corrected" / "good"
+    corrected.mkdir(parents=True)
+    for path in sorted(product.iterdir())[:3]:
+        path.rename(corrected / path.name)
+    monkeypatch.chdir(tmp_path)
+    folders = Folders(more=(Path("corrected"),))
+    root = train(TrainingRequest("patch-gaussian", product, tmp_path / "run", {"size": 64}, folders=folders), _ignore)
+    monkeypatch.chdir("/")
+    run = load_run(root)
+    assert (run.product_name, run.folders) == ("squares", Folders(more=(tmp_path / "corrected",)))
+    photos = {*run.split.fit, *run.split.calibrate, *run.split.threshold}
+    assert (len(photos), sum(path.parent == corrected for path in photos)) == (12, 3)
+    assert all(path.is_file() for path in photos)
+    assert set(run.good_scores) == photos
+
+
 def test_a_run_of_before_that_names_no_folders_opens(product: Path, tmp_path: Path) -> None:
     root = train(TrainingRequest("patch-gaussian", product, tmp_path / "run", {"size": 64}), _ignore)
     record = json.loads((root / "run.json").read_text())

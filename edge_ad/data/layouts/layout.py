@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_ad.data.layouts.names import TEST_NAMES, is_good_name, is_not_of_good
@@ -28,16 +28,20 @@ class Folders:
         good: Photos of good parts, with those in all folders inside.
         defects: Photos of defective parts, likewise; a folder inside is a type of defect.
         masks: Masks of the defects; None looks beside the photos.
+        more: Further folders of the same product, each with a layout of its own: all their good photos are trained on.
     """
 
     good: tuple[Path, ...] = ()
     defects: tuple[Path, ...] = ()
     masks: Path | None = None
+    more: tuple[Path, ...] = ()
 
     def resolved(self) -> Folders:
         """The same folders by their absolute paths."""
-        good, defects = (tuple(path.resolve() for path in paths) for paths in (self.good, self.defects))
-        return Folders(good, defects, None if self.masks is None else self.masks.resolve())
+        good, defects, more = (
+            tuple(path.resolve() for path in paths) for paths in (self.good, self.defects, self.more)
+        )
+        return Folders(good, defects, None if self.masks is None else self.masks.resolve(), more)
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,16 @@ class Layout:
             self.masks.photo_folders |= {name.lower() for name in within}
             self.masks.photo_stems.add(path.stem.lower())
             self.test.append(TestPhoto(path, kind, within))
+
+    def extend(self, other: Layout) -> None:
+        """Add the photos of another folder of the product: none of its good photos is held out."""
+        held_out = set(other.shared)
+        self.good += [path for path in other.shared or other.good if path not in set(self.good)]
+        for photo in other.test:
+            if photo.path not in held_out:
+                masks = () if photo.mask or photo.defect_type is None else other.masks.of(photo.path, photo.folders)
+                self.test.append(replace(photo, mask=masks[0]) if masks else photo)
+        self.left_out += other.left_out
 
     def leave_out(self, folder: Path, count: int) -> None:
         """Note that the photos of a folder are not used."""

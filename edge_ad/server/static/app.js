@@ -1,24 +1,26 @@
 // The page: passes what comes from the stream to the parts that show it.
 
 import { setUpControls, updateControls } from "./controls.js";
-import { loadEvents, showAlarms } from "./events.js";
+import { loadEvents, loadParts, setUpLog, showAlarms, showPartsTab } from "./events.js";
 import { $, clock, element, setText, zone } from "./format.js";
-import { loadFinds, setUpGallery } from "./gallery.js";
+import { loadFinds, setUpGallery, shownList, updateCorrections } from "./gallery.js";
 import { followPictures, followState } from "./live.js";
 import { Trend } from "./trend.js";
 import { isLost, showNoConnection, showNumbers, showVerdict, verdictOf } from "./verdict.js";
 
 const trend = new Trend($("trend"));
-const seen = { run: 0, finds: -1, events: -1 };
+const UNSEEN = { pictures: "", events: -1, parts: 0 };
+const seen = { run: 0, ...UNSEEN };
 let selected = 0;
 let isOverlay = true;
 let isConnected = false;
 let latest = null;
 let clockOffset = 0;
+let presses = 0; // what passed changes all the time: it is listed as it was when that was asked for
 
 function onState(state) {
   const isFirst = state.run !== seen.run;
-  Object.assign(seen, isFirst ? { run: state.run, finds: -1, events: -1 } : {});
+  Object.assign(seen, isFirst ? { run: state.run, ...UNSEEN } : {});
   latest = state;
   isConnected = true;
   clockOffset = state.now - Date.now() / 1000;
@@ -31,10 +33,18 @@ function onState(state) {
   showHeader(state, source);
   trend.update(source?.trend ?? [], state.now, state.threshold);
   updateControls(state);
-  refresh("finds", state.finds, () => loadFinds(state.sources.length < 2));
+  updateCorrections(state);
+  showPartsTab(state.parts > 0);
+  refreshPictures();
   refresh("events", state.events, loadEvents);
+  refresh("parts", state.parts, loadParts);
   if (source?.serial && $("veil").textContent.startsWith("Waiting")) $("veil").textContent = "";
   else if (source && $("veil").textContent === "No connection") $("veil").textContent = "";
+}
+
+function refreshPictures() {
+  const list = shownList();
+  refresh("pictures", list === "finds" ? `finds ${latest.finds}` : `passes ${presses}`, () => loadFinds(latest.sources.length < 2));
 }
 
 // Reloads a list when its number has changed; after a failure, tries again with the next state.
@@ -113,7 +123,11 @@ function setUpView() {
 }
 
 setUpControls();
-setUpGallery();
+setUpGallery(() => {
+  presses += 1;
+  if (latest) refreshPictures();
+});
+setUpLog();
 setUpView();
 followState(onState, onSilence);
 followPictures($("picture"), () => `source=${selected}&view=${isOverlay ? "overlay" : "plain"}`, () => {

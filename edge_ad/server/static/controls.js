@@ -2,13 +2,12 @@
 
 import { get, post } from "./ask.js";
 import { $, count, score } from "./format.js";
+import { myName, rememberName } from "./name.js";
 
 let state = null;
 let isChecking = false;
 let meantFor = ""; // content hash of the bundle that judged when the dialog was opened
 
-const myName = () => localStorage.getItem("name") ?? "";
-const rememberName = (name) => localStorage.setItem("name", name);
 const newValue = () => Number($("value").value.trim().replace(",", ".") || NaN);
 
 export function updateControls(next) {

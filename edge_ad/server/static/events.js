@@ -1,7 +1,7 @@
-// Events, and the alarms that are not cleared.
+// Events, the parts that are over, and the alarms that are not cleared.
 
 import { get } from "./ask.js";
-import { $, clock, day, element, zone } from "./format.js";
+import { $, clock, day, element, score, setText, zone } from "./format.js";
 
 const BAD = new Set(["alarm", "source lost", "drift", "scene changed", "bundle refused", "corrupt", "request lost", "another shape", "frame size"]);
 
@@ -14,6 +14,34 @@ export async function loadEvents() {
   });
   $("events").replaceChildren(...(items.length ? items : [element("li", { className: "none" }, "Nothing yet.")]));
 }
+
+export async function loadParts() {
+  const parts = await get("/api/parts");
+  $("parts").replaceChildren(...parts.map(partItem));
+}
+
+function partItem(part) {
+  const name = part.part_id || part.part;
+  const counts = `${part.defective} of ${part.frames} frames defective`;
+  const why = [part.reason, counts, `score ${score(part.score)}`, part.source].filter(Boolean).join(" · ");
+  const item = element("li", {}, time(part.at), element("span", {}, `Part ${name} `, element("b", {}, part.verdict)), element("small", {}, why));
+  item.dataset.kind = part.verdict === "OK" ? "" : "bad";
+  return item;
+}
+
+export function setUpLog() {
+  for (const button of document.querySelectorAll("[data-log]")) {
+    button.addEventListener("click", () => {
+      for (const other of document.querySelectorAll("[data-log]")) {
+        other.setAttribute("aria-pressed", other === button);
+        $(other.dataset.log).hidden = other !== button;
+      }
+      setText("log-title", button.textContent);
+    });
+  }
+}
+
+export const showPartsTab = (hasParts) => ($("log-tabs").hidden = !hasParts);
 
 let shown = "";
 

@@ -1,39 +1,56 @@
-// The newest defective parts, and one of them at full size.
+// The newest defective parts and what passed, one of them at full size, and the word of a person against its verdict.
 
-import { get } from "./ask.js";
-import { $, clock, day, element, score, zone } from "./format.js";
+import { get, post } from "./ask.js";
+import { $, clock, count, day, element, score, zone } from "./format.js";
+import { myName, rememberName } from "./name.js";
 
+const VIEWS = {
+  finds: { title: "Defective parts", one: "Defective part", none: "None since the stream began.", label: "good", button: "False alarm", told: "Marked as a false alarm: kept as a photo of a good part." },
+  passes: { title: "Passed", one: "Passed frame", none: "None since the stream began.", label: "defect", button: "Missed defect", told: "Marked as a missed defect: kept as a photo of a defective part." },
+};
+
+let view = "finds";
 let finds = [];
+let corrections = null;
+let onList = () => {}; // asks for the list again
 let opened = null;
 let isOverlay = true;
 
 const address = (find, kind) => `/api/finds/${find.number}?kind=${kind}&version=${find.version}`;
 
+export const shownList = () => view;
+
 export async function loadFinds(isSingle) {
-  finds = await get("/api/finds");
+  finds = await get(`/api/${view}`);
   const list = $("finds");
   const known = new Map([...list.children].map((item) => [item.dataset.key, item]));
   const items = finds.map((find) => known.get(keyOf(find)) ?? thumbnail(find, isSingle));
-  list.replaceChildren(...(items.length ? items : [element("li", { className: "none" }, "None since the stream began.")]));
-  $("finds-note").textContent = finds.length ? `the newest ${finds.length}` : "";
+  list.replaceChildren(...(items.length ? items : [element("li", { className: "none" }, VIEWS[view].none)]));
+  $("finds-title").textContent = VIEWS[view].title;
+  $("finds-note").textContent = finds.length ? note() : "";
   if (opened !== null) show(opened);
 }
 
-const keyOf = (find) => `${find.number}.${find.version}.${find.frames > 1}`;
+const note = () => (view === "finds" ? `the newest ${finds.length}` : `until ${clock(finds[0].at_unix)}: the highest score of each second; press again for newer ones`);
+
+const keyOf = (find) => `${find.number}.${find.version}.${find.frames > 1}.${find.label}`;
 
 function thumbnail(find, isSingle) {
-  const words = `Defective part at ${clock(find.at_unix)} ${zone(find.at_unix)}, score ${score(find.score)}${find.path ? `, ${find.path}` : isSingle ? "" : `, ${find.source}`}`;
+  const words = `${VIEWS[view].one} at ${clock(find.at_unix)} ${zone(find.at_unix)}, score ${score(find.score)}${find.path ? `, ${find.path}` : isSingle ? "" : `, ${find.source}`}`;
   const image = element("img", { src: address(find, "thumbnail"), alt: "", loading: "lazy", width: 148, height: 96 });
-  const foot = element("span", {}, clock(find.at_unix), element("b", {}, score(find.score)));
+  const foot = element("span", {}, clock(find.at_unix), element("b", { className: view }, score(find.score)));
   const button = element("button", { type: "button", "aria-label": words, title: words }, image, foot);
   button.addEventListener("click", () => open(find.number));
   const item = element("li", {}, button);
   item.dataset.key = keyOf(find);
+  if (find.label !== null) button.append(element("em", {}, VIEWS[view].button.toLowerCase()));
   return item;
 }
 
 function open(number) {
   opened = number;
+  $("find-by").value = myName();
+  $("find-wrong").textContent = "";
   show(number);
   $("find").showModal();
 }
@@ -47,8 +64,9 @@ function show(number) {
   if (!image.src.endsWith(source)) image.src = source;
   image.alt = `Frame ${find.frame} of ${find.path || find.source}`;
   $("find-title").textContent = `${day(find.at_unix)} ${clock(find.at_unix)} ${zone(find.at_unix)}`;
-  const frames = find.frames > 1 ? ` · worst of ${find.frames} frames` : "";
+  const frames = find.frames > 1 ? ` · highest score of ${find.frames} frames` : "";
   $("find-facts").textContent = `Score ${score(find.score)} · threshold ${score(find.threshold)} · frame ${find.frame} · ${find.path || find.source}${frames}`;
+  showCorrection(find);
   $("find-newer").disabled = index === 0;
   $("find-older").disabled = index === finds.length - 1;
 }
@@ -57,15 +75,60 @@ function step(by) {
   const index = finds.findIndex((find) => find.number === opened) + by;
   if (index < 0 || index >= finds.length) return;
   opened = finds[index].number;
+  $("find-wrong").textContent = "";
   show(opened);
 }
 
-export function setUpGallery() {
+function showCorrection(find) {
+  $("find-correct").hidden = corrections === null;
+  const isMarked = find.label !== null;
+  $("find-label").textContent = isMarked ? "Take it back" : VIEWS[view].button;
+  $("find-told").textContent = isMarked ? VIEWS[view].told : "";
+}
+
+async function correct() {
+  const find = finds.find((one) => one.number === opened);
+  if (!find) throw new Error("That frame is no longer kept.");
+  const by = $("find-by").value.trim();
+  const label = find.label === null ? VIEWS[view].label : null;
+  const answer = await post(`/api/finds/${find.number}/label`, { label, by, frame: find.frame });
+  rememberName(by);
+  find.label = answer.label;
+  show(find.number);
+  onList();
+}
+
+export function updateCorrections(state) {
+  corrections = state.corrections;
+  $("finds-tabs").hidden = corrections === null;
+  if (corrections === null) return;
+  $("finds-tabs").title = `In the folder: ${count(corrections.good)} false alarms, ${count(corrections.defect)} missed defects`;
+}
+
+function setUpCorrections() {
+  for (const button of document.querySelectorAll("[data-finds]")) {
+    button.addEventListener("click", () => {
+      for (const other of document.querySelectorAll("[data-finds]")) other.setAttribute("aria-pressed", other === button);
+      view = button.dataset.finds;
+      onList();
+    });
+  }
+  $("find-correct").addEventListener("submit", (event) => {
+    event.preventDefault();
+    $("find-wrong").textContent = "";
+    correct().catch((error) => ($("find-wrong").textContent = error.message));
+  });
+}
+
+export function setUpGallery(onChange) {
+  onList = onChange;
+  setUpCorrections();
   $("find-newer").addEventListener("click", () => step(-1));
   $("find-older").addEventListener("click", () => step(1));
   $("find-close").addEventListener("click", () => $("find").close());
   $("find").addEventListener("close", () => (opened = null));
   $("find").addEventListener("keydown", (event) => {
+    if (event.target.id === "find-by") return; // there they move the cursor
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
   });

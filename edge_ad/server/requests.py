@@ -1,0 +1,96 @@
+"""What requests of the page ask for: numbers, choices, JSON and who asks; and answers in JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from edge_ad.errors import UsageError
+from edge_ad.strict_json import to_json
+
+__all__ = ["choice", "finite_number", "json_object", "json_response", "query_number", "view", "who", "whole_number"]
+
+_MOST_SOURCES = 1000
+_LONGEST_NAME = 40
+
+
+def json_response(value: object) -> Response:
+    """JSON that a browser takes: a score that is not finite is null."""
+    return Response(to_json(value), media_type="application/json")
+
+
+def view(request: Request) -> tuple[int, bool]:
+    """The index of a source, and whether its picture is wanted without the heat map, from the query."""
+    index = whole_number(request, "source", default=0, most=_MOST_SOURCES)
+    return index, choice(request, "view", ("overlay", "plain")) == "plain"
+
+
+def whole_number(request: Request, name: str, *, default: int, most: int) -> int:
+    """A whole number from the query."""
+    text = request.query_params.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text) <= most):
+        raise UsageError(f"{name} must be a whole number from 0 to {most}.")
+    return int(text)
+
+
+def choice(request: Request, name: str, choices: tuple[str, ...]) -> str:
+    """One of several words from the query; the first one by default."""
+    text = request.query_params.get(name, choices[0])
+    if text not in choices:
+        raise UsageError(f"{name} must be one of {', '.join(choices)}.")
+    return text
+
+
+def query_number(request: Request, name: str) -> float | None:
+    """A number from the query; None where there is none."""
+    try:
+        return float(request.query_params.get(name, ""))
+    except ValueError:
+        return None
+
+
+def finite_number(value: object, name: str) -> float:
+    """A number of a body as a float.
+
+    Raises:
+        UsageError: It is none, or not finite.
+    """
+    try:
+        # A whole number may be larger than any float.
+        result = float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
+    except OverflowError:
+        result = math.nan
+    if not math.isfinite(result):
+        raise UsageError(f"{name} must be a finite number.")
+    return result
+
+
+async def json_object(request: Request) -> dict[str, Any]:
+    """The body as an object. Only JSON is taken: a form of another site cannot send it."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise UsageError("Send JSON, with content-type application/json.")
+    try:
+        body = json.loads(await request.body(), parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise UsageError("Send a JSON object.")
+    return body
+
+
+def _no_constant(constant: str) -> None:
+    """NaN and infinities, which Python reads but JSON does not have."""
+    raise ValueError(constant)
+
+
+def who(request: Request, body: dict[str, Any]) -> str:
+    """Who asks, for the audit entry: the given name and the client's address."""
+    given = body.get("by")
+    name = " ".join(given.split()) if isinstance(given, str) else ""
+    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
+        raise UsageError(f"by must be a name of 1 to {_LONGEST_NAME} characters.", "It goes into the audit entry.")
+    return f"{name} ({request.client.host if request.client and request.client.host else 'unknown address'})"
