@@ -72,7 +72,7 @@ class HeldImages:
 
     @property
     def scored(self) -> NDArray[np.uint8]:
-        """What an engine scores for its threshold: all that is held out where there are folds, else ``threshold``."""
+        """What an engine scores for its threshold: the first fold where there are folds, else ``threshold``."""
         return self.held_out if self._split.folds else self.threshold
 
     @cached_property

@@ -124,10 +124,11 @@ def _show_run(root: Path, out: Path, chosen: _Choice, count: int) -> dict[str, A
     judged = judge_defects(
         run.detector, chosen.examples(_cycled(held_out, count), run.detector.config.size_hw, run.split.photos)
     )
+    images = "good images" if run.split.is_fitted_on_all else "held-out images"
     pictures = "Good, defective, outlined, restored, found" if judged.left is not None else "Good, defective, found"
     sheet = draw_defect_sheet(
         judged.examples,
-        title=f"What {run.method} makes of simulated defects on held-out images of {run.product_name}",
+        title=f"What {run.method} makes of simulated defects on {images} of {run.product_name}",
         subtitle=f"{chosen.words()}. {pictures}. Green in the map: as much as in a good image.",
         map_threshold=max(judged.good_maximum, 1e-6),
     )

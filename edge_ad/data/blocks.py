@@ -46,13 +46,13 @@ def split_in_blocks(
     Args:
         paths: Photos of good parts.
         photos: What they are like.
-        seed: Which block is held out; 0 holds out the last.
-        cross_fitted: Whether each block is left out once, by a detector of its own. Then the deployed detector is
-            fitted on all blocks but one of at most five; else 30 % of the photos are held out.
+        seed: Which block is held out, or left out first; 0 takes the last.
+        cross_fitted: Whether each of at most five blocks is left out once, by a detector of its own. Then the deployed
+            detector is fitted on all photos; else 30 % of them are held out.
 
     Returns:
-        The split; ``calibrate`` and ``threshold`` are the two halves of the block that is held out, ``folds`` all
-        blocks, the one held out first (empty where they are not cross-fitted).
+        The split; ``calibrate`` and ``threshold`` are the two halves of the block that is held out, or that is left
+        out first, ``folds`` all blocks, that one first (empty where they are not cross-fitted).
 
     Raises:
         DataError: Fewer than 8 different photos, or one that cannot be read.
@@ -62,9 +62,10 @@ def split_in_blocks(
     duplicates = tuple(unit for unit in alike if len(unit) > 1)
     blocks = _fifths(units, seed) if cross_fitted else _two_blocks(units, seed)
     middle = len(blocks[0]) // 2
+    fitted = [*blocks[1:], blocks[0]] if cross_fitted else blocks[1:]
     fit, calibrate, threshold = (
         tuple(path for unit in part for path in unit)
-        for part in ([unit for block in blocks[1:] for unit in block], blocks[0][:middle], blocks[0][middle:])
+        for part in ([unit for block in fitted for unit in block], blocks[0][:middle], blocks[0][middle:])
     )
     folds = tuple(tuple(path for unit in block for path in unit) for block in blocks) if cross_fitted else ()
     return GoodSplit(seed, fit, calibrate, threshold, photos, folds, duplicates, in_blocks=True)

@@ -23,11 +23,14 @@ _HELD_OUT = "held out to evaluate on"
 
 @dataclass(frozen=True)
 class GoodSplit:
-    """A split of the good images into three disjoint parts.
+    """A split of the good images into three parts.
+
+    They are disjoint, but for a detector that is fitted on all: every photo adds to what it knows of good parts, and
+    the threshold stands on ``folds``.
 
     Attributes:
         seed: The seed that made it.
-        fit: Images to fit or train on.
+        fit: Images to fit or train on; all of them where there are folds (not so in runs of before).
         calibrate: Images that set quantiles, scales and ranges, and stop training.
         threshold: Images for the decision threshold alone.
         photos: What they are like, and how they are read.
@@ -45,6 +48,11 @@ class GoodSplit:
     folds: tuple[tuple[Path, ...], ...] = ()
     duplicates: tuple[tuple[Path, ...], ...] = ()
     in_blocks: bool = False
+
+    @property
+    def is_fitted_on_all(self) -> bool:
+        """Whether the detector has seen what else would be held out."""
+        return bool(self.folds) and set(self.folds[0]) <= set(self.fit)
 
 
 def content_hash(path: Path) -> str:

@@ -1,14 +1,15 @@
 """The threshold of an engine: from its own scores of held-out photos, and from cross-fitted scores of the others.
 
-The detectors that leave out another block exist in torch and float32 alone. Their scores are brought to the engine's
-scale by what it gives, and float32 torch gave, to the same held-out photos: their sums' ratio, 1 within rounding for an
-FP32 graph. The held-out photos themselves count with the engine's own scores.
+The detectors that leave out a block exist in torch and float32 alone. Their scores are brought to the engine's scale by
+what it gives, and float32 torch gave, to the same photos: their sums' ratio, 1 within rounding for an FP32 graph. Of a
+detector that was fitted on all photos, both are scores by itself; in runs of before, which held the first block out,
+that block counts with the engine's own scores.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -41,6 +42,8 @@ class GoodScores:
         groups: (N,) the same number for photos that show the same thing; without scores, of the held-out photos, and
             empty where all differ.
         is_block: Whether what is held out is a block, and was not drawn by chance.
+        fitted: (M,) scores of the photos of block 0 by the deployed detector in float32 torch, where it was fitted on
+            them too; empty where they are held out.
     """
 
     false_alarm_rate: float = 0.01
@@ -48,6 +51,7 @@ class GoodScores:
     blocks: tuple[int, ...] = ()
     groups: tuple[int, ...] = ()
     is_block: bool = False
+    fitted: tuple[float, ...] = field(default=(), repr=False)  # follows from the weights and the photos
 
     @classmethod
     def of_folds(
@@ -56,14 +60,16 @@ class GoodScores:
         folds: Sequence[Sequence[_Photo]],
         duplicates: Sequence[Sequence[_Photo]],
         scores: Mapping[_Photo, float],
+        fitted: Mapping[_Photo, float] | None = None,
     ) -> GoodScores:
-        """Of a split whose first fold is held out.
+        """Of a split whose first fold engines score.
 
         Args:
             false_alarm_rate: Share of good parts that may be called defective, in (0, 1).
             folds: The photos, in any form, of each block.
             duplicates: Photos that show the same thing.
             scores: Score of each photo by a detector that has not seen its block.
+            fitted: Score of each photo of the first fold by the deployed detector, where that was fitted on it too.
 
         Raises:
             KeyError: A photo has no score.
@@ -75,6 +81,7 @@ class GoodScores:
             tuple(number for number, fold in enumerate(folds) for _ in fold),
             _numbered(photos, duplicates),
             is_block=True,
+            fitted=tuple(fitted[photo] for photo in folds[0]) if fitted else (),
         )
 
     @classmethod
@@ -94,7 +101,7 @@ class GoodScores:
         """The threshold of an engine.
 
         Args:
-            own: (M,) its scores of the held-out photos.
+            own: (M,) its scores of the photos of block 0.
 
         Raises:
             MetricError: NaN or infinite scores.
@@ -121,12 +128,13 @@ class GoodScores:
         scores, held_out = np.array(self.scores), np.array(self.blocks) == 0
         if own.size != held_out.sum():
             raise UsageError(f"{own.size} scores were given of {held_out.sum()} held-out photos.")
-        reference = scores[held_out]
+        reference = np.array(self.fitted) if self.fitted else scores[held_out]
         if min(reference.min(), own.min()) > 0:
             scores *= own.sum() / reference.sum()
         else:  # scores of either sign have no ratio
             scores += own.mean() - reference.mean()
-        scores[held_out] = own
+        if not self.fitted:
+            scores[held_out] = own
         return scores
 
 

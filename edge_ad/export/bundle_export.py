@@ -102,7 +102,7 @@ def _scene_limits(split: GoodSplit, size_hw: tuple[int, int]) -> SceneLimits | N
         return measure_scene(spec.to_input(read_image(path, spec.significant_bits), size_hw))
 
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:  # decoding releases the interpreter lock
-        return SceneLimits.of(pool.map(measure, (*split.fit, *split.calibrate, *split.threshold)))
+        return SceneLimits.of(pool.map(measure, dict.fromkeys((*split.fit, *split.calibrate, *split.threshold))))
 
 
 def _check_images(run: Run, found: SplitInfo) -> None:
@@ -135,6 +135,8 @@ def fingerprint(run: Run) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     digest.update(_split_info(run.split).model_dump_json().encode())
+    if run.split.photos.alignment is not None:
+        digest.update(run.split.photos.model_dump_json().encode())
     rule = good_scores(run)
     if rule != GoodScores():  # of runs of before nothing changes
         digest.update(repr(rule).encode())

@@ -6,13 +6,16 @@ kept by its ``rank`` largest directions. In the space whitened by S, with z = W 
 
     d² = xᵀ S_p⁻¹ x = (|z|² - |Aᵀ z|²) / k,    A = E · sqrt(λ / (λ + k / (1 - k))).
 
-Rank 16 takes 10 MB for the same grid. With g = |a|² of a column a of A, the vector whose length is d is
+Rank 16 takes 10 MB for the same grid. Squares of b×b positions may share one C_p, each with a mean of its own: it then
+has b² times as many samples, and b² times as many directions take the same memory. With g = |a|² of a column a of A,
+the vector whose length is d is
 
     y = S_p^(-1/2) x = (z - Σ a (aᵀ z) / (1 + sqrt(1 - g))) / sqrt(k).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -41,17 +44,22 @@ class PositionGaussian(nn.Module):
     Args:
         channels: Feature channels C.
         grid_hw: Feature map height and width.
-        rank: Directions kept per position.
+        rank: Directions kept per covariance.
         shrinkage: k in (0, 1], the share of the common covariance.
+        block: Side of the squares of positions that share a covariance; what does not divide the grid is brought to
+            the greatest side that does.
     """
 
-    def __init__(self, channels: int, grid_hw: tuple[int, int], *, rank: int = 16, shrinkage: float = 0.2) -> None:
+    def __init__(
+        self, channels: int, grid_hw: tuple[int, int], *, rank: int = 16, shrinkage: float = 0.2, block: int = 1
+    ) -> None:
         super().__init__()
-        self.rank, self.shrinkage = rank, shrinkage
-        positions = grid_hw[0] * grid_hw[1]
+        self.rank, self.shrinkage, self.grid_hw = rank, shrinkage, grid_hw
+        self.block = math.gcd(block, *grid_hw)
+        covariances = grid_hw[0] * grid_hw[1] // self.block**2
         self.register_buffer("mean", torch.zeros(1, channels, *grid_hw))
         self.register_buffer("whiten", torch.eye(channels)[:, :, None, None])
-        self.register_buffer("directions", torch.zeros(positions, channels, rank))
+        self.register_buffer("directions", torch.zeros(covariances, channels, rank))
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
@@ -69,19 +77,28 @@ class PositionGaussian(nn.Module):
         mean = features.mean(0)
         positions = mean[0].numel()
         shared = mean.new_zeros(channels, channels)
-        for part in _centred_parts(features, mean):
+        order = self._block_order()
+        for part in _centred_parts(features, mean, order):
             flat = part.reshape(-1, channels)
             shared += flat.T @ flat / (positions * (count - 1))
         shared.diagonal().add_(_REGULARISATION * shared.diagonal().mean() + _VARIANCE_FLOOR)
         whiten = torch.linalg.inv(torch.linalg.cholesky(shared))
         self.get_buffer("mean").copy_(mean[None])
         self.get_buffer("whiten").copy_(whiten[:, :, None, None])
-        directions = [self._directions(part @ whiten.T) for part in _centred_parts(features, mean)]
+        directions = [self._directions(part @ whiten.T) for part in _centred_parts(features, mean, order)]
         self.get_buffer("directions").copy_(torch.cat(directions))
 
+    def _block_order(self) -> Tensor:
+        """Numbers of the positions, (P,), those of a block after each other."""
+        (height, width), side = self.grid_hw, self.block
+        rows = torch.arange(height * width).reshape(height // side, side, width // side, side)
+        return rows.transpose(1, 2).flatten()
+
     def _directions(self, whitened: Tensor) -> Tensor:
-        """(P, N, C) centred and whitened → (P, C, rank), zero beyond what N images can span."""
-        values, unit = _principal_directions(whitened)
+        """(P, N, C) centred and whitened, by block → (B, C, rank), zero beyond what N images can span."""
+        together = self.block**2
+        whitened = whitened.reshape(-1, together * whitened.shape[1], whitened.shape[2])
+        values, unit = _principal_directions(whitened, means=together)
         kept = min(self.rank, values.shape[1])
         values, unit = values[:, -kept:], unit[..., -kept:]
         gain = values / (values + self.shrinkage / (1 - self.shrinkage + 1e-9))
@@ -90,7 +107,8 @@ class PositionGaussian(nn.Module):
         return directions
 
     def standardise(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) → y by position, (N, P, C): its length is the Mahalanobis distance."""
+        """(N, C, h, w) → y by position, (N, P, C): its length is the Mahalanobis distance; for a covariance each."""
+        assert self.block == 1
         whitened = self._whitened(features)
         directions = self.get_buffer("directions")
         gain = directions.square().sum(1, keepdim=True).clamp_max(1)  # (P, 1, rank)
@@ -105,19 +123,29 @@ class PositionGaussian(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(N, C, h, w) → Mahalanobis distances (N, 1, h, w)."""
-        height, width = features.shape[2:]
         whitened = self._whitened(features)
+        if self.block > 1:
+            return self._squared_by_block(whitened).clamp_min(0).sqrt()
         length = whitened.square().sum(2)
         along = torch.matmul(whitened.transpose(0, 1), self.get_buffer("directions"))  # (P, N, rank)
         squared = (length - along.square().sum(2).transpose(0, 1)) / self.shrinkage
-        return squared.clamp_min(0).sqrt().reshape(-1, 1, height, width)
+        return squared.clamp_min(0).sqrt().reshape(-1, 1, *self.grid_hw)
+
+    def _squared_by_block(self, whitened: Tensor) -> Tensor:
+        """Whitened features (N, P, C) → d² (N, 1, h, w), by one product for each block."""
+        side, channels = self.block, whitened.shape[2]
+        rows, columns = (length // side for length in self.grid_hw)
+        squares = whitened.reshape(-1, rows, side, columns, side, channels).transpose(2, 3)
+        blocks = squares.reshape(-1, rows * columns, side**2, channels)
+        along = torch.matmul(blocks, self.get_buffer("directions"))  # (N, B, b², rank)
+        squared = (blocks.square().sum(3) - along.square().sum(3)) / self.shrinkage
+        return squared.reshape(-1, rows, columns, side, side).transpose(2, 3).reshape(-1, 1, *self.grid_hw)
 
 
-def _centred_parts(features: Tensor, mean: Tensor) -> Iterator[Tensor]:
-    """Features (N, C, h, w) less their mean, a few positions at a time, (P', N, C): no copy of the whole is made."""
+def _centred_parts(features: Tensor, mean: Tensor, order: Tensor) -> Iterator[Tensor]:
+    """Features (N, C, h, w) less their mean, a few positions at a time in this order, (P', N, C), without a copy."""
     flat, centres = features.flatten(2), mean.flatten(1)
-    for start in range(0, flat.shape[2], _POSITIONS_AT_ONCE):
-        chosen = slice(start, start + _POSITIONS_AT_ONCE)
+    for chosen in torch.split(order, _POSITIONS_AT_ONCE):
         yield (flat[..., chosen] - centres[:, chosen]).permute(2, 0, 1)
 
 
@@ -127,19 +155,21 @@ def vectors_by_position(features: Tensor, mean: Tensor, matrix: Tensor) -> Tenso
     return mapped.permute(0, 2, 3, 1).flatten(1, 2)
 
 
-def _principal_directions(samples: Tensor) -> tuple[Tensor, Tensor]:
-    """Variances (P, m) and unit directions (P, C, m) of centred samples (P, N, C), ascending, m = min(N - 1, C).
+def _principal_directions(samples: Tensor, *, means: int = 1) -> tuple[Tensor, Tensor]:
+    """Variances (P, m) and unit directions (P, C, m) of samples (P, N, C), ascending, m = min(N - means, C).
+
+    Equal parts of the samples were centred by as many means of their own.
 
     The smaller of the two matrices, N×N or C×C, is decomposed: the time no longer grows with the number of images.
     """
     count, channels = samples.shape[1:]
-    across = samples.transpose(1, 2)
+    across, freedom = samples.transpose(1, 2), count - means
     if count > channels:
-        values, vectors = torch.linalg.eigh(across @ samples / (count - 1))
+        values, vectors = torch.linalg.eigh(across @ samples / freedom)
         return values.clamp_min(0), vectors
-    values, vectors = torch.linalg.eigh(samples @ across / (count - 1))
-    values = values[:, 1:].clamp_min(1e-9)  # centring leaves one direction empty
-    return values, across @ vectors[..., 1:] / ((count - 1) * values)[:, None].sqrt()
+    values, vectors = torch.linalg.eigh(samples @ across / freedom)
+    values = values[:, means:].clamp_min(1e-9)  # each centring leaves one direction empty
+    return values, across @ vectors[..., means:] / (freedom * values)[:, None].sqrt()
 
 
 class MappedGaussian(nn.Module):

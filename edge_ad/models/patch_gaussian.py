@@ -1,6 +1,9 @@
-"""The mask source alone as a detector: PaDiM's Gaussian per position (Defard et al. 2021) at edge size."""
+"""PaDiM's Gaussian per position (Defard et al. 2021) at edge size, as a detector."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -15,12 +18,16 @@ class PatchGaussianParameters(FeatureParameters):
     """Parameters of the patch Gaussian.
 
     Attributes:
-        rank: Directions kept per position.
+        rank: Directions kept per covariance.
         shrinkage: Share of the common covariance.
+        block: Side of the squares of positions that share a covariance; 1 gives each its own.
     """
 
-    rank: int = Field(default=16, ge=1)
+    absent: ClassVar[Mapping[str, Any]] = {**FeatureParameters.absent, "block": 1}
+
+    rank: int = Field(default=48, ge=1)
     shrinkage: float = Field(default=0.2, gt=0, le=1)
+    block: int = Field(default=2, ge=1, le=8)
 
 
 class PatchGaussian(FeatureDetector):
@@ -42,7 +49,9 @@ class PatchGaussian(FeatureDetector):
     def __init__(self, config: PatchGaussianParameters, *, pretrained: bool = True) -> None:
         super().__init__(config, pretrained=pretrained)
         channels = self.patch_features.channels
-        self.gaussian = PositionGaussian(channels, self.grid_hw, rank=config.rank, shrinkage=config.shrinkage)
+        self.gaussian = PositionGaussian(
+            channels, self.grid_hw, rank=config.rank, shrinkage=config.shrinkage, block=config.block
+        )
 
     def fit_features(self, fit: Tensor, held_out: Tensor) -> None:
         """Fit the Gaussian; the held-out images are not needed."""

@@ -1,13 +1,16 @@
 """Score every good photo by a detector that has not seen it: one per fold, fitted on the other folds.
 
-The detector that is deployed is the one of the first fold. Each of the others is fitted on about as many photos, so
-that no score is of a better or a worse detector than the deployed one.
+The detector that is deployed is fitted on all photos, as each adds to what it knows of good parts (Barber et al. 2021
+set their threshold likewise). A new part scores no higher by it than by one that has seen fewer, so the threshold is on
+the safe side of the false-alarm rate.
 """
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,7 +22,7 @@ from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.feature_detector import FeatureDetector
 from edge_ad.training.feature_cache import FeatureCache, compute_features
 
-__all__ = ["is_cross_fitted", "out_of_fold_scores"]
+__all__ = ["CrossFittedScores", "cross_fitted_scores", "is_cross_fitted", "without_first_fold"]
 
 _BATCH = 8
 
@@ -29,43 +32,68 @@ def is_cross_fitted(detector: AnomalyDetector) -> bool:
     return isinstance(detector, FeatureDetector) and not detector.trains_backbone and not detector.stages()
 
 
-def out_of_fold_scores(detector: AnomalyDetector, split: GoodSplit) -> dict[Path, float]:
-    """Scores of all good photos, in float32 torch.
+class CrossFittedScores(NamedTuple):
+    """Scores of good photos, in float32 torch.
+
+    Attributes:
+        left_out: Each photo → its score by a detector that was fitted on the other folds; empty without folds.
+        fitted: Each photo of the first fold → its score by the deployed detector; empty where that has not seen it.
+    """
+
+    left_out: dict[Path, float]
+    fitted: dict[Path, float]
+
+
+def cross_fitted_scores(detector: AnomalyDetector, split: GoodSplit) -> CrossFittedScores:
+    """Score all good photos.
 
     Args:
         detector: Fitted on ``split.fit``, on the CPU; it is left as it is.
-        split: With folds, the first of which the detector has not seen.
-
-    Returns:
-        Photo → score; empty where the split has no folds.
+        split: Its split.
 
     Raises:
         DataError: A photo cannot be read.
     """
     if not split.folds or not isinstance(detector, FeatureDetector):
-        return {}
+        return CrossFittedScores({}, {})
     features, step = _features_by_fold(detector, split), 1 + detector.views
-    scores = _scores(detector, features[0][::step])
-    for index in range(1, len(features)):
-        others = torch.cat([part for number, part in enumerate(features) if number != index])
-        own = features[index][::step]
-        fold_detector = copy.deepcopy(detector)
-        fold_detector.fit_features(others, own[: len(own) // 2])
-        del others
-        scores += _scores(fold_detector, own)
-    return dict(zip((path for fold in split.folds for path in fold), scores, strict=True))
+    scores: list[float] = []
+    for index, part in enumerate(features):
+        scores += _scores(_fitted_without(index, detector, features), part[::step])
+    fitted = _scores(detector, features[0][::step]) if split.is_fitted_on_all else []
+    paths = [path for fold in split.folds for path in fold]
+    return CrossFittedScores(dict(zip(paths, scores, strict=True)), dict(zip(split.folds[0], fitted, strict=False)))
+
+
+def without_first_fold(detector: AnomalyDetector, split: GoodSplit) -> AnomalyDetector:
+    """A detector that has not seen the first fold: a copy that is fitted on the others, or the detector itself.
+
+    Raises:
+        DataError: A photo cannot be read.
+    """
+    if not split.is_fitted_on_all or not isinstance(detector, FeatureDetector):
+        return detector
+    return _fitted_without(0, detector, _features_by_fold(detector, split))
+
+
+def _fitted_without(index: int, detector: FeatureDetector, features: Sequence[Tensor]) -> FeatureDetector:
+    others = torch.cat([part for number, part in enumerate(features) if number != index])
+    own, fitted = features[index][:: 1 + detector.views], copy.deepcopy(detector)
+    fitted.fit_features(others, own[: len(own) // 2])
+    return fitted
 
 
 def _features_by_fold(detector: FeatureDetector, split: GoodSplit) -> list[Tensor]:
     """Features of each fold, each photo followed by its views; what was fitted on comes from the cache."""
-    size_hw = detector.config.size_hw
-    held_out, fit = (
-        with_views(read_resized(part, size_hw, split.photos), detector.views, seed=detector.config.seed)
-        for part in (split.folds[0], split.fit)
-    )
+    size_hw, views = detector.config.size_hw, detector.views
+    fit = with_views(read_resized(split.fit, size_hw, split.photos), views, seed=detector.config.seed)
     features = FeatureCache(detector.patch_features)(fit)
-    sizes = [len(fold) * (1 + detector.views) for fold in split.folds[1:]]
-    return [compute_features(detector.patch_features, held_out), *torch.split(features, sizes)]
+    sizes = [len(fold) * (1 + views) for fold in split.folds[1:]]
+    others = list(torch.split(features[: sum(sizes)], sizes))
+    if split.is_fitted_on_all:
+        return [features[sum(sizes) :], *others]
+    held_out = with_views(read_resized(split.folds[0], size_hw, split.photos), views, seed=detector.config.seed)
+    return [compute_features(detector.patch_features, held_out), *others]
 
 
 @torch.inference_mode()

@@ -90,6 +90,8 @@ class RunRecord(Document):
         false_alarm_rate: Share of good parts that may be called defective, as asked for.
         good_scores: Score of each good photo by a detector that was fitted on the other folds, in torch and float32;
             empty where the split has no folds.
+        fitted_scores: Score of each photo of the first fold by the deployed detector, likewise, where that was fitted
+            on it too; empty without folds, and in runs of before.
         training: Settings of the loop and what it took.
         versions: Package → version.
         checkpoint_sha256: Of the file of the weights; empty while there is none, and in runs of before.
@@ -108,6 +110,7 @@ class RunRecord(Document):
     split: SplitRecord
     false_alarm_rate: float = Field(default=0.01, gt=0, lt=1)
     good_scores: dict[str, float] = Field(default_factory=dict)
+    fitted_scores: dict[str, float] = Field(default_factory=dict)
     training: dict[str, JsonValue] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     checkpoint_sha256: str = ""
@@ -130,6 +133,7 @@ class Run:
         folders: Folders that were named for it, because the product's folder did not tell.
         false_alarm_rate: Share of good parts that may be called defective, as asked for.
         good_scores: Score of each good photo by a detector that was fitted on the other folds; empty without folds.
+        fitted_scores: Score of each photo of the first fold by this detector, where it was fitted on it too.
     """
 
     root: Path
@@ -143,6 +147,7 @@ class Run:
     folders: Folders = field(default_factory=Folders)
     false_alarm_rate: float = 0.01
     good_scores: Mapping[Path, float] = field(default_factory=dict)
+    fitted_scores: Mapping[Path, float] = field(default_factory=dict)
 
 
 def write_record(root: Path, record: RunRecord) -> None:
@@ -212,6 +217,7 @@ def load_run(root: Path) -> Run:
         _named_folders(record),
         record.false_alarm_rate,
         {product_root / name: score for name, score in record.good_scores.items()},
+        {product_root / name: score for name, score in record.fitted_scores.items()},
     )
 
 
@@ -229,7 +235,9 @@ def good_scores(run: Run) -> GoodScores:
     paths = [path for fold in split.folds for path in fold]
     if sorted(paths) != sorted(run.good_scores) or split.folds[0] != (*split.calibrate, *split.threshold):
         raise CheckpointError(f"The scores in {run.root / RECORD_FILE} are not those of its photos.", "Train again.")
-    return GoodScores.of_folds(run.false_alarm_rate, split.folds, split.duplicates, run.good_scores)
+    if set(run.fitted_scores) != (set(split.folds[0]) if split.is_fitted_on_all else set()):
+        raise CheckpointError(f"The scores in {run.root / RECORD_FILE} are not of this split.", "Train again.")
+    return GoodScores.of_folds(run.false_alarm_rate, split.folds, split.duplicates, run.good_scores, run.fitted_scores)
 
 
 def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], list[Prediction]]:

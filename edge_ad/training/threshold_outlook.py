@@ -1,13 +1,13 @@
 """What a run's threshold will mean in use: what it promises, what it finds, and what more photos would change.
 
 No test image is seen: false alarms are promised from good photos, recall is that on pseudo-defects painted on photos
-that the detector was not fitted on.
+that the detector was not fitted on: where it was fitted on all, a copy of it is fitted without the first block.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,8 @@ from edge_ad.evaluation.engine_threshold import GoodScores
 from edge_ad.evaluation.thresholds import conformal_rank, rate_upper_bound
 from edge_ad.images import read_resized
 from edge_ad.manifest import Threshold
+from edge_ad.models.base import AnomalyDetector
+from edge_ad.training.cross_fitting import without_first_fold
 from edge_ad.training.runs import Run, good_scores, torch_predictor
 
 __all__ = ["MorePhotos", "RateOutlook", "ThresholdOutlook", "bound_with", "threshold_outlook"]
@@ -90,8 +92,9 @@ def threshold_outlook(run: Run) -> ThresholdOutlook:
     split, rule = run.split, good_scores(run)
     held_out = (*split.calibrate, *split.threshold) if split.folds else split.threshold
     images = read_resized(held_out, size_hw, split.photos)
-    own = np.array([run.good_scores[path] for path in held_out]) if split.folds else _scores(run, images)
-    found = _scores(run, _painted(images, run.detector.config.seed))
+    own = _scores(run.detector, images)
+    judge = without_first_fold(run.detector, split)
+    found = _scores(judge, _painted(images, run.detector.config.seed))
     threshold = rule.threshold(own)
     carried = float(threshold.good_images)
     effective = effective_count(np.array(rule.scores), rule.blocks, rule.groups) if rule.scores else carried
@@ -119,7 +122,7 @@ def bound_with(more: int, different: int, effective: float, false_alarm_rate: fl
 
 
 def _outlook(rule: GoodScores, rate: float, own: NDArray[np.float64], found: NDArray[np.float64]) -> RateOutlook:
-    threshold = GoodScores(rate, rule.scores, rule.blocks, rule.groups, rule.is_block).threshold(own)
+    threshold = replace(rule, false_alarm_rate=rate).threshold(own)
     recall = float((found > threshold.value).mean())
     stated = (
         stated_rate(np.array(rule.scores), rule.blocks, rule.groups, false_alarm_rate=rate)
@@ -135,7 +138,7 @@ def _painted(images: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
     return PseudoDefects(seed).apply(images[rows])[0]
 
 
-def _scores(run: Run, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    predict = torch_predictor(run.detector)
+def _scores(detector: AnomalyDetector, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    predict = torch_predictor(detector)
     parts = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
     return np.array([prediction.score for part in parts for prediction in predict(part)])

@@ -49,7 +49,8 @@ def test_folds_are_contiguous_blocks_of_the_order(photos, seed):
 def test_the_first_fold_is_held_out_and_the_others_are_fitted_on(photos):
     split = split_in_blocks(photos, cross_fitted=True)
     assert split.folds[0] == (*split.calibrate, *split.threshold) == tuple(photos[32:])
-    assert split.fit == tuple(path for fold in split.folds[1:] for path in fold)
+    assert split.fit == tuple(path for fold in (*split.folds[1:], split.folds[0]) for path in fold)
+    assert split.is_fitted_on_all
     assert len(split.calibrate) == len(split.threshold) == 4
 
 

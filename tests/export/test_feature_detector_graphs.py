@@ -19,8 +19,8 @@ LOCAL = {"standardise": "local", "start": "distance", "rank": 3}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("patch-nearest", {"bank": 50}),
     ("patch-gaussian", {"rank": 3, "views": 1, "input_normalisation": "picture", "feature_centring": True}),
-    ("patch-gaussian", {"rank": 3, "matching": "moments"}),
-    ("patch-gaussian", {"rank": 3, "matching": "exact"}),
+    ("patch-gaussian", {"rank": 3, "block": 1, "matching": "moments"}),
+    ("patch-gaussian", {"rank": 3, "block": 1, "matching": "exact"}),
     ("patch-metric", {"rank": 3, "epochs": 2, "input_normalisation": "picture", "matching": "counts", "views": 2}),
     ("patch-metric", {"rank": 3, "epochs": 2}),
     ("simplenet", {"hidden": 16, "epochs": 2}),

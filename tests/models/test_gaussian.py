@@ -50,6 +50,36 @@ def test_equals_the_dense_distance_when_the_rank_suffices(features: Tensor, rank
     np.testing.assert_allclose(got, _dense(features, queries, shrinkage), rtol=1e-6)
 
 
+def test_positions_of_a_block_share_the_mean_of_their_covariances() -> None:
+    fit = torch.randn(9, CHANNELS, 4, 6, dtype=torch.float64) * (1 + torch.arange(24.0).reshape(1, 1, 4, 6))
+    queries = torch.randn(3, CHANNELS, 4, 6, dtype=torch.float64) * 20
+    gaussian = PositionGaussian(CHANNELS, (4, 6), rank=CHANNELS, shrinkage=0.3, block=2).double()
+    gaussian.fit(fit)
+    samples = (fit - fit.mean(0)).permute(2, 3, 0, 1).numpy()
+    covariances = np.einsum("hwnc,hwnd->hwcd", samples, samples) / 8
+    shared = covariances.mean((0, 1))
+    shared = shared + (1e-2 * np.trace(shared) / CHANNELS + 1e-6) * np.eye(CHANNELS)
+    for row, column in ((0, 0), (1, 0), (2, 5), (3, 4)):
+        block = covariances[row // 2 * 2 : row // 2 * 2 + 2, column // 2 * 2 : column // 2 * 2 + 2].mean((0, 1))
+        inverse = np.linalg.inv(0.3 * shared + 0.7 * block)
+        away = (queries - fit.mean(0))[:, :, row, column].numpy()
+        expected = np.sqrt(np.einsum("nc,cd,nd->n", away, inverse, away))
+        np.testing.assert_allclose(gaussian(queries)[:, 0, row, column].numpy(), expected, rtol=1e-6)
+
+
+def test_fewer_images_than_channels_share_a_covariance_too() -> None:
+    fit, queries = torch.randn(3, 40, 4, 4, dtype=torch.float64), torch.randn(2, 40, 4, 4, dtype=torch.float64)
+    few, many = (PositionGaussian(40, (4, 4), rank=8, block=2).double() for _ in range(2))
+    few.fit(fit)  # 12 samples a block: by their products
+    many.fit(torch.cat([fit] * 4))  # 48: by their covariance, which is the same but for the divisors 2 and 11
+    scale = (11 / 2 / 4) ** 0.5
+    torch.testing.assert_close(few(queries) * scale, many(queries), rtol=2e-2, atol=0)
+
+
+def test_a_block_that_does_not_divide_the_grid_is_made_smaller() -> None:
+    assert [PositionGaussian(3, grid, block=4).block for grid in ((8, 12), (6, 8), (5, 8))] == [4, 2, 1]
+
+
 def test_few_images_span_few_directions(features: Tensor) -> None:
     few = features[:3]
     np.testing.assert_allclose(_fitted(few, 16)(features).numpy(), _dense(few, features, 0.2), rtol=1e-6)

@@ -17,7 +17,7 @@ from edge_ad.images import read_resized
 from edge_ad.models.patch_gaussian import PatchGaussian, PatchGaussianParameters
 from edge_ad.models.registry import create_detector
 from edge_ad.training.cross_fitting import is_cross_fitted
-from edge_ad.training.feature_cache import compute_features
+from edge_ad.training.feature_cache import compute_features, to_tensor
 from edge_ad.training.runs import good_scores, load_run, read_record
 from edge_ad.training.threshold_outlook import bound_with, threshold_outlook
 from edge_ad.training.train import TrainingRequest, train
@@ -41,6 +41,23 @@ def test_each_score_is_by_a_detector_that_was_fitted_on_the_other_folds(product:
         with torch.inference_mode():
             expected = detector.score_features(own).score.tolist()
         assert [run.good_scores[path] for path in fold] == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_deployed_detector_is_fitted_on_all_photos_and_its_own_scores_tell_the_scale(
+    product: Path, tmp_path: Path
+) -> None:
+    run = load_run(_train(product, tmp_path / "run"))
+    photos = [path for fold in run.split.folds for path in fold]
+    assert sorted(run.split.fit) == sorted(photos)
+    own = [run.fitted_scores[path] for path in run.split.folds[0]]
+    with torch.inference_mode():
+        expected = run.detector(to_tensor(read_resized(run.split.folds[0], (64, 64)))).score.tolist()
+    assert own == pytest.approx(expected, rel=1e-3)
+    assert sum(own) < sum(run.good_scores[path] for path in run.split.folds[0])  # what was fitted on is no surprise
+    rule = good_scores(run)
+    # Of 12 photos at 1 %: the highest, by a detector that has not seen it; on the scale of an engine at half of torch.
+    assert rule.threshold(own).value == pytest.approx(max(run.good_scores.values()))
+    assert rule.threshold([score / 2 for score in own]).value == pytest.approx(max(run.good_scores.values()) / 2)
 
 
 def test_what_is_fitted_in_seconds_is_cross_fitted_and_what_is_trained_is_not() -> None:
@@ -75,7 +92,7 @@ def test_the_asked_rate_is_recorded_and_sets_the_threshold(product: Path, tmp_pa
     root = _train(product, tmp_path / "run", false_alarm_rate=0.3)
     assert read_record(root).false_alarm_rate == 0.3
     run = load_run(root)
-    own = [run.good_scores[path] for path in run.split.folds[0]]
+    own = [run.fitted_scores[path] for path in run.split.folds[0]]
     # Rank 10 of 12 at 0.3: ⌈13 · 0.7⌉.
     assert good_scores(run).threshold(own).value == pytest.approx(sorted(run.good_scores.values())[9])
 
@@ -99,6 +116,24 @@ def test_scores_that_are_not_of_the_runs_photos_are_refused(product: Path, tmp_p
     (root / "run.json").write_text(json.dumps(record))
     with pytest.raises(CheckpointError):
         good_scores(load_run(root))
+
+
+def test_a_run_that_held_its_first_block_out_counts_it_with_the_engines_own_scores(
+    product: Path, tmp_path: Path
+) -> None:
+    root = _train(product, tmp_path / "run")
+    record = json.loads((root / "run.json").read_text())
+    del record["fitted_scores"]
+    (root / "run.json").write_text(json.dumps(record))
+    with pytest.raises(CheckpointError, match="not of this split"):
+        good_scores(load_run(root))
+    for name in record["split"]["folds"][0]:
+        del record["split"]["fit"][name]
+    (root / "run.json").write_text(json.dumps(record))
+    rule = good_scores(load_run(root))
+    held_out = [rule.scores[index] for index, block in enumerate(rule.blocks) if block == 0]
+    own = [held_out[0] + 300, *(score - 300 / (len(held_out) - 1) for score in held_out[1:])]  # of the same sum
+    assert rule.threshold(own).value == max(own) > max(rule.scores)
 
 
 def test_the_outlook_weighs_what_is_promised_against_what_is_found(product: Path, tmp_path: Path) -> None:
