@@ -14,10 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edge_ad.api import Run, evaluate, train
+    from edge_ad.api import Run, compare, evaluate, train
     from edge_ad.bundle import Bundle
     from edge_ad.detector import Detector, load
     from edge_ad.errors import EdgeAdError, QualityGateError
+    from edge_ad.evaluation.comparison import Comparison
     from edge_ad.evaluation.results import Evaluation
     from edge_ad.regions import Region
     from edge_ad.streaming.frame import Result
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Bundle",
+    "Comparison",
     "Detector",
     "EdgeAdError",
     "Evaluation",
@@ -34,6 +36,7 @@ __all__ = [
     "Result",
     "Run",
     "__version__",
+    "compare",
     "evaluate",
     "load",
     "train",
@@ -41,6 +44,7 @@ __all__ = [
 
 _HOMES = {
     "Bundle": "edge_ad.bundle",
+    "Comparison": "edge_ad.evaluation.comparison",
     "Detector": "edge_ad.detector",
     "EdgeAdError": "edge_ad.errors",
     "Evaluation": "edge_ad.evaluation.results",
@@ -48,6 +52,7 @@ _HOMES = {
     "Region": "edge_ad.regions",
     "Result": "edge_ad.streaming.frame",
     "Run": "edge_ad.api",
+    "compare": "edge_ad.api",
     "evaluate": "edge_ad.api",
     "load": "edge_ad.detector",
     "train": "edge_ad.api",

@@ -66,6 +66,17 @@ def test_exported_bundle_judges_like_the_run(run: ead.Run, bundle: ead.Bundle, p
     assert of_bundle.pro is None  # there are no masks
 
 
+def test_detectors_are_put_side_by_side(run: ead.Run, bundle: ead.Bundle, product: Path, tmp_path: Path) -> None:
+    found = ead.compare([run, bundle.root], product, report=tmp_path / "report", seconds=0.1)
+    assert [candidate.metrics["image_auroc"] for candidate in found.candidates] == [1.0, 1.0]
+    assert [candidate.threshold is None for candidate in found.candidates] == [True, False]
+    assert all(candidate.latency_ms and candidate.size_bytes for candidate in found.candidates)
+    assert found.disagreements == ()  # only one of them has a threshold
+    assert (tmp_path / "report" / "index.html").is_file()
+    with pytest.raises(UsageError, match="nothing to compare"):
+        ead.compare([bundle], product, seconds=0.1)
+
+
 def test_exporting_over_something_else_is_refused(run: ead.Run, product: Path) -> None:
     with pytest.raises(ead.EdgeAdError, match="is not a bundle"):
         run.export(product, precision="fp32", backend="onnxruntime")
@@ -77,7 +88,7 @@ def test_a_precision_that_is_none_is_refused_with_the_list(run: ead.Run) -> None
         run.export(precision="int4")
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"fit": "fill"}, {"false_alarm_rate": 2.0}])
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"geometry": "fill"}, {"false_alarm_rate": 2.0}])
 def test_wrong_arguments_of_train_are_refused_before_a_run_is_made(
     product: Path, tmp_path: Path, wrong: dict[str, Any]
 ) -> None:

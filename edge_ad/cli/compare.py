@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,12 +18,9 @@ from edge_ad.cli.options import (
     ThreadsOption,
     named_folders,
 )
-from edge_ad.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from edge_ad.data.products import Folders
-    from edge_ad.evaluation.comparison import Candidate, Comparison
-    from edge_ad.evaluation.evaluate import LoadedPredictor
+    from edge_ad.evaluation.comparison import Comparison
 
 __all__ = ["compare"]
 
@@ -42,6 +38,9 @@ def compare(
     good: GoodOption = None,
     defect: DefectOption = None,
     masks: MasksOption = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder to write a page into, with the photos on which they differ.")
+    ] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="Time to measure the latency of each for.")] = 2.0,
     backend: BackendOption = "auto",
     precision: PrecisionOption = "auto",
@@ -53,65 +52,29 @@ def compare(
     Latencies of folders are measured one after the other in this process: for a claim, use benchmark. A file of
     ``benchmark --json`` gives its latency to the evaluation that is named before it.
     """
-    from edge_ad.evaluation.comparison import compare as put_side_by_side
-    from edge_ad.evaluation.comparison import read_documents
+    from edge_ad.evaluation.comparison_page import write_comparison
+    from edge_ad.training.target_comparison import compare_targets
 
-    folders = named_folders(good, defect, masks)
-    found: list[Candidate] = []
-    documents: list[tuple[str, object]] = []
-    for target in targets:
-        if target.is_file():
-            documents.append((str(target), _read(target)))
-            continue
-        if not (data or folders.good or folders.defects):
-            raise UsageError("Say what to test with.", "edge-ad compare A B --data FOLDER")
-        found.append(_measured(target, data, folders, seconds, (backend, precision, threads)))
-    comparison = put_side_by_side([*found, *read_documents(documents)])
+    comparison = compare_targets(
+        targets,
+        data,
+        named_folders(good, defect, masks),
+        seconds=seconds,
+        backend=backend,
+        precision=precision,
+        threads=threads,
+        log=note,
+        progress=show_count,
+    )
+    if report is not None:
+        paths = write_comparison(report, comparison)
+        note(f"Report: {paths.page or paths.record}")
+        if paths.missing:
+            note(f"warning: the report has no page: {paths.missing}")
     if as_json:
         print_json(comparison.to_json())
     else:
         _print(comparison)
-
-
-def _read(path: Path) -> object:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path} cannot be read as JSON.", "Save evaluate --json into a file.") from error
-
-
-def _measured(
-    target: Path, data: Path | None, folders: Folders, seconds: float, engine: tuple[str, str, int]
-) -> Candidate:
-    from edge_ad.data.products import open_product
-    from edge_ad.evaluation.comparison import Candidate, folder_bytes
-    from edge_ad.evaluation.evaluate import evaluate_loaded
-    from edge_ad.training.predictor import open_predictor, trained_on
-
-    backend, precision, threads = engine
-    seen = trained_on(target)
-    with open_predictor(target, backend=backend, precision=precision, threads=threads) as predictor:
-        product = open_product(data, folders, part="test", trained_on=seen)
-        note(f"Scoring {len(product.test)} test images with {target} ({predictor.engine}).")
-        evaluation = evaluate_loaded(predictor, product, trained_on=seen, progress=show_count)
-        latency = _latency(predictor, [sample.path for sample in product.test], seconds)
-    if evaluation.seen:
-        note(f"warning: {target}: {evaluation.seen_words}.")
-    return Candidate.of_document(str(target), evaluation.to_json(), latency_ms=latency, size_bytes=folder_bytes(target))
-
-
-def _latency(predictor: LoadedPredictor, paths: list[Path], seconds: float) -> float:
-    from itertools import cycle
-
-    from edge_ad.images import read_image
-    from edge_ad.runtime.timing import measure
-
-    photos = predictor.photos
-    frames = cycle([read_image(path, photos.significant_bits) for path in paths[:16]])
-    judged = measure(
-        lambda: predictor.predict(photos.to_input(next(frames), predictor.size_hw)[None]), min_seconds=seconds
-    )
-    return judged.p50_ms
 
 
 def _print(comparison: Comparison) -> None:
@@ -143,7 +106,7 @@ def _print(comparison: Comparison) -> None:
         title=f"\nPhotos on which they differ ({len(comparison.disagreements)})",
     )
     if left := len(comparison.disagreements) - len(shown):
-        print_line(f"and {left} more; --json lists all")
+        print_line(f"and {left} more; --json lists all, --report shows them")
 
 
 def _rate(counted: tuple[int, int] | None) -> str | None:

@@ -2,27 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from edge_ad.data.products import Product
 from edge_ad.errors import DataError, UsageError
+from edge_ad.evaluation.evaluate import LoadedPredictor, Progress, evaluate_loaded
+from edge_ad.evaluation.results import Evaluation
+from edge_ad.images import read_image
+from edge_ad.runtime.timing import measure
 
-__all__ = ["Candidate", "Comparison", "Disagreement", "compare", "folder_bytes", "read_documents"]
+__all__ = [
+    "Candidate",
+    "Comparison",
+    "Disagreement",
+    "compare",
+    "folder_bytes",
+    "measured_candidate",
+    "read_documents",
+]
 
 _METRICS = ("image_auroc", "pixel_auroc", "pro")
+_TIMED_PHOTOS = 16
 
 
-class _Sample(BaseModel):
+class _Unjudged(BaseModel):
     model_config = ConfigDict(extra="ignore")
     path: str
     defect_type: str
     is_defective: bool
+
+
+class _Sample(_Unjudged):
     score: float | None
     is_called_defective: bool | None = None
+
+
+class _Threshold(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    value: float
+
+
+class _Decisions(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    threshold: _Threshold
 
 
 class _EvaluationDocument(BaseModel):
@@ -33,6 +61,8 @@ class _EvaluationDocument(BaseModel):
     engine: str = ""
     metrics: dict[str, float]
     samples: list[_Sample]
+    unjudged: list[_Unjudged] = []
+    decisions: _Decisions | None = None
 
 
 @dataclass(frozen=True)
@@ -44,10 +74,14 @@ class Candidate:
         engine: What ran.
         product: Name of the product that it was measured on.
         metrics: ``image_auroc``, ``pixel_auroc``, ``pro``, as far as they are defined.
-        called: Test photo → whether it was called defective; empty without a threshold.
+        called: Test photo → whether it was called defective, or could not be judged and so does not pass; empty without
+            a threshold.
         labels: Test photo → its defect type, empty for a good one.
         latency_ms: Median time of a verdict from a decoded photo; None where it was not measured.
         size_bytes: Of its folder without engines; None where it is not known.
+        scores: Test photo → its raw score, as far as it is finite.
+        threshold: Score above which a photo is called defective; None without one.
+        evaluation: What was measured, with the maps; None for a saved document.
     """
 
     name: str
@@ -58,11 +92,12 @@ class Candidate:
     labels: Mapping[str, str]
     latency_ms: float | None = None
     size_bytes: int | None = None
+    scores: Mapping[str, float] = field(default_factory=dict, repr=False)
+    threshold: float | None = None
+    evaluation: Evaluation | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of_document(
-        cls, name: str, document: object, *, latency_ms: float | None = None, size_bytes: int | None = None
-    ) -> Candidate:
+    def of_document(cls, name: str, document: object) -> Candidate:
         """From what ``edge-ad evaluate --json`` printed.
 
         Raises:
@@ -73,15 +108,18 @@ class Candidate:
         except ValidationError as error:
             raise DataError(f"{name} is not what edge-ad evaluate --json prints.", "Save it again.") from error
         called = {sample.path: sample.is_called_defective for sample in read.samples}
+        if any(value is not None for value in called.values()):
+            called |= {sample.path: True for sample in read.unjudged}
+        samples: list[_Unjudged] = [*read.samples, *read.unjudged]
         return cls(
             name,
             read.engine,
             read.product,
             {key: read.metrics[key] for key in _METRICS if key in read.metrics},
             {path: value for path, value in called.items() if value is not None},
-            {sample.path: sample.defect_type if sample.is_defective else "" for sample in read.samples},
-            latency_ms,
-            size_bytes,
+            {sample.path: sample.defect_type if sample.is_defective else "" for sample in samples},
+            scores={sample.path: sample.score for sample in read.samples if sample.score is not None},
+            threshold=None if read.decisions is None else read.decisions.threshold.value,
         )
 
     def counted(self, *, is_defective: bool) -> tuple[int, int] | None:
@@ -139,6 +177,43 @@ class Comparison:
         }
 
 
+def measured_candidate(
+    name: str,
+    predictor: LoadedPredictor,
+    product: Product,
+    *,
+    trained_on: Collection[str] = (),
+    seconds: float = 2.0,
+    progress: Progress | None = None,
+) -> Candidate:
+    """Measure a detector on the test photos of a product.
+
+    Args:
+        name: What it is called.
+        predictor: The opened run or bundle.
+        product: Its test photos.
+        trained_on: Content hashes of the photos that were trained on.
+        seconds: Time to measure its latency for.
+        progress: Told after every batch.
+
+    Raises:
+        DataError: As `evaluate`.
+        EdgeAdError: As `evaluate`.
+    """
+    evaluation = evaluate_loaded(predictor, product, trained_on=trained_on, progress=progress)
+    latency_ms = _latency_ms(predictor, [sample.path for sample in product.test[:_TIMED_PHOTOS]], seconds)
+    return replace(Candidate.of_document(name, evaluation.to_json()), latency_ms=latency_ms, evaluation=evaluation)
+
+
+def _latency_ms(predictor: LoadedPredictor, paths: Sequence[Path], seconds: float) -> float:
+    photos = predictor.photos
+    frames = cycle([read_image(path, photos.significant_bits) for path in paths])
+    judged = measure(
+        lambda: predictor.predict(photos.prepare(next(frames), predictor.size_hw).image[None]), min_seconds=seconds
+    )
+    return judged.p50_ms
+
+
 def compare(candidates: Sequence[Candidate]) -> Comparison:
     """Put detectors side by side.
 
@@ -191,8 +266,7 @@ def read_documents(documents: Sequence[tuple[str, object]]) -> list[Candidate]:
         elif not found:
             raise DataError(f"{name} is of a benchmark, with no evaluation before it.", "Name the evaluation first.")
         else:
-            last = found[-1]
-            found[-1] = Candidate(**{**vars(last), "latency_ms": latency})
+            found[-1] = replace(found[-1], latency_ms=latency)
     return found
 
 

@@ -225,11 +225,6 @@ class AnomalyDetector(nn.Module, ABC):
         """Named loss terms of a batch; their sum is minimised."""
         raise NotImplementedError(f"{self.method} has no gradient stage")
 
-    @classmethod
-    def undeployable(cls, parameters: Mapping[str, Any]) -> str:
-        """Why no bundle can be made of a detector of these parameters, as a sentence; empty where one can."""
-        return ""
-
     def deployed(self) -> AnomalyDetector:
         """The detector as it is exported: the same function of an image, cheaper to compute; this one by default."""
         return self

@@ -1,6 +1,7 @@
 """``edge-ad compare``: detectors side by side, from folders and from saved documents."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,9 @@ from edge_ad.bundle import Bundle, write_bundle
 from edge_ad.cli.app import main
 from edge_ad.errors import DataError, UsageError
 from edge_ad.evaluation.comparison import Candidate, Disagreement, compare, read_documents
+from edge_ad.evaluation.comparison_page import render_comparison
 from tests.cli.conftest import SIZE_HW
+from tests.server.browser import Browser
 
 
 def _document(called: dict[str, bool], *, auroc: float = 0.9) -> dict[str, object]:
@@ -83,5 +86,41 @@ def test_bundles_and_a_saved_evaluation_are_compared(
     (disagreement,) = found["disagreements"]
     assert disagreement["path"] == "test/good/140.png"
     assert disagreement["called_by"] == [str(bundle.root), str(saved)]
-    assert main(["compare", *targets, "--data", str(product), "--seconds", "0.1"]) == 0
-    assert "Photos on which they differ (1)" in capsys.readouterr().out
+    report = tmp_path / "report"
+    assert main(["compare", *targets, "--data", str(product), "--seconds", "0.1", "--report", str(report)]) == 0
+    printed = capsys.readouterr()
+    assert "Photos on which they differ (1)" in printed.out
+    assert f"Report: {report / 'index.html'}" in printed.err
+    assert json.loads((report / "comparison.json").read_text())["disagreements"] == [disagreement]
+    page = (report / "index.html").read_text()
+    assert "test/good/140.png" in page
+    assert page.count("data:image/jpeg") == 3  # the photo, and the map of each bundle: a saved document has none
+    assert page.count("NG, wrong") == 2
+    assert page.count("OK, right") == 1
+
+
+def test_no_page_is_wider_than_its_screen_and_no_figure_is_broken(tmp_path: Path) -> None:
+    called = {f"good/{'long-name-' * 12}{number}": number % 2 == 0 for number in range(4)}
+    one, two = (Candidate.of_document(f"runs/{'long/' * 20}{name}", _document(called)) for name in "ab")
+    two = replace(two, called={path: not value for path, value in called.items()}, latency_ms=12.5, size_bytes=10**8)
+    path = tmp_path / "index.html"
+    path.write_text(render_comparison(compare([one, two])))
+    with Browser(tmp_path / "profile") as browser:
+        for width, height in ((390, 844), (1280, 900)):
+            browser.open(path.as_uri(), width=width, height=height)
+            assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert browser.evaluate(
+                "[...document.querySelectorAll('td')].filter(cell => /^[0-9.]+$/.test(cell.textContent))"
+                ".every(cell => { const text = document.createRange(); text.selectNodeContents(cell);"
+                " return text.getClientRects().length === 1; })"
+            )
+            assert browser.problems == []
+
+
+def test_names_of_photos_and_detectors_are_text_on_the_page() -> None:
+    one = Candidate.of_document("<b>one</b>", _document({"good/<i>a": True}))
+    two = Candidate.of_document("two", _document({"good/<i>a": False}))
+    page = render_comparison(compare([one, two]))
+    assert "&lt;b&gt;one" in page
+    assert "<i>" not in page
+    assert "data:image" not in page
