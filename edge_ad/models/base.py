@@ -73,10 +73,12 @@ class MethodParameters(BaseModel):
         seed: Weights, subsets and the order of training follow from it.
         absent: Parameter → value that a run was trained with which does not record it, as it is older.
         presets: Name → values that belong together.
+        speeds: What may be asked for of `SPEEDS` → values, each costing more per frame and finding more than the last.
     """
 
     absent: ClassVar[Mapping[str, Any]] = {}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    speeds: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 

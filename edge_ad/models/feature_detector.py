@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -147,6 +147,12 @@ class FeatureParameters(RobustnessParameters):
         embedding: Channels that the patches of each level are pooled to, as the papers do; 0 keeps its own.
         sigma: Smoothing of the map, pixels.
     """
+
+    speeds: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "fast": {"backbone": "efficientnet-lite0", "size": 256},
+        "balanced": {"backbone": "efficientnet-lite2", "size": 256},
+        "best": {"backbone": "efficientnet-lite2", "size": 320},
+    }
 
     backbone: BackboneName = "efficientnet-lite0"
     weights: str = Field(default="imagenet", min_length=1)
