@@ -90,7 +90,7 @@ def _serve(pipe: Connection, run: Path, frames: list[Frame], threads: int) -> No
     except EdgeAdError as error:
         pipe.send(str(error))
         return
-    judge = frame_judge(subject.predict, cycle(frames), subject.size_hw, 0.0)
+    judge = frame_judge(subject.predict, cycle(frames), subject.size_hw, 0.0, subject.photos)
     for _ in range(_WARM_UP):
         judge()
     pipe.send(_READY)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, cast, get_args
 from edge_ad.bundle import Bundle
 from edge_ad.errors import UsageError
 from edge_ad.manifest import Precision
-from edge_ad.photo_spec import Fit
 
 if TYPE_CHECKING:
+    from edge_ad.data.geometry import AskedGeometry
     from edge_ad.data.products import Folders
     from edge_ad.evaluation.comparison import Comparison
     from edge_ad.evaluation.results import Evaluation
@@ -103,7 +103,7 @@ def train(
     name: str | None = None,
     runs: AnyPath = "runs",
     good: AnyPath | Iterable[AnyPath] = (),
-    fit: Fit = "stretch",
+    geometry: AskedGeometry = "auto",
     device: str = "auto",
     batch_size: int = 4,
     skip_unreadable: bool = False,
@@ -119,13 +119,15 @@ def train(
         name: Name of the run; None for the product's.
         runs: Folder of the runs.
         good: Folder or folders of photos of good parts, where the product's folder does not tell them.
-        fit: How a photo fills the network's input: squeezed, whole, or its middle alone.
+        geometry: How a photo fills the network's input: stretched, whole, its middle alone, or the part turned and cut
+            out; ``"auto"`` decides by the photos, and gives the input their shape.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         batch_size: Images per step, where the method has steps.
         skip_unreadable: Leave unreadable photos out instead of refusing.
         false_alarm_rate: Share of good parts that may be called defective; the threshold is set for it.
         callbacks: Called with a report after each epoch.
-        **parameters: The method's own, such as ``size=256`` or ``seed=1``; docs/explanation/methods.md lists them.
+        **parameters: The method's own, such as ``size=256``, ``size=(160, 416)`` (height, width) or ``seed=1``;
+            docs/explanation/methods.md lists them.
 
     Returns:
         The finished run.
@@ -135,6 +137,7 @@ def train(
         UsageError: A parameter is wrong, or the run exists.
         StorageError: The run cannot be written.
     """
+    from edge_ad.data.geometry import AskedGeometry
     from edge_ad.data.layouts.layout import common_root
     from edge_ad.data.products import Folders
     from edge_ad.method_names import DEFAULT_METHOD
@@ -143,8 +146,8 @@ def train(
 
     if batch_size < 1:
         raise UsageError(f"batch_size is 1 or more, not {batch_size}.")
-    if fit not in get_args(Fit):
-        raise UsageError(f"There is no fit {fit!r}.", f"Choose: {', '.join(get_args(Fit))}.")
+    if geometry not in get_args(AskedGeometry):
+        raise UsageError(f"There is no geometry {geometry!r}.", f"Choose: {', '.join(get_args(AskedGeometry))}.")
     product, *more = _paths(() if data is None else data) or (None,)
     folders = Folders(_paths(good), more=tuple(path for path in more if path is not None))
     if product is None and not folders.good:
@@ -157,7 +160,7 @@ def train(
         device=device,
         batch_size=batch_size,
         skip_unreadable=skip_unreadable,
-        fit=fit,
+        geometry=geometry,
         folders=folders,
         false_alarm_rate=false_alarm_rate,
     )
@@ -211,6 +214,8 @@ def evaluate(
         evaluation = evaluate_loaded(predictor, product, trained_on=seen)
     if evaluation.seen:
         _log.warning("%s.", evaluation.seen_words)
+    if evaluation.unjudged:
+        _log.warning("%s.", evaluation.unjudged_words)
     return evaluation
 
 
@@ -265,6 +270,8 @@ def compare(
     for candidate in comparison.candidates:
         if candidate.evaluation is not None and candidate.evaluation.seen:
             _log.warning("%s: %s.", candidate.name, candidate.evaluation.seen_words)
+        if candidate.evaluation is not None and candidate.evaluation.unjudged:
+            _log.warning("%s: %s.", candidate.name, candidate.evaluation.unjudged_words)
     if report is not None and (missing := write_comparison(Path(report), comparison).missing):
         _log.warning("The report has no page: %s", missing)
     return comparison

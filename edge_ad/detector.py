@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DataError, EdgeAdError, UsageError
 from edge_ad.images import as_bgr8, read_image
-from edge_ad.photo_spec import PhotoSpec
+from edge_ad.photo_spec import NetworkInput, PhotoSpec
 from edge_ad.prediction import NOT_FINITE, Prediction, Verdict
 from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
 from edge_ad.streaming.capture import Closed
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.filters import FilterOptions, FrameHealth, Region
-from edge_ad.streaming.frame import Frame, Result, Unjudged
+from edge_ad.streaming.frame import Frame, Result
 from edge_ad.streaming.hot_swap import open_bundle
 from edge_ad.streaming.inference import opencv_beside
 from edge_ad.streaming.pipeline import Pipeline
@@ -224,33 +224,38 @@ class Detector:
                 while source.notes:
                     _log.warning("%s", source.notes.popleft())
             if item is not None:
-                yield item if isinstance(item, Result) else self._unjudged(item)
+                yield item if isinstance(item, Result) else self._unjudged(item.frame, item.reason)
 
-    def _unjudged(self, item: Unjudged) -> Result:
+    def _unjudged(self, frame: Frame, reason: str) -> Result:
         """What could not be inspected is not good."""
-        nothing = Prediction(float("nan"), np.full(item.frame.image.shape[:2], np.nan, np.float32))
-        verdict = Verdict(float("nan"), self._threshold, True, float("nan"), item.reason)
-        return Result(item.frame, nothing, verdict, 0.0, 0.0, 0.0, self._judging.bundle["hash"])
+        nothing = Prediction(float("nan"), np.full(frame.image.shape[:2], np.nan, np.float32))
+        verdict = Verdict(float("nan"), self._threshold, True, float("nan"), reason)
+        return Result(frame, nothing, verdict, 0.0, 0.0, 0.0, self._judging.bundle["hash"])
 
     def _predict(self, photos: Sequence[Photo]) -> list[Result]:
         frames = [self._frame(photo) for photo in photos]
         started = time.perf_counter()
-        inputs = np.stack([self.photos.to_input(frame.image, self.input_size_hw) for frame in frames])
+        inputs = [self.photos.prepare(frame.image, self.input_size_hw) for frame in frames]
+        images = [made.image for made in inputs if not made.problem]
         prepared = time.perf_counter()
-        predictions = self._judging.engine.infer(inputs)
+        predictions = iter(self._judging.engine.infer(np.stack(images)) if images else ())
         prepare_ms = (prepared - started) * 1e3 / len(frames)
-        infer_ms = (time.perf_counter() - prepared) * 1e3 / len(frames)
+        infer_ms = (time.perf_counter() - prepared) * 1e3 / max(len(images), 1)
         return [
-            self._result(frame, prediction, prepare_ms, infer_ms)
-            for frame, prediction in zip(frames, predictions, strict=True)
+            self._unjudged(frame, made.problem)
+            if made.problem
+            else self._result(frame, made, next(predictions), prepare_ms, infer_ms)
+            for frame, made in zip(frames, inputs, strict=True)
         ]
 
-    def _result(self, frame: Frame, prediction: Prediction, prepare_ms: float, infer_ms: float) -> Result:
+    def _result(
+        self, frame: Frame, made: NetworkInput, prediction: Prediction, prepare_ms: float, infer_ms: float
+    ) -> Result:
         verdict = Verdict.judge(prediction, self._threshold)
         if verdict.reason == NOT_FINITE:
             _log.warning("The score or the map of %s is not finite: it counts as defective.", frame.path or "a photo")
         height, width = frame.image.shape[:2]
-        on_photo = self.photos.map_on_photo(prediction.anomaly_map, (height, width))
+        on_photo = self.photos.map_on_photo(prediction.anomaly_map, (height, width), made.matrix)
         age_ms = (time.perf_counter() - frame.captured_at) * 1e3
         hash_ = self._judging.bundle["hash"]
         return Result(frame, Prediction(prediction.score, on_photo), verdict, prepare_ms, infer_ms, age_ms, hash_)

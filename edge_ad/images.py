@@ -208,12 +208,15 @@ def read_resized(paths: Sequence[Path], size_hw: tuple[int, int], photos: PhotoS
         uint8 (N, h, w, 3), BGR.
 
     Raises:
-        DataError: As in `read_image`.
+        DataError: As in `read_image`, or the part on a photo cannot be aligned.
     """
     photos = photos or PhotoSpec()
     images = np.empty((len(paths), *size_hw, 3), np.uint8)
     for index, path in enumerate(paths):
-        images[index] = photos.to_input(read_image(path, photos.significant_bits), size_hw)
+        made = photos.prepare(read_image(path, photos.significant_bits), size_hw)
+        if made.problem:
+            raise DataError(f"The part on {path} cannot be aligned: {made.problem}.", "Remove it, or take it again.")
+        images[index] = made.image
     return images
 
 

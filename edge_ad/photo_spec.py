@@ -3,99 +3,56 @@
 from __future__ import annotations
 
 import math
-import threading
-from functools import partial
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import model_validator
 
+from edge_ad.alignment import Alignment, unaligned
 from edge_ad.document import Document
+from edge_ad.errors import DataError
+from edge_ad.resizing import resize
 
-__all__ = ["BIT_DEPTHS", "Fit", "PhotoSpec", "resize"]
+__all__ = ["BIT_DEPTHS", "Geometry", "NetworkInput", "PhotoSpec", "resize"]
 
-_LARGEST_LINEAR_RATIO = 4.0  # to twice the size: every pixel still counts
-_MOST_KEPT = 8  # sizes; photos of many sizes would fill the memory
 BIT_DEPTHS = (8, 10, 12, 14, 16)
 _ENOUGH_PIXELS = 128  # half the side of the usual input: a frame of so many is enlarged by two at most
 _SHAPE_TOLERANCE = 0.03  # of a ratio of sides: a crop by a pixel or two, 16:9 in 720 lines
 
-Fit = Literal["stretch", "letterbox", "crop"]
-"""How a photo fills the network's square: stretched, whole with its edge pixels repeated beside it, or its centre
-alone."""
+Geometry = Literal["stretch", "letterbox", "crop", "align"]
+"""How a photo fills the network's input: stretched to its shape; whole, with its edge pixels repeated beside it; its
+middle alone; or the part alone, found, turned and cut out."""
 
 Rectangle = tuple[int, int, int, int]
 """Top, left, height and width, in pixels."""
 
 
-def resize(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """Resize without keeping the aspect ratio; an axis that shrinks is averaged, so that no thin defect is skipped.
+class NetworkInput(NamedTuple):
+    """A photo in the network's input.
 
-    Large images are halved while both axes allow, brought to twice the size linearly and halved once more: within one
-    grey level of the exact area average on average, in a quarter of its time (1280×720 to 256×256). Each thread reuses
-    its intermediate images; the result is always a new array.
-
-    Args:
-        image: uint8 (H, W, 3).
-        size_hw: Height and width of the result, in pixels.
-
-    Returns:
-        uint8 (h, w, 3); the image itself when it has the size already.
+    Attributes:
+        image: uint8 (h, w, 3).
+        matrix: Affine map (2, 3) from its pixels (x, y) to those of the photo, where the part was aligned; else None.
+        problem: Why the part could not be aligned, so that nothing can be judged; empty where it could.
     """
-    height, width = size_hw
-    scale = partial(_scale, final_hw=size_hw)
-    while image.shape[0] >= 2 * height and image.shape[1] >= 2 * width:
-        image = scale(image, image.shape[0] // 2, image.shape[1] // 2, cv2.INTER_AREA)
-    if image.shape[:2] == size_hw:
-        return image
-    ratios = (image.shape[0] / height, image.shape[1] / width)
-    if max(ratios) <= 1:
-        return scale(image, height, width, cv2.INTER_LINEAR)
-    if max(ratios) > _LARGEST_LINEAR_RATIO:  # a long strip: linear interpolation would skip pixels
-        image = scale(image, min(height, image.shape[0]), min(width, image.shape[1]), cv2.INTER_AREA)
-        return scale(image, height, width, cv2.INTER_LINEAR)
-    return scale(scale(image, 2 * height, 2 * width, cv2.INTER_LINEAR), height, width, cv2.INTER_AREA)
 
-
-def _scale(
-    image: NDArray[np.uint8], height: int, width: int, interpolation: int, *, final_hw: tuple[int, int]
-) -> NDArray[np.uint8]:
-    if image.shape[:2] == (height, width):
-        return image
-    # The input has another size than the result, and so is another of the kept images.
-    result = None if (height, width) == final_hw else _kept.image(height, width)
-    return np.asarray(cv2.resize(image, (width, height), dst=result, interpolation=interpolation), np.uint8)
-
-
-class _Kept(threading.local):
-    """Buffers that a thread reuses: fresh memory pages would cost two fifths of the resizing."""
-
-    def __init__(self) -> None:
-        self._images: dict[tuple[int, int], NDArray[np.uint8]] = {}
-
-    def image(self, height: int, width: int) -> NDArray[np.uint8]:
-        """uint8 (height, width, 3) with any content, the same one for the same size."""
-        found = self._images.get((height, width))
-        if found is None:
-            if len(self._images) >= _MOST_KEPT:
-                self._images.clear()
-            found = self._images[height, width] = np.empty((height, width, 3), np.uint8)
-        return found
-
-
-_kept = _Kept()
+    image: NDArray[np.uint8]
+    matrix: NDArray[np.float64] | None = None
+    problem: str = ""
 
 
 class PhotoSpec(Document):
     """Depth and shape of the good photos a detector was trained on.
 
-    The defaults are those of older runs: the high byte of 16 bits, any shape stretched to the square.
+    The defaults are those of older runs: the high byte of 16 bits, any shape stretched to the input's.
 
     Attributes:
         significant_bits: Bits of a value that the product's photos use: 8, 10, 12, 14 or 16; None takes the high byte
             of 16 bits, whatever they hold.
-        fit: How a photo fills the network's input.
+        geometry: How a photo fills the network's input; older runs call it ``fit``.
+        alignment: The box around the part, where it is aligned; else None.
         aspect_ratios: Lowest and highest width / height among them; None takes every shape.
         size_hw: The most frequent height and width among them, in pixels; for messages.
         smallest_hw: The least height and the least width among them, in pixels; None as older runs, where those of
@@ -103,10 +60,24 @@ class PhotoSpec(Document):
     """
 
     significant_bits: Literal[8, 10, 12, 14, 16] | None = None
-    fit: Fit = "stretch"
+    geometry: Geometry = "stretch"
+    alignment: Alignment | None = None
     aspect_ratios: tuple[float, float] | None = None
     size_hw: tuple[int, int] | None = None
     smallest_hw: tuple[int, int] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_older_runs(cls, values: Any) -> Any:
+        if isinstance(values, dict) and "fit" in values and "geometry" not in values:
+            return {**{key: value for key, value in values.items() if key != "fit"}, "geometry": values["fit"]}
+        return values
+
+    @model_validator(mode="after")
+    def _has_a_box_to_align(self) -> PhotoSpec:
+        if (self.alignment is None) == (self.geometry == "align"):
+            raise ValueError("an alignment and the geometry align go together")
+        return self
 
     def shape_problem(self, height: int, width: int) -> str:
         """Why a frame is not of the shape that was trained on, or far smaller, in words; empty where neither.
@@ -126,20 +97,43 @@ class PhotoSpec(Document):
             return f"{width}×{height} is far smaller than the photos that were trained on, {self._trained_on()}"
         return ""
 
-    def to_input(self, image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-        """Bring a photo into the network's input.
+    def prepare(self, image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NetworkInput:
+        """Bring a photo into the network's input, or say why its part cannot be aligned.
 
         Args:
             image: uint8 (H, W, 3).
             size_hw: Height and width of the input, in pixels.
 
         Returns:
-            uint8 (h, w, 3); the image itself when it fits already.
+            The input; its image is the photo itself when it fits already. Where the part cannot be aligned, it is the
+            photo stretched, on which nothing must be judged.
         """
-        if self.fit == "stretch":
+        if self.alignment is None:
+            return NetworkInput(self._whole(image, size_hw))
+        found = self.alignment.align(image, size_hw)
+        return NetworkInput(resize(image, size_hw) if found.image is None else found.image, found.matrix, found.problem)
+
+    def to_input(self, image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+        """Bring a photo into the network's input; see `prepare`.
+
+        Returns:
+            uint8 (h, w, 3).
+
+        Raises:
+            DataError: The part on it cannot be aligned.
+        """
+        prepared = self.prepare(image, size_hw)
+        if prepared.problem:
+            raise DataError(
+                f"The part on a photo cannot be aligned: {prepared.problem}.", "Take photos as in training."
+            )
+        return prepared.image
+
+    def _whole(self, image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+        if self.geometry == "stretch":
             return resize(image, size_hw)
         height, width = image.shape[:2]
-        if self.fit == "crop":
+        if self.geometry == "crop":
             top, left, height, width = _crop(height, width, size_hw)
             return resize(image[top : top + height, left : left + width], size_hw)
         top, left, height, width = _letterbox(height, width, size_hw)
@@ -148,21 +142,26 @@ class PhotoSpec(Document):
         bars = (top, size_hw[0] - top - height, left, size_hw[1] - left - width)
         return np.asarray(cv2.copyMakeBorder(inner, *bars, cv2.BORDER_REPLICATE), np.uint8)
 
-    def map_on_photo(self, anomaly_map: NDArray[np.float32], photo_hw: tuple[int, int]) -> NDArray[np.float32]:
+    def map_on_photo(
+        self, anomaly_map: NDArray[np.float32], photo_hw: tuple[int, int], matrix: NDArray[np.float64] | None
+    ) -> NDArray[np.float32]:
         """The part of a map that lies on the photo, so that it covers the photo as a whole when it is resized.
 
         Args:
             anomaly_map: float32 (h, w), of the network's input.
             photo_hw: Height and width of the photo, in pixels.
+            matrix: That of the `NetworkInput` it was computed from.
 
         Returns:
-            float32, of another size where bars are cut off (letterbox) or unseen borders are filled with the map's
-            lowest value (crop).
+            float32, of another size where bars are cut off (letterbox), or what the network did not see is filled with
+            the map's lowest value (crop, align).
         """
-        if self.fit == "stretch":
+        if matrix is not None:
+            return unaligned(anomaly_map, matrix, photo_hw)
+        if self.geometry in ("stretch", "align"):  # not aligned: nothing was judged
             return anomaly_map
         size_hw = (anomaly_map.shape[0], anomaly_map.shape[1])
-        if self.fit == "letterbox":
+        if self.geometry == "letterbox":
             top, left, height, width = _letterbox(*photo_hw, size_hw)
             return anomaly_map[top : top + height, left : left + width]
         top, left, height, width = _crop(*photo_hw, size_hw)
@@ -173,6 +172,13 @@ class PhotoSpec(Document):
         row, column = min(row, whole[0] - size_hw[0]), min(column, whole[1] - size_hw[1])
         result[row : row + size_hw[0], column : column + size_hw[1]] = anomaly_map
         return result
+
+    def map_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
+        """Height and width at which maps of all photos are compared: the input's, or the photos' shape if aligned."""
+        if self.geometry != "align" or self.size_hw is None:
+            return size_hw
+        scale = math.sqrt(size_hw[0] * size_hw[1] / (self.size_hw[0] * self.size_hw[1]))
+        return max(1, round(self.size_hw[0] * scale)), max(1, round(self.size_hw[1] * scale))
 
     def _trained_on(self) -> str:
         size = "" if self.size_hw is None else f"{self.size_hw[1]}×{self.size_hw[0]}"

@@ -42,7 +42,7 @@ class Verdict:
         is_anomalous: ``score > threshold``, or that something is not a finite number.
         normalised: Score on a scale where 0.5 is the threshold, in [0, 1]; NaN when something is not finite.
         reason: ``"not finite"`` when score, map or threshold is NaN or infinite, ``"another shape"`` for a frame of
-            another shape than was trained on; empty otherwise.
+            another shape than was trained on, or why its part could not be aligned; empty otherwise.
     """
 
     score: float

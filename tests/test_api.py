@@ -88,7 +88,7 @@ def test_a_precision_that_is_none_is_refused_with_the_list(run: ead.Run) -> None
         run.export(precision="int4")
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"fit": "fill"}, {"false_alarm_rate": 2.0}])
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"geometry": "fill"}, {"false_alarm_rate": 2.0}])
 def test_wrong_arguments_of_train_are_refused_before_a_run_is_made(
     product: Path, tmp_path: Path, wrong: dict[str, Any]
 ) -> None:

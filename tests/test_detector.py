@@ -1,5 +1,6 @@
 """A bundle as one object: photos of any kind in, the same verdict as the stream out."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from PIL import Image
 
 from edge_ad.detector import Detector, load
 from edge_ad.errors import DataError, DeviceError, EdgeAdError, UsageError
+from tests.rendered_part import render_part
 from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
 
 
@@ -227,3 +229,37 @@ def test_a_result_is_shown_without_its_pixels(detector: Detector, frame: np.ndar
     text = repr(detector.predict(frame))
     assert "score=" in text
     assert "array(" not in text
+
+
+@pytest.fixture
+def aligning(tmp_path: Path) -> Iterator[Detector]:
+    """Of a bundle that aligns the part."""
+    root = tiny_bundle(tmp_path / "tiny").root
+    manifest = json.loads((root / "manifest.json").read_text())
+    box = {"along": (-0.3, 0.3), "across": (-0.2, 0.2), "length": (0.4, 0.6)}
+    manifest["photos"] = {"geometry": "align", "alignment": box}
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    with load(root, backend="onnxruntime") as opened:
+        yield opened
+
+
+def test_a_photo_whose_part_cannot_be_aligned_is_unjudged_and_never_ok(aligning: Detector) -> None:
+    empty = render_part(0.0, centre_xy=(900.0, 900.0)).photo
+    found = aligning.predict([render_part(0.3).photo, empty, render_part(2.0).photo])
+    assert [result.reason for result in found] == ["", "no part", ""]
+    assert found[1].is_defective
+    assert np.isnan(found[1].score)
+    assert found[1].regions == ()
+    assert aligning.predict(empty).reason == "no part"
+
+
+def test_regions_of_an_aligned_part_lie_on_it_in_the_photo(aligning: Detector) -> None:
+    part = render_part(2.0)
+    score = aligning.predict(part.photo).score
+    aligning.threshold = score * 0.98
+    result = aligning.predict(part.photo)
+    box = result.regions[0]
+    from_centre = np.hypot(box.x + box.width / 2 - 120, box.y + box.height / 2 - 90)
+    assert from_centre < 90  # in the box around the part, which is smaller than the photo
+    assert result.anomaly_map.shape == part.photo.shape[:2]
+    assert box.peak == pytest.approx(score, rel=1e-5)

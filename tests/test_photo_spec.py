@@ -13,27 +13,27 @@ def test_the_defaults_do_what_runs_of_before_did() -> None:
 
 
 def test_letterbox_keeps_the_photo_whole_and_goes_on_with_its_edge() -> None:
-    image = PhotoSpec(fit="letterbox").to_input(PHOTO, (32, 32))
+    image = PhotoSpec(geometry="letterbox").to_input(PHOTO, (32, 32))
     np.testing.assert_array_equal(image[8:24], resize(PHOTO, (16, 32)))
     for row in (*range(8), *range(24, 32)):
         np.testing.assert_array_equal(image[row], image[8 if row < 8 else 23])
 
 
 def test_crop_takes_the_middle() -> None:
-    image = PhotoSpec(fit="crop").to_input(PHOTO, (32, 32))
+    image = PhotoSpec(geometry="crop").to_input(PHOTO, (32, 32))
     np.testing.assert_array_equal(image, resize(np.ascontiguousarray(PHOTO[:, 30:90]), (32, 32)))
 
 
-@pytest.mark.parametrize("fit", ["stretch", "letterbox", "crop"])
+@pytest.mark.parametrize("geometry", ["stretch", "letterbox", "crop"])
 @pytest.mark.parametrize("size_hw", [(60, 120), (120, 60), (97, 101), (33, 300)])
-def test_a_spot_in_the_middle_of_a_photo_is_in_the_middle_of_its_map(fit: str, size_hw: tuple[int, int]) -> None:
-    spec = PhotoSpec.model_validate({"fit": fit})
+def test_a_spot_in_the_middle_of_a_photo_is_in_the_middle_of_its_map(geometry: str, size_hw: tuple[int, int]) -> None:
+    spec = PhotoSpec.model_validate({"geometry": geometry})
     photo = np.zeros((*size_hw, 3), np.uint8)
     centre = size_hw[0] // 2, size_hw[1] // 2
     photo[centre[0] - 4 : centre[0] + 4, centre[1] - 4 : centre[1] + 4] = 255
     seen = spec.to_input(photo, (64, 64))[..., 0].astype(np.float32)
-    on_photo = spec.map_on_photo(seen, size_hw)
-    shape = 1.0 if fit == "stretch" else size_hw[1] / size_hw[0]
+    on_photo = spec.map_on_photo(seen, size_hw, None)
+    shape = 1.0 if geometry == "stretch" else size_hw[1] / size_hw[0]
     assert on_photo.shape[1] / on_photo.shape[0] == pytest.approx(shape, rel=0.15)
     rows, columns = np.nonzero(on_photo > 0.5 * on_photo.max())
     assert rows.mean() / (on_photo.shape[0] - 1) == pytest.approx(0.5, abs=0.06)
@@ -42,7 +42,7 @@ def test_a_spot_in_the_middle_of_a_photo_is_in_the_middle_of_its_map(fit: str, s
 
 def test_what_a_crop_leaves_out_is_no_defect_in_the_map() -> None:
     seen = np.linspace(1.0, 2.0, 32 * 32, dtype=np.float32).reshape(32, 32)
-    on_photo = PhotoSpec(fit="crop").map_on_photo(seen, (60, 120))
+    on_photo = PhotoSpec(geometry="crop").map_on_photo(seen, (60, 120), None)
     assert on_photo.shape == (32, 64)
     np.testing.assert_array_equal(on_photo[:, 16:48], seen)
     assert (on_photo[:, :16] == 1.0).all()

@@ -116,7 +116,7 @@ def capture(photos: Photos, sources: Sources, settings: SourceSettings) -> None:
 def _as_seen(like: Bundle) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
     """A frame as the network of the bundle sees it: sharpness and noise depend on the size."""
     manifest = like.manifest
-    return lambda image: manifest.photos.to_input(image, manifest.input_size_hw)
+    return lambda image: manifest.photos.prepare(image, manifest.input_size_hw).image
 
 
 def _run(photos: Photos, sources: list[Source], recorder: PhotoRecorder, filters: object, like: Bundle | None) -> None:

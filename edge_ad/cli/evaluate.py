@@ -92,6 +92,8 @@ def evaluate(
         evaluation = evaluate_loaded(predictor, product, trained_on=seen, progress=show_count)
     if evaluation.seen:
         note(f"warning: {evaluation.seen_words}.")
+    if evaluation.unjudged:
+        note(f"warning: {evaluation.unjudged_words}.")
     if report is not None:
         _write_report(report, evaluation, target)
     if as_json:

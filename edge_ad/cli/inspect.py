@@ -63,7 +63,7 @@ def _print(manifest: Manifest, scene: SceneLimits | None, engines: list[EngineDi
             "bundle": path,
             "method": manifest.method,
             "product": manifest.product,
-            "input": "{} x {} pixels".format(*manifest.input_size_hw),
+            "input": "{} x {} pixels, {}".format(*manifest.input_size_hw, manifest.photos.geometry),
             "good images": f"{len(split.fit)} fit, {len(split.calibrate)} calibrate, {len(split.threshold)} threshold"
             f" (seed {split.seed})",
             "created": manifest.created,

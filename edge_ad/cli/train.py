@@ -24,6 +24,10 @@ _PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/explanation/methods
 _PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
 _DATA_HELP = "Folder of the product's photos; once more for each folder of further photos.  [required, or --good]"
 _SIZE_HELP = "Network's input, in pixels: the side of a square (256), or height x width (160x416)."
+_GEOMETRY_HELP = (
+    "How a photo fills the input: stretched, whole with a border, its centre, or the part found, turned and cut out. "
+    "auto decides by the photos, and gives the input their shape."
+)
 _MOST_NAMED = 5
 _FEW_NAMED = 3
 _WORKERS_HELP = "Processes that simulate defects for draem; by default one per spare core, at most 4."
@@ -45,10 +49,10 @@ def train(
     batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 4,
     ear: Annotated[Path | None, typer.Option(help="A finished EAR run to put FADeR on.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    fit: Annotated[
-        Literal["stretch", "letterbox", "crop"],
-        typer.Option(help="How a photo fills the square: stretched, whole with a border, or its centre."),
-    ] = "stretch",
+    geometry: Annotated[
+        Literal["auto", "stretch", "letterbox", "crop", "align"],
+        typer.Option("--geometry", "--fit", help=_GEOMETRY_HELP),
+    ] = "auto",
     flips: Annotated[bool, typer.Option(help="Mirror images at random.")] = True,
     amp: Annotated[bool, typer.Option(help="bfloat16 where the hardware has it.")] = True,
     workers: Annotated[int | None, typer.Option(min=0, help=_WORKERS_HELP)] = None,
@@ -90,7 +94,7 @@ def train(
                 mixed_precision=amp,
                 skip_unreadable=skip_unreadable,
                 ear=ear,
-                fit=fit,
+                geometry=geometry,
                 workers=_spare_cores() if workers is None else workers,
                 folders=folders,
                 false_alarm_rate=false_alarm_rate,
@@ -143,11 +147,17 @@ def _print_methods(*, as_json: bool) -> None:
 def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
     """Print what a finished run holds, then what its photos look like."""
     from edge_ad.cli.console import note, print_facts, print_json, print_line
-    from edge_ad.models.registry import method_class
+    from edge_ad.input_size import parse_input_size, size_words
     from edge_ad.training.runs import read_record
 
     record = read_record(root)
-    facts = {"run": root, "method": record.method, "seconds": record.training.get("seconds")}
+    size = size_words(parse_input_size(record.parameters["size"]))
+    facts = {
+        "run": root,
+        "method": record.method,
+        "input": f"{size}, {record.photos.geometry}",
+        "seconds": record.training.get("seconds"),
+    }
     parts = {part: getattr(record.split, part) for part in ("fit", "calibrate", "threshold")}
     hashes = {name: digest for part in parts.values() for name, digest in part.items()}.values()
     if not as_json:  # before the photo check: the run is finished, whether the check succeeds or not
@@ -162,9 +172,7 @@ def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
         return
     for line in lines:
         print_line(line)
-    is_deployable = not method_class(record.method).undeployable(record.parameters)
-    following = ["build-engine", str(root)] if is_deployable else ["evaluate", str(root), "--data", record.product_root]
-    note(f"next: {shlex.join(['edge-ad', *following])}")
+    note(f"next: {shlex.join(['edge-ad', 'build-engine', str(root)])}")
 
 
 def _checked(

@@ -13,18 +13,17 @@ from typing import Literal, cast
 from edge_ad.errors import DataError
 from edge_ad.images import ImageFacts, probe_image
 from edge_ad.outside_text import printable
-from edge_ad.photo_spec import BIT_DEPTHS, Fit, PhotoSpec
+from edge_ad.photo_spec import BIT_DEPTHS, PhotoSpec
 
 __all__ = ["measure_photos"]
 
 _SHOWN = 3
 _FEW = 0.1  # share of the photos; a larger group is normal for the product
 _FARTHEST_BITS = 4  # more than the others: sixteen times as bright means another scale, not another light
-_STRONG_SQUEEZE = 1.25
 _log = logging.getLogger(__name__)
 
 
-def measure_photos(paths: Sequence[Path], fit: Fit = "stretch") -> PhotoSpec:
+def measure_photos(paths: Sequence[Path]) -> PhotoSpec:
     """Find the depth and the shapes of photos of good parts, without a look at any test image.
 
     The significant bits are the fewest of 8, 10, 12, 14 and 16 that hold every value of every photo: a camera of
@@ -32,7 +31,6 @@ def measure_photos(paths: Sequence[Path], fit: Fit = "stretch") -> PhotoSpec:
 
     Args:
         paths: Photos of good parts, at least one.
-        fit: How they fill the network's input.
 
     Raises:
         DataError: One cannot be read; files of 8 and of more significant bits are mixed; a few use far more bits than
@@ -47,12 +45,11 @@ def measure_photos(paths: Sequence[Path], fit: Fit = "stretch") -> PhotoSpec:
     _refuse_odd_shapes(facts, size_hw)
     spec = PhotoSpec(
         significant_bits=bits,
-        fit=fit,
         aspect_ratios=(min(ratios), max(ratios)),
         size_hw=size_hw,
         smallest_hw=(min(height for height, _ in sizes), min(width for _, width in sizes)),
     )
-    _mention(facts, spec)
+    _mention(facts)
     return spec
 
 
@@ -92,19 +89,11 @@ def _bits_of(highest: int) -> int:
     return next(bits for bits in BIT_DEPTHS if highest < 1 << bits)
 
 
-def _mention(facts: Mapping[Path, ImageFacts], spec: PhotoSpec) -> None:
+def _mention(facts: Mapping[Path, ImageFacts]) -> None:
     """Log what may surprise about how the photos are read."""
     pages = [path for path, fact in facts.items() if fact.has_further_pages]
     if pages:
         _log.warning("%d photos have several pages, of which only the first is read: %s.", len(pages), _names(pages))
-    low, high = spec.aspect_ratios or (1.0, 1.0)
-    if spec.fit == "stretch" and max(high, 1 / low) > _STRONG_SQUEEZE:
-        height, width = spec.size_hw or (0, 0)
-        _log.warning(
-            "Photos of %d×%d are stretched to a square; --fit letterbox keeps their shape, --fit crop the centre.",
-            width,
-            height,
-        )
 
 
 def _names(paths: Sequence[Path]) -> str:

@@ -31,11 +31,14 @@ _METRICS = ("image_auroc", "pixel_auroc", "pro")
 _TIMED_PHOTOS = 16
 
 
-class _Sample(BaseModel):
+class _Unjudged(BaseModel):
     model_config = ConfigDict(extra="ignore")
     path: str
     defect_type: str
     is_defective: bool
+
+
+class _Sample(_Unjudged):
     score: float | None
     is_called_defective: bool | None = None
 
@@ -58,6 +61,7 @@ class _EvaluationDocument(BaseModel):
     engine: str = ""
     metrics: dict[str, float]
     samples: list[_Sample]
+    unjudged: list[_Unjudged] = []
     decisions: _Decisions | None = None
 
 
@@ -70,7 +74,8 @@ class Candidate:
         engine: What ran.
         product: Name of the product that it was measured on.
         metrics: ``image_auroc``, ``pixel_auroc``, ``pro``, as far as they are defined.
-        called: Test photo → whether it was called defective; empty without a threshold.
+        called: Test photo → whether it was called defective, or could not be judged and so does not pass; empty without
+            a threshold.
         labels: Test photo → its defect type, empty for a good one.
         latency_ms: Median time of a verdict from a decoded photo; None where it was not measured.
         size_bytes: Of its folder without engines; None where it is not known.
@@ -103,13 +108,16 @@ class Candidate:
         except ValidationError as error:
             raise DataError(f"{name} is not what edge-ad evaluate --json prints.", "Save it again.") from error
         called = {sample.path: sample.is_called_defective for sample in read.samples}
+        if any(value is not None for value in called.values()):
+            called |= {sample.path: True for sample in read.unjudged}
+        samples: list[_Unjudged] = [*read.samples, *read.unjudged]
         return cls(
             name,
             read.engine,
             read.product,
             {key: read.metrics[key] for key in _METRICS if key in read.metrics},
             {path: value for path, value in called.items() if value is not None},
-            {sample.path: sample.defect_type if sample.is_defective else "" for sample in read.samples},
+            {sample.path: sample.defect_type if sample.is_defective else "" for sample in samples},
             scores={sample.path: sample.score for sample in read.samples if sample.score is not None},
             threshold=None if read.decisions is None else read.decisions.threshold.value,
         )
@@ -201,7 +209,7 @@ def _latency_ms(predictor: LoadedPredictor, paths: Sequence[Path], seconds: floa
     photos = predictor.photos
     frames = cycle([read_image(path, photos.significant_bits) for path in paths])
     judged = measure(
-        lambda: predictor.predict(photos.to_input(next(frames), predictor.size_hw)[None]), min_seconds=seconds
+        lambda: predictor.predict(photos.prepare(next(frames), predictor.size_hw).image[None]), min_seconds=seconds
     )
     return judged.p50_ms
 

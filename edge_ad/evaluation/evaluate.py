@@ -19,10 +19,11 @@ from edge_ad.evaluation.results import Decisions, Evaluation, Rate
 from edge_ad.images import read_image
 from edge_ad.manifest import Threshold
 from edge_ad.outside_text import printable
-from edge_ad.photo_spec import PhotoSpec
+from edge_ad.photo_spec import NetworkInput, PhotoSpec
 from edge_ad.prediction import Prediction
 
 __all__ = [
+    "JudgedInput",
     "LoadedPredictor",
     "Predictor",
     "Progress",
@@ -39,6 +40,7 @@ __all__ = [
     "seen_samples",
 ]
 
+_AS_TRAINED = "Use photos as they were trained on, or train on such ones."
 _A_QUARTER = 64  # of 8 bits: the highest two are not used
 _log = logging.getLogger(__name__)
 
@@ -105,6 +107,9 @@ def evaluate(
     check_test_images(product)
     photos = photos or PhotoSpec()
     outputs = _predict_all(predict, product.test, size_hw, photos, batch, progress)
+    samples, unjudged = outputs.samples, outputs.unjudged
+    if not samples:
+        raise DataError(f"None of the {len(unjudged)} test photos could be judged: {unjudged[0][1]}.", _AS_TRAINED)
     bits = photos.significant_bits or 8
     if bits > 8 and outputs.brightest < _A_QUARTER:
         _log.warning(
@@ -112,22 +117,23 @@ def evaluate(
             bits - 2,
             bits,
         )
-    pixel_values, without_mask = pixel_metrics(product.test, outputs.maps, size_hw)
+    pixel_values, without_mask = pixel_metrics(samples, outputs.maps, photos.map_hw(size_hw))
     return Evaluation(
         product=product.name,
         root=product.root,
         size_hw=size_hw,
-        samples=product.test,
+        samples=samples,
         scores=outputs.scores,
         maps=outputs.maps,
-        metrics=image_metrics(product.test, outputs.scores) | pixel_values,
-        defect_auroc=defect_auroc(product.test, outputs.scores),
-        brightness_auroc=brightness_auroc(product.test, outputs.brightness),
+        metrics=image_metrics(samples, outputs.scores) | pixel_values,
+        defect_auroc=defect_auroc(samples, outputs.scores),
+        brightness_auroc=brightness_auroc(samples, outputs.brightness),
         without_mask=without_mask,
-        decisions=None if threshold is None else decide(product.test, outputs.scores, threshold),
+        decisions=None if threshold is None else decide(samples, outputs.scores, threshold),
         engine=engine,
         photos=photos,
-        seen=seen_samples(product.test, trained_on),
+        seen=seen_samples(samples, trained_on),
+        unjudged=unjudged,
     )
 
 
@@ -181,10 +187,12 @@ def check_test_images(product: Product) -> None:
 
 
 class _Outputs(NamedTuple):
+    samples: tuple[Sample, ...]  # the N that were judged
     scores: NDArray[np.float64]  # (N,)
     maps: NDArray[np.float32]  # (N, h, w)
     brightness: NDArray[np.float64]  # (N,) mean grey level, 0..255
-    brightest: int = 0  # highest value of all images, 0..255
+    brightest: int  # highest value of all images, 0..255
+    unjudged: tuple[tuple[Sample, str], ...]  # with the reason
 
 
 def _predict_all(
@@ -195,52 +203,75 @@ def _predict_all(
     batch: int,
     progress: Progress | None,
 ) -> _Outputs:
-    count = len(samples)
-    outputs, brightest = _Outputs(np.empty(count), np.empty((count, *size_hw), np.float32), np.empty(count)), 0
+    count, map_hw = len(samples), photos.map_hw(size_hw)
+    scores, maps, brightness = np.empty(count), np.empty((count, *map_hw), np.float32), np.empty(count)
+    judged: list[Sample] = []
+    unjudged: list[tuple[Sample, str]] = []
+    brightest = 0
     for start in range(0, count, batch):
-        frames = [read_test_photo(sample, photos) for sample in samples[start : start + batch]]
+        part = samples[start : start + batch]
+        frames = [read_test_photo(sample, photos) for sample in part]
         brightest = max(brightest, *(int(frame.max()) for frame in frames))
-        images = np.stack([photos.to_input(frame, size_hw) for frame in frames])
-        place = slice(start, start + len(images))
-        shapes = [(frame.shape[0], frame.shape[1]) for frame in frames]
-        outputs.scores[place], outputs.maps[place] = predict_batch(predict, images, samples[place], shapes, photos)
-        outputs.brightness[place] = [cv2.cvtColor(image, cv2.COLOR_BGR2GRAY).mean() for image in images]
+        tests = [JudgedInput.of(*pair, photos, size_hw) for pair in zip(part, frames, strict=True)]
+        unjudged += [(test.sample, test.made.problem) for test in tests if test.made.problem]
+        tests = [test for test in tests if not test.made.problem]
+        place = slice(len(judged), len(judged) + len(tests))
+        if tests:
+            scores[place], maps[place] = predict_batch(predict, tests, photos)
+            brightness[place] = [cv2.cvtColor(test.made.image, cv2.COLOR_BGR2GRAY).mean() for test in tests]
+        judged += [test.sample for test in tests]
         if progress is not None:
-            progress(start + len(images), count)
-    return outputs._replace(brightest=brightest)
+            progress(start + len(part), count)
+    kept = slice(0, len(judged))
+    return _Outputs(tuple(judged), scores[kept], maps[kept], brightness[kept], brightest, tuple(unjudged))
+
+
+class JudgedInput(NamedTuple):
+    """A test image in the network's input.
+
+    Attributes:
+        sample: The test image.
+        made: What it became.
+        photo_hw: Height and width of the photo, in pixels.
+    """
+
+    sample: Sample
+    made: NetworkInput
+    photo_hw: tuple[int, int]
+
+    @classmethod
+    def of(cls, sample: Sample, photo: NDArray[np.uint8], photos: PhotoSpec, size_hw: tuple[int, int]) -> JudgedInput:
+        """Bring a photo, uint8 (H, W, 3) BGR, into the input."""
+        return cls(sample, photos.prepare(photo, size_hw), (photo.shape[0], photo.shape[1]))
 
 
 def predict_batch(
-    predict: Predictor,
-    images: NDArray[np.uint8],
-    samples: Sequence[Sample],
-    shapes: Sequence[tuple[int, int]],
-    photos: PhotoSpec,
+    predict: Predictor, tests: Sequence[JudgedInput], photos: PhotoSpec
 ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
     """Predict, and bring the maps onto the photos.
 
     Args:
         predict: What predicts.
-        images: uint8 (N, h, w, 3) BGR, inputs of the network.
-        samples: The N test images they were made of.
-        shapes: Height and width of each photo, in pixels.
+        tests: N test images, at least one, whose inputs have no problem.
         photos: How photos fill the input.
 
     Returns:
-        Scores (N,), and maps (N, h, w) that cover the photos as a whole.
+        Scores (N,), and maps (N, h, w) that cover the photos as a whole, at `PhotoSpec.map_hw`.
 
     Raises:
         EdgeAdError: The number of predictions differs from the number of images, or a score or map is not finite.
     """
+    images = np.stack([test.made.image for test in tests])
     predictions = predict(images)
     if len(predictions) != len(images):
         raise EdgeAdError(f"{len(predictions)} predictions came back for {len(images)} images.")
-    size_hw = (images.shape[1], images.shape[2])
-    scores, maps = np.empty(len(images)), np.empty((len(images), *size_hw), np.float32)
-    for index, prediction in enumerate(predictions):
-        _check_finite(prediction, samples[index])
+    map_hw = photos.map_hw((images.shape[1], images.shape[2]))
+    scores, maps = np.empty(len(images)), np.empty((len(images), *map_hw), np.float32)
+    for index, (prediction, test) in enumerate(zip(predictions, tests, strict=True)):
+        _check_finite(prediction, test.sample)
         scores[index] = prediction.score
-        maps[index] = _at_size(photos.map_on_photo(prediction.anomaly_map, shapes[index]), size_hw)
+        on_photo = photos.map_on_photo(prediction.anomaly_map, test.photo_hw, test.made.matrix)
+        maps[index] = _at_size(on_photo, map_hw)
     return scores, maps
 
 
@@ -252,9 +283,7 @@ def read_test_photo(sample: Sample, photos: PhotoSpec) -> NDArray[np.uint8]:
     """
     image = read_image(sample.path, photos.significant_bits)
     if problem := photos.shape_problem(*image.shape[:2]):
-        raise DataError(
-            f"{sample.path} cannot be judged: {problem}.", "Use photos as they were trained on, or train on such ones."
-        )
+        raise DataError(f"{sample.path} cannot be judged: {problem}.", _AS_TRAINED)
     return image
 
 

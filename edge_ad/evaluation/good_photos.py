@@ -194,6 +194,7 @@ def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest, *, are_hel
     """
     fitted: Collection[str] = {*manifest.split.fit, *manifest.split.calibrate}
     images: list[NDArray[np.uint8]] = []
+    hashed: list[NDArray[np.uint8]] = []
     paths: list[Path] = []
     digests: list[str] = []
     duplicates = trained_on = 0
@@ -206,8 +207,10 @@ def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest, *, are_hel
         else:
             digests.append(digest)
             paths.append(photo.path)
-            images.append(_input_of(photo, manifest))
-    kept = list(range(len(images))) if are_held_out else _different(images)
+            image, made = _input_of(photo, manifest)
+            images.append(made)
+            hashed.append(resize(image if manifest.photos.alignment else made, _HASHED_HW))
+    kept = list(range(len(images))) if are_held_out else _different(hashed)
     duplicates += len(images) - len(kept)
     if len(kept) < LEAST_PHOTOS and not (are_held_out and kept):
         left_out = f"{duplicates} show what another one shows, {trained_on} were trained on"
@@ -229,12 +232,13 @@ def _different(images: Sequence[NDArray[np.uint8]]) -> list[int]:
     """The first of each group that shows the same thing: a camera that runs while the line stands says nothing new."""
     if not images:
         return []
-    groups = near_duplicate_groups(np.stack([resize(image, _HASHED_HW) for image in images]))
+    groups = near_duplicate_groups(np.stack(images))
     _, first = np.unique(groups, return_index=True)
     return sorted(first.tolist())
 
 
-def _input_of(photo: GoodPhoto, manifest: Manifest) -> NDArray[np.uint8]:
+def _input_of(photo: GoodPhoto, manifest: Manifest) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The photo, and what of it fills the network's input."""
     spec = manifest.photos
     image = read_image(photo.path, None if photo.is_frame else spec.significant_bits)
     if photo.region is not None:
@@ -244,7 +248,10 @@ def _input_of(photo: GoodPhoto, manifest: Manifest) -> NDArray[np.uint8]:
             f"{photo.path} cannot be judged: {problem}.",
             "Give photos as they were trained on, or the --region that the stream judges.",
         )
-    return spec.to_input(image, manifest.input_size_hw)
+    made = spec.prepare(image, manifest.input_size_hw)
+    if made.problem:
+        raise DataError(f"{photo.path} cannot be judged: {made.problem}.", "Leave it out: a stream does not judge it.")
+    return image, made.image
 
 
 def _picture(record: dict[str, Any], region: Region | None) -> GoodPhoto | None:

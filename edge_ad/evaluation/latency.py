@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from itertools import cycle, islice
 from pathlib import Path
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from edge_ad.bundle import Bundle
 from edge_ad.data.products import list_photos
 from edge_ad.evaluation.evaluate import LoadedPredictor, Predictor
-from edge_ad.images import read_image, resize
+from edge_ad.images import read_image
+from edge_ad.photo_spec import PhotoSpec
 from edge_ad.prediction import Verdict
 from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.target import available_cores, processor
@@ -44,10 +45,12 @@ class Frames:
     Attributes:
         source: Where they come from, in words.
         images: uint8 (H, W, 3) BGR each, at their own size.
+        photos: How they fill a network's input; by default they are stretched, as those that are at its size already.
     """
 
     source: str
     images: Sequence[NDArray[np.uint8]]
+    photos: PhotoSpec = field(default_factory=PhotoSpec)
 
     @property
     def sizes_hw(self) -> list[tuple[int, int]]:
@@ -74,8 +77,9 @@ def read_frames(bundle: Bundle, data: Path | None) -> Frames:
         return Frames("reference photos of the bundle", list(bundle.reference().images))
     paths = list_photos(data)
     chosen = paths[:: max(1, -(-len(paths) // _LIMIT))]
-    bits = bundle.manifest.photos.significant_bits
-    return Frames(f"photos of {data.resolve().name}", [read_image(path, bits) for path in chosen])
+    photos = bundle.manifest.photos
+    images = [read_image(path, photos.significant_bits) for path in chosen]
+    return Frames(f"photos of {data.resolve().name}", images, photos)
 
 
 @dataclass(frozen=True)
@@ -111,21 +115,25 @@ def measure_engine(engine: Engine, frames: Frames, baseline: LoadedPredictor | N
     """
     size_hw = engine.describe().input_size_hw
     threshold = engine.threshold.value
-    batches = [resize(image, size_hw)[np.newaxis] for image in frames.images]
+    batches = [frames.photos.prepare(image, size_hw).image[np.newaxis] for image in frames.images]
     endless = cycle(batches)
     alone = measure(lambda: engine.infer(next(endless)), min_seconds=seconds)
     fps = pipelined_fps(engine, endless, seconds)
-    judge = frame_judge(engine.infer, frames.endless(), size_hw, threshold)
+    judge = frame_judge(engine.infer, frames.endless(), size_hw, threshold, frames.photos)
     if baseline is None:
         return Measurements(alone, measure(judge, min_seconds=seconds), fps, None)
     # The same threshold for both: what is compared is the time a verdict takes.
-    baseline_judge = frame_judge(baseline.predict, frames.endless(), baseline.size_hw, threshold)
+    baseline_judge = frame_judge(baseline.predict, frames.endless(), baseline.size_hw, threshold, frames.photos)
     comparison = compare(judge, baseline_judge, seconds=seconds)
     return Measurements(alone, comparison.ours, fps, comparison)
 
 
 def frame_judge(
-    predict: Predictor, frames: Iterator[NDArray[np.uint8]], size_hw: tuple[int, int], threshold: float
+    predict: Predictor,
+    frames: Iterator[NDArray[np.uint8]],
+    size_hw: tuple[int, int],
+    threshold: float,
+    photos: PhotoSpec,
 ) -> Callable[[], Verdict]:
     """Make a callable that takes the next decoded frame all the way to a verdict.
 
@@ -134,10 +142,11 @@ def frame_judge(
         frames: Endless uint8 (H, W, 3) BGR.
         size_hw: Input size, in pixels.
         threshold: Threshold of the scores.
+        photos: How a frame fills the input.
     """
 
     def judge() -> Verdict:
-        image = resize(next(frames), size_hw)
+        image = photos.prepare(next(frames), size_hw).image
         return Verdict.of(predict(image[np.newaxis])[0].score, threshold)
 
     return judge

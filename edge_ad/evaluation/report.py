@@ -17,7 +17,7 @@ from edge_ad.evaluation.drawing import encode_png
 from edge_ad.evaluation.page import render_page
 from edge_ad.evaluation.results import Evaluation
 from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet
-from edge_ad.images import read_resized
+from edge_ad.images import read_image, resize
 from edge_ad.outside_text import storable
 from edge_ad.storage import atomic_directory, storage_errors, write_file
 from edge_ad.strict_json import to_json
@@ -124,8 +124,8 @@ def _row(evaluation: Evaluation, index: int, reconstruct: Reconstruct | None) ->
     sample, decisions = evaluation.samples[index], evaluation.decisions
     photos = evaluation.photos
     # As the operator sees it: the whole photo, whatever of it fills the input.
-    images = read_resized([sample.path], evaluation.size_hw, photos.model_copy(update={"fit": "stretch"}))
-    restored = None if reconstruct is None else read_resized([sample.path], evaluation.size_hw, photos)
+    image = read_image(sample.path, photos.significant_bits)
+    restored = None if reconstruct is None else photos.to_input(image, evaluation.size_hw)[np.newaxis]
     reconstructions = None if reconstruct is None or restored is None else reconstruct(restored)
     return SheetRow(
         defect_type=sample.defect_type,
@@ -133,9 +133,9 @@ def _row(evaluation: Evaluation, index: int, reconstruct: Reconstruct | None) ->
         is_defective=sample.is_defective,
         score=float(evaluation.scores[index]),
         threshold=None if decisions is None else decisions.threshold.value,
-        image=images[0],
+        image=resize(image, evaluation.map_hw),
         anomaly_map=evaluation.maps[index],
-        mask=None if sample.mask_path is None else read_mask(sample, evaluation.size_hw),
+        mask=None if sample.mask_path is None else read_mask(sample, evaluation.map_hw),
         reconstruction=None if reconstructions is None else reconstructions[0],
     )
 

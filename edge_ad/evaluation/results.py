@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from edge_ad.manifest import Threshold
 from edge_ad.photo_spec import PhotoSpec
 
 __all__ = ["Decisions", "Evaluation", "Rate"]
+
+_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class Evaluation:
     Attributes:
         product: Name of the product.
         root: Folder of the product; records give paths relative to it.
-        size_hw: Height and width the images were resized to, in pixels.
+        size_hw: Height and width of the network's input, in pixels.
         samples: The N test images.
         scores: float64 (N,) raw scores.
         maps: float32 (N, h, w) anomaly maps, for pictures.
@@ -77,6 +80,7 @@ class Evaluation:
         engine: What ran, in words; may be empty.
         photos: How the photos were read and brought into the input.
         seen: Indices of test images whose content was trained on: what is measured on them promises too much.
+        unjudged: Test images whose part could not be aligned, with the reason; they are in nothing above.
     """
 
     product: str
@@ -93,6 +97,27 @@ class Evaluation:
     engine: str = ""
     photos: PhotoSpec = field(default_factory=PhotoSpec)
     seen: tuple[int, ...] = ()
+    unjudged: tuple[tuple[Sample, str], ...] = ()
+
+    @property
+    def map_hw(self) -> tuple[int, int]:
+        """Height and width of the maps, in pixels."""
+        return self.maps.shape[1], self.maps.shape[2]
+
+    @property
+    def unjudged_words(self) -> str:
+        """How many test images could not be judged, in words; empty where none was."""
+        if not self.unjudged:
+            return ""
+        reasons = Counter(reason for _, reason in self.unjudged)
+        defective = sum(sample.is_defective for sample, _ in self.unjudged)
+        counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        named = ", ".join(self.name_of(sample) for sample, _ in self.unjudged[:_NAMED])
+        more = ", …" if len(self.unjudged) > _NAMED else ""
+        return (
+            f"{len(self.unjudged)} test photos, {defective} of them defective, could not be judged ({counts}), and are "
+            f"in no figure: {named}{more}"
+        )
 
     @property
     def image_auroc(self) -> float | None:
@@ -129,7 +154,11 @@ class Evaluation:
 
     def relative_path(self, index: int) -> str:
         """Path of a test image inside its product, with forward slashes: no machine's folders leak into a record."""
-        path = self.samples[index].path
+        return self.name_of(self.samples[index])
+
+    def name_of(self, sample: Sample) -> str:
+        """Path of a test image inside the product, with forward slashes."""
+        path = sample.path
         return path.relative_to(self.root).as_posix() if path.is_relative_to(self.root) else path.name
 
     def to_json(self) -> dict[str, Any]:
@@ -144,6 +173,15 @@ class Evaluation:
             "brightness_auroc": self.brightness_auroc,
             "defective_images_without_mask": self.without_mask,
             "trained_on": [self.relative_path(index) for index in self.seen],
+            "unjudged": [
+                {
+                    "path": self.name_of(sample),
+                    "defect_type": sample.defect_type,
+                    "is_defective": sample.is_defective,
+                    "reason": reason,
+                }
+                for sample, reason in self.unjudged
+            ],
             "decisions": None if self.decisions is None else _decisions_json(self.decisions),
             "samples": [self._sample_json(index) for index in range(len(self.samples))],
         }

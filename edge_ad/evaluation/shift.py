@@ -18,13 +18,20 @@ from edge_ad.data.line_shifts import move
 from edge_ad.data.products import Product, Sample, read_mask, resize_mask
 from edge_ad.data.shift_kinds import Motion, ShiftKind, step_words
 from edge_ad.errors import UsageError
-from edge_ad.evaluation.evaluate import Predictor, check_test_images, predict_batch, read_test_photo, seen_samples
+from edge_ad.evaluation.evaluate import (
+    JudgedInput,
+    Predictor,
+    check_test_images,
+    predict_batch,
+    read_test_photo,
+    seen_samples,
+)
 from edge_ad.evaluation.metrics import image_auroc, pixel_auroc_and_pro
 from edge_ad.evaluation.results import Rate
 from edge_ad.evaluation.shift_results import ShiftAt, ShiftReport, ShiftResult, ShiftStep, find_tolerances
 from edge_ad.evaluation.thresholds import rate_upper_bound
 from edge_ad.manifest import Threshold
-from edge_ad.photo_spec import PhotoSpec
+from edge_ad.photo_spec import NetworkInput, PhotoSpec
 
 __all__ = ["Pixels", "ShiftProgress", "measure_shift"]
 
@@ -134,7 +141,7 @@ class _Photo(NamedTuple):
     """A picture to shift: the photo, or what of it fills the network's input."""
 
     image: NDArray[np.uint8]  # (H, W, 3) BGR
-    shape: tuple[int, int]  # of the photo
+    made: NetworkInput | None  # what of the photo that is; None for all
     seed: int
 
 
@@ -154,6 +161,8 @@ class _Subject:
         room: int,
     ) -> None:
         self.shapes: dict[int, tuple[int, int]] = {}
+        self._map_hw = photos.map_hw(size_hw)
+        self._matrices: dict[int, NDArray[np.float64] | None] = {}
         self._predict, self._samples, self._size_hw, self._threshold = predict, samples, size_hw, threshold
         self._photos, self._at, self._batch, self._pixels = photos, shift_at, batch, pixels
         self._labels = np.array([sample.is_defective for sample in samples], np.bool_)
@@ -172,10 +181,12 @@ class _Subject:
         scores, maps = self._scored(kind, step, counted, keeps_maps=keeps_maps)
         motion = kind.motion(step) if kind is not None and kind.motion is not None else None
         pixel_values = self._pixel_values(maps, motion) if keeps_maps else (None, None)
+        judged = np.isfinite(scores)
         good, defective = scores[~self._labels], scores[self._labels]
-        auroc = image_auroc(self._labels, scores) if good.size and defective.size else None
-        middle = float(np.median(good)) if good.size else None
-        found = ShiftStep(step, auroc, *pixel_values, middle)
+        seen, labels = scores[judged], self._labels[judged]
+        auroc = image_auroc(labels, seen) if labels.any() and not labels.all() else None
+        middle = float(np.median(seen[~labels])) if not labels.all() else None
+        found = ShiftStep(step, auroc, *pixel_values, middle, unjudged=int((~judged).sum()))
         return found if self._threshold is None else _judged(found, good, defective, self._threshold)
 
     def _scored(
@@ -183,24 +194,27 @@ class _Subject:
     ) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         what = "unshifted" if kind is None else f"{kind.name} {step_words(step)}"
         count = len(self._samples)
-        scores, maps = np.empty(count), np.empty((count if keeps_maps else 0, *self._size_hw), np.float32)
+        scores, maps = np.empty(count), np.zeros((count if keeps_maps else 0, *self._map_hw), np.float32)
+        scores.fill(np.inf)  # what cannot be judged does not pass
         for part, inputs in self._inputs(kind, step):
-            samples = [self._samples[index] for index in part]
-            shapes = [self.shapes[index] for index in part]
-            place = slice(part[0], part[-1] + 1)
-            scores[place], found = predict_batch(self._predict, inputs, samples, shapes, self._photos)
-            if keeps_maps:
-                maps[place] = found
+            chosen = [index for index, made in zip(part, inputs, strict=True) if not made.problem]
+            tests = [JudgedInput(self._samples[index], inputs[index - part[0]], self.shapes[index]) for index in chosen]
+            if tests:
+                scores[chosen], found = predict_batch(self._predict, tests, self._photos)
+                if keeps_maps:
+                    maps[chosen] = found
             counted.add(what, len(part))
         return scores, maps
 
-    def _inputs(self, kind: ShiftKind | None, step: float) -> Iterator[tuple[range, NDArray[np.uint8]]]:
+    def _inputs(self, kind: ShiftKind | None, step: float) -> Iterator[tuple[range, list[NetworkInput]]]:
         """Inputs of the network, batch by batch; the next batch is made while one is judged."""
 
-        def make(index: int) -> NDArray[np.uint8]:
+        def make(index: int) -> NetworkInput:
             photo = self._photo(index)
             image = photo.image if kind is None else kind.apply(photo.image, step, photo.seed)
-            return self._photos.to_input(image, self._size_hw) if self._at == "file" else image
+            return (
+                self._photos.prepare(image, self._size_hw) if photo.made is None else photo.made._replace(image=image)
+            )
 
         count = len(self._samples)
         parts = [range(start, min(start + self._batch, count)) for start in range(0, count, self._batch)]
@@ -209,18 +223,20 @@ class _Subject:
             for number, part in enumerate(parts):
                 ready = waiting
                 waiting = [pool.submit(make, index) for index in (parts[number + 1] if part != parts[-1] else ())]
-                yield part, np.stack([future.result() for future in ready])
+                yield part, [future.result() for future in ready]
 
     def _photo(self, index: int) -> _Photo:
         kept = self._kept.get(index)
         if kept is not None:
             return kept
         image = read_test_photo(self._samples[index], self._photos)
-        shape = self.shapes[index] = (image.shape[0], image.shape[1])
+        self.shapes[index] = (image.shape[0], image.shape[1])
+        made = None
         if self._at == "network":
-            image = self._photos.to_input(image, self._size_hw)
+            made = self._photos.prepare(image, self._size_hw)
+            image, self._matrices[index] = made.image, made.matrix
         # By content: the same photo has the same noise wherever it lies, and at every step.
-        photo = _Photo(image, shape, zlib.crc32(image.tobytes()))
+        photo = _Photo(image, made, zlib.crc32(image.tobytes()))
         with self._lock:
             if image.nbytes <= self._room:
                 self._room -= image.nbytes
@@ -239,32 +255,51 @@ class _Subject:
 
     def _still_masks(self) -> NDArray[np.bool_]:
         if self._still is None:
-            self._still = np.stack([self._mask(sample, self._size_hw) for sample in self._samples])
+            self._still = np.stack([self._mask(sample, self._map_hw) for sample in self._samples])
         return self._still
 
     def _moved_masks(self, motion: Motion) -> NDArray[np.bool_]:
-        masks = np.zeros((len(self._samples), *self._size_hw), np.bool_)
+        masks = np.zeros((len(self._samples), *self._map_hw), np.bool_)
         for index, sample in enumerate(self._samples):
             if sample.mask_path is not None:
                 shape = self.shapes[index]
                 mask = read_mask(sample, shape).view(np.uint8)
-                moved = move(mask, *self._on_photo(motion, shape), is_mask=True) > 0
-                masks[index] = resize_mask(moved, self._size_hw)
+                moved = move(mask, *self._on_photo(motion, index), is_mask=True) > 0
+                masks[index] = resize_mask(moved, self._map_hw)
         return masks
 
-    def _on_photo(self, motion: Motion, shape: tuple[int, int]) -> Motion:
+    def _on_photo(self, motion: Motion, index: int) -> Motion:
         """A motion of the picture that is shifted, in pixels of the photo."""
         if self._at == "file":
             return motion
+        shape, aligned = self.shapes[index], self._matrices.get(index)
+        if aligned is not None:
+            return _through(motion, aligned, self._size_hw, shape)
         across, down = shape[1] / self._size_hw[1], shape[0] / self._size_hw[0]
-        if self._photos.fit != "stretch":  # one scale for both axes, and the middle of one in that of the other
-            across = down = max(across, down) if self._photos.fit == "letterbox" else min(across, down)
+        if self._photos.geometry in (
+            "letterbox",
+            "crop",
+        ):  # one scale for both axes, and the middle of one in that of the other
+            across = down = max(across, down) if self._photos.geometry == "letterbox" else min(across, down)
         scale = np.diag([across, down])
         matrix, by_xy = motion
         return scale @ matrix @ np.linalg.inv(scale), (by_xy[0] * across, by_xy[1] * down)
 
     def _mask(self, sample: Sample, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
         return np.zeros(size_hw, np.bool_) if sample.mask_path is None else read_mask(sample, size_hw)
+
+
+def _through(
+    motion: Motion, aligned: NDArray[np.float64], size_hw: tuple[int, int], photo_hw: tuple[int, int]
+) -> Motion:
+    """A motion about the middle of an aligned input as one about the middle of its photo."""
+    matrix, by_xy = motion
+    turn, origin = aligned[:, :2], aligned[:, 2]
+    middle, photo_middle = ((np.array(hw[::-1]) - 1) / 2 for hw in (size_hw, photo_hw))
+    on_photo = turn @ matrix @ np.linalg.inv(turn)
+    start = np.linalg.solve(turn, photo_middle - origin)  # the photo's middle, in pixels of the input
+    end = turn @ (middle + matrix @ (start - middle) + np.asarray(by_xy)) + origin
+    return on_photo, (float(end[0] - photo_middle[0]), float(end[1] - photo_middle[1]))
 
 
 def _judged(

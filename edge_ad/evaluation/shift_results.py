@@ -54,6 +54,8 @@ class ShiftStep:
         false_alarms: Good images called defective; None without a threshold or without any.
         false_alarm_bound: Upper bound of the true rate by the binomial distribution, at the threshold's confidence.
         recall: Defective images called defective; None without a threshold or without any.
+        unjudged: Images whose part could not be aligned. They do not pass: they count as false alarms and as found, and
+            are in no other figure.
     """
 
     step: float
@@ -65,6 +67,7 @@ class ShiftStep:
     false_alarms: Rate | None = None
     false_alarm_bound: float | None = None
     recall: Rate | None = None
+    unjudged: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As values that `json` can write."""

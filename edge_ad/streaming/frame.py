@@ -123,7 +123,8 @@ class Unjudged:
     Attributes:
         frame: The frame.
         reason: ``"black"``, ``"over-exposed"``, ``"frozen"``, ``"not triggered"``, ``"paused"``,
-            ``"another size"`` than the region was given for, or ``"another shape"`` than was trained on.
+            ``"another size"`` than the region was given for, ``"another shape"`` than was trained on, or, where the
+            part is aligned, ``"no part"``, ``"part cut off"`` or ``"part of another length"``.
     """
 
     frame: Frame

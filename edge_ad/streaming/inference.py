@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.photo_spec import PhotoSpec
+from edge_ad.photo_spec import NetworkInput, PhotoSpec
 from edge_ad.prediction import Prediction, Verdict
 from edge_ad.runtime.engine import Engine, EngineDescription
 from edge_ad.runtime.target import available_cores
@@ -20,7 +20,7 @@ from edge_ad.scene import SceneReading, measure_scene
 from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
 from edge_ad.streaming.capture import Closed
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.frame import Frame, Result
+from edge_ad.streaming.frame import Frame, Result, Unjudged
 
 __all__ = ["Inference", "Prepared", "opencv_beside", "prepare", "warm_up"]
 
@@ -55,25 +55,27 @@ class Prepared:
 
     Attributes:
         frame: The frame.
-        image: uint8 (h, w, 3), BGR, at the engine's size.
-        prepare_ms: How long the resize took, and the look at the scene.
+        input: The frame in the engine's input.
+        prepare_ms: How long that took, and the look at the scene.
         photos: The photo spec by which it was resized.
         scene: What the picture is like; None where the bundle does not say what its photos were like.
     """
 
     frame: Frame
-    image: NDArray[np.uint8]
+    input: NetworkInput
     prepare_ms: float
     photos: PhotoSpec
     scene: SceneReading | None = None
 
 
-def prepare(frame: Frame, judging: JudgingEngine) -> Prepared:
-    """Fit a frame to the input of an engine."""
+def prepare(frame: Frame, judging: JudgingEngine) -> Prepared | Unjudged:
+    """Fit a frame to the input of an engine; one whose part cannot be aligned is not judged."""
     started = time.perf_counter()
-    image = judging.photos.to_input(frame.image, judging.engine.describe().input_size_hw)
-    scene = None if judging.scene is None else SceneReading(measure_scene(image), judging.scene)
-    return Prepared(frame, image, _ms_since(started), judging.photos, scene)
+    made = judging.photos.prepare(frame.image, judging.engine.describe().input_size_hw)
+    if made.problem:
+        return Unjudged(frame, made.problem)
+    scene = None if judging.scene is None else SceneReading(measure_scene(made.image), judging.scene)
+    return Prepared(frame, made, _ms_since(started), judging.photos, scene)
 
 
 def warm_up(engine: Engine, *, one_at_a_time: bool, in_flight: bool, batch: int | None) -> None:
@@ -116,7 +118,7 @@ class Inference:
         given_at = self._given_at
         return 0.0 if given_at is None else time.perf_counter() - given_at
 
-    def newest(self, take: Callable[[float], list[Frame]]) -> Generator[Result, None, None]:
+    def newest(self, take: Callable[[float], list[Frame]]) -> Generator[Result | Unjudged, None, None]:
         """Prepare and judge the waiting frames, at most those of one call: the least latency, for live sources.
 
         Args:
@@ -125,7 +127,9 @@ class Inference:
         while True:
             frames = take(_IDLE_S)
             judging = self._active.take_over()
-            yield from self._judged(judging, [prepare(frame, judging) for frame in frames])
+            items = [prepare(frame, judging) for frame in frames]
+            yield from (item for item in items if isinstance(item, Unjudged))
+            yield from self._judged(judging, [item for item in items if isinstance(item, Prepared)])
 
     def every(self, take: Callable[[float], Prepared | None]) -> Generator[Result, None, None]:
         """Judge every frame, as many at once as the engine has requests: the most frames per second, for files.
@@ -168,11 +172,13 @@ class Inference:
     def _judged(self, judging: JudgingEngine, group: list[Prepared]) -> Iterator[Result]:
         if len(group) == 1:
             started = self._given_at = time.perf_counter()
-            prediction = judging.engine.infer(self._image(judging, group[0])[np.newaxis])[0]
-            yield self._result(judging, group[0], prediction, started)
+            item = self._for_engine(judging, group[0])
+            prediction = judging.engine.infer(item.input.image[np.newaxis])[0]
+            yield self._result(judging, item, prediction, started)
         elif group and len(group) == self._batch:
             started = self._given_at = time.perf_counter()
-            predictions = judging.engine.infer(np.stack([self._image(judging, item) for item in group]))
+            group = [self._for_engine(judging, item) for item in group]
+            predictions = judging.engine.infer(np.stack([item.input.image for item in group]))
             results = [self._result(judging, *pair, started) for pair in zip(group, predictions, strict=True)]
             yield from results
         elif group:
@@ -182,12 +188,12 @@ class Inference:
         waiting: deque[tuple[Prepared, float]] = deque()
 
         def images() -> Iterator[NDArray[np.uint8]]:
-            for item in items:
-                image = self._image(judging, item)[np.newaxis]
+            for given in items:
+                item = self._for_engine(judging, given)
                 started = time.perf_counter()
                 waiting.append((item, started))
                 self._given_at = self._given_at or started
-                yield image
+                yield item.input.image[np.newaxis]
 
         for prediction in judging.engine.infer_many(images()):
             item, started = waiting.popleft()
@@ -195,11 +201,12 @@ class Inference:
             self._given_at = time.perf_counter() if waiting else None
             yield result
 
-    def _image(self, judging: JudgingEngine, item: Prepared) -> NDArray[np.uint8]:
-        """The frame at this engine's size; it may have been prepared for the previous engine."""
+    def _for_engine(self, judging: JudgingEngine, item: Prepared) -> Prepared:
+        """The frame in this engine's input; it may have been prepared for the previous engine."""
         size_hw = judging.engine.describe().input_size_hw
-        is_ready = item.image.shape[:2] == size_hw and item.photos == judging.photos
-        return item.image if is_ready else judging.photos.to_input(item.frame.image, size_hw)
+        if item.input.image.shape[:2] == size_hw and item.photos == judging.photos:
+            return item
+        return replace(item, input=judging.photos.prepare(item.frame.image, size_hw), photos=judging.photos)
 
     def _result(self, judging: JudgingEngine, item: Prepared, prediction: Prediction, started: float) -> Result:
         self._given_at = None
@@ -209,7 +216,9 @@ class Inference:
         height, width = item.frame.image.shape[:2]
         if not verdict.reason and judging.photos.shape_problem(height, width):  # captured for the previous bundle
             verdict = replace(verdict, is_anomalous=True, reason="another shape")
-        on_photo = judging.photos.map_on_photo(prediction.anomaly_map, (height, width))
+        if not verdict.reason and item.input.problem:  # likewise
+            verdict = replace(verdict, is_anomalous=True, reason=item.input.problem)
+        on_photo = judging.photos.map_on_photo(prediction.anomaly_map, (height, width), item.input.matrix)
         if on_photo is not prediction.anomaly_map:
             prediction = Prediction(prediction.score, on_photo)
         age_ms = _ms_since(item.frame.captured_at)

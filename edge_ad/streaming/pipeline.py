@@ -201,7 +201,12 @@ class Pipeline:
     def _prepare(self) -> None:
         while True:
             for frame in self._captured.take():
-                self._prepared.put(prepare(frame, self._active.now))
+                item = prepare(frame, self._active.now)
+                if isinstance(item, Unjudged):
+                    self._count(item)
+                    self._results.put(item)
+                else:
+                    self._prepared.put(item)
 
     def _infer_newest(self) -> None:
         self._deliver(self._inference.newest(lambda timeout: self._captured.take(self._most, timeout)))
@@ -209,10 +214,15 @@ class Pipeline:
     def _infer_every(self) -> None:
         self._deliver(self._inference.every(self._prepared.get))
 
-    def _deliver(self, results: Generator[Result, None, None]) -> None:
+    def _deliver(self, results: Generator[Result | Unjudged, None, None] | Generator[Result, None, None]) -> None:
         with closing(results):  # finish the frames in flight before the engine can be closed
             for result in results:
+                if isinstance(result, Unjudged):
+                    self._count(result)
                 self._results.put(result)
+
+    def _count(self, item: Unjudged) -> None:
+        self.counters[item.frame.source_index].unjudged[item.reason] += 1
 
     def _end_of_lane(self, lane: int) -> Callable[[], None]:
         return lambda: self._captured.close(lane)

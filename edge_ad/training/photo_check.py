@@ -11,11 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edge_ad.data.geometry import fitting_size
 from edge_ad.data.splits import GoodSplit
 from edge_ad.evaluation.drawing import encode_png
 from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet
 from edge_ad.evaluation.thresholds import good_images_needed
-from edge_ad.images import read_image, read_resized
+from edge_ad.images import read_image, read_resized, resize
 from edge_ad.models.patch_gaussian import PatchGaussian, PatchGaussianParameters
 from edge_ad.prediction import Prediction
 from edge_ad.storage import write_file
@@ -27,8 +28,8 @@ __all__ = ["CHECK_FILE", "SHEET_FILE", "PhotoCheck", "check_photos", "oddness", 
 
 CHECK_FILE = "photo_check.json"
 SHEET_FILE = "oddest_photos.png"
-_SIZE = 256  # of patch-gaussian, which needs no training, and which a defect in a few photos hardly moves
-_VALUES = {**PatchGaussian.parameters_type.absent, "size": _SIZE, "rank": 16}  # a photo in another light is odd too
+_PIXELS = 256 * 256  # of patch-gaussian, which needs no training, and which a defect in a few photos hardly moves
+_VALUES = {**PatchGaussian.parameters_type.absent, "rank": 16}  # a photo in another light is odd too
 _FOLDS = 5
 _MOST_PHOTOS = 400  # a minute on two cores
 _SHOWN = 8
@@ -80,7 +81,7 @@ def check_photos(run: Run, progress: Progress = lambda done, total: None) -> Pho
     paths = _once(run.split, run)
     indices = np.linspace(0, len(paths) - 1, min(len(paths), _MOST_PHOTOS)).round().astype(int)
     chosen = [paths[index] for index in indices]
-    images = read_resized(chosen, (_SIZE, _SIZE), run.split.photos)
+    images = read_resized(chosen, _size_hw(run), run.split.photos)
     predictions = _cross_fitted(images, progress)
     odd = oddness(np.array([prediction.score for prediction in predictions]))
     order = [int(index) for index in np.argsort(-odd, kind="stable")[:_SHOWN]]
@@ -127,7 +128,7 @@ def _once(split: GoodSplit, run: Run) -> list[Path]:
 
 def _cross_fitted(images: NDArray[np.uint8], progress: Progress) -> list[Prediction]:
     """A prediction for each image, by a detector that was fitted on the other folds."""
-    detector = PatchGaussian(PatchGaussianParameters.model_validate(_VALUES)).eval()
+    detector = PatchGaussian(PatchGaussianParameters.model_validate({**_VALUES, "size": images.shape[1:3]})).eval()
     features = compute_features(detector.patch_features, images)
     folds = np.arange(len(images)) % min(_FOLDS, len(images))
     found: dict[int, Prediction] = {}
@@ -179,6 +180,12 @@ def _write(run: Run, check: PhotoCheck, predictions: Sequence[Prediction]) -> No
     write_file(run.root / SHEET_FILE, encode_png(sheet))
 
 
+def _size_hw(run: Run) -> tuple[int, int]:
+    """Of the shape of the run's own input."""
+    height, width = run.detector.config.size_hw
+    return fitting_size(width / height, _PIXELS, PatchGaussian.size_multiple(None))
+
+
 def _heading(check: PhotoCheck) -> str:
     if check.standing_out:
         return "The strangest first; take out what is no good part, and train again"
@@ -190,8 +197,9 @@ def _row(run: Run, number: int, path: Path, odd: float, prediction: Prediction) 
     image = read_image(path, photos.significant_bits)
     scale = min(1.0, _SHEET_LONGEST / max(image.shape[:2]))
     size_hw = (max(1, round(image.shape[0] * scale)), max(1, round(image.shape[1] * scale)))
-    on_photo = photos.map_on_photo(prediction.anomaly_map, (image.shape[0], image.shape[1]))
-    shown = photos.model_copy(update={"fit": "stretch"}).to_input(image, size_hw)
+    matrix = photos.prepare(image, _size_hw(run)).matrix
+    on_photo = photos.map_on_photo(prediction.anomaly_map, (image.shape[0], image.shape[1]), matrix)
+    shown = resize(image, size_hw)
     return SheetRow(f"No. {number}", path.name, False, odd, None, shown, on_photo, is_truth_known=False)
 
 

@@ -68,6 +68,8 @@ def compare_targets(
             )
         if one.evaluation is not None and one.evaluation.seen:
             log(f"warning: {target}: {one.evaluation.seen_words}.")
+        if one.evaluation is not None and one.evaluation.unjudged:
+            log(f"warning: {target}: {one.evaluation.unjudged_words}.")
         found.append(replace(one, size_bytes=folder_bytes(target)))
     return compare([*found, *read_documents(documents)])
 

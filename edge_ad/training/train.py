@@ -14,6 +14,7 @@ from torch import Tensor
 
 from edge_ad import __version__
 from edge_ad.data.blocks import split_in_blocks
+from edge_ad.data.geometry import AskedGeometry, ChosenGeometry, choose_geometry, without_unaligned
 from edge_ad.data.photo_measures import measure_photos
 from edge_ad.data.products import Folders, Product, open_product
 from edge_ad.data.splits import GoodSplit, content_hash
@@ -22,7 +23,6 @@ from edge_ad.evaluation.thresholds import conformal_rank
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.registry import create_detector, method_class, parse_parameters
 from edge_ad.outside_text import storable
-from edge_ad.photo_spec import Fit
 from edge_ad.storage import storage_errors
 from edge_ad.strict_json import to_json
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
@@ -68,7 +68,8 @@ class TrainingRequest:
         skip_unreadable: Leave unreadable images out instead of refusing.
         ear: A finished run of the method that this one continues, to go on from: EAR for FADeR.
         workers: Processes that simulate defects, for a method that learns from them; the result does not depend on it.
-        fit: How a photo fills the network's input.
+        geometry: How a photo fills the network's input; ``auto`` decides by the photos that are fitted on, and by
+            them gives a square input of their shape.
         folders: Folders of photos, where the product's own does not tell.
         false_alarm_rate: Share of good parts that may be called defective, in (0, 1); the threshold is set for it.
     """
@@ -85,7 +86,7 @@ class TrainingRequest:
     skip_unreadable: bool = False
     ear: Path | None = None
     workers: int = 0
-    fit: Fit = "stretch"
+    geometry: AskedGeometry = "auto"
     folders: Folders = field(default_factory=Folders)
     false_alarm_rate: float = 0.01
 
@@ -121,13 +122,18 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     parse_parameters(request.method, fixed)
     product = open_product(request.data, request.folders, part="good", skip_unreadable=request.skip_unreadable)
     _check_names(request, product)
-    photos = measure_photos(product.good, request.fit)
+    photos = measure_photos(product.good)
     detector = create_detector(request.method, fixed)
-    if why := detector.undeployable(detector.config.model_dump()):
-        _log.warning("No bundle can be made of this run: %s", why)
-    split = split_in_blocks(product.good, photos, seed=detector.config.seed, cross_fitted=is_cross_fitted(detector))
+    split = split_in_blocks(
+        product.good,
+        photos,
+        seed=detector.config.seed,
+        cross_fitted=is_cross_fitted(detector),
+        fewest=detector.fewest_photos,
+    )
+    request, split = _with_geometry(request, split, detector)
     values, choices = _choose(request, split)
-    if choices:
+    if values != fixed:
         detector = create_detector(request.method, values)
     record = _new_record(request, product, split, detector, choices)
     write_record(request.root, record)
@@ -271,6 +277,25 @@ def _preset(request: TrainingRequest) -> Mapping[str, Any]:
         hint = f"It has: {', '.join(known)}." if known else "Leave --preset out."
         raise UsageError(f"{request.method} has no preset {request.preset!r}.", hint)
     return known.get(request.preset, {})
+
+
+def _with_geometry(
+    request: TrainingRequest, split: GoodSplit, detector: AnomalyDetector
+) -> tuple[TrainingRequest, GoodSplit]:
+    """The request with the size of the input, and the split with how photos fill it and without those that cannot."""
+    config = detector.config
+    chosen = _geometry_of(request.ear) if request.ear is not None else None
+    if chosen is None:
+        multiple = detector.size_multiple(config)
+        chosen = choose_geometry(split.fit, split.photos, request.geometry, config.size, multiple)
+    split = without_unaligned(replace(split, photos=chosen.photos))
+    return replace(request, values={**request.values, "size": chosen.size}), split
+
+
+def _geometry_of(root: Path) -> ChosenGeometry:
+    """Of a run that another goes on from: its weights hold for it alone."""
+    run = load_run(root)
+    return ChosenGeometry(run.split.photos, run.detector.config.size)
 
 
 def _choose(request: TrainingRequest, split: GoodSplit) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -11,13 +11,13 @@ import pytest
 from edge_ad.data.products import open_product
 from edge_ad.errors import DataError
 from edge_ad.evaluation.evaluate import evaluate
-from edge_ad.photo_spec import Fit, PhotoSpec
+from edge_ad.photo_spec import Geometry, PhotoSpec
 from edge_ad.training.runs import Run, load_run, read_record, torch_predictor
 from edge_ad.training.train import TrainingRequest, train
 
 
-def _trained(product: Path, root: Path, *, size: int = 64, fit: Fit = "stretch") -> Run:
-    request = TrainingRequest("patch-gaussian", product, root, {"size": size}, fit=fit)
+def _trained(product: Path, root: Path, *, size: int = 64, geometry: Geometry = "stretch") -> Run:
+    request = TrainingRequest("patch-gaussian", product, root, {"size": size}, geometry=geometry)
     return load_run(train(request, lambda report: None))
 
 
@@ -43,12 +43,12 @@ def test_photos_of_another_depth_are_not_evaluated(case_products: Path, tmp_path
         _metrics(_trained(case_products / "twelve_bits", tmp_path / "run"), case_products / "right")
 
 
-@pytest.mark.parametrize("fit", ["stretch", "letterbox", "crop"])
-def test_photos_of_another_shape_are_not_evaluated(case_products: Path, tmp_path: Path, fit: Fit) -> None:
+@pytest.mark.parametrize("geometry", ["stretch", "letterbox", "crop"])
+def test_photos_of_another_shape_are_not_evaluated(case_products: Path, tmp_path: Path, geometry: Geometry) -> None:
     wide = tmp_path / "wide" / "test" / "good"
     wide.mkdir(parents=True)
     (tmp_path / "wide" / "train" / "good").mkdir(parents=True)
     for folder in (wide, tmp_path / "wide" / "train" / "good"):
         cv2.imwrite(str(folder / "a.png"), np.full((208, 512, 3), 90, np.uint8))
     with pytest.raises(DataError, match=r"512×208 is another shape"):
-        _metrics(_trained(case_products / "right", tmp_path / "run", fit=fit), tmp_path / "wide")
+        _metrics(_trained(case_products / "right", tmp_path / "run", geometry=geometry), tmp_path / "wide")

@@ -71,17 +71,9 @@ def test_shapes_are_the_range_that_occurs(tmp_path: Path) -> None:
     paths = [
         _write(tmp_path / f"{n}.png", 255, np.uint8, size) for n, size in enumerate([(20, 30)] * 2 + [(30, 20)] * 2)
     ]
-    spec = measure_photos(paths, "letterbox")
-    assert (spec.fit, spec.size_hw, spec.smallest_hw) == ("letterbox", (20, 30), (20, 20))
+    spec = measure_photos(paths)
+    assert (spec.geometry, spec.size_hw, spec.smallest_hw) == ("stretch", (20, 30), (20, 20))
     assert spec.aspect_ratios == pytest.approx((2 / 3, 1.5))
-
-
-def test_photos_that_are_stretched_are_reported(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = _write(tmp_path / "a.png", 255, np.uint8, (208, 512))
-    measure_photos([path], "letterbox")
-    assert "stretched" not in caplog.text
-    measure_photos([path])
-    assert "512×208 are stretched" in caplog.text
 
 
 def test_further_pages_are_told_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -8,12 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_ad.alignment import Alignment
 from edge_ad.data.products import Product, Sample, open_product
+from edge_ad.data.shift_kinds import parse_shifts
 from edge_ad.errors import DataError, EdgeAdError
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.evaluation.results import Rate
+from edge_ad.evaluation.shift import measure_shift
 from edge_ad.evaluation.thresholds import fit_threshold
+from edge_ad.photo_spec import PhotoSpec
 from edge_ad.prediction import Prediction
+from tests.rendered_part import render_part
 
 SIZE = (32, 48)
 
@@ -177,3 +182,68 @@ def test_real_photos_with_masks_are_measured(data_root):
     auroc = evaluation.metrics["image_auroc"]
     # The score is the mean grey level, so the confound must say that light alone explains all of the result.
     assert evaluation.brightness_auroc == pytest.approx(max(auroc, 1 - auroc), abs=0.05)
+
+
+def aligned_product(root):
+    """Parts at any angle, with a dark spot on the defective ones; one of each kind is not on its photo."""
+    for index, angle in enumerate(np.linspace(0, 6, 5)):
+        centre = (900.0, 900.0) if index == 4 else (120.0, 90.0)
+        for kind, spot in (("good", None), ("spot", (20.0, 3.0))):
+            part = render_part(angle, centre_xy=centre, defect_at=spot, seed=index)
+            for folder in (f"test/{kind}", *(["train/good"] if kind == "good" else [])):
+                (root / folder).mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(root / folder / f"{index}.png"), part.photo)
+            if spot is not None and index < 4:
+                mask = np.zeros(part.photo.shape[:2], np.uint8)
+                cv2.circle(mask, tuple(round(value) for value in part.defect_xy), 3, 255, -1)
+                (root / "ground_truth/spot").mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(root / f"ground_truth/spot/{index}_mask.png"), mask)
+    return open_product(root)
+
+
+def darkness_predictor(images):
+    maps = np.clip(70 - images.min(axis=3).astype(np.float32), 0, None)
+    return [Prediction(float(one.max()), one) for one in maps]
+
+
+BOX = Alignment(along=(-0.3, 0.4), across=(-0.2, 0.2), length=(0.4, 0.6))
+ALIGNED = PhotoSpec(geometry="align", alignment=BOX, aspect_ratios=(4 / 3, 4 / 3), size_hw=(180, 240))
+
+
+def test_photos_whose_part_cannot_be_aligned_are_counted_named_and_in_no_figure(tmp_path):
+    evaluation = evaluate(darkness_predictor, aligned_product(tmp_path), (64, 112), photos=ALIGNED)
+    assert len(evaluation.samples) == 8
+    assert sorted(sample.path.name for sample, _ in evaluation.unjudged) == ["4.png", "4.png"]
+    assert {reason for _, reason in evaluation.unjudged} == {"no part"}
+    assert "2 test photos, 1 of them defective, could not be judged (2 no part)" in evaluation.unjudged_words
+    assert len(json.loads(json.dumps(evaluation.to_json()))["unjudged"]) == 2
+
+
+def test_maps_of_aligned_parts_are_measured_on_the_photo(tmp_path):
+    evaluation = evaluate(darkness_predictor, aligned_product(tmp_path), (64, 112), photos=ALIGNED)
+    assert evaluation.map_hw == (73, 98)  # the photo's shape, the input's number of pixels
+    assert evaluation.metrics["image_auroc"] == 1.0
+    assert evaluation.metrics["pixel_auroc"] > 0.99
+
+
+def test_where_no_photo_can_be_judged_there_is_no_evaluation(tmp_path):
+    other = ALIGNED.model_copy(update={"alignment": BOX.model_copy(update={"length": (0.8, 0.9)})})
+    with pytest.raises(DataError, match="None of the 10 test photos could be judged"):
+        evaluate(darkness_predictor, aligned_product(tmp_path), (64, 112), photos=other)
+
+
+@pytest.mark.parametrize("shift_at", ["file", "network"])
+def test_masks_move_with_an_aligned_part(tmp_path, shift_at):
+    report = measure_shift(
+        darkness_predictor,
+        aligned_product(tmp_path),
+        (64, 112),
+        None,
+        ALIGNED,
+        parse_shifts(["translation:-6,6", "rotation:-8,8"]),
+        shift_at=shift_at,
+    )
+    for result in report.results:
+        for step in result.steps:
+            assert step.unjudged == 2
+            assert step.pixel_auroc > 0.95, (result.kind.name, step.step)

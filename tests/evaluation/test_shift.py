@@ -141,11 +141,16 @@ def test_unshifted_values_are_those_of_an_evaluation(product):
 
 
 @pytest.mark.parametrize("shift_at", ["file", "network"])
-@pytest.mark.parametrize("fit", ["stretch", "letterbox", "crop"])
-def test_masks_move_with_their_photo(product, shift_at, fit):
+@pytest.mark.parametrize("geometry", ["stretch", "letterbox", "crop"])
+def test_masks_move_with_their_photo(product, shift_at, geometry):
     """The map is the photo itself, so pixel AUROC stays where it was only if the mask lies on the square."""
     report = measured(
-        product, "translation:-6,6", "rotation:-8,8", shift_at=shift_at, photos=PhotoSpec(fit=fit), threshold=None
+        product,
+        "translation:-6,6",
+        "rotation:-8,8",
+        shift_at=shift_at,
+        photos=PhotoSpec(geometry=geometry),
+        threshold=None,
     )
     for result in report.results:
         for step in result.steps:

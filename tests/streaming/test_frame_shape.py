@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_ad.alignment import Alignment
 from edge_ad.errors import UsageError
 from edge_ad.photo_spec import PhotoSpec
 from edge_ad.streaming.active_engine import JudgingEngine
@@ -19,6 +20,7 @@ from edge_ad.streaming.hot_swap import BundleSwapper, OpenBundle
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sources.folders import ImageFolderSource
 from edge_ad.streaming.statistics import Summary
+from tests.rendered_part import render_part
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
 
 SQUARE = PhotoSpec(significant_bits=8, aspect_ratios=(1.0, 1.0), size_hw=(32, 32))
@@ -101,10 +103,10 @@ def test_a_frame_of_another_size_alone_is_judged_and_told_of() -> None:
     assert [event.kind for event in sink.events] == ["frame size"]
 
 
-@pytest.mark.parametrize("fit", ["letterbox", "crop"])
-def test_the_map_lies_on_the_frame_whatever_of_it_was_judged(fit: str) -> None:
+@pytest.mark.parametrize("geometry", ["letterbox", "crop"])
+def test_the_map_lies_on_the_frame_whatever_of_it_was_judged(geometry: str) -> None:
     sink = ListSink()
-    photos = PhotoSpec.model_validate({"fit": fit, "aspect_ratios": (2.0, 2.0)})
+    photos = PhotoSpec.model_validate({"geometry": geometry, "aspect_ratios": (2.0, 2.0)})
     _stream(_Sizes((32, 64)), sink, photos)
     height, width = sink.results[0].prediction.anomaly_map.shape
     assert width == 2 * height
@@ -163,3 +165,30 @@ def test_a_bundle_of_another_depth_never_takes_over() -> None:
     refused = _swapped(_opened("new", other), any_product=True)
     assert [event.kind for event in refused.events] == ["bundle refused"]
     assert "12 significant bits" in refused.events[0].text
+
+
+class _Parts(FakeSource):
+    """Frames with a part, with none, and with one that is cut off, over and over."""
+
+    def read(self) -> NDArray[np.uint8] | None:
+        places = ((120.0, 90.0), (900.0, 900.0), (40.0, 90.0))
+        image = super().read()
+        return None if image is None else render_part(0.5, centre_xy=places[(self.reads - 1) % 3]).photo
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_a_frame_whose_part_cannot_be_aligned_is_not_judged(is_live: bool) -> None:
+    box = Alignment(along=(-0.3, 0.3), across=(-0.2, 0.2), length=(0.4, 0.6))
+    sink = ListSink()
+    source = _Parts(9, is_live=is_live)
+    summary = _stream(source, sink, PhotoSpec(geometry="align", alignment=box))
+    judged = summary.sources[0].frames
+    assert {result.frame.index % 3 for result in sink.results} == {0}
+    assert summary.sources[0].unjudged.keys() <= {"no part", "part cut off"}
+    dropped = summary.sources[0].dropped
+    assert judged + dropped + sum(summary.sources[0].unjudged.values()) == 9
+    if not is_live:
+        assert summary.sources[0].unjudged == {"no part": 3, "part cut off": 3}
+    for result in sink.results:  # the map lies on the frame
+        height, width = result.prediction.anomaly_map.shape
+        assert width / height == pytest.approx(4 / 3, rel=0.05)
