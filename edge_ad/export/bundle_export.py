@@ -24,6 +24,7 @@ from edge_ad.data.splits import GoodSplit, content_hash
 from edge_ad.errors import BundleError, DataError, QualityGateError
 from edge_ad.evaluation.engine_threshold import GoodScores
 from edge_ad.export.onnx_export import export_onnx
+from edge_ad.export.reference_photos import reference_photos
 from edge_ad.images import read_image, read_resized
 from edge_ad.manifest import GraphInfo, Manifest, SplitInfo
 from edge_ad.runtime.parity import ONNX_TOLERANCE, Deviation, compare, recorded_predictions, sorts
@@ -64,8 +65,7 @@ def export_run(run: Run, log: Log = lambda text: None) -> Bundle:
     _check_images(run, split)
     log(f"Exporting {run.method} of {run.product_name} at {size_hw[0]} x {size_hw[1]}.")
     model = export_onnx(run.detector)
-    images = read_resized(run.split.threshold, size_hw, run.split.photos)
-    reference = _reference(run, images)
+    reference = _reference(run, reference_photos(run))
     predictions, recorded = run_graph(model, reference.images), recorded_predictions(reference)
     deviation = compare(predictions, recorded, ONNX_TOLERANCE, is_sorted=sorts(run.parameters))
     _check(deviation)

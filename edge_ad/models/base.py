@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor, nn
 
 from edge_ad.data.simulated_defects import Simulator
+from edge_ad.data.splits import FEWEST_IMAGES
 from edge_ad.input_size import InputSize, parse_input_size, side_lengths
 
 __all__ = ["AnomalyDetector", "DetectorOutput", "MethodParameters", "Stage", "TrainingBatch"]
@@ -113,6 +114,8 @@ class AnomalyDetector(nn.Module, ABC):
     features change, as under an INT8 backbone; its ``fit_features`` starts it anew. Nothing is mirrored for it."""
     trains_backbone: ClassVar[bool] = False
     """Whether the gradient stages change the backbone. Then nothing is fitted on its features before they are over."""
+    fewest_photos: ClassVar[int] = FEWEST_IMAGES
+    """Different photos of good parts that it can be trained on."""
     mirrors: ClassVar[bool] = True
     """Whether training may mirror its images; not where the frozen outputs hold for the image as it is alone."""
     float_modules: ClassVar[tuple[str, ...]] = ()
@@ -162,6 +165,11 @@ class AnomalyDetector(nn.Module, ABC):
     @property
     def views(self) -> int:
         """Views of each fitting photo, by `edge_ad.data.views.with_views`, that are fitted on beside it."""
+        return 0
+
+    @property
+    def rotations(self) -> int:
+        """Rotations of each fitting photo that are fitted on beside it, after its views."""
         return 0
 
     def fit_photos(self, photos: Tensor) -> None:

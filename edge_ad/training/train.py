@@ -124,7 +124,13 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     _check_names(request, product)
     photos = measure_photos(product.good)
     detector = create_detector(request.method, fixed)
-    split = split_in_blocks(product.good, photos, seed=detector.config.seed, cross_fitted=is_cross_fitted(detector))
+    split = split_in_blocks(
+        product.good,
+        photos,
+        seed=detector.config.seed,
+        cross_fitted=is_cross_fitted(detector),
+        fewest=detector.fewest_photos,
+    )
     request, split = _with_geometry(request, split, detector)
     values, choices = _choose(request, split)
     if values != fixed:
