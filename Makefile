@@ -18,7 +18,7 @@ AUDIT := $(VENV)-audit
 BINDINGS := 8.6.1=tensorrt-bindings 10.3.0=tensorrt-cu12-bindings 10.13.3.9=tensorrt-cu12-bindings \
 	11.4.0.106=tensorrt-cu13-bindings 13.5.0=cuda-bindings 1.9.0=cuda-pathfinder
 
-.PHONY: help demo test test-fast test-torchvision check docs release audit fuzz bench peers accuracy has-bundle clean
+.PHONY: help demo test test-fast test-torchvision test-pythons check docs release audit fuzz bench peers accuracy has-bundle clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make test    run the tests (ARGS='-k name' picks some)"
 	@echo "make test-fast    those that take less than ten seconds each"
 	@echo "make test-torchvision    the tests of the ResNet backbones, in an environment of their own (5.6 GB)"
+	@echo "make test-pythons    what runs on a device, with the Python versions PYTHONS='3.10 3.13' that are here (1 GB each)"
 	@echo "make check   formatting, lint, types and import rules"
 	@echo "make docs    build the documentation in site/; fails on a broken link, or a page that is hard to read"
 	@echo "make release    build wheel, source distribution, sums and notes in dist/ and check them (ARGS=--rehearse before the tag)"
@@ -51,10 +52,18 @@ test-torchvision: $(TORCHVISION)/.installed
 	@$(TORCHVISION)/bin/python -c 'import torchvision' # where it does not load, the tests would only be skipped
 	$(TORCHVISION)/bin/python -m pytest tests/torchvision $(ARGS)
 
+# Other versions of Python that are on this machine, each in an environment of its own, without torch.
+PYTHONS ?= 3.10 3.13
+test-pythons: $(VENV)/.installed-dev
+	$(BIN)/python -m tests.packaging.other_pythons $(PYTHONS)
+
+# Types are held against the standard library of the oldest and of the newest Python too. NumPy types less for 3.10.
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/mypy --python-version 3.10 --no-warn-return-any
+	$(BIN)/mypy --python-version 3.13
 	$(BIN)/lint-imports
 
 # The links, the commands and the Python blocks of the pages are held by make test, which builds the site too.
@@ -118,7 +127,7 @@ has-bundle:
 	  echo "hint: run make demo first, or name one: make bench BUNDLE=runs/<name>/bundle" >&2; exit 2; }
 
 clean:
-	rm -rf $(VENV) $(TORCHVISION) $(ANOMALIB) $(AUDIT) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PYTHONS:%=.venv-%) $(TORCHVISION) $(ANOMALIB) $(AUDIT) build dist site *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Stamps: an environment is made once and updated only when what it is made from has changed.

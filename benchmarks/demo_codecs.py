@@ -3,8 +3,8 @@
     edge-ad demo --out demo
     python -m benchmarks.demo_codecs demo [BUNDLE...]
 
-Prints a line for each bundle and copy of the line: as it is, H.264 at crf 23 and 28, HEVC at crf 28. Without bundles,
-that of the demo.
+Prints a line for each bundle and copy of the line: as it is, H.264 at crf 23 and 28, HEVC at crf 28; with how near the
+good frame of the highest score comes to the threshold. Without bundles, that of the demo.
 """
 
 from __future__ import annotations
@@ -61,15 +61,40 @@ def compress(video: Path, copy: Path, codec: str, crf: int) -> Path:
     return copy
 
 
-def counts(detector: Detector, video: Path, truth: Sequence[Part]) -> tuple[int, int, int, int]:
-    """False alarms among good frames, good frames, defective parts called NG in most frames, defective parts."""
-    called = {result.frame.index: result.is_defective for result in detector.stream(video)}
-    good = [called[frame] for part in truth if not part.is_defective for frame in part.frames]
-    parts = [np.mean([called[frame] for frame in part.frames]) > 0.5 for part in truth if part.is_defective]
-    return sum(good), len(good), int(sum(parts)), len(parts)
+@dataclass(frozen=True)
+class Counts:
+    """What a detector says of a line.
+
+    Attributes:
+        alarms: Good frames called NG.
+        good: Good frames.
+        found: Defective parts of which more than half of the frames are called NG.
+        defective: Defective parts.
+        highest: Highest score of a good frame, as a multiple of the threshold.
+    """
+
+    alarms: int
+    good: int
+    found: int
+    defective: int
+    highest: float
 
 
-def rows(demo: Path, bundles: Sequence[Path]) -> Iterator[tuple[Path, str, tuple[int, int, int, int]]]:
+def counts(detector: Detector, video: Path, truth: Sequence[Part]) -> Counts:
+    """Judge a line and count by its truth."""
+    results = {result.frame.index: result for result in detector.stream(video)}
+    good = [results[frame] for part in truth if not part.is_defective for frame in part.frames]
+    parts = [np.mean([results[frame].is_defective for frame in part.frames]) for part in truth if part.is_defective]
+    return Counts(
+        alarms=sum(result.is_defective for result in good),
+        good=len(good),
+        found=sum(share > 0.5 for share in parts),
+        defective=len(parts),
+        highest=max(result.score for result in good) / detector.threshold,
+    )
+
+
+def rows(demo: Path, bundles: Sequence[Path]) -> Iterator[tuple[Path, str, Counts]]:
     """Bundle, copy in words, and `counts`."""
     truth = read_truth(demo / "truth.csv")
     with TemporaryDirectory() as folder:
@@ -89,10 +114,11 @@ def main() -> None:
     parser.add_argument("bundles", type=Path, nargs="*", help="bundles or runs; by default that of the demo")
     given = parser.parse_args()
     bundles = given.bundles or [given.demo / "runs/sample"]
-    for bundle, name, (alarms, good, found, defective) in rows(given.demo, bundles):
-        share = alarms / good if good else float("nan")
+    for bundle, name, found in rows(given.demo, bundles):
+        share = f"{found.alarms / found.good:.1%}, highest {found.highest:.2f} of the threshold"
         print(
-            f"{bundle}  {name}: {alarms} of {good} good frames NG ({share:.1%}), {found} of {defective} defects found"
+            f"{bundle}  {name}: {found.alarms} of {found.good} good frames NG ({share}), "
+            f"{found.found} of {found.defective} defects found"
         )
 
 

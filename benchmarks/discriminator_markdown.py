@@ -1,4 +1,4 @@
-"""The recorded rows of the detectors on patch features as Markdown, for docs/results/discriminators.md.
+"""The recorded rows of the detectors on patch features as Markdown, for benchmarks/notes/discriminators.md.
 
 python -m benchmarks.discriminator_markdown            # rewrite the tables of the page from the recorded rows
 python -m benchmarks.discriminator_markdown --show     # print them
@@ -18,7 +18,7 @@ from typing import Any
 Row = Mapping[str, Any]
 
 RESULTS = Path(__file__).parent / "results"
-DOCUMENT = Path(__file__).parents[1] / "docs" / "results" / "discriminators.md"
+DOCUMENT = Path(__file__).with_name("notes") / "discriminators.md"
 _COLUMNS = {
     "image_auroc": "I-AUROC",
     "pixel_auroc": "P-AUROC",

@@ -1,6 +1,6 @@
-"""The recorded rows of `benchmarks.fader_table` as Markdown, for docs/results/controls.md.
+"""The recorded rows of `benchmarks.fader_table` as Markdown, for benchmarks/notes/controls.md.
 
-python -m benchmarks.fader_markdown            # rewrite the tables of docs/results/controls.md from the recorded rows
+python -m benchmarks.fader_markdown            # rewrite its tables from the recorded rows
 python -m benchmarks.fader_markdown --show     # print them
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results" / "fader_table.jsonl"
-DOCUMENT = Path(__file__).parents[1] / "docs" / "results" / "controls.md"
+DOCUMENT = Path(__file__).with_name("notes") / "controls.md"
 _MODELS = {
     "-": "patch-gaussian: the mask source alone",
     "no-network": "control: the photo against its own mosaic",

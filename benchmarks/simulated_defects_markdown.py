@@ -1,4 +1,4 @@
-"""The table of docs/results/simulated_defects.md, made from recorded rows; a test holds the page to them.
+"""The table of benchmarks/notes/simulated_defects.md, made from recorded rows; a test holds the page to them.
 
 The rows are `benchmarks.suites.accuracy_suite`'s; the page has the command. Afterwards, write the table by
 ``python -m benchmarks.simulated_defects_markdown``.
@@ -14,7 +14,7 @@ from benchmarks.write_tables import RESULTS, rewrite
 
 __all__ = ["PAGE", "made", "main"]
 
-PAGE = Path(__file__).parents[1] / "docs" / "results" / "simulated_defects.md"
+PAGE = Path(__file__).with_name("notes") / "simulated_defects.md"
 _ROWS = RESULTS / "simulated_defects.jsonl"
 _WHERE = f"*From `benchmarks/results/{_ROWS.name}`, made by `python -m benchmarks.suites.accuracy_suite`.*"
 

@@ -5,7 +5,7 @@
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end of table -->``; the line under it says which
 recorded file it comes from and which command made that. A table that has not been recorded is left out of both.
-docs/results/controls.md has a writer of its own (`benchmarks.fader_markdown`).
+benchmarks/notes/controls.md has a writer of its own (`benchmarks.fader_markdown`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,9 @@ _ROOT = Path(__file__).parents[1]
 DOCUMENTS = tuple(_ROOT / "docs" / "results" / name for name in ("index.md", "benchmarks.md", "distribution_shift.md"))
 DOCUMENTS += (_ROOT / "docs" / "explanation" / "thresholds.md",)
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
-_GAUSSIAN = "Rows of `patch-gaussian`: seed 0 of `discriminator_table.jsonl` ([commands](discriminators.md))."
+_GAUSSIAN = (
+    "Rows of `patch-gaussian`: seed 0 of `discriminator_table.jsonl` (commands: `benchmarks/notes/discriminators.md`)."
+)
 _NAMES = {"fader": "FADeR", "ear": "EAR", "draem": "DRAEM", "cutpaste": "CutPaste"}
 _METRICS = ("image_auroc", "pixel_auroc", "pixel_ap", "pro")
 

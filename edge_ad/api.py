@@ -104,6 +104,7 @@ def train(
     runs: AnyPath = "runs",
     good: AnyPath | Iterable[AnyPath] = (),
     geometry: AskedGeometry = "auto",
+    speed: str = "",
     device: str = "auto",
     batch_size: int = 4,
     skip_unreadable: bool = False,
@@ -121,6 +122,8 @@ def train(
         good: Folder or folders of photos of good parts, where the product's folder does not tell them.
         geometry: How a photo fills the network's input: stretched, whole, its middle alone, or the part turned and cut
             out; ``"auto"`` decides by the photos, and gives the input their shape.
+        speed: What a frame may cost, ``"fast"``, ``"balanced"`` or ``"best"``: backbone and size of a detector on patch
+            features, as `docs/explanation/methods.md` says; ``parameters`` go before it.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         batch_size: Images per step, where the method has steps.
         skip_unreadable: Leave unreadable photos out instead of refusing.
@@ -157,6 +160,7 @@ def train(
         data=product,
         root=Path(runs) / (name or (product or common_root(folders)).resolve().name),
         values=parameters,
+        speed=speed,
         device=device,
         batch_size=batch_size,
         skip_unreadable=skip_unreadable,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from edge_ad.registry import Registry
 
-__all__ = ["DEFAULT_METHOD", "METHODS"]
+__all__ = ["DEFAULT_METHOD", "METHODS", "SPEEDS"]
+
+SPEEDS = ("fast", "balanced", "best")
+"""What a frame may cost, the cheapest first; a method's parameters say what each stands for."""
 
 DEFAULT_METHOD = "patch-metric"
 """The method that measured best over the four products of `benchmarks.suites.accuracy`."""

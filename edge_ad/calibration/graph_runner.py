@@ -20,6 +20,7 @@ from edge_ad.runtime.backend import get_backend
 from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.openvino.api import openvino_core
 from edge_ad.runtime.openvino.engine import check_float32, is_part, keep_float32
+from edge_ad.runtime.openvino.sorting import sort_stably
 from edge_ad.runtime.engine import EngineSource, backend_errors
 
 __all__ = ["backbone_features", "bf16_features", "create_session", "graph_predictor", "open_graph", "run_graph"]
@@ -135,7 +136,7 @@ def bf16_features(
 
 def _compiled(backbone: ModelProto, shape: tuple[int, ...], parts: Collection[str]) -> Any:
     core = openvino_core()
-    model = keep_float32(core, core.read_model(backbone.SerializeToString()), parts)
+    model = keep_float32(core, sort_stably(core.read_model(backbone.SerializeToString())), parts)
     model.reshape([1, *shape])
     compiled = core.compile_model(model, "CPU", _SETTINGS)
     check_float32(compiled, parts)

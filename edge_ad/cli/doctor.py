@@ -51,7 +51,10 @@ def _print(report: SystemReport) -> None:
     if report.cameras:
         rows = [[camera.number, camera.name, camera.problem == "", camera.problem] for camera in report.cameras]
         print_table(["camera", "name", "works", "why"], rows, title="\nCameras of this machine")
-    else:
+    if report.basler_cameras:
+        rows = [[camera.address, camera.name] for camera in report.basler_cameras]
+        print_table(["source", "name"], rows, title="\nBasler cameras")
+    if not report.cameras:
         print_line()
         print_line("No camera of this machine was found for --camera N; network streams need none.")
     _print_repairs(report)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from edge_ad.cli.options import DefectOption, GoodOption, JsonOption, MasksOption, named_folders
-from edge_ad.method_names import DEFAULT_METHOD, METHODS
+from edge_ad.method_names import DEFAULT_METHOD, METHODS, SPEEDS
 
 if TYPE_CHECKING:
     from edge_ad.data.products import Folders
@@ -21,6 +21,10 @@ __all__ = ["train"]
 
 _METHOD_HELP = f"{', '.join(METHODS.names())}; {DEFAULT_METHOD} if not given."
 _PARAMETER_HELP = "Parameter of the method, NAME=VALUE; docs/explanation/methods.md lists them. Repeatable."
+_SPEED_HELP = (
+    f"What a frame may cost: {', '.join(SPEEDS)}. It chooses backbone and size of a detector on patch features; "
+    "-p, --size and --preset go before it."
+)
 _PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
 _DATA_HELP = "Folder of the product's photos; once more for each folder of further photos.  [required, or --good]"
 _SIZE_HELP = "Network's input, in pixels: the side of a square (256), or height x width (160x416)."
@@ -47,6 +51,7 @@ def train(
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help=_PARAMETER_HELP)] = None,
     preset: Annotated[str, typer.Option(help=_PRESET_HELP)] = "",
+    speed: Annotated[str, typer.Option(help=_SPEED_HELP)] = "",
     size: Annotated[str | None, typer.Option(help=_SIZE_HELP)] = None,
     tiles: Annotated[str | None, typer.Option(help=_TILES_HELP)] = None,
     seed: Annotated[int, typer.Option(help="Seed for the split, the weights and the order.")] = 0,
@@ -93,6 +98,7 @@ def train(
                 root=root,
                 values=_values(parameter or [], size=size, tiles=tiles, seed=seed, epochs=epochs),
                 preset=preset,
+                speed=speed,
                 device=device,
                 batch_size=batch_size,
                 flips=flips,
@@ -153,7 +159,6 @@ def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
     """Print what a finished run holds, then what its photos look like."""
     from edge_ad.cli.console import note, print_facts, print_json, print_line
     from edge_ad.input_size import parse_input_size, size_words
-    from edge_ad.models.registry import method_class
     from edge_ad.training.runs import read_record
 
     record = read_record(root)
@@ -178,9 +183,7 @@ def _report(root: Path, *, check_photos: bool, as_json: bool) -> None:
         return
     for line in lines:
         print_line(line)
-    is_deployable = not method_class(record.method).undeployable(record.parameters)
-    following = ["build-engine", str(root)] if is_deployable else ["evaluate", str(root), "--data", record.product_root]
-    note(f"next: {shlex.join(['edge-ad', *following])}")
+    note(f"next: {shlex.join(['edge-ad', 'build-engine', str(root)])}")
 
 
 def _checked(

@@ -39,7 +39,12 @@ def natural_order(path: Path) -> list[tuple[int, int, str]]:
 
 
 def split_in_blocks(
-    paths: Sequence[Path], photos: PhotoSpec | None = None, *, seed: int = 0, cross_fitted: bool = False
+    paths: Sequence[Path],
+    photos: PhotoSpec | None = None,
+    *,
+    seed: int = 0,
+    cross_fitted: bool = False,
+    fewest: int = FEWEST_IMAGES,
 ) -> GoodSplit:
     """Split good photos in blocks.
 
@@ -49,16 +54,17 @@ def split_in_blocks(
         seed: Which block is held out, or left out first; 0 takes the last.
         cross_fitted: Whether each of at most five blocks is left out once, by a detector of its own. Then the deployed
             detector is fitted on all photos; else 30 % of them are held out.
+        fewest: Different photos that are enough; below 8 they are cross-fitted one by one.
 
     Returns:
         The split; ``calibrate`` and ``threshold`` are the two halves of the block that is held out, or that is left
         out first, ``folds`` all blocks, that one first (empty where they are not cross-fitted).
 
     Raises:
-        DataError: Fewer than 8 different photos, or one that cannot be read.
+        DataError: Fewer different photos than are enough, or one that cannot be read.
     """
     photos = photos or PhotoSpec()
-    units, alike = _units(sorted(set(paths), key=natural_order), photos)
+    units, alike = _units(sorted(set(paths), key=natural_order), photos, fewest)
     duplicates = tuple(unit for unit in alike if len(unit) > 1)
     blocks = _fifths(units, seed) if cross_fitted else _two_blocks(units, seed)
     middle = len(blocks[0]) // 2
@@ -72,7 +78,8 @@ def split_in_blocks(
 
 
 def _fifths(units: _Units, seed: int) -> list[_Units]:
-    count = min(MOST_FOLDS, len(units) // (2 * FEWEST_PER_PART))
+    few = len(units) < FEWEST_IMAGES
+    count = min(MOST_FOLDS, len(units) if few else len(units) // (2 * FEWEST_PER_PART))
     edges = np.linspace(0, len(units), count + 1).round().astype(int)
     blocks = [units[start:end] for start, end in pairwise(edges)]
     first = (count - 1 - seed) % count
@@ -86,13 +93,14 @@ def _two_blocks(units: _Units, seed: int) -> list[_Units]:
     return [turned[-held_out:], turned[:-held_out]]
 
 
-def _units(ordered: Sequence[Path], photos: PhotoSpec) -> tuple[_Units, _Units]:
+def _units(ordered: Sequence[Path], photos: PhotoSpec, fewest: int) -> tuple[_Units, _Units]:
     """What stays together, and what shows the same thing: the same, where that leaves enough to hold some out."""
     contents = [content_hash(path) for path in ordered]
-    if (different := len(set(contents))) < FEWEST_IMAGES:
+    if (different := len(set(contents))) < fewest:
+        few = "" if fewest == 1 else ", or train patch-nearest on what there is"
         raise DataError(
-            f"{different} different good images are too few; at least {FEWEST_IMAGES} are needed.",
-            "Add photos of good parts; a hundred or more give a reliable threshold.",
+            f"{different} different good images are too few; at least {fewest} are needed.",
+            f"Add photos of good parts; a hundred or more give a reliable threshold{few}.",
         )
     alike = _together(ordered, near_duplicates(ordered, photos).tolist())  # copies are near each other too
     # Of fewer, no block could be held out: then copies alone stay together, and what is alike still counts once.

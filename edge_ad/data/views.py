@@ -76,21 +76,33 @@ def draw_view(generator: np.random.Generator) -> LineView:
     )
 
 
-def with_views(images: NDArray[np.uint8], count: int, *, seed: int = 0) -> NDArray[np.uint8]:
-    """Images, and behind each of them views of it.
+def with_views(images: NDArray[np.uint8], count: int, *, seed: int = 0, rotations: int = 0) -> NDArray[np.uint8]:
+    """Images, and behind each of them views of it, and then rotations.
 
     Args:
         images: uint8 (N, H, W, 3) BGR.
         count: Views of each image, >= 0.
         seed: Of the views; the same for the same seed and place, whatever the image.
+        rotations: Of each image, by equal parts of a turn.
 
     Returns:
-        uint8 (N · (1 + count), H, W, 3); view v of image i is at ``i · (1 + count) + v``, the image itself is view 0.
+        uint8 (N · (1 + count + rotations), H, W, 3); view v of image i is at ``i · (1 + count + rotations) + v``, the
+        image itself is view 0.
     """
-    if not count:
+    if not count + rotations or not len(images):
         return images
-    together = [_view(image, index, view, seed) for index, image in enumerate(images) for view in range(1 + count)]
+    together = []
+    for index, image in enumerate(images):
+        together += [_view(image, index, view, seed) for view in range(1 + count)]
+        together += [_rotated(image, 360 * (turn + 1) / (rotations + 1)) for turn in range(rotations)]
     return np.stack(together)
+
+
+def _rotated(image: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
+    """About its middle; what comes in from outside repeats the border."""
+    height, width = image.shape[:2]
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), degrees, 1.0)
+    return np.asarray(cv2.warpAffine(image, turn, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
 def one_view_each(images: NDArray[np.uint8], count: int, draw: int, *, seed: int = 0) -> NDArray[np.uint8]:

@@ -65,6 +65,8 @@ def fit_cross_fitted_threshold(
     effective = effective_count(values, blocks, groups)
     stated = stated_rate(values, blocks, groups, false_alarm_rate=false_alarm_rate)
     value = _of_rank(values, weights, rank)
+    if len(set(blocks)) == 1:
+        return _of_the_only_photo(value, false_alarm_rate, confidence)
     above = float(weights[values > value].sum()) / different * effective
     trials = max(1, math.floor(effective))
     return Threshold(
@@ -74,6 +76,18 @@ def fit_cross_fitted_threshold(
         false_alarm_bound=rate_upper_bound(min(math.ceil(round(above, 6)), trials), trials, confidence),
         confidence=confidence,
         good_images=different,
+    )
+
+
+def _of_the_only_photo(value: float, false_alarm_rate: float, confidence: float) -> Threshold:
+    return Threshold(
+        value=value,
+        rule="middle score of the only good photo in other lights, by the detector that was fitted on it: it promises "
+        "nothing; set it on photos of more good parts: edge-ad threshold BUNDLE --from-good DIR",
+        false_alarm_rate=false_alarm_rate,
+        false_alarm_bound=1.0,
+        confidence=confidence,
+        good_images=1,
     )
 
 

@@ -24,6 +24,7 @@ __all__ = ["GoodScores"]
 
 _Photo = TypeVar("_Photo", bound=Hashable)
 
+_REMEMBERED = 0.05
 _BLOCK = (
     "; of one held-out block of photos, as this network would have to be trained again for each, and what differs "
     "between blocks is not in it"
@@ -115,6 +116,11 @@ class GoodScores:
             self._on_scale_of(found), self.blocks, self.groups, false_alarm_rate=self.false_alarm_rate
         )
 
+    @property
+    def remembers(self) -> bool:
+        """Whether the detector knows its photos by heart: what is left of their scores tells no scale."""
+        return bool(self.fitted) and float(np.mean(self.fitted)) < _REMEMBERED * float(np.mean(self.scores))
+
     def _of_different(self, own: NDArray[np.float64]) -> NDArray[np.float64]:
         """One score, the highest, of each group of photos that show the same thing."""
         if not self.groups:
@@ -129,6 +135,8 @@ class GoodScores:
         if own.size != held_out.sum():
             raise UsageError(f"{own.size} scores were given of {held_out.sum()} held-out photos.")
         reference = np.array(self.fitted) if self.fitted else scores[held_out]
+        if self.remembers:
+            return scores
         if min(reference.min(), own.min()) > 0:
             scores *= own.sum() / reference.sum()
         else:  # scores of either sign have no ratio

@@ -24,9 +24,10 @@ from edge_ad.data.splits import GoodSplit, content_hash
 from edge_ad.errors import BundleError, DataError, QualityGateError
 from edge_ad.evaluation.engine_threshold import GoodScores
 from edge_ad.export.onnx_export import export_onnx
+from edge_ad.export.reference_photos import reference_photos
 from edge_ad.images import read_image, read_resized
 from edge_ad.manifest import GraphInfo, Manifest, SplitInfo
-from edge_ad.runtime.parity import ONNX_TOLERANCE, Deviation, compare, recorded_predictions
+from edge_ad.runtime.parity import ONNX_TOLERANCE, Deviation, compare, recorded_predictions, sorts
 from edge_ad.scene import SceneLimits, SceneMeasures, measure_scene
 from edge_ad.strict_json import to_json
 from edge_ad.training.runs import Run, good_scores, torch_predictor
@@ -64,9 +65,9 @@ def export_run(run: Run, log: Log = lambda text: None) -> Bundle:
     _check_images(run, split)
     log(f"Exporting {run.method} of {run.product_name} at {size_hw[0]} x {size_hw[1]}.")
     model = export_onnx(run.detector)
-    images = read_resized(run.split.threshold, size_hw, run.split.photos)
-    reference = _reference(run, images)
-    deviation = compare(run_graph(model, reference.images), recorded_predictions(reference), ONNX_TOLERANCE)
+    reference = _reference(run, reference_photos(run))
+    predictions, recorded = run_graph(model, reference.images), recorded_predictions(reference)
+    deviation = compare(predictions, recorded, ONNX_TOLERANCE, is_sorted=sorts(run.parameters))
     _check(deviation)
     log(f"The graph differs from torch by {deviation.score:.1e} (score) and {deviation.map:.1e} (map) at most.")
     scored = HeldImages(run.split, (), size_hw).scored
@@ -173,8 +174,9 @@ def _reference(run: Run, images: NDArray[np.uint8]) -> Reference:
 
 def _check(deviation: Deviation) -> None:
     if not deviation.is_within:
+        pixels = deviation.map_typical if deviation.is_sorted else deviation.map
         raise QualityGateError(
-            f"The exported graph differs from the trained network by {max(deviation.score, deviation.map):.1e}; "
+            f"The exported graph differs from the trained network by {max(deviation.score, pixels):.1e}; "
             f"{deviation.tolerance:.0e} is allowed ({deviation.outliers} of {deviation.images} images).",
             "Nothing was written. Please report it with the method and its parameters.",
         )

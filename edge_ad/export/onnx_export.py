@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from edge_ad.models.base import AnomalyDetector
+from edge_ad.models.feature_matching import ExactMatching
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from onnx import ModelProto, checker
+from onnxscript import opset18
 from torch import nn
 from edge_ad.calibration.graph import drop_unused, infer_shapes
 from edge_ad.errors import EdgeAdError
@@ -66,7 +68,8 @@ def export_onnx(detector: AnomalyDetector) -> ModelProto:
     """
     frames = torch.zeros(_TRACED_BATCH, *detector.config.size_hw, 3, dtype=torch.uint8)
     model = trace(DeployGraph(detector), frames, ["image"], ["score", "anomaly_map"])
-    forbidden = sorted({node.op_type for node in model.graph.node} & _FORBIDDEN)
+    sorts = any(isinstance(module, ExactMatching) for module in detector.modules())
+    forbidden = sorted({node.op_type for node in model.graph.node} & (_FORBIDDEN - ({"TopK"} if sorts else set())))
     if forbidden:
         raise EdgeAdError(f"The exported graph contains {', '.join(forbidden)}, which some backends do not take.")
     return model
@@ -89,6 +92,7 @@ def trace(module: nn.Module, example: torch.Tensor, inputs: list[str], outputs: 
             opset_version=_TORCH_OPSET,
             input_names=inputs,
             output_names=outputs,
+            custom_translation_table={torch.ops.aten.sort.stable: _stable_sort},
             verbose=False,
         )
     assert program is not None
@@ -106,6 +110,15 @@ def trace(module: nn.Module, example: torch.Tensor, inputs: list[str], outputs: 
     infer_shapes(model)
     checker.check_model(model, full_check=True)
     return model
+
+
+def _stable_sort(values: Any, stable: bool = True, dim: int = -1, descending: bool = False) -> Any:
+    """A stable sort, ascending or not, of an axis of known length, which torch does not translate: ``TopK`` of all.
+
+    ONNX takes the lower index first where two values are equal.
+    """
+    length = opset18.Constant(value_ints=[int(values.shape[dim])])
+    return opset18.TopK(values, length, axis=dim, largest=int(descending), sorted=1)
 
 
 @contextmanager

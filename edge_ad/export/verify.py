@@ -119,11 +119,11 @@ def _recorded(bundle: Bundle) -> tuple[str, NDArray[np.uint8], list[Prediction]]
 
 def _torch(run_root: Path, bundle: Bundle) -> tuple[str, NDArray[np.uint8], list[Prediction]]:
     from edge_ad.data.pseudo_defects import PseudoDefects
-    from edge_ad.images import read_resized
+    from edge_ad.export.reference_photos import reference_photos
     from edge_ad.training.runs import load_run, torch_predictor
 
     run = load_run(run_root)
-    good = read_resized(run.split.threshold[: _IMAGES // 2], bundle.manifest.input_size_hw, bundle.manifest.photos)
+    good = reference_photos(run, _IMAGES // 2)
     # A detector behaves otherwise where it finds something: masks open, skips close.
     images = np.concatenate([good, PseudoDefects(0).apply(good)[0]])
     predict = torch_predictor(run.detector)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from torch import Tensor, nn
 
 from edge_ad.data.simulated_defects import Simulator
+from edge_ad.data.splits import FEWEST_IMAGES
 from edge_ad.input_size import InputSize, parse_input_size, side_lengths
 
 __all__ = ["AnomalyDetector", "DetectorOutput", "MethodParameters", "Stage", "TrainingBatch"]
@@ -72,10 +73,12 @@ class MethodParameters(BaseModel):
         seed: Weights, subsets and the order of training follow from it.
         absent: Parameter → value that a run was trained with which does not record it, as it is older.
         presets: Name → values that belong together.
+        speeds: What may be asked for of `SPEEDS` → values, each costing more per frame and finding more than the last.
     """
 
     absent: ClassVar[Mapping[str, Any]] = {}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    speeds: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -113,6 +116,8 @@ class AnomalyDetector(nn.Module, ABC):
     features change, as under an INT8 backbone; its ``fit_features`` starts it anew. Nothing is mirrored for it."""
     trains_backbone: ClassVar[bool] = False
     """Whether the gradient stages change the backbone. Then nothing is fitted on its features before they are over."""
+    fewest_photos: ClassVar[int] = FEWEST_IMAGES
+    """Different photos of good parts that it can be trained on."""
     mirrors: ClassVar[bool] = True
     """Whether training may mirror its images; not where the frozen outputs hold for the image as it is alone."""
     float_modules: ClassVar[tuple[str, ...]] = ()
@@ -162,6 +167,11 @@ class AnomalyDetector(nn.Module, ABC):
     @property
     def views(self) -> int:
         """Views of each fitting photo, by `edge_ad.data.views.with_views`, that are fitted on beside it."""
+        return 0
+
+    @property
+    def rotations(self) -> int:
+        """Rotations of each fitting photo that are fitted on beside it, after its views."""
         return 0
 
     def fit_photos(self, photos: Tensor) -> None:
@@ -216,11 +226,6 @@ class AnomalyDetector(nn.Module, ABC):
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
         """Named loss terms of a batch; their sum is minimised."""
         raise NotImplementedError(f"{self.method} has no gradient stage")
-
-    @classmethod
-    def undeployable(cls, parameters: Mapping[str, Any]) -> str:
-        """Why no bundle can be made of a detector of these parameters, as a sentence; empty where one can."""
-        return ""
 
     def deployed(self) -> AnomalyDetector:
         """The detector as it is exported: the same function of an image, cheaper to compute; this one by default."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -154,6 +154,7 @@ class FeatureParameters(RobustnessParameters):
         weights: Its weights: ``imagenet``, ``random`` (untrained, for tests of shapes), or the path of a state dict.
             A run carries them, and reads nothing again.
         levels: Strides of the backbone's levels, ascending; the first sets the grid. A command line gives ``8,16``.
+            Where they are not given, the backbone's own.
         neighbourhood: Side of the square that each level is averaged over, odd; 1 leaves levels as they are.
         embedding: Channels that the patches of each level are pooled to, as the papers do; 0 keeps its own.
         sigma: Smoothing of the map, pixels.
@@ -162,6 +163,11 @@ class FeatureParameters(RobustnessParameters):
     """
 
     absent: ClassVar[Mapping[str, Any]] = {**RobustnessParameters.absent, "tiles": (1, 1)}
+    speeds: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "fast": {"backbone": "efficientnet-lite0", "size": 256},
+        "balanced": {"backbone": "efficientnet-lite2", "size": 256},
+        "best": {"backbone": "efficientnet-lite2", "size": 320},
+    }
 
     backbone: BackboneName = "efficientnet-lite0"
     weights: str = Field(default="imagenet", min_length=1)
@@ -170,6 +176,13 @@ class FeatureParameters(RobustnessParameters):
     embedding: int = Field(default=0, ge=0, le=4096)
     sigma: float = Field(default=4.0, ge=0.1, le=64)
     tiles: Annotated[Tiles, BeforeValidator(parse_tiles)] = "auto"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_the_backbone(cls, values: Any) -> Any:
+        named = values.get("backbone") if isinstance(values, dict) else None
+        kind = next((kind for name, kind in BACKBONES.items() if name == named), None)
+        return values if kind is None or "levels" in values else {**values, "levels": kind.default_levels}
 
     @field_validator("levels", mode="before")
     @classmethod
@@ -185,6 +198,8 @@ class FeatureParameters(RobustnessParameters):
         known = BACKBONES[backbone].level_channels
         if sorted(set(levels)) != list(levels) or not set(levels) <= known.keys():
             raise ValueError(f"levels of {backbone} are strides out of {sorted(known)}, ascending")
+        if len(levels) > 1 and BACKBONES[backbone].has_one_level:
+            raise ValueError(f"{backbone} gives one level at a time, out of {sorted(known)}")
         return levels
 
     @field_validator("neighbourhood")

@@ -28,6 +28,7 @@ MatchingKind = Literal["moments", "counts", "exact"]
 _VARIANCE_FLOOR = 1e-5  # of a channel that is the same everywhere
 _EDGES = 43
 _OUTERMOST = 2.5  # standard deviations of a normal distribution, where the first and the last edge lie
+_SOFT_STEP = 0.1  # deviations over which a value goes from above an edge to below it
 _LEAST_STEP = 1e-3  # between two edges, in deviations: equal values would make a step without a slope
 
 
@@ -101,7 +102,8 @@ class MomentMatching(FeatureMatching):
 class CountMatching(FeatureMatching):
     """Histogram matching without a sort, for engines whose TopK is slow or bounded.
 
-    A channel is standardised, and for 43 fixed edges e it is counted which share F(e) of the positions lies below.
+    A channel is standardised, and for 43 fixed edges e it is counted which share F(e) of the positions lies below; a
+    value within 0.05 of an edge counts in part, so that rounding does not move all values of a plain ground across it.
     The edges are the reference's own quantiles Q, so ``Q(F(e))`` says where an edge belongs, and what lies between two
     edges goes between their places; beyond the outermost, distances are kept.
 
@@ -140,9 +142,8 @@ class CountMatching(FeatureMatching):
 
     def _places(self, standardised: Tensor, edges: Tensor) -> Tensor:
         """Where the edges belong: (N, C, K), by linear interpolation of the reference's quantiles."""
-        counts = torch.stack(
-            [(standardised < edges[:, k : k + 1, None]).float().sum((2, 3)) for k in range(_EDGES)], dim=2
-        )
+        scaled, bounds = standardised / _SOFT_STEP, edges[:, :, None, None] / _SOFT_STEP + 0.5
+        counts = torch.stack([(bounds[:, k] - scaled).clamp(0, 1).sum((2, 3)) for k in range(_EDGES)], dim=2)
         # As quantiles count: the smallest value is at 0, the largest at 1, an edge between two is halfway.
         below = (counts - 0.5) / (standardised.shape[2] * standardised.shape[3] - 1)
         known = self.get_buffer("probabilities")
@@ -165,7 +166,7 @@ class CountMatching(FeatureMatching):
 class ExactMatching(FeatureMatching):
     """The k-th smallest value of a channel becomes the reference's k-th smallest; ties keep their order of position.
 
-    It sorts all positions twice: for processors alone, since TensorRT's TopK ends at 3840.
+    It sorts all positions: for processors alone, since TensorRT's TopK ends at 3840.
 
     Args:
         channels: C of the level.
@@ -182,9 +183,11 @@ class ExactMatching(FeatureMatching):
 
     def match(self, features: Tensor) -> Tensor:
         """As the class says."""
-        order = features.flatten(2).sort(dim=2, stable=True).indices
-        reference = self.get_buffer("reference").to(features.dtype).expand(order.shape)
-        return torch.zeros_like(reference).scatter(2, order, reference).reshape(features.shape)
+        flat = features.flatten(2)
+        order = flat.sort(dim=2, stable=True).indices
+        # For each picture by a difference of nothing: expanded, the reference would be a constant of the traced batch.
+        wanted = self.get_buffer("reference").to(flat.dtype) + (flat - flat)
+        return flat.scatter(2, order, wanted).reshape(features.shape)
 
 
 def create_matching(kind: MatchingKind, channels: int, positions: int, *, share: float = 0.5) -> FeatureMatching:

@@ -16,7 +16,7 @@ the vector whose length is d is
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -77,15 +77,15 @@ class PositionGaussian(nn.Module):
         mean = features.mean(0)
         positions = mean[0].numel()
         shared = mean.new_zeros(channels, channels)
-        order = self._block_order()
-        for part in _centred_parts(features, mean, order):
+        parts = torch.split(self._block_order(), max(1, _POSITIONS_AT_ONCE // self.block**2) * self.block**2)
+        for part in _centred_parts(features, mean, parts):
             flat = part.reshape(-1, channels)
             shared += flat.T @ flat / (positions * (count - 1))
         shared.diagonal().add_(_REGULARISATION * shared.diagonal().mean() + _VARIANCE_FLOOR)
         whiten = torch.linalg.inv(torch.linalg.cholesky(shared))
         self.get_buffer("mean").copy_(mean[None])
         self.get_buffer("whiten").copy_(whiten[:, :, None, None])
-        directions = [self._directions(part @ whiten.T) for part in _centred_parts(features, mean, order)]
+        directions = [self._directions(part @ whiten.T) for part in _centred_parts(features, mean, parts)]
         self.get_buffer("directions").copy_(torch.cat(directions))
 
     def _block_order(self) -> Tensor:
@@ -142,10 +142,10 @@ class PositionGaussian(nn.Module):
         return squared.reshape(-1, rows, columns, side, side).transpose(2, 3).reshape(-1, 1, *self.grid_hw)
 
 
-def _centred_parts(features: Tensor, mean: Tensor, order: Tensor) -> Iterator[Tensor]:
-    """Features (N, C, h, w) less their mean, a few positions at a time in this order, (P', N, C), without a copy."""
+def _centred_parts(features: Tensor, mean: Tensor, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+    """Features (N, C, h, w) less their mean at some positions after the others, (P', N, C): no copy of the whole."""
     flat, centres = features.flatten(2), mean.flatten(1)
-    for chosen in torch.split(order, _POSITIONS_AT_ONCE):
+    for chosen in parts:
         yield (flat[..., chosen] - centres[:, chosen]).permute(2, 0, 1)
 
 

@@ -27,7 +27,7 @@ class PatchGaussianParameters(FeatureParameters):
 
     rank: int = Field(default=48, ge=1)
     shrinkage: float = Field(default=0.2, gt=0, le=1)
-    block: int = Field(default=2, ge=1, le=8)
+    block: int = Field(default=4, ge=1, le=8)
 
 
 class PatchGaussian(FeatureDetector):

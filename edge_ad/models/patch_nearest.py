@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -9,47 +12,103 @@ from torch.nn import functional as F
 
 from edge_ad.models.feature_detector import FeatureDetector, FeatureParameters
 
-__all__ = ["NearestNeighbour", "PatchNearest", "PatchNearestParameters"]
+__all__ = ["BankChoice", "NearestNeighbour", "PatchMetricKind", "PatchNearest", "PatchNearestParameters", "k_centres"]
+
+BankChoice = Literal["random", "coreset"]
+PatchMetricKind = Literal["whitened", "cosine"]
+_LEAST_SQUARE = 1e-12
+_MOST_CANDIDATES = 20_000  # patches that a coreset is chosen from: seconds, and measured as good as more
 
 
 class NearestNeighbour(nn.Module):
-    """Whitened distance to the nearest bank entry; knows nothing of position.
+    """Distance to the nearest bank entry; knows nothing of position.
 
     Args:
         channels: Feature channels C.
         size: Bank entries.
-        seed: Seed of the random subset of patches that fills the bank.
+        seed: Seed of the patches that fill the bank.
+        choice: Which patches: ``random``, or ``coreset``, each the farthest from those before it.
+        metric: ``whitened`` by the covariance of all patches, or ``cosine``: between the directions of two vectors,
+            which needs no covariance and so no more than one photo.
     """
 
-    def __init__(self, channels: int, *, size: int = 2000, seed: int = 0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        size: int = 2000,
+        seed: int = 0,
+        choice: BankChoice = "random",
+        metric: PatchMetricKind = "whitened",
+    ) -> None:
         super().__init__()
-        self.seed = seed
-        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
-        self.register_buffer("whiten", torch.eye(channels)[:, :, None, None])
+        self.seed, self.choice, self.metric = seed, choice, metric
+        if metric == "whitened":
+            self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
+            self.register_buffer("whiten", torch.eye(channels)[:, :, None, None])
         self.register_buffer("bank", torch.zeros(size, channels))
 
     @torch.no_grad()
     def fit(self, features: Tensor) -> None:
-        """Whiten by all patches of (N, C, h, w) and keep a random subset of them (with repetition if there are few)."""
+        """Whiten by all patches of (N, C, h, w) and keep a subset of them (with repetition if there are few)."""
         flat = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1])
-        mean = flat.mean(0)
-        covariance = torch.cov(flat.T)
-        covariance.diagonal().add_(1e-2 * covariance.diagonal().mean() + 1e-6)
-        whiten = torch.linalg.inv(torch.linalg.cholesky(covariance))
+        if self.metric == "whitened":
+            self._fit_whitening(flat)
         bank = self.get_buffer("bank")
         order = torch.randperm(len(flat), generator=torch.Generator().manual_seed(self.seed))
-        chosen = order[torch.arange(len(bank)) % len(order)]
+        if self.choice == "coreset":
+            order = order[:_MOST_CANDIDATES]
+            order = order[k_centres(self._comparable(flat[order]), len(bank))]
+        bank.copy_(self._comparable(flat[order[torch.arange(len(bank)) % len(order)]]))
+
+    def _fit_whitening(self, flat: Tensor) -> None:
+        mean, covariance = flat.mean(0), torch.cov(flat.T)
+        covariance.diagonal().add_(1e-2 * covariance.diagonal().mean() + 1e-6)
+        whiten = torch.linalg.inv(torch.linalg.cholesky(covariance))
         self.get_buffer("mean").copy_(mean[None, :, None, None])
         self.get_buffer("whiten").copy_(whiten[:, :, None, None])
-        bank.copy_((flat[chosen] - mean) @ whiten.T)
+
+    def _comparable(self, flat: Tensor) -> Tensor:
+        """Vectors (P, C) in the space of the bank."""
+        if self.metric == "cosine":
+            return _directions(flat)
+        mapped: Tensor = (flat - self.get_buffer("mean").flatten()) @ self.get_buffer("whiten")[:, :, 0, 0].T
+        return mapped
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) → distances (N, 1, h, w): ``min_b |z - b|`` through one 1×1 convolution."""
+        """(N, C, h, w) → distances (N, 1, h, w), ``min_b |z - b|`` or ``min_b (1 - cos)``, by one 1×1 convolution."""
         bank = self.get_buffer("bank")
-        whitened = F.conv2d(features - self.get_buffer("mean"), self.get_buffer("whiten"))
-        closeness = F.conv2d(whitened, bank[:, :, None, None], -0.5 * bank.square().sum(1))
-        squared = whitened.square().sum(1, keepdim=True) - 2 * closeness.amax(1, keepdim=True)
+        if self.metric == "cosine":
+            return 1 - F.conv2d(_directions(features), bank[:, :, None, None]).amax(1, keepdim=True)
+        compared = F.conv2d(features - self.get_buffer("mean"), self.get_buffer("whiten"))
+        closeness = F.conv2d(compared, bank[:, :, None, None], -0.5 * bank.square().sum(1))
+        squared = compared.square().sum(1, keepdim=True) - 2 * closeness.amax(1, keepdim=True)
         return squared.clamp_min(0).sqrt()
+
+
+def _directions(vectors: Tensor) -> Tensor:
+    """Vectors along the second dimension, of length 1; written in what every opset has."""
+    return vectors / vectors.square().sum(1, keepdim=True).clamp_min(_LEAST_SQUARE).sqrt()
+
+
+def k_centres(vectors: Tensor, count: int) -> Tensor:
+    """Greedy k-centres (Gonzalez, 1985), the coreset of PatchCore: each is the vector farthest from those before it.
+
+    Args:
+        vectors: (P, C); the first is the first centre.
+        count: Centres; at most P.
+
+    Returns:
+        Their rows, int64 (min(count, P),).
+    """
+    lengths, chosen = vectors.square().sum(1), [0]
+    nearest = torch.full_like(lengths, torch.inf)
+    for _ in range(min(count, len(vectors)) - 1):
+        newest = chosen[-1]
+        nearest = torch.minimum(nearest, lengths + lengths[newest] - 2 * vectors @ vectors[newest])
+        nearest[newest] = -torch.inf
+        chosen.append(int(nearest.argmax()))
+    return torch.tensor(chosen)
 
 
 class PatchNearestParameters(FeatureParameters):
@@ -57,9 +116,33 @@ class PatchNearestParameters(FeatureParameters):
 
     Attributes:
         bank: Normal patches that are kept.
+        bank_choice: Which: ``random``, or ``coreset``, each the farthest from those before it.
+        metric: ``whitened`` by the covariance of all patches, or ``cosine``.
+        rotations: Of each photo, by equal parts of a turn, that are fitted on beside it: for parts that lie any way
+            round, and few photos.
     """
 
+    absent: ClassVar[Mapping[str, Any]] = {
+        **FeatureParameters.absent,
+        "bank_choice": "random",
+        "metric": "whitened",
+        "rotations": 0,
+    }
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        **FeatureParameters.presets,
+        "few-photos": {
+            "backbone": "dinov2-small",
+            "size": 448,
+            "neighbourhood": 1,
+            "metric": "cosine",
+            "rotations": 7,
+        },
+    }
+
     bank: int = Field(default=2000, ge=1, le=65536)
+    bank_choice: BankChoice = "coreset"
+    metric: PatchMetricKind = "whitened"
+    rotations: int = Field(default=0, ge=0, le=35)
 
 
 class PatchNearest(FeatureDetector):
@@ -71,16 +154,28 @@ class PatchNearest(FeatureDetector):
     """
 
     method = "patch-nearest"
-    purpose = "a first look: distance to the nearest normal patch, wherever on the part it was"
+    purpose = "few photos, from one on: distance to the nearest normal patch, wherever on the part it was"
     training_time = "seconds"
     parameters_type = PatchNearestParameters
+    fewest_photos = 1
     aliases = ("patchcore",)
     float_modules = (*FeatureDetector.float_modules, "nearest")
     config: PatchNearestParameters
 
     def __init__(self, config: PatchNearestParameters, *, pretrained: bool = True) -> None:
         super().__init__(config, pretrained=pretrained)
-        self.nearest = NearestNeighbour(self.patch_features.channels, size=config.bank, seed=config.seed)
+        self.nearest = NearestNeighbour(
+            self.patch_features.channels,
+            size=config.bank,
+            seed=config.seed,
+            choice=config.bank_choice,
+            metric=config.metric,
+        )
+
+    @property
+    def rotations(self) -> int:
+        """As the parameters say."""
+        return self.config.rotations
 
     def fit_features(self, fit: Tensor, held_out: Tensor) -> None:
         """Fill the bank; the held-out images are not needed."""

@@ -12,7 +12,7 @@ from edge_ad.models.picture_normalisation import InputNormalisation
 
 __all__ = ["LevelMatching", "RobustnessParameters"]
 
-LevelMatching = Literal["none", "moments", "counts"]
+LevelMatching = Literal["none", "moments", "counts", "exact"]
 
 _PLAIN: Mapping[str, Any] = {"views": 0, "input_normalisation": "none", "feature_centring": False, "matching": "none"}
 _ROBUST: Mapping[str, Any] = {
@@ -31,7 +31,7 @@ class RobustnessParameters(MethodParameters):
         input_normalisation: ``picture``: light and contrast of each picture are brought to those of the photos.
         feature_centring: The mean of each feature over the picture is subtracted.
         matching: Of the features at strides 4 and 8 to those of the photos, half of the way: of their ``moments``, of
-            their distribution by ``counts``, or ``none``.
+            their distribution by ``counts``, or by sorting (``exact``; no TensorRT), or ``none``.
     """
 
     absent: ClassVar[Mapping[str, Any]] = _PLAIN

@@ -10,7 +10,13 @@ from dataclasses import asdict, dataclass
 
 from edge_ad.errors import MissingDependencyError, require
 from edge_ad.runtime.backend import BackendStatus, probe
-from edge_ad.runtime.peripherals import LocalCamera, has_display, list_cameras
+from edge_ad.runtime.peripherals import (
+    BaslerCamera,
+    LocalCamera,
+    has_display,
+    list_basler_cameras,
+    list_cameras,
+)
 from edge_ad.runtime.target import Processor, available_cores, processor
 
 __all__ = ["PackageStatus", "SystemReport", "examine"]
@@ -76,6 +82,7 @@ class SystemReport:
         backends: Every backend.
         packages: Image decoding, and the packages of every extra.
         cameras: Those that ``--camera N`` takes.
+        basler_cameras: Those that ``--source basler://…`` takes; none where pypylon is not installed.
         has_display: Whether a window can be shown.
     """
 
@@ -87,6 +94,7 @@ class SystemReport:
     backends: list[BackendStatus]
     packages: list[PackageStatus]
     cameras: list[LocalCamera]
+    basler_cameras: list[BaslerCamera]
     has_display: bool
 
     @property
@@ -101,7 +109,10 @@ class SystemReport:
 
 
 def examine() -> SystemReport:
-    """Examine this machine. Imports only the backends and OpenCV, which can be installed and still be broken."""
+    """Examine this machine.
+
+    Imports only the backends, OpenCV and pypylon, which can be installed and still be broken.
+    """
     return SystemReport(
         edge_ad=_version("edge-ad"),
         python=platform.python_version(),
@@ -111,6 +122,7 @@ def examine() -> SystemReport:
         backends=probe(),
         packages=[_opencv(), *(_installed(*package) for package in _OPTIONAL)],
         cameras=list_cameras(),
+        basler_cameras=list_basler_cameras(),
         has_display=has_display(),
     )
 

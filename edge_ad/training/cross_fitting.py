@@ -8,6 +8,7 @@ the safe side of the false-alarm rate.
 from __future__ import annotations
 
 import copy
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +22,12 @@ from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.feature_detector import FeatureDetector
 from edge_ad.training.feature_cache import FeatureCache, compute_features
+from edge_ad.training.preparation import fitted_views
 
-__all__ = ["CrossFittedScores", "cross_fitted_scores", "is_cross_fitted", "without_first_fold"]
+__all__ = ["LIGHTS_OF_ONE", "CrossFittedScores", "cross_fitted_scores", "is_cross_fitted", "without_first_fold"]
 
+LIGHTS_OF_ONE = 16
+"""Views of the only photo that its threshold is set from."""
 _BATCH = 8
 
 
@@ -56,7 +60,9 @@ def cross_fitted_scores(detector: AnomalyDetector, split: GoodSplit) -> CrossFit
     """
     if not split.folds or not isinstance(detector, FeatureDetector):
         return CrossFittedScores({}, {})
-    features, step = _features_by_fold(detector, split), 1 + detector.views
+    if len(split.folds) == 1:
+        return _of_the_only_photo(detector, split)
+    features, step = _features_by_fold(detector, split), 1 + detector.views + detector.rotations
     scores: list[float] = []
     for index, part in enumerate(features):
         scores += _scores(_fitted_without(index, detector, features), part[::step])
@@ -71,28 +77,37 @@ def without_first_fold(detector: AnomalyDetector, split: GoodSplit) -> AnomalyDe
     Raises:
         DataError: A photo cannot be read.
     """
-    if not split.is_fitted_on_all or not isinstance(detector, FeatureDetector):
+    if not split.is_fitted_on_all or len(split.folds) == 1 or not isinstance(detector, FeatureDetector):
         return detector
     return _fitted_without(0, detector, _features_by_fold(detector, split))
 
 
+def _of_the_only_photo(detector: FeatureDetector, split: GoodSplit) -> CrossFittedScores:
+    """No photo can be left out: the middle score of the only one in other lights, which stands for other parts."""
+    (paths,), size_hw = split.folds, detector.config.size_hw
+    photo = read_resized(paths[:1], size_hw, split.photos)
+    views = with_views(photo, LIGHTS_OF_ONE, seed=detector.config.seed)
+    scores = _scores(detector, compute_features(detector.patch_features, views))
+    return CrossFittedScores(dict.fromkeys(paths, statistics.median(scores[1:])), dict.fromkeys(paths, scores[0]))
+
+
 def _fitted_without(index: int, detector: FeatureDetector, features: Sequence[Tensor]) -> FeatureDetector:
     others = torch.cat([part for number, part in enumerate(features) if number != index])
-    own, fitted = features[index][:: 1 + detector.views], copy.deepcopy(detector)
+    own, fitted = features[index][:: 1 + detector.views + detector.rotations], copy.deepcopy(detector)
     fitted.fit_features(others, own[: len(own) // 2])
     return fitted
 
 
 def _features_by_fold(detector: FeatureDetector, split: GoodSplit) -> list[Tensor]:
     """Features of each fold, each photo followed by its views; what was fitted on comes from the cache."""
-    size_hw, views = detector.config.size_hw, detector.views
-    fit = with_views(read_resized(split.fit, size_hw, split.photos), views, seed=detector.config.seed)
+    size_hw, step = detector.config.size_hw, 1 + detector.views + detector.rotations
+    fit = fitted_views(detector, read_resized(split.fit, size_hw, split.photos))
     features = FeatureCache(detector.patch_features)(fit)
-    sizes = [len(fold) * (1 + views) for fold in split.folds[1:]]
+    sizes = [len(fold) * step for fold in split.folds[1:]]
     others = list(torch.split(features[: sum(sizes)], sizes))
     if split.is_fitted_on_all:
         return [features[sum(sizes) :], *others]
-    held_out = with_views(read_resized(split.folds[0], size_hw, split.photos), views, seed=detector.config.seed)
+    held_out = fitted_views(detector, read_resized(split.folds[0], size_hw, split.photos))
     return [compute_features(detector.patch_features, held_out), *others]
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "fit_features",
     "fit_photos",
     "fit_to_images",
+    "fitted_views",
     "loop_settings",
     "prepare",
     "refit",
@@ -69,9 +70,14 @@ def fit_features(
     Returns:
         Features of both, float32 (N, C, h, w), as they were fitted on.
     """
-    features = features_of(with_views(fit, detector.views, seed=detector.config.seed))
-    detector.fit_features(features, features_of(held_out))
+    features = features_of(fitted_views(detector, fit))
+    detector.fit_features(features, features_of(held_out) if len(held_out) else features[:0])
     return features
+
+
+def fitted_views(detector: AnomalyDetector, photos: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What is fitted on of photos: each one, its views and its rotations, uint8 BGR (N', H, W, 3)."""
+    return with_views(photos, detector.views, seed=detector.config.seed, rotations=detector.rotations)
 
 
 def fit_to_images(
@@ -89,7 +95,7 @@ def fit_to_images(
     if features_of is not None:
         features = fit_features(detector, fit, held_out, features_of)
         _show_defects(detector, fit, features_of)
-    seen = with_views(fit, detector.views, seed=detector.config.seed)
+    seen = fitted_views(detector, fit)
     images = torch.empty(len(seen), 0) if detector.trains_on_features else to_tensor(seen)
     return TrainingSet(seen, detector.frozen_outputs(images, features), detector.views)
 

@@ -61,6 +61,7 @@ class TrainingRequest:
         root: Folder of the run; must not hold one yet.
         values: Parameters that differ from the method's defaults; ``mosaic`` may be ``"auto"``.
         preset: Name of values of the method that belong together, out of its ``presets``; ``values`` go before them.
+        speed: What a frame may cost, out of the method's ``speeds``; ``values`` and the preset go before it.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         batch_size: Images per step.
         flips: Mirror images at random.
@@ -79,6 +80,7 @@ class TrainingRequest:
     root: Path
     values: Mapping[str, Any] = field(default_factory=dict)
     preset: str = ""
+    speed: str = ""
     device: str = "auto"
     batch_size: int = 4
     flips: bool = True
@@ -116,7 +118,7 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     start: dict[str, Tensor] | None = None
     if request.ear is not None:
         request, start = _continued(request, request.ear)
-    request = replace(request, values={**_preset(request), **request.values})
+    request = replace(request, values={**_speed(request), **_preset(request), **request.values})
     fixed = {key: value for key, value in request.values.items() if (key, value) != ("mosaic", "auto")}
     request = replace(request, method=method_class(request.method).method)  # runs record the name, not an alias
     parse_parameters(request.method, fixed)
@@ -124,9 +126,13 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     _check_names(request, product)
     photos = measure_photos(product.good)
     detector = create_detector(request.method, fixed)
-    if why := detector.undeployable(detector.config.model_dump()):
-        _log.warning("No bundle can be made of this run: %s", why)
-    split = split_in_blocks(product.good, photos, seed=detector.config.seed, cross_fitted=is_cross_fitted(detector))
+    split = split_in_blocks(
+        product.good,
+        photos,
+        seed=detector.config.seed,
+        cross_fitted=is_cross_fitted(detector),
+        fewest=detector.fewest_photos,
+    )
     request, split = _with_geometry(request, split, detector)
     values, choices = _choose(request, split)
     if values != fixed:
@@ -266,6 +272,15 @@ def _continued(request: TrainingRequest, root: Path) -> tuple[TrainingRequest, d
     return request, detector.state_dict()
 
 
+def _speed(request: TrainingRequest) -> Mapping[str, Any]:
+    """The values of the speed that is asked for; none without one."""
+    known = method_class(request.method).parameters_type.speeds
+    if request.speed and request.speed not in known:
+        hint = f"It has: {', '.join(known)}." if known else "Leave --speed out: it is for detectors on patch features."
+        raise UsageError(f"{request.method} has no speed {request.speed!r}.", hint)
+    return known.get(request.speed, {})
+
+
 def _preset(request: TrainingRequest) -> Mapping[str, Any]:
     """The values of the preset that is asked for; none without one."""
     known = method_class(request.method).parameters_type.presets
@@ -330,6 +345,7 @@ def _new_record(
             "flips": request.flips and detector.mirrors,
             "mixed_precision": request.mixed_precision,
             **({"preset": request.preset} if request.preset else {}),
+            **({"speed": request.speed} if request.speed else {}),
             **({} if detector.simulator is None else {"workers": request.workers}),
         },
         versions={"edge-ad": __version__, **package_versions()},

@@ -1,4 +1,4 @@
-"""The tables of docs/results/discriminators.md and the recorded rows they come from."""
+"""The tables of benchmarks/notes/discriminators.md and the recorded rows they come from."""
 
 from benchmarks.discriminator_markdown import (
     DOCUMENT,

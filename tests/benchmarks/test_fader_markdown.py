@@ -1,4 +1,4 @@
-"""The tables of docs/results/controls.md and the recorded rows they come from."""
+"""The tables of benchmarks/notes/controls.md and the recorded rows they come from."""
 
 from benchmarks.fader_markdown import DOCUMENT, read_rows, rewrite, tables
 

@@ -1,4 +1,4 @@
-"""The table of docs/results/simulated_defects.md and the recorded rows it comes from."""
+"""The table of benchmarks/notes/simulated_defects.md and the recorded rows it comes from."""
 
 from benchmarks.simulated_defects_markdown import PAGE, made
 from benchmarks.write_tables import rewrite

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -35,3 +36,17 @@ def test_a_machine_where_nothing_runs_is_told_what_to_install_and_exits_3() -> N
     assert done.returncode == 3, done.stderr
     assert "pip install onnxruntime" in done.stdout
     assert "No bundle can run here yet." in done.stdout
+
+
+def test_basler_cameras_are_listed_with_the_address_that_a_stream_takes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of the bindings' generator, on import
+        pytest.importorskip("pypylon.pylon", reason="pypylon brings the emulated cameras")
+    monkeypatch.setenv("PYLON_CAMEMU", "2")
+    assert main(["doctor", "--json"]) == 0
+    cameras = json.loads(capsys.readouterr().out)["basler_cameras"]
+    assert [camera["address"] for camera in cameras] == ["basler://0815-0000", "basler://0815-0001"]
+    assert main(["doctor"]) == 0
+    assert "basler://0815-0001" in capsys.readouterr().out

@@ -7,15 +7,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from edge_ad.cli import main
 from edge_ad.cli.progress import EpochProgress
-from edge_ad.method_names import DEFAULT_METHOD, METHODS
+from edge_ad.method_names import DEFAULT_METHOD, METHODS, SPEEDS
 from edge_ad.models.base import AnomalyDetector
+from edge_ad.models.patch_gaussian import PatchGaussianParameters
 from edge_ad.models.registry import method_class
 from edge_ad.training.checkpoints import Progress
 from edge_ad.training.loop import EpochReport
+from edge_ad.training.runs import read_record
 
 
 def test_help_lists_every_method_and_imports_no_torch() -> None:
@@ -84,3 +88,40 @@ def _report(epoch: int, *, seconds: float) -> EpochReport:
         seconds=seconds,
         tensors={},
     )
+
+
+def test_a_speed_chooses_the_backbone_and_what_is_given_goes_before_it(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(8):
+        noise = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+        assert cv2.imwrite(str(photos / f"{number}.png"), noise)
+    few = ["--size", "64", "-p", "weights=random", "-p", "rank=2", "--no-check-photos"]
+    arguments = ["train", "patch-gaussian", "--data", str(photos), "--runs", str(tmp_path), "--name", "run"]
+    assert main([*arguments, "--speed", "best", *few]) == 0
+    record = read_record(tmp_path / "run")
+    best = PatchGaussianParameters.speeds["best"]
+    assert record.training["speed"] == "best"
+    assert record.parameters["backbone"] == best["backbone"] != PatchGaussianParameters().backbone
+    assert record.parameters["size"] == 64 != best["size"]
+
+
+def test_every_speed_is_one_of_a_detector_on_patch_features() -> None:
+    for values in PatchGaussianParameters.speeds.values():
+        PatchGaussianParameters.model_validate(values)
+    assert [*PatchGaussianParameters.speeds] == [*SPEEDS]
+    assert PatchGaussianParameters.model_validate(PatchGaussianParameters.speeds["fast"]) == PatchGaussianParameters()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["patch-gaussian", "--speed", "fastest"], "It has: fast, balanced, best."),
+        (["fader", "--speed", "best"], "Leave --speed out"),
+    ],
+)
+def test_a_speed_that_is_not_there_is_refused_in_one_line(
+    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", *arguments, "--data", str(tmp_path), "--runs", str(tmp_path / "runs")]) == 2
+    assert said in capsys.readouterr().err

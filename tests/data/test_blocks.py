@@ -155,3 +155,14 @@ def test_a_few_bursts_count_as_what_they_show_though_they_are_split(tmp_path, cr
     split = split_in_blocks(paths, cross_fitted=cross_fitted)
     assert sorted(split.duplicates) == sorted(tuple(paths[start : start + 5]) for start in range(0, 20, 5))
     assert {*split.fit, *split.calibrate, *split.threshold} == set(paths)
+
+
+@pytest.mark.parametrize(("count", "folds"), [(1, 1), (2, 2), (5, 5), (7, 5)])
+def test_where_few_are_enough_they_are_left_out_one_by_one(photos, count, folds):
+    split = split_in_blocks(photos[:count], cross_fitted=True, fewest=1)
+    assert len(split.folds) == folds
+    assert max(map(len, split.folds)) <= 2
+    assert sorted(split.fit) == sorted(photos[:count])
+    assert split.folds[0] == (*split.calibrate, *split.threshold)
+    with pytest.raises(DataError, match="at least 8 are needed"):
+        split_in_blocks(photos[:count], cross_fitted=True)

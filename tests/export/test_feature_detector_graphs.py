@@ -20,6 +20,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("patch-nearest", {"bank": 50}),
     ("patch-gaussian", {"rank": 3, "views": 1, "input_normalisation": "picture", "feature_centring": True}),
     ("patch-gaussian", {"rank": 3, "block": 1, "matching": "moments"}),
+    ("patch-gaussian", {"rank": 3, "block": 1, "matching": "exact"}),
     ("patch-metric", {"rank": 3, "epochs": 2, "input_normalisation": "picture", "matching": "counts", "views": 2}),
     ("patch-metric", {"rank": 3, "epochs": 2}),
     ("simplenet", {"hidden": 16, "epochs": 2}),
@@ -54,8 +55,11 @@ def test_the_graph_gives_the_detectors_numbers(detector: AnomalyDetector, model:
     with torch.no_grad():
         scores, maps = DeployGraph(detector)(torch.from_numpy(images))
     predictions = run_graph(model, images)
-    np.testing.assert_allclose([item.score for item in predictions], scores.numpy(), rtol=1e-4, atol=1e-4)
-    np.testing.assert_allclose(np.stack([item.anomaly_map for item in predictions]), maps.numpy(), rtol=1e-4, atol=1e-4)
+    # By rank: two values that rounding swaps get two values of the reference, far apart where there are 256 of noise.
+    limit = 1e-3 if detector.config.model_dump()["matching"] == "exact" else 1e-4
+    np.testing.assert_allclose([item.score for item in predictions], scores.numpy(), rtol=limit, atol=limit)
+    found = np.stack([item.anomaly_map for item in predictions])
+    np.testing.assert_allclose(found, maps.numpy(), rtol=limit, atol=limit)
 
 
 def test_the_photo_is_transposed_right_before_the_first_convolution(
@@ -71,7 +75,9 @@ def test_nothing_of_the_training_is_deployed(detector: AnomalyDetector, model: o
     carried = {tensor.name for tensor in model.graph.initializer}
     assert not any("radius_field" in name for name in carried)
     assert any("centres" in name for name in carried) == (not getattr(detector.config, "refine", True))
-    assert not {node.op_type for node in model.graph.node} & {"BatchNormalization", "Gather", "TopK", "Unfold"}
+    kinds = [node.op_type for node in model.graph.node]
+    assert not set(kinds) & {"BatchNormalization", "Gather", "Unfold"}
+    assert kinds.count("TopK") == (2 if detector.config.model_dump()["matching"] == "exact" else 0)
 
 
 def test_a_plain_head_is_two_convolutions_behind_the_features(

@@ -83,3 +83,13 @@ def test_no_picture_and_no_share_are_refused() -> None:
         MomentMatching(1).fit([])
     with pytest.raises(UsageError, match="share"):
         create_matching("moments", 1, 1, share=0.0)
+
+
+def test_rounding_moves_nothing_of_a_plain_ground_in_counts() -> None:
+    """Nearly all values are equal, as of photos of one colour, and lie on an edge: a backend rounds them otherwise."""
+    ground = torch.full((1, 1, 32, 32), 2.0)
+    ground[..., :2] = 5.0
+    matching = CountMatching(1, share=1.0)
+    matching.fit([ground])
+    rounding = 1e-6 * torch.randn(ground.shape, generator=torch.Generator().manual_seed(0))
+    assert (matching(ground + rounding) - matching(ground)).abs().max() < 1e-4

@@ -50,6 +50,14 @@ def test_equals_the_dense_distance_when_the_rank_suffices(features: Tensor, rank
     np.testing.assert_allclose(got, _dense(features, queries, shrinkage), rtol=1e-6)
 
 
+def test_blocks_of_any_side_are_fitted_a_few_at_a_time() -> None:
+    fit = torch.randn(6, CHANNELS, 24, 24)
+    gaussian = PositionGaussian(CHANNELS, (24, 24), rank=2, block=3)
+    gaussian.fit(fit)
+    assert gaussian.get_buffer("directions").shape == (64, CHANNELS, 2)
+    assert gaussian(fit).shape == (6, 1, 24, 24)
+
+
 def test_positions_of_a_block_share_the_mean_of_their_covariances() -> None:
     fit = torch.randn(9, CHANNELS, 4, 6, dtype=torch.float64) * (1 + torch.arange(24.0).reshape(1, 1, 4, 6))
     queries = torch.randn(3, CHANNELS, 4, 6, dtype=torch.float64) * 20

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edge_ad.models.patch_nearest import NearestNeighbour
+from edge_ad.models.patch_nearest import NearestNeighbour, k_centres
 
 CHANNELS = 4
 
@@ -70,3 +70,28 @@ def test_patches_that_are_all_the_same_can_be_fitted() -> None:
     nearest.fit(torch.ones(2, CHANNELS, 2, 2))
     assert nearest(torch.ones(1, CHANNELS, 2, 2)).max() == 0
     assert torch.isfinite(nearest(torch.zeros(1, CHANNELS, 2, 2))).all()
+
+
+def test_each_next_centre_is_the_vector_farthest_from_those_before_it() -> None:
+    vectors = torch.tensor([[0.0, 0.0], [1.0, 0.0], [5.0, 0.0], [5.0, 4.0], [0.0, 3.0]])
+    assert k_centres(vectors, 4).tolist() == [0, 3, 2, 4]  # at 6.4, then 4 from the last, then 3 from the first
+    assert sorted(k_centres(vectors, 9).tolist()) == [0, 1, 2, 3, 4]
+
+
+def test_a_coreset_covers_the_patches_better_than_chance(features: Tensor) -> None:
+    flat = torch.cat([torch.randn(400, CHANNELS) * 0.1, torch.randn(8, CHANNELS) * 5]).T.reshape(1, CHANNELS, 24, 17)
+    farthest = {}
+    for choice in ("random", "coreset"):
+        nearest = NearestNeighbour(CHANNELS, size=16, choice=choice)
+        nearest.fit(flat)
+        farthest[choice] = float(nearest(flat).max())
+    assert farthest["coreset"] < 0.5 * farthest["random"]
+
+
+def test_the_cosine_metric_compares_directions_and_needs_no_covariance() -> None:
+    patches = torch.tensor([[1.0, 0.0], [0.0, 2.0]]).T.reshape(1, 2, 1, 2)
+    nearest = NearestNeighbour(2, size=2, metric="cosine")
+    nearest.fit(patches)
+    queries = torch.tensor([[9.0, 0.0], [1.0, 1.0], [-1.0, 0.0]]).T.reshape(1, 2, 1, 3)
+    expected = [0.0, 1 - 0.5**0.5, 1.0]  # at 0, 45 and 90 degrees
+    np.testing.assert_allclose(nearest(queries).flatten().numpy(), expected, atol=1e-6)

@@ -28,7 +28,7 @@ def product(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for index in range(12):
         image = np.full((64, 64, 3), 90, np.uint8)
-        image[16:48, 16 + index % 3 : 48 + index % 3] = 180
+        image[16:48, 10 + index : 42 + index] = 180
         noise = rng.integers(0, 20, image.shape, dtype=np.uint8)
         cv2.imwrite(str(root / f"{index:02d}.png"), cv2.add(image, noise))
     return root

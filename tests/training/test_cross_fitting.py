@@ -88,19 +88,6 @@ def test_photos_that_show_the_same_count_once_in_a_held_out_block(product: Path,
     assert outlook.effective == outlook.threshold.good_images == len(held_out) - 5
 
 
-def test_what_engines_cannot_take_is_said_before_the_training_and_no_engine_is_named_next(
-    product: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    arguments = ["train", "rd4ad", "--data", str(product), "--size", "64", "--runs", str(tmp_path), "--no-check-photos"]
-    few = ["-p", "weights=random", "-p", "steps=1", "--batch-size", "2"]
-    assert main([*arguments, *few, "--name", "counts", "-p", "matching=counts"]) == 0
-    assert "next: edge-ad build-engine" in capsys.readouterr().err
-    assert caplog.messages == []
-    assert main([*arguments, *few, "--name", "exact", "-p", "matching=exact"]) == 0
-    assert "next: edge-ad evaluate" in capsys.readouterr().err
-    assert caplog.messages[0].startswith("No bundle can be made of this run: matching=exact")
-
-
 def test_the_asked_rate_is_recorded_and_sets_the_threshold(product: Path, tmp_path: Path) -> None:
     root = _train(product, tmp_path / "run", false_alarm_rate=0.3)
     assert read_record(root).false_alarm_rate == 0.3

@@ -70,12 +70,14 @@ def build_tensorrt_engine(
     from edge_ad.export.tensorrt.listing import convolution_macs
     from edge_ad.export.tensorrt.dla import ranges_for_dla
     from edge_ad.export.tensorrt.qdq_check import check_qdq
+    from edge_ad.export.tensorrt.sort_check import check_sorts
 
     dla = options.dla_core is not None
     precision: Precision = "fp32" if dla else key.precision
     path = bundle.graph_path(precision)
     model = _read(onnx, bundle.graph_bytes(precision), path)
     check_qdq(model, path.name)
+    check_sorts(model, path.name)
     backend = cast("TensorRtName", key.backend)
     if options.timing_cache is None:
         options = replace(options, timing_cache=bundle.root / _ENGINES / f"{backend}-{key.target}.timing-cache")

@@ -34,6 +34,10 @@ class Backbone(nn.Module, ABC):
 
     level_channels: ClassVar[Mapping[int, int]]
     """Stride of a feature level → its channels."""
+    default_levels: ClassVar[tuple[int, ...]] = (8, 16)
+    """Levels that detectors take where none are asked for."""
+    has_one_level: ClassVar[bool] = False
+    """Whether its levels are the same features on another grid, and only one of them is had at a time."""
     int8_float_start: ClassVar[tuple[str, ...]] = ()
     """Modules at its start that an INT8 graph leaves in float. What makes the largest maps carries most of the noise
     that an INT8 backbone adds to its features, and later layers amplify it, while these layers have little of the
@@ -110,6 +114,16 @@ class Backbone(nn.Module, ABC):
             MissingDependencyError: The package that brings them is not installed.
             CheckpointError: They cannot be had.
         """
+
+    @classmethod
+    def read_published(cls, source: str) -> dict[str, Tensor]:
+        """A state dict in its authors' names from a path.
+
+        Raises:
+            UsageError: There is no such file.
+            CheckpointError: It cannot be read, or is not a state dict.
+        """
+        return read_weights(Path(source))
 
     @abstractmethod
     def load_published(self, weights: Mapping[str, Tensor]) -> None:

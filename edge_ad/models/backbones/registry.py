@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from torch import Tensor
 
 from edge_ad.errors import CheckpointError
-from edge_ad.models.backbones.base import Backbone, read_weights
+from edge_ad.models.backbones.base import Backbone
+from edge_ad.models.backbones.dinov2 import DinoV2Small
 from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0, EfficientNetLite1, EfficientNetLite2
 from edge_ad.models.backbones.resnet import ResNet18, WideResNet50
 
 __all__ = ["BACKBONES", "BackboneName", "create_backbone"]
 
-BackboneName = Literal["efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "resnet18", "wide-resnet50"]
+BackboneName = Literal[
+    "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "resnet18", "wide-resnet50", "dinov2-small"
+]
 
 BACKBONES: dict[BackboneName, type[Backbone]] = {
     "efficientnet-lite0": EfficientNetLite0,
@@ -22,6 +24,7 @@ BACKBONES: dict[BackboneName, type[Backbone]] = {
     "efficientnet-lite2": EfficientNetLite2,
     "resnet18": ResNet18,
     "wide-resnet50": WideResNet50,
+    "dinov2-small": DinoV2Small,
 }
 
 
@@ -33,8 +36,8 @@ def create_backbone(
     Args:
         name: From ``BACKBONES``.
         levels: Strides to return, out of its ``level_channels``, ascending.
-        weights: ``imagenet``, ``random`` (untrained), or the path of a state dict in its authors' names; None leaves
-            them out, for a checkpoint to follow.
+        weights: ``imagenet`` (as published), ``random`` (untrained), or the path of a state dict in its authors' names,
+            for DINOv2 also a folder or a name on the hub; None leaves them out, for a checkpoint to follow.
         seed: Random weights follow from it.
 
     Raises:
@@ -46,7 +49,11 @@ def create_backbone(
     if weights == "random":
         backbone.draw_weights(seed)
     elif weights is not None:
-        _load(backbone, backbone.imagenet_weights() if weights == "imagenet" else read_weights(Path(weights)), weights)
+        _load(
+            backbone,
+            backbone.imagenet_weights() if weights == "imagenet" else backbone.read_published(weights),
+            weights,
+        )
     return backbone.eval()
 
 

@@ -7,14 +7,13 @@ part is not as they are, teacher and student differ.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from edge_ad.errors import UsageError
 from edge_ad.input_size import check_input_size
 from edge_ad.models.backbones import BackboneName
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
@@ -76,7 +75,7 @@ class DistillationParameters(MethodParameters):
         learning_rate: Peak learning rate.
         schedule: Name of a schedule in ``edge_ad.training.schedules``.
         matching: Of the teacher's levels at strides 4 and 8 to those of the photos, in the deployed network alone: of
-            their ``moments``, of their distribution by ``counts``, by sorting (``exact``, in torch alone), or ``none``.
+            their ``moments``, of their distribution by ``counts``, by sorting (``exact``; no TensorRT), or ``none``.
         matching_share: Of the photos in what is matched.
         input_normalisation: ``picture``: light and contrast of each picture are brought to those of the photos.
         views: Views of each photo, as the line may take it on another day, that are learned beside it.
@@ -182,24 +181,8 @@ class ReverseDistillation(AnomalyDetector):
         levels_back: list[Tensor] = self.student(self.bottleneck(levels))
         return levels_back
 
-    @classmethod
-    def undeployable(cls, parameters: Mapping[str, Any]) -> str:
-        """Why no engine takes it: levels are matched by sorting."""
-        if parameters.get("matching") != "exact":
-            return ""
-        return "matching=exact sorts up to 4096 values a channel, which engines do not take (TensorRT sorts 3840)."
-
     def deployed(self) -> AnomalyDetector:
-        """With its batch norms folded into the convolutions.
-
-        Raises:
-            UsageError: Levels are matched by sorting.
-        """
-        if why := self.undeployable(self.config.model_dump()):
-            raise UsageError(
-                why,
-                "Train with matching=counts, which nearly equals it, or moments; or evaluate the run itself.",
-            )
+        """With its batch norms folded into the convolutions."""
         deployed = copy.deepcopy(self)
         fold_norms(deployed)
         return deployed

@@ -27,6 +27,7 @@ from edge_ad.runtime.engine import (
     saving,
 )
 from edge_ad.runtime.openvino.api import openvino_api, openvino_core, openvino_version
+from edge_ad.runtime.openvino.sorting import sort_stably
 from edge_ad.runtime.target import available_cores
 
 __all__ = ["OpenVinoEngine", "check_float32", "is_part", "keep_float32", "mark_float32", "save_openvino"]
@@ -297,7 +298,7 @@ def _read(path: Path, contents: tuple[bytes, ...], size_hw: tuple[int, int]) -> 
         model = openvino_core().read_model(*contents)
     _check_ports(path, model, size_hw)
     _refuse_control_flow(path, [node.get_type_name() for node in model.get_ops()])
-    return model
+    return sort_stably(model)
 
 
 def _check_ports(path: Path, model: Any, size_hw: tuple[int, int]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -11,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import DeviceError, UsageError, require
+from edge_ad.errors import DeviceError, UsageError
+from edge_ad.runtime.peripherals import load_pylon
 from edge_ad.streaming.sources.base import FrameNumbers, Source
 from edge_ad.streaming.sources.selection import SourceOptions
 
@@ -162,7 +162,7 @@ class BaslerSource(Source):
         self, camera: int | str, options: SourceOptions | None = None, features: Mapping[str, str] | None = None
     ) -> None:
         super().__init__(f"Basler camera {camera}", is_live=True)
-        self._pylon, self._genicam = _load_sdk()
+        self._pylon, self._genicam = load_pylon()
         self._wanted = camera
         self._options, self._features = options or SourceOptions(), dict(features or {})
         self._camera: Any = None
@@ -281,13 +281,6 @@ class BaslerSource(Source):
         nodes = self._camera.GetNodeMap()
         self.notes.extend(f"{self.name} {note}" for note in apply_options(nodes, self._options, self._genicam))
         apply_features(nodes, self._features, self._genicam)
-
-
-def _load_sdk() -> tuple[Any, Any]:
-    with warnings.catch_warnings():
-        # Its import warns on some Pythons, and ends the process where warnings are errors.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return require("pypylon.pylon", extra="basler"), require("pypylon.genicam", extra="basler")
 
 
 def _first_line(error: Exception) -> str:

@@ -7,7 +7,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, Generic, NamedTuple, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,8 @@ _inside: set[threading.Thread] = set()  # threads that FFmpeg holds until its ti
 _LONGEST_WAIT_S = 5.0
 
 
-class _Held(NamedTuple, Generic[_Picture]):
+@dataclass(frozen=True)
+class _Held(Generic[_Picture]):  # no NamedTuple, which cannot be generic in Python 3.10
     picture: _Picture
     number: int  # in the order of decoding
     shown_at: int | None

@@ -91,9 +91,3 @@ def test_a_darker_picture_is_seen_as_the_photos_once_its_light_is_normalised(ima
         detector.teacher.levels(0.5 * images + 0.2), detector.teacher.levels(images), strict=True
     ):
         torch.testing.assert_close(found, expected, rtol=0.05, atol=0.02 * float(expected.abs().max()))
-
-
-def test_matching_by_sorting_is_not_deployed() -> None:
-    with pytest.raises(UsageError, match="matching=exact") as caught:
-        create_detector("rd4ad", {"size": 64, "matching": "exact"}).deployed()
-    assert "counts" in caught.value.hint
