@@ -21,7 +21,7 @@ InputSize = int | tuple[int, int]
 
 LONGEST_SIDE = 8192
 """Of an input, in pixels."""
-MOST_PIXELS = 2048 * 2048
+MOST_PIXELS = 4096 * 4096
 """Of an input."""
 
 

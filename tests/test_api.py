@@ -107,7 +107,9 @@ def test_gate_error_carries_what_was_measured(run: ead.Run) -> None:
     from edge_ad.export.precisions import GraphOptions
 
     with pytest.raises(ead.QualityGateError) as failure:
-        build_engines(run.root, backend="openvino", precisions=("int8",), graph=GraphOptions(max_drop=-1.0))
+        build_engines(
+            run.root, backend="openvino", precisions=("int8",), graph=GraphOptions(max_drop=-1.0)
+        )  # which nothing passes
     assert set(failure.value.report) >= {"passed", "checks", "limits"}
 
 

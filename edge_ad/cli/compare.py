@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_ad.cli.console import note, print_json, print_line, print_table, show_count
-from edge_ad.cli.options import (
-    BackendOption,
-    DefectOption,
-    GoodOption,
-    JsonOption,
-    MasksOption,
-    PrecisionOption,
-    ThreadsOption,
-    named_folders,
-)
+from edge_ad.cli.options import EngineChoice, JsonOption, PhotosToTest, takes_groups
 
 if TYPE_CHECKING:
     from edge_ad.evaluation.comparison import Comparison
@@ -27,54 +19,62 @@ __all__ = ["compare"]
 _MOST_SHOWN = 20
 
 
-def compare(
+@dataclass(frozen=True)
+class Targets:
+    """What is compared."""
+
     targets: Annotated[
         list[Path],
         typer.Argument(
             metavar="RUN|BUNDLE|JSON...", help="Runs, bundles, files of evaluate --json and benchmark --json"
         ),
-    ],
-    data: Annotated[Path | None, typer.Option(help="Folder of the product, with test photos.")] = None,
-    good: GoodOption = None,
-    defect: DefectOption = None,
-    masks: MasksOption = None,
+    ]
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """How long is measured, and what is written."""
+
     report: Annotated[
         Path | None, typer.Option(help="Folder to write a page into, with the photos on which they differ.")
-    ] = None,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Time to measure the latency of each for.")] = 2.0,
-    backend: BackendOption = "auto",
-    precision: PrecisionOption = "auto",
-    threads: ThreadsOption = 0,
-    as_json: JsonOption = False,
-) -> None:
+    ] = None
+    seconds: Annotated[float, typer.Option(min=0.1, help="Time to measure the latency of each for.")] = 2.0
+    as_json: JsonOption = False
+
+
+@takes_groups
+def compare(targets: Targets, photos: PhotosToTest, reporting: Reporting, engine: EngineChoice) -> None:
     """Compare detectors: accuracy, false alarms and recall at their thresholds, latency, size, and where they differ.
 
     Latencies of folders are measured one after the other in this process: for a claim, use benchmark. A file of
     ``benchmark --json`` gives its latency to the evaluation that is named before it.
     """
-    from edge_ad.evaluation.comparison_page import write_comparison
     from edge_ad.training.target_comparison import compare_targets
 
     comparison = compare_targets(
-        targets,
-        data,
-        named_folders(good, defect, masks),
-        seconds=seconds,
-        backend=backend,
-        precision=precision,
-        threads=threads,
+        targets.targets,
+        photos.data,
+        photos.folders,
+        seconds=reporting.seconds,
+        **vars(engine),
         log=note,
         progress=show_count,
     )
-    if report is not None:
-        paths = write_comparison(report, comparison)
-        note(f"Report: {paths.page or paths.record}")
-        if paths.missing:
-            note(f"warning: the report has no page: {paths.missing}")
-    if as_json:
+    if reporting.report is not None:
+        _write_report(reporting.report, comparison)
+    if reporting.as_json:
         print_json(comparison.to_json())
     else:
         _print(comparison)
+
+
+def _write_report(folder: Path, comparison: Comparison) -> None:
+    from edge_ad.evaluation.comparison_page import write_comparison
+
+    paths = write_comparison(folder, comparison)
+    note(f"Report: {paths.page or paths.record}")
+    if paths.missing:
+        note(f"warning: the report has no page: {paths.missing}")
 
 
 def _print(comparison: Comparison) -> None:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from edge_ad.cli.console import note, print_facts, print_json, print_line, print_table, show_count
-from edge_ad.cli.options import (
-    BackendOption,
-    DefectOption,
-    GoodOption,
-    JsonOption,
-    MasksOption,
-    PrecisionOption,
-    ThreadsOption,
-    named_folders,
-)
+from edge_ad.cli.options import EngineChoice, JsonOption, PhotosToTest, takes_groups
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from edge_ad.data.products import Product
+    from edge_ad.evaluation.evaluate import LoadedPredictor
     from edge_ad.evaluation.report import Reconstruct
     from edge_ad.evaluation.results import Decisions, Evaluation, Rate
 
@@ -38,21 +32,34 @@ _REQUIRE_HELP = (
 )
 
 
+@dataclass(frozen=True)
+class Target:
+    """What is measured."""
+
+    target: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Folder of a run (in torch) or of a bundle.")]
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """What is left out, and what is written."""
+
+    skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False
+    report: Annotated[Path | None, typer.Option(help="Folder to write a report with pictures into.")] = None
+    as_json: JsonOption = False
+
+
+@dataclass(frozen=True)
+class ShiftOptions:
+    """How the photos are changed, and what must hold then."""
+
+    shift: Annotated[list[str] | None, typer.Option(metavar="WHAT", help=_SHIFT_HELP)] = None
+    shift_at: Annotated[Literal["file", "network"], typer.Option(help=_SHIFT_AT_HELP)] = "file"
+    require: Annotated[list[str] | None, typer.Option(metavar="WHAT", help=_REQUIRE_HELP)] = None
+
+
+@takes_groups
 def evaluate(
-    target: Annotated[Path, typer.Argument(metavar="RUN|BUNDLE", help="Folder of a run (in torch) or of a bundle.")],
-    data: Annotated[Path | None, typer.Option(help="Folder of the product, with test photos.")] = None,
-    good: GoodOption = None,
-    defect: DefectOption = None,
-    masks: MasksOption = None,
-    skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
-    report: Annotated[Path | None, typer.Option(help="Folder to write a report with pictures into.")] = None,
-    shift: Annotated[list[str] | None, typer.Option(metavar="WHAT", help=_SHIFT_HELP)] = None,
-    shift_at: Annotated[Literal["file", "network"], typer.Option(help=_SHIFT_AT_HELP)] = "file",
-    require: Annotated[list[str] | None, typer.Option(metavar="WHAT", help=_REQUIRE_HELP)] = None,
-    backend: BackendOption = "auto",
-    precision: PrecisionOption = "auto",
-    threads: ThreadsOption = 0,
-    as_json: JsonOption = False,
+    target: Target, photos: PhotosToTest, reporting: Reporting, shifting: ShiftOptions, engine: EngineChoice
 ) -> None:
     """Measure a run or a bundle on test images.
 
@@ -61,45 +68,57 @@ def evaluate(
     alarms and recall are counted at that threshold (docs/explanation/distribution_shift.md).
     """
     from edge_ad.cli import shift as shifts
-    from edge_ad.data.products import open_product
     from edge_ad.errors import UsageError
-    from edge_ad.evaluation.evaluate import check_test_images, evaluate_loaded
     from edge_ad.training.predictor import open_predictor, trained_on
 
-    folders = named_folders(good, defect, masks)
-    if not (data or folders.good or folders.defects):
+    if not photos.is_given:
         raise UsageError(
             "The test photos are missing.", "edge-ad evaluate TARGET --data FOLDER, or --good DIR --defect DIR"
         )
-    kinds, requirements = shifts.plan(shift or [], require or [])
-    seen = trained_on(target)
-    with open_predictor(target, backend=backend, precision=precision, threads=threads) as predictor:
-        product = open_product(
-            data,
-            folders,
-            part="test",
-            skip_unreadable=skip_unreadable,
-            trained_on=seen,
-            photos=predictor.photos if skip_unreadable else None,
-        )
-        check_test_images(product)
+    kinds, requirements = shifts.plan(shifting.shift or [], shifting.require or [])
+    seen = trained_on(target.target)
+    with open_predictor(target.target, **vars(engine)) as predictor:
+        product = _product(photos, predictor, seen, skip_unreadable=reporting.skip_unreadable)
         if kinds:
             shifts.check_threshold(requirements, predictor)
-            found = shifts.measure(predictor, product, kinds, shift_at, seen)
-            shifts.show(found, requirements, report, as_json=as_json)
+            found = shifts.measure(predictor, product, kinds, shifting.shift_at, seen)
+            shifts.show(found, requirements, reporting.report, as_json=reporting.as_json)
             return
-        note(f"Scoring {len(product.test)} test images of {product.name} with {predictor.engine}.")
-        evaluation = evaluate_loaded(predictor, product, trained_on=seen, progress=show_count)
-    if evaluation.seen:
-        note(f"warning: {evaluation.seen_words}.")
-    if evaluation.unjudged:
-        note(f"warning: {evaluation.unjudged_words}.")
-    if report is not None:
-        _write_report(report, evaluation, target)
-    if as_json:
+        evaluation = _evaluated(predictor, product, seen)
+    if reporting.report is not None:
+        _write_report(reporting.report, evaluation, target.target)
+    if reporting.as_json:
         print_json(evaluation.to_json())
     else:
         _print(evaluation)
+
+
+def _product(
+    photos: PhotosToTest, predictor: LoadedPredictor, seen: frozenset[str], *, skip_unreadable: bool
+) -> Product:
+    from edge_ad.data.products import open_product
+    from edge_ad.evaluation.evaluate import check_test_images
+
+    product = open_product(
+        photos.data,
+        photos.folders,
+        part="test",
+        skip_unreadable=skip_unreadable,
+        trained_on=seen,
+        photos=predictor.photos if skip_unreadable else None,
+    )
+    check_test_images(product)
+    return product
+
+
+def _evaluated(predictor: LoadedPredictor, product: Product, seen: frozenset[str]) -> Evaluation:
+    from edge_ad.evaluation.evaluate import evaluate_loaded
+
+    note(f"Scoring {len(product.test)} test images of {product.name} with {predictor.engine}.")
+    evaluation = evaluate_loaded(predictor, product, trained_on=seen, progress=show_count)
+    for words in filter(None, (evaluation.seen_words, evaluation.unjudged_words)):
+        note(f"warning: {words}.")
+    return evaluation
 
 
 def _write_report(folder: Path, evaluation: Evaluation, target: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias, get_type_hints
@@ -19,10 +19,12 @@ __all__ = [
     "BackendOption",
     "BundleArgument",
     "DefectOption",
+    "EngineChoice",
     "GoodOption",
     "JsonOption",
     "MasksOption",
     "OptionalValueCommand",
+    "PhotosToTest",
     "PrecisionChoice",
     "PrecisionOption",
     "ThreadsOption",
@@ -65,6 +67,35 @@ def named_folders(
     from edge_ad.data.products import Folders
 
     return Folders(tuple(good or ()), tuple(defects or ()), masks, tuple(more))
+
+
+@dataclass(frozen=True)
+class PhotosToTest:
+    """Which photos to test with."""
+
+    data: Annotated[Path | None, typer.Option(help="Folder of the product, with test photos.")] = None
+    good: GoodOption = None
+    defect: DefectOption = None
+    masks: MasksOption = None
+
+    @property
+    def folders(self) -> Folders:
+        """The folders that are named one by one."""
+        return named_folders(self.good, self.defect, self.masks)
+
+    @property
+    def is_given(self) -> bool:
+        """Whether any photos are named."""
+        return self.data is not None or bool(self.good or self.defect)
+
+
+@dataclass(frozen=True)
+class EngineChoice:
+    """The engine of a bundle, and how to run it; the fields are arguments of `open_predictor`."""
+
+    backend: BackendOption = "auto"
+    precision: PrecisionOption = "auto"
+    threads: ThreadsOption = 0
 
 
 class OptionalValueCommand(TyperCommand):

@@ -28,6 +28,10 @@ _SPEED_HELP = (
 _PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
 _DATA_HELP = "Folder of the product's photos; once more for each folder of further photos.  [required, or --good]"
 _SIZE_HELP = "Network's input, in pixels: the side of a square (256), or height x width (160x416)."
+_TILES_HELP = (
+    "Tiles of a large input, one after the other: auto, or rows x columns; for detectors on patch features. auto cuts "
+    "an input of more than a million pixels."
+)
 _GEOMETRY_HELP = (
     "How a photo fills the input: stretched, whole with a border, its centre, or the part found, turned and cut out. "
     "auto decides by the photos, and gives the input their shape."
@@ -49,6 +53,7 @@ def train(
     preset: Annotated[str, typer.Option(help=_PRESET_HELP)] = "",
     speed: Annotated[str, typer.Option(help=_SPEED_HELP)] = "",
     size: Annotated[str | None, typer.Option(help=_SIZE_HELP)] = None,
+    tiles: Annotated[str | None, typer.Option(help=_TILES_HELP)] = None,
     seed: Annotated[int, typer.Option(help="Seed for the split, the weights and the order.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the first stage.")] = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 4,
@@ -91,7 +96,7 @@ def train(
                 method=_required(method, product, folders),
                 data=product,
                 root=root,
-                values=_values(parameter or [], size=size, seed=seed, epochs=epochs),
+                values=_values(parameter or [], size=size, tiles=tiles, seed=seed, epochs=epochs),
                 preset=preset,
                 speed=speed,
                 device=device,

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edge_ad.errors import UsageError
 from edge_ad.input_size import check_input_size
 from edge_ad.models.backbones import BACKBONES, BackboneName, create_backbone
 from edge_ad.models.base import AnomalyDetector, DetectorOutput
 from edge_ad.models.picture_normalisation import InputNormalisation, PictureNormalisation, picture_mean
 from edge_ad.models.robustness import LevelMatching, RobustnessParameters
 from edge_ad.models.smoothing import GaussianFilter
+from edge_ad.models.tiling import Tiles, by_tiles, choose_tiles, parse_tiles, spans
 
 __all__ = [
     "FeatureDetector",
@@ -78,7 +80,8 @@ class PatchFeatures(nn.Module):
         input_normalisation: ``picture``: light and contrast of each picture are brought to those of the photos.
         centring: The mean of each channel over the picture is subtracted.
         matching: Of the features at strides 4 and 8 to those of the photos, half of the way; how, or ``none``.
-        size_hw: Height and width of the images, in pixels; only matching needs it.
+        size_hw: Height and width of the images, in pixels; only matching and tiles need it.
+        tiles: Rows and columns of tiles by which the levels are computed, one after the other.
     """
 
     def __init__(
@@ -95,8 +98,10 @@ class PatchFeatures(nn.Module):
         centring: bool = False,
         matching: LevelMatching = "none",
         size_hw: tuple[int, int] = (256, 256),
+        tiles: tuple[int, int] = (1, 1),
     ) -> None:
         super().__init__()
+        self.tiles = tuple(spans(*pair, levels[-1]) for pair in zip(size_hw, tiles, strict=True))
         self.centring = centring
         self.normalisation = PictureNormalisation() if input_normalisation == "picture" else None
         self.network = create_backbone(backbone, levels, weights=weights if pretrained else None, seed=seed)
@@ -114,12 +119,19 @@ class PatchFeatures(nn.Module):
         """Float RGB (N, 3, H, W) in [0, 1] → features (N, C, H / stride, W / stride)."""
         if self.normalisation is not None:
             images = self.normalisation(images)
+        rows, columns = self.tiles
+        if len(rows) * len(columns) > 1:
+            features = by_tiles(self._pooled, images, rows, columns, self.stride)
+        else:
+            features = self._pooled(images)
+        return features - picture_mean(features) if self.centring else features
+
+    def _pooled(self, images: Tensor) -> Tensor:
         levels = zip(self.network.levels, self.network(images), strict=True)
         pooled = [pool_patches(level, self.get_buffer(f"average_{stride}")) for stride, level in levels]
         size = pooled[0].shape[2:]
         rest = [F.interpolate(x, size, mode="bilinear", align_corners=False) for x in pooled[1:]]
-        features = torch.cat([pooled[0], *rest], dim=1)
-        return features - picture_mean(features) if self.centring else features
+        return torch.cat([pooled[0], *rest], dim=1)
 
     @torch.no_grad()
     def fit_photos(self, photos: Tensor) -> None:
@@ -146,8 +158,11 @@ class FeatureParameters(RobustnessParameters):
         neighbourhood: Side of the square that each level is averaged over, odd; 1 leaves levels as they are.
         embedding: Channels that the patches of each level are pooled to, as the papers do; 0 keeps its own.
         sigma: Smoothing of the map, pixels.
+        tiles: Tiles by which the features of a large input are computed, one after the other: ``auto``, or rows x
+            columns. The features of all tiles are one map, with statistics for each place of the whole photo.
     """
 
+    absent: ClassVar[Mapping[str, Any]] = {**RobustnessParameters.absent, "tiles": (1, 1)}
     speeds: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "fast": {"backbone": "efficientnet-lite0", "size": 256},
         "balanced": {"backbone": "efficientnet-lite2", "size": 256},
@@ -160,6 +175,7 @@ class FeatureParameters(RobustnessParameters):
     neighbourhood: int = Field(default=3, ge=1, le=9)
     embedding: int = Field(default=0, ge=0, le=4096)
     sigma: float = Field(default=4.0, ge=0.1, le=64)
+    tiles: Annotated[Tiles, BeforeValidator(parse_tiles)] = "auto"
 
     @model_validator(mode="before")
     @classmethod
@@ -222,8 +238,18 @@ class FeatureDetector(AnomalyDetector):
             centring=config.feature_centring,
             matching=config.matching,
             size_hw=config.size_hw,
+            tiles=self._tiles(config),
         )
         self.smoothing = GaussianFilter(config.sigma)
+
+    @staticmethod
+    def _tiles(config: FeatureParameters) -> tuple[int, int]:
+        tiles = choose_tiles(config.tiles, config.size_hw)
+        if tiles != (1, 1) and config.matching != "none":  # it looks at the whole level
+            if config.tiles == "auto":
+                return 1, 1
+            raise UsageError("Features cannot be matched tile by tile.", "Use matching=none, or tiles=1x1.")
+        return tiles
 
     @property
     def backbone(self) -> nn.Module | None:

@@ -31,6 +31,7 @@ from edge_ad.storage import cache_folder
 __all__ = ["FeatureCache", "byte_limit", "cached_features", "compute_features", "make_room", "to_tensor"]
 
 _BATCH = 8
+_MOST_PIXELS = _BATCH * 512 * 512  # of a batch: large pictures would fill the memory
 _SUFFIX, _UNFINISHED = ".npy", ".partial"
 _NAME = re.compile(r"[0-9a-f]{64}(\.(npy|features|safetensors)|-[0-9a-f]{8}\.partial)")  # nothing else there is ours
 _ABANDONED_S = 3600.0
@@ -122,10 +123,11 @@ class _Batches:
 
     def __init__(self, backbone: nn.Module, images: NDArray[np.uint8], device: torch.device | str) -> None:
         self._backbone, self._images, self._device = backbone, images, device
+        self._batch = max(1, min(_BATCH, _MOST_PIXELS // max(1, images.shape[1] * images.shape[2])))
 
     def __iter__(self) -> Iterator[Tensor]:
         yield self.first
-        for start in range(_BATCH, len(self._images), _BATCH):
+        for start in range(self._batch, len(self._images), self._batch):
             yield self._compute(start)
 
     def __len__(self) -> int:
@@ -143,12 +145,12 @@ class _Batches:
         """In memory, once: joining a list of them would need the room twice."""
         features = torch.empty(self.shape, dtype=self.first.dtype)  # contiguous: sums differ over another layout
         for index, batch in enumerate(self):
-            features[index * _BATCH : (index + 1) * _BATCH] = batch
+            features[index * self._batch : (index + 1) * self._batch] = batch
         return features
 
     @torch.no_grad()
     def _compute(self, start: int) -> Tensor:
-        features: Tensor = self._backbone(to_tensor(self._images[start : start + _BATCH], self._device))
+        features: Tensor = self._backbone(to_tensor(self._images[start : start + self._batch], self._device))
         return features.cpu()
 
 

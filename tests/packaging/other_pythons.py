@@ -38,7 +38,7 @@ _TESTS = (
     "tests/server/test_page.py",
     "tests/server/test_state.py",
     "tests/streaming/records",
-    "tests/streaming/sources",
+    "tests/streaming/sources/test_damaged_video.py",
     "tests/streaming/test_session.py",
     "tests/streaming/verdicts",
     "tests/test_detector.py",
