@@ -1,10 +1,10 @@
-"""Latency of the students of a frozen teacher beside the patch Gaussian: one image, one CPU thread, in turns.
+"""Latency of methods beside the first of them, by default students and the patch Gaussian: one image, in turns.
 
-    python -m benchmarks.distillation_latency [--size 256] [--rounds 40] [--out rows.jsonl]
+    python -m benchmarks.distillation_latency [--methods NAME:parameter=value...] [--size 256] [--rounds 40] [--out F]
 
-Graphs are FP32 with a teacher of ImageNet and an untrained student, which take as long as trained ones; each is
+Graphs are FP32 with a backbone of ImageNet and an untrained head, which take as long as trained ones; each is
 compiled by OpenVINO for one thread. A figure is CPU time, which a busy machine moves least: the 20th percentile over
-rounds, in milliseconds, and over that of the patch Gaussian. A round times every graph once, in turns.
+rounds, in milliseconds, and over that of the first method. A round times every graph once, in turns.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ def compiled(method: str, size: int) -> Callable[[], object]:
     detector = create_detector(name, {"size": size, **values}).eval()
     core = openvino_core()
     model = core.read_model(export_onnx(detector).SerializeToString())
-    model.reshape([1, size, size, 3])
+    shape = (1, *detector.config.size_hw, 3)
+    model.reshape(list(shape))
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
     request: Any = core.compile_model(model, "CPU", settings).create_infer_request()
-    image = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     return lambda: request.infer([image])
 
 
@@ -68,12 +69,13 @@ def measure(methods: tuple[str, ...], size: int, rounds: int) -> list[dict[str, 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", default=METHODS)
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    for row in measure(METHODS, arguments.size, arguments.rounds):
+    for row in measure(tuple(arguments.methods), arguments.size, arguments.rounds):
         print(json.dumps(row))
         if arguments.out:
             with arguments.out.open("a", encoding="utf-8") as file:

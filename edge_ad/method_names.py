@@ -9,8 +9,8 @@ __all__ = ["DEFAULT_METHOD", "METHODS", "SPEEDS"]
 SPEEDS = ("fast", "balanced", "best")
 """What a frame may cost, the cheapest first; a method's parameters say what each stands for."""
 
-DEFAULT_METHOD = "patch-metric"
-"""The method that measured best over the four products of `benchmarks.suites.accuracy`."""
+DEFAULT_METHOD = "patch-gaussian"
+"""The method that measured best over four products (docs/results/default_method.md)."""
 
 METHODS = Registry(
     "edge_ad.methods",

@@ -166,7 +166,7 @@ class FeatureParameters(RobustnessParameters):
     speeds: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "fast": {"backbone": "efficientnet-lite0", "size": 256},
         "balanced": {"backbone": "efficientnet-lite2", "size": 256},
-        "best": {"backbone": "efficientnet-lite2", "size": 320},
+        "best": {"backbone": "efficientnet-lite2", "size": 288},
     }
 
     backbone: BackboneName = "efficientnet-lite0"

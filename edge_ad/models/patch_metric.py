@@ -105,7 +105,7 @@ class PatchMetric(FeatureDetector):
     """
 
     method = "patch-metric"
-    purpose = "most products: measured best; learns from pseudo-defects which changes count"
+    purpose = "an alternative to patch-gaussian: learns from pseudo-defects which changes count"
     parameters_type = PatchMetricParameters
     float_modules = (
         *FeatureDetector.float_modules,

@@ -47,7 +47,7 @@ def test_methods_are_listed_with_what_they_are_for(capsys: pytest.CaptureFixture
         (["patch_metrc"], "Did you mean patch-metric?"),
         (["PaDIM"], "Did you mean padim?"),
         (["patch-gaussian", "-p", "bakbone=x"], "Did you mean backbone?"),
-        (["-p", "lerning-rate=1"], "Did you mean learning_rate?"),
+        (["-p", "shrinkag=1"], "Did you mean shrinkage?"),
     ],
 )
 def test_a_name_that_is_nearly_right_is_asked_back(
