@@ -55,8 +55,13 @@ def test_a_photo_without_its_part_ends_predict_with_2(
 ) -> None:
     for name, centre in (("part.png", (120.0, 90.0)), ("empty.png", (900.0, 900.0))):
         cv2.imwrite(str(tmp_path / name), render_part(2.0, centre_xy=centre).photo)
-    assert main(["predict", str(aligned.root), str(tmp_path), "--format", "csv", "--backend", "onnxruntime"]) == 2
+    out = tmp_path / "out"
+    photos = str(tmp_path / "*.png")
+    options = ["--format", "csv", "--backend", "onnxruntime", "--out", str(out)]
+    assert main(["predict", str(aligned.root), photos, *options]) == 2
     printed = capsys.readouterr()
     assert "empty.png" in printed.err
     assert "no part" in printed.err
     assert printed.out.count("unjudged") == 1
+    (overlay,) = (out / "overlays").glob("*empty*")
+    assert cv2.imread(str(overlay)).std() < 5  # the plain ground, under no heat

@@ -29,6 +29,7 @@ _NAME = "ONNX Runtime"
 _PROVIDERS = ["CPUExecutionProvider"]
 _ENGINE_FILE = "model.ort"
 _LOG_ERRORS_ONLY = 3
+_PLANNED_PIXELS = 1 << 20  # of an input; the plan of a larger one takes up to twice the memory, and saves no time
 _CONTROL_FLOW = (b"If", b"Loop", b"Scan")
 
 
@@ -115,6 +116,7 @@ def _options(threads: int) -> Any:
 
 def _session(content: bytes, path: Path, options: Any, size_hw: tuple[int, int]) -> Any:
     runtime = require("onnxruntime", extra="")
+    options.enable_mem_pattern = size_hw[0] * size_hw[1] <= _PLANNED_PIXELS
     with backend_errors(_NAME, f"load {path.name}"):
         session = runtime.InferenceSession(content, options, providers=_PROVIDERS)
     inputs, outputs = session.get_inputs(), session.get_outputs()
