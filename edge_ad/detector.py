@@ -227,10 +227,7 @@ class Detector:
                 yield item if isinstance(item, Result) else self._unjudged(item.frame, item.reason)
 
     def _unjudged(self, frame: Frame, reason: str) -> Result:
-        """What could not be inspected is not good."""
-        nothing = Prediction(float("nan"), np.full(frame.image.shape[:2], np.nan, np.float32))
-        verdict = Verdict(float("nan"), self._threshold, True, float("nan"), reason)
-        return Result(frame, nothing, verdict, 0.0, 0.0, 0.0, self._judging.bundle["hash"])
+        return Result.of_unjudged(frame, reason, self._threshold, self._judging.bundle["hash"])
 
     def _predict(self, photos: Sequence[Photo]) -> list[Result]:
         frames = [self._frame(photo) for photo in photos]

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CUT_OFF", "MASK_SIDE", "NO_PART", "PartPosition", "find_part", "foreground"]
+__all__ = ["CUT_OFF", "MASK_SIDE", "NO_PART", "SEVERAL_PARTS", "PartPosition", "find_part", "foreground"]
 
 MASK_SIDE = 128
 """Longest side of the mask, in pixels."""
@@ -17,9 +17,12 @@ NO_PART = "no part"
 """Nothing on the photo stands out from its border."""
 CUT_OFF = "part cut off"
 """What stands out touches the border of the photo."""
+SEVERAL_PARTS = "several parts"
+"""Something else stands out that is not much smaller: one of them would pass without having been looked at."""
 
 _LEAST_CONTRAST = 8  # of 255: Otsu's threshold on the noise of an empty belt lies below
 _LEAST_AREA = 0.002  # of the photo
+_SECOND_PART = 0.25  # of the area of the largest thing that stands out
 _PART_CONTRAST = 0.75  # of the mean over Otsu's foreground: a shadow stands out less than the part that casts it
 _CLOSING = np.ones((5, 5), np.uint8)
 _OPENING = np.ones((3, 3), np.uint8)
@@ -60,9 +63,12 @@ def find_part(small: NDArray[np.uint8], photo_hw: tuple[int, int]) -> PartPositi
     """
     mask = foreground(small)
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    outline = max(outlines, key=cv2.contourArea, default=None)
-    if outline is None or cv2.contourArea(outline) < _LEAST_AREA * mask.size:
+    by_area = sorted(outlines, key=cv2.contourArea, reverse=True)
+    if not by_area or cv2.contourArea(by_area[0]) < _LEAST_AREA * mask.size:
         return PartPosition(problem=NO_PART)
+    outline = by_area[0]
+    if len(by_area) > 1 and cv2.contourArea(by_area[1]) >= _SECOND_PART * cv2.contourArea(outline):
+        return PartPosition(problem=SEVERAL_PARTS)
     x, y, width, height = cv2.boundingRect(outline)
     if x == 0 or y == 0 or x + width == mask.shape[1] or y + height == mask.shape[0]:
         return PartPosition(problem=CUT_OFF)

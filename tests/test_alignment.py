@@ -5,7 +5,7 @@ import pytest
 
 from edge_ad.alignment import OTHER_LENGTH, Alignment, part_on
 from edge_ad.errors import DataError
-from edge_ad.part_position import CUT_OFF, NO_PART
+from edge_ad.part_position import CUT_OFF, NO_PART, SEVERAL_PARTS
 from edge_ad.photo_spec import PhotoSpec
 from tests.rendered_part import LENGTH, render_part
 
@@ -64,7 +64,8 @@ def test_a_part_that_cannot_be_found_is_a_problem_and_never_an_input() -> None:
     empty = render_part(0.0, centre_xy=(900.0, 900.0)).photo
     cut = render_part(0.0, centre_xy=(40.0, 90.0)).photo
     short = render_part(0.0, scale=0.6).photo
-    for photo, problem in ((empty, NO_PART), (cut, CUT_OFF), (short, OTHER_LENGTH)):
+    two = np.concatenate((render_part(0.0).photo, render_part(0.5, defect_at=(0.0, 0.0)).photo))
+    for photo, problem in ((empty, NO_PART), (cut, CUT_OFF), (short, OTHER_LENGTH), (two, SEVERAL_PARTS)):
         made = SPEC.prepare(photo, SIZE_HW)
         assert (made.problem, made.matrix) == (problem, None)
         with pytest.raises(DataError, match=problem):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -69,6 +70,22 @@ class Result:
     bundle: str = ""
     scene: SceneReading | None = None
 
+    @classmethod
+    def of_unjudged(cls, frame: Frame, reason: str, threshold: float, bundle: str) -> Result:
+        """A frame that could not be judged, as a defective one: what was not inspected is not good.
+
+        Args:
+            frame: The frame.
+            reason: Why not, in words.
+            threshold: Raw score above which a frame is defective.
+            bundle: Hash of the bundle that should have judged it.
+
+        Returns:
+            Score and map are NaN.
+        """
+        nothing = Prediction(math.nan, np.full(frame.image.shape[:2], np.nan, np.float32))
+        return cls(frame, nothing, Verdict(math.nan, threshold, True, math.nan, reason), 0.0, 0.0, 0.0, bundle)
+
     @property
     def is_defective(self) -> bool:
         """Whether the score is above the threshold, or nothing could be judged (see ``reason``)."""
@@ -124,7 +141,7 @@ class Unjudged:
         frame: The frame.
         reason: ``"black"``, ``"over-exposed"``, ``"frozen"``, ``"not triggered"``, ``"paused"``,
             ``"another size"`` than the region was given for, ``"another shape"`` than was trained on, or, where the
-            part is aligned, ``"no part"``, ``"part cut off"`` or ``"part of another length"``.
+            part is aligned, ``"no part"``, ``"several parts"``, ``"part cut off"`` or ``"part of another length"``.
     """
 
     frame: Frame

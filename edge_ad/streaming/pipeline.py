@@ -69,7 +69,7 @@ class Pipeline:
         filters: FilterOptions | None = None,
     ) -> None:
         self.counters = [FrameCounters(source) for source in sources]
-        self._sources, self._active = sources, active
+        self._sources, self._active, self._control = sources, active, control
         self._is_stopping = threading.Event()
         self._error: BaseException | None = None
         newest = [keeps_newest(source, policy) for source in sources]
@@ -203,8 +203,7 @@ class Pipeline:
             for frame in self._captured.take():
                 item = prepare(frame, self._active.now)
                 if isinstance(item, Unjudged):
-                    self._count(item)
-                    self._results.put(item)
+                    self._results.put(self._refused(item))
                 else:
                     self._prepared.put(item)
 
@@ -217,12 +216,15 @@ class Pipeline:
     def _deliver(self, results: Generator[Result | Unjudged, None, None] | Generator[Result, None, None]) -> None:
         with closing(results):  # finish the frames in flight before the engine can be closed
             for result in results:
-                if isinstance(result, Unjudged):
-                    self._count(result)
-                self._results.put(result)
+                self._results.put(self._refused(result) if isinstance(result, Unjudged) else result)
 
-    def _count(self, item: Unjudged) -> None:
+    def _refused(self, item: Unjudged) -> Result | Unjudged:
+        """A frame that cannot be judged, counted; as defective where a trigger asked for the part it shows."""
+        if item.frame.part:  # its part is on the line: without a verdict it would pass
+            threshold, bundle = self._control.threshold, self._active.now.bundle["hash"]
+            return Result.of_unjudged(item.frame, item.reason, threshold, bundle)
         self.counters[item.frame.source_index].unjudged[item.reason] += 1
+        return item
 
     def _end_of_lane(self, lane: int) -> Callable[[], None]:
         return lambda: self._captured.close(lane)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,10 +17,13 @@ from edge_ad.photo_spec import PhotoSpec
 from edge_ad.streaming.active_engine import JudgingEngine
 from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.filters import FilterOptions, Region
+from edge_ad.streaming.frame import Frame
 from edge_ad.streaming.hot_swap import BundleSwapper, OpenBundle
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sources.folders import ImageFolderSource
 from edge_ad.streaming.statistics import Summary
+from edge_ad.streaming.triggers import Trigger
+from edge_ad.streaming.verdicts.parts import PartObserver, PartRule
 from tests.rendered_part import render_part
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
 
@@ -38,6 +42,16 @@ class _Sizes(FakeSource):
         return None if image is None else np.full((*self._sizes[self.reads - 1], 3), 50, np.uint8)
 
 
+class _Named(Trigger):
+    """Every frame shows a part of its own, which has an id."""
+
+    def fires(self, frame: Frame) -> bool:
+        return True
+
+    def part_of(self, frame: Frame) -> str:
+        return f"part {frame.index}"
+
+
 def _opened(name: str, photos: PhotoSpec, product: str = "screw") -> OpenBundle:
     stack = ExitStack()
     engine = stack.enter_context(FakeEngine())
@@ -45,9 +59,7 @@ def _opened(name: str, photos: PhotoSpec, product: str = "screw") -> OpenBundle:
     return OpenBundle(JudgingEngine(engine, facts, 1.0, photos, product), stack)
 
 
-def _stream(
-    source: FakeSource | ImageFolderSource, sink: ListSink, photos: PhotoSpec, **options: FilterOptions
-) -> Summary:
+def _stream(source: FakeSource | ImageFolderSource, sink: ListSink, photos: PhotoSpec, **options: Any) -> Summary:
     first = _opened("old", photos)
     with BundleSwapper(lambda path: first, first) as swapper:
         return run_stream(first.judging.engine, source, threshold=1.0, sinks=[sink], swapper=swapper, **options)
@@ -192,3 +204,21 @@ def test_a_frame_whose_part_cannot_be_aligned_is_not_judged(is_live: bool) -> No
     for result in sink.results:  # the map lies on the frame
         height, width = result.prediction.anomaly_map.shape
         assert width / height == pytest.approx(4 / 3, rel=0.05)
+
+
+@pytest.mark.parametrize("is_live", [False, True])
+def test_a_part_with_an_id_that_cannot_be_aligned_is_defective(is_live: bool) -> None:
+    box = Alignment(along=(-0.3, 0.3), across=(-0.2, 0.2), length=(0.4, 0.6))
+    sink, filters = ListSink(), FilterOptions(trigger=_Named())
+    source, photos = _Parts(9, is_live=is_live, interval_s=0.02), PhotoSpec(geometry="align", alignment=box)
+    observer = PartObserver(PartRule.parse("1/1:id"))
+    summary = _stream(source, sink, photos, filters=filters, observers=[observer])
+    reasons = ["", "no part", "part cut off"]
+    assert {result.frame.index % 3 for result in sink.results} == {0, 1, 2}
+    for result in sink.results:
+        assert result.reason == reasons[result.frame.index % 3]
+        assert result.is_defective or not result.reason
+    refused = sum(result.reason != "" for result in sink.results)
+    assert [event.data["reason"] != "" for event in sink.events if event.kind == "ng"].count(True) == refused
+    assert summary.sources[0].unjudged == {}
+    assert summary.sources[0].frames + summary.sources[0].dropped == 9

@@ -19,12 +19,13 @@ export function verdictOf(source, state) {
   if (!source || (source.score === undefined && !source.reason)) return ["wait", "–", "Waiting for the first frame"];
   if (source.reason === "paused") return ["wait", "–", "Waiting for the next frame"];
   if (source.reason) return ["warn", "NO VERDICT", REASONS[source.reason] ?? source.reason];
-  if (notFinite(source)) return ["ng", "NG", notFinite(source)];
+  if (whyNot(source)) return ["ng", "NG", whyNot(source)];
   return source.defective ? ["ng", "NG", "Defective"] : ["ok", "OK", "Good"];
 }
 
-// Which of its numbers is not finite; empty when all are.
-function notFinite(source) {
+// Why a part is defective whatever its score: it could not be judged, or a number is not finite; else empty.
+function whyNot(source) {
+  if (source.why && source.why !== "not finite") return `Not judged: ${source.why}`;
   if (!Number.isFinite(source.score)) return "The score is not finite";
   if (!Number.isFinite(source.threshold)) return "The threshold is not finite";
   return source.why ? "The anomaly map is not finite" : "";
@@ -37,7 +38,7 @@ export function isLost(source, state) {
 export function showVerdict(source, state) {
   const [kind, word, line] = verdictOf(source, state);
   const isOld = (kind === "ok" || kind === "ng") && source.seen_s > OLD_S;
-  show(kind, word, isOld ? `${notFinite(source) || "Last part"}, ${ago(source.seen_s)}` : line, isOld);
+  show(kind, word, isOld ? `${whyNot(source) || "Last part"}, ${ago(source.seen_s)}` : line, isOld);
   const hasScore = kind === "ok" || kind === "ng";
   $("bar").style.width = hasScore ? `${100 * Math.min(1, source.normalised ?? 1)}%` : "0";
   setText("score", hasScore ? score(source.score) : "–");

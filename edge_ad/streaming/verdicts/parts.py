@@ -129,7 +129,8 @@ class Part:
         self._sources.add(result.frame.source)
         self.defective += is_defective
         self.reason = self.reason or result.verdict.reason
-        score = math.inf if result.verdict.reason == NOT_FINITE else float(result.verdict.score)
+        is_known = result.verdict.reason != NOT_FINITE and math.isfinite(result.verdict.score)
+        score = float(result.verdict.score) if is_known else math.inf
         if len(self._highest) < self._rule.needed:
             heapq.heappush(self._highest, score)
         else:
