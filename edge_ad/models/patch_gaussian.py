@@ -26,8 +26,7 @@ class PatchGaussianParameters(FeatureParameters):
     absent: ClassVar[Mapping[str, Any]] = {**FeatureParameters.absent, "block": 1}
 
     speeds: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        name: values if name == "fast" else {**values, "rank": 64, "block": 2}
-        for name, values in FeatureParameters.speeds.items()
+        name: values if name == "fast" else {**values, "block": 2} for name, values in FeatureParameters.speeds.items()
     }
 
     rank: int = Field(default=48, ge=1)
