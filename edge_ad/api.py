@@ -258,6 +258,7 @@ def compare(
         DataError: They were not measured on the same photos, or one of them cannot be read.
         StorageError: The page cannot be written.
     """
+    from edge_ad.evaluation.comparison import COUNT_AS_DEFECTIVE
     from edge_ad.evaluation.comparison_page import write_comparison
     from edge_ad.training.target_comparison import compare_targets
 
@@ -275,7 +276,7 @@ def compare(
         if candidate.evaluation is not None and candidate.evaluation.seen:
             _log.warning("%s: %s.", candidate.name, candidate.evaluation.seen_words)
         if candidate.evaluation is not None and candidate.evaluation.unjudged:
-            _log.warning("%s: %s.", candidate.name, candidate.evaluation.unjudged_words)
+            _log.warning("%s: %s.", candidate.name, candidate.evaluation.unjudged_words_for(COUNT_AS_DEFECTIVE))
     if report is not None and (missing := write_comparison(Path(report), comparison).missing):
         _log.warning("The report has no page: %s", missing)
     return comparison

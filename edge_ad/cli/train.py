@@ -36,12 +36,14 @@ _GEOMETRY_HELP = (
     "How a photo fills the input: stretched, whole with a border, its centre, or the part found, turned and cut out. "
     "auto decides by the photos, and gives the input their shape."
 )
+_WITH_RESUME = frozenset({"method", "resume", "check_photos", "json"})  # all other options are settings of a new run
 _MOST_NAMED = 5
 _FEW_NAMED = 3
 _WORKERS_HELP = "Processes that simulate defects for draem; by default one per spare core, at most 4."
 
 
 def train(
+    context: typer.Context,
     method: Annotated[str | None, typer.Argument(help=_METHOD_HELP)] = None,
     data: Annotated[list[Path] | None, typer.Option(help=_DATA_HELP)] = None,
     good: GoodOption = None,
@@ -85,6 +87,8 @@ def train(
     if methods:
         _print_methods(as_json=json)
         return
+    if resume is not None:
+        _refuse_settings(context)
     folders = named_folders(good, defect, masks, more=(data or [])[1:])
     product = data[0] if data else None
     root = resume or runs / (name or _product_name(product, folders))
@@ -112,6 +116,21 @@ def train(
             )
             root = training.train(request, listen)
     _report(root, check_photos=check_photos, as_json=json)
+
+
+def _refuse_settings(context: typer.Context) -> None:
+    """A resumed run has its settings: what is given beside it would do nothing."""
+    from edge_ad.errors import UsageError
+
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in _WITH_RESUME
+        and getattr(context.get_parameter_source(parameter.name or ""), "name", "") == "COMMANDLINE"
+    ]
+    if given:
+        message = f"{', '.join(given)}: a resumed run keeps the settings that it was started with."
+        raise UsageError(message, "Leave them out; or train anew under another --name.")
 
 
 def _required(method: str | None, data: Path | None, folders: Folders) -> str:

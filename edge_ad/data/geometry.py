@@ -36,6 +36,8 @@ _SAME_ASPECT = 1.05  # highest over lowest width / height that still is one shap
 _LARGEST_EXCESS = 1.1  # of an input's pixels over those of the square
 _MOST_LENGTH_VARIATION = 0.1  # standard deviation over mean of the parts' lengths
 _MOST_ALIKE_ANGLES = 0.3  # resultant length of the doubled axis angles; 1 where all lie alike
+_MOST_ALIKE_BY_CHANCE = 0.01  # of N angles that are spread, the share whose resultant r is longer: exp(-N r²), Rayleigh
+_MOST_ALIKE_OF_FEW = 0.8
 _LEAST_ELONGATION = 1.1  # a round part has no axis
 _MOST_NOT_FOUND = 0.05  # share of the photos whose part may be missing or cut off
 _MOST_LEFT_OUT = 0.1  # the same, where alignment is asked for
@@ -193,7 +195,9 @@ def _shall_align(parts: Sequence[PartPosition], lengths: np.ndarray[tuple[int], 
     variation = float(lengths.std() / lengths.mean())
     alike = abs(np.exp(2j * np.array([part.angle for part in parts])).mean())
     elongation = float(np.median([part.elongation for part in parts]))
-    is_fit = variation < _MOST_LENGTH_VARIATION and alike < _MOST_ALIKE_ANGLES and elongation > _LEAST_ELONGATION
+    by_chance = min(_MOST_ALIKE_OF_FEW, math.sqrt(-math.log(_MOST_ALIKE_BY_CHANCE) / len(parts)))
+    are_spread = alike < max(_MOST_ALIKE_ANGLES, by_chance)
+    is_fit = variation < _MOST_LENGTH_VARIATION and are_spread and elongation > _LEAST_ELONGATION
     return bool(is_fit)
 
 

@@ -18,6 +18,7 @@ from edge_ad.images import read_image
 from edge_ad.runtime.timing import measure
 
 __all__ = [
+    "COUNT_AS_DEFECTIVE",
     "Candidate",
     "Comparison",
     "Disagreement",
@@ -29,6 +30,10 @@ __all__ = [
 
 _METRICS = ("image_auroc", "pixel_auroc", "pro")
 _TIMED_PHOTOS = 16
+
+
+COUNT_AS_DEFECTIVE = "count as called defective, and are in no other figure"
+"""What becomes of test photos that could not be judged where detectors are compared."""
 
 
 class _Unjudged(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from edge_ad.images import read_image
 from edge_ad.manifest import Manifest
 from edge_ad.outside_text import printable
 from edge_ad.photo_files import find_photos, is_photo_name
-from edge_ad.photo_spec import resize
+from edge_ad.photo_spec import NetworkInput, resize
 from edge_ad.streaming.filters import Region
 from edge_ad.streaming.records.confirmation import CONFIRMED_GOOD
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
@@ -44,6 +44,7 @@ _MORE_FALSE_ALARMS = 0.1  # share of them among the photos above that of the rec
 _DAY_S = 86400.0
 _HASHED_HW = (64, 64)
 _MOST_LOOKED_AT = 10_000
+_NAMED = 20
 _log = logging.getLogger(__name__)
 
 
@@ -197,6 +198,7 @@ def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest, *, are_hel
     hashed: list[NDArray[np.uint8]] = []
     paths: list[Path] = []
     digests: list[str] = []
+    refused: dict[Path, str] = {}
     duplicates = trained_on = 0
     for photo in photos:
         digest = content_hash(photo.path)
@@ -205,11 +207,15 @@ def read_good_photos(photos: Sequence[GoodPhoto], manifest: Manifest, *, are_hel
         elif not are_held_out and digest in fitted:
             trained_on += 1
         else:
+            image, made = _input_of(photo, manifest)
+            if made.problem:
+                refused[photo.path] = made.problem
+                continue
             digests.append(digest)
             paths.append(photo.path)
-            image, made = _input_of(photo, manifest)
-            images.append(made)
-            hashed.append(resize(image if manifest.photos.alignment else made, _HASHED_HW))
+            images.append(made.image)
+            hashed.append(resize(image if manifest.photos.alignment else made.image, _HASHED_HW))
+    _refuse_unjudged(refused, len(photos))
     kept = list(range(len(images))) if are_held_out else _different(hashed)
     duplicates += len(images) - len(kept)
     if len(kept) < LEAST_PHOTOS and not (are_held_out and kept):
@@ -237,7 +243,16 @@ def _different(images: Sequence[NDArray[np.uint8]]) -> list[int]:
     return sorted(first.tolist())
 
 
-def _input_of(photo: GoodPhoto, manifest: Manifest) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _refuse_unjudged(refused: Mapping[Path, str], total: int) -> None:
+    if refused:
+        named = ", ".join(f"{path} ({problem})" for path, problem in list(refused.items())[:_NAMED])
+        raise DataError(
+            f"{len(refused)} of {total} photos cannot be judged: {named}{', …' if len(refused) > _NAMED else ''}.",
+            "Leave them out: a stream does not judge them.",
+        )
+
+
+def _input_of(photo: GoodPhoto, manifest: Manifest) -> tuple[NDArray[np.uint8], NetworkInput]:
     """The photo, and what of it fills the network's input."""
     spec = manifest.photos
     image = read_image(photo.path, None if photo.is_frame else spec.significant_bits)
@@ -248,10 +263,7 @@ def _input_of(photo: GoodPhoto, manifest: Manifest) -> tuple[NDArray[np.uint8], 
             f"{photo.path} cannot be judged: {problem}.",
             "Give photos as they were trained on, or the --region that the stream judges.",
         )
-    made = spec.prepare(image, manifest.input_size_hw)
-    if made.problem:
-        raise DataError(f"{photo.path} cannot be judged: {made.problem}.", "Leave it out: a stream does not judge it.")
-    return image, made.image
+    return image, spec.prepare(image, manifest.input_size_hw)
 
 
 def _picture(record: dict[str, Any], region: Region | None) -> GoodPhoto | None:

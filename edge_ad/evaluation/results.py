@@ -107,6 +107,10 @@ class Evaluation:
     @property
     def unjudged_words(self) -> str:
         """How many test images could not be judged, in words; empty where none was."""
+        return self.unjudged_words_for("are in no figure")
+
+    def unjudged_words_for(self, consequence: str) -> str:
+        """As `unjudged_words`, with what that means where the figures are used, such as "count as defective"."""
         if not self.unjudged:
             return ""
         reasons = Counter(reason for _, reason in self.unjudged)
@@ -115,8 +119,8 @@ class Evaluation:
         named = ", ".join(self.name_of(sample) for sample, _ in self.unjudged[:_NAMED])
         more = ", …" if len(self.unjudged) > _NAMED else ""
         return (
-            f"{len(self.unjudged)} test photos, {defective} of them defective, could not be judged ({counts}), and are "
-            f"in no figure: {named}{more}"
+            f"{len(self.unjudged)} test photos, {defective} of them defective, could not be judged ({counts}), and "
+            f"{consequence}: {named}{more}"
         )
 
     @property

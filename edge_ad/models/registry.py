@@ -72,7 +72,8 @@ def parse_parameters(method: str, values: Mapping[str, Any]) -> MethodParameters
             hint = f"{did_you_mean(name, kind.model_fields)}{method} has: {', '.join(kind.model_fields)}."
             raise UsageError(f"{method} has no parameter {name}.", hint) from error
         hint = f"It is {first['input']!r} here; docs/explanation/methods.md lists the parameters."
-        raise UsageError(f"Parameter {name} of {method}: {first['msg']}.", hint) from error
+        message = first["msg"].removeprefix("Value error, ")
+        raise UsageError(f"Parameter {name} of {method}: {message}.", hint) from error
 
 
 def create_detector(method: str, values: Mapping[str, Any]) -> AnomalyDetector:

@@ -60,7 +60,7 @@ def draw(item: Result | Unjudged, *, is_plain: bool) -> NDArray[np.uint8]:
         allows it.
     """
     image = _at_page_size(item.frame.image)
-    if is_plain or isinstance(item, Unjudged):
+    if is_plain or isinstance(item, Unjudged) or not item.has_map:
         return image
     threshold, anomaly_map = item.verdict.threshold, item.prediction.anomaly_map
     return contour(blend(image, anomaly_map, threshold), anomaly_map, threshold)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.prediction import Prediction, Verdict
+from edge_ad.prediction import NOT_FINITE, Prediction, Verdict
 from edge_ad.regions import Region, find_regions
 from edge_ad.scene import SceneReading
 
@@ -105,6 +105,11 @@ class Result:
     def reason(self) -> str:
         """Why the frame could not be judged, such as ``"not finite"`` or ``"black"``; empty where it was."""
         return self.verdict.reason
+
+    @property
+    def has_map(self) -> bool:
+        """Whether the map says something about the frame: False where the frame could not be judged."""
+        return self.verdict.reason in ("", NOT_FINITE)
 
     @property
     def path(self) -> str:

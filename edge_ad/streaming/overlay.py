@@ -29,6 +29,8 @@ _Colour = tuple[int, int, int]
 def draw_overlay(result: Result, *, fps: float) -> NDArray[np.uint8]:
     """Draw a result on its frame, with a strip above and a strip below it: no part of the frame is covered.
 
+    A frame that could not be judged is shown as it is.
+
     Args:
         result: A judged frame.
         fps: Frames per second to show; 0 shows none.
@@ -38,7 +40,9 @@ def draw_overlay(result: Result, *, fps: float) -> NDArray[np.uint8]:
         shorter side is below 320 pixels, so that the text can be read.
     """
     threshold, anomaly_map = result.verdict.threshold, result.prediction.anomaly_map
-    frame = contour(blend(_enlarged(result.frame.image), anomaly_map, threshold), anomaly_map, threshold)
+    frame = _enlarged(result.frame.image)
+    if result.has_map:
+        frame = contour(blend(frame, anomaly_map, threshold), anomaly_map, threshold)
     unit = min(frame.shape[:2]) / 480
     banner, footer = (_strip(frame.shape[1], height * unit) for height in (60, 32))
     _draw_banner(banner, result.verdict, unit)

@@ -10,6 +10,7 @@ from pathlib import Path
 from edge_ad.data.products import Folders, open_product
 from edge_ad.errors import DataError, UsageError
 from edge_ad.evaluation.comparison import (
+    COUNT_AS_DEFECTIVE,
     Candidate,
     Comparison,
     compare,
@@ -69,7 +70,7 @@ def compare_targets(
         if one.evaluation is not None and one.evaluation.seen:
             log(f"warning: {target}: {one.evaluation.seen_words}.")
         if one.evaluation is not None and one.evaluation.unjudged:
-            log(f"warning: {target}: {one.evaluation.unjudged_words}.")
+            log(f"warning: {target}: {one.evaluation.unjudged_words_for(COUNT_AS_DEFECTIVE)}.")
         found.append(replace(one, size_bytes=folder_bytes(target)))
     return compare([*found, *read_documents(documents)])
 

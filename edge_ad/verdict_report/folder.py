@@ -18,7 +18,6 @@ from edge_ad.errors import StorageError, UsageError
 from edge_ad.evaluation.page import render
 from edge_ad.heatmap import blend, colour_map, contour
 from edge_ad.outside_text import storable
-from edge_ad.prediction import NOT_FINITE
 from edge_ad.storage import storage_errors, write_file
 from edge_ad.streaming.frame import Result
 from edge_ad.streaming.records.export import csv_lines
@@ -182,7 +181,7 @@ def _pictures(result: Result) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     if scale < 1:
         size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    if result.reason not in ("", NOT_FINITE):
+    if not result.has_map:
         return image, np.zeros_like(image)
     overlay = contour(blend(image, found, result.threshold), found, result.threshold)
     size = (image.shape[1], image.shape[0])

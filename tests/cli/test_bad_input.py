@@ -203,6 +203,7 @@ def test_training_refuses_what_it_cannot_use(refused, product_root: Path, tmp_pa
         (2, "steps", ("ear", "--data", product_root, "-p", "steps=many")),
         (2, "not a device", ("ear", "--data", product_root, "--device", "xpu")),
         (2, "not a run", ("ear", "--resume", "nowhere")),
+        (2, "--size, --geometry: a resumed run keeps", ("--resume", "nowhere", "--size", "64x64", "--fit", "crop")),
     ]
     for expected, says, arguments in cases:
         code, error = refused("train", *arguments)

@@ -9,12 +9,15 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_ad.alignment import Alignment
 from edge_ad.bundle import Bundle, list_engines
 from edge_ad.bundle.documents import to_bytes
 from edge_ad.cli import main
 from edge_ad.data.splits import content_hash
-from edge_ad.errors import BundleError
+from edge_ad.errors import BundleError, DataError
+from edge_ad.evaluation.good_photos import photos_of_folder, read_good_photos
 from edge_ad.manifest import GraphInfo, MetricsRecord
+from edge_ad.photo_spec import PhotoSpec
 from edge_ad.runtime.engines import build_engine, open_engine
 from edge_ad.scene import SceneLimits, measure_scene
 from edge_ad.streaming.frame import Event
@@ -444,3 +447,14 @@ def test_recalibrate_is_another_name_of_it(bundle: Bundle, photos: Path, capsys:
         assert main([verb, str(bundle.root), option, str(photos), "--dry-run", "--json"]) == 0
         documents.append(json.loads(capsys.readouterr().out))
     assert documents[0] == documents[1]
+
+
+def test_all_photos_whose_part_cannot_be_aligned_are_named_at_once(bundle: Bundle, photos: Path) -> None:
+    box = Alignment(along=(-0.3, 0.3), across=(-0.2, 0.2), length=(0.4, 0.6))
+    manifest = Bundle.open(bundle.root).manifest
+    manifest = manifest.model_copy(update={"photos": PhotoSpec(geometry="align", alignment=box)})
+    found = photos_of_folder(photos)
+    with pytest.raises(
+        DataError, match=r"30 of 30 photos cannot be judged: .*00\.png \(part cut off\), .*19\.png \(no part"
+    ):
+        read_good_photos(found, manifest)

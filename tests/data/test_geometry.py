@@ -37,6 +37,14 @@ def test_parts_that_all_lie_alike_are_not_turned(tmp_path: Path) -> None:
     assert chosen(write_parts(tmp_path, ANY_ANGLE / 20)) == ("stretch", (96, 160))
 
 
+def test_a_few_angles_that_are_not_quite_even_are_still_spread(tmp_path: Path) -> None:
+    angles = np.random.default_rng(1).uniform(0, 2 * math.pi, 8)
+    assert abs(np.exp(2j * angles).mean()) > 0.4
+    assert chosen(write_parts(tmp_path, angles))[0] == "align"
+    (tmp_path / "alike").mkdir()
+    assert chosen(write_parts(tmp_path / "alike", angles / 20))[0] == "stretch"
+
+
 def test_parts_of_many_lengths_are_not_aligned(tmp_path: Path) -> None:
     for scale in (0.7, 0.85, 1.0):
         write_parts(tmp_path, ANY_ANGLE[::2], scale=scale)

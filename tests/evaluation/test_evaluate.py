@@ -12,6 +12,7 @@ from edge_ad.alignment import Alignment
 from edge_ad.data.products import Product, Sample, open_product
 from edge_ad.data.shift_kinds import parse_shifts
 from edge_ad.errors import DataError, EdgeAdError
+from edge_ad.evaluation.comparison import COUNT_AS_DEFECTIVE
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.evaluation.results import Rate
 from edge_ad.evaluation.shift import measure_shift
@@ -216,6 +217,7 @@ def test_photos_whose_part_cannot_be_aligned_are_counted_named_and_in_no_figure(
     assert sorted(sample.path.name for sample, _ in evaluation.unjudged) == ["4.png", "4.png"]
     assert {reason for _, reason in evaluation.unjudged} == {"no part"}
     assert "2 test photos, 1 of them defective, could not be judged (2 no part)" in evaluation.unjudged_words
+    assert "no part), and count as called defective" in evaluation.unjudged_words_for(COUNT_AS_DEFECTIVE)
     assert len(json.loads(json.dumps(evaluation.to_json()))["unjudged"]) == 2
 
 

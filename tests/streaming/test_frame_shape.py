@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge_ad.alignment import Alignment
 from edge_ad.errors import UsageError
 from edge_ad.photo_spec import PhotoSpec
+from edge_ad.server.pictures import draw
 from edge_ad.streaming.active_engine import JudgingEngine
 from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.filters import FilterOptions, Region
@@ -218,6 +219,8 @@ def test_a_part_with_an_id_that_cannot_be_aligned_is_defective(is_live: bool) ->
     for result in sink.results:
         assert result.reason == reasons[result.frame.index % 3]
         assert result.is_defective or not result.reason
+        if result.reason:  # nothing is drawn on it
+            assert np.array_equal(draw(result, is_plain=False), draw(result, is_plain=True))
     refused = sum(result.reason != "" for result in sink.results)
     assert [event.data["reason"] != "" for event in sink.events if event.kind == "ng"].count(True) == refused
     assert summary.sources[0].unjudged == {}
