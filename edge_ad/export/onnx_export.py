@@ -20,7 +20,7 @@ from edge_ad.export.passes import fold_linear_maps, lower_opset, make_batch_dyna
 
 __all__ = ['DeployGraph', 'export_onnx', 'trace']
 
-_TRACED_BATCH = 13  # a size that no other dimension has
+_BATCHES = (13, 17, 19, 23, 29)  # to trace with; sizes that hardly any other dimension has
 _TORCH_OPSET = 18  # the oldest that torch writes without converting
 _FORBIDDEN = {"TopK", "NonZero", "Loop", "If", "Scan", "Shape", "GatherND", "ScatterND", "Im2Col"}
 
@@ -66,7 +66,7 @@ def export_onnx(detector: AnomalyDetector) -> ModelProto:
     Raises:
         EdgeAdError: The detector uses an operation that some backend does not take.
     """
-    frames = torch.zeros(_TRACED_BATCH, *detector.config.size_hw, 3, dtype=torch.uint8)
+    frames = torch.zeros(_batch_beside(detector.config.size_hw), *detector.config.size_hw, 3, dtype=torch.uint8)
     model = trace(DeployGraph(detector), frames, ["image"], ["score", "anomaly_map"])
     sorts = any(isinstance(module, ExactMatching) for module in detector.modules())
     forbidden = sorted({node.op_type for node in model.graph.node} & (_FORBIDDEN - ({"TopK"} if sorts else set())))
@@ -75,12 +75,17 @@ def export_onnx(detector: AnomalyDetector) -> ModelProto:
     return model
 
 
+def _batch_beside(size_hw: tuple[int, int]) -> int:
+    """A batch to trace with that is no side of a feature map, of its blocks or tiles: it divides neither side."""
+    return next((batch for batch in _BATCHES if all(side % batch for side in size_hw)), _BATCHES[-1])
+
+
 def trace(module: nn.Module, example: torch.Tensor, inputs: list[str], outputs: list[str]) -> ModelProto:
     """Trace a module whose input and outputs have the batch first, and clean the graph.
 
     Args:
         module: Module in evaluation mode.
-        example: Input of batch 13.
+        example: Input, of a batch that no other dimension has.
         inputs: Names of the inputs.
         outputs: Names of the outputs.
     """
@@ -105,7 +110,7 @@ def trace(module: nn.Module, example: torch.Tensor, inputs: list[str], outputs: 
     maps_by_matrix_product(model)
     fold_linear_maps(model)
     transpose_late(model)
-    make_batch_dynamic(model, _TRACED_BATCH)
+    make_batch_dynamic(model, example.shape[0])
     drop_unused(model)
     infer_shapes(model)
     checker.check_model(model, full_check=True)

@@ -34,6 +34,13 @@ def test_the_graph_of_a_rectangular_input_gives_the_detectors_numbers(method: st
         np.testing.assert_allclose(a.anomaly_map, b.anomaly_map, atol=1e-3 * np.abs(b.anomaly_map).max())
 
 
+def test_a_side_of_thirteen_blocks_is_not_taken_for_the_batch() -> None:
+    detector = create_detector("patch-gaussian", {"size": (32, 416), "weights": "random"})
+    images = np.random.default_rng(0).integers(0, 256, (3, 32, 416, 3), np.uint8)
+    found, expected = run_graph(export_onnx(detector), images), torch_predictor(detector)(images)
+    assert [result.score for result in found] == pytest.approx([result.score for result in expected], rel=1e-3)
+
+
 @pytest.mark.parametrize("method", ["patch-gaussian", "fader", "draem", "gnl"])
 def test_sides_that_the_network_does_not_take_are_refused(method: str) -> None:
     with pytest.raises(UsageError, match="64x100 does not fit"):
