@@ -58,7 +58,7 @@ class Measurement(TypedDict):
     difference: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InTheLoop(TrainingSet):
     """A training set that computes the features of its images whenever a batch asks; ``frozen`` gives their shape.
 
@@ -90,7 +90,7 @@ def measure(
     held_out = images[:2]
     cached = fit_to_images(detector, images, held_out, lambda batch: compute_features(backbone, batch))
     cross_fit = CrossFit(getattr(detector, "head", detector).standardisation, compute_features(backbone, images))
-    live = InTheLoop(images, cached.frozen, backbone, cross_fit)
+    live = InTheLoop(images, cached.frozen, backbone=backbone, cross_fit=cross_fit)
     seconds: dict[str, list[float]] = {"cached": [], "loop": []}
     weights = {}
     for _ in range(rounds):

@@ -7,9 +7,10 @@ the threshold there: ``chance`` (70 % fitted on; 15 % of the photos, drawn by ch
 out the last block). Nothing here is trained for use: test photos are pooled to measure a rule, not a model. A
 measurement that was stopped goes on where it was.
 
-The detector is patch-gaussian at 128 pixels. So that 200 splits are quick, its means and directions alone are fitted
-anew: features are whitened once by the covariance of all patches of the product (152 × 152 values of 20,000 patches or
-more), and the directions come from subspace iteration instead of a whole decomposition.
+The detector is patch-gaussian at 128 pixels, with a covariance for each position (rank=16, block=1). So that 200
+splits are quick, its means and directions alone are fitted anew: features are whitened once by the covariance of all
+patches of the product (152 × 152 values of 20,000 patches or more), and the directions come from subspace iteration
+instead of a whole decomposition.
 
     python -m benchmarks.threshold_splits --data DIR --turns 34 --out threshold_splits.jsonl
 """
@@ -219,7 +220,7 @@ def _row(rule: str, rate: float, threshold: float, stated: float, scored: Scored
 
 def measure(root: Path, turns: int, done: Set[int]) -> Iterator[list[dict[str, Any]]]:
     """Rows of a product, those of the six splits of a turn together, without the turns that are done."""
-    detector = PatchGaussian(PatchGaussianParameters(size=_SIZE)).eval()
+    detector = PatchGaussian(PatchGaussianParameters(size=_SIZE, rank=16, block=1)).eval()
     photos = load(root, detector)
     for turn in random.Random(0).sample(range(len(photos.groups)), min(turns, len(photos.groups))):
         if turn not in done:

@@ -90,7 +90,7 @@ class PhotoSpec(Document):
             width: Of the frame, in pixels.
         """
         low, high = self.aspect_ratios or (0.0, math.inf)
-        if not low / (1 + _SHAPE_TOLERANCE) <= width / height <= high * (1 + _SHAPE_TOLERANCE):
+        if not low / (1 + _SHAPE_TOLERANCE) <= width / max(height, 1) <= high * (1 + _SHAPE_TOLERANCE):
             return f"{width}×{height} is another shape than the photos that were trained on, {self._trained_on()}"
         least_hw = self.smallest_hw or self.size_hw or (0, 0)
         if any(side < min(least / 2, _ENOUGH_PIXELS) for side, least in zip((height, width), least_hw, strict=True)):

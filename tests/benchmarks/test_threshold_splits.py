@@ -20,7 +20,7 @@ def test_blocks_are_turned_runs_that_keep_groups_together():
 @pytest.fixture
 def detector():
     torch.manual_seed(0)
-    return PatchGaussian(PatchGaussianParameters(size=32, rank=4), pretrained=False).eval()
+    return PatchGaussian(PatchGaussianParameters(size=32, rank=4, block=1), pretrained=False).eval()
 
 
 def features(count, seed=0, shift=0.0):

@@ -124,9 +124,6 @@ def test_what_is_fitted_on_features_is_fitted_on_those_that_the_engine_computes(
     assert {".".join(name.split(".")[:3]) for name in filled} == {f"stages.{block}" for block in ("1.1", "2.0", "3.0")}
     project = "detector.patch_features.network.stages.1.1.project.weight"
     assert (before[project].shape[1], after[project].shape[1], np.abs(after[project][:, 144:]).max()) == (144, 160, 0)
-    # A position's directions are multiplied as a convolution with a group for each position.
-    kinds = [{node.name: node.op_type for node in model.graph.node} for model in (base, own)]
-    assert [names["gaussian/MatMul"] for names in kinds] == ["MatMul", "Conv"]
     images = read_resized(run.split.fit, bundle.manifest.input_size_hw)
     parts = bundle.graph("int8-bf16").float32
     features = bf16_features(own, backbone_output(own, FloatModules.of(run.detector)), images, float32=parts)
