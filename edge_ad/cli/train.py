@@ -37,6 +37,7 @@ _GEOMETRY_HELP = (
     "auto decides by the photos, and gives the input their shape."
 )
 _WITH_RESUME = frozenset({"method", "resume", "check_photos", "json"})  # all other options are settings of a new run
+_FEWEST_TO_COMPARE = 3  # photos: each is held against two others at least
 _MOST_NAMED = 5
 _FEW_NAMED = 3
 _WORKERS_HELP = "Processes that simulate defects for draem; by default one per spare core, at most 4."
@@ -264,6 +265,8 @@ def _look_at_photos(run: Run) -> tuple[list[str], dict[str, Any]]:
     from edge_ad.cli.console import show_count
     from edge_ad.training.photo_check import SHEET_FILE, check_photos, photos_needed
 
+    if len({*run.split.fit, *run.split.calibrate, *run.split.threshold}) < _FEWEST_TO_COMPARE:
+        return ["too few photos to tell which of them look odd"], {}
     root, check = run.root, check_photos(run, show_count)
     lines = [
         f"held-out scores: median {check.held_out_median:.4g}, highest {check.held_out_highest:.4g} "

@@ -55,6 +55,8 @@ def test_the_command_line_trains_on_one_photo_and_other_methods_ask_for_eight(
     told = capsys.readouterr()
     assert "promises nothing" in told.out
     assert "at most 100.0% is to be expected" in told.out
+    assert "too few photos to tell which of them look odd" in told.out
+    assert "warning" not in told.err
     with pytest.raises(DataError, match="at least 8"):
         train(TrainingRequest("patch-gaussian", photos, tmp_path / "other", {"size": 64}), lambda report: None)
 
