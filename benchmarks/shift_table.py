@@ -82,7 +82,8 @@ def bundle_of(chosen: argparse.Namespace, data: Path, method: str, seed: int) ->
     elif (root / "run.json").is_file():
         resume(root, lambda report: None)
     else:
-        train(data, name, name=root.name, runs=root.parent, **{"size": chosen.size, "seed": seed, **values})
+        asked = {"size": chosen.size, "seed": seed, "false_alarm_rate": chosen.false_alarm_rate}
+        train(data, name, name=root.name, runs=root.parent, **{**asked, **values})
     return Run(root).export(precision=chosen.precision).root
 
 
@@ -227,6 +228,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--methods", nargs="+", default=["patch-gaussian"])
     made.add_argument("--seeds", type=int, nargs="+", default=[0])
     made.add_argument("--size", type=int, default=_USUAL_SIZE)
+    made.add_argument("--false-alarm-rate", type=float, default=0.05)
     made.add_argument("--precision", choices=["fp32", "bf16", "fp16", "int8", "int8-bf16"], default="fp32")
     made.add_argument("--backend", default="auto")
     made.add_argument("--threads", type=int, default=0)

@@ -108,7 +108,7 @@ def train(
     device: str = "auto",
     batch_size: int = 4,
     skip_unreadable: bool = False,
-    false_alarm_rate: float = 0.01,
+    false_alarm_rate: float = 0.05,
     callbacks: Sequence[Callable[[EpochReport], None]] = (),
     **parameters: Any,
 ) -> Run:

@@ -73,7 +73,7 @@ def train(
     check_photos: Annotated[bool, typer.Option(help="After training, name the good photos that look oddest.")] = True,
     false_alarm_rate: Annotated[
         float, typer.Option(help="Share of good parts that may be called defective; the threshold is set for it.")
-    ] = 0.01,
+    ] = 0.05,
     resume: Annotated[Path | None, typer.Option(help="Continue this stopped run.")] = None,
     json: JsonOption = False,
     methods: Annotated[bool, typer.Option("--methods", help="Say which method is for what, and stop.")] = False,

@@ -90,7 +90,7 @@ class TrainingRequest:
     workers: int = 0
     geometry: AskedGeometry = "auto"
     folders: Folders = field(default_factory=Folders)
-    false_alarm_rate: float = 0.01
+    false_alarm_rate: float = 0.05
 
 
 def train(request: TrainingRequest, listen: Listener) -> Path:
