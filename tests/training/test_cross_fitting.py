@@ -169,4 +169,4 @@ def test_train_tells_duplicates_recall_and_what_so_few_photos_cannot_carry(
     assert main([*arguments, "--no-check-photos", "--name", "b", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)["threshold"]
     assert document["duplicates"] == [["03.png", "30.png"]]
-    assert document["threshold"]["false_alarm_rate"] == 0.01
+    assert document["threshold"]["false_alarm_rate"] == 0.05
