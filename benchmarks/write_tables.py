@@ -69,7 +69,7 @@ _PEERS = (
 )
 _DETECTION = "python -m benchmarks.suites.detection BUNDLE --data DIR/metal_plate --out detection.jsonl"
 _SCALING = "python -m benchmarks.suites.scaling --what size batch sources --rounds 4 --seconds 0.3 --out scaling.jsonl"
-_SHIFT = "python -m benchmarks.shift_table --data DIR/<product>... --false-alarm-rate 0.01 --out shift.jsonl"
+_SHIFT = "python -m benchmarks.shift_table --data DIR/<product>... --out shift.jsonl"
 _THRESHOLDS = "python -m benchmarks.threshold_splits --data DIR --turns 34 --out threshold_splits.jsonl"
 _ACCURACY = "python -m benchmarks.suites.accuracy_suite --data DIR/<product>... --out accuracy.jsonl"
 
