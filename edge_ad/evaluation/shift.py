@@ -180,8 +180,8 @@ class _Subject:
         keeps_maps = self._pixels == "all" or (self._pixels == "unshifted" and kind is None)
         scores, maps = self._scored(kind, step, counted, keeps_maps=keeps_maps)
         motion = kind.motion(step) if kind is not None and kind.motion is not None else None
-        pixel_values = self._pixel_values(maps, motion) if keeps_maps else (None, None)
         judged = np.isfinite(scores)
+        pixel_values = self._pixel_values(maps, judged, motion) if keeps_maps else (None, None)
         good, defective = scores[~self._labels], scores[self._labels]
         seen, labels = scores[judged], self._labels[judged]
         auroc = image_auroc(labels, seen) if labels.any() and not labels.all() else None
@@ -243,10 +243,13 @@ class _Subject:
                 self._kept[index] = photo
         return photo
 
-    def _pixel_values(self, maps: NDArray[np.float32], motion: Motion | None) -> tuple[float | None, float | None]:
+    def _pixel_values(
+        self, maps: NDArray[np.float32], judged: NDArray[np.bool_], motion: Motion | None
+    ) -> tuple[float | None, float | None]:
         masks = self._still_masks() if motion is None else self._moved_masks(motion)
-        # A defective image without a marked pixel says nothing about its pixels: none may count as good.
-        known = ~self._labels | masks.any(axis=(1, 2))
+        # A defective image without a marked pixel says nothing about its pixels: none may count as good. Nor is there
+        # a map of one that could not be judged.
+        known = judged & (~self._labels | masks.any(axis=(1, 2)))
         if not known.all():
             masks, maps = masks[known], maps[known]
         if not masks.any() or masks.all():
@@ -276,10 +279,7 @@ class _Subject:
         if aligned is not None:
             return _through(motion, aligned, self._size_hw, shape)
         across, down = shape[1] / self._size_hw[1], shape[0] / self._size_hw[0]
-        if self._photos.geometry in (
-            "letterbox",
-            "crop",
-        ):  # one scale for both axes, and the middle of one in that of the other
+        if self._photos.geometry in ("letterbox", "crop"):  # one scale for both axes
             across = down = max(across, down) if self._photos.geometry == "letterbox" else min(across, down)
         scale = np.diag([across, down])
         matrix, by_xy = motion

@@ -118,7 +118,10 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     start: dict[str, Tensor] | None = None
     if request.ear is not None:
         request, start = _continued(request, request.ear)
-    request = replace(request, values={**_speed(request), **_preset(request), **request.values})
+    kind = method_class(request.method).parameters_type
+    speed = _named_values(request, "speed", request.speed, kind.speeds)
+    preset = _named_values(request, "preset", request.preset, kind.presets)
+    request = replace(request, values={**speed, **preset, **request.values})
     fixed = {key: value for key, value in request.values.items() if (key, value) != ("mosaic", "auto")}
     request = replace(request, method=method_class(request.method).method)  # runs record the name, not an alias
     parse_parameters(request.method, fixed)
@@ -272,22 +275,14 @@ def _continued(request: TrainingRequest, root: Path) -> tuple[TrainingRequest, d
     return request, detector.state_dict()
 
 
-def _speed(request: TrainingRequest) -> Mapping[str, Any]:
-    """The values of the speed that is asked for; none without one."""
-    known = method_class(request.method).parameters_type.speeds
-    if request.speed and request.speed not in known:
-        hint = f"It has: {', '.join(known)}." if known else "Leave --speed out: it is for detectors on patch features."
-        raise UsageError(f"{request.method} has no speed {request.speed!r}.", hint)
-    return known.get(request.speed, {})
-
-
-def _preset(request: TrainingRequest) -> Mapping[str, Any]:
-    """The values of the preset that is asked for; none without one."""
-    known = method_class(request.method).parameters_type.presets
-    if request.preset and request.preset not in known:
-        hint = f"It has: {', '.join(known)}." if known else "Leave --preset out."
-        raise UsageError(f"{request.method} has no preset {request.preset!r}.", hint)
-    return known.get(request.preset, {})
+def _named_values(
+    request: TrainingRequest, option: str, asked: str, known: Mapping[str, Mapping[str, Any]]
+) -> Mapping[str, Any]:
+    """The values of the speed or preset that is asked for; none without one."""
+    if asked and asked not in known:
+        hint = f"It has: {', '.join(known)}." if known else f"Leave --{option} out."
+        raise UsageError(f"{request.method} has no {option} {asked!r}.", hint)
+    return known.get(asked, {})
 
 
 def _with_geometry(

@@ -228,6 +228,15 @@ def test_maps_of_aligned_parts_are_measured_on_the_photo(tmp_path):
     assert evaluation.metrics["pixel_auroc"] > 0.99
 
 
+def test_photos_that_cannot_be_judged_are_in_no_pixel_figure_of_a_shift_either(tmp_path):
+    product = aligned_product(tmp_path)
+    expected = evaluate(darkness_predictor, product, (64, 112), photos=ALIGNED).metrics
+    shifts = parse_shifts(["gain:1.1"])
+    found = measure_shift(darkness_predictor, product, (64, 112), None, ALIGNED, shifts).unshifted
+    assert found.unjudged == 2
+    assert (found.pixel_auroc, found.pro) == pytest.approx((expected["pixel_auroc"], expected["pro"]), abs=1e-6)
+
+
 def test_where_no_photo_can_be_judged_there_is_no_evaluation(tmp_path):
     other = ALIGNED.model_copy(update={"alignment": BOX.model_copy(update={"length": (0.8, 0.9)})})
     with pytest.raises(DataError, match="None of the 10 test photos could be judged"):
