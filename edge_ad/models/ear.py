@@ -20,8 +20,10 @@ from edge_ad.input_size import check_input_size
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, Stage, TrainingBatch
 from edge_ad.models.error_predictors import scale_mask
 from edge_ad.models.feature_detector import PatchFeatures
+from edge_ad.models.inpainting_publications import EAR
 from edge_ad.models.mask_sources import MaskSource, MaskSourceParameters, PatchDistance
 from edge_ad.models.mask_sources.registry import MASK_SOURCES, create_mask_source, create_patch_distance
+from edge_ad.models.published import Publication
 from edge_ad.models.similarity import MSGMS, ssim
 from edge_ad.models.smoothing import MeanFilter
 from edge_ad.models.unet import UNet, Width, unet_multiple
@@ -107,6 +109,8 @@ class EarParameters(MaskSourceParameters):
         learning_rate: Peak learning rate.
         schedule: Learning-rate schedule.
     """
+
+    publication: ClassVar[Publication | None] = EAR
 
     width: Width = "lean"
     mosaic: MosaicScale = 16
