@@ -10,20 +10,17 @@ from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_ad.errors import UsageError
 from edge_ad.input_size import check_input_size
-from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, Stage, TrainingBatch
 from edge_ad.models.error_predictors import scale_mask
 from edge_ad.models.feature_detector import PatchFeatures
-from edge_ad.models.mask_sources import BackboneSaliency, ConstantMask, DinoAttention, MaskSource, PatchDistance
-from edge_ad.models.mask_sources.dino import load_dino
-from edge_ad.models.mask_sources.patch_distance import DistanceKind
-from edge_ad.models.robustness import RobustnessParameters
+from edge_ad.models.mask_sources import MaskSource, MaskSourceParameters, PatchDistance
+from edge_ad.models.mask_sources.registry import MASK_SOURCES, create_mask_source, create_patch_distance
 from edge_ad.models.similarity import MSGMS, ssim
 from edge_ad.models.smoothing import MeanFilter
 from edge_ad.models.unet import UNet, Width, unet_multiple
@@ -33,7 +30,6 @@ __all__ = [
     "Ear",
     "EarParameters",
     "Evidence",
-    "MaskSourceName",
     "Restoration",
     "Schedule",
     "blend",
@@ -42,7 +38,6 @@ __all__ = [
     "relative_distance",
 ]
 
-MaskSourceName = Literal["patch-distance", "backbone", "dino", "full", "none"]
 Composite = Literal["auto", "none", "mask", "soft"]
 Evidence = Literal["auto", "reconstruction", "fused"]
 Schedule = Literal["one-cycle", "fixed", "warm-up", "sgdr"]
@@ -91,24 +86,16 @@ def _number(value: object) -> object:
 
 MosaicScale = Annotated[Literal[4, 8, 16, 32], BeforeValidator(_number)]
 
-_GRID_STRIDE = 8
-_DEEPEST_LEVEL = 16
 _EVIDENCE_FLOOR = 1e-3  # of 1 - GMS; keeps the root's slope, and so rounding errors, small where nothing was changed
 
 
-class EarParameters(RobustnessParameters):
+class EarParameters(MaskSourceParameters):
     """Parameters of EAR.
 
     Its U-Net learns from the views too, and always sees a picture as it is; the other remedies are for patch features.
 
     Attributes:
         width: U-Net width.
-        mask_source: Where suspected defects are.
-        distance: Kind of patch distance, for ``patch-distance``.
-        mask_quantile: Its threshold, a quantile of held-out good patches.
-        mask_mass: Share of saliency or attention mass that is masked, for ``backbone`` and ``dino``.
-        dino_model: Hub name or local folder of the ViT, for ``dino``.
-        dino_config: Configuration of the ViT once it has been read; leave it out.
         mosaic: Side of a mosaic tile, pixels: 4, 8, 16 or 32.
         composite: Which pixels come from the reconstruction: all (``none``), those under the mask (``mask``), or a
             blend by suspicion (``soft``); the rest is the image itself. ``auto``: soft where the mask source locates.
@@ -121,12 +108,6 @@ class EarParameters(RobustnessParameters):
     """
 
     width: Width = "lean"
-    mask_source: MaskSourceName = "patch-distance"
-    distance: DistanceKind = "gaussian"
-    mask_quantile: float = Field(default=0.995, gt=0, lt=1)
-    mask_mass: float = Field(default=0.6, gt=0, le=1)
-    dino_model: str = "facebook/dino-vits8"
-    dino_config: dict[str, JsonValue] | None = None
     mosaic: MosaicScale = 16
     composite: Composite = "auto"
     evidence: Evidence = "auto"
@@ -173,9 +154,8 @@ class Ear(AnomalyDetector):
         self.unet = UNet(config.width)
         multiple = self.size_multiple(config)
         check_input_size(config.size, multiple, 2 * multiple)
-        self.grid_hw = (config.size_hw[0] // _GRID_STRIDE, config.size_hw[1] // _GRID_STRIDE)
         self.patch_features = self._create_features(pretrained) if self._needs_features() else None
-        self.mask_source = self._create_mask_source()
+        self.mask_source = create_mask_source(config, self._channels())
         if config.evidence == "fused" and not self.has_distance():
             raise UsageError("There is no patch distance to fuse.", "Use mask_source=patch-distance, or evidence=auto.")
         self.msgms = MSGMS()
@@ -183,17 +163,18 @@ class Ear(AnomalyDetector):
 
     @classmethod
     def create(cls, config: EarParameters) -> Ear:
-        """A new detector; a ViT as mask source is loaded, and its shape recorded in the parameters.
+        """A new detector; the mask source's network is read, and its shape recorded in the parameters.
 
         Raises:
-            UsageError: The ViT cannot be loaded.
+            UsageError: That network cannot be read.
         """
-        if config.mask_source != "dino":
+        kind = MASK_SOURCES[config.mask_source]
+        if kind.read is None:
             return cls(config)
-        vit_config, vit = load_dino(config.dino_model)
-        torch.manual_seed(config.seed)  # whatever loading drew
-        detector = cls(config.model_copy(update={"dino_config": vit_config}))
-        detector.get_submodule("mask_source.vit").load_state_dict(vit)
+        network, state = kind.read(config.mask_model or kind.default_model)
+        torch.manual_seed(config.seed)  # whatever reading drew
+        detector = cls(config.model_copy(update={"mask_config": network}))
+        detector.mask_source.load_state_dict(state)
         return detector
 
     @classmethod
@@ -211,28 +192,17 @@ class Ear(AnomalyDetector):
         )
 
     def _needs_features(self) -> bool:
-        return self.config.mask_source in ("patch-distance", "backbone")
+        return MASK_SOURCES[self.config.mask_source].needs_features
+
+    def _channels(self) -> int:
+        return 0 if self.patch_features is None else self.patch_features.channels
 
     def has_distance(self) -> bool:
         """Whether it knows a patch distance."""
         return self.config.mask_source == "patch-distance"
 
     def _create_patch_distance(self) -> PatchDistance:
-        assert self.patch_features is not None
-        kind, quantile = self.config.distance, self.config.mask_quantile
-        return PatchDistance(
-            self.patch_features.channels, self.grid_hw, kind=kind, quantile=quantile, seed=self.config.seed
-        )
-
-    def _create_mask_source(self) -> MaskSource:
-        config = self.config
-        if config.mask_source == "patch-distance":
-            return self._create_patch_distance()
-        if config.mask_source == "backbone":
-            return BackboneSaliency(EfficientNetLite0.level_channels[_DEEPEST_LEVEL], config.mask_mass)
-        if config.mask_source == "dino":
-            return _create_dino(config, self.grid_hw)
-        return ConstantMask(1.0 if config.mask_source == "full" else 0.0, _GRID_STRIDE)
+        return create_patch_distance(self.config, self._channels())
 
     @property
     def backbone(self) -> nn.Module | None:
@@ -346,9 +316,3 @@ def blend(images: Tensor, reconstruction: Tensor, weight: Tensor | None) -> Tens
 def relative_distance(source: MaskSource, suspicion: Tensor) -> Tensor | None:
     """A patch distance in units of its limit; None for a source that is not one."""
     return suspicion / source.get_buffer("limit") if isinstance(source, PatchDistance) else None
-
-
-def _create_dino(config: EarParameters, grid_hw: tuple[int, int]) -> DinoAttention:
-    if config.dino_config is None:
-        raise UsageError("The ViT has not been read yet.", "Create the detector with edge_ad.models.create_detector.")
-    return DinoAttention(dict(config.dino_config), grid_hw, config.mask_mass)

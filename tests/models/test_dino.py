@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from edge_ad.errors import UsageError
-from edge_ad.models import AnomalyDetector, create_detector, restore_detector
+from edge_ad.models import AnomalyDetector, create_detector, parse_parameters, restore_detector
 from edge_ad.models.mask_sources import DinoAttention
 
 transformers = pytest.importorskip("transformers")
@@ -28,7 +28,7 @@ def vit_folder(tmp_path: Path) -> Path:
 
 
 def _create(folder: Path) -> AnomalyDetector:
-    values = {"mask_source": "dino", "dino_model": str(folder), "size": 64, "width": "nano", "mosaic": 8}
+    values = {"mask_source": "dino", "mask_model": str(folder), "size": 64, "width": "nano", "mosaic": 8}
     return create_detector("ear", values)
 
 
@@ -64,7 +64,7 @@ def test_a_run_needs_neither_the_folder_nor_its_path_again(vit_folder: Path, ima
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         values = json.loads(detector.config.model_dump_json())
-    assert str(vit_folder) not in json.dumps(values["dino_config"])
+    assert str(vit_folder) not in json.dumps(values["mask_config"])
     for path in sorted(vit_folder.iterdir()):
         path.unlink()
     vit_folder.rmdir()
@@ -74,13 +74,23 @@ def test_a_run_needs_neither_the_folder_nor_its_path_again(vit_folder: Path, ima
             assert torch.equal(got, expected)
 
 
+def test_a_run_of_before_the_parameters_were_renamed_opens(vit_folder: Path) -> None:
+    detector = _create(vit_folder)
+    values = json.loads(detector.config.model_dump_json())
+    old = {**values, "dino_model": values.pop("mask_model"), "dino_config": values.pop("mask_config")}
+    del old["mask_model"], old["mask_config"]
+    assert restore_detector("ear", old, detector.state_dict()).config == detector.config
+    default = {"mask_source": "full", "dino_model": "facebook/dino-vits8", "dino_config": None}
+    assert parse_parameters("ear", default) == parse_parameters("ear", {"mask_source": "full"})
+
+
 def test_a_missing_model_and_another_architecture_are_refused(tmp_path: Path) -> None:
     transformers.BertModel(transformers.BertConfig(vocab_size=9, **SIZES)).save_pretrained(tmp_path / "bert")
     for folder in (tmp_path / "none", tmp_path / "bert"):
         with pytest.raises(UsageError, match="cannot be loaded") as caught:
             _create(folder)
         assert "\n" not in str(caught.value)
-        assert "dino_model" in caught.value.hint
+        assert "mask_model" in caught.value.hint
 
 
 def test_training_images_pass_one_by_one_as_the_attention_of_all_would_not_fit(

@@ -2,6 +2,15 @@
 
 from edge_ad.models.mask_sources.base import BackboneSaliency, ConstantMask, MaskSource
 from edge_ad.models.mask_sources.dino import DinoAttention
+from edge_ad.models.mask_sources.parameters import MaskSourceName, MaskSourceParameters
 from edge_ad.models.mask_sources.patch_distance import PatchDistance
 
-__all__ = ["BackboneSaliency", "ConstantMask", "DinoAttention", "MaskSource", "PatchDistance"]
+__all__ = [
+    "BackboneSaliency",
+    "ConstantMask",
+    "DinoAttention",
+    "MaskSource",
+    "MaskSourceName",
+    "MaskSourceParameters",
+    "PatchDistance",
+]

@@ -25,14 +25,14 @@ def load_dino(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         name: Such as ``facebook/dino-vits8``, or a folder written by ``save_pretrained``.
 
     Returns:
-        Its configuration as JSON data, and its weights, so that a run needs neither afterwards.
+        Its configuration as JSON data, and the state of a `DinoAttention`, so that a run needs neither afterwards.
 
     Raises:
         UsageError: Nothing can be loaded from there, or it is not a ViT.
     """
     transformers = require("transformers", extra="dino")
     failure = UsageError(
-        f"The ViT {name!r} cannot be loaded.", "Give the parameter dino_model a hub name or a folder with its files."
+        f"The ViT {name!r} cannot be loaded.", "Give the parameter mask_model a hub name or a folder with its files."
     )
     try:
         model, info = transformers.ViTModel.from_pretrained(name, add_pooling_layer=False, output_loading_info=True)
@@ -42,7 +42,8 @@ def load_dino(name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise failure
     config: dict[str, Any] = json.loads(model.config.to_json_string(use_diff=False))
     config.pop("_name_or_path", None)  # a folder of this machine has no place in a run
-    return config, model.state_dict()
+    state = {f"vit.{name}": tensor for name, tensor in model.state_dict().items()}
+    return config, {**state, "pixel_mean": _as_pixel(_IMAGENET_MEAN), "pixel_std": _as_pixel(_IMAGENET_STD)}
 
 
 class DinoAttention(MaskSource):
@@ -60,8 +61,8 @@ class DinoAttention(MaskSource):
         settings = transformers.ViTConfig(**{**config, "attn_implementation": "eager"})
         self.vit = transformers.ViTModel(settings, add_pooling_layer=False).eval().requires_grad_(False)
         self.grid_hw, self.mass, self.patch = grid_hw, mass, settings.patch_size
-        self.register_buffer("pixel_mean", torch.tensor(_IMAGENET_MEAN)[None, :, None, None])
-        self.register_buffer("pixel_std", torch.tensor(_IMAGENET_STD)[None, :, None, None])
+        self.register_buffer("pixel_mean", _as_pixel(_IMAGENET_MEAN))
+        self.register_buffer("pixel_std", _as_pixel(_IMAGENET_STD))
 
     def forward(self, images: Tensor, features: Tensor | None) -> Tensor:
         """(N, 3, H, W) → attention (N, 1, h, w) on the grid, non-negative."""
@@ -78,3 +79,7 @@ class DinoAttention(MaskSource):
     def binary(self, suspicion: Tensor) -> Tensor:
         """The patches with the top share of the attention."""
         return top_mass(suspicion, self.mass)
+
+
+def _as_pixel(channels: tuple[float, float, float]) -> Tensor:
+    return torch.tensor(channels)[None, :, None, None]
