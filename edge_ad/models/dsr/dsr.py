@@ -18,12 +18,12 @@ from torch import Tensor
 from edge_ad.errors import UsageError
 from edge_ad.input_size import check_input_size
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
-from edge_ad.models.draem.draem import windows
-from edge_ad.models.dsr.networks import FORMS, Form
+from edge_ad.models.draem.draem import focal_loss, windows
+from edge_ad.models.dsr.networks import FORMS, Form, SegmentationUNet
 from edge_ad.models.dsr.pretrained import load_quantiser
 from edge_ad.models.dsr.quantisation import with_fixed_codes
-from edge_ad.models.dsr.samples import create_simulator
-from edge_ad.models.dsr.subspaces import QUANTISER, SUBSPACES, UPSAMPLING, DualSubspaceNetwork, LossWeights
+from edge_ad.models.dsr.samples import UPSAMPLING, create_simulator
+from edge_ad.models.dsr.subspaces import QUANTISER, SUBSPACES, Comparison, DualSubspaceNetwork, LossWeights
 from edge_ad.models.smoothing import PaddedMeanFilter
 
 __all__ = ["Dsr", "DsrParameters"]
@@ -108,6 +108,7 @@ class Dsr(AnomalyDetector):
             hint = f"Give crop= a multiple of {_MULTIPLE}, {_LEAST_SIDE} or more."
             raise UsageError(f"The crop {config.crop} does not fit.", hint)
         self.network = DualSubspaceNetwork(FORMS[config.form])
+        self.upsampling = SegmentationUNet(8, FORMS[config.form])
         self.smoothing = PaddedMeanFilter()
         self.weights = LossWeights(config.image_weight, config.focusing)
         if pretrained:
@@ -143,7 +144,11 @@ class Dsr(AnomalyDetector):
 
     def start_stage(self, stage: Stage) -> list[dict[str, object]]:
         """Train what belongs to the stage, nothing else."""
-        self.network.start_stage(stage.name)
+        self.eval().requires_grad_(False)
+        if stage.name == UPSAMPLING:
+            self.upsampling.train().requires_grad_(True)
+        else:
+            self.network.start_stage(stage.name)
         return [{"params": self.trainable(), "lr_scale": 1.0}]
 
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
@@ -156,13 +161,22 @@ class Dsr(AnomalyDetector):
             return self.network.quantiser_loss(defective, generator)
         if stage.name == SUBSPACES:
             return self.network.subspace_loss(images, masks, self.config.strength, self.weights, generator)
-        return self.network.upsampling_loss(defective, masks, self.weights)
+        with torch.no_grad():
+            found = self.network(defective)
+        refined = self._refine(found, _probability(found.logits)).float()
+        return {"focal": focal_loss(refined, masks, focusing=self.config.focusing)}
 
     def forward(self, images: Tensor) -> DetectorOutput:
         """Map: the upsampling module's probability. Score: the maximum of the detection module's 21×21 average."""
         found = self.network(images)
-        probability = torch.sigmoid(found.refined[:, 1:] - found.refined[:, :1])
-        return DetectorOutput(self.smoothing(found.detection).amax((1, 2, 3)), probability)
+        detected = _probability(found.logits)
+        refined = _probability(self._refine(found, detected))
+        return DetectorOutput(self.smoothing(detected).amax((1, 2, 3)), refined)
+
+    def _refine(self, found: Comparison, detected: Tensor) -> Tensor:
+        """Logits of the upsampling module, (N, 2, H, W)."""
+        logits: Tensor = self.upsampling(found.specific, found.general, torch.cat([1 - detected, detected], 1))
+        return logits
 
     def deployed(self) -> Dsr:
         """With codes that no training moves any more."""
@@ -173,3 +187,8 @@ class Dsr(AnomalyDetector):
         autoencoder = self.network.autoencoder
         image: Tensor = self.network.specific(self.network.restrict(autoencoder.encode(images)[1]))
         return image.clamp(0, 1)
+
+
+def _probability(logits: Tensor) -> Tensor:
+    """Of the anomalous class, (N, 1, H, W): softmax over two classes is the sigmoid of their difference."""
+    return torch.sigmoid(logits[:, 1:] - logits[:, :1])

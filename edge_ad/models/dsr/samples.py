@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.data.simulated_defects import DefectSimulator, Fill, SimulatedDefect, texture_photos
-from edge_ad.models.dsr.subspaces import QUANTISER, SUBSPACES, UPSAMPLING
+from edge_ad.models.dsr.subspaces import QUANTISER, SUBSPACES
 
-__all__ = ["StageSimulator", "create_simulator"]
+__all__ = ["UPSAMPLING", "StageSimulator", "create_simulator"]
+
+UPSAMPLING = "upsampling"
+"""Name of the last stage."""
 
 _FILLS: dict[str, Fill] = {QUANTISER: "texture", SUBSPACES: "nothing", UPSAMPLING: "colour"}
 

@@ -13,9 +13,9 @@ from edge_ad.models.dsr.autoencoder import Latents, TwoLevelAutoencoder
 from edge_ad.models.dsr.latent_anomalies import anomalous_latents
 from edge_ad.models.dsr.networks import FormSpec, ObjectDecoder, SegmentationUNet, SubspaceRestriction
 
-__all__ = ["QUANTISER", "SUBSPACES", "UPSAMPLING", "DualSubspaceNetwork", "LossWeights", "Segmentation"]
+__all__ = ["QUANTISER", "SUBSPACES", "Comparison", "DualSubspaceNetwork", "LossWeights"]
 
-QUANTISER, SUBSPACES, UPSAMPLING = "quantiser", "subspaces", "upsampling"
+QUANTISER, SUBSPACES = "quantiser", "subspaces"
 """Names of the stages."""
 
 _COMMITMENT = 0.25
@@ -34,18 +34,18 @@ class LossWeights(NamedTuple):
     focusing: float = 2.0
 
 
-class Segmentation(NamedTuple):
-    """What the networks say of images.
+class Comparison(NamedTuple):
+    """Two decodings of images, and what differs.
 
     Attributes:
-        specific: The image as the object-specific decoder gives it, (N, 3, H, W), unbounded.
-        detection: Probability that a pixel is anomalous, by the anomaly detection module, (N, 1, H, W) in [0, 1].
-        refined: Logits (N, 2, H, W) of the upsampling module, the normal class first.
+        specific: As the object-specific decoder gives them, (N, 3, H, W), unbounded.
+        general: As the general appearance decoder gives them, likewise.
+        logits: Of the anomaly detection module, (N, 2, H, W), the normal class first.
     """
 
     specific: Tensor
-    detection: Tensor
-    refined: Tensor
+    general: Tensor
+    logits: Tensor
 
 
 class DualSubspaceNetwork(nn.Module):
@@ -61,18 +61,12 @@ class DualSubspaceNetwork(nn.Module):
         self.restrict_coarse, self.restrict_fine = SubspaceRestriction(spec), SubspaceRestriction(spec)
         self.object_decoder = ObjectDecoder(spec)
         self.detection = SegmentationUNet(6, spec)
-        self.upsampling = SegmentationUNet(8, spec)
 
-    def forward(self, images: Tensor) -> Segmentation:
+    def forward(self, images: Tensor) -> Comparison:
         """Compare both decodings of images (N, 3, H, W) in [0, 1]."""
         quantised = self.autoencoder.encode(images)[1]
         general, specific = self.autoencoder.decode(quantised), self.specific(self.restrict(quantised))
-        logits = self.detection(specific, general)
-        # Softmax over two classes is the sigmoid of their difference.
-        probability = torch.sigmoid(logits[:, 1:] - logits[:, :1])
-        return Segmentation(
-            specific, probability, self.upsampling(specific, general, torch.cat([1 - probability, probability], 1))
-        )
+        return Comparison(specific, general, self.detection(specific, general))
 
     def restrict(self, latents: Latents) -> Latents:
         """Quantised latents → those of a good part, not quantised."""
@@ -89,8 +83,7 @@ class DualSubspaceNetwork(nn.Module):
         """Freeze everything but what a stage trains."""
         self.eval().requires_grad_(False)
         subspaces = (self.restrict_coarse, self.restrict_fine, self.object_decoder, self.detection)
-        trained = {QUANTISER: (self.autoencoder,), SUBSPACES: subspaces, UPSAMPLING: (self.upsampling,)}[name]
-        for network in trained:
+        for network in {QUANTISER: (self.autoencoder,), SUBSPACES: subspaces}[name]:
             network.train().requires_grad_(True)
 
     def quantiser_loss(self, images: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -135,13 +128,3 @@ class DualSubspaceNetwork(nn.Module):
             "image": weights.image * F.mse_loss(specific, images),
             "focal": focal_loss(logits, where, focusing=weights.focusing),
         }
-
-    def upsampling_loss(self, defective: Tensor, masks: Tensor, weights: LossWeights) -> dict[str, Tensor]:
-        """Find defects that were painted on images at full resolution.
-
-        Args:
-            defective: (N, 3, H, W).
-            masks: float (N, 1, H, W), 1 where a defect is.
-            weights: Of the losses.
-        """
-        return {"focal": focal_loss(self(defective).refined.float(), masks, focusing=weights.focusing)}
