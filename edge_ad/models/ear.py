@@ -6,6 +6,7 @@ should be there, and the multi-scale gradient magnitude similarity between image
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -19,8 +20,10 @@ from edge_ad.input_size import check_input_size
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, Stage, TrainingBatch
 from edge_ad.models.error_predictors import scale_mask
 from edge_ad.models.feature_detector import PatchFeatures
+from edge_ad.models.inpainting_publications import EAR
 from edge_ad.models.mask_sources import MaskSource, MaskSourceParameters, PatchDistance
 from edge_ad.models.mask_sources.registry import MASK_SOURCES, create_mask_source, create_patch_distance
+from edge_ad.models.published import Publication
 from edge_ad.models.similarity import MSGMS, ssim
 from edge_ad.models.smoothing import MeanFilter
 from edge_ad.models.unet import UNet, Width, unet_multiple
@@ -106,6 +109,8 @@ class EarParameters(MaskSourceParameters):
         learning_rate: Peak learning rate.
         schedule: Learning-rate schedule.
     """
+
+    publication: ClassVar[Publication | None] = EAR
 
     width: Width = "lean"
     mosaic: MosaicScale = 16
@@ -264,6 +269,15 @@ class Ear(AnomalyDetector):
             distance = F.interpolate(restored.distance, images.shape[2:], mode="bilinear", align_corners=False)
             anomaly_map = distance * (anomaly_map + _EVIDENCE_FLOOR).sqrt().sqrt()  # a power of 1/4 is ten times slower
         return DetectorOutput(anomaly_map.amax((1, 2, 3)), anomaly_map)
+
+    def deployed(self) -> Ear:
+        """With the mask source as it is exported."""
+        source = self.mask_source.deployed(self.config.size_hw)
+        if source is self.mask_source:
+            return self
+        deployed = copy.deepcopy(self)
+        deployed.mask_source = source
+        return deployed
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """What normal would look like here, (N, 3, H, W) in [0, 1]."""
