@@ -9,21 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from edge_ad.data.simulated_defects import DefectSimulator, texture_photos
 from edge_ad.errors import UsageError
 from edge_ad.input_size import check_input_size
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
 from edge_ad.models.draem.draem import focal_loss, windows
 from edge_ad.models.dsr.networks import FORMS, Form, SegmentationUNet
 from edge_ad.models.dsr.pretrained import load_quantiser
+from edge_ad.models.dsr.publication import PUBLICATION
 from edge_ad.models.dsr.quantisation import with_fixed_codes
-from edge_ad.models.dsr.samples import UPSAMPLING, create_simulator
+from edge_ad.models.dsr.samples import UPSAMPLING, StageSimulator
 from edge_ad.models.dsr.subspaces import QUANTISER, SUBSPACES, Comparison, DualSubspaceNetwork, LossWeights
+from edge_ad.models.published import Publication
 from edge_ad.models.smoothing import PaddedMeanFilter
 
 __all__ = ["Dsr", "DsrParameters"]
@@ -46,6 +49,7 @@ class DsrParameters(MethodParameters):
         strength: Smallest anomaly strength λs; the largest is 1.
         clean_share: Share of the samples without a defect.
         rotation: Training images are turned by up to this many degrees, either way; 0 leaves them.
+        rotation_share: Share of the images that are turned.
         crop: Side of the windows that training cuts out of its images, pixels; 0 trains on whole images, as does a
             window that is not smaller than they are.
         crops: Windows of each image.
@@ -61,12 +65,15 @@ class DsrParameters(MethodParameters):
         schedule: Learning-rate schedule of all stages.
     """
 
+    publication: ClassVar[Publication | None] = PUBLICATION
+
     form: Form = "edge"
     quantiser: str | None = None
     textures: str | None = None
     strength: float = Field(default=0.2, ge=0.05, lt=1)
     clean_share: float = Field(default=0.5, ge=0, lt=1)
     rotation: float = Field(default=0.0, ge=0, le=180)
+    rotation_share: float = Field(default=1.0, ge=0, le=1)
     crop: int = Field(default=128, ge=0)
     crops: int = Field(default=2, ge=1, le=64)
     image_weight: float = Field(default=10.0, ge=0)
@@ -121,10 +128,14 @@ class Dsr(AnomalyDetector):
             if config.form != "published":
                 raise UsageError("Only the published form takes a trained quantiser.", "Add form=published.")
             load_quantiser(self.network.autoencoder, Path(config.quantiser))
-        names = [stage.name for stage in self.stages()]
-        self.simulator = create_simulator(
-            config.seed, config.textures, names, clean_share=config.clean_share, rotation=config.rotation
+        defects = DefectSimulator(
+            config.seed,
+            texture_photos(Path(config.textures)) if config.textures else (),
+            clean_share=config.clean_share,
+            rotation=config.rotation,
+            rotation_share=config.rotation_share,
         )
+        self.simulator = StageSimulator(defects, tuple(stage.name for stage in self.stages()))
 
     @classmethod
     def size_multiple(cls, config: DsrParameters) -> int:

@@ -7,13 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from edge_ad.data.simulated_defects import DefectSimulator
 from edge_ad.errors import CheckpointError, DataError, UsageError
 from edge_ad.models.base import Stage, TrainingBatch
 from edge_ad.models.dsr import Dsr, DsrParameters
 from edge_ad.models.dsr.autoencoder import Latents, TwoLevelAutoencoder
 from edge_ad.models.dsr.networks import FORMS, SegmentationUNet
 from edge_ad.models.dsr.pretrained import load_quantiser
-from edge_ad.models.dsr.samples import create_simulator
+from edge_ad.models.dsr.samples import StageSimulator
 from edge_ad.models.dsr.subspaces import DualSubspaceNetwork, LossWeights
 
 
@@ -201,7 +202,8 @@ def test_sizes_that_do_not_fit_and_missing_textures_are_refused() -> None:
 
 
 def test_each_stage_sees_what_it_learns_from() -> None:
-    simulator = create_simulator(0, None, ["quantiser", "subspaces", "upsampling", "another"], clean_share=0.0)
+    stages = ("quantiser", "subspaces", "upsampling", "another")
+    simulator = StageSimulator(DefectSimulator(0, clean_share=0.0), stages)
     image = np.full((64, 64, 3), 90, np.uint8)
     image[..., 1] = 120
     texture, mask_alone, colour, untouched = (simulator.sample(image, (stage, 0, 0)) for stage in range(4))
