@@ -134,6 +134,8 @@ class AnomalyDetector(nn.Module, ABC):
     """Different photos of good parts that it can be trained on."""
     mirrors: ClassVar[bool] = True
     """Whether training may mirror its images; not where the frozen outputs hold for the image as it is alone."""
+    compiled_modules: ClassVar[tuple[str, ...]] = ()
+    """Networks that training calls as a whole, and that torch.compile makes faster where that is asked for."""
     float_modules: ClassVar[tuple[str, ...]] = ()
     """Modules that judge distances or errors, where a small difference counts: they stay in float in every precision.
     Dotted names; a name stands for all inside."""

@@ -150,6 +150,7 @@ class Ear(AnomalyDetector):
     method = "ear"
     purpose = "draws what normal should look like where something looks odd"
     parameters_type = EarParameters
+    compiled_modules = ("unet",)
     float_modules: ClassVar[tuple[str, ...]] = ("mask_source", "msgms", "smoothing")
     config: EarParameters
 
