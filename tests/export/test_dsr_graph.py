@@ -13,6 +13,8 @@ from edge_ad.export.bundle_export import export_run
 from edge_ad.export.onnx_export import DeployGraph, export_onnx
 from edge_ad.models import AnomalyDetector
 from edge_ad.models.dsr import Dsr, DsrParameters
+from edge_ad.models.fader import Fader, FaderParameters
+from edge_ad.models.mask_sources import DsrSegmentation
 from edge_ad.training.runs import Run, load_run
 from edge_ad.training.train import TrainingRequest, train
 from tests.export.conftest import with_int8
@@ -74,3 +76,21 @@ def test_a_tiny_run_gets_an_int8_graph_through_the_gate(run: Run, tmp_path: Path
     request = TrainingRequest("dsr", data=run.product_root, root=tmp_path / "run", values=values, batch_size=5)
     learned = load_run(train(request, lambda report: None))
     assert "int8" in with_int8(learned, export_run(learned)).manifest.graphs
+
+
+def test_a_fader_behind_it_gives_its_numbers_from_one_graph() -> None:
+    torch.manual_seed(0)
+    values = {"size": 64, "width": "nano", "mosaic": 8, "mask_source": "dsr", "predictor": "mlp"}
+    fader = Fader(FaderParameters.model_validate(values), pretrained=False).eval()
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
+    source = fader.mask_source
+    assert isinstance(source, DsrSegmentation)
+    good = torch.rand(2, 3, 64, 64)
+    source.calibrate([good], [good])
+    exported = export_onnx(fader)
+    assert all(layer.startswith("unet") for layer in int8_candidates(exported, FloatModules.of(fader)))
+    with torch.no_grad():
+        scores, maps = DeployGraph(fader)(torch.from_numpy(images))
+    predictions = run_graph(exported, images)
+    np.testing.assert_allclose([item.score for item in predictions], scores.numpy(), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(np.stack([item.anomaly_map for item in predictions]), maps.numpy(), rtol=0, atol=1e-4)
