@@ -26,6 +26,7 @@ __all__ = [
     "epoch_generator",
     "feature_batches",
     "image_batches",
+    "photo_batches",
     "sample_feed",
 ]
 
@@ -38,11 +39,13 @@ class TrainingSet:
         images: uint8 BGR (N, H, W, 3): photos, each followed by its views.
         frozen: (N, ...), as the detector's ``frozen_outputs`` gave it.
         views: Views of each photo.
+        held_out: uint8 BGR (M, H, W, 3): the calibration images; None where there are none.
     """
 
     images: NDArray[np.uint8]
     frozen: Tensor
     views: int = 0
+    held_out: NDArray[np.uint8] | None = None
 
     @property
     def photos(self) -> int:
@@ -84,6 +87,14 @@ class LoopSettings:
     mixed_precision: bool = True
     workers: int = 0
     compiled: bool = False
+
+
+def photo_batches(photos: NDArray[np.uint8] | None, settings: LoopSettings) -> Iterator[Tensor]:
+    """Photos, uint8 BGR (N, H, W, 3), in their order as float RGB batches on the device."""
+    count = 0 if photos is None else len(photos)
+    for start in range(0, count, settings.batch_size):
+        assert photos is not None
+        yield to_tensor(photos[start : start + settings.batch_size], settings.device)
 
 
 def batch_count(data: TrainingSet, settings: LoopSettings) -> int:

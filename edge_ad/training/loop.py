@@ -20,6 +20,7 @@ from edge_ad.training.batches import (
     epoch_generator,
     feature_batches,
     image_batches,
+    photo_batches,
     sample_feed,
 )
 from edge_ad.training.checkpoints import Progress, restore_training, training_tensors
@@ -85,7 +86,14 @@ def run_stages(
         if index >= done.stage:
             saved = resume[1] if resume is not None and index == done.stage else None
             _run_stage(detector, data, settings, report, index, stage, done.epoch if saved is not None else 0, saved)
+            _end_stage(detector, data, settings, stage)
     detector.eval().requires_grad_(False)
+
+
+def _end_stage(detector: AnomalyDetector, data: TrainingSet, settings: LoopSettings, stage: Stage) -> None:
+    fit, held_out = (photo_batches(photos, settings) for photos in (data.images[:: 1 + data.views], data.held_out))
+    with torch.no_grad():
+        detector.eval().end_stage(stage, fit, held_out)
 
 
 def _run_stage(

@@ -111,7 +111,7 @@ def fit_to_images(
         _show_defects(detector, fit, features_of)
     seen = fitted_views(detector, fit)
     images = torch.empty(len(seen), 0) if detector.trains_on_features else to_tensor(seen)
-    return TrainingSet(seen, detector.frozen_outputs(images, features), detector.views)
+    return TrainingSet(seen, detector.frozen_outputs(images, features), detector.views, held_out)
 
 
 def _read(detector: AnomalyDetector, split: GoodSplit) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

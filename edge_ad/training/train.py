@@ -155,7 +155,7 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     record = _new_record(request, settings, product, split, detector, choices)
     if start is not None:  # before the record: a run that is killed in between never began
         save_tensors(request.root / RESUME_FILE, {f"detector.{name}": value for name, value in start.items()}, {
-            "stage": "1", "epoch": "0",
+            "stage": str(len(detector.stages()) - 1), "epoch": "0",
         })  # fmt: skip
     write_record(request.root, record)
     return _train(request.root, record, detector, split, product.root, listen)
