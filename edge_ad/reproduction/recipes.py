@@ -48,12 +48,14 @@ class Options:
 
 def key_of(recipe: Recipe, dataset: str, category: str, options: Options) -> str:
     """Name of the run of a recipe on a category, the same for the same training whatever table asks for it."""
+    kind = method_class(recipe.method)
+    fields = kind.parameters_type.model_fields.keys()
     document = {
         **recipe.model_dump(mode="json"),
         "by_category": recipe.by_category.get(category, {}),
-        "textures": options.textures is not None
-        and "textures" in method_class(recipe.method).parameters_type.model_fields,
-        "choose": options.choose if method_class(recipe.method).continues else "",
+        "textures": options.textures is not None and bool(_TEXTURES & fields),
+        "quantiser": "quantiser" in fields and _quantiser(options) is not None,
+        "choose": options.choose if kind.continues else "",
         "quick": options.quick,
     }
     digest = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:8]
@@ -70,8 +72,10 @@ def request_values(recipe: Recipe, category: str, options: Options) -> tuple[dic
     """
     fields = method_class(recipe.method).parameters_type.model_fields
     values = {**recipe.values, **recipe.by_category.get(category, {}), "seed": recipe.seed}
-    if options.textures is not None and "textures" in fields:
-        values["textures"] = str(options.textures)
+    if options.textures is not None:
+        values |= {name: str(options.textures) for name in _TEXTURES if name in fields}
+    if "quantiser" in fields and (quantiser := _quantiser(options)) is not None:
+        values["quantiser"] = str(quantiser)
     if options.weights is not None and "weights" in fields:
         values["weights"] = str(options.weights / f"{_backbone(recipe, values)}.pth")
     settings = dict(recipe.settings)
@@ -82,11 +86,18 @@ def request_values(recipe: Recipe, category: str, options: Options) -> tuple[dic
     return values, settings
 
 
+def _quantiser(options: Options) -> Path | None:
+    """The authors' file of DSR's autoencoder, where the folder of weights has it."""
+    path = None if options.weights is None or options.quick else options.weights / "dsr-quantiser.pth"
+    return path if path is not None and path.is_file() else None
+
+
 def _backbone(recipe: Recipe, values: Mapping[str, Any]) -> str:
     preset = method_class(recipe.method).parameters_type.all_presets().get(PUBLISHED, {})
     return str(values.get("backbone") or preset.get("backbone") or "wide-resnet50")
 
 
+_TEXTURES = frozenset({"textures", "dsr_textures"})
 _QUICK: Mapping[str, Any] = {
     "size": _QUICK_SIZE,
     "weights": "random",
@@ -99,6 +110,9 @@ _QUICK: Mapping[str, Any] = {
     "mosaic": 16,
     "fader_epochs": 1,
     "head_epochs": 1,
+    "quantiser_epochs": 1,
+    "upsampling_epochs": 1,
+    "dsr_steps": 2,
 }
 _QUICK_OF: Mapping[str, Mapping[str, Any]] = {
     "ear": {"width": "nano"},
