@@ -56,6 +56,7 @@ class Stage:
         learning_rate: Peak learning rate of the main group.
         schedule: Name of a schedule in ``edge_ad.training.schedules``.
         steps: Steps aimed at when ``epochs`` is 0.
+        gradient_norm: Longer gradients are shortened to this length; 0 leaves them as they are.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Stage:
     learning_rate: float
     schedule: str
     steps: int = 0
+    gradient_norm: float = 0.0
 
 
 class MethodParameters(BaseModel):
@@ -226,6 +228,9 @@ class AnomalyDetector(nn.Module, ABC):
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
         """Named loss terms of a batch; their sum is minimised."""
         raise NotImplementedError(f"{self.method} has no gradient stage")
+
+    def fit_trained(self) -> None:
+        """Fit what depends on what was trained, once all stages are over; in evaluation mode, without gradients."""
 
     def deployed(self) -> AnomalyDetector:
         """The detector as it is exported: the same function of an image, cheaper to compute; this one by default."""

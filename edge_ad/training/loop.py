@@ -82,6 +82,7 @@ def run_stages(
             saved = resume[1] if resume is not None and index == done.stage else None
             _run_stage(detector, data, settings, report, index, stage, done.epoch if saved is not None else 0, saved)
     detector.eval().requires_grad_(False)
+    detector.fit_trained()
 
 
 def _run_stage(
@@ -145,6 +146,8 @@ def _run_epoch(
             losses = detector.training_loss(batch, stage, generator)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
+        if stage.gradient_norm:
+            torch.nn.utils.clip_grad_norm_(detector.trainable(), stage.gradient_norm)
         optimiser.step()
         for name, value in losses.items():
             totals[name] = totals.get(name, 0.0) + float(value.detach()) / batches
