@@ -36,7 +36,6 @@ _OPTIONAL = (
         )
         for n in range(3)
     ),
-    ("torchvision", "torchvision", "train with a ResNet backbone", "torchvision"),
     ("transformers", "transformers", "the dino mask source", "dino"),
     ("matplotlib", "matplotlib", "charts of evaluate --report and records trend", "charts"),
     ("jinja2", "jinja2", "pages of evaluate, predict and stream --web", "charts"),
