@@ -6,6 +6,7 @@ should be there, and the multi-scale gradient magnitude similarity between image
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -264,6 +265,15 @@ class Ear(AnomalyDetector):
             distance = F.interpolate(restored.distance, images.shape[2:], mode="bilinear", align_corners=False)
             anomaly_map = distance * (anomaly_map + _EVIDENCE_FLOOR).sqrt().sqrt()  # a power of 1/4 is ten times slower
         return DetectorOutput(anomaly_map.amax((1, 2, 3)), anomaly_map)
+
+    def deployed(self) -> AnomalyDetector:
+        """With its mask source in the form in which it is exported."""
+        source = self.mask_source.deployed()
+        if source is self.mask_source:
+            return self
+        deployed = copy.deepcopy(self)
+        deployed.mask_source = source
+        return deployed
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """What normal would look like here, (N, 3, H, W) in [0, 1]."""

@@ -2,6 +2,7 @@
 
 from edge_ad.models.mask_sources.base import BackboneSaliency, ConstantMask, MaskSource
 from edge_ad.models.mask_sources.dino import DinoAttention
+from edge_ad.models.mask_sources.flow_likelihood import FlowLikelihood
 from edge_ad.models.mask_sources.parameters import MaskSourceName, MaskSourceParameters
 from edge_ad.models.mask_sources.patch_distance import PatchDistance
 
@@ -9,6 +10,7 @@ __all__ = [
     "BackboneSaliency",
     "ConstantMask",
     "DinoAttention",
+    "FlowLikelihood",
     "MaskSource",
     "MaskSourceName",
     "MaskSourceParameters",

@@ -22,13 +22,13 @@ from edge_ad.models.msflow.deployed import FoldedFlow
 from edge_ad.models.msflow.flows import MultiScaleFlow, negative_log_likelihood
 from edge_ad.models.msflow.levels import POOLED_STRIDES, PooledLevels
 from edge_ad.models.msflow.likelihood import LikelihoodMap, Reference, log_likelihood
+from edge_ad.models.msflow.standardisation import ScaleStandardisation
 from edge_ad.models.picture_normalisation import InputNormalisation
 
 __all__ = ["MsFlow", "MsFlowParameters"]
 
 _LEAST_SIDE = 64
 _BATCH = 8
-_VARIANCE_FLOOR = 1e-6
 
 
 class MsFlowParameters(MethodParameters):
@@ -129,9 +129,7 @@ class MsFlow(AnomalyDetector):
         self.config = config
         self.levels = PooledLevels(config.backbone, config.weights if pretrained else None, config.seed)
         self.levels.resist_shifts(config.input_normalisation, "none", size_hw=config.size_hw, share=1.0)
-        for index, channels in enumerate(self.levels.channels):
-            self.register_buffer(f"mean_{index}", torch.zeros(1, channels, 1, 1))
-            self.register_buffer(f"deviation_{index}", torch.ones(1, channels, 1, 1))
+        self.standardisation = ScaleStandardisation(self.levels.channels)
         self.flow: MultiScaleFlow | FoldedFlow = self._new_flow()
         self.likelihood = LikelihoodMap(
             config.size_hw, POOLED_STRIDES, sigma=config.sigma, top_share=config.top_share, reference=config.reference
@@ -169,10 +167,7 @@ class MsFlow(AnomalyDetector):
         self.flow.load_state_dict(self._new_flow().state_dict())
         self._held_out = held_out if len(held_out) else fit
         if self.config.standardise:
-            for index, level in enumerate(self.levels.unpack(fit)):
-                variance, mean = torch.var_mean(level, (0, 2, 3), keepdim=True)
-                self.get_buffer(f"mean_{index}").copy_(mean)
-                self.get_buffer(f"deviation_{index}").copy_((variance + _VARIANCE_FLOOR).sqrt())
+            self.standardisation.fit(self.levels.unpack(fit))
 
     def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:
         """The packed levels of the fitting images."""
@@ -201,16 +196,10 @@ class MsFlow(AnomalyDetector):
 
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
         """Mean over images of ``½ Σ z² − log |det J|``."""
-        return {"nll": negative_log_likelihood(self.flow(self._standardised(self.levels.unpack(batch.frozen))))}
-
-    def _standardised(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        return [
-            (level - self.get_buffer(f"mean_{index}")) / self.get_buffer(f"deviation_{index}")
-            for index, level in enumerate(levels)
-        ]
+        return {"nll": negative_log_likelihood(self.flow(self.standardisation(self.levels.unpack(batch.frozen))))}
 
     def _log_likelihoods(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        return [log_likelihood(z) for z in self.flow(self._standardised(levels)).scales]
+        return [log_likelihood(z) for z in self.flow(self.standardisation(levels)).scales]
 
     @torch.no_grad()
     def fit_trained(self) -> None:

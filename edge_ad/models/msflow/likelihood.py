@@ -60,7 +60,7 @@ class LikelihoodMap(nn.Module):
     Args:
         size_hw: Height and width of the image, in pixels.
         strides: Of the scales.
-        sigma: Smoothing of the map, pixels.
+        sigma: Smoothing of the map, pixels; None leaves it out.
         top_share: Share of the places that the score is the mean of.
         reference: ``photos``: m is the mean over held-out good photos of their likeliest place; ``picture``: the
             picture's own likeliest place, as published, which cannot see what is wrong everywhere.
@@ -71,8 +71,8 @@ class LikelihoodMap(nn.Module):
         size_hw: tuple[int, int],
         strides: Sequence[int],
         *,
-        sigma: float,
-        top_share: float,
+        sigma: float | None,
+        top_share: float = 0.03,
         reference: Reference = "photos",
     ) -> None:
         super().__init__()
