@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from edge_ad.data.simulated_defects import Simulator
 from edge_ad.data.splits import FEWEST_IMAGES
 from edge_ad.input_size import InputSize, parse_input_size, side_lengths
+from edge_ad.models.published import PUBLISHED, Publication
 
 __all__ = ["AnomalyDetector", "DetectorOutput", "MethodParameters", "Stage", "TrainingBatch"]
 
@@ -56,6 +57,7 @@ class Stage:
         learning_rate: Peak learning rate of the main group.
         schedule: Name of a schedule in ``edge_ad.training.schedules``.
         steps: Steps aimed at when ``epochs`` is 0.
+        optimiser: ``adam``, or ``sgd`` with a momentum of 0.9.
         gradient_norm: Longer gradients are shortened to this length; 0 leaves them as they are.
     """
 
@@ -64,6 +66,7 @@ class Stage:
     learning_rate: float
     schedule: str
     steps: int = 0
+    optimiser: Literal["adam", "sgd"] = "adam"
     gradient_norm: float = 0.0
 
 
@@ -74,18 +77,29 @@ class MethodParameters(BaseModel):
         size: Side of the square image the network sees, or its height and width, in pixels.
         seed: Weights, subsets and the order of training follow from it.
         absent: Parameter → value that a run was trained with which does not record it, as it is older.
-        presets: Name → values that belong together.
+        presets: Name → values that belong together; see `all_presets`.
+        publication: What its paper and its authors' code say; None where it is ours.
         speeds: What may be asked for of `SPEEDS` → values, each costing more per frame and finding more than the last.
     """
 
     absent: ClassVar[Mapping[str, Any]] = {}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    publication: ClassVar[Publication | None] = None
     speeds: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     size: Annotated[InputSize, BeforeValidator(parse_input_size)] = 256
     seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @classmethod
+    def all_presets(cls) -> dict[str, Mapping[str, Any]]:
+        """Name → parameters and training settings that belong together.
+
+        ``edge`` is what is taken without a preset; ``published`` what the paper has.
+        """
+        published = {} if cls.publication is None else {PUBLISHED: cls.publication.preset}
+        return {"edge": {}, **cls.presets, **published}
 
     @property
     def size_hw(self) -> tuple[int, int]:

@@ -20,8 +20,10 @@ from edge_ad.input_size import check_input_size
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, Stage, TrainingBatch
 from edge_ad.models.error_predictors import scale_mask
 from edge_ad.models.feature_detector import PatchFeatures
+from edge_ad.models.inpainting_publications import EAR
 from edge_ad.models.mask_sources import MaskSource, MaskSourceParameters, PatchDistance
 from edge_ad.models.mask_sources.registry import MASK_SOURCES, create_mask_source, create_patch_distance
+from edge_ad.models.published import Publication
 from edge_ad.models.similarity import MSGMS, ssim
 from edge_ad.models.smoothing import MeanFilter
 from edge_ad.models.unet import UNet, Width, unet_multiple
@@ -107,6 +109,8 @@ class EarParameters(MaskSourceParameters):
         learning_rate: Peak learning rate.
         schedule: Learning-rate schedule.
     """
+
+    publication: ClassVar[Publication | None] = EAR
 
     width: Width = "lean"
     mosaic: MosaicScale = 16
@@ -266,9 +270,9 @@ class Ear(AnomalyDetector):
             anomaly_map = distance * (anomaly_map + _EVIDENCE_FLOOR).sqrt().sqrt()  # a power of 1/4 is ten times slower
         return DetectorOutput(anomaly_map.amax((1, 2, 3)), anomaly_map)
 
-    def deployed(self) -> AnomalyDetector:
-        """With its mask source in the form in which it is exported."""
-        source = self.mask_source.deployed()
+    def deployed(self) -> Ear:
+        """With the mask source as it is exported."""
+        source = self.mask_source.deployed(self.config.size_hw)
         if source is self.mask_source:
             return self
         deployed = copy.deepcopy(self)

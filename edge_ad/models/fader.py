@@ -8,7 +8,7 @@ it, the encoder stays frozen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -27,7 +27,9 @@ from edge_ad.models.error_predictors import (
     ranking_loss,
     scale_mask,
 )
+from edge_ad.models.inpainting_publications import FADER
 from edge_ad.models.mask_sources import PatchDistance
+from edge_ad.models.published import Publication
 
 __all__ = ["Fader", "FaderParameters", "PredictorName"]
 
@@ -53,6 +55,8 @@ class FaderParameters(EarParameters):
         fader_schedule: Learning-rate schedule.
         decoder_scale: The decoder learns with this share of η.
     """
+
+    publication: ClassVar[Publication | None] = FADER
 
     predictor: PredictorName = "distance"
     constant: float = Field(default=0.2, ge=0, le=1)

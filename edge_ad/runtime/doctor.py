@@ -36,7 +36,7 @@ _OPTIONAL = (
         )
         for n in range(3)
     ),
-    ("transformers", "transformers", "the dino mask source", "dino"),
+    ("transformers", "transformers", "mask sources and backbones that are transformers", "dino"),
     ("matplotlib", "matplotlib", "charts of evaluate --report and records trend", "charts"),
     ("jinja2", "jinja2", "pages of evaluate, predict and stream --web", "charts"),
     ("starlette", "starlette", "stream --web, --metrics and --trigger http", "web"),

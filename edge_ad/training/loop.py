@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,6 +28,8 @@ from edge_ad.training.schedules import learning_rate_scale
 from edge_ad.training.simulated_samples import SampleFeed
 
 __all__ = ["EpochReport", "LoopSettings", "TrainingSet", "epochs_of", "run_stages"]
+
+_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ def _run_stage(
     saved: dict[str, Tensor] | None,
 ) -> None:
     groups = detector.start_stage(stage)
-    optimiser = torch.optim.Adam(groups, lr=stage.learning_rate, fused=True)  # one kernel: a small head is all steps
+    optimiser = _optimiser(stage, groups)
     if saved is not None:
         restore_training(saved, detector, optimiser)
     epochs = epochs_of(stage, data.photos, settings.batch_size)
@@ -116,6 +119,12 @@ def _run_stage(
                     waited_seconds=None if feed is None else feed.waited_seconds(),
                 )
             )
+
+
+def _optimiser(stage: Stage, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    if stage.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=stage.learning_rate, momentum=_MOMENTUM)
+    return torch.optim.Adam(groups, lr=stage.learning_rate, fused=True)  # one kernel: a small head is all steps
 
 
 def _run_epoch(

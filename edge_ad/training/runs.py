@@ -231,7 +231,8 @@ def good_scores(run: Run) -> GoodScores:
     if not split.folds:
         if not split.in_blocks:
             return GoodScores(run.false_alarm_rate)
-        return GoodScores.of_block(run.false_alarm_rate, split.threshold, split.duplicates)
+        rate, trained_on = run.false_alarm_rate, split.has_no_held_out
+        return GoodScores.of_block(rate, split.threshold, split.duplicates, is_trained_on=trained_on)
     paths = [path for fold in split.folds for path in fold]
     if sorted(paths) != sorted(run.good_scores) or split.folds[0] != (*split.calibrate, *split.threshold):
         raise CheckpointError(f"The scores in {run.root / RECORD_FILE} are not those of its photos.", "Train again.")

@@ -67,7 +67,7 @@ def test_the_same_photos_give_the_same_mask_and_the_deployed_form_too() -> None:
         each.fit(features(5, 2), features(4, 1))
     given = features(3, 3)
     assert torch.equal(first(given, given), second(given, given))
-    torch.testing.assert_close(first.deployed()(given, given), first(given, given), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(first.deployed((64, 96))(given, given), first(given, given), rtol=1e-4, atol=1e-5)
 
 
 def test_ear_with_it_composes_softly_and_is_exported_without_its_permutations(images: Tensor) -> None:

@@ -76,6 +76,7 @@ class DefectSimulator:
         opacity: Range of β: ``slide`` [0.1, 1]; ``code`` keeps [0, 0.8) of the image, so β is in (0.2, 1].
         clean_share: Share of the samples that stay clean, in [0, 1].
         rotation: Images are turned by up to this many degrees, either way, mirrored beyond their border.
+        rotation_share: Share of the images that are turned, in [0, 1].
     """
 
     seed: int
@@ -83,6 +84,7 @@ class DefectSimulator:
     opacity: Opacity = "code"
     clean_share: float = 0.5
     rotation: float = 0.0
+    rotation_share: float = 1.0
 
     def sample(self, image: NDArray[np.uint8], key: Sequence[int]) -> SimulatedDefect:
         """A sample of an image.
@@ -95,7 +97,8 @@ class DefectSimulator:
             DataError: A photograph cannot be read.
         """
         rng = np.random.default_rng([self.seed, *key])
-        good = _turned(image, rng, self.rotation) if self.rotation else image
+        is_turned = bool(self.rotation) and (self.rotation_share == 1 or rng.random() < self.rotation_share)
+        good = _turned(image, rng, self.rotation) if is_turned else image
         size_hw = (good.shape[0], good.shape[1])
         if rng.random() < self.clean_share:
             return SimulatedDefect(good, good, np.zeros(size_hw, np.bool_))

@@ -19,8 +19,10 @@ from edge_ad.models.backbones import BackboneName
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
 from edge_ad.models.distillation.distance import CosineMap, level_loss
 from edge_ad.models.distillation.networks import Bottleneck, Student, fold_norms
+from edge_ad.models.distillation.publications import REVERSE_DISTILLATION
 from edge_ad.models.distillation.teacher import STRIDES, Matching, Teacher
 from edge_ad.models.picture_normalisation import InputNormalisation
+from edge_ad.models.published import Publication
 
 __all__ = [
     "FORMS",
@@ -96,6 +98,8 @@ class DistillationParameters(MethodParameters):
 
 class ReverseDistillationParameters(DistillationParameters):
     """Parameters of reverse distillation."""
+
+    publication: ClassVar[Publication | None] = REVERSE_DISTILLATION
 
 
 class ReverseDistillation(AnomalyDetector):

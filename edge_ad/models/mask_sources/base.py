@@ -58,8 +58,8 @@ class MaskSource(nn.Module, ABC):
         suspicion: Tensor = self(images, features)
         return suspicion
 
-    def deployed(self) -> MaskSource:
-        """The source as it is exported: the same function, cheaper to compute; this one by default."""
+    def deployed(self, size_hw: tuple[int, int]) -> MaskSource:
+        """The mask source as it is exported: the same function of images of that size, cheaper; by default this one."""
         return self
 
 

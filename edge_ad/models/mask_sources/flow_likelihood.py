@@ -126,7 +126,7 @@ class FlowLikelihood(MaskSource):
         own_limit = quantile_above(suspicion[:: 1 + views].flatten(), self.quantile)
         return suspicion * (self.get_buffer("limit") / own_limit.clamp_min(_SMALLEST))
 
-    def deployed(self) -> MaskSource:
+    def deployed(self, size_hw: tuple[int, int]) -> MaskSource:
         """With its flow folded."""
         deployed = copy.deepcopy(self)
         assert isinstance(deployed.flow, MultiScaleFlow)

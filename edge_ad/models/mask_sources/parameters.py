@@ -11,7 +11,7 @@ from edge_ad.models.robustness import RobustnessParameters
 
 __all__ = ["GRID_STRIDE", "MaskSourceName", "MaskSourceParameters"]
 
-MaskSourceName = Literal["patch-distance", "msflow", "backbone", "dino", "full", "none"]
+MaskSourceName = Literal["patch-distance", "msflow", "backbone", "dino", "vit", "full", "none"]
 
 GRID_STRIDE = 8
 """Pixels per patch of every mask."""
@@ -25,9 +25,10 @@ class MaskSourceParameters(RobustnessParameters):
         distance: Kind of patch distance, for ``patch-distance``.
         mask_quantile: Threshold of it and of ``msflow``, a quantile of held-out good patches.
         flow_steps: Steps of the training of the flow, for ``msflow``.
-        mask_mass: Share of saliency or attention mass that is masked, for ``backbone`` and ``dino``.
-        mask_model: Hub name or local folder of the mask source's network, for ``dino``; its own default where none
-            is given.
+        mask_mass: Share of saliency or attention mass that is masked, for ``backbone``, ``dino`` and
+            ``vit``.
+        mask_model: Hub name or local folder of the mask source's network, for ``dino`` and ``vit``; its own default
+            where none is given.
         mask_config: Configuration of that network once it has been read; leave it out.
     """
 

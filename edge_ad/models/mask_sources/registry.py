@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -11,10 +12,11 @@ from torch import Tensor
 from edge_ad.errors import UsageError
 from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0
 from edge_ad.models.mask_sources.base import BackboneSaliency, ConstantMask, MaskSource
-from edge_ad.models.mask_sources.dino import DinoAttention, load_dino
 from edge_ad.models.mask_sources.flow_likelihood import FlowLikelihood
 from edge_ad.models.mask_sources.parameters import GRID_STRIDE, MaskSourceName, MaskSourceParameters
 from edge_ad.models.mask_sources.patch_distance import PatchDistance
+from edge_ad.models.mask_sources.pretrained import IMAGENET_PIXELS, PLAIN_PIXELS, read_vit
+from edge_ad.models.mask_sources.vit import VitAttention
 
 __all__ = ["MASK_SOURCES", "MaskSourceKind", "create_mask_source", "create_patch_distance"]
 
@@ -68,8 +70,8 @@ def create_patch_distance(config: MaskSourceParameters, channels: int) -> PatchD
     )
 
 
-def _dino(config: MaskSourceParameters, channels: int) -> MaskSource:
-    return DinoAttention(dict(config.mask_config or {}), config.grid_hw, config.mask_mass)
+def _vit(config: MaskSourceParameters, channels: int) -> MaskSource:
+    return VitAttention(dict(config.mask_config or {}), config.grid_hw, config.mask_mass)
 
 
 def _backbone(config: MaskSourceParameters, channels: int) -> MaskSource:
@@ -91,7 +93,10 @@ MASK_SOURCES: Mapping[MaskSourceName, MaskSourceKind] = {
     "patch-distance": MaskSourceKind(create_patch_distance, needs_features=True),
     "msflow": MaskSourceKind(_msflow, needs_features=True),
     "backbone": MaskSourceKind(_backbone, needs_features=True),
-    "dino": MaskSourceKind(_dino, read=load_dino, default_model="facebook/dino-vits8"),
+    "dino": MaskSourceKind(_vit, read=partial(read_vit, pixels=IMAGENET_PIXELS), default_model="facebook/dino-vits8"),
+    "vit": MaskSourceKind(
+        _vit, read=partial(read_vit, pixels=PLAIN_PIXELS), default_model="google/vit-base-patch16-224"
+    ),
     "full": MaskSourceKind(lambda config, channels: ConstantMask(1.0, GRID_STRIDE)),
     "none": MaskSourceKind(lambda config, channels: ConstantMask(0.0, GRID_STRIDE)),
 }

@@ -7,8 +7,8 @@ is unlikely, on one scale or on all together, something is wrong with it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, field_validator
@@ -22,8 +22,10 @@ from edge_ad.models.msflow.deployed import FoldedFlow
 from edge_ad.models.msflow.flows import MultiScaleFlow, negative_log_likelihood
 from edge_ad.models.msflow.levels import POOLED_STRIDES, PooledLevels
 from edge_ad.models.msflow.likelihood import LikelihoodMap, Reference, log_likelihood
+from edge_ad.models.msflow.publication import MSFLOW
 from edge_ad.models.msflow.standardisation import ScaleStandardisation
 from edge_ad.models.picture_normalisation import InputNormalisation
+from edge_ad.models.published import Publication
 
 __all__ = ["MsFlow", "MsFlowParameters"]
 
@@ -53,19 +55,7 @@ class MsFlowParameters(MethodParameters):
         views: Views of each photo, as the line may take it on another day, that are learned beside it.
     """
 
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "published": {
-            "backbone": "wide-resnet50",
-            "size": 512,
-            "condition": 64,
-            "standardise": False,
-            "reference": "picture",
-            "sigma": 0.1,
-            "epochs": 100,
-            "learning_rate": 1e-4,
-            "schedule": "warm-up",
-        }
-    }
+    publication: ClassVar[Publication | None] = MSFLOW
 
     backbone: BackboneName = "efficientnet-lite0"
     weights: str = Field(default="imagenet", min_length=1)
@@ -79,7 +69,7 @@ class MsFlowParameters(MethodParameters):
     epochs: int = Field(default=0, ge=0)
     steps: int = Field(default=600, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0, le=1)
-    schedule: str = "one-cycle"
+    schedule: Literal["one-cycle", "fixed", "warm-up", "sgdr", "step", "warm-up-step"] = "one-cycle"
     gradient_norm: float = Field(default=2.0, gt=0)
     input_normalisation: InputNormalisation = "none"
     views: int = Field(default=0, ge=0, le=16)

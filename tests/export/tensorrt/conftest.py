@@ -35,6 +35,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "reverse-distillation": {},
     "gnl": {},
     "fico": {},
+    "msflow": {},
 }
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from edge_ad.errors import UsageError
 from edge_ad.models import create_detector, parse_parameters
 from edge_ad.models.base import TrainingBatch
-from edge_ad.models.msflow import MsFlow, MsFlowParameters
+from edge_ad.models.msflow import MsFlow
 from edge_ad.models.msflow.levels import PooledLevels
 from edge_ad.models.msflow.likelihood import LikelihoodMap, Reference, log_likelihood, mean_of_highest
 from tests.models.detectors import fit, train
@@ -113,20 +113,6 @@ def test_the_deployed_detector_gives_the_same_numbers(images: Tensor) -> None:
     trained(detector, images, 5)
     for found, expected in zip(detector.deployed()(images), detector(images), strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_the_published_preset_is_what_the_authors_train() -> None:
-    config = parse_parameters("msflow", MsFlowParameters.presets["published"])
-    assert isinstance(config, MsFlowParameters)
-    assert (config.backbone, config.size, config.blocks, config.condition, config.clamp, config.top_share) == (
-        "wide-resnet50",
-        512,
-        (2, 5, 8),
-        64,
-        1.9,
-        0.03,
-    )
-    assert (config.reference, config.standardise, config.learning_rate) == ("picture", False, 1e-4)
 
 
 @pytest.mark.parametrize(
