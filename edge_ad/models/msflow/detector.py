@@ -117,7 +117,9 @@ class MsFlow(AnomalyDetector):
         super().__init__()
         check_input_size(config.size, self.size_multiple(config), _LEAST_SIDE)
         self.config = config
-        self.levels = PooledLevels(config.backbone, config.weights if pretrained else None, config.seed)
+        self.levels = PooledLevels(
+            config.backbone, config.weights if pretrained else None, config.seed, size_hw=config.size_hw
+        )
         self.levels.resist_shifts(config.input_normalisation, "none", size_hw=config.size_hw, share=1.0)
         self.standardisation = ScaleStandardisation(self.levels.channels)
         self.flow: MultiScaleFlow | FoldedFlow = self._new_flow()
@@ -129,8 +131,7 @@ class MsFlow(AnomalyDetector):
 
     def _new_flow(self) -> MultiScaleFlow:
         """With the weights and permutations of the seed."""
-        config = self.config
-        grids = [(config.size_hw[0] // stride, config.size_hw[1] // stride) for stride in POOLED_STRIDES]
+        config, grids = self.config, self.levels.grids_hw
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)
             return MultiScaleFlow(
@@ -209,5 +210,5 @@ class MsFlow(AnomalyDetector):
 
     def forward(self, images: Tensor) -> DetectorOutput:
         """Map: sum of the scales' unlikelihoods; score: mean of the highest of their product's."""
-        output: DetectorOutput = self.likelihood(self._log_likelihoods(self.levels.levels(images)))
+        output: DetectorOutput = self.likelihood(self._log_likelihoods(self.levels.unpack(self.levels(images))))
         return output

@@ -30,7 +30,7 @@ def trained(detector: MsFlow, images: Tensor, steps: int) -> list[dict[str, floa
 
 
 def test_levels_are_pooled_as_published_and_packed_for_the_cache(images: Tensor) -> None:
-    levels = PooledLevels("efficientnet-lite0", "random", 0)
+    levels = PooledLevels("efficientnet-lite0", "random", 0, size_hw=(64, 64))
     plain = super(PooledLevels, levels).levels(images)
     for found, level in zip(levels.levels(images), plain, strict=True):
         torch.testing.assert_close(found, F.avg_pool2d(level, 3, 2, 1), rtol=1e-5, atol=1e-5)
