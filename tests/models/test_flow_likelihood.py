@@ -44,7 +44,7 @@ def test_the_limit_leaves_the_asked_share_of_held_out_good_patches_above() -> No
 
 
 def test_photos_it_was_trained_on_are_masked_as_much_as_others() -> None:
-    made, seen = source(steps=150), features(6, 2)
+    made, seen = source(steps=80), features(6, 2)
     made.fit(seen, features(20, 1))
     as_it_is, as_new = made.binary(made(seen, seen)), made.binary(made.cross_fitted(seen, seen))
     assert as_it_is.mean() < 0.03
