@@ -89,6 +89,7 @@ class FlowLikelihood(MaskSource):
             learning_rate=_LEARNING_RATE,
             seed=self.seed,
         )
+        held_out = held_out if len(held_out) else fit
         with torch.no_grad():
             self.likelihood.fit([self._log_likelihoods(part) for part in torch.split(held_out, _BATCH)])
             suspicion = self._suspicion(held_out).flatten()

@@ -12,6 +12,7 @@ from torch import Tensor
 from edge_ad.errors import UsageError
 from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0
 from edge_ad.models.mask_sources.base import BackboneSaliency, ConstantMask, MaskSource
+from edge_ad.models.mask_sources.dsr import DsrSegmentation
 from edge_ad.models.mask_sources.flow_likelihood import FlowLikelihood
 from edge_ad.models.mask_sources.parameters import GRID_STRIDE, MaskSourceName, MaskSourceParameters
 from edge_ad.models.mask_sources.patch_distance import PatchDistance
@@ -89,9 +90,20 @@ def _msflow(config: MaskSourceParameters, channels: int) -> MaskSource:
     )
 
 
+def _dsr(config: MaskSourceParameters, channels: int) -> MaskSource:
+    return DsrSegmentation(
+        GRID_STRIDE,
+        quantile=config.mask_quantile,
+        steps=config.dsr_steps,
+        textures=config.dsr_textures,
+        seed=config.seed,
+    )
+
+
 MASK_SOURCES: Mapping[MaskSourceName, MaskSourceKind] = {
     "patch-distance": MaskSourceKind(create_patch_distance, needs_features=True),
     "msflow": MaskSourceKind(_msflow, needs_features=True),
+    "dsr": MaskSourceKind(_dsr),
     "backbone": MaskSourceKind(_backbone, needs_features=True),
     "dino": MaskSourceKind(_vit, read=partial(read_vit, pixels=IMAGENET_PIXELS), default_model="facebook/dino-vits8"),
     "vit": MaskSourceKind(

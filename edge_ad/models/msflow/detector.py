@@ -7,7 +7,7 @@ is unlikely, on one scale or on all together, something is wrong with it.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -154,7 +154,7 @@ class MsFlow(AnomalyDetector):
 
     @torch.no_grad()
     def fit_features(self, fit: Tensor, held_out: Tensor) -> None:
-        """Fit the standardisation and start the flow anew; the held-out photos are for `fit_trained`."""
+        """Fit the standardisation and start the flow anew; the held-out photos are for `end_stage`."""
         self.flow.load_state_dict(self._new_flow().state_dict())
         self._held_out = held_out if len(held_out) else fit
         if self.config.standardise:
@@ -193,13 +193,13 @@ class MsFlow(AnomalyDetector):
         return [log_likelihood(z) for z in self.flow(self.standardisation(levels)).scales]
 
     @torch.no_grad()
-    def fit_trained(self) -> None:
-        """Take what is normal from the held-out photos that `fit_features` was given."""
-        if self._held_out is not None:
-            held_out, self._held_out = self._held_out, None
-            device = self.likelihood.get_buffer("likeliest").device
-            parts = (part.to(device) for part in torch.split(held_out, _BATCH))
-            self.likelihood.fit([self._log_likelihoods(self.levels.unpack(part)) for part in parts])
+    def end_stage(self, stage: Stage, fit: Iterable[Tensor], held_out: Iterable[Tensor]) -> None:
+        """Take what is normal from the held-out features that `fit_features` was given; no photo is looked at."""
+        assert self._held_out is not None
+        features, self._held_out = self._held_out, None
+        device = self.likelihood.get_buffer("likeliest").device
+        parts = (part.to(device) for part in torch.split(features, _BATCH))
+        self.likelihood.fit([self._log_likelihoods(self.levels.unpack(part)) for part in parts])
 
     def deployed(self) -> AnomalyDetector:
         """With its flow folded."""

@@ -25,7 +25,7 @@ def make(**values: object) -> MsFlow:
 def trained(detector: MsFlow, images: Tensor, steps: int) -> list[dict[str, float]]:
     history = train(detector, TrainingBatch(images, fit(detector, images)), detector.stages()[0], steps=steps)
     detector.eval().requires_grad_(False)
-    detector.fit_trained()
+    detector.end_stage(detector.stages()[0], (), ())
     return history
 
 
@@ -75,7 +75,7 @@ def test_held_out_photos_are_the_unit_of_score_and_map(images: Tensor) -> None:
     held_out = detector.levels(images)
     torch.random.set_rng_state(generator)
     detector.fit_features(held_out, held_out)
-    detector.fit_trained()
+    detector.end_stage(detector.stages()[0], (), ())
     output = detector(images)
     assert float(output.score.mean()) == pytest.approx(1, abs=1e-4)
     assert float(output.anomaly_map.amax((1, 2, 3)).mean()) == pytest.approx(1, abs=1e-4)
