@@ -3,10 +3,11 @@
     python -m benchmarks.flow_table --data FOLDER... --runs FOLDER --out flow_table.jsonl [--methods METHOD...]
     python -m benchmarks.distillation_latency --methods patch-gaussian msflow... --out flow_latency.jsonl
 
-A method is written ``name`` or ``name:parameter=value,parameter=value``. Runs are trained and built by the commands that
-users have, with ``--geometry auto``; what is under ``--runs`` already is not made again. A build whose gate refuses
-INT8 is a row that says so. Test photos of a shape that no training photo has are judged all the same: they belong to
-the product's test. Rows that the file has are not measured again. Afterwards: ``python -m benchmarks.flow_markdown``.
+A method is written ``name`` or ``name:parameter=value,parameter=value``. Runs are trained and built by the commands
+that users have, with ``--geometry auto``; what is under ``--runs`` already is not made again. A build whose gate
+refuses INT8 is a row that says so. Test photos of a shape that no training photo has are judged all the same: they
+belong to the product's test. Rows that the file has are not measured again. Afterwards: ``python -m
+benchmarks.flow_markdown``.
 """
 
 from __future__ import annotations
