@@ -70,7 +70,8 @@ def measure(
 ) -> dict[str, Any]:
     """Train and evaluate in this process; returns the row. The run stays in ``runs``, where that is given.
 
-    With the protocol ``"paper"`` the row also has PRO as the code of SimpleNet and PBAS computes it.
+    ``geometry`` among the parameters is the option of ``train``. With the protocol ``"paper"`` the row also has PRO as
+    the code of SimpleNet and PBAS computes it.
     """
     product = open_product(data)  # before torch is imported: what is wrong with a folder is known at once
 
@@ -82,7 +83,8 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         root = (runs or Path(folder)) / run_name(product.name, method, seed)
-        request = TrainingRequest(name, data, root, {"size": size, "seed": seed, **values})
+        geometry: Any = values.pop("geometry", "auto")
+        request = TrainingRequest(name, data, root, {"size": size, "seed": seed, **values}, geometry=geometry)
         run = train(request, lambda report: None)
         seconds, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)
         subject = open_run(run, 0)
