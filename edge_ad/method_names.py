@@ -28,6 +28,7 @@ METHODS = Registry(
         "reverse-distillation": "edge_ad.models.distillation:ReverseDistillation",
         "gnl": "edge_ad.models.distillation:Gnl",
         "fico": "edge_ad.models.distillation:Fico",
+        "winclip": "edge_ad.models.winclip:WinClip",
     },
 )
 """Method → its class, imported when it is asked for."""

@@ -176,7 +176,7 @@ class Ear(AnomalyDetector):
         kind = MASK_SOURCES[config.mask_source]
         if kind.read is None:
             return cls(config)
-        network, state = kind.read(config.mask_model or kind.default_model)
+        network, state = kind.read(config.mask_model or kind.default_model, config)
         torch.manual_seed(config.seed)  # whatever reading drew
         detector = cls(config.model_copy(update={"mask_config": network}))
         detector.mask_source.load_state_dict(state)
