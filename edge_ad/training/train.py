@@ -68,6 +68,7 @@ class TrainingRequest:
         skip_unreadable: Leave unreadable images out instead of refusing.
         ear: A finished run of the method that this one continues, to go on from: EAR for FADeR.
         workers: Processes that simulate defects, for a method that learns from them; the result does not depend on it.
+        compiled: Compile the networks that are trained, by torch.compile.
         batch_size: As in `TrainingSettings`, and so are those below; None leaves it to the preset, and without one to
             what is taken for the edge.
         flips: Likewise.
@@ -95,6 +96,7 @@ class TrainingRequest:
     skip_unreadable: bool = False
     ear: Path | None = None
     workers: int = 0
+    compiled: bool = False
     folders: Folders = field(default_factory=Folders)
     false_alarm_rate: float = 0.05
 
@@ -151,11 +153,11 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     if values != fixed:
         detector = create_detector(request.method, values)
     record = _new_record(request, settings, product, split, detector, choices)
-    write_record(request.root, record)
-    if start is not None:
+    if start is not None:  # before the record: a run that is killed in between never began
         save_tensors(request.root / RESUME_FILE, {f"detector.{name}": value for name, value in start.items()}, {
-            "stage": "1", "epoch": "0",
+            "stage": str(len(detector.stages()) - 1), "epoch": "0",
         })  # fmt: skip
+    write_record(request.root, record)
     return _train(request.root, record, detector, split, product.root, listen)
 
 
@@ -194,18 +196,18 @@ def _train(
 ) -> Path:
     # The folder as the paths of the split begin with it, which may be relative or a link; the record's is resolved.
     settings = loop_settings(record.training, detector)
-    data = prepare(detector, split)
+    data = prepare(detector, split, settings.device)
     keeper = _CheckpointKeeper(root, listen)
     began = time.monotonic()
     try:
-        run_stages(detector.to(settings.device), data, settings, keeper, _saved(root))
+        run_stages(detector, data, settings, keeper, _saved(root))
     except KeyboardInterrupt:
         keeper.save()
         raise
     except StorageError as error:
         raise StorageError(error.message, f"{error.hint} Then: edge-ad train --resume {root}".lstrip()) from error
-    fit_after_training(detector.cpu(), split)
-    scores = cross_fitted_scores(detector, split)
+    fit_after_training(detector.cpu(), split, settings.device)
+    scores = cross_fitted_scores(detector, split, settings.device)
     left_out, fitted = ({_recorded(path, product_root): score for path, score in part.items()} for part in scores)
     record = record.model_copy(update={"good_scores": left_out, "fitted_scores": fitted})
     _finish(root, record, detector, time.monotonic() - began)
@@ -359,6 +361,7 @@ def _new_record(
             "mixed_precision": settings.mixed_precision,
             **({"preset": request.preset} if request.preset else {}),
             **({"speed": request.speed} if request.speed else {}),
+            **({"compiled": True} if request.compiled else {}),
             **({} if detector.simulator is None else {"workers": request.workers}),
         },
         versions={"edge-ad": __version__, **package_versions()},

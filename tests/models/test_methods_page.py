@@ -18,6 +18,7 @@ from edge_ad.models.distillation import (
     ReverseDistillationParameters,
 )
 from edge_ad.models.draem import DraemParameters
+from edge_ad.models.dsr import DsrParameters
 from edge_ad.models.ear import EarParameters
 from edge_ad.models.fader import FaderParameters
 from edge_ad.models.feature_detector import FeatureParameters
@@ -46,6 +47,7 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("`pbas`", PbasParameters, CentredParameters),
     ("`boundary-shuffling`", BoundaryShufflingParameters, CentredParameters),
     ("`draem`", DraemParameters, MethodParameters),
+    ("`dsr`", DsrParameters, MethodParameters),
     ("`cutpaste`", CutPasteParameters, FeatureParameters),
     ("Parameters of every student of a frozen teacher", DistillationParameters, MethodParameters),
     ("`reverse-distillation`", ReverseDistillationParameters, DistillationParameters),

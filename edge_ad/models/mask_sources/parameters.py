@@ -11,7 +11,7 @@ from edge_ad.models.robustness import RobustnessParameters
 
 __all__ = ["GRID_STRIDE", "MaskSourceName", "MaskSourceParameters"]
 
-MaskSourceName = Literal["patch-distance", "backbone", "dino", "vit", "winclip", "full", "none"]
+MaskSourceName = Literal["patch-distance", "dsr", "backbone", "dino", "vit", "winclip", "full", "none"]
 
 GRID_STRIDE = 8
 """Pixels per patch of every mask."""
@@ -23,9 +23,11 @@ class MaskSourceParameters(RobustnessParameters):
     Attributes:
         mask_source: Where suspected defects are.
         distance: Kind of patch distance, for ``patch-distance``.
-        mask_quantile: Its threshold, a quantile of held-out good patches.
-        mask_mass: Share of saliency or attention mass that is masked, for ``backbone``, ``dino``,
-            ``vit`` and ``winclip``.
+        mask_quantile: Threshold of it and of ``dsr``, a quantile of held-out good patches.
+        dsr_steps: Steps of the training of DSR, for ``dsr``.
+        dsr_textures: Folder of photographs for that training, searched with its subfolders; None renders textures.
+        mask_mass: Share of saliency or attention mass that is masked, for ``backbone``, ``dino``, ``vit`` and
+            ``winclip``.
         mask_model: Hub name or local folder of the mask source's network, for ``dino``, ``vit`` and ``winclip``; its
             own default where none is given.
         mask_part: What the photos show, in words, for the prompts of ``winclip``.
@@ -35,6 +37,8 @@ class MaskSourceParameters(RobustnessParameters):
     mask_source: MaskSourceName = "patch-distance"
     distance: DistanceKind = "gaussian"
     mask_quantile: float = Field(default=0.995, gt=0, lt=1)
+    dsr_steps: int = Field(default=1200, ge=2)
+    dsr_textures: str | None = None
     mask_mass: float = Field(default=0.6, gt=0, le=1)
     mask_model: str | None = None
     mask_part: str = Field(default="object", min_length=1, max_length=80)

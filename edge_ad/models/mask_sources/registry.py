@@ -11,6 +11,7 @@ from torch import Tensor
 from edge_ad.errors import UsageError
 from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0
 from edge_ad.models.mask_sources.base import BackboneSaliency, ConstantMask, MaskSource
+from edge_ad.models.mask_sources.dsr import DsrSegmentation
 from edge_ad.models.mask_sources.parameters import GRID_STRIDE, MaskSourceName, MaskSourceParameters
 from edge_ad.models.mask_sources.patch_distance import PatchDistance
 from edge_ad.models.mask_sources.pretrained import IMAGENET_PIXELS, PLAIN_PIXELS, read_vit
@@ -88,8 +89,19 @@ def _backbone(config: MaskSourceParameters, channels: int) -> MaskSource:
     return BackboneSaliency(EfficientNetLite0.level_channels[_DEEPEST_LEVEL], config.mask_mass)
 
 
+def _dsr(config: MaskSourceParameters, channels: int) -> MaskSource:
+    return DsrSegmentation(
+        GRID_STRIDE,
+        quantile=config.mask_quantile,
+        steps=config.dsr_steps,
+        textures=config.dsr_textures,
+        seed=config.seed,
+    )
+
+
 MASK_SOURCES: Mapping[MaskSourceName, MaskSourceKind] = {
     "patch-distance": MaskSourceKind(create_patch_distance, needs_features=True),
+    "dsr": MaskSourceKind(_dsr),
     "backbone": MaskSourceKind(_backbone, needs_features=True),
     "dino": MaskSourceKind(
         _vit, read=lambda name, config: read_vit(name, IMAGENET_PIXELS), default_model="facebook/dino-vits8"
