@@ -11,7 +11,7 @@ from edge_ad.models.robustness import RobustnessParameters
 
 __all__ = ["GRID_STRIDE", "MaskSourceName", "MaskSourceParameters"]
 
-MaskSourceName = Literal["patch-distance", "dsr", "backbone", "dino", "vit", "winclip", "full", "none"]
+MaskSourceName = Literal["patch-distance", "dsr", "ami-net", "backbone", "dino", "vit", "winclip", "full", "none"]
 
 GRID_STRIDE = 8
 """Pixels per patch of every mask."""
@@ -26,6 +26,10 @@ class MaskSourceParameters(RobustnessParameters):
         mask_quantile: Threshold of it and of ``dsr``, a quantile of held-out good patches.
         dsr_steps: Steps of the training of DSR, for ``dsr``.
         dsr_textures: Folder of photographs for that training, searched with its subfolders; None renders textures.
+        ami_clusters: Centres that the tokens of a photo belong to, for ``ami-net``.
+        ami_deviations: Its limit, in standard deviations above a cluster's mean distance.
+        ami_width: Channels of its tokens, a multiple of 64.
+        ami_steps: Steps of its training.
         mask_mass: Share of saliency or attention mass that is masked, for ``backbone``, ``dino``, ``vit`` and
             ``winclip``.
         mask_model: Hub name or local folder of the mask source's network, for ``dino``, ``vit`` and ``winclip``; its
@@ -39,6 +43,10 @@ class MaskSourceParameters(RobustnessParameters):
     mask_quantile: float = Field(default=0.995, gt=0, lt=1)
     dsr_steps: int = Field(default=1200, ge=2)
     dsr_textures: str | None = None
+    ami_clusters: int = Field(default=8, ge=2, le=64)
+    ami_deviations: float = Field(default=0.5, gt=0, le=10)
+    ami_width: int = Field(default=192, ge=64, le=1024, multiple_of=64)
+    ami_steps: int = Field(default=400, ge=1)
     mask_mass: float = Field(default=0.6, gt=0, le=1)
     mask_model: str | None = None
     mask_part: str = Field(default="object", min_length=1, max_length=80)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from edge_ad.errors import UsageError
 from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0
+from edge_ad.models.mask_sources.adaptive import AdaptiveMask
 from edge_ad.models.mask_sources.base import BackboneSaliency, ConstantMask, MaskSource
 from edge_ad.models.mask_sources.dsr import DsrSegmentation
 from edge_ad.models.mask_sources.parameters import GRID_STRIDE, MaskSourceName, MaskSourceParameters
@@ -99,9 +100,22 @@ def _dsr(config: MaskSourceParameters, channels: int) -> MaskSource:
     )
 
 
+def _ami_net(config: MaskSourceParameters, channels: int) -> MaskSource:
+    return AdaptiveMask(
+        channels,
+        config.grid_hw,
+        width=config.ami_width,
+        clusters=config.ami_clusters,
+        deviations=config.ami_deviations,
+        steps=config.ami_steps,
+        seed=config.seed,
+    )
+
+
 MASK_SOURCES: Mapping[MaskSourceName, MaskSourceKind] = {
     "patch-distance": MaskSourceKind(create_patch_distance, needs_features=True),
     "dsr": MaskSourceKind(_dsr),
+    "ami-net": MaskSourceKind(_ami_net, needs_features=True),
     "backbone": MaskSourceKind(_backbone, needs_features=True),
     "dino": MaskSourceKind(
         _vit, read=lambda name, config: read_vit(name, IMAGENET_PIXELS), default_model="facebook/dino-vits8"
