@@ -58,6 +58,7 @@ class Stage:
         schedule: Name of a schedule in ``edge_ad.training.schedules``.
         steps: Steps aimed at when ``epochs`` is 0.
         optimiser: ``adam``, or ``sgd`` with a momentum of 0.9.
+        gradient_norm: Longer gradients are shortened to this length; 0 leaves them as they are.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Stage:
     schedule: str
     steps: int = 0
     optimiser: Literal["adam", "sgd"] = "adam"
+    gradient_norm: float = 0.0
 
 
 class MethodParameters(BaseModel):

@@ -3,6 +3,7 @@
 from edge_ad.models.mask_sources.adaptive import AdaptiveMask
 from edge_ad.models.mask_sources.base import BackboneSaliency, ConstantMask, MaskSource
 from edge_ad.models.mask_sources.dsr import DsrSegmentation
+from edge_ad.models.mask_sources.flow_likelihood import FlowLikelihood
 from edge_ad.models.mask_sources.parameters import MaskSourceName, MaskSourceParameters
 from edge_ad.models.mask_sources.patch_distance import PatchDistance
 from edge_ad.models.mask_sources.trained import TrainedMaskSource
@@ -13,6 +14,7 @@ __all__ = [
     "BackboneSaliency",
     "ConstantMask",
     "DsrSegmentation",
+    "FlowLikelihood",
     "MaskSource",
     "MaskSourceName",
     "MaskSourceParameters",

@@ -11,7 +11,9 @@ from edge_ad.models.robustness import RobustnessParameters
 
 __all__ = ["GRID_STRIDE", "MaskSourceName", "MaskSourceParameters"]
 
-MaskSourceName = Literal["patch-distance", "dsr", "ami-net", "backbone", "dino", "vit", "winclip", "full", "none"]
+MaskSourceName = Literal[
+    "patch-distance", "msflow", "dsr", "ami-net", "backbone", "dino", "vit", "winclip", "full", "none"
+]
 
 GRID_STRIDE = 8
 """Pixels per patch of every mask."""
@@ -23,7 +25,8 @@ class MaskSourceParameters(RobustnessParameters):
     Attributes:
         mask_source: Where suspected defects are.
         distance: Kind of patch distance, for ``patch-distance``.
-        mask_quantile: Threshold of it and of ``dsr``, a quantile of held-out good patches.
+        mask_quantile: Threshold of it, of ``msflow`` and of ``dsr``, a quantile of held-out good patches.
+        flow_steps: Steps of the training of the flow, for ``msflow``.
         dsr_steps: Steps of the training of DSR, for ``dsr``.
         dsr_textures: Folder of photographs for that training, searched with its subfolders; None renders textures.
         ami_clusters: Centres that the tokens of a photo belong to, for ``ami-net``.
@@ -41,6 +44,7 @@ class MaskSourceParameters(RobustnessParameters):
     mask_source: MaskSourceName = "patch-distance"
     distance: DistanceKind = "gaussian"
     mask_quantile: float = Field(default=0.995, gt=0, lt=1)
+    flow_steps: int = Field(default=400, ge=1)
     dsr_steps: int = Field(default=1200, ge=2)
     dsr_textures: str | None = None
     ami_clusters: int = Field(default=8, ge=2, le=64)
