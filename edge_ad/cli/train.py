@@ -40,6 +40,7 @@ _GEOMETRY_HELP = (
     "auto, the default, decides by the photos, and gives the input their shape."
 )
 _CROP_HELP = "With --geometry crop: share of the middle's sides that is cut out, such as 0.875; by default 1."
+_COMPILE_HELP = "Compile the networks that are trained, by torch.compile: minutes once, for long trainings on a GPU."
 _ALL_PHOTOS_HELP = (
     "Train on every good photo, as papers do; then none is left for a threshold that holds. By default some are held "
     "out, where a method is not cross-fitted."
@@ -78,6 +79,7 @@ def train(
     flips: Annotated[bool | None, typer.Option(help="Mirror images at random; by default they are.")] = None,
     amp: Annotated[bool | None, typer.Option(help="bfloat16 where the hardware has it; by default on.")] = None,
     all_photos: Annotated[bool | None, typer.Option("--all-photos/--hold-out", help=_ALL_PHOTOS_HELP)] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help=_COMPILE_HELP)] = False,
     workers: Annotated[int | None, typer.Option(min=0, help=_WORKERS_HELP)] = None,
     skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
     check_photos: Annotated[bool, typer.Option(help="After training, name the good photos that look oddest.")] = True,
@@ -122,6 +124,7 @@ def train(
                 ear=ear,
                 geometry=geometry,
                 crop_share=crop_share,
+                compiled=compiled,
                 all_photos=all_photos,
                 workers=_spare_cores() if workers is None else workers,
                 folders=folders,

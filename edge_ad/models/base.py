@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -58,6 +58,7 @@ class Stage:
         schedule: Name of a schedule in ``edge_ad.training.schedules``.
         steps: Steps aimed at when ``epochs`` is 0.
         optimiser: ``adam``, or ``sgd`` with a momentum of 0.9.
+        gradient_norm: Longer gradients are shortened to this length; 0 leaves them as they are.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Stage:
     schedule: str
     steps: int = 0
     optimiser: Literal["adam", "sgd"] = "adam"
+    gradient_norm: float = 0.0
 
 
 class MethodParameters(BaseModel):
@@ -134,6 +136,8 @@ class AnomalyDetector(nn.Module, ABC):
     """Different photos of good parts that it can be trained on."""
     mirrors: ClassVar[bool] = True
     """Whether training may mirror its images; not where the frozen outputs hold for the image as it is alone."""
+    compiled_modules: ClassVar[tuple[str, ...]] = ()
+    """Networks that training calls as a whole, and that torch.compile makes faster where that is asked for."""
     float_modules: ClassVar[tuple[str, ...]] = ()
     """Modules that judge distances or errors, where a small difference counts: they stay in float in every precision.
     Dotted names; a name stands for all inside."""
@@ -240,6 +244,17 @@ class AnomalyDetector(nn.Module, ABC):
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
         """Named loss terms of a batch; their sum is minimised."""
         raise NotImplementedError(f"{self.method} has no gradient stage")
+
+    def end_stage(self, stage: Stage, fit: Iterable[Tensor], held_out: Iterable[Tensor]) -> None:
+        """Fit what later stages need of what this one trained; in evaluation mode, without gradients.
+
+        Called again when a training that was stopped here goes on, with the same weights.
+
+        Args:
+            stage: That is over.
+            fit: Batches of the fitting photos without their views, float RGB (N, 3, H, W) in [0, 1].
+            held_out: Likewise of the calibration images; none where every photo is fitted on.
+        """
 
     def deployed(self) -> AnomalyDetector:
         """The detector as it is exported: the same function of an image, cheaper to compute; this one by default."""

@@ -7,7 +7,7 @@ should be there, and the multi-scale gradient magnitude similarity between image
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -21,7 +21,7 @@ from edge_ad.models.base import AnomalyDetector, DetectorOutput, Stage, Training
 from edge_ad.models.error_predictors import scale_mask
 from edge_ad.models.feature_detector import PatchFeatures
 from edge_ad.models.inpainting_publications import EAR
-from edge_ad.models.mask_sources import MaskSource, MaskSourceParameters, PatchDistance
+from edge_ad.models.mask_sources import MaskSource, MaskSourceParameters, PatchDistance, TrainedMaskSource
 from edge_ad.models.mask_sources.registry import MASK_SOURCES, create_mask_source, create_patch_distance
 from edge_ad.models.published import Publication
 from edge_ad.models.similarity import MSGMS, ssim
@@ -150,6 +150,7 @@ class Ear(AnomalyDetector):
     method = "ear"
     purpose = "draws what normal should look like where something looks odd"
     parameters_type = EarParameters
+    compiled_modules = ("unet",)
     float_modules: ClassVar[tuple[str, ...]] = ("mask_source", "msgms", "smoothing")
     config: EarParameters
 
@@ -165,6 +166,8 @@ class Ear(AnomalyDetector):
             raise UsageError("There is no patch distance to fuse.", "Use mask_source=patch-distance, or evidence=auto.")
         self.msgms = MSGMS()
         self.smoothing = MeanFilter()
+        if pretrained and isinstance(self.mask_source, TrainedMaskSource):
+            self.simulator = self.mask_source.simulator([stage.name for stage in self.stages()])
 
     @classmethod
     def create(cls, config: EarParameters) -> Ear:
@@ -230,25 +233,57 @@ class Ear(AnomalyDetector):
 
     @torch.no_grad()
     def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:
-        """Suspicion of the fitting images, (N, 1, h, w), as an image that was not fitted would get it."""
+        """Suspicion of the fitting images, as an image that was not fitted would get it.
+
+        Returns:
+            (N, 1, h, w); (N, 0, h, w) of a mask source that has yet to be trained.
+        """
+        if isinstance(self.mask_source, TrainedMaskSource):
+            return images.new_zeros((len(images), 0, *self.config.grid_hw))
         return self.mask_source.cross_fitted(images, features, self.views)
 
     def stages(self) -> Sequence[Stage]:
-        """One stage: the U-Net."""
+        """Those of a mask source that is trained; then the U-Net."""
         config = self.config
-        return (Stage("ear", config.epochs, config.learning_rate, config.schedule, config.steps),)
+        first = self.mask_source.stages() if isinstance(self.mask_source, TrainedMaskSource) else ()
+        return (*first, Stage("ear", config.epochs, config.learning_rate, config.schedule, config.steps))
 
     def start_stage(self, stage: Stage) -> list[dict[str, Any]]:
-        """Train the whole U-Net, nothing else."""
+        """Train the whole U-Net, nothing else; or before it what the mask source trains."""
         self.eval()
         self.requires_grad_(False)
-        self.unet.train().requires_grad_(True)
+        if (source := self.trained_by(stage)) is not None:
+            source.start_stage(stage)
+        else:
+            self.unet.train().requires_grad_(True)
         return [{"params": self.trainable(), "lr_scale": 1.0}]
 
+    def trained_by(self, stage: Stage) -> TrainedMaskSource | None:
+        """The mask source, where the stage is one of its own."""
+        source = self.mask_source
+        if isinstance(source, TrainedMaskSource) and stage.name in {each.name for each in source.stages()}:
+            return source
+        return None
+
+    def end_stage(self, stage: Stage, fit: Iterable[Tensor], held_out: Iterable[Tensor]) -> None:
+        """Take the limit of a mask source that is trained."""
+        source = self.trained_by(stage)
+        if source is not None and stage.name == source.stages()[-1].name:
+            source.calibrate(fit, held_out)
+
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
-        """L2 + SSIM + MSGMS between image and reconstruction, weights 1."""
-        reconstruction = self.unet(self._obfuscate(batch.images, batch.frozen[:, :1])).float()
+        """L2 + SSIM + MSGMS between image and reconstruction, weights 1; or the loss of the mask source."""
+        if (source := self.trained_by(stage)) is not None:
+            return source.training_loss(batch, stage, generator)
+        reconstruction = self.unet(self._obfuscate(batch.images, self._suspicion_of(batch))).float()
         return self.reconstruction_loss(batch.images, reconstruction)
+
+    def _suspicion_of(self, batch: TrainingBatch) -> Tensor:
+        """Suspicion of a batch of fitting images, (N, 1, h, w)."""
+        if not isinstance(self.mask_source, TrainedMaskSource):
+            return batch.frozen[:, :1]
+        with torch.no_grad():
+            return self.mask_source.of_fitted(batch.images).float()
 
     def reconstruction_loss(self, images: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
         """The three terms of EAR's loss, each a scalar."""

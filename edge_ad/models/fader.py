@@ -121,14 +121,14 @@ class Fader(Ear):
 
     @torch.no_grad()
     def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:
-        """(N, 1 or 2, h, w): suspicion and, where it is another one, the predictor's distance."""
+        """(N, 0 to 2, h, w): suspicion as EAR has it and, where it is another one, the predictor's distance."""
         suspicion = super().frozen_outputs(images, features)
         if self.own_distance is None:
             return suspicion
         return torch.cat([suspicion, self.own_distance.cross_fitted(images, features, self.views)], dim=1)
 
     def stages(self) -> Sequence[Stage]:
-        """EAR first, then FADeR."""
+        """EAR's first, then FADeR."""
         config = self.config
         rate, schedule = config.fader_learning_rate, config.fader_schedule
         return (*super().stages(), Stage("fader", config.fader_epochs, rate, schedule, config.fader_steps))
@@ -136,7 +136,7 @@ class Fader(Ear):
     def start_stage(self, stage: Stage) -> list[dict[str, Any]]:
         """Second stage: the predictor at η, the decoder at 0.1 η, the encoder frozen with its statistics."""
         groups = super().start_stage(stage)
-        if stage.name == "ear":
+        if stage.name != "fader":
             return groups
         self.unet.encoder.eval().requires_grad_(False)
         decoder = [*self.unet.decoder.parameters(), *self.unet.head.parameters()]
@@ -148,13 +148,15 @@ class Fader(Ear):
 
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
         """Second stage: EAR's loss through the attenuated skips, and the ranking loss of the predictor."""
-        if stage.name == "ear":
+        if stage.name != "fader":
             return super().training_loss(batch, stage, generator)
-        obfuscated = self._obfuscate(batch.images, batch.frozen[:, :1])
+        suspicion = self._suspicion_of(batch)
+        obfuscated = self._obfuscate(batch.images, suspicion)
         predicted = None if self.predictor is None else self.predictor(obfuscated).float()
         if predicted is not None:
             self.soft_mask.update(predicted.detach())
-        trust = self._trust(batch.frozen[:, -1:], predicted if predicted is None else predicted.detach())
+        distance = suspicion if self.own_distance is None else batch.frozen[:, -1:]
+        trust = self._trust(distance, predicted if predicted is None else predicted.detach())
         with torch.no_grad():
             features = self.unet.encode(obfuscated)
         reconstruction = self.unet.decode(features, self._skip_masks(trust, features)).float()

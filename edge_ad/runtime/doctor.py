@@ -43,6 +43,7 @@ _OPTIONAL = (
     ("granian", "granian", "stream --web, --metrics and --trigger http", "web"),
     ("prometheus_client", "prometheus-client", "stream --metrics", "web"),
     ("paho", "paho-mqtt", "stream --mqtt and --trigger mqtt", "mqtt"),
+    ("pymodbus", "pymodbus", "stream --modbus and --trigger modbus", "plc"),
     ("pypylon", "pypylon", "cameras at basler://", "basler"),
 )
 

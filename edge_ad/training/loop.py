@@ -20,10 +20,11 @@ from edge_ad.training.batches import (
     epoch_generator,
     feature_batches,
     image_batches,
+    photo_batches,
     sample_feed,
 )
 from edge_ad.training.checkpoints import Progress, restore_training, training_tensors
-from edge_ad.training.precision import autocast
+from edge_ad.training.precision import autocast, ready_to_train
 from edge_ad.training.schedules import learning_rate_scale
 from edge_ad.training.simulated_samples import SampleFeed
 
@@ -72,19 +73,27 @@ def run_stages(
     """Train all stages of a detector in place.
 
     Args:
-        detector: On ``settings.device``.
+        detector: Brought to ``settings.device``, and left there.
         data: What to train on.
         settings: How.
         report: Called after each epoch.
         resume: Progress and tensors of the epoch to go on from.
     """
     settings = replace(settings, flips=settings.flips and detector.mirrors)
+    ready_to_train(detector, settings.device, compiled=settings.compiled)
     done = Progress(0, 0) if resume is None else resume[0]
     for index, stage in enumerate(detector.stages()):
         if index >= done.stage:
             saved = resume[1] if resume is not None and index == done.stage else None
             _run_stage(detector, data, settings, report, index, stage, done.epoch if saved is not None else 0, saved)
+            _end_stage(detector, data, settings, stage)
     detector.eval().requires_grad_(False)
+
+
+def _end_stage(detector: AnomalyDetector, data: TrainingSet, settings: LoopSettings, stage: Stage) -> None:
+    fit, held_out = (photo_batches(photos, settings) for photos in (data.images[:: 1 + data.views], data.held_out))
+    with torch.no_grad():
+        detector.eval().end_stage(stage, fit, held_out)
 
 
 def _run_stage(
@@ -141,7 +150,7 @@ def _run_epoch(
     on_features = detector.trains_on_features
     mixed_precision = settings.mixed_precision and not on_features  # a small head gains no time, and loses digits
     batches = batch_count(data, settings)
-    totals: dict[str, float] = {}
+    totals: dict[str, Tensor] = {}
     parts = batch_parts(data, batches, generator)
     found = (
         feature_batches(data, settings, parts) if on_features else image_batches(data, settings, parts, generator, feed)
@@ -154,7 +163,9 @@ def _run_epoch(
             losses = detector.training_loss(batch, stage, generator)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
+        if stage.gradient_norm:
+            torch.nn.utils.clip_grad_norm_(detector.trainable(), stage.gradient_norm)
         optimiser.step()
         for name, value in losses.items():
-            totals[name] = totals.get(name, 0.0) + float(value.detach()) / batches
-    return totals
+            totals[name] = totals.get(name, 0.0) + value.detach().double() / batches  # no step waits for a GPU's value
+    return {name: float(value) for name, value in totals.items()}

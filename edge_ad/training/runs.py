@@ -241,16 +241,21 @@ def good_scores(run: Run) -> GoodScores:
     return GoodScores.of_folds(run.false_alarm_rate, split.folds, split.duplicates, run.good_scores, run.fitted_scores)
 
 
-def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], list[Prediction]]:
-    """The detector as a function of uint8 BGR images (N, H, W, 3), eager and in float32."""
+def torch_predictor(
+    detector: AnomalyDetector, device: torch.device | str = "cpu"
+) -> Callable[[NDArray[np.uint8]], list[Prediction]]:
+    """The detector as a function of uint8 BGR images (N, H, W, 3), eager and in float32.
+
+    Args:
+        detector: On the device.
+        device: Where it is.
+    """
 
     @torch.inference_mode()
     def predict(images: NDArray[np.uint8]) -> list[Prediction]:
-        output = detector(to_tensor(images))
-        return [
-            Prediction(float(score), anomaly_map[0].numpy())
-            for score, anomaly_map in zip(output.score, output.anomaly_map, strict=True)
-        ]
+        output = detector(to_tensor(images, device))
+        pairs = zip(output.score.tolist(), output.anomaly_map.cpu(), strict=True)
+        return [Prediction(score, anomaly_map[0].numpy()) for score, anomaly_map in pairs]
 
     return predict
 

@@ -68,6 +68,7 @@ class TrainingRequest:
         skip_unreadable: Leave unreadable images out instead of refusing.
         ear: A finished run of the method that this one continues, to go on from: EAR for FADeR.
         workers: Processes that simulate defects, for a method that learns from them; the result does not depend on it.
+        compiled: Compile the networks that are trained, by torch.compile.
         batch_size: As in `TrainingSettings`, and so are those below; None leaves it to the preset, and without one to
             what is taken for the edge.
         flips: Likewise.
@@ -95,6 +96,7 @@ class TrainingRequest:
     skip_unreadable: bool = False
     ear: Path | None = None
     workers: int = 0
+    compiled: bool = False
     folders: Folders = field(default_factory=Folders)
     false_alarm_rate: float = 0.05
 
@@ -122,14 +124,15 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     conformal_rank(1, request.false_alarm_rate)  # refuses one that is none
     byte_limit()  # a wrong one must not leave a run that never began
     start: dict[str, Tensor] | None = None
-    if request.ear is not None:
-        request, start = _continued(request, request.ear)
     kind = method_class(request.method).parameters_type
     speed = _named_values(request, "speed", request.speed, kind.speeds)
     preset = _named_values(request, "preset", request.preset, kind.all_presets())
     settings = _settings(request, preset)
     own = {name: value for name, value in preset.items() if name not in TrainingSettings.names()}
-    request = replace(request, values={**speed, **own, **request.values})
+    if request.ear is not None:
+        request, start = _continued(request, request.ear, {**speed, **own})
+    else:
+        request = replace(request, values={**speed, **own, **request.values})
     fixed = {key: value for key, value in request.values.items() if (key, value) != ("mosaic", "auto")}
     request = replace(request, method=method_class(request.method).method)  # runs record the name, not an alias
     parse_parameters(request.method, fixed)
@@ -151,11 +154,11 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     if values != fixed:
         detector = create_detector(request.method, values)
     record = _new_record(request, settings, product, split, detector, choices)
-    write_record(request.root, record)
-    if start is not None:
+    if start is not None:  # before the record: a run that is killed in between never began
         save_tensors(request.root / RESUME_FILE, {f"detector.{name}": value for name, value in start.items()}, {
-            "stage": "1", "epoch": "0",
+            "stage": str(len(detector.stages()) - 1), "epoch": "0",
         })  # fmt: skip
+    write_record(request.root, record)
     return _train(request.root, record, detector, split, product.root, listen)
 
 
@@ -194,18 +197,18 @@ def _train(
 ) -> Path:
     # The folder as the paths of the split begin with it, which may be relative or a link; the record's is resolved.
     settings = loop_settings(record.training, detector)
-    data = prepare(detector, split)
+    data = prepare(detector, split, settings.device)
     keeper = _CheckpointKeeper(root, listen)
     began = time.monotonic()
     try:
-        run_stages(detector.to(settings.device), data, settings, keeper, _saved(root))
+        run_stages(detector, data, settings, keeper, _saved(root))
     except KeyboardInterrupt:
         keeper.save()
         raise
     except StorageError as error:
         raise StorageError(error.message, f"{error.hint} Then: edge-ad train --resume {root}".lstrip()) from error
-    fit_after_training(detector.cpu(), split)
-    scores = cross_fitted_scores(detector, split)
+    fit_after_training(detector.cpu(), split, settings.device)
+    scores = cross_fitted_scores(detector, split, settings.device)
     left_out, fitted = ({_recorded(path, product_root): score for path, score in part.items()} for part in scores)
     record = record.model_copy(update={"good_scores": left_out, "fitted_scores": fitted})
     _finish(root, record, detector, time.monotonic() - began)
@@ -264,15 +267,20 @@ def _finish(root: Path, record: RunRecord, detector: AnomalyDetector, seconds: f
     (root / RESUME_FILE).unlink(missing_ok=True)
 
 
-def _continued(request: TrainingRequest, root: Path) -> tuple[TrainingRequest, dict[str, Tensor]]:
-    """A method on a finished run of the one it continues: that one's parameters, and its weights to start from."""
+def _continued(
+    request: TrainingRequest, root: Path, preset: Mapping[str, Any]
+) -> tuple[TrainingRequest, dict[str, Tensor]]:
+    """A method on a finished run of the one it continues: that one's parameters, and its weights to start from.
+
+    What that run has goes before the preset.
+    """
     wanted = method_class(request.method).continues
     if not wanted:
         raise UsageError(f"{request.method} does not go on from a run.", "Leave --ear out.")
     run = load_run(root)
     if run.method != wanted:
         raise CheckpointError(f"The run {root} is of method {run.method!r}, not {wanted!r}.", f"Name an {wanted} run.")
-    values = {**run.parameters, **request.values}
+    values = {**preset, **run.parameters, **request.values}
     changed = [key for key in run.parameters if values[key] != run.parameters[key]]
     if changed:
         raise UsageError(
@@ -359,6 +367,7 @@ def _new_record(
             "mixed_precision": settings.mixed_precision,
             **({"preset": request.preset} if request.preset else {}),
             **({"speed": request.speed} if request.speed else {}),
+            **({"compiled": True} if request.compiled else {}),
             **({} if detector.simulator is None else {"workers": request.workers}),
         },
         versions={"edge-ad": __version__, **package_versions()},

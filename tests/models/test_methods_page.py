@@ -18,10 +18,12 @@ from edge_ad.models.distillation import (
     ReverseDistillationParameters,
 )
 from edge_ad.models.draem import DraemParameters
+from edge_ad.models.dsr import DsrParameters
 from edge_ad.models.ear import EarParameters
 from edge_ad.models.fader import FaderParameters
 from edge_ad.models.feature_detector import FeatureParameters
 from edge_ad.models.mask_sources import MaskSourceParameters
+from edge_ad.models.msflow import MsFlowParameters
 from edge_ad.models.patch_gaussian import PatchGaussianParameters
 from edge_ad.models.patch_metric import PatchMetricParameters
 from edge_ad.models.patch_nearest import PatchNearestParameters
@@ -45,11 +47,13 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("`pbas`", PbasParameters, CentredParameters),
     ("`boundary-shuffling`", BoundaryShufflingParameters, CentredParameters),
     ("`draem`", DraemParameters, MethodParameters),
+    ("`dsr`", DsrParameters, MethodParameters),
     ("`cutpaste`", CutPasteParameters, FeatureParameters),
     ("Parameters of every student of a frozen teacher", DistillationParameters, MethodParameters),
     ("`reverse-distillation`", ReverseDistillationParameters, DistillationParameters),
     ("`gnl`", GnlParameters, DistillationParameters),
     ("`fico`", FicoParameters, GnlParameters),
+    ("`msflow`", MsFlowParameters, MethodParameters),
 ]
 
 

@@ -118,6 +118,7 @@ class ReverseDistillation(AnomalyDetector):
     aliases: ClassVar[tuple[str, ...]] = ("rd4ad",)
     parameters_type: ClassVar[type[MethodParameters]] = ReverseDistillationParameters
     float_modules: ClassVar[tuple[str, ...]] = ("cosine_map", "teacher.normalisation", "teacher.network.matching")
+    compiled_modules: ClassVar[tuple[str, ...]] = ("bottleneck", "student")
     mirrors = False
     config: DistillationParameters
 

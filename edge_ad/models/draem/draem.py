@@ -164,6 +164,7 @@ class Draem(AnomalyDetector):
     method = "draem"
     purpose = "learns to find and to undo defects that are simulated on your parts"
     parameters_type = DraemParameters
+    compiled_modules = ("reconstructive", "discriminative")
     float_modules = ("smoothing",)
     config: DraemParameters
 

@@ -11,7 +11,7 @@ from edge_ad.models.robustness import RobustnessParameters
 
 __all__ = ["GRID_STRIDE", "MaskSourceName", "MaskSourceParameters"]
 
-MaskSourceName = Literal["patch-distance", "backbone", "dino", "vit", "full", "none"]
+MaskSourceName = Literal["patch-distance", "msflow", "dsr", "backbone", "dino", "vit", "full", "none"]
 
 GRID_STRIDE = 8
 """Pixels per patch of every mask."""
@@ -23,7 +23,10 @@ class MaskSourceParameters(RobustnessParameters):
     Attributes:
         mask_source: Where suspected defects are.
         distance: Kind of patch distance, for ``patch-distance``.
-        mask_quantile: Its threshold, a quantile of held-out good patches.
+        mask_quantile: Threshold of it, of ``msflow`` and of ``dsr``, a quantile of held-out good patches.
+        flow_steps: Steps of the training of the flow, for ``msflow``.
+        dsr_steps: Steps of the training of DSR, for ``dsr``.
+        dsr_textures: Folder of photographs for that training, searched with its subfolders; None renders textures.
         mask_mass: Share of saliency or attention mass that is masked, for ``backbone``, ``dino`` and
             ``vit``.
         mask_model: Hub name or local folder of the mask source's network, for ``dino`` and ``vit``; its own default
@@ -34,6 +37,9 @@ class MaskSourceParameters(RobustnessParameters):
     mask_source: MaskSourceName = "patch-distance"
     distance: DistanceKind = "gaussian"
     mask_quantile: float = Field(default=0.995, gt=0, lt=1)
+    flow_steps: int = Field(default=400, ge=1)
+    dsr_steps: int = Field(default=1200, ge=2)
+    dsr_textures: str | None = None
     mask_mass: float = Field(default=0.6, gt=0, le=1)
     mask_model: str | None = None
     mask_config: dict[str, JsonValue] | None = None

@@ -78,7 +78,8 @@ class VitAttention(MaskSource):
 
     def cross_fitted(self, images: Tensor, features: Tensor | None, views: int = 0) -> Tensor:
         """Nothing is fitted; image by image, because the attention of every block is held in memory."""
-        return torch.cat([self(image[None], None) for image in images])
+        device = next(self.parameters()).device
+        return torch.cat([self(image[None].to(device), None).cpu() for image in images])
 
     def binary(self, suspicion: Tensor) -> Tensor:
         """The patches with the top share of the attention."""

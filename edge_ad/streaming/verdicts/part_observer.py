@@ -162,6 +162,7 @@ class _Line:
                 "defective": part.defective,
                 "score": _finite(part.score),
                 "started_unix": part.started_unix,
+                "regions": part.regions,
             }
             counts = f"{part.defective} of {part.frames} frames are defective"
             why = f"{part.reason}, {counts}" if part.reason else counts

@@ -6,11 +6,13 @@ import heapq
 import math
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from edge_ad.errors import UsageError
 from edge_ad.part_position import CUT_OFF, NO_PART
 from edge_ad.prediction import NOT_FINITE
 from edge_ad.streaming.frame import Result
+from edge_ad.streaming.records.schema import regions_of
 
 __all__ = ["INCOMPLETE", "Part", "PartRule", "Parts"]
 
@@ -92,6 +94,7 @@ class Part:
         name: Its id from the trigger; empty for none.
         needed_sources: Number of different sources that its frames must come from.
         reason: Why it is defective regardless of its scores: ``"not finite"``, ``"incomplete"``; empty otherwise.
+        regions: Where the defects are on its worst frame, as `regions_of` gives them; empty where it has none.
     """
 
     def __init__(self, number: int, rule: PartRule, first: Result) -> None:
@@ -100,6 +103,8 @@ class Part:
         self.name = first.frame.part
         self.needed_sources = 1
         self.reason = ""
+        self.regions: list[dict[str, Any]] = []
+        self._worst = -math.inf
         self._rule = rule
         self._sources: set[str] = set()
         self._highest: list[float] = []  # a heap of the n highest scores
@@ -136,6 +141,8 @@ class Part:
         self.reason = self.reason or result.verdict.reason
         is_known = result.verdict.reason != NOT_FINITE and math.isfinite(result.verdict.score)
         score = float(result.verdict.score) if is_known else math.inf
+        if result.is_defective and score > self._worst:
+            self._worst, self.regions = score, regions_of(result)
         if len(self._highest) < self._rule.needed:
             heapq.heappush(self._highest, score)
         else:

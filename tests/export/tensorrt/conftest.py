@@ -23,6 +23,7 @@ from tests.runtime.tiny_bundle import tiny_bundle
 
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "draem": {},
+    "dsr": {},
     "ear": {"width": "nano"},
     "fader": {"width": "nano"},
     "patch-gaussian": {"rank": 4},
@@ -35,6 +36,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "reverse-distillation": {},
     "gnl": {},
     "fico": {},
+    "msflow": {},
 }
 
 
