@@ -134,7 +134,7 @@ STEPS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("method", STEPS)
 def test_nothing_of_a_step_is_left_on_the_cpu(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tensors without content stand for those of a GPU: they do not go together with tensors of the CPU either."""
+    """Tensors without content stand for those of a GPU: most operations refuse to mix them with tensors of the CPU."""
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     nonzero = Tensor.nonzero
     monkeypatch.setattr(Tensor, "nonzero", lambda self: nonzero(torch.ones(4, device="cpu")).to(self.device))
