@@ -29,6 +29,8 @@ METHODS = Registry(
         "reverse-distillation": "edge_ad.models.distillation:ReverseDistillation",
         "gnl": "edge_ad.models.distillation:Gnl",
         "fico": "edge_ad.models.distillation:Fico",
+        "msflow": "edge_ad.models.msflow:MsFlow",
+        "winclip": "edge_ad.models.winclip:WinClip",
     },
 )
 """Method → its class, imported when it is asked for."""
