@@ -43,8 +43,8 @@ _BUILT_IN = {
     "UtcTime": 294,
     "Duration": 290,
 }
-# Fields that are a TrimmedString in the standard are its base type here, which is the same on the wire: clients that look
-# types up by name take it for the TrimmedString that namespace 0 has since 1.05, and then know no structure with one.
+# Fields that are a TrimmedString in the standard are its base type here, which is the same on the wire. Clients that
+# look types up by name take it for the TrimmedString of namespace 0 (since 1.05), and then know no structure with one.
 _BINARY_ID = "Id:String Version?:String Hash?:ByteString HashAlgorithm?:String Description?:LocalizedText"
 _NAMED_ID = "Id:String Description?:LocalizedText"
 # Name → NodeId of the type and of its binary encoding, and the fields: ? is optional, [] an array.
