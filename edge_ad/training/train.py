@@ -318,7 +318,7 @@ def _with_geometry(
     if chosen is None:
         multiple = detector.size_multiple(config)
         asked, share = settings.geometry, settings.crop_share
-        chosen = choose_geometry(split.fit, split.photos, asked, config.size, multiple, share)
+        chosen = choose_geometry(split.fit, split.photos, asked, config.size, multiple, share, config.most_part_share)
     split = without_unaligned(replace(split, photos=chosen.photos))
     return replace(request, values={**request.values, "size": chosen.size}), split
 
