@@ -28,7 +28,7 @@ def vit_folder(tmp_path: Path) -> Path:
 
 
 def _create(folder: Path) -> AnomalyDetector:
-    values = {"mask_source": "dino", "dino_model": str(folder), "size": 64, "width": "nano", "mosaic": 8}
+    values = {"mask_source": "dino", "dino_model": str(folder), "size": 64, "width": "pico", "mosaic": 8}
     return create_detector("ear", values)
 
 

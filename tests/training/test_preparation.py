@@ -95,7 +95,7 @@ ROBUST = {"views": 2, "input_normalisation": "picture", "feature_centring": True
 
 @pytest.mark.parametrize("method", ["patch-gaussian", "patch-metric", "simplenet", "fader"])
 def test_a_refit_of_a_robust_detector_sees_the_same_views(product: Path, tmp_path: Path, method: str) -> None:
-    own = {"fader": {"width": "nano", "steps": 2, "fader_steps": 2}, "patch-gaussian": {"rank": 4}}
+    own = {"fader": {"width": "pico", "steps": 2, "fader_steps": 2}, "patch-gaussian": {"rank": 4}}
     values = {"size": 64, **own[method]} if method in own else _tiny(method)
     run = load_run(train(TrainingRequest(method, product, tmp_path / "run", {**values, **ROBUST}), _ignore))
     fit, held_out = (read_resized(part, (64, 64)) for part in (run.split.fit, run.split.calibrate))

@@ -23,7 +23,7 @@ from edge_ad.training.loop import EpochReport
 from edge_ad.training.runs import CHECKPOINT_FILE, RESUME_FILE, load_run, read_record, torch_predictor
 from edge_ad.training.train import TrainingRequest, resume, train
 
-_TINY = {"size": 64, "width": "nano", "mask_source": "full", "epochs": 3}
+_TINY = {"size": 64, "width": "pico", "mask_source": "full", "epochs": 3}
 
 
 def _request(product: Path, root: Path, method: str = "ear", **values: Any) -> TrainingRequest:
@@ -151,7 +151,7 @@ def test_a_training_stopped_by_ctrl_c_goes_on_bit_for_bit(product: Path, tmp_pat
 def test_a_killed_training_goes_on_bit_for_bit(product: Path, tmp_path: Path) -> None:
     whole = train(_request(product, tmp_path / "whole", epochs=40), _ignore)
     arguments = ["train", "ear", "--data", str(product), "--runs", str(tmp_path), "--name", "cut", "--epochs", "40"]
-    parameters = ["-p", "size=64", "-p", "width=nano", "-p", "mask_source=full"]
+    parameters = ["-p", "size=64", "-p", "width=pico", "-p", "mask_source=full"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "edge_ad", *arguments, *parameters],
@@ -174,6 +174,17 @@ def test_fader_on_a_finished_ear_equals_training_both(product: Path, tmp_path: P
     both = train(_request(product, tmp_path / "both", "fader", fader_epochs=2, predictor="ones"), _ignore)
     request = TrainingRequest("fader", product, tmp_path / "top", {"fader_epochs": 2, "predictor": "ones"}, ear=ear)
     _assert_same_weights(both, train(request, _ignore))
+
+
+def test_fader_on_an_ear_of_before_has_what_that_does_not_record(product: Path, tmp_path: Path) -> None:
+    ear = train(_request(product, tmp_path / "ear", rank=16, block=1, map_stride=1), _ignore)
+    record = json.loads((ear / "run.json").read_text())
+    for name in ("rank", "block", "map_stride"):
+        del record["parameters"][name]
+    (ear / "run.json").write_text(json.dumps(record))
+    request = TrainingRequest("fader", product, tmp_path / "top", {"fader_epochs": 1, "predictor": "ones"}, ear=ear)
+    parameters = load_run(train(request, _ignore)).parameters
+    assert [parameters[name] for name in ("rank", "block", "map_stride")] == [16, 1, 1]
 
 
 def test_patch_gaussian_is_fitted_without_an_epoch(product: Path, tmp_path: Path) -> None:
@@ -293,7 +304,7 @@ def test_ctrl_c_in_training_says_how_to_go_on(
 
     monkeypatch.setattr("edge_ad.training.train.run_stages", interrupt)
     arguments = ["--data", str(product), "--runs", str(tmp_path), "--name", "run", "--size", "64"]
-    assert main(["train", "ear", *arguments, "-p", "width=nano", "-p", "mask_source=full"]) == 130
+    assert main(["train", "ear", *arguments, "-p", "width=pico", "-p", "mask_source=full"]) == 130
     assert f"edge-ad train --resume {tmp_path / 'run'}" in capsys.readouterr().err
 
 
