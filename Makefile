@@ -25,7 +25,7 @@ help:
 	@echo "make demo    train, export, calibrate, build, verify and stream a rendered product"
 	@echo "make test    run the tests (ARGS='-k name' picks some)"
 	@echo "make test-fast    those that take less than ten seconds each"
-	@echo "make test-torchvision    the tests of the ResNet backbones, in an environment of their own (5.6 GB)"
+	@echo "make test-torchvision    the ResNets against torchvision's, in an environment of their own (5.6 GB)"
 	@echo "make test-pythons    what runs on a device, with the Python versions PYTHONS='3.10 3.13' that are here (1 GB each)"
 	@echo "make check   formatting, lint, types and import rules"
 	@echo "make docs    build the documentation in site/; fails on a broken link, or a page that is hard to read"
@@ -150,7 +150,7 @@ $(TORCHVISION)/.installed: pyproject.toml constraints.txt constraints-torchvisio
 	$(PYTHON) -m venv $(TORCHVISION)
 	grep -v '^torch==' constraints.txt | cat - constraints-torchvision.txt > $(TORCHVISION)/constraints.txt
 	$(TORCHVISION)/bin/python -m pip install --quiet --disable-pip-version-check -c $(TORCHVISION)/constraints.txt \
-	  -e '.[train,torchvision]' pytest pytest-timeout hypothesis
+	  -e '.[train]' torchvision pytest pytest-timeout hypothesis
 	@touch $@
 
 # Not pinned: an old auditor knows less.

@@ -103,10 +103,11 @@ def train(
     name: str | None = None,
     runs: AnyPath = "runs",
     good: AnyPath | Iterable[AnyPath] = (),
-    geometry: AskedGeometry = "auto",
+    geometry: AskedGeometry | None = None,
     speed: str = "",
+    preset: str = "",
     device: str = "auto",
-    batch_size: int = 4,
+    batch_size: int | None = None,
     skip_unreadable: bool = False,
     false_alarm_rate: float = 0.05,
     callbacks: Sequence[Callable[[EpochReport], None]] = (),
@@ -121,11 +122,13 @@ def train(
         runs: Folder of the runs.
         good: Folder or folders of photos of good parts, where the product's folder does not tell them.
         geometry: How a photo fills the network's input: stretched, whole, its middle alone, or the part turned and cut
-            out; ``"auto"`` decides by the photos, and gives the input their shape.
+            out; ``"auto"``, the default, decides by the photos, and gives the input their shape.
         speed: What a frame may cost, ``"fast"``, ``"balanced"`` or ``"best"``: backbone and size of a detector on patch
             features, as `docs/explanation/methods.md` says; ``parameters`` go before it.
+        preset: Parameters and settings that belong together, such as ``"published"`` for those of the method's paper;
+            ``parameters`` and the other arguments go before it.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
-        batch_size: Images per step, where the method has steps.
+        batch_size: Images per step, where the method has steps; by default 4.
         skip_unreadable: Leave unreadable photos out instead of refusing.
         false_alarm_rate: Share of good parts that may be called defective; the threshold is set for it.
         callbacks: Called with a report after each epoch.
@@ -147,9 +150,9 @@ def train(
     from edge_ad.training.train import TrainingRequest
     from edge_ad.training.train import train as fit_detector
 
-    if batch_size < 1:
+    if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch_size is 1 or more, not {batch_size}.")
-    if geometry not in get_args(AskedGeometry):
+    if geometry is not None and geometry not in get_args(AskedGeometry):
         raise UsageError(f"There is no geometry {geometry!r}.", f"Choose: {', '.join(get_args(AskedGeometry))}.")
     product, *more = _paths(() if data is None else data) or (None,)
     folders = Folders(_paths(good), more=tuple(path for path in more if path is not None))
@@ -161,6 +164,7 @@ def train(
         root=Path(runs) / (name or (product or common_root(folders)).resolve().name),
         values=parameters,
         speed=speed,
+        preset=preset,
         device=device,
         batch_size=batch_size,
         skip_unreadable=skip_unreadable,

@@ -24,6 +24,7 @@ METHODS = Registry(
         "pbas": "edge_ad.models.discriminators:Pbas",
         "boundary-shuffling": "edge_ad.models.discriminators:BoundaryShuffling",
         "draem": "edge_ad.models.draem:Draem",
+        "dsr": "edge_ad.models.dsr:Dsr",
         "cutpaste": "edge_ad.models.cutpaste:CutPaste",
         "reverse-distillation": "edge_ad.models.distillation:ReverseDistillation",
         "gnl": "edge_ad.models.distillation:Gnl",

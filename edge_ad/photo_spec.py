@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from edge_ad.alignment import Alignment, unaligned
 from edge_ad.document import Document
@@ -52,6 +52,7 @@ class PhotoSpec(Document):
         significant_bits: Bits of a value that the product's photos use: 8, 10, 12, 14 or 16; None takes the high byte
             of 16 bits, whatever they hold.
         geometry: How a photo fills the network's input; older runs call it ``fit``.
+        crop_share: Of the sides of the largest rectangle in the middle of the photo that ``crop`` takes, in (0, 1].
         alignment: The box around the part, where it is aligned; else None.
         aspect_ratios: Lowest and highest width / height among them; None takes every shape.
         size_hw: The most frequent height and width among them, in pixels; for messages.
@@ -61,6 +62,7 @@ class PhotoSpec(Document):
 
     significant_bits: Literal[8, 10, 12, 14, 16] | None = None
     geometry: Geometry = "stretch"
+    crop_share: float = Field(default=1.0, gt=0, le=1)
     alignment: Alignment | None = None
     aspect_ratios: tuple[float, float] | None = None
     size_hw: tuple[int, int] | None = None
@@ -134,7 +136,7 @@ class PhotoSpec(Document):
             return resize(image, size_hw)
         height, width = image.shape[:2]
         if self.geometry == "crop":
-            top, left, height, width = _crop(height, width, size_hw)
+            top, left, height, width = self._crop(height, width, size_hw)
             return resize(image[top : top + height, left : left + width], size_hw)
         top, left, height, width = _letterbox(height, width, size_hw)
         inner = resize(image, (height, width))
@@ -164,7 +166,7 @@ class PhotoSpec(Document):
         if self.geometry == "letterbox":
             top, left, height, width = _letterbox(*photo_hw, size_hw)
             return anomaly_map[top : top + height, left : left + width]
-        top, left, height, width = _crop(*photo_hw, size_hw)
+        top, left, height, width = self._crop(*photo_hw, size_hw)
         # At the map's own resolution: the photo is larger than what the network saw by these shares.
         whole = (round(size_hw[0] * photo_hw[0] / height), round(size_hw[1] * photo_hw[1] / width))
         result = np.full(whole, anomaly_map.min(), np.float32)
@@ -172,6 +174,13 @@ class PhotoSpec(Document):
         row, column = min(row, whole[0] - size_hw[0]), min(column, whole[1] - size_hw[1])
         result[row : row + size_hw[0], column : column + size_hw[1]] = anomaly_map
         return result
+
+    def _crop(self, height: int, width: int, size_hw: tuple[int, int]) -> Rectangle:
+        """The middle of the photo, in the input's shape."""
+        scale = self.crop_share * min(height / size_hw[0], width / size_hw[1])
+        inner_h, inner_w = max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
+        inner_h, inner_w = min(inner_h, height), min(inner_w, width)
+        return (height - inner_h) // 2, (width - inner_w) // 2, inner_h, inner_w
 
     def map_hw(self, size_hw: tuple[int, int]) -> tuple[int, int]:
         """Height and width at which maps of all photos are compared: the input's, or the photos' shape if aligned."""
@@ -193,11 +202,3 @@ def _letterbox(height: int, width: int, size_hw: tuple[int, int]) -> Rectangle:
     inner_h, inner_w = max(1, round(height * scale)), max(1, round(width * scale))
     inner_h, inner_w = min(inner_h, size_hw[0]), min(inner_w, size_hw[1])
     return (size_hw[0] - inner_h) // 2, (size_hw[1] - inner_w) // 2, inner_h, inner_w
-
-
-def _crop(height: int, width: int, size_hw: tuple[int, int]) -> Rectangle:
-    """The largest rectangle of the input's shape in the middle of the photo."""
-    scale = min(height / size_hw[0], width / size_hw[1])
-    inner_h, inner_w = max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
-    inner_h, inner_w = min(inner_h, height), min(inner_w, width)
-    return (height - inner_h) // 2, (width - inner_w) // 2, inner_h, inner_w

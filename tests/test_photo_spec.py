@@ -79,3 +79,13 @@ def test_every_shape_between_those_that_were_trained_on_is_taken() -> None:
     spec = PhotoSpec(aspect_ratios=(0.5, 2.0))
     assert spec.shape_problem(100, 130) == ""
     assert "0.50:1 to 2.00:1" in spec.shape_problem(100, 300)
+
+
+def test_a_crop_share_cuts_the_middle_of_the_middle_and_its_map_lies_there() -> None:
+    photo = np.zeros((329, 329, 3), np.uint8)
+    photo[20:309, 20:309] = 200  # the 289 pixels that a crop of 288 out of 329 lies in
+    photos = PhotoSpec(geometry="crop", crop_share=288 / 329)
+    assert (photos.to_input(photo, (288, 288)) == 200).all()
+    on_photo = photos.map_on_photo(np.ones((288, 288), np.float32) + np.eye(288, dtype=np.float32), (329, 329), None)
+    assert on_photo.shape == (329, 329)
+    assert (np.argwhere(on_photo > 1.5).min(), np.argwhere(on_photo > 1.5).max()) == (20, 307)

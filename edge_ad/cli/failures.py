@@ -34,7 +34,6 @@ _EXTRAS = {
     "onnxscript": "train",
     "safetensors": "train",
     "torch": "train",
-    "torchvision": "torchvision",
     "transformers": "dino",
     "polygraphy": "tensorrt",
     "pycuda": "tensorrt",

@@ -50,24 +50,26 @@ def stream(
     for its return. Ctrl-C ends the stream and completes its files.
     """
     from edge_ad.cli.stream_report import print_summary
-    from edge_ad.cli.stream_setup import open_filters, open_sinks, open_sources
+    from edge_ad.cli.stream_setup import open_filters, open_plc_servers, open_sinks, open_sources, plc_sinks
     from edge_ad.server import HttpServer, HttpTrigger
     from edge_ad.streaming.sources import SourceOptions
     from edge_ad.streaming.verdicts import observers_from_options
 
     opened = open_sources(sources.cameras or [], sources.uris or [], SourceOptions(**vars(settings)))
     server = HttpServer(outputs.web_token, hosts=tuple(outputs.web_hosts or ()))
+    plc_servers = open_plc_servers(outputs)
     filters = open_filters(
         frames.region,
         frames.trigger,
         checks_health=frames.checks_health,
         takes_8_bits=frames.takes_8_bits,
         server=server,
+        plc_servers=plc_servers,
     )
-    observers = observers_from_options(
-        **vars(verdicts), has_ids=filters.trigger is not None and filters.trigger.gives_ids
-    )
+    has_ids = filters.trigger is not None and filters.trigger.gives_ids
+    observers = observers_from_options(**vars(verdicts), has_ids=has_ids)
     sinks = open_sinks(outputs, server)
+    sinks += plc_sinks(plc_servers, has_parts=verdicts.part is not None, is_asked=has_ids)
     if isinstance(filters.trigger, HttpTrigger):
         sinks.append(filters.trigger.answers(len(opened)))
     with _swapper(engine, frames.batch or 1) as swapper:

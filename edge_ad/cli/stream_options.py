@@ -142,7 +142,9 @@ class Frames:
     trigger: Annotated[
         str,
         _frames_option(
-            "--trigger", metavar="KIND", help="every, every:N, motion:x1,y1,x2,y2, http:PORT or mqtt://host/topic."
+            "--trigger",
+            metavar="KIND",
+            help="every, every:N, motion:x1,y1,x2,y2, http:PORT, mqtt://host/topic, or modbus (with --modbus).",
         ),
     ] = "every"
     takes_8_bits: Annotated[
@@ -278,6 +280,22 @@ class Outputs:
         str | None,
         _output_option("--hook", metavar="COMMAND", help="Run this for events that call for action."),
     ] = None
+    modbus: Annotated[
+        str | None,
+        _output_option(
+            "--modbus", metavar="[HOST:PORT]", help="Serve results to a PLC by Modbus TCP; by default at 127.0.0.1:502."
+        ),
+    ] = None
+    plc_timeout_s: Annotated[
+        float | None,
+        _output_option(
+            "--plc-timeout",
+            metavar="SECONDS",
+            min=0.01,
+            help="Put out the next result when the PLC has not acknowledged the one before in this time; "
+            "by default it waits.",
+        ),
+    ] = None
     web: Annotated[
         str | None,
         _output_option("--web", metavar="[HOST:PORT]", help="Serve the live page; by default at 127.0.0.1:8080."),
@@ -325,7 +343,7 @@ class Ending:
 class StreamCommand(OptionalValueCommand):
     """Groups the options in the help, and accepts an address option without a value."""
 
-    may_be_bare = frozenset({"--metrics", "--web"})
+    may_be_bare = frozenset({"--metrics", "--modbus", "--web"})
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one list per group, options without a group first."""

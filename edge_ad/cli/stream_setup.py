@@ -11,17 +11,20 @@ from edge_ad.cli.console import note
 from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from edge_ad.cli.stream_options import Outputs
+    from edge_ad.plc import PlcServer
     from edge_ad.server import HttpServer
     from edge_ad.streaming.filters import FilterOptions
     from edge_ad.streaming.records import Durability
     from edge_ad.streaming.sinks import Sink
     from edge_ad.streaming.sources import Source, SourceOptions
+    from edge_ad.streaming.triggers import Trigger
 
-__all__ = ["open_filters", "open_sinks", "open_sources"]
+__all__ = ["open_filters", "open_plc_servers", "open_sinks", "open_sources", "plc_sinks"]
 
+_PLC_KINDS = ("modbus",)
 _DATABASES = (".sqlite", ".sqlite3", ".db")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _NAME_RULE = "A name has at most 40 letters, digits, dots, dashes and underscores, and begins with a letter or digit."
@@ -98,6 +101,7 @@ def open_filters(
     checks_health: bool,
     takes_8_bits: bool = False,
     server: HttpServer | None = None,
+    plc_servers: Mapping[str, PlcServer] | None = None,
 ) -> FilterOptions:
     """Make the filters of frames.
 
@@ -107,6 +111,7 @@ def open_filters(
         checks_health: Whether black, over-exposed and frozen frames are reported instead of judged.
         takes_8_bits: Whether to judge frames of 8 bits with a bundle whose photos have more.
         server: What serves an HTTP trigger; None makes one of its own.
+        plc_servers: The servers by which a PLC can ask for frames, by their kind of trigger.
 
     Raises:
         UsageError: One of them cannot be parsed.
@@ -117,13 +122,60 @@ def open_filters(
     from edge_ad.streaming.filters import FilterOptions, FrameHealth, Region
     from edge_ad.streaming.triggers import trigger_from_text
 
-    kinds = {"http": lambda rest: http_trigger(rest, server)}
+    kinds: dict[str, Callable[[str], Trigger]] = {"http": lambda rest: http_trigger(rest, server)}
+    kinds |= {kind: _plc_trigger(kind, plc_servers or {}) for kind in _PLC_KINDS}
     return FilterOptions(
         region=None if region is None else Region.parse(region),
         make_health=(lambda source: FrameHealth(can_freeze=source.is_live)) if checks_health else None,
         trigger=None if trigger == "every" else trigger_from_text(trigger, kinds),
         takes_8_bits=takes_8_bits,
     )
+
+
+def _plc_trigger(kind: str, servers: Mapping[str, PlcServer]) -> Callable[[str], Trigger]:
+    def make(rest: str) -> Trigger:
+        if kind not in servers:
+            raise UsageError(f"--trigger {kind} needs the server that a PLC asks.", f"Also give --{kind} HOST:PORT.")
+        return servers[kind].trigger(rest)
+
+    return make
+
+
+def open_plc_servers(outputs: Outputs) -> dict[str, PlcServer]:
+    """Make the servers for a PLC, by the kind of trigger that each can be.
+
+    Args:
+        outputs: What the options ask for.
+
+    Raises:
+        UsageError: An address that cannot be used, or a time-out without such a server.
+        MissingDependencyError: An optional package is not installed.
+        DeviceError: A port that is in use.
+    """
+    made: dict[str, PlcServer] = {}
+    if outputs.plc_timeout_s is not None and outputs.modbus is None:
+        raise UsageError("--plc-timeout has no effect without --modbus.", "Add --modbus HOST:PORT.")
+    if outputs.modbus is not None:
+        from edge_ad.plc import ModbusServer
+
+        made["modbus"] = ModbusServer(outputs.modbus, timeout_s=outputs.plc_timeout_s)
+    return made
+
+
+def plc_sinks(servers: Mapping[str, PlcServer], *, has_parts: bool, is_asked: bool) -> list[Sink]:
+    """A sink for each of these servers.
+
+    Args:
+        servers: The servers.
+        has_parts: Whether ``--part`` says what a part is.
+        is_asked: Whether somebody asks for each part by a trigger.
+    """
+    if not servers:
+        return []
+    from edge_ad.plc import ResultRule
+
+    rule = ResultRule(has_parts=has_parts, is_asked=is_asked)
+    return [server.sink(rule) for server in servers.values()]
 
 
 def open_sinks(outputs: Outputs, server: HttpServer) -> list[Sink]:

@@ -25,7 +25,10 @@ _SPEED_HELP = (
     f"What a frame may cost: {', '.join(SPEEDS)}. It chooses backbone and size of a detector on patch features; "
     "-p, --size and --preset go before it."
 )
-_PRESET_HELP = "Parameters that belong together, where a method has them: robust or plain. -p goes before it."
+_PRESET_HELP = (
+    "Parameters and settings that belong together: edge (what is taken without), published (the paper's), and where a "
+    "method has them robust, plain or few-photos. Every other option goes before it."
+)
 _DATA_HELP = "Folder of the product's photos; once more for each folder of further photos.  [required, or --good]"
 _SIZE_HELP = "Network's input, in pixels: the side of a square (256), or height x width (160x416)."
 _TILES_HELP = (
@@ -34,7 +37,13 @@ _TILES_HELP = (
 )
 _GEOMETRY_HELP = (
     "How a photo fills the input: stretched, whole with a border, its centre, or the part found, turned and cut out. "
-    "auto decides by the photos, and gives the input their shape."
+    "auto, the default, decides by the photos, and gives the input their shape."
+)
+_CROP_HELP = "With --geometry crop: share of the middle's sides that is cut out, such as 0.875; by default 1."
+_COMPILE_HELP = "Compile the networks that are trained, by torch.compile: minutes once, for long trainings on a GPU."
+_ALL_PHOTOS_HELP = (
+    "Train on every good photo, as papers do; then none is left for a threshold that holds. By default some are held "
+    "out, where a method is not cross-fitted."
 )
 _WITH_RESUME = frozenset({"method", "resume", "check_photos", "json"})  # all other options are settings of a new run
 _FEWEST_TO_COMPARE = 3  # photos: each is held against two others at least
@@ -59,15 +68,18 @@ def train(
     tiles: Annotated[str | None, typer.Option(help=_TILES_HELP)] = None,
     seed: Annotated[int, typer.Option(help="Seed for the split, the weights and the order.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="Epochs of the first stage.")] = None,
-    batch_size: Annotated[int, typer.Option(min=2, help="Images per step.")] = 4,
+    batch_size: Annotated[int | None, typer.Option(min=2, help="Images per step; by default 4.")] = None,
     ear: Annotated[Path | None, typer.Option(help="A finished EAR run to put FADeR on.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     geometry: Annotated[
-        Literal["auto", "stretch", "letterbox", "crop", "align"],
+        Literal["auto", "stretch", "letterbox", "crop", "align"] | None,
         typer.Option("--geometry", "--fit", help=_GEOMETRY_HELP),
-    ] = "auto",
-    flips: Annotated[bool, typer.Option(help="Mirror images at random.")] = True,
-    amp: Annotated[bool, typer.Option(help="bfloat16 where the hardware has it.")] = True,
+    ] = None,
+    crop_share: Annotated[float | None, typer.Option(help=_CROP_HELP)] = None,
+    flips: Annotated[bool | None, typer.Option(help="Mirror images at random; by default they are.")] = None,
+    amp: Annotated[bool | None, typer.Option(help="bfloat16 where the hardware has it; by default on.")] = None,
+    all_photos: Annotated[bool | None, typer.Option("--all-photos/--hold-out", help=_ALL_PHOTOS_HELP)] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help=_COMPILE_HELP)] = False,
     workers: Annotated[int | None, typer.Option(min=0, help=_WORKERS_HELP)] = None,
     skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False,
     check_photos: Annotated[bool, typer.Option(help="After training, name the good photos that look oddest.")] = True,
@@ -111,6 +123,9 @@ def train(
                 skip_unreadable=skip_unreadable,
                 ear=ear,
                 geometry=geometry,
+                crop_share=crop_share,
+                compiled=compiled,
+                all_photos=all_photos,
                 workers=_spare_cores() if workers is None else workers,
                 folders=folders,
                 false_alarm_rate=false_alarm_rate,
@@ -233,7 +248,7 @@ def _outlook(run: Run) -> tuple[list[str], dict[str, Any]]:
     outlook = threshold_outlook(run)
     threshold = outlook.threshold
     lines = [f"threshold {threshold.value:.4g}: {threshold.rule}", *_duplicate_lines(run, outlook.duplicates)]
-    if (least := min(rate.stated for rate in outlook.rates)) > 2 * run.false_alarm_rate:
+    if (least := min((rate.stated for rate in outlook.rates), default=0.0)) > 2 * run.false_alarm_rate:
         lines.append(
             f"{threshold.good_images} different photos cannot carry a false-alarm rate of {run.false_alarm_rate:.3g}: "
             f"at most {least:.1%} is to be expected, whatever is asked for"
@@ -243,10 +258,9 @@ def _outlook(run: Run) -> tuple[list[str], dict[str, Any]]:
         f"confidence; {rate.recall:.0%} of pseudo-defects found"
         for rate in outlook.rates
     ]
-    lines.append(
-        "with more good photos, at the asked rate: "
-        + ", ".join(f"{more.photos} more: {more.stated:.1%}, below {more.bound:.0%}" for more in outlook.more)
-    )
+    if outlook.more:
+        more = ", ".join(f"{more.photos} more: {more.stated:.1%}, below {more.bound:.0%}" for more in outlook.more)
+        lines.append(f"with more good photos, at the asked rate: {more}")
     groups = [[_below(path, run.product_root) for path in group] for group in outlook.duplicates]
     return lines, asdict(outlook) | {"threshold": threshold.model_dump(), "duplicates": groups}
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from edge_ad.alignment import Alignment, part_on
 from edge_ad.data.splits import FEWEST_IMAGES, FEWEST_PER_PART, GoodSplit
-from edge_ad.errors import DataError
+from edge_ad.errors import DataError, UsageError
 from edge_ad.images import read_image
 from edge_ad.input_size import InputSize, side_lengths
 from edge_ad.outside_text import printable
@@ -63,7 +63,12 @@ class ChosenGeometry(NamedTuple):
 
 
 def choose_geometry(
-    paths: Sequence[Path], photos: PhotoSpec, asked: AskedGeometry, size: InputSize, multiple: int
+    paths: Sequence[Path],
+    photos: PhotoSpec,
+    asked: AskedGeometry,
+    size: InputSize,
+    multiple: int,
+    crop_share: float = 1.0,
 ) -> ChosenGeometry:
     """Decide how photos fill the input.
 
@@ -73,16 +78,23 @@ def choose_geometry(
         asked: One of the geometries, or ``auto``.
         size: Side of a square, whose number of pixels the input shall have; or height and width, which it gets.
         multiple: Height and width of the input must be multiples of it.
+        crop_share: Of the sides of the middle rectangle that ``crop`` takes, in (0, 1].
 
     Raises:
+        UsageError: A share below 1 of anything but ``crop``, or one out of range.
         DataError: Alignment was asked for and cannot be done, or a photo cannot be read.
     """
+    if not 0 < crop_share <= 1 or (crop_share < 1 and asked != "crop"):
+        raise UsageError(
+            f"A crop share of {crop_share:g} goes with no geometry {asked!r}.",
+            "It is above 0 and at most 1; below 1 it needs --geometry crop.",
+        )
     if asked in ("auto", "align"):
         alignment = _alignment(paths, photos.significant_bits, is_asked=asked == "align")
         if alignment is not None:
             chosen = _with(photos, "align", alignment)
             return ChosenGeometry(chosen, _shaped(size, alignment.aspect, multiple))
-    chosen = _with(photos, "stretch" if asked == "auto" else asked)
+    chosen = _with(photos, "stretch" if asked == "auto" else asked, crop_share=crop_share)
     if asked == "auto" and (aspect := _shared_aspect(photos)) is not None:
         size = _shaped(size, aspect, multiple)
     _mention_squeeze(chosen, size)
@@ -245,8 +257,11 @@ def _shaped(size: InputSize, aspect: float, multiple: int) -> InputSize:
     return height if height == width else (height, width)
 
 
-def _with(photos: PhotoSpec, geometry: Geometry, alignment: Alignment | None = None) -> PhotoSpec:
-    return PhotoSpec.model_validate({**photos.model_dump(), "geometry": geometry, "alignment": alignment})
+def _with(
+    photos: PhotoSpec, geometry: Geometry, alignment: Alignment | None = None, crop_share: float = 1.0
+) -> PhotoSpec:
+    chosen = {"geometry": geometry, "alignment": alignment, "crop_share": crop_share}
+    return PhotoSpec.model_validate({**photos.model_dump(), **chosen})
 
 
 def _mention_squeeze(photos: PhotoSpec, size: InputSize) -> None:

@@ -6,14 +6,22 @@ import hashlib
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from edge_ad.errors import DataError, UsageError
 from edge_ad.photo_spec import PhotoSpec
 from edge_ad.storage import sha256_file
 
-__all__ = ["FEWEST_IMAGES", "FEWEST_PER_PART", "GoodSplit", "content_hash", "hold_out", "split_good"]
+__all__ = [
+    "FEWEST_IMAGES",
+    "FEWEST_PER_PART",
+    "GoodSplit",
+    "content_hash",
+    "fitted_on_all",
+    "hold_out",
+    "split_good",
+]
 
 FEWEST_IMAGES = 8
 FEWEST_PER_PART = 2
@@ -53,6 +61,18 @@ class GoodSplit:
     def is_fitted_on_all(self) -> bool:
         """Whether the detector has seen what else would be held out."""
         return bool(self.folds) and set(self.folds[0]) <= set(self.fit)
+
+    @property
+    def has_no_held_out(self) -> bool:
+        """Whether the photos that set the threshold were trained on, and no folds tell what new ones score."""
+        return not self.folds and set(self.threshold) <= set(self.fit)
+
+
+def fitted_on_all(split: GoodSplit) -> GoodSplit:
+    """The same split, all of whose photos are trained on, as papers do; one that is cross-fitted is so already."""
+    if split.folds:
+        return split
+    return replace(split, fit=tuple(dict.fromkeys((*split.fit, *split.calibrate, *split.threshold))))
 
 
 def content_hash(path: Path) -> str:

@@ -29,6 +29,10 @@ _BLOCK = (
     "; of one held-out block of photos, as this network would have to be trained again for each, and what differs "
     "between blocks is not in it"
 )
+_TRAINED_ON = (
+    "; these photos were trained on, as all were, so new parts score higher and nothing is promised: set it anew with "
+    "photos that were not"
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class GoodScores:
         groups: (N,) the same number for photos that show the same thing; without scores, of the held-out photos, and
             empty where all differ.
         is_block: Whether what is held out is a block, and was not drawn by chance.
+        is_trained_on: Whether the photos of the block were trained on: then the threshold promises nothing.
         fitted: (M,) scores of the photos of block 0 by the deployed detector in float32 torch, where it was fitted on
             them too; empty where they are held out.
     """
@@ -52,6 +57,7 @@ class GoodScores:
     blocks: tuple[int, ...] = ()
     groups: tuple[int, ...] = ()
     is_block: bool = False
+    is_trained_on: bool = field(default=False, repr=False)  # follows from the split
     fitted: tuple[float, ...] = field(default=(), repr=False)  # follows from the weights and the photos
 
     @classmethod
@@ -87,7 +93,12 @@ class GoodScores:
 
     @classmethod
     def of_block(
-        cls, false_alarm_rate: float, photos: Sequence[_Photo], duplicates: Sequence[Sequence[_Photo]]
+        cls,
+        false_alarm_rate: float,
+        photos: Sequence[_Photo],
+        duplicates: Sequence[Sequence[_Photo]],
+        *,
+        is_trained_on: bool = False,
     ) -> GoodScores:
         """Of a block that is held out once and for all.
 
@@ -95,8 +106,10 @@ class GoodScores:
             false_alarm_rate: Share of good parts that may be called defective, in (0, 1).
             photos: The held-out photos, in any form.
             duplicates: Photos, those and others, that show the same thing.
+            is_trained_on: Whether they were trained on after all.
         """
-        return cls(false_alarm_rate, groups=_numbered(photos, duplicates), is_block=True)
+        groups = _numbered(photos, duplicates)
+        return cls(false_alarm_rate, groups=groups, is_block=True, is_trained_on=is_trained_on)
 
     def threshold(self, own: Sequence[float] | NDArray[Any]) -> Threshold:
         """The threshold of an engine.
@@ -111,6 +124,8 @@ class GoodScores:
         found = checked_scores(np.asarray(own))
         if not self.scores:
             threshold = fit_threshold(self._of_different(found), false_alarm_rate=self.false_alarm_rate)
+            if self.is_trained_on:
+                return threshold.model_copy(update={"rule": threshold.rule + _TRAINED_ON, "false_alarm_bound": 1.0})
             return threshold.model_copy(update={"rule": threshold.rule + _BLOCK}) if self.is_block else threshold
         return fit_cross_fitted_threshold(
             self._on_scale_of(found), self.blocks, self.groups, false_alarm_rate=self.false_alarm_rate

@@ -166,7 +166,8 @@ def photos_of_run(
         changed = next((name for name in names if not _is_still(root / name, hashes[name])), None)
         good = GoodScores(false_alarm_rate, is_block=bool(split.get("in_blocks", False)))
         if good.is_block and not folds:
-            good = GoodScores.of_block(false_alarm_rate, names, split.get("duplicates", []))
+            trained_on = set(names) <= set(split["fit"])
+            good = GoodScores.of_block(false_alarm_rate, names, split.get("duplicates", []), is_trained_on=trained_on)
         if folds:
             scores, fitted = record["good_scores"], record.get("fitted_scores")
             good = GoodScores.of_folds(false_alarm_rate, folds, split["duplicates"], scores, fitted)

@@ -280,7 +280,8 @@ class _Subject:
             return _through(motion, aligned, self._size_hw, shape)
         across, down = shape[1] / self._size_hw[1], shape[0] / self._size_hw[0]
         if self._photos.geometry in ("letterbox", "crop"):  # one scale for both axes
-            across = down = max(across, down) if self._photos.geometry == "letterbox" else min(across, down)
+            cropped = self._photos.crop_share * min(across, down)
+            across = down = max(across, down) if self._photos.geometry == "letterbox" else cropped
         scale = np.diag([across, down])
         matrix, by_xy = motion
         return scale @ matrix @ np.linalg.inv(scale), (by_xy[0] * across, by_xy[1] * down)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from edge_ad.data.simulated_defects import Simulator
 from edge_ad.data.splits import FEWEST_IMAGES
 from edge_ad.input_size import InputSize, parse_input_size, side_lengths
+from edge_ad.models.published import PUBLISHED, Publication
 
 __all__ = ["AnomalyDetector", "DetectorOutput", "MethodParameters", "Stage", "TrainingBatch"]
 
@@ -56,6 +57,7 @@ class Stage:
         learning_rate: Peak learning rate of the main group.
         schedule: Name of a schedule in ``edge_ad.training.schedules``.
         steps: Steps aimed at when ``epochs`` is 0.
+        optimiser: ``adam``, or ``sgd`` with a momentum of 0.9.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Stage:
     learning_rate: float
     schedule: str
     steps: int = 0
+    optimiser: Literal["adam", "sgd"] = "adam"
 
 
 class MethodParameters(BaseModel):
@@ -72,18 +75,29 @@ class MethodParameters(BaseModel):
         size: Side of the square image the network sees, or its height and width, in pixels.
         seed: Weights, subsets and the order of training follow from it.
         absent: Parameter → value that a run was trained with which does not record it, as it is older.
-        presets: Name → values that belong together.
+        presets: Name → values that belong together; see `all_presets`.
+        publication: What its paper and its authors' code say; None where it is ours.
         speeds: What may be asked for of `SPEEDS` → values, each costing more per frame and finding more than the last.
     """
 
     absent: ClassVar[Mapping[str, Any]] = {}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    publication: ClassVar[Publication | None] = None
     speeds: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     size: Annotated[InputSize, BeforeValidator(parse_input_size)] = 256
     seed: int = Field(default=0, ge=0, lt=2**63)
+
+    @classmethod
+    def all_presets(cls) -> dict[str, Mapping[str, Any]]:
+        """Name → parameters and training settings that belong together.
+
+        ``edge`` is what is taken without a preset; ``published`` what the paper has.
+        """
+        published = {} if cls.publication is None else {PUBLISHED: cls.publication.preset}
+        return {"edge": {}, **cls.presets, **published}
 
     @property
     def size_hw(self) -> tuple[int, int]:
@@ -120,6 +134,8 @@ class AnomalyDetector(nn.Module, ABC):
     """Different photos of good parts that it can be trained on."""
     mirrors: ClassVar[bool] = True
     """Whether training may mirror its images; not where the frozen outputs hold for the image as it is alone."""
+    compiled_modules: ClassVar[tuple[str, ...]] = ()
+    """Networks that training calls as a whole, and that torch.compile makes faster where that is asked for."""
     float_modules: ClassVar[tuple[str, ...]] = ()
     """Modules that judge distances or errors, where a small difference counts: they stay in float in every precision.
     Dotted names; a name stands for all inside."""
@@ -226,6 +242,17 @@ class AnomalyDetector(nn.Module, ABC):
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
         """Named loss terms of a batch; their sum is minimised."""
         raise NotImplementedError(f"{self.method} has no gradient stage")
+
+    def end_stage(self, stage: Stage, fit: Iterable[Tensor], held_out: Iterable[Tensor]) -> None:
+        """Fit what later stages need of what this one trained; in evaluation mode, without gradients.
+
+        Called again when a training that was stopped here goes on, with the same weights.
+
+        Args:
+            stage: That is over.
+            fit: Batches of the fitting photos without their views, float RGB (N, 3, H, W) in [0, 1].
+            held_out: Likewise of the calibration images; none where every photo is fitted on.
+        """
 
     def deployed(self) -> AnomalyDetector:
         """The detector as it is exported: the same function of an image, cheaper to compute; this one by default."""

@@ -6,24 +6,24 @@ should be there, and the multi-scale gradient magnitude similarity between image
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_ad.errors import UsageError
 from edge_ad.input_size import check_input_size
-from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, Stage, TrainingBatch
 from edge_ad.models.error_predictors import scale_mask
 from edge_ad.models.feature_detector import PatchFeatures
-from edge_ad.models.mask_sources import BackboneSaliency, ConstantMask, DinoAttention, MaskSource, PatchDistance
-from edge_ad.models.mask_sources.dino import load_dino
-from edge_ad.models.mask_sources.patch_distance import DistanceKind
-from edge_ad.models.robustness import RobustnessParameters
+from edge_ad.models.inpainting_publications import EAR
+from edge_ad.models.mask_sources import MaskSource, MaskSourceParameters, PatchDistance, TrainedMaskSource
+from edge_ad.models.mask_sources.registry import MASK_SOURCES, create_mask_source, create_patch_distance
+from edge_ad.models.published import Publication
 from edge_ad.models.similarity import MSGMS, ssim
 from edge_ad.models.smoothing import MeanFilter
 from edge_ad.models.unet import UNet, Width, unet_multiple
@@ -33,7 +33,6 @@ __all__ = [
     "Ear",
     "EarParameters",
     "Evidence",
-    "MaskSourceName",
     "Restoration",
     "Schedule",
     "blend",
@@ -42,7 +41,6 @@ __all__ = [
     "relative_distance",
 ]
 
-MaskSourceName = Literal["patch-distance", "backbone", "dino", "full", "none"]
 Composite = Literal["auto", "none", "mask", "soft"]
 Evidence = Literal["auto", "reconstruction", "fused"]
 Schedule = Literal["one-cycle", "fixed", "warm-up", "sgdr"]
@@ -94,26 +92,16 @@ MosaicScale = Annotated[Literal[4, 8, 16, 32], BeforeValidator(_number)]
 MapStride = Annotated[Literal[1, 2], BeforeValidator(_number)]
 
 _SMOOTHED = 21  # pixels of the image, as RIAD
-_GRID_STRIDE = 8
-_DEEPEST_LEVEL = 16
 _EVIDENCE_FLOOR = 1e-3  # of 1 - GMS; keeps the root's slope, and so rounding errors, small where nothing was changed
 
 
-class EarParameters(RobustnessParameters):
+class EarParameters(MaskSourceParameters):
     """Parameters of EAR.
 
     Its U-Net learns from the views too, and always sees a picture as it is; the other remedies are for patch features.
 
     Attributes:
         width: U-Net width.
-        mask_source: Where suspected defects are.
-        distance: Kind of patch distance, for ``patch-distance``.
-        mask_quantile: Its threshold, a quantile of held-out good patches.
-        rank: Directions kept per covariance of the Gaussian, for ``distance=gaussian``; as in ``patch-gaussian``.
-        block: Side of the squares of positions that share a covariance; 1 gives each its own.
-        mask_mass: Share of saliency or attention mass that is masked, for ``backbone`` and ``dino``.
-        dino_model: Hub name or local folder of the ViT, for ``dino``.
-        dino_config: Configuration of the ViT once it has been read; leave it out.
         mosaic: Side of a mosaic tile, pixels: 4, 8, 16 or 32.
         composite: Which pixels come from the reconstruction: all (``none``), those under the mask (``mask``), or a
             blend by suspicion (``soft``); the rest is the image itself. ``auto``: soft where the mask source locates.
@@ -126,17 +114,10 @@ class EarParameters(RobustnessParameters):
         schedule: Learning-rate schedule.
     """
 
-    absent: ClassVar[Mapping[str, Any]] = {**RobustnessParameters.absent, "rank": 16, "block": 1, "map_stride": 1}
+    absent: ClassVar[Mapping[str, Any]] = {**MaskSourceParameters.absent, "map_stride": 1}
+    publication: ClassVar[Publication | None] = EAR
 
     width: Width = "pico"
-    mask_source: MaskSourceName = "patch-distance"
-    distance: DistanceKind = "gaussian"
-    mask_quantile: float = Field(default=0.995, gt=0, lt=1)
-    rank: int = Field(default=48, ge=1)
-    block: int = Field(default=4, ge=1, le=8)
-    mask_mass: float = Field(default=0.6, gt=0, le=1)
-    dino_model: str = "facebook/dino-vits8"
-    dino_config: dict[str, JsonValue] | None = None
     mosaic: MosaicScale = 16
     composite: Composite = "auto"
     evidence: Evidence = "auto"
@@ -175,6 +156,7 @@ class Ear(AnomalyDetector):
     method = "ear"
     purpose = "draws what normal should look like where something looks odd"
     parameters_type = EarParameters
+    compiled_modules = ("unet",)
     float_modules: ClassVar[tuple[str, ...]] = ("mask_source", "msgms", "smoothing")
     config: EarParameters
 
@@ -184,27 +166,29 @@ class Ear(AnomalyDetector):
         self.unet = UNet(config.width)
         multiple = self.size_multiple(config)
         check_input_size(config.size, multiple, 2 * multiple)
-        self.grid_hw = (config.size_hw[0] // _GRID_STRIDE, config.size_hw[1] // _GRID_STRIDE)
         self.patch_features = self._create_features(pretrained) if self._needs_features() else None
-        self.mask_source = self._create_mask_source()
+        self.mask_source = create_mask_source(config, self._channels())
         if config.evidence == "fused" and not self.has_distance():
             raise UsageError("There is no patch distance to fuse.", "Use mask_source=patch-distance, or evidence=auto.")
         self.msgms = MSGMS()
         self.smoothing = MeanFilter(_SMOOTHED // config.map_stride | 1)  # odd
+        if pretrained and isinstance(self.mask_source, TrainedMaskSource):
+            self.simulator = self.mask_source.simulator([stage.name for stage in self.stages()])
 
     @classmethod
     def create(cls, config: EarParameters) -> Ear:
-        """A new detector; a ViT as mask source is loaded, and its shape recorded in the parameters.
+        """A new detector; the mask source's network is read, and its shape recorded in the parameters.
 
         Raises:
-            UsageError: The ViT cannot be loaded.
+            UsageError: That network cannot be read.
         """
-        if config.mask_source != "dino":
+        kind = MASK_SOURCES[config.mask_source]
+        if kind.read is None:
             return cls(config)
-        vit_config, vit = load_dino(config.dino_model)
-        torch.manual_seed(config.seed)  # whatever loading drew
-        detector = cls(config.model_copy(update={"dino_config": vit_config}))
-        detector.get_submodule("mask_source.vit").load_state_dict(vit)
+        network, state = kind.read(config.mask_model or kind.default_model)
+        torch.manual_seed(config.seed)  # whatever reading drew
+        detector = cls(config.model_copy(update={"mask_config": network}))
+        detector.mask_source.load_state_dict(state)
         return detector
 
     @classmethod
@@ -222,34 +206,17 @@ class Ear(AnomalyDetector):
         )
 
     def _needs_features(self) -> bool:
-        return self.config.mask_source in ("patch-distance", "backbone")
+        return MASK_SOURCES[self.config.mask_source].needs_features
+
+    def _channels(self) -> int:
+        return 0 if self.patch_features is None else self.patch_features.channels
 
     def has_distance(self) -> bool:
         """Whether it knows a patch distance."""
         return self.config.mask_source == "patch-distance"
 
     def _create_patch_distance(self) -> PatchDistance:
-        assert self.patch_features is not None
-        config = self.config
-        return PatchDistance(
-            self.patch_features.channels,
-            self.grid_hw,
-            kind=config.distance,
-            quantile=config.mask_quantile,
-            rank=config.rank,
-            block=config.block,
-            seed=config.seed,
-        )
-
-    def _create_mask_source(self) -> MaskSource:
-        config = self.config
-        if config.mask_source == "patch-distance":
-            return self._create_patch_distance()
-        if config.mask_source == "backbone":
-            return BackboneSaliency(EfficientNetLite0.level_channels[_DEEPEST_LEVEL], config.mask_mass)
-        if config.mask_source == "dino":
-            return _create_dino(config, self.grid_hw)
-        return ConstantMask(1.0 if config.mask_source == "full" else 0.0, _GRID_STRIDE)
+        return create_patch_distance(self.config, self._channels())
 
     @property
     def backbone(self) -> nn.Module | None:
@@ -272,25 +239,57 @@ class Ear(AnomalyDetector):
 
     @torch.no_grad()
     def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:
-        """Suspicion of the fitting images, (N, 1, h, w), as an image that was not fitted would get it."""
+        """Suspicion of the fitting images, as an image that was not fitted would get it.
+
+        Returns:
+            (N, 1, h, w); (N, 0, h, w) of a mask source that has yet to be trained.
+        """
+        if isinstance(self.mask_source, TrainedMaskSource):
+            return images.new_zeros((len(images), 0, *self.config.grid_hw))
         return self.mask_source.cross_fitted(images, features, self.views)
 
     def stages(self) -> Sequence[Stage]:
-        """One stage: the U-Net."""
+        """Those of a mask source that is trained; then the U-Net."""
         config = self.config
-        return (Stage("ear", config.epochs, config.learning_rate, config.schedule, config.steps),)
+        first = self.mask_source.stages() if isinstance(self.mask_source, TrainedMaskSource) else ()
+        return (*first, Stage("ear", config.epochs, config.learning_rate, config.schedule, config.steps))
 
     def start_stage(self, stage: Stage) -> list[dict[str, Any]]:
-        """Train the whole U-Net, nothing else."""
+        """Train the whole U-Net, nothing else; or before it what the mask source trains."""
         self.eval()
         self.requires_grad_(False)
-        self.unet.train().requires_grad_(True)
+        if (source := self.trained_by(stage)) is not None:
+            source.start_stage(stage)
+        else:
+            self.unet.train().requires_grad_(True)
         return [{"params": self.trainable(), "lr_scale": 1.0}]
 
+    def trained_by(self, stage: Stage) -> TrainedMaskSource | None:
+        """The mask source, where the stage is one of its own."""
+        source = self.mask_source
+        if isinstance(source, TrainedMaskSource) and stage.name in {each.name for each in source.stages()}:
+            return source
+        return None
+
+    def end_stage(self, stage: Stage, fit: Iterable[Tensor], held_out: Iterable[Tensor]) -> None:
+        """Take the limit of a mask source that is trained."""
+        source = self.trained_by(stage)
+        if source is not None and stage.name == source.stages()[-1].name:
+            source.calibrate(fit, held_out)
+
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
-        """L2 + SSIM + MSGMS between image and reconstruction, weights 1."""
-        reconstruction = self.unet(self._obfuscate(batch.images, batch.frozen[:, :1])).float()
+        """L2 + SSIM + MSGMS between image and reconstruction, weights 1; or the loss of the mask source."""
+        if (source := self.trained_by(stage)) is not None:
+            return source.training_loss(batch, stage, generator)
+        reconstruction = self.unet(self._obfuscate(batch.images, self._suspicion_of(batch))).float()
         return self.reconstruction_loss(batch.images, reconstruction)
+
+    def _suspicion_of(self, batch: TrainingBatch) -> Tensor:
+        """Suspicion of a batch of fitting images, (N, 1, h, w)."""
+        if not isinstance(self.mask_source, TrainedMaskSource):
+            return batch.frozen[:, :1]
+        with torch.no_grad():
+            return self.mask_source.of_fitted(batch.images).float()
 
     def reconstruction_loss(self, images: Tensor, reconstruction: Tensor) -> dict[str, Tensor]:
         """The three terms of EAR's loss, each a scalar."""
@@ -317,6 +316,15 @@ class Ear(AnomalyDetector):
         """(N, 3, H, W) → the mean of the channels as it is compared, (N, 1, H / stride, W / stride)."""
         grey, stride = images.mean(1, keepdim=True), self.config.map_stride
         return grey if stride == 1 else F.avg_pool2d(grey, stride)
+
+    def deployed(self) -> Ear:
+        """With the mask source as it is exported."""
+        source = self.mask_source.deployed(self.config.size_hw)
+        if source is self.mask_source:
+            return self
+        deployed = copy.deepcopy(self)
+        deployed.mask_source = source
+        return deployed
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """What normal would look like here, (N, 3, H, W) in [0, 1]."""
@@ -376,9 +384,3 @@ def _resized(values: Tensor, size_hw: torch.Size) -> Tensor:
 def relative_distance(source: MaskSource, suspicion: Tensor) -> Tensor | None:
     """A patch distance in units of its limit; None for a source that is not one."""
     return suspicion / source.get_buffer("limit") if isinstance(source, PatchDistance) else None
-
-
-def _create_dino(config: EarParameters, grid_hw: tuple[int, int]) -> DinoAttention:
-    if config.dino_config is None:
-        raise UsageError("The ViT has not been read yet.", "Create the detector with edge_ad.models.create_detector.")
-    return DinoAttention(dict(config.dino_config), grid_hw, config.mask_mass)

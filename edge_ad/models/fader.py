@@ -8,7 +8,7 @@ it, the encoder stays frozen.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -27,7 +27,9 @@ from edge_ad.models.error_predictors import (
     ranking_loss,
     scale_mask,
 )
+from edge_ad.models.inpainting_publications import FADER
 from edge_ad.models.mask_sources import PatchDistance
+from edge_ad.models.published import Publication
 
 __all__ = ["Fader", "FaderParameters", "PredictorName"]
 
@@ -53,6 +55,8 @@ class FaderParameters(EarParameters):
         fader_schedule: Learning-rate schedule.
         decoder_scale: The decoder learns with this share of η.
     """
+
+    publication: ClassVar[Publication | None] = FADER
 
     predictor: PredictorName = "distance"
     constant: float = Field(default=0.2, ge=0, le=1)
@@ -117,14 +121,14 @@ class Fader(Ear):
 
     @torch.no_grad()
     def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:
-        """(N, 1 or 2, h, w): suspicion and, where it is another one, the predictor's distance."""
+        """(N, 0 to 2, h, w): suspicion as EAR has it and, where it is another one, the predictor's distance."""
         suspicion = super().frozen_outputs(images, features)
         if self.own_distance is None:
             return suspicion
         return torch.cat([suspicion, self.own_distance.cross_fitted(images, features, self.views)], dim=1)
 
     def stages(self) -> Sequence[Stage]:
-        """EAR first, then FADeR."""
+        """EAR's first, then FADeR."""
         config = self.config
         rate, schedule = config.fader_learning_rate, config.fader_schedule
         return (*super().stages(), Stage("fader", config.fader_epochs, rate, schedule, config.fader_steps))
@@ -132,7 +136,7 @@ class Fader(Ear):
     def start_stage(self, stage: Stage) -> list[dict[str, Any]]:
         """Second stage: the predictor at η, the decoder at 0.1 η, the encoder frozen with its statistics."""
         groups = super().start_stage(stage)
-        if stage.name == "ear":
+        if stage.name != "fader":
             return groups
         self.unet.encoder.eval().requires_grad_(False)
         decoder = [*self.unet.decoder.parameters(), *self.unet.head.parameters()]
@@ -144,13 +148,15 @@ class Fader(Ear):
 
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
         """Second stage: EAR's loss through the attenuated skips, and the ranking loss of the predictor."""
-        if stage.name == "ear":
+        if stage.name != "fader":
             return super().training_loss(batch, stage, generator)
-        obfuscated = self._obfuscate(batch.images, batch.frozen[:, :1])
+        suspicion = self._suspicion_of(batch)
+        obfuscated = self._obfuscate(batch.images, suspicion)
         predicted = None if self.predictor is None else self.predictor(obfuscated).float()
         if predicted is not None:
             self.soft_mask.update(predicted.detach())
-        trust = self._trust(batch.frozen[:, -1:], predicted if predicted is None else predicted.detach())
+        distance = suspicion if self.own_distance is None else batch.frozen[:, -1:]
+        trust = self._trust(distance, predicted if predicted is None else predicted.detach())
         with torch.no_grad():
             features = self.unet.encode(obfuscated)
         reconstruction = self.unet.decode(features, self._skip_masks(trust, features)).float()

@@ -277,9 +277,14 @@ class FeatureDetector(AnomalyDetector):
 
     def score_features(self, features: Tensor) -> DetectorOutput:
         """Map: patch scores brought to image size bilinearly and smoothed; score: their maximum."""
-        patches = self.score_patches(features)
-        anomaly_map = self.smoothing(F.interpolate(patches, self.config.size_hw, mode="bilinear", align_corners=False))
+        anomaly_map = self.map_of(self.score_patches(features))
         return DetectorOutput(anomaly_map.amax((1, 2, 3)), anomaly_map)
+
+    def map_of(self, patches: Tensor) -> Tensor:
+        """Patch scores (N, 1, h, w) at image size, smoothed."""
+        full = F.interpolate(patches, self.config.size_hw, mode="bilinear", align_corners=False)
+        smoothed: Tensor = self.smoothing(full)
+        return smoothed
 
     def forward(self, images: Tensor) -> DetectorOutput:
         """Score images."""

@@ -36,14 +36,14 @@ _OPTIONAL = (
         )
         for n in range(3)
     ),
-    ("torchvision", "torchvision", "train with a ResNet backbone", "torchvision"),
-    ("transformers", "transformers", "the dino mask source", "dino"),
+    ("transformers", "transformers", "mask sources and backbones that are transformers", "dino"),
     ("matplotlib", "matplotlib", "charts of evaluate --report and records trend", "charts"),
     ("jinja2", "jinja2", "pages of evaluate, predict and stream --web", "charts"),
     ("starlette", "starlette", "stream --web, --metrics and --trigger http", "web"),
     ("granian", "granian", "stream --web, --metrics and --trigger http", "web"),
     ("prometheus_client", "prometheus-client", "stream --metrics", "web"),
     ("paho", "paho-mqtt", "stream --mqtt and --trigger mqtt", "mqtt"),
+    ("pymodbus", "pymodbus", "stream --modbus and --trigger modbus", "plc"),
     ("pypylon", "pypylon", "cameras at basler://", "basler"),
 )
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError, require
-from edge_ad.server.listener import Address, parse_address
+from edge_ad.listen_address import Address, parse_address
 from edge_ad.server.server import HttpServer, Part
 from edge_ad.streaming.frame import Event, Result, Unjudged
 from edge_ad.streaming.records.schema import verdict_name

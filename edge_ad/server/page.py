@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_ad.listen_address import parse_address
 from edge_ad.server.access import Limits
 from edge_ad.server.feed import Feed
-from edge_ad.server.listener import parse_address
 from edge_ad.server.pictures import PictureThread
 from edge_ad.server.server import HttpServer, Part
 from edge_ad.server.state import PageState

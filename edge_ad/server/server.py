@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from edge_ad.errors import DeviceError, require
+from edge_ad.listen_address import Address, listen
 from edge_ad.server.access import Access, Budgets, Limits, new_token
-from edge_ad.server.listener import Address, cut_connections, granian_on, listen
+from edge_ad.server.listener import cut_connections, granian_on
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl
 
 from edge_ad.credentials import TRIGGER_TOKEN, credential
 from edge_ad.errors import UsageError
-from edge_ad.server.listener import parse_address
+from edge_ad.listen_address import parse_address
 from edge_ad.server.server import HttpServer, Part
 from edge_ad.server.trigger_answers import TriggerAnswers
 from edge_ad.streaming.sinks.base import Sink

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from edge_ad.photo_spec import PhotoSpec
@@ -212,6 +213,7 @@ class Capture:
         control: Says whether the stream is paused.
         is_stopping: Ends it.
         photos: Gives the spec of the photos that the active engine was trained on.
+        counts: Reason → whether a frame that is not judged for it, before a trigger was asked, goes on with it.
 
     Attributes:
         is_reading: Whether it waits for the source.
@@ -226,11 +228,13 @@ class Capture:
         control: StreamControl,
         is_stopping: threading.Event,
         photos: Callable[[], PhotoSpec] = PhotoSpec,
+        counts: Callable[[str], bool] = lambda reason: False,
     ) -> None:
         self._source, self._index, self._counter = source, index, counter
         self._filter = FrameFilter(filters, source)
         self._shape = FrameShape(source.name, filters.region is not None, control.emit)
         self._control, self._is_stopping, self._photos = control, is_stopping, photos
+        self._counts = counts if filters.trigger is None else lambda reason: False  # it waits for a frame that can be
         self.is_reading = False
 
     def frames(self) -> Iterator[Frame | Unjudged]:
@@ -260,6 +264,8 @@ class Capture:
             reason = "paused" if self._control.is_paused else problem or self._filter.reason(frame)
             if reason is None:
                 yield self._filter.named(frame)
+            elif self._counts(reason):
+                yield replace(frame, problem=reason)
             else:
                 self._counter.unjudged[reason] += 1
                 yield Unjudged(frame, reason)

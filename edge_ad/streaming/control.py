@@ -70,6 +70,9 @@ class Progress(FrameCounts):
         age_p50_ms: Median time from capture to result.
         age_p99_ms: 99th percentile of the same.
         sink_drops: Name of a lossy sink → results it was too slow for.
+        stalled_s: Seconds since the engine last gave a result while it holds frames, or since the stream last moved on
+            where that is longer; 0 before it runs.
+        is_ending: Whether the stream has begun to end.
         sources: One row for each source.
     """
 
@@ -79,6 +82,8 @@ class Progress(FrameCounts):
     age_p50_ms: float = 0.0
     age_p99_ms: float = 0.0
     sink_drops: Mapping[str, int] = field(default_factory=dict)
+    stalled_s: float = 0.0
+    is_ending: bool = False
     sources: tuple[SourceProgress, ...] = ()
 
 

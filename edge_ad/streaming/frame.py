@@ -33,6 +33,7 @@ class Frame:
         source_index: Which of several sources, from 0.
         part: Id that the trigger gave the part it shows; empty for none.
         path: The file it comes from, absolute; empty when it comes from a camera or the network.
+        problem: Why it cannot be judged though a verdict is due, such as ``"black"``; empty where it can.
     """
 
     index: int
@@ -44,6 +45,7 @@ class Frame:
     source_index: int = 0
     part: str = ""
     path: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True)

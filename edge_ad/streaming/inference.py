@@ -68,14 +68,28 @@ class Prepared:
     scene: SceneReading | None = None
 
 
-def prepare(frame: Frame, judging: JudgingEngine) -> Prepared | Unjudged:
-    """Fit a frame to the input of an engine; one whose part cannot be aligned is not judged."""
+def prepare(frame: Frame, judging: JudgingEngine, counts: Callable[[str], bool]) -> Prepared | Unjudged:
+    """Fit a frame to the input of an engine; one whose part cannot be aligned is not judged.
+
+    Args:
+        frame: The frame.
+        judging: The engine, and the photos it was trained on.
+        counts: Reason → whether a frame that is not judged for it still gets a verdict. So does one of which a trigger
+            asked for the part: it is on the line, and would pass without one.
+    """
     started = time.perf_counter()
-    made = judging.photos.prepare(frame.image, judging.engine.describe().input_size_hw)
-    if made.problem:
+    made = _input(frame, judging)
+    if made.problem and not (frame.part or counts(made.problem)):
         return Unjudged(frame, made.problem)
     scene = None if judging.scene is None else SceneReading(measure_scene(made.image), judging.scene)
     return Prepared(frame, made, _ms_since(started), judging.photos, scene)
+
+
+def _input(frame: Frame, judging: JudgingEngine) -> NetworkInput:
+    size_hw = judging.engine.describe().input_size_hw
+    if frame.problem:  # it goes through the engine like the others, to come out in its place among them
+        return NetworkInput(np.zeros((*size_hw, 3), np.uint8), problem=frame.problem)
+    return judging.photos.prepare(frame.image, size_hw)
 
 
 def warm_up(engine: Engine, *, one_at_a_time: bool, in_flight: bool, batch: int | None) -> None:
@@ -104,10 +118,13 @@ class Inference:
         active: Gives the engine.
         control: Gives the threshold.
         batch: Frames per call of the engine; None never stacks frames, and has several calls in flight instead.
+        counts: As `prepare` takes it.
     """
 
-    def __init__(self, active: ActiveEngine, control: StreamControl, batch: int | None) -> None:
-        self._active, self._control = active, control
+    def __init__(
+        self, active: ActiveEngine, control: StreamControl, batch: int | None, counts: Callable[[str], bool]
+    ) -> None:
+        self._active, self._control, self._counts = active, control, counts
         self._batch = batch if batch is not None and batch > 1 else None
         self._latency_s = _LEAST_PATIENCE_S
         self._given_at: float | None = None
@@ -127,7 +144,7 @@ class Inference:
         while True:
             frames = take(_IDLE_S)
             judging = self._active.take_over()
-            items = [prepare(frame, judging) for frame in frames]
+            items = [prepare(frame, judging, self._counts) for frame in frames]
             yield from (item for item in items if isinstance(item, Unjudged))
             yield from self._judged(judging, [item for item in items if isinstance(item, Prepared)])
 
@@ -206,25 +223,25 @@ class Inference:
         size_hw = judging.engine.describe().input_size_hw
         if item.input.image.shape[:2] == size_hw and item.photos == judging.photos:
             return item
-        return replace(item, input=judging.photos.prepare(item.frame.image, size_hw), photos=judging.photos)
+        return replace(item, input=_input(item.frame, judging), photos=judging.photos)
 
     def _result(self, judging: JudgingEngine, item: Prepared, prediction: Prediction, started: float) -> Result:
         self._given_at = None
         infer_ms = _ms_since(started)
         self._latency_s = infer_ms / 1e3
-        verdict = Verdict.judge(prediction, self._control.threshold)
+        bundle, threshold = judging.bundle["hash"], self._control.threshold
+        if item.input.problem:
+            return Result.of_unjudged(item.frame, item.input.problem, threshold, bundle)
+        verdict = Verdict.judge(prediction, threshold)
         height, width = item.frame.image.shape[:2]
         if not verdict.reason and judging.photos.shape_problem(height, width):  # captured for the previous bundle
             verdict = replace(verdict, is_anomalous=True, reason="another shape")
-        if not verdict.reason and item.input.problem:  # likewise
-            verdict = replace(verdict, is_anomalous=True, reason=item.input.problem)
         on_photo = judging.photos.map_on_photo(prediction.anomaly_map, (height, width), item.input.matrix)
         if on_photo is not prediction.anomaly_map:
             prediction = Prediction(prediction.score, on_photo)
         age_ms = _ms_since(item.frame.captured_at)
         # What was measured for the bundle before says nothing about this one's photos.
         scene = item.scene if item.scene is not None and item.scene.limits is judging.scene else None
-        bundle = judging.bundle["hash"]
         return Result(item.frame, prediction, verdict, item.prepare_ms, infer_ms, age_ms, bundle, scene)
 
 

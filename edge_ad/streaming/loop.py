@@ -150,7 +150,8 @@ class StreamLoop:
         self._statistics = StreamStatistics()
         self._outages = OutageWatch(sources, control)
         self._losses = LossWatch(sources, trigger, control)
-        self._started_at = time.perf_counter()
+        self._started_at = self._moved_at = time.perf_counter()
+        self._is_ending = False
         self._give_up_at: float | None = None
 
     def run(self, on_progress: Callable[[Progress], None] | None) -> str:
@@ -161,6 +162,7 @@ class StreamLoop:
         try:
             while (ended_by := ended_by or self._reason_to_end()) != "max frames":
                 if ended_by is not None:
+                    self._is_ending = True
                     self._pipeline.stop()  # and deliver what was captured before
                 self._step()
                 if on_progress is not None:
@@ -168,6 +170,7 @@ class StreamLoop:
         except Closed:
             return ended_by or self._reason_to_end() or "end of source"
         finally:
+            self._is_ending = True
             self._watchdog.stopping()
             self._losses.look(is_last=True)
             self._delivery.end_observers()
@@ -208,10 +211,13 @@ class StreamLoop:
             age_p50_ms=percentiles.age_p50_ms,
             age_p99_ms=percentiles.age_p99_ms,
             sink_drops=self._delivery.drops,
+            stalled_s=max(self._pipeline.stalled_s, time.perf_counter() - self._moved_at - _POLL_S, 0.0),
+            is_ending=self._is_ending,
             sources=sources,
         )
 
     def _step(self) -> None:
+        self._moved_at = time.perf_counter()
         item = self._pipeline.next_item(_POLL_S)
         self._delivery.check()
         if isinstance(item, Result):

@@ -53,6 +53,7 @@ class Pipeline:
             sources and every for others.
         batch: Frames per call of the engine; None has several calls in flight instead.
         filters: Region, frame health and trigger.
+        counts: Reason → whether a frame that is not judged for it, such as ``"black"``, is defective all the same.
 
     Attributes:
         counters: What became of the frames, for each source.
@@ -67,9 +68,10 @@ class Pipeline:
         policy: Policy = "auto",
         batch: int | None = None,
         filters: FilterOptions | None = None,
+        counts: Callable[[str], bool] = lambda reason: False,
     ) -> None:
         self.counters = [FrameCounters(source) for source in sources]
-        self._sources, self._active, self._control = sources, active, control
+        self._sources, self._active = sources, active
         self._is_stopping = threading.Event()
         self._error: BaseException | None = None
         newest = [keeps_newest(source, policy) for source in sources]
@@ -79,11 +81,21 @@ class Pipeline:
         self._captured: FairBuffer[Frame] = FairBuffer(_CAPACITY, newest)
         self._prepared: FrameBuffer[Prepared] = FrameBuffer(capacity)
         self._results: FrameBuffer[Result | Unjudged] = FrameBuffer(capacity)
-        self._inference = Inference(active, control, batch)
+        self._counts = counts
+        self._inference = Inference(active, control, batch, counts)
         options = filters or FilterOptions()
         self._stopped_at: float | None = None
         self._captures = captures = [
-            Capture(source, index, self.counters[index], options, control, self._is_stopping, lambda: active.now.photos)
+            Capture(
+                source,
+                index,
+                self.counters[index],
+                options,
+                control,
+                self._is_stopping,
+                lambda: active.now.photos,
+                counts,
+            )
             for index, source in enumerate(sources)
         ]
         self._threads = self._stages(captures)
@@ -201,9 +213,9 @@ class Pipeline:
     def _prepare(self) -> None:
         while True:
             for frame in self._captured.take():
-                item = prepare(frame, self._active.now)
+                item = prepare(frame, self._active.now, self._counts)
                 if isinstance(item, Unjudged):
-                    self._results.put(self._refused(item))
+                    self._results.put(self._counted(item))
                 else:
                     self._prepared.put(item)
 
@@ -216,13 +228,9 @@ class Pipeline:
     def _deliver(self, results: Generator[Result | Unjudged, None, None] | Generator[Result, None, None]) -> None:
         with closing(results):  # finish the frames in flight before the engine can be closed
             for result in results:
-                self._results.put(self._refused(result) if isinstance(result, Unjudged) else result)
+                self._results.put(self._counted(result) if isinstance(result, Unjudged) else result)
 
-    def _refused(self, item: Unjudged) -> Result | Unjudged:
-        """A frame that cannot be judged, counted; as defective where a trigger asked for the part it shows."""
-        if item.frame.part:  # its part is on the line: without a verdict it would pass
-            threshold, bundle = self._control.threshold, self._active.now.bundle["hash"]
-            return Result.of_unjudged(item.frame, item.reason, threshold, bundle)
+    def _counted(self, item: Unjudged) -> Unjudged:
         self.counters[item.frame.source_index].unjudged[item.reason] += 1
         return item
 

@@ -20,6 +20,7 @@ from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.sources.selection import as_one_source
 from edge_ad.streaming.statistics import Summary
+from edge_ad.streaming.verdicts import CountingObserver
 from edge_ad.streaming.watchdog import Watchdog
 
 __all__ = ["Limits", "Progress", "run_stream"]
@@ -95,7 +96,16 @@ def run_stream(
         stack.enter_context(delivery)
         warm(JudgingEngine(engine, control.bundle, threshold))
         active = ActiveEngine(first, swaps.taken_over)
-        pipeline = Pipeline(active, sources, control, policy=policy, batch=batch, filters=filters)
+        counting = [observer.counts for observer in observers if isinstance(observer, CountingObserver)]
+        pipeline = Pipeline(
+            active,
+            sources,
+            control,
+            policy=policy,
+            batch=batch,
+            filters=filters,
+            counts=lambda reason: any(counts(reason) for counts in counting),
+        )
         stack.enter_context(pipeline)
         swaps.start(active, warm)
         loop = StreamLoop(

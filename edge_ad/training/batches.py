@@ -15,6 +15,7 @@ from torch import Tensor
 
 from edge_ad.models.base import AnomalyDetector, TrainingBatch
 from edge_ad.training.feature_cache import to_tensor
+from edge_ad.training.precision import sent_to
 from edge_ad.training.simulated_samples import BatchOrder, SampleFeed
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "epoch_generator",
     "feature_batches",
     "image_batches",
+    "photo_batches",
     "sample_feed",
 ]
 
@@ -37,11 +39,13 @@ class TrainingSet:
         images: uint8 BGR (N, H, W, 3): photos, each followed by its views.
         frozen: (N, ...), as the detector's ``frozen_outputs`` gave it.
         views: Views of each photo.
+        held_out: uint8 BGR (M, H, W, 3): the calibration images; None where there are none.
     """
 
     images: NDArray[np.uint8]
     frozen: Tensor
     views: int = 0
+    held_out: NDArray[np.uint8] | None = None
 
     @property
     def photos(self) -> int:
@@ -73,6 +77,7 @@ class LoopSettings:
         device: Where to train.
         workers: Processes that simulate defects, for a detector that learns from them; 0 simulates in this one. The
             result is the same.
+        compiled: Compile the networks that are trained, by torch.compile.
     """
 
     seed: int
@@ -81,6 +86,15 @@ class LoopSettings:
     flips: bool = True
     mixed_precision: bool = True
     workers: int = 0
+    compiled: bool = False
+
+
+def photo_batches(photos: NDArray[np.uint8] | None, settings: LoopSettings) -> Iterator[Tensor]:
+    """Photos, uint8 BGR (N, H, W, 3), in their order as float RGB batches on the device."""
+    count = 0 if photos is None else len(photos)
+    for start in range(0, count, settings.batch_size):
+        assert photos is not None
+        yield to_tensor(photos[start : start + settings.batch_size], settings.device)
 
 
 def batch_count(data: TrainingSet, settings: LoopSettings) -> int:
@@ -137,24 +151,27 @@ def image_batches(
 
 def _batch(data: TrainingSet, settings: LoopSettings, chosen: Tensor) -> TrainingBatch:
     images = to_tensor(data.images[chosen.numpy()], settings.device)
-    return TrainingBatch(images, data.frozen[chosen].to(settings.device))
+    return TrainingBatch(images, sent_to(settings.device, data.frozen[chosen]))
 
 
 def _simulated(data: TrainingSet, settings: LoopSettings, chosen: Tensor, feed: SampleFeed) -> TrainingBatch:
     samples = feed.take()
     good, defective = (to_tensor(images, settings.device) for images in (samples.good, samples.defective))
-    masks = torch.from_numpy(samples.masks)[:, None].to(settings.device, torch.float32)
-    return TrainingBatch(good, data.frozen[chosen].to(settings.device), defective, masks)
+    masks = sent_to(settings.device, torch.from_numpy(samples.masks)[:, None]).to(torch.float32)
+    return TrainingBatch(good, sent_to(settings.device, data.frozen[chosen]), defective, masks)
 
 
 def feature_batches(data: TrainingSet, settings: LoopSettings, parts: tuple[Tensor, ...]) -> Iterator[TrainingBatch]:
     """Batches without images, and never mirrored: a mirrored feature map is not the features of a mirrored image.
 
     A batch lasts until the next one: all are written into the same memory, as new pages take longer than the features.
+    To a GPU each goes by pinned memory of its own, which is not used again before it has arrived.
     """
-    room = data.frozen.new_empty(max(map(len, parts)), *data.frozen.shape[1:])
+    shape, is_pinned = (max(map(len, parts)), *data.frozen.shape[1:]), settings.device.type == "cuda"
+    room = data.frozen.new_empty(shape, pin_memory=is_pinned)
     for chosen in parts:
-        yield TrainingBatch(torch.empty(len(chosen), 0), data.frozen_of(chosen, room).to(settings.device))
+        yield TrainingBatch(torch.empty(len(chosen), 0), sent_to(settings.device, data.frozen_of(chosen, room)))
+        room = data.frozen.new_empty(shape, pin_memory=True) if is_pinned else room
 
 
 def _flip(batch: TrainingBatch, generator: torch.Generator) -> TrainingBatch:

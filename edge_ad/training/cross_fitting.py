@@ -22,6 +22,7 @@ from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.feature_detector import FeatureDetector
 from edge_ad.training.feature_cache import FeatureCache, compute_features
+from edge_ad.training.precision import on_device
 from edge_ad.training.preparation import fitted_views
 
 __all__ = ["LIGHTS_OF_ONE", "CrossFittedScores", "cross_fitted_scores", "is_cross_fitted", "without_first_fold"]
@@ -29,6 +30,7 @@ __all__ = ["LIGHTS_OF_ONE", "CrossFittedScores", "cross_fitted_scores", "is_cros
 LIGHTS_OF_ONE = 16
 """Views of the only photo that its threshold is set from."""
 _BATCH = 8
+_CPU = torch.device("cpu")
 
 
 def is_cross_fitted(detector: AnomalyDetector) -> bool:
@@ -48,12 +50,13 @@ class CrossFittedScores(NamedTuple):
     fitted: dict[Path, float]
 
 
-def cross_fitted_scores(detector: AnomalyDetector, split: GoodSplit) -> CrossFittedScores:
+def cross_fitted_scores(detector: AnomalyDetector, split: GoodSplit, device: torch.device = _CPU) -> CrossFittedScores:
     """Score all good photos.
 
     Args:
         detector: Fitted on ``split.fit``, on the CPU; it is left as it is.
         split: Its split.
+        device: Where the backbone computes.
 
     Raises:
         DataError: A photo cannot be read.
@@ -62,7 +65,7 @@ def cross_fitted_scores(detector: AnomalyDetector, split: GoodSplit) -> CrossFit
         return CrossFittedScores({}, {})
     if len(split.folds) == 1:
         return _of_the_only_photo(detector, split)
-    features, step = _features_by_fold(detector, split), 1 + detector.views + detector.rotations
+    features, step = _features_by_fold(detector, split, device), 1 + detector.views + detector.rotations
     scores: list[float] = []
     for index, part in enumerate(features):
         scores += _scores(_fitted_without(index, detector, features), part[::step])
@@ -98,11 +101,12 @@ def _fitted_without(index: int, detector: FeatureDetector, features: Sequence[Te
     return fitted
 
 
-def _features_by_fold(detector: FeatureDetector, split: GoodSplit) -> list[Tensor]:
+def _features_by_fold(detector: FeatureDetector, split: GoodSplit, device: torch.device = _CPU) -> list[Tensor]:
     """Features of each fold, each photo followed by its views; what was fitted on comes from the cache."""
     size_hw, step = detector.config.size_hw, 1 + detector.views + detector.rotations
     fit = fitted_views(detector, read_resized(split.fit, size_hw, split.photos))
-    features = FeatureCache(detector.patch_features)(fit)
+    with on_device(detector.patch_features, device):
+        features = FeatureCache(detector.patch_features, device)(fit)
     sizes = [len(fold) * step for fold in split.folds[1:]]
     others = list(torch.split(features[: sum(sizes)], sizes))
     if split.is_fitted_on_all:

@@ -107,7 +107,7 @@ def _maps(predictions: Sequence[Prediction]) -> NDArray[np.float32]:
 def choose_mosaic_scale(
     values: Mapping[str, Any],
     split: GoodSplit,
-    prepare: Callable[[AnomalyDetector, GoodSplit], TrainingSet],
+    prepare: Callable[[AnomalyDetector, GoodSplit, torch.device], TrainingSet],
     device: torch.device,
 ) -> tuple[int, dict[int, float]]:
     """Train EAR briefly with each candidate and take the best at telling held-out good images from pseudo-defects.
@@ -127,17 +127,23 @@ def choose_mosaic_scale(
     for scale in CANDIDATES:
         config = {**kept, "mosaic": scale, "epochs": 0, "steps": max(1, full.steps // _SHARE_OF_STEPS)}
         detector = create_detector(Ear.method, config)
-        data = prepare(detector, split)
-        run_stages(detector.to(device), data, LoopSettings(seed=full.seed, device=device), lambda report: None)
-        figures[scale] = separation(detector.cpu(), split)
+        data = prepare(detector, split, device)
+        run_stages(detector, data, LoopSettings(seed=full.seed, device=device), lambda report: None)
+        figures[scale] = separation(detector, split, device)
     return max(figures, key=lambda scale: figures[scale]), figures
 
 
-def separation(detector: AnomalyDetector, split: GoodSplit) -> float:
-    """Image AUROC of the held-out calibration images against the same images with pseudo-defects, four draws each."""
+def separation(detector: AnomalyDetector, split: GoodSplit, device: torch.device | str = "cpu") -> float:
+    """Image AUROC of the held-out calibration images against the same images with pseudo-defects, four draws each.
+
+    Args:
+        detector: On the device, in evaluation mode.
+        split: Its split.
+        device: Where it is.
+    """
     size_hw = detector.config.size_hw
     good = read_resized(split.calibrate, size_hw, split.photos)
-    predict = torch_predictor(detector)
+    predict = torch_predictor(detector, device)
     good_scores = [prediction.score for prediction in predict(good)]
     scores = list(good_scores)
     for draw in range(_DRAWS):

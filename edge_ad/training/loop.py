@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,14 +20,17 @@ from edge_ad.training.batches import (
     epoch_generator,
     feature_batches,
     image_batches,
+    photo_batches,
     sample_feed,
 )
 from edge_ad.training.checkpoints import Progress, restore_training, training_tensors
-from edge_ad.training.precision import autocast
+from edge_ad.training.precision import autocast, ready_to_train
 from edge_ad.training.schedules import learning_rate_scale
 from edge_ad.training.simulated_samples import SampleFeed
 
 __all__ = ["EpochReport", "LoopSettings", "TrainingSet", "epochs_of", "run_stages"]
+
+_MOMENTUM = 0.9
 
 
 @dataclass(frozen=True)
@@ -69,19 +73,27 @@ def run_stages(
     """Train all stages of a detector in place.
 
     Args:
-        detector: On ``settings.device``.
+        detector: Brought to ``settings.device``, and left there.
         data: What to train on.
         settings: How.
         report: Called after each epoch.
         resume: Progress and tensors of the epoch to go on from.
     """
     settings = replace(settings, flips=settings.flips and detector.mirrors)
+    ready_to_train(detector, settings.device, compiled=settings.compiled)
     done = Progress(0, 0) if resume is None else resume[0]
     for index, stage in enumerate(detector.stages()):
         if index >= done.stage:
             saved = resume[1] if resume is not None and index == done.stage else None
             _run_stage(detector, data, settings, report, index, stage, done.epoch if saved is not None else 0, saved)
+            _end_stage(detector, data, settings, stage)
     detector.eval().requires_grad_(False)
+
+
+def _end_stage(detector: AnomalyDetector, data: TrainingSet, settings: LoopSettings, stage: Stage) -> None:
+    fit, held_out = (photo_batches(photos, settings) for photos in (data.images[:: 1 + data.views], data.held_out))
+    with torch.no_grad():
+        detector.eval().end_stage(stage, fit, held_out)
 
 
 def _run_stage(
@@ -95,7 +107,7 @@ def _run_stage(
     saved: dict[str, Tensor] | None,
 ) -> None:
     groups = detector.start_stage(stage)
-    optimiser = torch.optim.Adam(groups, lr=stage.learning_rate, fused=True)  # one kernel: a small head is all steps
+    optimiser = _optimiser(stage, groups)
     if saved is not None:
         restore_training(saved, detector, optimiser)
     epochs = epochs_of(stage, data.photos, settings.batch_size)
@@ -117,6 +129,12 @@ def _run_stage(
             )
 
 
+def _optimiser(stage: Stage, groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    if stage.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=stage.learning_rate, momentum=_MOMENTUM)
+    return torch.optim.Adam(groups, lr=stage.learning_rate, fused=True)  # one kernel: a small head is all steps
+
+
 def _run_epoch(
     detector: AnomalyDetector,
     data: TrainingSet,
@@ -132,7 +150,7 @@ def _run_epoch(
     on_features = detector.trains_on_features
     mixed_precision = settings.mixed_precision and not on_features  # a small head gains no time, and loses digits
     batches = batch_count(data, settings)
-    totals: dict[str, float] = {}
+    totals: dict[str, Tensor] = {}
     parts = batch_parts(data, batches, generator)
     found = (
         feature_batches(data, settings, parts) if on_features else image_batches(data, settings, parts, generator, feed)
@@ -147,5 +165,5 @@ def _run_epoch(
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
         optimiser.step()
         for name, value in losses.items():
-            totals[name] = totals.get(name, 0.0) + float(value.detach()) / batches
-    return totals
+            totals[name] = totals.get(name, 0.0) + value.detach().double() / batches  # no step waits for a GPU's value
+    return {name: float(value) for name, value in totals.items()}

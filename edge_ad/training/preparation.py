@@ -19,7 +19,7 @@ from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.training.feature_cache import FeatureCache, compute_features, to_tensor
 from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
-from edge_ad.training.precision import choose_device
+from edge_ad.training.precision import choose_device, on_device
 from edge_ad.training.runs import Run, read_record
 
 __all__ = [
@@ -38,23 +38,37 @@ __all__ = [
 _FIRST_DEFECT_SEED = 1 << 40
 _DRAWS_PER_SEED = 1 << 10
 
+_CPU = torch.device("cpu")
+
 FeaturesOf: TypeAlias = Callable[[NDArray[np.uint8]], Tensor]
 """uint8 BGR (N, H, W, 3) → backbone features float32 (N, C, h, w)."""
 
 
-def prepare(detector: AnomalyDetector, split: GoodSplit) -> TrainingSet:
-    """Read the images, fit what is fitted, and compute what the frozen parts say of the fitting images."""
+def prepare(detector: AnomalyDetector, split: GoodSplit, device: torch.device = _CPU) -> TrainingSet:
+    """Read the images, fit what is fitted, and compute what the frozen parts say of the fitting images.
+
+    Args:
+        detector: On the CPU, and left there.
+        split: Its photos.
+        device: Where the frozen networks compute.
+    """
     fit, held_out = _read(detector, split)
     fit_photos(detector, fit)
     frozen = None if detector.trains_backbone else detector.backbone
-    return fit_to_images(detector, fit, held_out, None if frozen is None else FeatureCache(frozen))
+    if frozen is None:  # what is left has no fitted part: it may compute on the device as a whole
+        with on_device(detector, device):
+            return fit_to_images(detector, fit, held_out, None)
+    with on_device(frozen, device):
+        features_of = FeatureCache(frozen, device)
+        return fit_to_images(detector, fit, held_out, features_of)
 
 
-def fit_after_training(detector: AnomalyDetector, split: GoodSplit) -> None:
+def fit_after_training(detector: AnomalyDetector, split: GoodSplit, device: torch.device = _CPU) -> None:
     """Fit what is fitted on a backbone that the gradient stages have trained; nothing where it was frozen."""
     if detector.trains_backbone and detector.backbone is not None:
         fit, held_out = _read(detector, split)
-        fit_features(detector, fit, held_out, partial(compute_features, detector.backbone))
+        with on_device(detector.backbone, device):
+            fit_features(detector, fit, held_out, partial(compute_features, detector.backbone, device=device))
 
 
 def fit_photos(detector: AnomalyDetector, photos: NDArray[np.uint8]) -> None:
@@ -97,7 +111,7 @@ def fit_to_images(
         _show_defects(detector, fit, features_of)
     seen = fitted_views(detector, fit)
     images = torch.empty(len(seen), 0) if detector.trains_on_features else to_tensor(seen)
-    return TrainingSet(seen, detector.frozen_outputs(images, features), detector.views)
+    return TrainingSet(seen, detector.frozen_outputs(images, features), detector.views, held_out)
 
 
 def _read(detector: AnomalyDetector, split: GoodSplit) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -150,4 +164,5 @@ def loop_settings(training: Mapping[str, Any], detector: AnomalyDetector) -> Loo
         flips=bool(training["flips"]),
         mixed_precision=bool(training["mixed_precision"]),
         workers=int(str(training.get("workers", 0))),
+        compiled=bool(training.get("compiled", False)),
     )

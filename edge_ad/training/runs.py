@@ -235,7 +235,8 @@ def good_scores(run: Run) -> GoodScores:
     if not split.folds:
         if not split.in_blocks:
             return GoodScores(run.false_alarm_rate)
-        return GoodScores.of_block(run.false_alarm_rate, split.threshold, split.duplicates)
+        rate, trained_on = run.false_alarm_rate, split.has_no_held_out
+        return GoodScores.of_block(rate, split.threshold, split.duplicates, is_trained_on=trained_on)
     paths = [path for fold in split.folds for path in fold]
     if sorted(paths) != sorted(run.good_scores) or split.folds[0] != (*split.calibrate, *split.threshold):
         raise CheckpointError(f"The scores in {run.root / RECORD_FILE} are not those of its photos.", "Train again.")
@@ -244,16 +245,21 @@ def good_scores(run: Run) -> GoodScores:
     return GoodScores.of_folds(run.false_alarm_rate, split.folds, split.duplicates, run.good_scores, run.fitted_scores)
 
 
-def torch_predictor(detector: AnomalyDetector) -> Callable[[NDArray[np.uint8]], list[Prediction]]:
-    """The detector as a function of uint8 BGR images (N, H, W, 3), eager and in float32."""
+def torch_predictor(
+    detector: AnomalyDetector, device: torch.device | str = "cpu"
+) -> Callable[[NDArray[np.uint8]], list[Prediction]]:
+    """The detector as a function of uint8 BGR images (N, H, W, 3), eager and in float32.
+
+    Args:
+        detector: On the device.
+        device: Where it is.
+    """
 
     @torch.inference_mode()
     def predict(images: NDArray[np.uint8]) -> list[Prediction]:
-        output = detector(to_tensor(images))
-        return [
-            Prediction(float(score), anomaly_map[0].numpy())
-            for score, anomaly_map in zip(output.score, output.anomaly_map, strict=True)
-        ]
+        output = detector(to_tensor(images, device))
+        pairs = zip(output.score.tolist(), output.anomaly_map.cpu(), strict=True)
+        return [Prediction(score, anomaly_map[0].numpy()) for score, anomaly_map in pairs]
 
     return predict
 

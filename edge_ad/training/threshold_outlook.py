@@ -70,8 +70,8 @@ class ThresholdOutlook:
     Attributes:
         threshold: That of the run, in torch and float32.
         effective: How many single photos the scores carry as much as.
-        rates: The asked rate, and the usual ones.
-        more: Further photos.
+        rates: The asked rate, and the usual ones; none where the photos were trained on, which promises nothing.
+        more: Further photos; likewise.
         duplicates: Photos that show the same thing, group by group.
     """
 
@@ -97,6 +97,8 @@ def threshold_outlook(run: Run) -> ThresholdOutlook:
     found = _scores(judge, _painted(images, run.detector.config.seed))
     threshold = rule.threshold(own)
     carried = float(threshold.good_images)
+    if rule.is_trained_on:
+        return ThresholdOutlook(threshold, carried, (), (), split.duplicates)
     effective = effective_count(np.array(rule.scores), rule.blocks, rule.groups) if rule.scores else carried
     asked = run.false_alarm_rate
     rates = tuple(_outlook(rule, rate, own, found) for rate in sorted({asked, *_RATES}))

@@ -17,10 +17,11 @@ from edge_ad.data.blocks import split_in_blocks
 from edge_ad.data.geometry import AskedGeometry, ChosenGeometry, choose_geometry, without_unaligned
 from edge_ad.data.photo_measures import measure_photos
 from edge_ad.data.products import Folders, Product, open_product
-from edge_ad.data.splits import GoodSplit, content_hash
+from edge_ad.data.splits import GoodSplit, content_hash, fitted_on_all
 from edge_ad.errors import CheckpointError, DataError, StorageError, UsageError
 from edge_ad.evaluation.thresholds import conformal_rank
 from edge_ad.models.base import AnomalyDetector
+from edge_ad.models.published import TrainingSettings
 from edge_ad.models.registry import create_detector, method_class, parse_parameters
 from edge_ad.outside_text import storable
 from edge_ad.storage import storage_errors
@@ -60,17 +61,21 @@ class TrainingRequest:
         data: Folder of the product; None where ``folders`` names its good photos.
         root: Folder of the run; must not hold one yet.
         values: Parameters that differ from the method's defaults; ``mosaic`` may be ``"auto"``.
-        preset: Name of values of the method that belong together, out of its ``presets``; ``values`` go before them.
+        preset: Name of parameters and settings that belong together, out of the method's ``all_presets``; ``values``
+            and the settings below go before them.
         speed: What a frame may cost, out of the method's ``speeds``; ``values`` and the preset go before it.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        batch_size: Images per step.
-        flips: Mirror images at random.
-        mixed_precision: bfloat16 where the hardware has it.
         skip_unreadable: Leave unreadable images out instead of refusing.
         ear: A finished run of the method that this one continues, to go on from: EAR for FADeR.
         workers: Processes that simulate defects, for a method that learns from them; the result does not depend on it.
-        geometry: How a photo fills the network's input; ``auto`` decides by the photos that are fitted on, and by
-            them gives a square input of their shape.
+        compiled: Compile the networks that are trained, by torch.compile.
+        batch_size: As in `TrainingSettings`, and so are those below; None leaves it to the preset, and without one to
+            what is taken for the edge.
+        flips: Likewise.
+        mixed_precision: Likewise.
+        geometry: Likewise.
+        crop_share: Likewise.
+        all_photos: Likewise.
         folders: Folders of photos, where the product's own does not tell.
         false_alarm_rate: Share of good parts that may be called defective, in (0, 1); the threshold is set for it.
     """
@@ -82,13 +87,16 @@ class TrainingRequest:
     preset: str = ""
     speed: str = ""
     device: str = "auto"
-    batch_size: int = 4
-    flips: bool = True
-    mixed_precision: bool = True
+    batch_size: int | None = None
+    flips: bool | None = None
+    mixed_precision: bool | None = None
+    geometry: AskedGeometry | None = None
+    crop_share: float | None = None
+    all_photos: bool | None = None
     skip_unreadable: bool = False
     ear: Path | None = None
     workers: int = 0
-    geometry: AskedGeometry = "auto"
+    compiled: bool = False
     folders: Folders = field(default_factory=Folders)
     false_alarm_rate: float = 0.05
 
@@ -120,8 +128,10 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
         request, start = _continued(request, request.ear)
     kind = method_class(request.method).parameters_type
     speed = _named_values(request, "speed", request.speed, kind.speeds)
-    preset = _named_values(request, "preset", request.preset, kind.presets)
-    request = replace(request, values={**speed, **preset, **request.values})
+    preset = _named_values(request, "preset", request.preset, kind.all_presets())
+    settings = _settings(request, preset)
+    own = {name: value for name, value in preset.items() if name not in TrainingSettings.names()}
+    request = replace(request, values={**speed, **own, **request.values})
     fixed = {key: value for key, value in request.values.items() if (key, value) != ("mosaic", "auto")}
     request = replace(request, method=method_class(request.method).method)  # runs record the name, not an alias
     parse_parameters(request.method, fixed)
@@ -136,16 +146,18 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
         cross_fitted=is_cross_fitted(detector),
         fewest=detector.fewest_photos,
     )
-    request, split = _with_geometry(request, split, detector)
+    request, split = _with_geometry(request, settings, split, detector)
     values, choices = _choose(request, split)
+    if settings.all_photos:
+        split = fitted_on_all(split)
     if values != fixed:
         detector = create_detector(request.method, values)
-    record = _new_record(request, product, split, detector, choices)
-    write_record(request.root, record)
-    if start is not None:
+    record = _new_record(request, settings, product, split, detector, choices)
+    if start is not None:  # before the record: a run that is killed in between never began
         save_tensors(request.root / RESUME_FILE, {f"detector.{name}": value for name, value in start.items()}, {
-            "stage": "1", "epoch": "0",
+            "stage": str(len(detector.stages()) - 1), "epoch": "0",
         })  # fmt: skip
+    write_record(request.root, record)
     return _train(request.root, record, detector, split, product.root, listen)
 
 
@@ -184,18 +196,18 @@ def _train(
 ) -> Path:
     # The folder as the paths of the split begin with it, which may be relative or a link; the record's is resolved.
     settings = loop_settings(record.training, detector)
-    data = prepare(detector, split)
+    data = prepare(detector, split, settings.device)
     keeper = _CheckpointKeeper(root, listen)
     began = time.monotonic()
     try:
-        run_stages(detector.to(settings.device), data, settings, keeper, _saved(root))
+        run_stages(detector, data, settings, keeper, _saved(root))
     except KeyboardInterrupt:
         keeper.save()
         raise
     except StorageError as error:
         raise StorageError(error.message, f"{error.hint} Then: edge-ad train --resume {root}".lstrip()) from error
-    fit_after_training(detector.cpu(), split)
-    scores = cross_fitted_scores(detector, split)
+    fit_after_training(detector.cpu(), split, settings.device)
+    scores = cross_fitted_scores(detector, split, settings.device)
     left_out, fitted = ({_recorded(path, product_root): score for path, score in part.items()} for part in scores)
     record = record.model_copy(update={"good_scores": left_out, "fitted_scores": fitted})
     _finish(root, record, detector, time.monotonic() - began)
@@ -286,15 +298,22 @@ def _named_values(
     return known.get(asked, {})
 
 
+def _settings(request: TrainingRequest, preset: Mapping[str, Any]) -> TrainingSettings:
+    """What was asked for, else what the preset has, else what is taken for the edge."""
+    asked = {name: value for name in TrainingSettings.names() if (value := getattr(request, name)) is not None}
+    return TrainingSettings(**{name: preset[name] for name in TrainingSettings.names() & preset.keys()} | asked)
+
+
 def _with_geometry(
-    request: TrainingRequest, split: GoodSplit, detector: AnomalyDetector
+    request: TrainingRequest, settings: TrainingSettings, split: GoodSplit, detector: AnomalyDetector
 ) -> tuple[TrainingRequest, GoodSplit]:
     """The request with the size of the input, and the split with how photos fill it and without those that cannot."""
     config = detector.config
     chosen = _geometry_of(request.ear) if request.ear is not None else None
     if chosen is None:
         multiple = detector.size_multiple(config)
-        chosen = choose_geometry(split.fit, split.photos, request.geometry, config.size, multiple)
+        asked, share = settings.geometry, settings.crop_share
+        chosen = choose_geometry(split.fit, split.photos, asked, config.size, multiple, share)
     split = without_unaligned(replace(split, photos=chosen.photos))
     return replace(request, values={**request.values, "size": chosen.size}), split
 
@@ -317,6 +336,7 @@ def _choose(request: TrainingRequest, split: GoodSplit) -> tuple[dict[str, Any],
 
 def _new_record(
     request: TrainingRequest,
+    settings: TrainingSettings,
     product: Product,
     split: GoodSplit,
     detector: AnomalyDetector,
@@ -337,11 +357,12 @@ def _new_record(
         false_alarm_rate=request.false_alarm_rate,
         training={
             "device": str(choose_device(request.device)),
-            "batch_size": request.batch_size,
-            "flips": request.flips and detector.mirrors,
-            "mixed_precision": request.mixed_precision,
+            "batch_size": settings.batch_size,
+            "flips": settings.flips and detector.mirrors,
+            "mixed_precision": settings.mixed_precision,
             **({"preset": request.preset} if request.preset else {}),
             **({"speed": request.speed} if request.speed else {}),
+            **({"compiled": True} if request.compiled else {}),
             **({} if detector.simulator is None else {"workers": request.workers}),
         },
         versions={"edge-ad": __version__, **package_versions()},

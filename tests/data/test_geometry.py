@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_ad.data.geometry import choose_geometry, fitting_size, without_unaligned
+from edge_ad.data.geometry import AskedGeometry, choose_geometry, fitting_size, without_unaligned
 from edge_ad.data.photo_measures import measure_photos
 from edge_ad.data.splits import GoodSplit
-from edge_ad.errors import DataError
+from edge_ad.errors import DataError, UsageError
+from edge_ad.photo_spec import PhotoSpec
 from tests.rendered_part import render_part
 
 ANY_ANGLE = np.linspace(0, 2 * math.pi, 20, endpoint=False)
@@ -104,3 +105,9 @@ def test_many_photos_without_their_part_are_refused(tmp_path: Path) -> None:
     empty = write_parts(tmp_path, [0.0] * 5, centre_xy=(900.0, 900.0))
     with pytest.raises(DataError, match="5 of 20 photos cannot be aligned: 5 no part"):
         chosen([*paths, *empty], "align")
+
+
+@pytest.mark.parametrize(("asked", "share"), [("stretch", 0.9), ("auto", 0.9), ("crop", 0.0), ("crop", 1.5)])
+def test_a_crop_share_that_cannot_be_is_refused(asked: AskedGeometry, share: float) -> None:
+    with pytest.raises(UsageError, match="crop share"):
+        choose_geometry([], PhotoSpec(), asked, 64, 32, share)

@@ -18,6 +18,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "cutpaste": {"weights": "random"},
     "fader": {"width": "pico", "mask_source": "full", "predictor": "vit"},
     "draem": {},
+    "dsr": {},
     "gnl": {"weights": "random"},
 }
 SIZE_HW = (64, 128)

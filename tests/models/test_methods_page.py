@@ -18,9 +18,11 @@ from edge_ad.models.distillation import (
     ReverseDistillationParameters,
 )
 from edge_ad.models.draem import DraemParameters
+from edge_ad.models.dsr import DsrParameters
 from edge_ad.models.ear import EarParameters
 from edge_ad.models.fader import FaderParameters
 from edge_ad.models.feature_detector import FeatureParameters
+from edge_ad.models.mask_sources import MaskSourceParameters
 from edge_ad.models.patch_gaussian import PatchGaussianParameters
 from edge_ad.models.patch_metric import PatchMetricParameters
 from edge_ad.models.patch_nearest import PatchNearestParameters
@@ -30,7 +32,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "methods.md"
 PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]] = [
     ("Parameters of every method", MethodParameters, None),
     ("Parameters against a shift", RobustnessParameters, MethodParameters),
-    ("`ear`", EarParameters, RobustnessParameters),
+    ("Parameters of every mask source", MaskSourceParameters, RobustnessParameters),
+    ("`ear`", EarParameters, MaskSourceParameters),
     ("`fader`", FaderParameters, EarParameters),
     ("Parameters of every detector on patch features", FeatureParameters, RobustnessParameters),
     ("`patch-gaussian`", PatchGaussianParameters, FeatureParameters),
@@ -43,6 +46,7 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("`pbas`", PbasParameters, CentredParameters),
     ("`boundary-shuffling`", BoundaryShufflingParameters, CentredParameters),
     ("`draem`", DraemParameters, MethodParameters),
+    ("`dsr`", DsrParameters, MethodParameters),
     ("`cutpaste`", CutPasteParameters, FeatureParameters),
     ("Parameters of every student of a frozen teacher", DistillationParameters, MethodParameters),
     ("`reverse-distillation`", ReverseDistillationParameters, DistillationParameters),

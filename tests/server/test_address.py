@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from edge_ad.errors import DeviceError, MissingDependencyError, UsageError
+from edge_ad.listen_address import parse_address
 from edge_ad.server import web_sink
-from edge_ad.server.listener import parse_address
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sources import Source
 from edge_ad.streaming.statistics import Summary
 from edge_ad.streaming.triggers.base import EveryNth
+from edge_ad.streaming.verdicts import PartObserver, PartRule
 from tests.streaming.fakes import FakeEngine, ListSink, NumberedSource, number_of
 
 
@@ -96,3 +97,40 @@ def test_judged_frames_of_a_file_reach_a_sink_with_those_that_were_not_in_their_
     assert (summary.frames, summary.unjudged) == (30, {"not triggered": 60})
     assert [result.frame.index for result in sink.results] == list(range(0, 90, 3))
     assert len(sink.skipped) == 60
+
+
+class _IsBlack:
+    """A check that finds the eleventh, twenty-first, … frame black."""
+
+    def __init__(self, source: Source) -> None:
+        pass
+
+    def check(self, image: NDArray[np.uint8]) -> str | None:
+        return "black" if number_of(image) % 10 == 1 and number_of(image) > 1 else None
+
+
+@pytest.mark.parametrize("policy", ["newest", "every"])
+@pytest.mark.parametrize("batch", [None, 4])
+def test_black_frame_counts_as_one_of_its_part_so_that_none_of_the_next_part_takes_its_place(
+    engine: FakeEngine, policy: Any, batch: int | None
+) -> None:
+    sink, observer = ListSink(), PartObserver(PartRule.parse("2/2"), watch_drift=False)
+    source = NumberedSource(40, is_live=policy == "newest", interval_s=0.02 * (policy == "newest"))
+    filters = FilterOptions(make_health=_IsBlack)
+    summary = run_stream(
+        engine, source, threshold=9.0, sinks=[sink], observers=[observer], filters=filters, policy=policy, batch=batch
+    )
+    parts = [event.data for event in sink.events if event.kind == "part"]
+    if summary.dropped == 0:  # none is, unless the machine halts for a while
+        assert [part["frame"] for part in parts] == list(range(1, 40, 2))
+        assert [part["part"] for part in parts if part["verdict"] == "NG"] == [5, 10, 15]
+    assert {part["reason"] for part in parts if part["verdict"] == "NG"} == {"black"}
+    assert summary.unjudged == {}
+    assert summary.frames + summary.dropped == 40
+
+
+def test_black_frame_is_skipped_without_parts_and_while_a_trigger_waits(engine: FakeEngine) -> None:
+    for trigger, observers in [(None, []), (EveryNth(1), [PartObserver(PartRule.parse("2/2"))])]:
+        filters = FilterOptions(make_health=_IsBlack, trigger=trigger)
+        summary = run_stream(engine, NumberedSource(40), threshold=9.0, observers=observers, filters=filters)
+        assert (summary.frames, summary.unjudged) == (37, {"black": 3})

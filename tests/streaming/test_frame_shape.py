@@ -24,7 +24,7 @@ from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sources.folders import ImageFolderSource
 from edge_ad.streaming.statistics import Summary
 from edge_ad.streaming.triggers import Trigger
-from edge_ad.streaming.verdicts.parts import PartObserver, PartRule
+from edge_ad.streaming.verdicts import PartObserver, PartRule
 from tests.rendered_part import render_part
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
 

@@ -14,7 +14,8 @@ from edge_ad.models.patch_metric import PatchMetricParameters
 from edge_ad.training.feature_cache import compute_features
 from edge_ad.training.loop import EpochReport
 from edge_ad.training.preparation import refit
-from edge_ad.training.runs import Run, load_run, read_record, write_record
+from edge_ad.training.runs import Run, good_scores, load_run, read_record, write_record
+from edge_ad.training.threshold_outlook import threshold_outlook
 from edge_ad.training.train import TrainingRequest, resume, train
 
 LEARNED = ["simplenet", "pbas", "boundary-shuffling", "patch-metric"]
@@ -126,3 +127,38 @@ def test_a_stopped_run_that_is_older_than_the_remedies_goes_on_without_them(prod
     write_record(tmp_path / "run", record.model_copy(update={"parameters": older}))
     config = load_run(resume(tmp_path / "run", _ignore)).detector.config.model_dump()
     assert {name: config[name] for name in PatchMetricParameters.absent} == dict(PatchMetricParameters.absent)
+
+
+def test_the_published_preset_sets_the_training_too_and_what_is_asked_for_goes_before_it(
+    product: Path, tmp_path: Path
+) -> None:
+    values = {"size": 64, "backbone": "efficientnet-lite0", "embedding": 0, "hidden": 8, "epochs": 1}
+    request = TrainingRequest("simplenet", product, tmp_path / "run", values, preset="published", batch_size=4)
+    record = read_record(train(request, _ignore))
+    assert record.training["batch_size"] == 4
+    assert record.training["mixed_precision"] is False
+    assert record.photos.geometry == "crop"
+    assert record.photos.crop_share == pytest.approx(288 / 329)
+    assert record.parameters["noise"] == 0.015
+
+
+def test_a_run_that_was_trained_on_all_photos_has_a_threshold_that_promises_nothing(
+    product: Path, tmp_path: Path
+) -> None:
+    request = TrainingRequest("simplenet", product, tmp_path / "run", _tiny("simplenet"), all_photos=True)
+    run = load_run(train(request, _ignore))
+    assert len(run.split.fit) == 12
+    assert set(run.split.threshold) <= set(run.split.fit)
+    threshold = good_scores(run).threshold([0.1, 0.2])
+    assert threshold.false_alarm_bound == 1.0
+    assert "were trained on" in threshold.rule
+    outlook = threshold_outlook(run)
+    assert (outlook.rates, outlook.more) == ((), ())
+
+
+def test_a_detector_that_is_fitted_on_all_photos_anyway_keeps_its_threshold(product: Path, tmp_path: Path) -> None:
+    values = {"size": 64, "rank": 4}
+    request = TrainingRequest("patch-gaussian", product, tmp_path / "run", values, all_photos=True)
+    run = load_run(train(request, _ignore))
+    assert run.split.is_fitted_on_all
+    assert good_scores(run).scores

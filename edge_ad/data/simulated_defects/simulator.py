@@ -21,6 +21,7 @@ from edge_ad.data.simulated_defects.textures import perlin_noise, photographed_t
 __all__ = [
     "BLENDED_TEXTURES",
     "DefectSimulator",
+    "Fill",
     "Opacity",
     "SimulatedDefect",
     "Simulator",
@@ -33,6 +34,7 @@ BLENDED_TEXTURES = "draem"
 """Name of the defects that DRAEM's authors simulate: a texture, blended in behind a Perlin mask."""
 
 Opacity = Literal["code", "slide"]
+Fill = Literal["texture", "colour", "nothing"]
 
 _FINEST_SCALE = 5  # 2^5 = 32 lattice cells along an axis
 _THRESHOLD = 0.5
@@ -48,7 +50,7 @@ class SimulatedDefect(NamedTuple):
     Attributes:
         good: uint8 (h, w, 3), BGR: the image, turned where that was asked for.
         defective: uint8 (h, w, 3), BGR: the same with a defect; equal to ``good`` outside the mask.
-        mask: bool (h, w), True where the defect is; all False for a clean sample.
+        mask: bool (h, w), True where the defect is, or is to be made; all False for a clean sample.
     """
 
     good: NDArray[np.uint8]
@@ -76,6 +78,9 @@ class DefectSimulator:
         opacity: Range of β: ``slide`` [0.1, 1]; ``code`` keeps [0, 0.8) of the image, so β is in (0.2, 1].
         clean_share: Share of the samples that stay clean, in [0, 1].
         rotation: Images are turned by up to this many degrees, either way, mirrored beyond their border.
+        rotation_share: Share of the images that are turned, in [0, 1].
+        fill: What shows behind the mask: a ``texture``, one ``colour`` as DSR has it, or ``nothing``, where only the
+            mask is wanted and the image stays good.
     """
 
     seed: int
@@ -83,6 +88,8 @@ class DefectSimulator:
     opacity: Opacity = "code"
     clean_share: float = 0.5
     rotation: float = 0.0
+    rotation_share: float = 1.0
+    fill: Fill = "texture"
 
     def sample(self, image: NDArray[np.uint8], key: Sequence[int]) -> SimulatedDefect:
         """A sample of an image.
@@ -95,12 +102,15 @@ class DefectSimulator:
             DataError: A photograph cannot be read.
         """
         rng = np.random.default_rng([self.seed, *key])
-        good = _turned(image, rng, self.rotation) if self.rotation else image
+        is_turned = bool(self.rotation) and (self.rotation_share == 1 or rng.random() < self.rotation_share)
+        good = _turned(image, rng, self.rotation) if is_turned else image
         size_hw = (good.shape[0], good.shape[1])
         if rng.random() < self.clean_share:
             return SimulatedDefect(good, good, np.zeros(size_hw, np.bool_))
         mask = perlin_mask(size_hw, rng)
-        texture = self._texture(size_hw, rng)
+        if self.fill == "nothing":
+            return SimulatedDefect(good, good, mask)
+        texture = self._texture(size_hw, rng) if self.fill == "texture" else _colour(size_hw, rng)
         if is_grey(good):
             texture = _grey(texture)
         return SimulatedDefect(good, _blend(good, texture, mask, draw_opacity(self.opacity, rng)), mask)
@@ -144,6 +154,10 @@ def _blend(
 def is_grey(image: NDArray[np.uint8]) -> bool:
     """Whether the three channels of an image, uint8 (h, w, 3), are the same."""
     return bool((image == image[..., :1]).all())
+
+
+def _colour(size_hw: tuple[int, int], rng: np.random.Generator) -> NDArray[np.uint8]:
+    return np.broadcast_to(rng.integers(0, 256, 3, dtype=np.uint8), (*size_hw, 3))
 
 
 def _grey(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -10,12 +10,19 @@ from edge_ad.errors import CheckpointError
 from edge_ad.models.backbones.base import Backbone
 from edge_ad.models.backbones.dinov2 import DinoV2Small
 from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0, EfficientNetLite1, EfficientNetLite2
-from edge_ad.models.backbones.resnet import ResNet18, WideResNet50
+from edge_ad.models.backbones.resnet import ResNet18, ResNet50, ResNet101, WideResNet50
 
 __all__ = ["BACKBONES", "BackboneName", "create_backbone"]
 
 BackboneName = Literal[
-    "efficientnet-lite0", "efficientnet-lite1", "efficientnet-lite2", "resnet18", "wide-resnet50", "dinov2-small"
+    "efficientnet-lite0",
+    "efficientnet-lite1",
+    "efficientnet-lite2",
+    "resnet18",
+    "resnet50",
+    "resnet101",
+    "wide-resnet50",
+    "dinov2-small",
 ]
 
 BACKBONES: dict[BackboneName, type[Backbone]] = {
@@ -23,6 +30,8 @@ BACKBONES: dict[BackboneName, type[Backbone]] = {
     "efficientnet-lite1": EfficientNetLite1,
     "efficientnet-lite2": EfficientNetLite2,
     "resnet18": ResNet18,
+    "resnet50": ResNet50,
+    "resnet101": ResNet101,
     "wide-resnet50": WideResNet50,
     "dinov2-small": DinoV2Small,
 }

@@ -1,134 +1,171 @@
-"""ResNet-18 and WideResNet-50 as frozen feature pyramids, with their batch norms folded into the convolutions.
+"""ResNet-18, -50, -101 and WideResNet-50 as frozen feature pyramids, their batch norms folded into the convolutions.
 
-Architecture and ImageNet weights are torchvision's (``IMAGENET1K_V1``, which SimpleNet and PBAS take). It is imported
-when a backbone is built: a workstation without it does everything else.
+Architecture: He et al., "Deep Residual Learning for Image Recognition" (2016), with the stride of a bottleneck in its
+3×3 convolution, as torchvision has it. The ImageNet weights are torchvision's ``IMAGENET1K_V1``, which SimpleNet, PBAS,
+PatchCore and reverse distillation take; they are fetched from where it keeps them, and the package is not needed.
 """
 
 from __future__ import annotations
 
 import http.client
-import itertools
 import pickle
 from collections.abc import Iterator, Mapping
-from types import ModuleType
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from edge_ad.errors import CheckpointError, MissingDependencyError, require
+from edge_ad.errors import CheckpointError
 from edge_ad.models.backbones.base import Backbone, load_folded
 
-__all__ = ["ResNet18", "WideResNet50"]
+__all__ = ["ResNet18", "ResNet50", "ResNet101", "WideResNet50"]
 
-_STAGE_OF_LEVEL = {4: "layer1", 8: "layer2", 16: "layer3", 32: "layer4"}
-_LEVEL_OF_STAGE = {stage: level for level, stage in _STAGE_OF_LEVEL.items()}
+_WIDTHS = {4: 64, 8: 128, 16: 256, 32: 512}  # by stride
+_EXPANSION = 4  # of a bottleneck's channels in what it returns
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 _BATCH_NORM_EPSILON = 1e-5
+_WEIGHTS_URL = "https://download.pytorch.org/models/"
+
+
+def _conv(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2)  # with the bias of the folded batch norm
+
+
+def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Sequential | None:
+    if stride == 1 and inputs == outputs:
+        return None
+    return nn.Sequential(_conv(inputs, outputs, 1, stride))
+
+
+class _BasicBlock(nn.Module):
+    """Two 3×3 convolutions beside a shortcut."""
+
+    def __init__(self, inputs: int, width: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = _conv(inputs, width, 3, stride), _conv(width, outputs, 3)
+        self.downsample = _shortcut(inputs, outputs, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        beside = x if self.downsample is None else self.downsample(x)
+        return F.relu(self.conv2(F.relu(self.conv1(x))) + beside)
+
+
+class _Bottleneck(nn.Module):
+    """A 3×3 convolution between two of 1×1, beside a shortcut."""
+
+    def __init__(self, inputs: int, width: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.conv2 = _conv(inputs, width, 1), _conv(width, width, 3, stride)
+        self.conv3 = _conv(width, outputs, 1)
+        self.downsample = _shortcut(inputs, outputs, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        beside = x if self.downsample is None else self.downsample(x)
+        return F.relu(self.conv3(F.relu(self.conv2(F.relu(self.conv1(x))))) + beside)
 
 
 class _ResNet(Backbone):
-    architecture: ClassVar[str]
-    """Name of torchvision's function."""
-    published: ClassVar[str]
-    """Name of torchvision's weights."""
+    repeats: ClassVar[tuple[int, int, int, int]]
+    """Blocks of each stage."""
+    is_deep: ClassVar[bool] = True
+    """Whether the blocks are bottlenecks."""
+    widening: ClassVar[int] = 1
+    """Factor on the inner width of a bottleneck."""
+    weights_file: ClassVar[str]
     int8_float_start: ClassVar[tuple[str, ...]] = ("conv1",)
     bf16_float_start: ClassVar[tuple[str, ...]] = ("conv1",)
 
     def __init__(self, levels: tuple[int, ...] = (8, 16)) -> None:
         super().__init__(levels)
-        with torch.device("meta"):  # fc and the stages beyond the deepest level never get any memory
-            whole = getattr(_torchvision().models, self.architecture)(weights=None)
-        self.conv1, self.bn1, self.maxpool = whole.conv1, whole.bn1, whole.maxpool
-        self.stages = [_STAGE_OF_LEVEL[level] for level in _STAGE_OF_LEVEL if level <= levels[-1]]
-        for stage in self.stages:
-            self.add_module(stage, whole.get_submodule(stage))
-        self._folded = _fold(self)
+        self.conv1 = nn.Conv2d(3, _WIDTHS[4], 7, 2, 3)
+        self.strides = [stride for stride in _WIDTHS if stride <= levels[-1]]
+        channels = _WIDTHS[4]
+        for number, (stride, count) in enumerate(zip(self.strides, self.repeats, strict=False), 1):
+            self.add_module(f"layer{number}", self._stage(channels, stride, count))
+            channels = self.channels_of(stride)
         self.register_buffer("mean", torch.tensor(_MEAN)[None, :, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(_STD)[None, :, None, None], persistent=False)
         self.requires_grad_(False)
 
+    def _stage(self, inputs: int, stride: int, count: int) -> nn.Sequential:
+        block = _Bottleneck if self.is_deep else _BasicBlock
+        width, outputs = _WIDTHS[stride] * self.widening, self.channels_of(stride)
+        first = block(inputs, width, outputs, 1 if stride == self.strides[0] else 2)
+        return nn.Sequential(first, *(block(outputs, width, outputs, 1) for _ in range(count - 1)))
+
     def forward(self, images: Tensor) -> list[Tensor]:
         """Features of each level, finest first."""
         x = F.relu(self.conv1((images - self.get_buffer("mean")) / self.get_buffer("std")))
-        x = self.maxpool(x)
+        x = F.max_pool2d(x, 3, 2, 1)
         features = {}
-        for stage in self.stages:
-            level = _LEVEL_OF_STAGE[stage]
-            features[level] = x = self.matched(level, self.get_submodule(stage)(x))
+        for number, level in enumerate(self.strides, 1):
+            features[level] = x = self.matched(level, self.get_submodule(f"layer{number}")(x))
         return [features[level] for level in self.levels]
 
     def load_published(self, weights: Mapping[str, Tensor]) -> None:
         """Load a state dict in torchvision's names; see `Backbone.load_published`."""
-        for conv_name, norm_name in self._folded.items():
-            conv = self.get_submodule(conv_name)
-            assert isinstance(conv, nn.Conv2d)
-            load_folded(conv, weights, conv_name, norm_name, epsilon=_BATCH_NORM_EPSILON)
+        for name, conv in self._convolutions():
+            load_folded(conv, weights, name, _norm_of(name), epsilon=_BATCH_NORM_EPSILON)
+
+    def _convolutions(self) -> Iterator[tuple[str, nn.Conv2d]]:
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Conv2d):
+                yield name, module
 
     @classmethod
     def imagenet_weights(cls) -> dict[str, Tensor]:
-        """``IMAGENET1K_V1``, from torchvision's hub; see `Backbone.imagenet_weights`."""
-        published = getattr(_torchvision().models, cls.published).IMAGENET1K_V1
+        """``IMAGENET1K_V1``, from torchvision's server or torch's cache of it; see `Backbone.imagenet_weights`."""
+        url = _WEIGHTS_URL + cls.weights_file
         try:
-            weights: dict[str, Tensor] = published.get_state_dict(progress=False, check_hash=True, weights_only=True)
+            weights: dict[str, Tensor] = torch.hub.load_state_dict_from_url(
+                url, map_location="cpu", progress=False, check_hash=True, weights_only=True
+            )
         except (OSError, RuntimeError, ValueError, EOFError, http.client.HTTPException, pickle.PickleError) as error:
             raise CheckpointError(
-                f"torchvision cannot fetch the ImageNet weights of {cls.architecture} ({error}).",
-                f"Download {published.url} where there is a network, and give the file: weights=PATH.",
+                f"The ImageNet weights of {cls.__name__} cannot be fetched ({error}).",
+                f"Download {url} where there is a network, and give the file: weights=PATH.",
             ) from error
         return weights
 
 
 class ResNet18(_ResNet):
-    """ResNet-18 (He et al., 2016)."""
+    """ResNet-18."""
 
-    level_channels: ClassVar[Mapping[int, int]] = {4: 64, 8: 128, 16: 256, 32: 512}
-    architecture = "resnet18"
-    published = "ResNet18_Weights"
+    level_channels: ClassVar[Mapping[int, int]] = _WIDTHS
+    repeats = (2, 2, 2, 2)
+    is_deep = False
+    weights_file = "resnet18-f37072fd.pth"
+
+
+class ResNet50(_ResNet):
+    """ResNet-50."""
+
+    level_channels: ClassVar[Mapping[int, int]] = {stride: _EXPANSION * width for stride, width in _WIDTHS.items()}
+    repeats = (3, 4, 6, 3)
+    weights_file = "resnet50-0676ba61.pth"
+
+
+class ResNet101(_ResNet):
+    """ResNet-101."""
+
+    level_channels: ClassVar[Mapping[int, int]] = ResNet50.level_channels
+    repeats = (3, 4, 23, 3)
+    weights_file = "resnet101-63fe2227.pth"
 
 
 class WideResNet50(_ResNet):
     """WideResNet-50-2 (Zagoruyko & Komodakis, 2016): what SimpleNet, PBAS and PatchCore were published with."""
 
-    level_channels: ClassVar[Mapping[int, int]] = {4: 256, 8: 512, 16: 1024, 32: 2048}
-    architecture = "wide_resnet50_2"
-    published = "Wide_ResNet50_2_Weights"
+    level_channels: ClassVar[Mapping[int, int]] = ResNet50.level_channels
+    repeats = (3, 4, 6, 3)
+    widening = 2
+    weights_file = "wide_resnet50_2-95faca4d.pth"
 
 
-def _fold(network: nn.Module) -> dict[str, str]:
-    """Give every convolution that a batch norm follows a bias, and take the batch norm out.
-
-    Returns:
-        Name of the convolution → name of its batch norm.
-    """
-    folded = {}
-    for parent_name, conv_name, norm_name in list(_pairs(network)):
-        parent = network.get_submodule(parent_name)
-        conv = parent.get_submodule(conv_name)
-        assert isinstance(conv, nn.Conv2d)
-        conv.to_empty(device="cpu")
-        conv.weight.data.zero_()
-        conv.bias = nn.Parameter(torch.zeros(conv.out_channels))
-        setattr(parent, norm_name, nn.Identity())
-        prefix = f"{parent_name}." if parent_name else ""
-        folded[prefix + conv_name] = prefix + norm_name
-    return folded
-
-
-def _pairs(network: nn.Module) -> Iterator[tuple[str, str, str]]:
-    for name, parent in network.named_modules():
-        for (conv_name, conv), (norm_name, norm) in itertools.pairwise(parent.named_children()):
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                yield name, conv_name, norm_name
-
-
-def _torchvision() -> ModuleType:
-    try:
-        return require("torchvision", extra="torchvision")
-    except (RuntimeError, AttributeError, OSError) as error:  # it is there, but built for another torch
-        raise MissingDependencyError(
-            f"torchvision does not load beside torch {torch.__version__} ({error}).",
-            "Install the pair that belongs together: pip install 'edge-ad[torchvision]' in a new environment.",
-        ) from error
+def _norm_of(conv_name: str) -> str:
+    """Name of the batch norm that follows a convolution, in torchvision's names."""
+    parent, _, name = conv_name.rpartition(".")
+    norm = "1" if name == "0" else name.replace("conv", "bn")  # that of a shortcut has a number
+    return f"{parent}.{norm}" if parent else norm

@@ -23,6 +23,7 @@ from edge_ad.models.base import DetectorOutput, Stage, TrainingBatch
 from edge_ad.models.cutpaste.mahalanobis import Mahalanobis
 from edge_ad.models.cutpaste.patches import draw_rectangle, draw_scar, jitter_colour, paste
 from edge_ad.models.feature_detector import FeatureDetector, FeatureParameters
+from edge_ad.models.published import Publication, Stated
 
 __all__ = [
     "CLASSES",
@@ -111,10 +112,43 @@ class CutPasteParameters(FeatureParameters):
         steps: Steps aimed at with the backbone trained, when ``epochs`` is 0.
         epochs: Epochs with the backbone trained; 0 lets ``steps`` and the number of images decide.
         learning_rate: Peak learning rate of the classifiers.
+        optimiser: ``adam``, or ``sgd`` with a momentum of 0.9 as the paper.
+        weight_decay: L2 term of the loss.
         backbone_scale: Learning rate of the backbone over that of the classifiers.
         schedule: Name of a schedule in ``edge_ad.training.schedules``.
         score: ``image``: distance of the image's embedding; ``map``: maximum of the map.
     """
+
+    publication: ClassVar[Publication | None] = Publication(
+        paper='Li et al., "CutPaste: Self-Supervised Learning for Anomaly Detection and Localization", CVPR 2021',
+        code="",
+        values={
+            "backbone": Stated("resnet18", "ResNet-18"),
+            "weights": Stated("imagenet", "random, or ImageNet's", "", "batch norms are folded in: no other start"),
+            "levels": Stated((32,), "the last level, 512 wide"),
+            "neighbourhood": Stated(1, "the image as a whole"),
+            "window_weight": Stated(0.0, "one classifier, of images"),
+            "jitter": Stated(0.1, "0.1"),
+            "score": Stated("image", "distance of the image's embedding"),
+            "size": Stated(256, "256"),
+            "geometry": Stated("stretch", "", "", "not said"),
+            "epochs": Stated(256, "256"),
+            "head_epochs": Stated(20, "", "", "not said; a start for the classifier alone"),
+            "optimiser": Stated("sgd", "SGD with momentum"),
+            "learning_rate": Stated(0.03, "0.03"),
+            "backbone_scale": Stated(1.0, "one rate for all"),
+            "weight_decay": Stated(3e-5, "0.00003"),
+            "schedule": Stated("one-cycle", "a single cosine", "", "after a tenth of warm-up"),
+            "batch_size": Stated(32, "", "", "photos, each of which is seen in three classes"),
+            "flips": Stated(False, "", "", "not said"),
+            "mixed_precision": Stated(False, "", "", "not said"),
+            "all_photos": Stated(True, "all training photos"),
+        },
+        remains=(
+            "Maps are of the same network, run once; the paper localises with a second one, trained on crops.",
+            "The batch norms of the backbone stay as ImageNet left them.",
+        ),
+    )
 
     feature_centring: Literal[False] = False
     matching: Literal["none"] = "none"
@@ -126,6 +160,8 @@ class CutPasteParameters(FeatureParameters):
     steps: int = Field(default=500, ge=1)
     epochs: int = Field(default=0, ge=0)
     learning_rate: float = Field(default=1e-3, gt=0, le=1)
+    optimiser: Literal["adam", "sgd"] = "adam"
+    weight_decay: float = Field(default=0.0, ge=0, le=1)
     backbone_scale: float = Field(default=0.1, gt=0, le=10)
     schedule: str = "one-cycle"
     score: Literal["image", "map"] = "image"
@@ -163,19 +199,24 @@ class CutPaste(FeatureDetector):
         """The classifiers alone, then all."""
         config = self.config
         return (
-            Stage("head", config.head_epochs, config.learning_rate, config.schedule, config.head_steps),
-            Stage("backbone", config.epochs, config.learning_rate, config.schedule, config.steps),
+            self._stage("head", config.head_epochs, config.head_steps),
+            self._stage("backbone", config.epochs, config.steps),
         )
+
+    def _stage(self, name: str, epochs: int, steps: int) -> Stage:
+        config = self.config
+        return Stage(name, epochs, config.learning_rate, config.schedule, steps, config.optimiser)
 
     def start_stage(self, stage: Stage) -> list[dict[str, Any]]:
         """The classifiers, and in the second stage the backbone at its own rate."""
         self.requires_grad_(False)
         self.heads.requires_grad_(True)
-        groups = [{"params": list(self.heads.parameters()), "lr_scale": 1.0}]
+        decay = {"weight_decay": self.config.weight_decay}
+        groups = [{"params": list(self.heads.parameters()), "lr_scale": 1.0, **decay}]
         if stage.name == "backbone":
             self.patch_features.requires_grad_(True)
             backbone = list(self.patch_features.parameters())
-            groups.insert(0, {"params": backbone, "lr_scale": self.config.backbone_scale})
+            groups.insert(0, {"params": backbone, "lr_scale": self.config.backbone_scale, **decay})
         return groups
 
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:

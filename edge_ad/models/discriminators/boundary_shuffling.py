@@ -18,7 +18,9 @@ from torch.nn import functional as F
 from edge_ad.models.discriminators.centred import CentredDiscriminator, CentredParameters
 from edge_ad.models.discriminators.discriminator import Patches
 from edge_ad.models.discriminators.losses import boundary_contrast, compactness, cross_entropy, radius_regularisation
+from edge_ad.models.discriminators.publications import BOUNDARY_SHUFFLING
 from edge_ad.models.discriminators.synthesis import at_distance, draw_similar, far_apart, nudge, shuffle
+from edge_ad.models.published import Publication
 
 __all__ = ["BoundaryShuffling", "BoundaryShufflingParameters"]
 
@@ -48,6 +50,8 @@ class BoundaryShufflingParameters(CentredParameters):
     """
 
     absent: ClassVar[Mapping[str, Any]] = {**CentredParameters.absent, "partner_distance": 0.0}
+
+    publication: ClassVar[Publication | None] = BOUNDARY_SHUFFLING
 
     adaptive: bool = True
     step: float = Field(default=0.1, ge=0, le=100)

@@ -116,10 +116,12 @@ class CentredParameters(DiscriminatorParameters):
     Attributes:
         centre: How centres are found; table VI of PBAS compares the four.
         clusters: Centres of ``centre="clustering"``; the other kinds have one per position.
+        probability: The map is made of probabilities, the sigmoid of the logits, as the papers have it.
     """
 
     centre: CentreKind = "aligned"
     clusters: int = Field(default=256, ge=1, le=65536)
+    probability: bool = False
 
 
 class CentredDiscriminator(Discriminator):
@@ -145,6 +147,11 @@ class CentredDiscriminator(Discriminator):
         projected = self.head.project(standardised)
         centres = find_centres(projected, self.config.centre, self.config.clusters, generator)
         self.get_buffer("centres").copy_(centres)
+
+    def score_patches(self, features: Tensor) -> Tensor:
+        """Logits of the discriminator, or their probabilities."""
+        logits = super().score_patches(features)
+        return logits.sigmoid() if self.config.probability else logits
 
     def centre_of(self, projected: Tensor) -> Tensor:
         """The centre (M, C) that is nearest to each projected patch (M, C)."""

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
-from edge_ad.models.base import Stage, TrainingBatch
+from edge_ad.models.base import DetectorOutput, Stage, TrainingBatch
 from edge_ad.models.discriminators.head import PatchHead
 from edge_ad.models.discriminators.metric import DefectParameters, Metric
 from edge_ad.models.discriminators.standardisation import (
@@ -43,9 +43,15 @@ class DiscriminatorParameters(DefectParameters):
         epochs: Epochs over the cached features.
         learning_rate: Peak learning rate of the projection.
         discriminator_scale: Learning rate of the discriminator over that of the projection.
-        weight_decay: Decoupled weight decay.
+        projection: What the projection begins as: ``identity``, or ``random`` as the papers' code, which needs
+            ``start=random``.
+        weight_decay: Weight decay of the projection, and of the discriminator unless that has its own.
+        discriminator_decay: Weight decay of the discriminator; none for that of the projection.
+        decoupled_decay: Whose decay is decoupled from the gradient (AdamW); that of the other is an L2 term of it
+            (Adam).
         schedule: Name of a schedule in ``edge_ad.training.schedules``.
         positions: Share of the positions of an image that one step sees.
+        score: ``map``: maximum of the smoothed map; ``patches``: of the patches' scores as they are, as in the papers.
     """
 
     standardise: StandardisationKind = "local"
@@ -58,9 +64,29 @@ class DiscriminatorParameters(DefectParameters):
     epochs: int = Field(default=5, ge=1)
     learning_rate: float = Field(default=1e-4, gt=0, le=1)
     discriminator_scale: float = Field(default=2.0, gt=0, le=1000)
+    projection: Literal["identity", "random"] = "identity"
     weight_decay: float = Field(default=1e-5, ge=0, le=1)
+    discriminator_decay: float | None = Field(default=None, ge=0, le=1)
+    decoupled_decay: Literal["both", "projection", "discriminator", "neither"] = "both"
     schedule: str = "one-cycle"
     positions: float = Field(default=0.0625, gt=0, le=1)
+    score: Literal["map", "patches"] = "map"
+
+    @model_validator(mode="after")
+    def _has_one_start(self) -> DiscriminatorParameters:
+        if self.projection == "random" and self.start != "random":
+            raise ValueError(f"projection=random needs start=random; start={self.start} sets the projection")
+        return self
+
+    @property
+    def decays(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Settings of the optimiser for the projection and for the discriminator."""
+        own = self.weight_decay if self.discriminator_decay is None else self.discriminator_decay
+        projection, discriminator = (self.decoupled_decay in ("both", part) for part in ("projection", "discriminator"))
+        return (
+            {"weight_decay": self.weight_decay, "decoupled_weight_decay": projection},
+            {"weight_decay": own, "decoupled_weight_decay": discriminator},
+        )
 
 
 class Patches(NamedTuple):
@@ -145,10 +171,10 @@ class Discriminator(FeatureDetector):
         self.head.train()
         projection, discriminator = self.head.learned()
         discriminator += self.further_parameters()
-        decay = {"weight_decay": self.config.weight_decay, "decoupled_weight_decay": True}
+        decays = self.config.decays
         groups: list[dict[str, Any]] = [
-            {"params": projection, "lr_scale": 1.0, **decay},
-            {"params": discriminator, "lr_scale": self.config.discriminator_scale, **decay},
+            {"params": projection, "lr_scale": 1.0, **decays[0]},
+            {"params": discriminator, "lr_scale": self.config.discriminator_scale, **decays[1]},
         ]
         for group in groups:
             for parameter in group["params"]:
@@ -161,15 +187,11 @@ class Discriminator(FeatureDetector):
         assert self._standardised is not None
         standardised, self._standardised = self._standardised, None
         mean_length = float(standardised.norm(dim=2).mean())
-        self.head.start(self.config.seed, mean_length=mean_length, random_projection=self.draws_projection)
+        is_random = self.config.projection == "random"
+        self.head.start(self.config.seed, mean_length=mean_length, random_projection=is_random)
         if self.metric is not None:
             self.head.start_from(self.metric)
         self.fit_standardised(standardised.to(self.head.projection.weight.device))
-
-    @property
-    def draws_projection(self) -> bool:
-        """Whether the projection begins at random instead of as the identity."""
-        return False
 
     def fit_standardised(self, standardised: Tensor) -> None:
         """Fit what a method derives from standardised features (N, P, C) and the untrained projection."""
@@ -196,6 +218,13 @@ class Discriminator(FeatureDetector):
         """Logits of the folded head."""
         logits: Tensor = self.head(features)
         return logits
+
+    def score_features(self, features: Tensor) -> DetectorOutput:
+        """The smoothed map, and its maximum or that of the patches."""
+        if self.config.score == "map":
+            return super().score_features(features)
+        patches = self.score_patches(features)
+        return DetectorOutput(patches.amax((1, 2, 3)), self.map_of(patches))
 
     def deployed(self) -> Discriminator:
         """With standardisation and projection in one form."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -11,7 +11,9 @@ from torch import Tensor
 from edge_ad.models.discriminators.centred import CentredDiscriminator, CentredParameters
 from edge_ad.models.discriminators.discriminator import Patches
 from edge_ad.models.discriminators.losses import cross_entropy
+from edge_ad.models.discriminators.publications import PBAS
 from edge_ad.models.discriminators.synthesis import add_noise, along_ray
+from edge_ad.models.published import Publication
 
 __all__ = ["Pbas", "PbasParameters"]
 
@@ -25,22 +27,20 @@ class PbasParameters(CentredParameters):
         noise: Standard deviation of ``synthesis="gaussian"``.
         compactness_weight: Weight of approximate boundary learning, eq. 6; 0 leaves it out.
         refine: Refined boundary optimisation, eq. 8 and 9. Without it the score is the distance to the nearest centre.
-        projection: What it begins as: ``identity``, or ``random`` as in the paper's code, which needs ``start=random``.
     """
+
+    publication: ClassVar[Publication | None] = PBAS
 
     synthesis: Literal["ray", "gaussian"] = "ray"
     degree: float = Field(default=0.3, gt=0, le=100)
     noise: float = Field(default=0.5, gt=0, le=100)
     compactness_weight: float = Field(default=1.0, ge=0, le=1000)
     refine: bool = True
-    projection: Literal["identity", "random"] = "identity"
 
     @model_validator(mode="after")
     def _learns_something(self) -> PbasParameters:
         if not self.refine and not self.compactness_weight:
             raise ValueError("without refine, compactness_weight must be above 0")
-        if self.projection == "random" and self.start != "random":
-            raise ValueError(f"projection=random needs start=random; start={self.start} sets the projection")
         return self
 
 
@@ -51,11 +51,6 @@ class Pbas(CentredDiscriminator):
     purpose = "an alternative to patch-metric: a boundary around synthesised anomalies"
     parameters_type = PbasParameters
     config: PbasParameters
-
-    @property
-    def draws_projection(self) -> bool:
-        """As the paper's code does, where it is asked for."""
-        return self.config.projection == "random"
 
     def boundary_loss(self, patches: Patches, generator: torch.Generator) -> dict[str, Tensor]:
         """Eq. 10: mean distance to the nearest centre, and cross-entropy of normal and synthesised patches."""

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from edge_ad.models.discriminators.discriminator import Discriminator, DiscriminatorParameters, Patches
 from edge_ad.models.discriminators.losses import truncated_l1
+from edge_ad.models.discriminators.publications import SIMPLENET
 from edge_ad.models.discriminators.synthesis import add_noise
+from edge_ad.models.published import Publication
 
 __all__ = ["SimpleNet", "SimpleNetParameters"]
 
@@ -20,6 +24,8 @@ class SimpleNetParameters(DiscriminatorParameters):
         noise: Standard deviation of the noise on projected features.
         margin: th of the truncated L1 loss.
     """
+
+    publication: ClassVar[Publication | None] = SIMPLENET
 
     noise: float = Field(default=1.0, gt=0, le=100)
     margin: float = Field(default=0.5, ge=0, le=100)

@@ -101,6 +101,8 @@ class Standardisation(nn.Module):
         """(N, C, h, w) → z by position, (N, h·w, C)."""
         if self.gaussian is not None:
             return self.gaussian.standardise(features)
+        if self.kind == "none":
+            return features.flatten(2).transpose(1, 2)
         centred = (features - self.get_buffer("mean")).flatten(2).transpose(1, 2)
         return centred @ self.get_buffer("transform").T
 

@@ -19,7 +19,9 @@ from edge_ad.models.distillation.compensation import Compensation
 from edge_ad.models.distillation.distance import level_loss
 from edge_ad.models.distillation.gnl import Gnl, GnlParameters, Seen, consistency
 from edge_ad.models.distillation.networks import ConvNorm
+from edge_ad.models.distillation.publications import FICO
 from edge_ad.models.distillation.reverse_distillation import ReverseDistillation
+from edge_ad.models.published import Publication
 
 __all__ = ["Fico", "FicoParameters", "StyleFilter"]
 
@@ -37,6 +39,8 @@ class FicoParameters(GnlParameters):
         filter_weight: Of the distance of the deeper compensations from what is made of the finest one (DiIFi), beside
             1 for each distance of finest levels.
     """
+
+    publication: ClassVar[Publication | None] = FICO
 
     steps: int = Field(default=200, ge=1)
     compensation: bool = True

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from edge_ad.models.base import MethodParameters, Stage, TrainingBatch
 from edge_ad.models.distillation.distance import level_loss
+from edge_ad.models.distillation.publications import GNL
 from edge_ad.models.distillation.reverse_distillation import FORMS, DistillationParameters, ReverseDistillation
 from edge_ad.models.distillation.views import augmix_view, grey_view
+from edge_ad.models.published import Publication
 
 __all__ = ["Gnl", "GnlParameters", "Seen", "consistency"]
 
@@ -30,6 +32,8 @@ class GnlParameters(DistillationParameters):
         bottleneck_weight: Of the distance of the views' codes from the photo's.
         decoder_weight: Of the distance of the views' finest level from the photo's.
     """
+
+    publication: ClassVar[Publication | None] = GNL
 
     steps: int = Field(default=300, ge=1)
     bottleneck_weight: float = Field(default=0.05, ge=0, le=1000)

@@ -19,8 +19,10 @@ from edge_ad.models.backbones import BackboneName
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
 from edge_ad.models.distillation.distance import CosineMap, level_loss
 from edge_ad.models.distillation.networks import Bottleneck, Student, fold_norms
+from edge_ad.models.distillation.publications import REVERSE_DISTILLATION
 from edge_ad.models.distillation.teacher import STRIDES, Matching, Teacher
 from edge_ad.models.picture_normalisation import InputNormalisation
+from edge_ad.models.published import Publication
 
 __all__ = [
     "FORMS",
@@ -97,6 +99,8 @@ class DistillationParameters(MethodParameters):
 class ReverseDistillationParameters(DistillationParameters):
     """Parameters of reverse distillation."""
 
+    publication: ClassVar[Publication | None] = REVERSE_DISTILLATION
+
 
 class ReverseDistillation(AnomalyDetector):
     """Reverse distillation.
@@ -114,6 +118,7 @@ class ReverseDistillation(AnomalyDetector):
     aliases: ClassVar[tuple[str, ...]] = ("rd4ad",)
     parameters_type: ClassVar[type[MethodParameters]] = ReverseDistillationParameters
     float_modules: ClassVar[tuple[str, ...]] = ("cosine_map", "teacher.normalisation", "teacher.network.matching")
+    compiled_modules: ClassVar[tuple[str, ...]] = ("bottleneck", "student")
     mirrors = False
     config: DistillationParameters
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -20,6 +20,7 @@ from edge_ad.errors import UsageError
 from edge_ad.input_size import check_input_size
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
 from edge_ad.models.draem.networks import WIDTHS, Discriminative, Reconstructive, Width, fold, unfold
+from edge_ad.models.published import Publication, Stated
 from edge_ad.models.similarity import ssim
 from edge_ad.models.smoothing import PaddedMeanFilter
 
@@ -87,6 +88,7 @@ class DraemParameters(MethodParameters):
         opacity: Range of β, the share of the texture inside a defect: ``code`` (0.2, 1], ``slide`` [0.1, 1].
         clean_share: Share of the samples without a defect.
         rotation: Training images are turned by up to this many degrees, either way; 0 leaves them.
+        rotation_share: Share of the images that are turned.
         crop: Side of the windows that training cuts out of its images, pixels; 0 trains on whole images, as does a
             window that is not smaller than they are.
         crops: Windows of each image.
@@ -98,11 +100,45 @@ class DraemParameters(MethodParameters):
         schedule: Learning-rate schedule.
     """
 
+    publication: ClassVar[Publication | None] = Publication(
+        paper=(
+            'Zavrtanik, Kristan & Skočaj, "DRAEM: A Discriminatively Trained Reconstruction Embedding for Surface '
+            'Anomaly Detection", ICCV 2021'
+        ),
+        code="github.com/VitjanZ/DRAEM",
+        values={
+            "width": Stated("full", "encoder-decoder and U-Net", "128 and 64 channels at the first depth"),
+            "textures": Stated(None, "DTD", "DTD", "its folder has to be named: -p textures=DTD/images"),
+            "opacity": Stated("code", "[0.1, 1.0]", "(0.2, 1]", "the code's"),
+            "clean_share": Stated(0.5, "", "0.5"),
+            "rotation": Stated(90.0, "", "up to 90 degrees"),
+            "rotation_share": Stated(0.3, "", "0.3 of the photos"),
+            "crop": Stated(0, "whole images", "whole images"),
+            "ssim_weight": Stated(1.0, "λ", "1"),
+            "focusing": Stated(2.0, "", "2"),
+            "size": Stated(256, "256", "256"),
+            "geometry": Stated("stretch", "", "the whole photo to 256 x 256"),
+            "epochs": Stated(700, "700", "700"),
+            "learning_rate": Stated(1e-4, "0.0001", "0.0001"),
+            "schedule": Stated("step", "", "0.2 after 80 % and 90 %"),
+            "batch_size": Stated(8, "8", "8"),
+            "flips": Stated(False, "", "none"),
+            "mixed_precision": Stated(False, "", "float32"),
+            "all_photos": Stated(True, "all training photos", "all training photos"),
+        },
+        remains=(
+            "Turned photos are mirrored beyond their border, where the code fills black.",
+            "The focal loss is the plain one; the code smooths labels and probabilities by 0.00001.",
+            "SSIM has whole windows alone, where the code pads with zeros.",
+        ),
+    )
+
     width: Width = "lean"
     textures: str | None = None
     opacity: Opacity = "code"
     clean_share: float = Field(default=0.5, ge=0, lt=1)
     rotation: float = Field(default=0.0, ge=0, le=180)
+    rotation_share: float = Field(default=1.0, ge=0, le=1)
     crop: int = Field(default=128, ge=0)
     crops: int = Field(default=2, ge=1, le=64)
     ssim_weight: float = Field(default=1.0, ge=0)
@@ -128,6 +164,7 @@ class Draem(AnomalyDetector):
     method = "draem"
     purpose = "learns to find and to undo defects that are simulated on your parts"
     parameters_type = DraemParameters
+    compiled_modules = ("reconstructive", "discriminative")
     float_modules = ("smoothing",)
     config: DraemParameters
 
@@ -202,4 +239,5 @@ def _simulator(config: DraemParameters) -> DefectSimulator:
         opacity=config.opacity,
         clean_share=config.clean_share,
         rotation=config.rotation,
+        rotation_share=config.rotation_share,
     )

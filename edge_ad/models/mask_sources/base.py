@@ -58,6 +58,10 @@ class MaskSource(nn.Module, ABC):
         suspicion: Tensor = self(images, features)
         return suspicion
 
+    def deployed(self, size_hw: tuple[int, int]) -> MaskSource:
+        """The mask source as it is exported: the same function of images of that size, cheaper; by default this one."""
+        return self
+
 
 class ConstantMask(MaskSource):
     """The same mask for every image.

@@ -13,7 +13,7 @@ from edge_ad.models.gaussian import PositionGaussian
 from edge_ad.models.mask_sources.base import MaskSource
 from edge_ad.models.patch_nearest import NearestNeighbour
 
-__all__ = ["DistanceKind", "PatchDistance"]
+__all__ = ["DistanceKind", "PatchDistance", "quantile_above"]
 
 DistanceKind = Literal["gaussian", "nearest"]
 
@@ -64,7 +64,7 @@ class PatchDistance(MaskSource):
         """Fit the distance; take its limit (a quantile) and spread (standard deviation) from held-out good patches."""
         self.distance.fit(fit)
         distances = self.distance(held_out).flatten()
-        self.get_buffer("limit").copy_(_quantile(distances, self.quantile))
+        self.get_buffer("limit").copy_(quantile_above(distances, self.quantile))
         self.get_buffer("spread").copy_(distances.std().clamp_min(1e-6))
 
     def forward(self, images: Tensor, features: Tensor | None) -> Tensor:
@@ -96,7 +96,7 @@ class PatchDistance(MaskSource):
         return distances
 
 
-def _quantile(values: Tensor, quantile: float) -> Tensor:
+def quantile_above(values: Tensor, quantile: float) -> Tensor:
     """``torch.quantile`` without its limit on the number of values: the value at the rank above."""
     rank = min(int(quantile * len(values)), len(values) - 1)
     return values.kthvalue(rank + 1).values

@@ -6,12 +6,14 @@ from edge_ad.streaming.verdicts.drift import Drift, DriftMonitor, FailureMonitor
 from edge_ad.streaming.verdicts.observers import (
     CoolDown,
     CoolDownRule,
+    CountingObserver,
     EndingObserver,
     Hysteresis,
     NotFiniteAlarm,
     Observer,
 )
-from edge_ad.streaming.verdicts.parts import Part, PartObserver, PartRule, Parts, observers_from_options
+from edge_ad.streaming.verdicts.part_observer import PartObserver, observers_from_options
+from edge_ad.streaming.verdicts.parts import Part, PartRule, Parts
 from edge_ad.streaming.verdicts.scene import SCENE_CHANGED, SCENE_RESTORED, SceneMonitor, SceneObserver
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "SCENE_RESTORED",
     "CoolDown",
     "CoolDownRule",
+    "CountingObserver",
     "Drift",
     "DriftMonitor",
     "EndingObserver",

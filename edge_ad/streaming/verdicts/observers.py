@@ -12,7 +12,15 @@ from edge_ad.errors import UsageError
 from edge_ad.prediction import NOT_FINITE, Verdict
 from edge_ad.streaming.frame import Event, Result
 
-__all__ = ["CoolDown", "CoolDownRule", "EndingObserver", "Hysteresis", "NotFiniteAlarm", "Observer"]
+__all__ = [
+    "CoolDown",
+    "CoolDownRule",
+    "CountingObserver",
+    "EndingObserver",
+    "Hysteresis",
+    "NotFiniteAlarm",
+    "Observer",
+]
 
 _WELL_AFTER = 32  # finite frames in a row: if every second frame is broken, that is one fault, not many
 _RULE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|f|frames?)?")
@@ -31,6 +39,14 @@ class EndingObserver(Observer, Protocol):
 
     def end(self) -> Sequence[Event]:
         """The events that only the end of the stream decides."""
+
+
+@runtime_checkable
+class CountingObserver(Observer, Protocol):
+    """An observer for which some frames count though they cannot be judged; they get a verdict: defective."""
+
+    def counts(self, reason: str) -> bool:
+        """Whether a frame counts that is not judged for this reason, such as ``"black"``."""
 
 
 class Hysteresis:

@@ -23,6 +23,7 @@ from tests.runtime.tiny_bundle import tiny_bundle
 
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "draem": {},
+    "dsr": {},
     "ear": {"width": "pico"},
     "fader": {"width": "pico"},
     "patch-gaussian": {"rank": 4},

@@ -64,6 +64,7 @@ def test_every_precision_of_a_method_becomes_one_plan_for_three_gpus(
         "pbas",
         "boundary-shuffling",
         "draem",
+        "dsr",
         "cutpaste",
         "reverse-distillation",
         "gnl",

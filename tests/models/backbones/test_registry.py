@@ -1,6 +1,5 @@
 """Backbones by name: their weights and levels, and what a user can get wrong about them."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from edge_ad.cli.failures import report_failure
-from edge_ad.errors import CheckpointError, MissingDependencyError, UsageError
+from edge_ad.errors import CheckpointError, UsageError
 from edge_ad.models import create_detector, parse_parameters, restore_detector
 from edge_ad.models.backbones import BACKBONES, create_backbone
 from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0
@@ -148,24 +146,3 @@ def test_a_resnet_may_have_a_level_of_its_own() -> None:
 @pytest.mark.parametrize("name", [name for name, kind in BACKBONES.items() if not kind.has_one_level])
 def test_every_pyramid_has_the_papers_levels(name: str) -> None:
     assert {4, 8, 16} <= BACKBONES[name].level_channels.keys()  # type: ignore[index]
-
-
-def _broken(folder: Path) -> None:
-    (folder / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')")
-
-
-@pytest.mark.parametrize("broken", [False, True], ids=["missing", "built for another torch"])
-def test_without_torchvision_a_resnet_is_one_clear_line_and_exit_code_3(
-    broken: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, "torchvision", None)  # type: ignore[arg-type]
-    if broken:
-        monkeypatch.delitem(sys.modules, "torchvision")
-        monkeypatch.syspath_prepend(tmp_path)
-        _broken(tmp_path)
-    with pytest.raises(MissingDependencyError) as caught:
-        create_detector("pbas", {"backbone": "resnet18"})
-    assert report_failure(caught.value) == 3
-    error, hint = capsys.readouterr().err.splitlines()
-    assert ("does not load beside torch" if broken else "torchvision cannot be imported") in error
-    assert "pip install 'edge-ad[torchvision]'" in hint

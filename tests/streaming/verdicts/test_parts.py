@@ -290,3 +290,18 @@ def test_the_last_part_of_a_stream_is_told_before_its_sinks_close(tmp_path: Path
     with RecordReader(path) as reader:
         (part,) = reader.events(RecordFilter())
     assert (part["event"], part["data"]["verdict"], part["data"]["frames"]) == ("part", "OK", 20)
+
+
+@pytest.mark.parametrize(
+    ("rule", "counted"),
+    [
+        ("2/4", {"black", "another shape", "no part", "part cut off", "several parts"}),
+        ("2/gap:1s", {"black", "another shape", "several parts"}),  # parts that come and go
+        ("1/4:id", set()),  # the trigger's answer decides
+        (None, set()),
+    ],
+)
+def test_frame_that_cannot_be_judged_belongs_to_a_part(rule: str | None, counted: set[str]) -> None:
+    observer = PartObserver(None if rule is None else PartRule.parse(rule))
+    reasons = ["black", "another shape", "no part", "part cut off", "several parts", "paused", "not triggered"]
+    assert {reason for reason in reasons if observer.counts(reason)} == counted

@@ -10,8 +10,9 @@ import pytest
 from edge_ad.bundle import Bundle
 from edge_ad.cli.app import main
 from edge_ad.export.recipes import read_report
-from tests.torchvision.product import draw_discs
+from tests.export.discs import draw_discs
 
+pytestmark = pytest.mark.slow
 WIDE = [
     "backbone=wide-resnet50",
     "weights=random",

@@ -1,0 +1,68 @@
+"""Parameters of the mask sources: of EAR, and of what is built on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field, JsonValue, model_validator
+
+from edge_ad.models.mask_sources.patch_distance import DistanceKind
+from edge_ad.models.robustness import RobustnessParameters
+
+__all__ = ["GRID_STRIDE", "MaskSourceName", "MaskSourceParameters"]
+
+MaskSourceName = Literal["patch-distance", "dsr", "backbone", "dino", "vit", "full", "none"]
+
+GRID_STRIDE = 8
+"""Pixels per patch of every mask."""
+
+
+class MaskSourceParameters(RobustnessParameters):
+    """Which mask source, and what each of them is told.
+
+    Attributes:
+        mask_source: Where suspected defects are.
+        distance: Kind of patch distance, for ``patch-distance``.
+        mask_quantile: Threshold of it and of ``dsr``, a quantile of held-out good patches.
+        rank: Directions kept per covariance of the Gaussian, for ``distance=gaussian``; as in ``patch-gaussian``.
+        block: Side of the squares of positions that share a covariance; 1 gives each its own.
+        dsr_steps: Steps of the training of DSR, for ``dsr``.
+        dsr_textures: Folder of photographs for that training, searched with its subfolders; None renders textures.
+        mask_mass: Share of saliency or attention mass that is masked, for ``backbone``, ``dino`` and
+            ``vit``.
+        mask_model: Hub name or local folder of the mask source's network, for ``dino`` and ``vit``; its own default
+            where none is given.
+        mask_config: Configuration of that network once it has been read; leave it out.
+    """
+
+    absent: ClassVar[Mapping[str, Any]] = {**RobustnessParameters.absent, "rank": 16, "block": 1}
+
+    mask_source: MaskSourceName = "patch-distance"
+    distance: DistanceKind = "gaussian"
+    mask_quantile: float = Field(default=0.995, gt=0, lt=1)
+    rank: int = Field(default=48, ge=1)
+    block: int = Field(default=4, ge=1, le=8)
+    dsr_steps: int = Field(default=1200, ge=2)
+    dsr_textures: str | None = None
+    mask_mass: float = Field(default=0.6, gt=0, le=1)
+    mask_model: str | None = None
+    mask_config: dict[str, JsonValue] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, values: Any) -> Any:
+        """Runs of before call the two ``dino_model`` and ``dino_config``."""
+        if not isinstance(values, dict) or not {"dino_model", "dino_config"} & values.keys():
+            return values
+        renamed = {name: value for name, value in values.items() if name not in ("dino_model", "dino_config")}
+        if values.get("mask_source") == "dino":
+            renamed.setdefault("mask_model", values.get("dino_model"))
+            renamed.setdefault("mask_config", values.get("dino_config"))
+        return renamed
+
+    @property
+    def grid_hw(self) -> tuple[int, int]:
+        """Rows and columns of the patches that a mask hides."""
+        height, width = self.size_hw
+        return height // GRID_STRIDE, width // GRID_STRIDE

@@ -1,0 +1,108 @@
+"""Mask sources by name: how each is made, and what it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from edge_ad.errors import UsageError
+from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0
+from edge_ad.models.mask_sources.base import BackboneSaliency, ConstantMask, MaskSource
+from edge_ad.models.mask_sources.dsr import DsrSegmentation
+from edge_ad.models.mask_sources.parameters import GRID_STRIDE, MaskSourceName, MaskSourceParameters
+from edge_ad.models.mask_sources.patch_distance import PatchDistance
+from edge_ad.models.mask_sources.pretrained import IMAGENET_PIXELS, PLAIN_PIXELS, read_vit
+from edge_ad.models.mask_sources.vit import VitAttention
+
+__all__ = ["MASK_SOURCES", "MaskSourceKind", "create_mask_source", "create_patch_distance"]
+
+_DEEPEST_LEVEL = 16  # of the backbone's features; its channels come last
+
+Create = Callable[[MaskSourceParameters, int], MaskSource]
+Read = Callable[[str], tuple[dict[str, Any], dict[str, Tensor]]]
+
+
+@dataclass(frozen=True)
+class MaskSourceKind:
+    """A mask source that can be chosen.
+
+    Attributes:
+        create: Makes it from the parameters and the number of feature channels (0 without features).
+        needs_features: Whether it reads features of the detector's own backbone.
+        read: Reads a network from a hub name or a folder: its configuration, which becomes ``mask_config`` before
+            ``create`` is called, and the state dict of the mask source; None where nothing is read.
+        default_model: What is read where ``mask_model`` names nothing.
+    """
+
+    create: Create
+    needs_features: bool = False
+    read: Read | None = None
+    default_model: str = ""
+
+
+def create_mask_source(config: MaskSourceParameters, channels: int) -> MaskSource:
+    """The mask source of the parameters, unfitted and with random weights.
+
+    Args:
+        config: Parameters; with ``mask_config`` where the source has a network of its own.
+        channels: Channels of the backbone's features; 0 without a backbone.
+
+    Raises:
+        UsageError: The source's network has not been read yet.
+    """
+    kind = MASK_SOURCES[config.mask_source]
+    if kind.read is not None and config.mask_config is None:
+        raise UsageError(
+            f"The network of the mask source {config.mask_source!r} has not been read yet.",
+            "Create the detector with edge_ad.models.create_detector.",
+        )
+    return kind.create(config, channels)
+
+
+def create_patch_distance(config: MaskSourceParameters, channels: int) -> PatchDistance:
+    """A patch distance on features of so many channels."""
+    return PatchDistance(
+        channels,
+        config.grid_hw,
+        kind=config.distance,
+        quantile=config.mask_quantile,
+        rank=config.rank,
+        block=config.block,
+        seed=config.seed,
+    )
+
+
+def _vit(config: MaskSourceParameters, channels: int) -> MaskSource:
+    return VitAttention(dict(config.mask_config or {}), config.grid_hw, config.mask_mass)
+
+
+def _backbone(config: MaskSourceParameters, channels: int) -> MaskSource:
+    return BackboneSaliency(EfficientNetLite0.level_channels[_DEEPEST_LEVEL], config.mask_mass)
+
+
+def _dsr(config: MaskSourceParameters, channels: int) -> MaskSource:
+    return DsrSegmentation(
+        GRID_STRIDE,
+        quantile=config.mask_quantile,
+        steps=config.dsr_steps,
+        textures=config.dsr_textures,
+        seed=config.seed,
+    )
+
+
+MASK_SOURCES: Mapping[MaskSourceName, MaskSourceKind] = {
+    "patch-distance": MaskSourceKind(create_patch_distance, needs_features=True),
+    "dsr": MaskSourceKind(_dsr),
+    "backbone": MaskSourceKind(_backbone, needs_features=True),
+    "dino": MaskSourceKind(_vit, read=partial(read_vit, pixels=IMAGENET_PIXELS), default_model="facebook/dino-vits8"),
+    "vit": MaskSourceKind(
+        _vit, read=partial(read_vit, pixels=PLAIN_PIXELS), default_model="google/vit-base-patch16-224"
+    ),
+    "full": MaskSourceKind(lambda config, channels: ConstantMask(1.0, GRID_STRIDE)),
+    "none": MaskSourceKind(lambda config, channels: ConstantMask(0.0, GRID_STRIDE)),
+}
+"""Name → kind, in the order in which they are listed."""

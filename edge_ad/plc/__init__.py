@@ -1,0 +1,7 @@
+"""Servers through which a PLC gets verdicts and asks for them: Modbus TCP."""
+
+from edge_ad.plc.modbus import ModbusServer
+from edge_ad.plc.results import ResultRule
+from edge_ad.plc.server import PlcServer
+
+__all__ = ["ModbusServer", "PlcServer", "ResultRule"]

@@ -1,0 +1,81 @@
+"""What methods declare of their papers can be trained, and the page of the presets shows it."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from edge_ad.errors import UsageError
+from edge_ad.models.published import PUBLISHED, Publication, TrainingSettings
+from edge_ad.models.registry import method_class, method_names, parse_parameters
+
+OURS = {"patch-gaussian", "patch-nearest", "patch-metric"}
+WITH_PAPER = [name for name in method_names() if name not in OURS]
+
+
+def _publication(method: str) -> Publication:
+    publication = method_class(method).parameters_type.publication
+    assert publication is not None
+    return publication
+
+
+@pytest.mark.parametrize("method", WITH_PAPER)
+def test_the_published_preset_is_one_that_the_method_takes(method: str) -> None:
+    kind = method_class(method).parameters_type
+    preset = kind.all_presets()[PUBLISHED]
+    settings = TrainingSettings(**{name: preset[name] for name in TrainingSettings.names() & preset.keys()})
+    assert settings.all_photos
+    own = {name: value for name, value in preset.items() if name not in TrainingSettings.names() and value != "auto"}
+    parsed = parse_parameters(method, own)
+    assert {name: getattr(parsed, name) for name in own} == own
+
+
+@pytest.mark.parametrize("method", WITH_PAPER)
+def test_every_published_value_is_of_the_paper_or_the_code_or_says_why_it_is_taken(method: str) -> None:
+    unexplained = [
+        name
+        for name, stated in _publication(method).values.items()
+        if not (stated.paper or stated.code or stated.reason)
+    ]
+    assert unexplained == []
+
+
+def test_papers_that_train_alike_differ_where_they_say_so() -> None:
+    pbas, simplenet = _publication("pbas").preset, _publication("simplenet").preset
+    assert (pbas["size"], pbas["epochs"], pbas["degree"], pbas["crop_share"]) == (288, 640, 0.25, 1.0)
+    assert simplenet["crop_share"] == pytest.approx(288 / 329)
+    assert parse_parameters("pbas", _own(pbas)).model_dump()["embedding"] == 768
+    config = method_class("pbas").parameters_type.model_validate(_own(pbas))
+    assert config.decays == (  # type: ignore[attr-defined]
+        {"weight_decay": 1e-5, "decoupled_weight_decay": False},
+        {"weight_decay": 1e-2, "decoupled_weight_decay": True},
+    )
+
+
+def _own(preset: dict[str, object]) -> dict[str, object]:
+    return {name: value for name, value in preset.items() if name not in TrainingSettings.names()}
+
+
+@pytest.mark.parametrize("method", sorted(OURS))
+def test_a_method_of_ours_has_no_published_preset(method: str) -> None:
+    assert PUBLISHED not in method_class(method).parameters_type.all_presets()
+
+
+def test_a_random_projection_needs_a_random_start() -> None:
+    with pytest.raises(UsageError, match="projection=random needs start=random"):
+        parse_parameters("simplenet", {"projection": "random"})
+
+
+def test_the_page_shows_every_value_of_every_paper() -> None:
+    path = Path(__file__).parents[2] / "docs" / "hooks" / "presets_page.py"
+    spec = importlib.util.spec_from_file_location("presets_page", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    sections = dict(part.split("\n", 1) for part in module.page().split("\n## ")[1:])
+    assert list(sections) == list(method_names())
+    assert "| `degree` | 0.3 | 0.25 | 0.25 | 0.3 | the code's |" in sections["pbas"]
+    assert "no preset `published`" in sections["patch-metric"]
+    for method in WITH_PAPER:
+        assert sections[method].count("\n| `") == len(_publication(method).values)
