@@ -7,7 +7,7 @@ should be there, and the multi-scale gradient magnitude similarity between image
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -89,9 +89,6 @@ def _number(value: object) -> object:
 
 MosaicScale = Annotated[Literal[4, 8, 16, 32], BeforeValidator(_number)]
 
-MapStride = Annotated[Literal[1, 2], BeforeValidator(_number)]
-
-_SMOOTHED = 21  # pixels of the image, as RIAD
 _EVIDENCE_FLOOR = 1e-3  # of 1 - GMS; keeps the root's slope, and so rounding errors, small where nothing was changed
 
 
@@ -107,21 +104,18 @@ class EarParameters(MaskSourceParameters):
             blend by suspicion (``soft``); the rest is the image itself. ``auto``: soft where the mask source locates.
         evidence: What the map is made of: ``reconstruction`` (MSGMS, as the paper), or ``fused``, which weighs the
             patch distance by the fourth root of it. ``auto``: fused where there is a patch distance.
-        map_stride: Pixels of the image per pixel of the comparison, 1 or 2; the map is brought to image size.
         epochs: Epochs of EAR; 0 lets the number of images decide (about ``steps`` steps).
         steps: Steps aimed at when ``epochs`` is 0.
         learning_rate: Peak learning rate.
         schedule: Learning-rate schedule.
     """
 
-    absent: ClassVar[Mapping[str, Any]] = {**MaskSourceParameters.absent, "map_stride": 1}
     publication: ClassVar[Publication | None] = EAR
 
     width: Width = "pico"
     mosaic: MosaicScale = 16
     composite: Composite = "auto"
     evidence: Evidence = "auto"
-    map_stride: MapStride = 2
     epochs: int = Field(default=0, ge=0)
     steps: int = Field(default=600, ge=1)
     learning_rate: float = Field(default=1e-3, gt=0)
@@ -133,7 +127,7 @@ class Restoration(NamedTuple):
 
     Attributes:
         reconstruction: What the U-Net gives, (N, 3, H, W) in [0, 1].
-        weight: How much of it is taken, (N, 1, h, w) in [0, 1]; None for all of it.
+        weight: How much of it is taken, (N, 1, H, W) in [0, 1]; None for all of it.
         distance: Patch distance in units of its limit, (N, 1, h, w); None where there is none.
     """
 
@@ -171,7 +165,7 @@ class Ear(AnomalyDetector):
         if config.evidence == "fused" and not self.has_distance():
             raise UsageError("There is no patch distance to fuse.", "Use mask_source=patch-distance, or evidence=auto.")
         self.msgms = MSGMS()
-        self.smoothing = MeanFilter(_SMOOTHED // config.map_stride | 1)  # odd
+        self.smoothing = MeanFilter()
         if pretrained and isinstance(self.mask_source, TrainedMaskSource):
             self.simulator = self.mask_source.simulator([stage.name for stage in self.stages()])
 
@@ -304,18 +298,12 @@ class Ear(AnomalyDetector):
         """Score images by what the reconstruction changed, and where there is a patch distance by that too."""
         restored = self.restore(images)
         # MSGMS looks at the mean of the channels, and a blend of means is the mean of the blend: one channel.
-        grey, restored_grey = (self._compared(part) for part in (images, restored.reconstruction))
+        grey, restored_grey = (part.mean(1, keepdim=True) for part in (images, restored.reconstruction))
         anomaly_map = self.smoothing(self.msgms(grey, blend(grey, restored_grey, restored.weight)))
         if restored.distance is not None and self.config.evidence != "reconstruction":
-            distance = _resized(restored.distance, grey.shape[2:])
+            distance = F.interpolate(restored.distance, images.shape[2:], mode="bilinear", align_corners=False)
             anomaly_map = distance * (anomaly_map + _EVIDENCE_FLOOR).sqrt().sqrt()  # a power of 1/4 is ten times slower
-        anomaly_map = _resized(anomaly_map, images.shape[2:])
         return DetectorOutput(anomaly_map.amax((1, 2, 3)), anomaly_map)
-
-    def _compared(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) → the mean of the channels as it is compared, (N, 1, H / stride, W / stride)."""
-        grey, stride = images.mean(1, keepdim=True), self.config.map_stride
-        return grey if stride == 1 else F.avg_pool2d(grey, stride)
 
     def deployed(self) -> Ear:
         """With the mask source as it is exported."""
@@ -338,17 +326,18 @@ class Ear(AnomalyDetector):
         reconstruction = self.unet(self._obfuscate(images, suspicion))
         return Restoration(
             reconstruction,
-            self._weight(suspicion, None),
+            self._weight(images, suspicion, None),
             relative_distance(self.mask_source, suspicion),
         )
 
     def _obfuscate(self, images: Tensor, suspicion: Tensor) -> Tensor:
         return obfuscate(images, self.mask_source.binary(suspicion), self.config.mosaic)
 
-    def _weight(self, suspicion: Tensor, trust: Tensor | None) -> Tensor | None:
-        """Share of the reconstruction, (N, 1, h, w): unsuspected pixels come from the image, as in inpainting.
+    def _weight(self, images: Tensor, suspicion: Tensor, trust: Tensor | None) -> Tensor | None:
+        """Share of the reconstruction, (N, 1, H, W): unsuspected pixels come from the image, as in inpainting.
 
         Args:
+            images: (N, 3, H, W).
             suspicion: Of the mask source, (N, 1, h, w).
             trust: FADeR's soft mask (N, 1, h', w'), if any: what it distrusts is reconstructed too.
 
@@ -365,20 +354,12 @@ class Ear(AnomalyDetector):
             height, width = max(tuple(weight.shape[2:]), tuple(trust.shape[2:]))  # the finer grid loses no patch
             doubt = scale_mask(1 - trust, (height, width), "nearest")
             weight = torch.maximum(scale_mask(weight, (height, width), "nearest"), doubt)
-        return weight
+        return F.interpolate(weight, images.shape[2:], mode="bilinear", align_corners=False)
 
 
 def blend(images: Tensor, reconstruction: Tensor, weight: Tensor | None) -> Tensor:
-    """``I + w·(R - I)``, (N, C, H, W); the reconstruction where there is no weight, (N, 1, h, w) on any grid."""
-    if weight is None:
-        return reconstruction
-    return images + _resized(weight, images.shape[2:]) * (reconstruction - images)
-
-
-def _resized(values: Tensor, size_hw: torch.Size) -> Tensor:
-    if values.shape[2:] == size_hw:
-        return values
-    return F.interpolate(values, size_hw, mode="bilinear", align_corners=False)
+    """``I + w·(R - I)``, (N, C, H, W); the reconstruction where there is no weight (N, 1, H, W)."""
+    return reconstruction if weight is None else images + weight * (reconstruction - images)
 
 
 def relative_distance(source: MaskSource, suspicion: Tensor) -> Tensor | None:

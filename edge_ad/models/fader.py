@@ -177,7 +177,9 @@ class Fader(Ear):
         reconstruction = self.unet.decode(encoded, self._skip_masks(trust, encoded))
         located = trust if self.config.predictor in ("mlp", "vit", "distance") else None
         source = self.mask_source if self.own_distance is None else self.own_distance
-        return Restoration(reconstruction, self._weight(suspicion, located), relative_distance(source, distance))
+        return Restoration(
+            reconstruction, self._weight(images, suspicion, located), relative_distance(source, distance)
+        )
 
     def _trust(self, distance: Tensor, predicted: Tensor | None) -> Tensor:
         """The soft mask M_S (N, 1, h, w): from predicted errors, from the patch distance, or a control's constant."""

@@ -24,7 +24,6 @@ _EAR: Mapping[str, Stated] = {
     ),
     "composite": Stated("none", "the whole reconstruction"),
     "evidence": Stated("reconstruction", "MSGMS"),
-    "map_stride": Stated(1, "", "", _RIAD),
     "size": Stated(256, "", "", _RIAD),
     "geometry": Stated("stretch", "", "", _SILENT),
     "epochs": Stated(300, "", "", _RIAD),

@@ -112,7 +112,7 @@ def test_auto_trusts_the_image_where_the_mask_source_locates(images: Tensor, loc
 
 
 def test_the_score_is_the_maximum_of_the_smoothed_map(images: Tensor) -> None:
-    detector = make_ear(mosaic=8, mask_source="full", map_stride=1)
+    detector = make_ear(mosaic=8, mask_source="full")
     score, anomaly_map = detector(images)
     assert anomaly_map.shape == (4, 1, 64, 64)
     torch.testing.assert_close(score, anomaly_map.flatten(1).amax(1))

@@ -9,12 +9,11 @@ from torch.nn import functional as F
 from edge_ad.errors import UsageError
 from edge_ad.models import create_detector, restore_detector
 from edge_ad.models.ear import Ear
-from edge_ad.models.smoothing import MeanFilter
 
 
-def _fitted(evidence: str, map_stride: int = 1) -> tuple[Ear, torch.Tensor]:
+def _fitted(evidence: str) -> tuple[Ear, torch.Tensor]:
     torch.set_num_threads(1)
-    detector = create_detector("ear", {"size": 64, "width": "pico", "evidence": evidence, "map_stride": map_stride})
+    detector = create_detector("ear", {"size": 64, "width": "pico", "evidence": evidence})
     assert isinstance(detector, Ear)
     assert detector.backbone is not None
     images = torch.rand(6, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -43,29 +42,8 @@ def test_the_fused_map_weighs_the_relative_distance_by_the_fourth_root(evidence:
     assert torch.equal(output.score, output.anomaly_map.amax((1, 2, 3)))
 
 
-def test_at_stride_two_the_halved_pictures_are_compared_and_the_map_has_the_size_of_the_image() -> None:
-    detector, images = _fitted("fused", map_stride=2)
-    assert detector.backbone is not None
-    with torch.inference_mode():
-        restored = detector.restore(images)
-        assert restored.weight is not None
-        image, reconstruction = (F.avg_pool2d(part.mean(1, keepdim=True), 2) for part in (images, restored[0]))
-        weight, distance = (
-            F.interpolate(part, (32, 32), mode="bilinear", align_corners=False)
-            for part in (restored.weight, detector.mask_source(images, detector.backbone(images)))
-        )
-        blended = torch.lerp(image, reconstruction, weight)
-        smoothed = MeanFilter(11)(detector.msgms(image, blended))
-        expected = distance / detector.mask_source.get_buffer("limit") * (smoothed + 1e-3) ** 0.25
-        output = detector(images)
-    assert output.anomaly_map.shape == (6, 1, 64, 64)
-    expected = F.interpolate(expected, (64, 64), mode="bilinear", align_corners=False)
-    assert torch.allclose(output.anomaly_map, expected, atol=1e-6)
-    assert torch.equal(output.score, output.anomaly_map.amax((1, 2, 3)))
-
-
-def test_a_run_that_records_neither_covariances_nor_stride_has_those_of_before() -> None:
-    before = {"rank": 16, "block": 1, "map_stride": 1}
+def test_a_run_that_records_no_covariances_has_those_of_before() -> None:
+    before = {"rank": 16, "block": 1}
     detector = create_detector("ear", {"size": 64, "width": "lean", **before})
     values = {name: value for name, value in detector.config.model_dump().items() if name not in before}
     assert restore_detector("ear", values, detector.state_dict()).config == detector.config
