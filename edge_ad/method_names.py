@@ -29,6 +29,7 @@ METHODS = Registry(
         "reverse-distillation": "edge_ad.models.distillation:ReverseDistillation",
         "gnl": "edge_ad.models.distillation:Gnl",
         "fico": "edge_ad.models.distillation:Fico",
+        "msflow": "edge_ad.models.msflow:MsFlow",
     },
 )
 """Method → its class, imported when it is asked for."""

@@ -58,6 +58,7 @@ class Stage:
         schedule: Name of a schedule in ``edge_ad.training.schedules``.
         steps: Steps aimed at when ``epochs`` is 0.
         optimiser: ``adam``, or ``sgd`` with a momentum of 0.9.
+        gradient_norm: Longer gradients are shortened to this length; 0 leaves them as they are.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Stage:
     schedule: str
     steps: int = 0
     optimiser: Literal["adam", "sgd"] = "adam"
+    gradient_norm: float = 0.0
 
 
 class MethodParameters(BaseModel):
@@ -98,6 +100,11 @@ class MethodParameters(BaseModel):
         """
         published = {} if cls.publication is None else {PUBLISHED: cls.publication.preset}
         return {"edge": {}, **cls.presets, **published}
+
+    @property
+    def most_part_share(self) -> float:
+        """Of what is cut out around a part, most that may be the part for ``auto`` to do so, in (0, 1]."""
+        return 1.0
 
     @property
     def size_hw(self) -> tuple[int, int]:

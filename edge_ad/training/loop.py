@@ -163,6 +163,8 @@ def _run_epoch(
             losses = detector.training_loss(batch, stage, generator)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(torch.stack(list(losses.values())).sum())
+        if stage.gradient_norm:
+            torch.nn.utils.clip_grad_norm_(detector.trainable(), stage.gradient_norm)
         optimiser.step()
         for name, value in losses.items():
             totals[name] = totals.get(name, 0.0) + value.detach().double() / batches  # no step waits for a GPU's value

@@ -23,6 +23,7 @@ from edge_ad.models.ear import EarParameters
 from edge_ad.models.fader import FaderParameters
 from edge_ad.models.feature_detector import FeatureParameters
 from edge_ad.models.mask_sources import MaskSourceParameters
+from edge_ad.models.msflow import MsFlowParameters
 from edge_ad.models.patch_gaussian import PatchGaussianParameters
 from edge_ad.models.patch_metric import PatchMetricParameters
 from edge_ad.models.patch_nearest import PatchNearestParameters
@@ -52,6 +53,7 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("`reverse-distillation`", ReverseDistillationParameters, DistillationParameters),
     ("`gnl`", GnlParameters, DistillationParameters),
     ("`fico`", FicoParameters, GnlParameters),
+    ("`msflow`", MsFlowParameters, MethodParameters),
 ]
 
 

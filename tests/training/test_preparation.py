@@ -162,3 +162,12 @@ def test_a_detector_that_is_fitted_on_all_photos_anyway_keeps_its_threshold(prod
     run = load_run(train(request, _ignore))
     assert run.split.is_fitted_on_all
     assert good_scores(run).scores
+
+
+def test_a_run_that_is_continued_goes_before_the_preset_of_what_continues_it(product: Path, tmp_path: Path) -> None:
+    own = {"size": 64, "steps": 1, "width": "pico", "mask_source": "full", "mosaic": 8}
+    ear = train(TrainingRequest("ear", product, tmp_path / "ear", own), _ignore)
+    request = TrainingRequest("fader", product, tmp_path / "top", {"fader_epochs": 1}, preset="published", ear=ear)
+    parameters = read_record(train(request, _ignore)).parameters
+    assert {name: parameters[name] for name in own} == own
+    assert (parameters["predictor"], parameters["fader_schedule"], parameters["fader_epochs"]) == ("mlp", "warm-up", 1)

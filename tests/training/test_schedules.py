@@ -23,6 +23,11 @@ def test_warm_up_rises_for_a_tenth_and_stays() -> None:
     assert learning_rate_scale("warm-up", 0.5) == 1.0
 
 
+def test_a_long_warm_up_is_followed_by_two_steps() -> None:
+    scales = [learning_rate_scale("warm-up-step", progress) for progress in (0.0, 0.06, 0.5, 0.8, 0.95)]
+    assert scales == pytest.approx([0.1, 0.55, 1.0, 0.33, 0.1089])
+
+
 def test_one_cycle_ends_near_zero() -> None:
     assert learning_rate_scale("one-cycle", 0.1) == pytest.approx(1)
     assert learning_rate_scale("one-cycle", 0.55) == pytest.approx(0.5)

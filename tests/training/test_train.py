@@ -148,6 +148,20 @@ def test_a_training_stopped_by_ctrl_c_goes_on_bit_for_bit(product: Path, tmp_pat
     _assert_same_weights(whole, resume(tmp_path / "cut", _ignore))
 
 
+def test_a_flow_stopped_by_ctrl_c_goes_on_bit_for_bit(product: Path, tmp_path: Path) -> None:
+    values = {"size": 64, "blocks": "1,1,2", "epochs": 3}
+    whole = train(TrainingRequest("msflow", product, tmp_path / "whole", values), _ignore)
+
+    def interrupt(report: EpochReport) -> None:
+        if report.progress.epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(TrainingRequest("msflow", product, tmp_path / "cut", values), interrupt)
+    _assert_same_weights(whole, resume(tmp_path / "cut", _ignore))
+    assert float(_weights(whole)["likelihood.score_unit"]) != 1.0
+
+
 def test_a_killed_training_goes_on_bit_for_bit(product: Path, tmp_path: Path) -> None:
     whole = train(_request(product, tmp_path / "whole", epochs=40), _ignore)
     arguments = ["train", "ear", "--data", str(product), "--runs", str(tmp_path), "--name", "cut", "--epochs", "40"]

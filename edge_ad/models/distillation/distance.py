@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["CosineMap", "gaussian_matrix", "image_distance", "level_loss", "position_distance", "upsampling_matrix"]
+__all__ = [
+    "CosineMap",
+    "ScaleSum",
+    "gaussian_matrix",
+    "image_distance",
+    "level_loss",
+    "position_distance",
+    "upsampling_matrix",
+]
 
 _LEAST_NORM = 1e-8
 _TRUNCATE = 4.0  # standard deviations, as scipy has it
@@ -85,11 +93,33 @@ def gaussian_matrix(size: int, sigma: float) -> NDArray[np.float64]:
     return matrix
 
 
-class CosineMap(nn.Module):
-    """Sum over levels of ``1 − cos``, brought to image size and smoothed.
+class ScaleSum(nn.Module):
+    """Sum over scales of maps that are brought to image size and smoothed.
 
     Both steps are linear and separable: ``Σ Aₖ Dₖ Aₖᵀ`` with ``Aₖ`` = Gaussian · interpolation, (H, hₖ). The left
-    products of all levels are one product of the concatenated matrices.
+    products of all scales are one product of the concatenated matrices.
+
+    Args:
+        size_hw: Height and width of the image and of the map, in pixels.
+        strides: Of the scales.
+        sigma: Of the smoothing, pixels; None leaves it out.
+    """
+
+    def __init__(self, size_hw: tuple[int, int], strides: Sequence[int], sigma: float | None) -> None:
+        super().__init__()
+        down, across = (_enlargements(side, strides, sigma) for side in size_hw)
+        for index, matrix in enumerate(across):
+            self.register_buffer(f"columns_{index}", matrix.T.contiguous().float(), persistent=False)
+        self.register_buffer("rows", torch.cat(down, 1).float(), persistent=False)
+
+    def enlarge(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps (N, 1, h, w) in the order of the strides → (N, 1, H, W)."""
+        across = [each @ self.get_buffer(f"columns_{index}") for index, each in enumerate(maps)]
+        return self.get_buffer("rows") @ torch.cat(across, 2)
+
+
+class CosineMap(ScaleSum):
+    """Sum over levels of ``1 − cos``, brought to image size and smoothed.
 
     Args:
         size_hw: Height and width of the image and of the map, in pixels.
@@ -97,23 +127,12 @@ class CosineMap(nn.Module):
         sigma: Of the smoothing, pixels.
     """
 
-    def __init__(self, size_hw: tuple[int, int], strides: Sequence[int], sigma: float) -> None:
-        super().__init__()
-        down, across = (_enlargements(side, strides, sigma) for side in size_hw)
-        for index, matrix in enumerate(across):
-            self.register_buffer(f"columns_{index}", matrix.T.contiguous().float(), persistent=False)
-        self.register_buffer("rows", torch.cat(down, 1).float(), persistent=False)
-
     def forward(self, teacher: Sequence[Tensor], student: Sequence[Tensor]) -> Tensor:
         """Levels (N, C, h, w) of both, in the order of the strides → (N, 1, H, W), at least 0."""
-        across = [
-            position_distance(a, b) @ self.get_buffer(f"columns_{index}")
-            for index, (a, b) in enumerate(zip(teacher, student, strict=True))
-        ]
-        return self.get_buffer("rows") @ torch.cat(across, 2)
+        return self.enlarge([position_distance(a, b) for a, b in zip(teacher, student, strict=True)])
 
 
-def _enlargements(side: int, strides: Sequence[int], sigma: float) -> list[Tensor]:
-    """Interpolation and smoothing along one axis for each level, float64 (side, side / stride)."""
-    smoothing = gaussian_matrix(side, sigma)
+def _enlargements(side: int, strides: Sequence[int], sigma: float | None) -> list[Tensor]:
+    """Interpolation and smoothing along one axis for each scale, float64 (side, side / stride)."""
+    smoothing = np.eye(side) if sigma is None else gaussian_matrix(side, sigma)
     return [torch.from_numpy(smoothing @ upsampling_matrix(side, side // stride)) for stride in strides]

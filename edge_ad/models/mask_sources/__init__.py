@@ -2,6 +2,7 @@
 
 from edge_ad.models.mask_sources.base import BackboneSaliency, ConstantMask, MaskSource
 from edge_ad.models.mask_sources.dsr import DsrSegmentation
+from edge_ad.models.mask_sources.flow_likelihood import FlowLikelihood
 from edge_ad.models.mask_sources.parameters import MaskSourceName, MaskSourceParameters
 from edge_ad.models.mask_sources.patch_distance import PatchDistance
 from edge_ad.models.mask_sources.trained import TrainedMaskSource
@@ -11,6 +12,7 @@ __all__ = [
     "BackboneSaliency",
     "ConstantMask",
     "DsrSegmentation",
+    "FlowLikelihood",
     "MaskSource",
     "MaskSourceName",
     "MaskSourceParameters",

@@ -12,7 +12,7 @@ from edge_ad.models.robustness import RobustnessParameters
 
 __all__ = ["GRID_STRIDE", "MaskSourceName", "MaskSourceParameters"]
 
-MaskSourceName = Literal["patch-distance", "dsr", "backbone", "dino", "vit", "full", "none"]
+MaskSourceName = Literal["patch-distance", "msflow", "dsr", "backbone", "dino", "vit", "full", "none"]
 
 GRID_STRIDE = 8
 """Pixels per patch of every mask."""
@@ -24,9 +24,10 @@ class MaskSourceParameters(RobustnessParameters):
     Attributes:
         mask_source: Where suspected defects are.
         distance: Kind of patch distance, for ``patch-distance``.
-        mask_quantile: Threshold of it and of ``dsr``, a quantile of held-out good patches.
+        mask_quantile: Threshold of it, of ``msflow`` and of ``dsr``, a quantile of held-out good patches.
         rank: Directions kept per covariance of the Gaussian, for ``distance=gaussian``; as in ``patch-gaussian``.
         block: Side of the squares of positions that share a covariance; 1 gives each its own.
+        flow_steps: Steps of the training of the flow, for ``msflow``.
         dsr_steps: Steps of the training of DSR, for ``dsr``.
         dsr_textures: Folder of photographs for that training, searched with its subfolders; None renders textures.
         mask_mass: Share of saliency or attention mass that is masked, for ``backbone``, ``dino`` and
@@ -43,6 +44,7 @@ class MaskSourceParameters(RobustnessParameters):
     mask_quantile: float = Field(default=0.995, gt=0, lt=1)
     rank: int = Field(default=48, ge=1)
     block: int = Field(default=4, ge=1, le=8)
+    flow_steps: int = Field(default=400, ge=1)
     dsr_steps: int = Field(default=1200, ge=2)
     dsr_textures: str | None = None
     mask_mass: float = Field(default=0.6, gt=0, le=1)

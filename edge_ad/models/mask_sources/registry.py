@@ -13,6 +13,7 @@ from edge_ad.errors import UsageError
 from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0
 from edge_ad.models.mask_sources.base import BackboneSaliency, ConstantMask, MaskSource
 from edge_ad.models.mask_sources.dsr import DsrSegmentation
+from edge_ad.models.mask_sources.flow_likelihood import FlowLikelihood
 from edge_ad.models.mask_sources.parameters import GRID_STRIDE, MaskSourceName, MaskSourceParameters
 from edge_ad.models.mask_sources.patch_distance import PatchDistance
 from edge_ad.models.mask_sources.pretrained import IMAGENET_PIXELS, PLAIN_PIXELS, read_vit
@@ -20,7 +21,7 @@ from edge_ad.models.mask_sources.vit import VitAttention
 
 __all__ = ["MASK_SOURCES", "MaskSourceKind", "create_mask_source", "create_patch_distance"]
 
-_DEEPEST_LEVEL = 16  # of the backbone's features; its channels come last
+_FINE_LEVEL, _DEEPEST_LEVEL = 8, 16  # of the backbone's features, whose channels lie in this order
 
 Create = Callable[[MaskSourceParameters, int], MaskSource]
 Read = Callable[[str], tuple[dict[str, Any], dict[str, Tensor]]]
@@ -84,6 +85,17 @@ def _backbone(config: MaskSourceParameters, channels: int) -> MaskSource:
     return BackboneSaliency(EfficientNetLite0.level_channels[_DEEPEST_LEVEL], config.mask_mass)
 
 
+def _msflow(config: MaskSourceParameters, channels: int) -> MaskSource:
+    of_level = EfficientNetLite0.level_channels
+    return FlowLikelihood(
+        (of_level[_FINE_LEVEL], of_level[_DEEPEST_LEVEL]),
+        config.grid_hw,
+        quantile=config.mask_quantile,
+        steps=config.flow_steps,
+        seed=config.seed,
+    )
+
+
 def _dsr(config: MaskSourceParameters, channels: int) -> MaskSource:
     return DsrSegmentation(
         GRID_STRIDE,
@@ -96,6 +108,7 @@ def _dsr(config: MaskSourceParameters, channels: int) -> MaskSource:
 
 MASK_SOURCES: Mapping[MaskSourceName, MaskSourceKind] = {
     "patch-distance": MaskSourceKind(create_patch_distance, needs_features=True),
+    "msflow": MaskSourceKind(_msflow, needs_features=True),
     "dsr": MaskSourceKind(_dsr),
     "backbone": MaskSourceKind(_backbone, needs_features=True),
     "dino": MaskSourceKind(_vit, read=partial(read_vit, pixels=IMAGENET_PIXELS), default_model="facebook/dino-vits8"),

@@ -36,6 +36,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "reverse-distillation": {},
     "gnl": {},
     "fico": {},
+    "msflow": {},
 }
 
 

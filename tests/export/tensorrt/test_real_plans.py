@@ -69,6 +69,7 @@ def test_every_precision_of_a_method_becomes_one_plan_for_three_gpus(
         "reverse-distillation",
         "gnl",
         "fico",
+        "msflow",
     ],
 )
 def test_a_learned_boundary_becomes_a_plan(graphs: MakeGraphs, method: str, name: str) -> None:

@@ -1,0 +1,94 @@
+"""MSFlow beside the patch Gaussian: both engines of one run on the test images of a product.
+
+    python -m benchmarks.flow_table --data FOLDER... --runs FOLDER --out flow_table.jsonl [--methods METHOD...]
+    python -m benchmarks.distillation_latency --methods patch-gaussian msflow... --out flow_latency.jsonl
+
+A method is written ``name`` or ``name:parameter=value,parameter=value``. Runs are trained and built by the commands
+that users have, with ``--geometry auto``; what is under ``--runs`` already is not made again. A build whose gate
+refuses INT8 is a row that says so. Test photos of a shape that no training photo has are judged all the same: they
+belong to the product's test. Rows that the file has are not measured again. Afterwards: ``python -m
+benchmarks.flow_markdown``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from benchmarks.discriminator_int8 import edge_ad
+from benchmarks.suites.accuracy_suite import run_name, split_method
+from benchmarks.suites.record import append_row, read_lines
+from edge_ad.bundle import Bundle
+from edge_ad.data.products import open_product
+from edge_ad.evaluation.evaluate import evaluate
+
+METHODS = ("patch-gaussian", "msflow")
+METRICS = ("image_auroc", "pixel_auroc", "pixel_ap", "pro")
+_PRECISIONS = ("fp32", "int8")
+
+
+def made(data: Path, runs: Path, method: str, seed: int) -> tuple[Path, str]:
+    """The run with an INT8 engine, and why it has none where its gate refuses it."""
+    name, values = split_method(method)
+    run = runs / run_name(data.name, method, seed)
+    given = [part for key, value in values.items() for part in ("--parameter", f"{key}={value}")]
+    if not (run / "run.json").is_file():
+        edge_ad(["train", name, "--data", data, "--runs", runs, "--name", run.name, "--seed", str(seed), *given])
+    elif not (run / "checkpoint.safetensors").is_file():
+        edge_ad(["train", "--resume", run])
+    try:
+        edge_ad(["build-engine", run, "--precision", "int8"])
+    except subprocess.CalledProcessError as error:
+        return run, next(line for line in error.stderr.splitlines() if line.startswith("error:"))
+    return run, ""
+
+
+def metrics_of(run: Path, data: Path, precision: str) -> dict[str, float]:
+    """Metrics of an engine of the run's bundle."""
+    from edge_ad.training.predictor import open_predictor
+
+    with open_predictor(run / "bundle", backend="auto", precision=precision, threads=1) as predictor:
+        photos = predictor.photos.model_copy(update={"aspect_ratios": None})
+        found = evaluate(predictor.predict, open_product(data), predictor.size_hw, batch=1, photos=photos)
+    return {name: round(found.metrics[name], 5) for name in METRICS}
+
+
+def row(data: Path, runs: Path, method: str, seed: int) -> dict[str, Any]:
+    """One row; only what the gate lets through is measured."""
+    run, refused = made(data, runs, method, seed)
+    found: dict[str, Any] = {"product": data.name, "method": method, "seed": seed}
+    if refused:
+        return found | {"fp32": metrics_of(run, data, "fp32"), "refused": refused}
+    gate = Bundle.open(run / "bundle").graph("int8").gate
+    layers = {} if gate is None else {"int8_layers": gate.quantised_layers, "returned": len(gate.float_layers)}
+    return found | {name: metrics_of(run, data, name) for name in _PRECISIONS} | layers
+
+
+def rows(chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """What the file does not have yet."""
+    done = {(row["product"], row["method"], row["seed"]) for row in read_lines(chosen.out)}
+    for data, seed, method in product(chosen.data, chosen.seeds, chosen.methods):
+        if (data.name, method, seed) not in done:
+            yield row(data, chosen.runs, method, seed)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and append."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, nargs="+", required=True)
+    parser.add_argument("--runs", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
+    for found in rows(parser.parse_args(arguments)):
+        append_row(parser.parse_args(arguments).out, found)
+        print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    main()
