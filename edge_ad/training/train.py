@@ -280,9 +280,8 @@ def _continued(
     run = load_run(root)
     if run.method != wanted:
         raise CheckpointError(f"The run {root} is of method {run.method!r}, not {wanted!r}.", f"Name an {wanted} run.")
-    own = {**method_class(wanted).parameters_type.absent, **run.parameters}
-    values = {**preset, **own, **request.values}
-    changed = [key for key in own if values[key] != own[key]]
+    values = {**preset, **run.parameters, **request.values}
+    changed = [key for key in run.parameters if values[key] != run.parameters[key]]
     if changed:
         raise UsageError(
             f"{', '.join(changed)} cannot differ from those of {root}.", "Leave them out, or train that one anew."

@@ -190,17 +190,6 @@ def test_fader_on_a_finished_ear_equals_training_both(product: Path, tmp_path: P
     _assert_same_weights(both, train(request, _ignore))
 
 
-def test_fader_on_an_ear_of_before_has_what_that_does_not_record(product: Path, tmp_path: Path) -> None:
-    ear = train(_request(product, tmp_path / "ear", rank=16, block=1), _ignore)
-    record = json.loads((ear / "run.json").read_text())
-    for name in ("rank", "block"):
-        del record["parameters"][name]
-    (ear / "run.json").write_text(json.dumps(record))
-    request = TrainingRequest("fader", product, tmp_path / "top", {"fader_epochs": 1, "predictor": "ones"}, ear=ear)
-    parameters = load_run(train(request, _ignore)).parameters
-    assert [parameters[name] for name in ("rank", "block")] == [16, 1]
-
-
 def test_patch_gaussian_is_fitted_without_an_epoch(product: Path, tmp_path: Path) -> None:
     request = TrainingRequest("patch-gaussian", product, tmp_path / "run", {"size": 64})
     run = load_run(train(request, _ignore))

@@ -28,8 +28,7 @@ class PatchDistance(MaskSource):
         grid_hw: Feature map height and width.
         kind: A Gaussian per position, or a bank of normal patches that ignores position.
         quantile: Share of held-out good patches below the threshold.
-        rank: Directions kept per covariance of the Gaussian.
-        block: Side of the squares of positions that share a covariance.
+        rank: Rank of the Gaussian.
         bank: Entries of the bank.
         seed: Seed of the bank's subset.
     """
@@ -45,14 +44,13 @@ class PatchDistance(MaskSource):
         kind: DistanceKind = "gaussian",
         quantile: float = 0.995,
         rank: int = 16,
-        block: int = 1,
         bank: int = 2000,
         seed: int = 0,
     ) -> None:
         super().__init__()
         self.quantile = quantile
         self.distance: PositionGaussian | NearestNeighbour = (
-            PositionGaussian(channels, grid_hw, rank=rank, block=block)
+            PositionGaussian(channels, grid_hw, rank=rank)
             if kind == "gaussian"
             else NearestNeighbour(channels, size=bank, seed=seed)
         )
