@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["open_filters", "open_plc_servers", "open_sinks", "open_sources", "plc_sinks"]
 
-_PLC_KINDS = ("modbus",)
+_PLC_KINDS = ("modbus", "opcua")
 _DATABASES = (".sqlite", ".sqlite3", ".db")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _NAME_RULE = "A name has at most 40 letters, digits, dots, dashes and underscores, and begins with a letter or digit."
@@ -155,6 +155,14 @@ def open_plc_servers(outputs: Outputs) -> dict[str, PlcServer]:
     made: dict[str, PlcServer] = {}
     if outputs.plc_timeout_s is not None and outputs.modbus is None:
         raise UsageError("--plc-timeout has no effect without --modbus.", "Add --modbus HOST:PORT.")
+    if outputs.opcua_certificates is not None and outputs.opcua is None:
+        raise UsageError("--opcua-certificates has no effect without --opcua.", "Add --opcua HOST:PORT.")
+    if outputs.opcua is not None:
+        from edge_ad.plc import OpcuaServer
+
+        made["opcua"] = server = OpcuaServer(outputs.opcua, folder=outputs.opcua_certificates)
+        if not server.is_loopback:
+            note(f"OPC UA: anonymous clients are refused; trusted are those in {server.certificates.trusted}.")
     if outputs.modbus is not None:
         from edge_ad.plc import ModbusServer
 

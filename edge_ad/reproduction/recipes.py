@@ -113,6 +113,7 @@ _QUICK: Mapping[str, Any] = {
     "quantiser_epochs": 1,
     "upsampling_epochs": 1,
     "dsr_steps": 2,
+    "flow_steps": 1,
     "bank": 20,
 }
 _QUICK_OF: Mapping[str, Mapping[str, Any]] = {

@@ -41,6 +41,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("ear", {**SMALL, "mask_source": "backbone"}),
     ("ear", {**SMALL, "mask_source": "msflow", "flow_steps": 3}),
     ("ear", {**SMALL, "mask_source": "full"}),
+    ("ear", {**SMALL, "mask_source": "ami-net", "ami_steps": 2}),
     ("fader", SMALL),
     ("fader", {**SMALL, "predictor": "mlp", "normalisation": "minmax", "scaling": "bilinear"}),
     ("fader", {**SMALL, "predictor": "vit", "mask_source": "backbone", "masking": "hard"}),
