@@ -120,7 +120,7 @@ _QUICK: Mapping[str, Any] = {
     "bank": 20,
 }
 _QUICK_OF: Mapping[str, Mapping[str, Any]] = {
-    "ear": {"width": "nano"},
-    "fader": {"width": "nano", "hidden": 16},
+    "ear": {"width": "pico"},
+    "fader": {"width": "pico", "hidden": 16},
     "draem": {"width": "lean"},
 }
