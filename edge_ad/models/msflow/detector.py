@@ -19,7 +19,7 @@ from edge_ad.models.backbones import BACKBONES, BackboneName
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
 from edge_ad.models.distillation.teacher import STRIDES
 from edge_ad.models.msflow.deployed import FoldedFlow
-from edge_ad.models.msflow.flows import MultiScaleFlow, negative_log_likelihood
+from edge_ad.models.msflow.flows import MultiScaleFlow, negative_log_likelihood, with_noise
 from edge_ad.models.msflow.levels import POOLED_STRIDES, PooledLevels
 from edge_ad.models.msflow.likelihood import LikelihoodMap, Reference, log_likelihood
 from edge_ad.models.msflow.publication import MSFLOW
@@ -43,6 +43,7 @@ class MsFlowParameters(MethodParameters):
         condition: Channels of the code that tells a flow the position, a multiple of 4.
         clamp: Largest logarithm of the factor by which a block scales a feature.
         standardise: Bring the channels of each scale to mean 0 and deviation 1 before the flows.
+        noise: Deviation of the noise that training adds to what the flow sees.
         reference: What is normal: the likeliest places of held-out good ``photos``, or of the same ``picture``.
         top_share: Share of the places, the unlikeliest, that the score is the mean of.
         sigma: Smoothing of the map, pixels.
@@ -63,11 +64,12 @@ class MsFlowParameters(MethodParameters):
     condition: int = Field(default=16, ge=4, le=1024, multiple_of=4)
     clamp: float = Field(default=1.9, gt=0, le=10)
     standardise: bool = True
+    noise: float = Field(default=0.3, ge=0, le=10)
     reference: Reference = "photos"
     top_share: float = Field(default=0.03, gt=0, le=1)
     sigma: float = Field(default=4.0, ge=0.1, le=64)
     epochs: int = Field(default=0, ge=0)
-    steps: int = Field(default=600, ge=1)
+    steps: int = Field(default=300, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0, le=1)
     schedule: Literal["one-cycle", "fixed", "warm-up", "sgdr", "step", "warm-up-step"] = "one-cycle"
     gradient_norm: float = Field(default=2.0, gt=0)
@@ -186,8 +188,9 @@ class MsFlow(AnomalyDetector):
         return [{"params": self.trainable(), "lr_scale": 1.0}]
 
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
-        """Mean over images of ``½ Σ z² − log |det J|``."""
-        return {"nll": negative_log_likelihood(self.flow(self.standardisation(self.levels.unpack(batch.frozen))))}
+        """Mean over images of ``½ Σ z² − log |det J|``, of features with noise."""
+        scales = self.standardisation(self.levels.unpack(batch.frozen))
+        return {"nll": negative_log_likelihood(self.flow(with_noise(scales, self.config.noise, generator)))}
 
     def _log_likelihoods(self, levels: Sequence[Tensor]) -> list[Tensor]:
         return [log_likelihood(z) for z in self.flow(self.standardisation(levels)).scales]

@@ -18,6 +18,7 @@ MSFLOW = Publication(
         "condition": Stated(64, "", "64 for each scale"),
         "clamp": Stated(1.9, "", "1.9"),
         "standardise": Stated(False, "", "none"),
+        "noise": Stated(0.0, "", "none"),
         "reference": Stated("picture", "", "the maximum of each picture"),
         "top_share": Stated(0.03, "", "0.03"),
         "sigma": Stated(0.1, "", "no smoothing", "0.1 pixels leave the map as it is"),

@@ -9,6 +9,7 @@ from edge_ad.errors import UsageError
 from edge_ad.models import create_detector, parse_parameters
 from edge_ad.models.base import TrainingBatch
 from edge_ad.models.msflow import MsFlow
+from edge_ad.models.msflow.flows import negative_log_likelihood
 from edge_ad.models.msflow.levels import PooledLevels
 from edge_ad.models.msflow.likelihood import LikelihoodMap, Reference, log_likelihood, mean_of_highest
 from tests.models.detectors import fit, train
@@ -65,6 +66,18 @@ def test_the_map_points_at_what_was_not_seen_and_the_score_rises(images: Tensor)
     row, column = divmod(int((bad.anomaly_map - good.anomaly_map).flatten().argmax()), 64)
     assert 8 <= row < 40
     assert 32 <= column < 64
+
+
+def test_noise_keeps_photos_that_were_not_trained_on_likely(images: Tensor) -> None:
+    others = (images + 0.05 * torch.randn(images.shape)).clamp(0, 1)
+    found = []
+    for noise in (0.0, 0.5):
+        detector = make(noise=noise, seed=3)
+        trained(detector, images, 80)
+        with torch.no_grad():
+            levels = detector.standardisation(detector.levels.levels(others))
+            found.append(float(negative_log_likelihood(detector.flow(levels))))
+    assert found[1] < found[0]
 
 
 def test_held_out_photos_are_the_unit_of_score_and_map(images: Tensor) -> None:
