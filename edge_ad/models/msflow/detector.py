@@ -21,7 +21,7 @@ from edge_ad.models.distillation.teacher import STRIDES
 from edge_ad.models.msflow.deployed import FoldedFlow
 from edge_ad.models.msflow.flows import MultiScaleFlow, negative_log_likelihood, with_noise
 from edge_ad.models.msflow.levels import POOLED_STRIDES, PooledLevels
-from edge_ad.models.msflow.likelihood import LikelihoodMap, Reference, log_likelihood
+from edge_ad.models.msflow.likelihood import LikelihoodMap, Reference, Score, log_likelihood
 from edge_ad.models.msflow.publication import MSFLOW
 from edge_ad.models.msflow.standardisation import ScaleStandardisation
 from edge_ad.models.picture_normalisation import InputNormalisation
@@ -45,7 +45,8 @@ class MsFlowParameters(MethodParameters):
         standardise: Bring the channels of each scale to mean 0 and deviation 1 before the flows.
         noise: Deviation of the noise that training adds to what the flow sees.
         reference: What is normal: the likeliest places of held-out good ``photos``, or of the same ``picture``.
-        top_share: Share of the places, the unlikeliest, that the score is the mean of.
+        score: ``map``: its maximum, so that a part is defective where its map says so; ``product``: as published.
+        top_share: Share of the places, the unlikeliest, that the score ``product`` is the mean of.
         sigma: Smoothing of the map, pixels.
         epochs: Epochs; 0 lets the number of images decide (about ``steps`` steps).
         steps: Steps aimed at when ``epochs`` is 0.
@@ -66,6 +67,7 @@ class MsFlowParameters(MethodParameters):
     standardise: bool = True
     noise: float = Field(default=0.3, ge=0, le=10)
     reference: Reference = "photos"
+    score: Score = "map"
     top_share: float = Field(default=0.03, gt=0, le=1)
     sigma: float = Field(default=4.0, ge=0.1, le=64)
     epochs: int = Field(default=0, ge=0)
@@ -126,7 +128,12 @@ class MsFlow(AnomalyDetector):
         self.standardisation = ScaleStandardisation(self.levels.channels)
         self.flow: MultiScaleFlow | FoldedFlow = self._new_flow()
         self.likelihood = LikelihoodMap(
-            config.size_hw, POOLED_STRIDES, sigma=config.sigma, top_share=config.top_share, reference=config.reference
+            config.size_hw,
+            POOLED_STRIDES,
+            sigma=config.sigma,
+            top_share=config.top_share,
+            reference=config.reference,
+            score=config.score,
         )
         self._held_out: Tensor | None = None
         self.requires_grad_(False)
@@ -212,6 +219,6 @@ class MsFlow(AnomalyDetector):
         return deployed
 
     def forward(self, images: Tensor) -> DetectorOutput:
-        """Map: sum of the scales' unlikelihoods; score: mean of the highest of their product's."""
+        """Map: sum of the scales' unlikelihoods; score: its maximum, or the mean of the highest of their product's."""
         output: DetectorOutput = self.likelihood(self._log_likelihoods(self.levels.unpack(self.levels(images))))
         return output

@@ -20,6 +20,7 @@ MSFLOW = Publication(
         "standardise": Stated(False, "", "none"),
         "noise": Stated(0.0, "", "none"),
         "reference": Stated("picture", "", "the maximum of each picture"),
+        "score": Stated("product", "", "of the scales' likelihoods"),
         "top_share": Stated(0.03, "", "0.03"),
         "sigma": Stated(0.1, "", "no smoothing", "0.1 pixels leave the map as it is"),
         "epochs": Stated(100, "", "25 times 4"),
