@@ -17,7 +17,7 @@ from tests.models.detectors import fit
 
 pytestmark = pytest.mark.usefixtures("_narrow")
 
-SMALL = {"size": 64, "width": "nano", "mosaic": 8}
+SMALL = {"size": 64, "width": "pico", "mosaic": 8}
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("patch-gaussian", {"size": 64, "rank": 3}),
     ("patch-gaussian", {"size": 64, "levels": "4,8,16", "neighbourhood": 5}),

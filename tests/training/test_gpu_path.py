@@ -114,7 +114,7 @@ def test_every_frozen_network_computes_on_the_device_and_comes_back(
 
     monkeypatch.setattr(preparation, "on_device", note_down)
     values = {"simplenet": {"epochs": 1, "metric_steps": 1}, "cutpaste": {"epochs": 1, "head_epochs": 1}}
-    values |= {"ear": {"steps": 1, "width": "nano", "mask_source": "full"}}
+    values |= {"ear": {"steps": 1, "width": "pico", "mask_source": "full"}}
     train(TrainingRequest(method, product, tmp_path / "run", {"size": 64, **values.get(method, {})}), lambda _: None)
     expected = {"cutpaste": ["CutPaste", "PatchFeatures"], "ear": ["Ear"]}
     assert used == expected.get(method, ["PatchFeatures"])
@@ -122,8 +122,8 @@ def test_every_frozen_network_computes_on_the_device_and_comes_back(
 
 RANDOM = {"weights": "random", "start": "random", "hidden": 8}
 STEPS: dict[str, dict[str, Any]] = {
-    "ear": {"width": "nano", "mask_source": "full"},
-    "fader": {"width": "nano", "mask_source": "full", "predictor": "mlp"},
+    "ear": {"width": "pico", "mask_source": "full"},
+    "fader": {"width": "pico", "mask_source": "full", "predictor": "mlp"},
     "draem": {},
     "simplenet": RANDOM,
     "pbas": {**RANDOM, "probability": True},
