@@ -33,7 +33,8 @@ help:
 	@echo "make audit   hold the pinned versions against known vulnerabilities; needs a way to an advisory database"
 	@echo "make fuzz    damage bundles, images, runs, records and requests for four minutes; fails when something is found (ARGS='--seed 1')"
 	@echo "make bench   measure bundles, rivals, scaling and the comparison itself, make the report (BUNDLE='path...', DATA='folder...')"
-	@echo "make peers   measure a bundle beside eager torch, plain OpenVINO and ONNX Runtime, benchmark_app, anomalib (7 GB of its own)"
+	@echo "make peers   measure a bundle beside eager torch, plain OpenVINO and ONNX Runtime, benchmark_app, anomalib (7 GB of its own);"
+	@echo "             with DATA='folder...' also the accuracy of anomalib's PaDiM and PatchCore on our backbone beside ours"
 	@echo "make accuracy    train and evaluate METHODS on each product of DATA with SEEDS; goes on where it was stopped"
 	@echo "make clean   remove the environment, caches and build products"
 	@echo "PYTHON=python3.12 picks the interpreter of a new environment; it must be 3.10 or newer."
@@ -92,7 +93,10 @@ endif
 FIRST  := $(firstword $(BUNDLE))
 RUN    := $(patsubst %/,%,$(dir $(FIRST)))
 ONDATA := $(if $(DATA),--data $(firstword $(DATA)))
-WITH_ANOMALIB := --anomalib $(ANOMALIB)/models --anomalib-python $(ANOMALIB)/bin/python
+# Models of anomalib that make peers fits on DATA; those of the first product are timed.
+FITTED := runs/peers
+WITH_ANOMALIB := --anomalib $(ANOMALIB)/models $(if $(DATA),$(FITTED)/$(notdir $(patsubst %/,%,$(firstword $(DATA))))) \
+	--anomalib-python $(ANOMALIB)/bin/python
 # Rivals are compared within one session: rows without anomalib do not replace rows with it.
 RECORDED := engines scaling detection $(if $(wildcard $(ANOMALIB)/models/.exported),peers)
 PEERS  := -m benchmarks.suites.peers $(FIRST) --rounds 8 $(if $(wildcard $(RUN)/run.json),--run $(RUN)) $(ONDATA)
@@ -111,8 +115,12 @@ bench: $(VENV)/.installed-dev has-bundle
 	$(BIN)/python -m benchmarks.report $(if $(RECORD),benchmarks/results,$(BENCH)) --out $(BENCH)/report
 
 peers: $(VENV)/.installed-dev has-bundle $(if $(ANOMALIB),$(ANOMALIB)/models/.exported)
+	$(if $(and $(DATA),$(ANOMALIB)),$(BIN)/python -m benchmarks.suites.peer_accuracy --data $(DATA) --seeds $(SEEDS) \
+	  --anomalib-python $(ANOMALIB)/bin/python --work $(FITTED) --out $(BENCH)/peer_accuracy.jsonl)
+	$(if $(DATA),$(BIN)/python -m benchmarks.suites.accuracy_suite --data $(DATA) --seeds $(SEEDS) \
+	  --methods patch-gaussian patch-gaussian:geometry=stretch --out $(BENCH)/peer_accuracy.jsonl)
 	$(BIN)/python $(PEERS) $(if $(ANOMALIB),$(WITH_ANOMALIB)) --out $(BENCH)/peers.jsonl $(ARGS)
-	$(BIN)/python -m benchmarks.report $(BENCH)/peers.jsonl --out $(BENCH)/report
+	$(BIN)/python -m benchmarks.report $(BENCH) --out $(BENCH)/report
 
 # Hours for all methods, products and seeds; rows that are there are not measured again.
 SEEDS    ?= 0

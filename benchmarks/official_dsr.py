@@ -94,14 +94,15 @@ def compare(folder: Path) -> Iterator[tuple[str, float]]:
 
 
 def compare_autoencoder(ours: TwoLevelAutoencoder, theirs: Any, images: Tensor) -> Iterator[tuple[str, float]]:
-    """Codes of both levels, and the image of the general decoder."""
+    """Codes of both levels, and the image of the general decoder; with gradients, which take one code alone."""
+    _, _, image, coarse, fine = theirs(images)
+    latents, quantised = ours.encode(images)
+    yield "quantised, coarse", relative(quantised.coarse, coarse)
+    yield "quantised, fine", relative(quantised.fine, fine)
+    yield "general image", relative(ours.decode(quantised), image)
+    yield "commitment", relative(0.25 * nn.functional.mse_loss(latents.fine, quantised.fine), theirs(images)[0])
     with torch.no_grad():
-        _, _, image, coarse, fine = theirs(images)
-        latents, quantised = ours.encode(images)
-        yield "quantised, coarse", relative(quantised.coarse, coarse)
-        yield "quantised, fine", relative(quantised.fine, fine)
-        yield "general image", relative(ours.decode(quantised), image)
-        yield "commitment", relative(0.25 * nn.functional.mse_loss(latents.fine, quantised.fine), theirs(images)[0])
+        yield "quantised, fine, as deployed", relative(ours.encode(images)[1].fine, fine)
 
 
 def compare_gradient(ours: TwoLevelAutoencoder, theirs: Any, images: Tensor) -> Iterator[tuple[str, float]]:
@@ -146,7 +147,8 @@ def compare_networks(
         quantised = autoencoder.encode(images)[1]
         found, expected = restriction(quantised.fine), their_restriction(quantised.fine, theirs._vq_vae_bot)
         yield "restricted", relative(found, expected[0])
-        yield "restricted, quantised", relative(autoencoder.fine_codes(found), expected[1])
+        quantise = autoencoder.fine_codes
+        yield "restricted, quantised", relative(quantise.entries(quantise.nearest(found)), expected[1])
         joined = autoencoder.join(Latents(quantised.coarse, expected[1]))
         yield "specific image", relative(decoder(joined), their_decoder(joined))
         for name, inputs in (("AnomalyDetectionModule", 6), ("UpsamplingModule", 8)):
@@ -163,7 +165,7 @@ def compare_replacement(folder: Path, ours: TwoLevelAutoencoder, images: Tensor)
     names = official_functions(folder / "train_dsr.py")
     Tensor.cuda = lambda self: self  # type: ignore[method-assign,assignment,misc]
     replace = names["generate_fake_anomalies_joined"]
-    latents, quantised = (part.fine.detach() for part in ours.encode(images))
+    latents, quantised = (part.fine.detach() for part in ours.encode(images))  # with gradients: one code alone
     book, mask = ours.fine_codes, torch.ones(2, 1, 64, 64)
     codes = book.get_buffer("codes")
     mask[:, :, :, 30:] = 0

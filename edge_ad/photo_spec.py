@@ -175,6 +175,16 @@ class PhotoSpec(Document):
         result[row : row + size_hw[0], column : column + size_hw[1]] = anomaly_map
         return result
 
+    def seen_of(self, height: int, width: int, size_hw: tuple[int, int]) -> Rectangle:
+        """Top, left, height and width of the part of a photo that the network's input shows, where none is turned.
+
+        Args:
+            height: Of the photo, in pixels.
+            width: Of the photo, in pixels.
+            size_hw: Height and width of the input, in pixels.
+        """
+        return self._crop(height, width, size_hw) if self.geometry == "crop" else (0, 0, height, width)
+
     def _crop(self, height: int, width: int, size_hw: tuple[int, int]) -> Rectangle:
         """The middle of the photo, in the input's shape."""
         scale = self.crop_share * min(height / size_hw[0], width / size_hw[1])

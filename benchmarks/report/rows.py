@@ -233,6 +233,9 @@ class PeerSide(_Record):
         ratio: Its median over the reference's, medians of the rounds' ratios.
         ratio_per_round: The same in each round.
         note: What to know about it.
+        cpu_ms: Median of the CPU time of all its threads, in milliseconds; None where it was not recorded.
+        cpu_ratio: The same over the reference's.
+        model_mib: Size of its graph with the weights, in MiB; None where that was not recorded.
     """
 
     name: str
@@ -241,6 +244,9 @@ class PeerSide(_Record):
     ratio: float
     ratio_per_round: list[float]
     note: str = ""
+    cpu_ms: float | None = None
+    cpu_ratio: float | None = None
+    model_mib: float | None = None
 
 
 class PeersRow(_Measurement):

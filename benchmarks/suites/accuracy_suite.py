@@ -23,9 +23,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.report.rows import AccuracyRow
 from benchmarks.report.tables import Table, accuracy_table, markdown
-from benchmarks.suites.paper_pro import paper_pro_of
 from benchmarks.suites.published import PRO_NOTE, published_columns
 from benchmarks.suites.record import append_row, now, read_lines
 from edge_ad.data.products import open_product
@@ -69,10 +70,12 @@ def measure(
 ) -> dict[str, Any]:
     """Train and evaluate in this process; returns the row. The run stays in ``runs``, where that is given.
 
-    With the protocol ``"paper"`` the row also has PRO as the code of SimpleNet and PBAS computes it.
+    ``geometry`` among the parameters is the option of ``train``. With the protocol ``"paper"`` the row also has PRO as
+    the code of SimpleNet and PBAS computes it.
     """
     product = open_product(data)  # before torch is imported: what is wrong with a folder is known at once
 
+    from edge_ad.evaluation.paper_protocol import paper_metrics
     from edge_ad.training.predictor import open_run
     from edge_ad.training.train import TrainingRequest, train
 
@@ -80,16 +83,24 @@ def measure(
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         root = (runs or Path(folder)) / run_name(product.name, method, seed)
-        request = TrainingRequest(name, data, root, {"size": size, "seed": seed, **values})
+        geometry: Any = values.pop("geometry", "auto")
+        request = TrainingRequest(name, data, root, {"size": size, "seed": seed, **values}, geometry=geometry)
         run = train(request, lambda report: None)
         seconds, used = time.monotonic() - began, resource.getrusage(resource.RUSAGE_SELF)
         subject = open_run(run, 0)
         # A benchmark's good photos may miss a shape that its test photos have: all of them count.
         photos = subject.photos.model_copy(update={"aspect_ratios": None})
-        found = evaluate(subject.predict, product, subject.size_hw, photos=photos)
+        seen: list[Any] = []
+
+        def predict(images: Any) -> Any:
+            found = subject.predict(images)
+            seen.extend(prediction.anomaly_map for prediction in found)
+            return found
+
+        found = evaluate(predict, product, subject.size_hw, photos=photos)
         metrics = dict(found.metrics)
         if protocol == "paper":
-            metrics["pro_paper"] = paper_pro_of(found.samples, found.maps)
+            metrics["pro_paper"] = paper_metrics(found.samples, found.scores, np.stack(seen), photos)["pro"]
     return {
         "kind": "accuracy",
         "recorded": now(),

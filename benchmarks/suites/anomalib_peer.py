@@ -13,41 +13,46 @@ from numpy.typing import NDArray
 
 from benchmarks.suites.ways import Block, Way
 
-__all__ = ["NOTE", "anomalib_ways"]
+__all__ = ["anomalib_ways"]
 
-NOTE = "FP32, random weights: time only. Its own inferencer; same threads and latency hint"
+_FITTED = "FP32. Its own inferencer; same threads and latency hint"
+_TIME_ONLY = f"{_FITTED}. Random weights: time only"
 _TIMER = Path(__file__).with_name("anomalib_timer.py")
 
 
 @contextmanager
 def anomalib_ways(
-    python: Path, models: Path, images: Sequence[NDArray[np.uint8]], threads: int, folder: Path
-) -> Iterator[tuple[dict[str, Way], dict[str, str]]]:
+    python: Path, folders: Sequence[Path], images: Sequence[NDArray[np.uint8]], threads: int, folder: Path
+) -> Iterator[tuple[dict[str, Way], dict[str, str], dict[str, str]]]:
     """Start a process for each exported model; they wait while others have their turn.
 
     Args:
         python: Interpreter of anomalib's environment.
-        models: Folder that `anomalib_export` wrote.
+        folders: Folders that `anomalib_export` or `peer_accuracy` wrote.
         images: Decoded frames, uint8 (H, W, 3) BGR each.
         threads: CPU threads.
         folder: Folder for the frames and for what the inferencer caches.
 
     Yields:
-        Name → way, and name → why it is not measured.
+        Name → way, name → what to know about it, and name → why it is not measured.
     """
     frames = folder / "frames.npz"
     np.savez(frames, *images)
-    failed = models / "failed.json"
-    missing = json.loads(failed.read_text(encoding="utf-8")) if failed.is_file() else {}
+    missing: dict[str, str] = {}
     ways: dict[str, Way] = {}
+    notes: dict[str, str] = {}
     with ExitStack() as stack:
-        for path in sorted(models.resolve().glob("*.xml")):
-            command = [str(python.absolute()), str(_TIMER), str(path), str(frames), str(threads)]
-            try:
-                ways[f"anomalib {path.stem}"] = stack.enter_context(_worker(command, folder))
-            except RuntimeError as error:
-                missing[path.stem] = str(error)
-        yield ways, {f"anomalib {name}": why for name, why in missing.items()}
+        for models in folders:
+            failed = models / "failed.json"  # anomalib_export's
+            missing |= json.loads(failed.read_text(encoding="utf-8")) if failed.is_file() else {}
+            for path in sorted(models.resolve().glob("*.xml")):
+                command = [str(python.absolute()), str(_TIMER), str(path), str(frames), str(threads)]
+                try:
+                    ways[f"anomalib {path.stem}"] = stack.enter_context(_worker(command, folder))
+                except RuntimeError as error:
+                    missing[path.stem] = str(error)
+                notes[f"anomalib {path.stem}"] = _TIME_ONLY if failed.is_file() else _FITTED
+        yield ways, notes, {f"anomalib {name}": why for name, why in missing.items()}
 
 
 @contextmanager
@@ -74,7 +79,7 @@ def _block(process: subprocess.Popen[str], seconds: float) -> Block:
     process.stdin.write(f"{seconds}\n")
     process.stdin.flush()
     found = json.loads(_answer(process))
-    return Block(float(found["p50_ms"]), int(found["runs"]))
+    return Block(float(found["p50_ms"]), int(found["runs"]), float(found["cpu_ms"]))
 
 
 def _answer(process: subprocess.Popen[str]) -> str:

@@ -28,10 +28,13 @@ class Block:
     Attributes:
         p50_ms: Median of its runs, in milliseconds.
         runs: Number of timed runs.
+        cpu_ms: Median of the CPU time of all its threads, in milliseconds, which other jobs move least; None where it
+            is not known.
     """
 
     p50_ms: float
     runs: int
+    cpu_ms: float | None = None
 
 
 Way = Callable[[float], Block]
@@ -45,12 +48,14 @@ def timed(run: Callable[[], object]) -> Way:
         for _ in range(_UNTIMED):
             run()
         times: list[float] = []
+        cpu_times: list[float] = []
         ends = time.perf_counter() + seconds
         while len(times) < _FEWEST or time.perf_counter() < ends:
-            started = time.perf_counter_ns()
+            used, started = time.process_time_ns(), time.perf_counter_ns()
             run()
             times.append((time.perf_counter_ns() - started) / 1e6)
-        return Block(median(times), len(times))
+            cpu_times.append((time.process_time_ns() - used) / 1e6)
+        return Block(median(times), len(times), median(cpu_times))
 
     return measure
 

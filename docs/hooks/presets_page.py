@@ -24,6 +24,7 @@ Made from what each method declares (`edge_ad/models/*/publications.py`).
 
 `published` sets every parameter and setting to what the method's paper has. `edge` is what is taken without a preset.
 An option or a `-p` goes before either. Where paper and code differ, or are silent, the last column says what is taken.
+[How to reproduce a table](../how-to/reproduce.md) runs the preset over a whole data set.
 
 All good photos are trained on with `published`, as papers do, so none is left to set a threshold by. The threshold of
 such a run promises nothing, and says so. Set it with photos that were not trained on

@@ -28,6 +28,7 @@ __all__ = ["VERBS", "TerminationSignals", "VerbGroup", "load_verb", "main"]
 VERBS: dict[str, str] = {
     "capture": "Save frames of the line's camera as training photos.",
     "show-defects": "Draw defects as they are simulated on your parts.",
+    "show-masks": "Draw what runs of ear and fader hide and restore.",
     "train": "Fit a detector to photos of good parts.",
     "predict": "Judge photos: a verdict, a score and regions for each.",
     "evaluate": "Measure a run or a bundle on test images.",
@@ -41,6 +42,7 @@ VERBS: dict[str, str] = {
     "threshold": "Show or set the thresholds of a bundle.",
     "benchmark": "Measure latency and frame rate on this machine.",
     "inspect": "Show what is inside a bundle and check its files.",
+    "reproduce": "Run a paper's table again, figure beside figure.",
     "doctor": "Show the backends and devices of this machine.",
     "demo": "Run every step on a rendered product.",
 }

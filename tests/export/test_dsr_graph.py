@@ -1,4 +1,4 @@
-"""DSR as one graph: nearest codes by a product, ArgMin and Gather, and the detector's numbers."""
+"""DSR as one graph: nearest codes without a choice that rounding decides, and the detector's numbers."""
 
 from pathlib import Path
 
@@ -51,12 +51,11 @@ def test_the_graph_gives_the_detectors_numbers(detector: AnomalyDetector, model:
     assert maps.std() > 1e-3
 
 
-def test_each_codebook_is_read_twice_by_a_constant_product_an_argmin_and_a_gather(model: onnx.ModelProto) -> None:
+def test_each_codebook_is_read_twice_by_constant_products_around_a_softmax(model: onnx.ModelProto) -> None:
     constants = {tensor.name for tensor in model.graph.initializer}
-    kinds = [node.op_type for node in model.graph.node]
-    assert kinds.count("ArgMin") == kinds.count("Gather") == 4
-    products = [node for node in model.graph.node if node.op_type == "Conv" and "codes" in node.name]
-    assert len(products) == 4
+    assert [node.op_type for node in model.graph.node].count("Softmax") == 4
+    products = [node for node in model.graph.node if node.op_type == "Conv" and "_codes." in node.name]
+    assert len(products) == 8
     assert all(set(node.input[1:]) <= constants for node in products)
 
 
@@ -66,8 +65,8 @@ def test_networks_are_int8_candidates_and_codes_are_not(detector: AnomalyDetecto
     assert {layer.removeprefix("network.").split(".")[0] for layer in candidates} == {
         "autoencoder", "restrict_coarse", "restrict_fine", "object_decoder", "detection", "upsampling",
     }  # fmt: skip
-    assert not [layer for layer in candidates if "codes" in layer]
-    assert {layer.rpartition(".")[2].split("_")[0] for layer in float_reasons(model, modules)} >= {"distances"}
+    assert not [layer for layer in candidates if "_codes" in layer]
+    assert {layer.rpartition(".")[2].split("_")[0] for layer in float_reasons(model, modules)} >= {"scores", "codes"}
 
 
 @pytest.mark.slow
@@ -80,7 +79,7 @@ def test_a_tiny_run_gets_an_int8_graph_through_the_gate(run: Run, tmp_path: Path
 
 def test_a_fader_behind_it_gives_its_numbers_from_one_graph() -> None:
     torch.manual_seed(0)
-    values = {"size": 64, "width": "nano", "mosaic": 8, "mask_source": "dsr", "predictor": "mlp"}
+    values = {"size": 64, "width": "pico", "mosaic": 8, "mask_source": "dsr", "predictor": "mlp"}
     fader = Fader(FaderParameters.model_validate(values), pretrained=False).eval()
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     source = fader.mask_source

@@ -9,7 +9,7 @@ from edge_ad.errors import UsageError
 from edge_ad.models.published import PUBLISHED, Publication, TrainingSettings
 from edge_ad.models.registry import method_class, method_names, parse_parameters
 
-OURS = {"patch-gaussian", "patch-nearest", "patch-metric"}
+OURS = {"patch-gaussian", "patch-metric"}
 WITH_PAPER = [name for name in method_names() if name not in OURS]
 
 

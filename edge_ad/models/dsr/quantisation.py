@@ -16,6 +16,7 @@ _Network = TypeVar("_Network", bound=nn.Module)
 
 _SMOOTHING = 1e-5
 _DEAD_SHARE = 0.03  # of the mean use of a code
+_TIE = 2.0**-12  # of the mean square of codes about their mean: thousands of times what float32 rounds a distance by
 
 
 class Codebook(nn.Module):
@@ -41,6 +42,7 @@ class Codebook(nn.Module):
         """Squared distance of each cell to each code, less the cell's own square, which no comparison needs.
 
         One product of matrices and one addition, in float32 whatever surrounds it: a rounded distance is another code.
+        All is measured from the mean code, as far from it squares would be rounded by more than codes are apart.
 
         Args:
             latents: (N, C, h, w).
@@ -48,9 +50,16 @@ class Codebook(nn.Module):
         Returns:
             (N, K, h, w).
         """
-        codes = self.get_buffer("codes")
+        centre, codes = self._centred()
         with _full_precision(latents):
-            return F.conv2d(latents.to(codes.dtype), -2 * codes[:, :, None, None], codes.square().sum(1))
+            moved = latents.to(codes.dtype) - centre[:, None, None]
+            return F.conv2d(moved, -2 * codes[:, :, None, None], codes.square().sum(1))
+
+    def _centred(self) -> tuple[Tensor, Tensor]:
+        """The mean code (C,), and the codes about it (K, C)."""
+        codes = self.get_buffer("codes")
+        centre = codes.mean(0)
+        return centre, codes - centre
 
     def nearest(self, latents: Tensor) -> Tensor:
         """Index of the nearest code of each cell: (N, C, h, w) → int64 (N, h, w)."""
@@ -61,9 +70,14 @@ class Codebook(nn.Module):
         return F.embedding(indices, self.get_buffer("codes")).permute(0, 3, 1, 2)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """The nearest codes, (N, C, h, w); a gradient passes as if they were the latents (straight through)."""
-        quantised = self.entries(self.nearest(latents))
-        return latents + (quantised - latents).detach() if latents.requires_grad else quantised
+        """The nearest codes, (N, C, h, w); a gradient passes as if they were the latents (straight through).
+
+        Without a gradient, as `FixedCodebook` has them: where two are equally near, their mean.
+        """
+        if not latents.requires_grad:
+            fixed: Tensor = FixedCodebook(self)(latents)
+            return fixed
+        return latents + (self.entries(self.nearest(latents)) - latents).detach()
 
     @torch.no_grad()
     def update(self, latents: Tensor, generator: torch.Generator) -> None:
@@ -95,7 +109,11 @@ class Codebook(nn.Module):
 
 
 class FixedCodebook(nn.Module):
-    """A codebook for deployment: distances are one 1×1 convolution with constant weights, which every engine has.
+    """A codebook for deployment: the nearest code, by two 1×1 convolutions with constant weights around a softmax.
+
+    Which of two codes is nearer cannot be said where rounding decides: engines would choose differently, and what is
+    computed from the code with them. So codes weigh ``softmax(-d / τ)``, with τ so small that all but such ties have
+    one code alone, and so large that rounding moves the weights of a tie by a hundredth.
 
     Args:
         book: Trained; it is left as it is.
@@ -103,16 +121,29 @@ class FixedCodebook(nn.Module):
 
     def __init__(self, book: Codebook) -> None:
         super().__init__()
-        codes = book.get_buffer("codes").detach().clone()
-        self.register_buffer("codes", codes)
-        self.distances = nn.Conv2d(codes.shape[1], codes.shape[0], 1)
-        self.distances.weight.data = -2 * codes[:, :, None, None]
-        self.distances.bias = nn.Parameter(codes.square().sum(1))
-        self.requires_grad_(False)
+        codes = book.get_buffer("codes").detach()
+        centre = codes.mean(0)
+        codes = codes - centre
+        squares = codes.square().sum(1)
+        tie = _TIE * squares.mean().clamp_min(torch.finfo(codes.dtype).tiny)
+        self.register_buffer("centre", centre[:, None, None])
+        self.scores = _pointwise(2 * codes / tie, -squares / tie)
+        self.codes = _pointwise(codes.T, centre)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """The nearest codes, (N, C, h, w); the first one where several are equally near."""
-        return F.embedding(self.distances(latents).argmin(1), self.get_buffer("codes")).permute(0, 3, 1, 2)
+        """(N, C, h, w) → the nearest codes, likewise."""
+        with _full_precision(latents):
+            centre = self.get_buffer("centre")
+            codes: Tensor = self.codes(torch.softmax(self.scores(latents.to(centre.dtype) - centre), 1))
+            return codes
+
+
+def _pointwise(weight: Tensor, bias: Tensor) -> nn.Conv2d:
+    """A 1×1 convolution with this weight (outputs, inputs) and bias (outputs,), which is not trained."""
+    with torch.device("meta"):
+        conv = nn.Conv2d(weight.shape[1], weight.shape[0], 1)
+    conv.weight, conv.bias = nn.Parameter(weight[:, :, None, None].clone()), nn.Parameter(bias.clone())
+    return conv.requires_grad_(False)
 
 
 def with_fixed_codes(network: _Network) -> _Network:

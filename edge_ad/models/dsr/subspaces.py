@@ -98,7 +98,7 @@ class DualSubspaceNetwork(nn.Module):
         books = self.autoencoder.coarse_codes, self.autoencoder.fine_codes
         commitment = images.new_zeros(())
         for book, latent in zip(books, latents, strict=True):
-            nearest = book(latent.detach())
+            nearest = book.entries(book.nearest(latent))
             commitment = commitment + F.mse_loss(latent.float(), nearest)
             book.update(latent, generator)
         variance = images.var().clamp_min(_LEAST_VARIANCE)

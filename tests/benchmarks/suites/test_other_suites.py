@@ -153,7 +153,7 @@ def test_anomalib_models_are_timed_by_a_process_that_waits_for_its_turn(
         "import sys\n"
         "if 'broken' in sys.argv[1]: sys.exit('no such layer')\n"
         "print('a library says hello'); print('ready', flush=True)\n"
-        'for line in sys.stdin: print(\'{"p50_ms": %s, "runs": 4}\' % line.strip(), flush=True)\n'
+        'for line in sys.stdin: print(\'{"p50_ms": %s, "runs": 4, "cpu_ms": 0.5}\' % line.strip(), flush=True)\n'
     )
     monkeypatch.setattr(anomalib_peer, "_TIMER", timer)
     models, work = tmp_path / "models", tmp_path / "work"
@@ -162,11 +162,17 @@ def test_anomalib_models_are_timed_by_a_process_that_waits_for_its_turn(
     for name in ("STFPM.xml", "broken.xml"):
         (models / name).touch()
     (models / "failed.json").write_text('{"DRAEM": "not exported"}')
+    fitted = tmp_path / "fitted"
+    fitted.mkdir()
+    (fitted / "PaDiM-Lite0.xml").touch()
     images = [np.zeros((4, 4, 3), np.uint8)]
-    with anomalib_peer.anomalib_ways(Path(sys.executable), models, images, 1, work) as (ways, missing):
-        assert ways["anomalib STFPM"](0.5) == Block(0.5, 4)
-        assert ways["anomalib STFPM"](0.25) == Block(0.25, 4)
+    folders = [models, fitted]
+    with anomalib_peer.anomalib_ways(Path(sys.executable), folders, images, 1, work) as (ways, notes, missing):
+        assert ways["anomalib STFPM"](0.5) == Block(0.5, 4, 0.5)
+        assert ways["anomalib STFPM"](0.25) == Block(0.25, 4, 0.5)
+        assert ways["anomalib PaDiM-Lite0"](0.5) == Block(0.5, 4, 0.5)
     assert missing == {"anomalib DRAEM": "not exported", "anomalib broken": "no such layer"}
+    assert ["Random weights" in notes[f"anomalib {name}"] for name in ("STFPM", "PaDiM-Lite0")] == [True, False]
 
 
 def test_a_real_delay_is_flagged_and_the_same_engine_is_not(tmp_path: Path) -> None:

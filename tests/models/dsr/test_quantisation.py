@@ -18,17 +18,26 @@ def _cells(*rows: tuple[float, ...]) -> Tensor:
     return torch.tensor(rows).T[None, :, None]
 
 
-def test_each_cell_becomes_its_nearest_code_and_the_first_of_equally_near_ones() -> None:
+def test_each_cell_becomes_its_nearest_code() -> None:
     book = _book([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
-    latents = _cells((1.0, 0.5), (3.0, 1.0), (1.0, 3.0), (2.0, 0.0))
-    assert book.nearest(latents).tolist() == [[[0, 1, 2, 0]]]
-    torch.testing.assert_close(book(latents), _cells((0.0, 0.0), (4.0, 0.0), (0.0, 4.0), (0.0, 0.0)))
+    latents = _cells((1.0, 0.5), (3.0, 1.0), (1.0, 3.0))
+    expected = _cells((0.0, 0.0), (4.0, 0.0), (0.0, 4.0))
+    assert book.nearest(latents).tolist() == [[[0, 1, 2]]]
+    torch.testing.assert_close(book(latents), expected)
+    torch.testing.assert_close(book(latents.requires_grad_()).detach(), expected)
+
+
+def test_what_rounding_cannot_tell_apart_is_no_choice_between_codes() -> None:
+    """A hair to either side of the middle gives nearly the same; a little more gives one code or the other."""
+    book = _book([[0.0, 0.0], [4.0, 0.0], [0.0, 40.0]])
+    found = book(_cells((2.0, 0.0), (2.0 - 1e-6, 0.0), (2.0 + 1e-6, 0.0), (1.5, 0.0), (2.5, 0.0)))[0, 0, 0]
+    torch.testing.assert_close(found, torch.tensor([2.0, 2.0, 2.0, 0.0, 4.0]), rtol=0, atol=1e-3)
 
 
 def test_distances_are_the_euclidean_ones_less_what_is_the_same_for_every_code() -> None:
     book, latents = Codebook(7, 5), torch.randn(2, 5, 3, 4)
     rows, codes = latents.permute(0, 2, 3, 1).reshape(-1, 5), book.get_buffer("codes")
-    expected = torch.cdist(rows, codes).square() - rows.square().sum(1, keepdim=True)
+    expected = torch.cdist(rows, codes).square() - (rows - codes.mean(0)).square().sum(1, keepdim=True)
     found = book.distances(latents).permute(0, 2, 3, 1).reshape(-1, 7)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
@@ -61,12 +70,16 @@ def test_codes_start_as_latents_and_unused_ones_start_again() -> None:
     assert (book.get_buffer("codes") - 50).abs().max() < 5
 
 
-def test_fixed_codes_give_the_same_numbers_and_leave_the_trained_ones_alone() -> None:
+def test_a_network_with_fixed_codes_gives_the_nearest_ones_and_leaves_the_trained_ones_alone() -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), Codebook(32, 4)).eval()
     fixed, images = with_fixed_codes(network), torch.randn(2, 3, 5, 5)
+    book = network[1]
+    assert isinstance(book, Codebook)
     with torch.no_grad():
-        torch.testing.assert_close(fixed(images), network(images), rtol=0, atol=0)
-    assert isinstance(network[1], Codebook)
+        latents = network[0](images)
+        apart = book.distances(latents).topk(2, dim=1, largest=False).values.diff(dim=1).expand_as(latents) > 0.05
+        torch.testing.assert_close(fixed(images)[apart], book.entries(book.nearest(latents))[apart])
+    assert apart.float().mean() > 0.5
     assert not [name for name, _ in fixed.named_buffers() if "uses" in name]
 
 

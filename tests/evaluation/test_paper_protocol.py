@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.suites.paper_pro import paper_pro
+from edge_ad.data.products import Sample
 from edge_ad.evaluation.metrics import pro
+from edge_ad.evaluation.paper_protocol import covered_entirely, paper_metrics, paper_pro
+from edge_ad.photo_spec import PhotoSpec
 
 
 def _slow(masks: NDArray[np.bool_], maps: NDArray[np.float32], regions: list[list[list[tuple[int, int]]]]) -> float:
@@ -53,3 +57,39 @@ def test_without_regions_or_without_a_range_there_is_none() -> None:
     masks = np.zeros((1, 8, 8), np.bool_)
     masks[0, 2:4, 2:4] = True
     assert math.isnan(paper_pro(masks, np.ones((1, 8, 8), np.float32)))
+
+
+def _covered_slowly(mask: NDArray[np.bool_], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Pixel by pixel: all that lies nearer to the middle of a pixel of the result than its triangle is wide."""
+    result = np.zeros(size_hw, np.bool_)
+    for row, column in np.ndindex(*size_hw):
+        inside = []
+        for place, length, size in zip((row, column), mask.shape, size_hw, strict=True):
+            scale = length / size
+            middle, reach = (place + 0.5) * scale, max(scale, 1.0)
+            inside.append([at for at in range(length) if middle - reach < at + 0.5 < middle + reach])
+        result[row, column] = mask[np.ix_(*inside)].all()
+    return result
+
+
+@pytest.mark.parametrize("size_hw", [(8, 8), (6, 9), (17, 13), (20, 30)])
+def test_only_pixels_that_a_mask_covers_entirely_are_left_of_it(size_hw: tuple[int, int]) -> None:
+    mask = np.zeros((20, 30), np.bool_)
+    mask[3:15, 4:22] = True
+    found = covered_entirely(mask, size_hw)
+    assert np.array_equal(found, _covered_slowly(mask, size_hw))
+    if size_hw == mask.shape:
+        assert np.array_equal(found, mask)
+
+
+def test_the_papers_do_not_count_what_lies_beside_the_crop(tmp_path: Path) -> None:
+    """A photo of 64×32 whose middle square is seen, with a defect in it and one beside it."""
+    mask = np.zeros((32, 64), np.uint8)
+    mask[8:16, 24:32] = mask[8:16, 2:10] = 255
+    path = tmp_path / "mask.png"
+    assert cv2.imwrite(str(path), mask)
+    samples = [Sample(tmp_path / "a.png", True, "dent", path), Sample(tmp_path / "b.png", False, "good", None)]
+    maps = np.zeros((2, 32, 32), np.float32)
+    maps[0, 8:16, 8:16] = 1.0
+    found = paper_metrics(samples, np.array([1.0, 0.0]), maps, PhotoSpec(geometry="crop"))
+    assert [found[name] for name in ("image_auroc", "image_ap", "pixel_auroc", "pixel_ap")] == [1.0] * 4
