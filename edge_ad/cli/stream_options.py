@@ -332,6 +332,15 @@ class Outputs:
             help="Token that opens the page; one is made when other machines can reach it.",
         ),
     ] = None
+    web_users: Annotated[
+        Path | None,
+        _output_option(
+            "--web-users",
+            metavar="FILE",
+            help="People with tokens of their own, one in a line: NAME:ROLE:TOKEN. "
+            "A viewer sees, an operator triggers, confirms and corrects, an engineer may do everything.",
+        ),
+    ] = None
     web_hosts: Annotated[
         list[str] | None,
         _output_option(
