@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_ad.cli import main
 from edge_ad.training.train import TrainingRequest, train
 
-_TINY = {"size": 64, "width": "nano", "mosaic": 8, "epochs": 1}
+_TINY = {"size": 64, "width": "pico", "mosaic": 8, "epochs": 1}
 _FADER = {**_TINY, "fader_epochs": 1, "predictor": "mlp"}
 
 

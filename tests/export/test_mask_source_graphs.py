@@ -22,7 +22,7 @@ from tests.runtime.tiny_bundle import threshold
 
 pytest.importorskip("transformers")
 
-_TINY: dict[str, Any] = {"width": "nano", "mosaic": 8, "predictor": "mlp"}
+_TINY: dict[str, Any] = {"width": "pico", "mosaic": 8, "predictor": "mlp"}
 
 
 def _vit(architecture: str, source: str, folder: Path) -> dict[str, Any]:

@@ -140,7 +140,7 @@ def test_what_is_no_clip_is_refused(tmp_path: Path) -> None:
 def test_as_a_mask_source_it_is_the_same_map_and_its_top_share_is_hidden(photos: Tensor, tmp_path: Path) -> None:
     folder = save_clip(tmp_path)
     values = {"mask_source": "winclip", "mask_model": str(folder), "mask_part": "metal plate", "size": 96}
-    source = create_detector("ear", {**values, "width": "nano", "mosaic": 8}).get_submodule("mask_source")
+    source = create_detector("ear", {**values, "width": "pico", "mosaic": 8}).get_submodule("mask_source")
     assert isinstance(source, WinClipMap)
     suspicion = source(photos, None)
     patches = _create(folder).windows(photos).patches

@@ -71,6 +71,21 @@ _CELLS = {
         "data": "replace(data, 'Ada', 'Eve')", "stream": "7",
     },
 }  # fmt: skip
+
+
+def test_numbers_that_are_not_finite_are_covered(tmp_path: Path) -> None:
+    path = tmp_path / "line.sqlite"
+    store = RecordStore(path, source="line")
+    store.commit([replace(_row(0, score=None), threshold=None), replace(_row(1, score=0.0), threshold=None)])
+    store.close()
+    assert verify_trail(path).problems == []
+    for number, change in ((1, "score = 0.0"), (1, "threshold = 0"), (2, "score = ''"), (2, "score = NULL")):
+        copy = tmp_path / "copy.sqlite"
+        copy.write_bytes(path.read_bytes())
+        _sql(copy, f"UPDATE verdicts SET {change} WHERE id = {number}")
+        assert verify_trail(copy).problems[0].startswith(f"Record {number} is not as written"), change
+
+
 _CHANGES = [(table, cell, value) for table, cells in _CELLS.items() for cell, value in cells.items()]
 
 
