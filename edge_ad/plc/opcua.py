@@ -232,7 +232,10 @@ class OpcuaServer(PlcServer):
     async def _keep_showing(self) -> None:
         while True:
             await asyncio.sleep(_SHOW_EVERY_S)
-            await self._show()
+            try:
+                await self._show()
+            except Exception as error:  # the heartbeat must not end with it
+                self._alarm.raise_once(f"The OPC UA server cannot show the state of the stream: {error}.")
 
     async def _show(self) -> None:
         assert self._nodes is not None
