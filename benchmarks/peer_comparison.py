@@ -41,7 +41,13 @@ _PRODUCTS = ("metal_plate", "ball_screw", "magnetic_tile", "screw")
 _DEFAULT = "patch-gaussian"
 _STRETCHED = "patch-gaussian:geometry=stretch"
 _UNPOOLED = f"{_STRETCHED},neighbourhood=1"
-_VARIANTS = (_UNPOOLED, f"{_UNPOOLED},rank=152,block=1")
+_OUR_ROWS = {
+    _DEFAULT: f"`{_DEFAULT}`",
+    _STRETCHED: "stretched",
+    "patch-gaussian:neighbourhood=1": "no mean",
+    _UNPOOLED: "stretched, no mean",
+    f"{_UNPOOLED},rank=152,block=1": "stretched, no mean, full covariance",
+}
 _PEERS = ("anomalib PaDiM-Lite0", "anomalib PatchCore-Lite0")
 _LITE2 = "patch-gaussian:backbone=efficientnet-lite2"
 _NAMES = {
@@ -163,15 +169,13 @@ def peers_accuracy_table(path: Path) -> str:
     known, times, cells = accuracies(path.parent), _times(path), []
     for product in _PRODUCTS:
         sides = {_method(row, side): side for row in [times[product]] for side in row.sides} if product in times else {}
-        for method in (_DEFAULT, _STRETCHED, *_VARIANTS, *_PEERS):
+        for method in (*_OUR_ROWS, *_PEERS):
             if figures := known.get(method, {}).get(product):
-                cells.append([f"`{product}`", _shown(method), *_cells(figures, sides.get(method))])
+                cells.append(
+                    [f"`{product}`", _OUR_ROWS.get(method) or _NAMES[method], *_cells(figures, sides.get(method))]
+                )
     header = ["product", "what", "I-AUROC", "P-AUROC", "PRO", "CPU time of a frame", "training, CPU s", "model, MiB"]
     return markdown(Table(header, cells, text_columns=2))
-
-
-def _shown(method: str) -> str:
-    return method if method.startswith("anomalib ") else f"`{method}`"
 
 
 def _cells(figures: Figures, side: PeerSide | None) -> list[str]:
