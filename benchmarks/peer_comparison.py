@@ -66,12 +66,21 @@ _LEVEL = 0.0005  # a difference that three digits do not show
 
 
 class Figures(NamedTuple):
-    """Means over seeds: image AUROC, pixel AUROC, PRO, and CPU seconds of the training."""
+    """Means over seeds.
+
+    Attributes:
+        image_auroc: Image AUROC.
+        pixel_auroc: Pixel AUROC.
+        pro: PRO.
+        cpu_seconds: CPU time of the training; None where it was not recorded.
+        seeds: Trainings.
+    """
 
     image_auroc: float
     pixel_auroc: float
     pro: float
     cpu_seconds: float | None
+    seeds: int = 1
 
 
 def accuracies(folder: Path) -> dict[str, dict[str, Figures]]:
@@ -105,7 +114,7 @@ def _by_method(trainings: Iterable[AccuracyRow], engines: Iterable[LatencyRow]) 
 def _mean(seeds: Sequence[Figures]) -> Figures:
     seconds = [figures.cpu_seconds for figures in seeds if figures.cpu_seconds is not None]
     image, pixel, pro = (fmean(values) for values in list(zip(*seeds, strict=True))[:3])
-    return Figures(image, pixel, pro, fmean(seconds) if seconds else None)
+    return Figures(image, pixel, pro, fmean(seconds) if seconds else None, len(seeds))
 
 
 def _method(row: PeersRow, side: PeerSide) -> str:
@@ -174,7 +183,17 @@ def peers_accuracy_table(path: Path) -> str:
                 cells.append(
                     [f"`{product}`", _OUR_ROWS.get(method) or _NAMES[method], *_cells(figures, sides.get(method))]
                 )
-    header = ["product", "what", "I-AUROC", "P-AUROC", "PRO", "CPU time of a frame", "training, CPU s", "model, MiB"]
+    header = [
+        "product",
+        "what",
+        "seeds",
+        "I-AUROC",
+        "P-AUROC",
+        "PRO",
+        "CPU time of a frame",
+        "training, CPU s",
+        "model, MiB",
+    ]
     return markdown(Table(header, cells, text_columns=2))
 
 
@@ -183,7 +202,7 @@ def _cells(figures: Figures, side: PeerSide | None) -> list[str]:
     seconds = "–" if figures.cpu_seconds is None else f"{figures.cpu_seconds:.0f}"
     size = None if side is None else side.model_mib
     ratio = "–" if side is None or side.cpu_ratio is None else f"{side.cpu_ratio:.3g}"
-    return [*accuracy, ratio, seconds, "–" if size is None else f"{size:.1f}"]
+    return [str(figures.seeds), *accuracy, ratio, seconds, "–" if size is None else f"{size:.1f}"]
 
 
 def lines_table(path: Path) -> str:
