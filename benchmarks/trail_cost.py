@@ -19,11 +19,12 @@ import numpy as np
 
 from edge_ad.prediction import Prediction, Verdict
 from edge_ad.streaming.frame import Frame, Result
-from edge_ad.streaming.records import trail
+from edge_ad.streaming.records import RecordStore, VerdictRow, trail
+from edge_ad.streaming.records.trail_check import verify_trail
 from edge_ad.streaming.sinks.database import DatabaseSink
 from edge_ad.streaming.sources import SourceOptions, source_from_uri
 
-_FRAMES = 20_000
+_FRAMES, _SINGLE = 20_000, 3000
 
 
 class _NoTrail:
@@ -66,20 +67,54 @@ def _cpu_us(results: list[Result]) -> float:
         return (time.process_time() - started) / _FRAMES * 1e6
 
 
+def _single_us() -> float:
+    """CPU time of a transaction of one verdict, in µs."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _recorded_singly(Path(folder) / "line.sqlite")
+
+
+def _recorded_singly(path: Path) -> float:
+    rows = [
+        VerdictRow("line", "b" * 64, n, 1.7e9 + n / 25, 0.5 + n * 1e-6, 1.0, False, 3.0, 4.5) for n in range(_SINGLE)
+    ]
+    store = RecordStore(path, source="line")
+    started = time.process_time()
+    for row in rows:
+        store.commit([row])
+    took = time.process_time() - started
+    store.close()
+    return took / _SINGLE * 1e6
+
+
+def _verified_per_s() -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "line.sqlite"
+        _recorded_singly(path)
+        started = time.process_time()
+        report = verify_trail(path)
+        assert report.verdicts == _SINGLE
+        assert not report.problems
+        return _SINGLE / (time.process_time() - started)
+
+
 def _without(measure: Callable[[], float]) -> float:
     with mock.patch("edge_ad.streaming.records.store.EntryWriter", _NoTrail):
         return measure()
 
 
 def main() -> None:
-    """Print medians and the median of the rounds' ratios as JSON."""
+    """Print medians, and the median of the rounds' ratios, as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     rounds, results = parser.parse_args().rounds, _results()
-    pairs = [(_without(lambda: _cpu_us(results)), _cpu_us(results)) for _ in range(rounds)]
-    without, with_trail = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = statistics.median(one / other for other, one in pairs)
-    print(json.dumps({"without_us": round(without, 2), "with_us": round(with_trail, 2), "ratio": round(ratio, 3)}))
+    found: dict[str, object] = {}
+    measures = {"many": lambda: _cpu_us(results), "single": _single_us}
+    for name, measure in measures.items():
+        pairs = [(_without(measure), measure()) for _ in range(rounds)]
+        without, with_trail = (round(statistics.median(column), 2) for column in zip(*pairs, strict=True))
+        ratio = round(statistics.median(one / other for other, one in pairs), 3)
+        found[name] = {"without_us": without, "with_us": with_trail, "ratio": ratio}
+    print(json.dumps({**found, "verified_per_s": round(_verified_per_s())}))
 
 
 if __name__ == "__main__":

@@ -31,11 +31,12 @@ __all__ = [
 
 _TAG = b"edge-ad trail 1\n"
 _HEADER = struct.Struct(">qdqqqq")
-_VERDICT = struct.Struct(">32sqqBddddd")
+_pack = struct.Struct(">32sqqBddddd").pack
 _EVENT = struct.Struct(">qd")
 _HASH_BYTES = 32
 _IS_NG = {0: 0, 1: 1}  # and nothing else
 _HAS_SCORE, _HAS_THRESHOLD, _HAS_TEXTS = 2, 4, 8
+_HAS_BOTH = _HAS_SCORE + _HAS_THRESHOLD
 INSERT_EVENT = (
     "INSERT INTO events (id, row_check, stream, time_unix, kind, source, text, data) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -127,21 +128,16 @@ def encode_verdict(context: bytes, number: int, cells: VerdictCells) -> bytes:
         Exception: A cell is of a type that no stream writes.
     """
     frame, time_unix, score, threshold, is_ng, latency_ms, age_ms, reason, image, path, regions = cells
-    flags = _IS_NG[is_ng]
-    if score is None:
-        score = 0.0
-    else:
-        flags |= _HAS_SCORE
-    if threshold is None:
-        threshold = 0.0
-    else:
-        flags |= _HAS_THRESHOLD
+    flags = _IS_NG[is_ng] | _HAS_BOTH
+    if score is None or threshold is None:
+        flags -= (score is None) * _HAS_SCORE + (threshold is None) * _HAS_THRESHOLD
+        score, threshold = (0.0 if value is None else value for value in (score, threshold))
     texts = b""
     if reason or path or regions or image is not None:
         flags |= _HAS_TEXTS
         texts = _netstrings(reason, path, regions, *(() if image is None else (image,))) + b";"
-    numbers = (time_unix, score + 0.0, threshold + 0.0, latency_ms, age_ms)  # SQLite stores -0.0 as 0: so does + 0.0
-    return _VERDICT.pack(context, number, frame, flags, *numbers) + texts
+    # SQLite stores -0.0 as 0: so does + 0.0
+    return _pack(context, number, frame, flags, time_unix, score + 0.0, threshold + 0.0, latency_ms, age_ms) + texts
 
 
 def encode_event(context: bytes, number: int, time_unix: float, kind: str, source: str, text: str, data: str) -> bytes:

@@ -71,6 +71,21 @@ _CELLS = {
         "data": "replace(data, 'Ada', 'Eve')", "stream": "7",
     },
 }  # fmt: skip
+
+
+def test_numbers_that_are_not_finite_are_covered(tmp_path: Path) -> None:
+    path = tmp_path / "line.sqlite"
+    store = RecordStore(path, source="line")
+    store.commit([replace(_row(0, score=None), threshold=None), replace(_row(1, score=0.0), threshold=None)])
+    store.close()
+    assert verify_trail(path).problems == []
+    for number, change in ((1, "score = 0.0"), (1, "threshold = 0"), (2, "score = ''"), (2, "score = NULL")):
+        copy = tmp_path / "copy.sqlite"
+        copy.write_bytes(path.read_bytes())
+        _sql(copy, f"UPDATE verdicts SET {change} WHERE id = {number}")
+        assert verify_trail(copy).problems[0].startswith(f"Record {number} is not as written"), change
+
+
 _CHANGES = [(table, cell, value) for table, cells in _CELLS.items() for cell, value in cells.items()]
 
 
@@ -269,7 +284,7 @@ def test_removal_for_age_leaves_an_anchor_that_the_trail_signs_off(tmp_path: Pat
 
 def test_a_time_in_the_far_future_does_not_keep_what_follows_for_ever(tmp_path: Path) -> None:
     path, now = tmp_path / "line.sqlite", time.time()
-    for days in (9.0, -400.0, 8.0, 0.5):
+    for days in (9.0, -400.0, -1e95, 8.0, 0.5):
         store = RecordStore(path, source="line")
         store.commit([_row(0, time_unix=now - days * 86400)])
         store.close()
@@ -277,7 +292,7 @@ def test_a_time_in_the_far_future_does_not_keep_what_follows_for_ever(tmp_path: 
     store.commit([_row(0, time_unix=now)])
     store.close()
     report = verify_trail(path)
-    assert (report.problems, report.removed_until, report.verdicts) == ([], 3, 2)
+    assert (report.problems, report.removed_until, report.verdicts) == ([], 4, 2)
 
 
 @pytest.mark.parametrize("version", range(1, 6))
