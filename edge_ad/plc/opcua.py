@@ -127,7 +127,7 @@ class OpcuaServer(PlcServer):
             self._thread.call(self._show(), _STOP_S)
             time.sleep(_PUBLISH_S)
 
-    # What a client may call; see `opcua_nodes.Commands`.
+    # What a client may call; see `opcua_methods.Commands`.
 
     def trigger_part(self, part_id: str) -> str | None:
         """Have the next frame judged; None where no trigger of the stream listens to clients."""
@@ -232,7 +232,10 @@ class OpcuaServer(PlcServer):
     async def _keep_showing(self) -> None:
         while True:
             await asyncio.sleep(_SHOW_EVERY_S)
-            await self._show()
+            try:
+                await self._show()
+            except Exception as error:  # the heartbeat must not end with it
+                self._alarm.raise_once(f"The OPC UA server cannot show the state of the stream: {error}.")
 
     async def _show(self) -> None:
         assert self._nodes is not None

@@ -18,8 +18,10 @@ from edge_ad.models.mask_sources.parameters import GRID_STRIDE, MaskSourceName, 
 from edge_ad.models.mask_sources.patch_distance import PatchDistance
 from edge_ad.models.mask_sources.pretrained import IMAGENET_PIXELS, PLAIN_PIXELS, read_vit
 from edge_ad.models.mask_sources.vit import VitAttention
+from edge_ad.models.mask_sources.vit_tokens import stride_of_patch
 from edge_ad.models.mask_sources.winclip import WinClipMap
 from edge_ad.models.winclip.pretrained import DEFAULT_CLIP, read_clip
+from edge_ad.models.winclip.windows import SCALES
 
 __all__ = ["MASK_SOURCES", "MaskSourceKind", "create_mask_source", "create_patch_distance"]
 
@@ -79,7 +81,14 @@ def _vit(config: MaskSourceParameters, channels: int) -> MaskSource:
 
 
 def _winclip(config: MaskSourceParameters, channels: int) -> MaskSource:
-    return WinClipMap(dict(config.mask_config or {}), config.grid_hw, config.mask_mass)
+    source = WinClipMap(dict(config.mask_config or {}), config.grid_hw, config.mask_mass)
+    side = max(SCALES) * stride_of_patch(source.windows.patch)
+    if min(config.size_hw) < side:
+        raise UsageError(
+            f"{max(SCALES)} patches of this CLIP take {side} pixels, more than the input has.",
+            f"Give --size {-(-side // 32) * 32} or more, or a CLIP with smaller patches.",
+        )
+    return source
 
 
 def _read_winclip(name: str, config: MaskSourceParameters) -> tuple[dict[str, Any], dict[str, Tensor]]:
