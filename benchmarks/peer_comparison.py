@@ -41,7 +41,13 @@ _PRODUCTS = ("metal_plate", "ball_screw", "magnetic_tile", "screw")
 _DEFAULT = "patch-gaussian"
 _STRETCHED = "patch-gaussian:geometry=stretch"
 _UNPOOLED = f"{_STRETCHED},neighbourhood=1"
-_VARIANTS = (_UNPOOLED, f"{_UNPOOLED},rank=152,block=1")
+_OUR_ROWS = {
+    _DEFAULT: f"`{_DEFAULT}`",
+    _STRETCHED: "stretched",
+    "patch-gaussian:neighbourhood=1": "no mean",
+    _UNPOOLED: "stretched, no mean",
+    f"{_UNPOOLED},rank=152,block=1": "stretched, no mean, full covariance",
+}
 _PEERS = ("anomalib PaDiM-Lite0", "anomalib PatchCore-Lite0")
 _LITE2 = "patch-gaussian:backbone=efficientnet-lite2"
 _NAMES = {
@@ -60,12 +66,21 @@ _LEVEL = 0.0005  # a difference that three digits do not show
 
 
 class Figures(NamedTuple):
-    """Means over seeds: image AUROC, pixel AUROC, PRO, and CPU seconds of the training."""
+    """Means over seeds.
+
+    Attributes:
+        image_auroc: Image AUROC.
+        pixel_auroc: Pixel AUROC.
+        pro: PRO.
+        cpu_seconds: CPU time of the training; None where it was not recorded.
+        seeds: Trainings.
+    """
 
     image_auroc: float
     pixel_auroc: float
     pro: float
     cpu_seconds: float | None
+    seeds: int = 1
 
 
 def accuracies(folder: Path) -> dict[str, dict[str, Figures]]:
@@ -99,7 +114,7 @@ def _by_method(trainings: Iterable[AccuracyRow], engines: Iterable[LatencyRow]) 
 def _mean(seeds: Sequence[Figures]) -> Figures:
     seconds = [figures.cpu_seconds for figures in seeds if figures.cpu_seconds is not None]
     image, pixel, pro = (fmean(values) for values in list(zip(*seeds, strict=True))[:3])
-    return Figures(image, pixel, pro, fmean(seconds) if seconds else None)
+    return Figures(image, pixel, pro, fmean(seconds) if seconds else None, len(seeds))
 
 
 def _method(row: PeersRow, side: PeerSide) -> str:
@@ -163,15 +178,23 @@ def peers_accuracy_table(path: Path) -> str:
     known, times, cells = accuracies(path.parent), _times(path), []
     for product in _PRODUCTS:
         sides = {_method(row, side): side for row in [times[product]] for side in row.sides} if product in times else {}
-        for method in (_DEFAULT, _STRETCHED, *_VARIANTS, *_PEERS):
+        for method in (*_OUR_ROWS, *_PEERS):
             if figures := known.get(method, {}).get(product):
-                cells.append([f"`{product}`", _shown(method), *_cells(figures, sides.get(method))])
-    header = ["product", "what", "I-AUROC", "P-AUROC", "PRO", "CPU time of a frame", "training, CPU s", "model, MiB"]
+                cells.append(
+                    [f"`{product}`", _OUR_ROWS.get(method) or _NAMES[method], *_cells(figures, sides.get(method))]
+                )
+    header = [
+        "product",
+        "what",
+        "seeds",
+        "I-AUROC",
+        "P-AUROC",
+        "PRO",
+        "CPU time of a frame",
+        "training, CPU s",
+        "model, MiB",
+    ]
     return markdown(Table(header, cells, text_columns=2))
-
-
-def _shown(method: str) -> str:
-    return method if method.startswith("anomalib ") else f"`{method}`"
 
 
 def _cells(figures: Figures, side: PeerSide | None) -> list[str]:
@@ -179,7 +202,7 @@ def _cells(figures: Figures, side: PeerSide | None) -> list[str]:
     seconds = "–" if figures.cpu_seconds is None else f"{figures.cpu_seconds:.0f}"
     size = None if side is None else side.model_mib
     ratio = "–" if side is None or side.cpu_ratio is None else f"{side.cpu_ratio:.3g}"
-    return [*accuracy, ratio, seconds, "–" if size is None else f"{size:.1f}"]
+    return [str(figures.seeds), *accuracy, ratio, seconds, "–" if size is None else f"{size:.1f}"]
 
 
 def lines_table(path: Path) -> str:

@@ -53,10 +53,18 @@ def _facts(report: TrailReport) -> dict[str, object]:
         "events": report.events,
     }
     if report.began_unix is not None:
-        facts["began"] = local_time(report.began_unix)
+        facts["began"] = _time(report.began_unix)
         if verdicts or events:
-            facts["not covered before"] = f"{local_time(report.began_unix)}: {verdicts} verdicts and {events} events"
+            facts["not covered before"] = f"{_time(report.began_unix)}: {verdicts} verdicts and {events} events"
     if report.removed_until_unix is not None:
-        until = local_time(report.removed_until_unix)
+        until = _time(report.removed_until_unix)
         facts["removed for age"] = f"up to entry {report.removed_until}, {until}"
     return facts | {"head": report.head, "head file": report.head_file}
+
+
+def _time(at_unix: float) -> str:
+    """Local time; a database that somebody changed may hold one beyond every calendar."""
+    try:
+        return local_time(at_unix)
+    except (ValueError, OverflowError, OSError):
+        return f"{at_unix:g} s since 1970"

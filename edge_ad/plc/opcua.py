@@ -127,7 +127,7 @@ class OpcuaServer(PlcServer):
             self._thread.call(self._show(), _STOP_S)
             time.sleep(_PUBLISH_S)
 
-    # What a client may call; see `opcua_nodes.Commands`.
+    # What a client may call; see `opcua_methods.Commands`.
 
     def trigger_part(self, part_id: str) -> str | None:
         """Have the next frame judged; None where no trigger of the stream listens to clients."""

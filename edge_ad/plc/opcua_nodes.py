@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from edge_ad.plc.condition import Fault
+from edge_ad.plc.opcua_methods import Commands, InspectionMethods
 from edge_ad.plc.opcua_types import STATES, Namespaces, ObjectTypes, add_node, datatype_of
+from edge_ad.plc.opcua_values import inspection_of, standard_result_of, utc
 from edge_ad.plc.results import PartResult, VerdictCode
 
 if TYPE_CHECKING:
     from asyncua import Node, Server
 
-__all__ = ["Commands", "Condition", "InspectionNodes"]
+__all__ = ["Condition", "InspectionNodes"]
 
 ROOT = "VisionSystem"
 _STATE_VARIABLE_TYPE, _PLAIN_VARIABLE_TYPE = 2760, 63
-_COMPLETED, _FAILED = 1, 4  # ResultStateDataType
 _PRODUCING, _STANDING_BY, _DOWN, _NOT_SCHEDULED = 1, 2, 5, 6  # SystemStateDataType
 _VERDICTS = {
     VerdictCode.NOTHING: "nothing judged",
@@ -85,22 +86,6 @@ class Condition:
     lost: int
 
 
-class Commands(Protocol):
-    """What a client may call; each may be called in the thread of the server only."""
-
-    def trigger_part(self, part_id: str) -> str | None:
-        """Have the next frame judged: the id of its part, empty where it is refused, None where there is no trigger."""
-
-    def pause(self) -> None:
-        """Let frames pass unjudged."""
-
-    def resume(self) -> None:
-        """Judge frames again."""
-
-    def since(self, sequence: int) -> tuple[Sequence[PartResult], int]:
-        """The results that are kept and later than one, oldest first, and how many before them are not kept."""
-
-
 class InspectionNodes:
     """Nodes of one stream.
 
@@ -140,7 +125,8 @@ class InspectionNodes:
         await self._variable(folder.nodeid, f"{folder.nodeid.Identifier}.Latest", "ResultDataType", self._types.result)
         await self._variable(root.nodeid, f"{ROOT}.SystemState", "SystemStateDescriptionDataType", space=standard)
         recipes = await self._object(root.nodeid, f"{ROOT}.RecipeManagement", self._types.recipe_management)
-        await self._add_methods(root, machine, automatic, results, recipes)
+        methods = InspectionMethods(self._spaces, self._commands, self._run, self._asked)
+        await methods.add(root, machine, automatic, results, recipes)
         for emitter in (ua.NodeId(ua.ObjectIds.Server), root.nodeid):
             event = await self._server.get_event_generator(self._types.inspection_ready, emitter)
             event.event.SourceNode, event.event.SourceName = root.nodeid, ROOT
@@ -152,7 +138,7 @@ class InspectionNodes:
 
         self._newest, self._is_asked = result, False
         first: Mapping[str, Any] = result.regions[0] if result.regions else {}
-        inspection = _inspection(result)
+        inspection = inspection_of(result)
         values = {
             "PartNumber": result.part,
             "PartId": result.part_id,
@@ -177,7 +163,7 @@ class InspectionNodes:
         }
         for name, value in values.items():
             await self._write(f"{ROOT}.Latest.{name}", value, is_result=True)
-        standard = self.standard_result(result)
+        standard = standard_result_of(result, self._run)
         await self._write(f"{ROOT}.ResultManagement.Results.Latest", standard, is_result=True)
         text = f"Part {result.part_id or result.part} is {_VERDICTS[result.code]}."
         for generator in self._events:
@@ -218,24 +204,9 @@ class InspectionNodes:
         await self._show_state(machine, outer)
         await self._show_state(f"{machine}.AutomaticModeStateMachine", inner)
 
-    def standard_result(self, result: PartResult) -> Any:
-        """A result as the standard's ``ResultDataType``; its content is our ``InspectionDataType``."""
-        from asyncua import ua
-
-        content = ua.Variant(_inspection(result), ua.VariantType.ExtensionObject)
-        bundle = bytes.fromhex(result.bundle) if _is_hex(result.bundle) else None
-        configuration = ua.ConfigurationIdDataType(Id=result.bundle, Hash=bundle, HashAlgorithm="SHA-256")
-        return ua.ResultDataType(
-            ResultId=ua.ResultIdDataType(Id=f"{self._run}-{result.sequence}"),
-            IsPartial=False,
-            IsSimulated=False,
-            ResultState=_FAILED if result.code is VerdictCode.NOT_INSPECTED else _COMPLETED,
-            PartId=ua.PartIdDataType(Id=result.part_id or str(result.part)),
-            InternalConfigurationId=configuration,
-            JobId=ua.JobIdDataType(Id=self._run),
-            CreationTime=_utc(result.at_unix),
-            ResultContent=[content],
-        )
+    async def _asked(self) -> None:
+        self._is_asked = True
+        await self._write(f"{ROOT}.Latest.IsOk", False)
 
     def _is_ok(self) -> bool:
         newest = self._newest
@@ -303,168 +274,6 @@ class InspectionNodes:
         for variable, datatype in variables.items():
             await self._variable(folder.nodeid, f"{ROOT}.{name}.{variable}", datatype)
 
-    async def _add_methods(self, root: Node, machine: Node, automatic: Node, results: Node, recipes: Node) -> None:
-        own, standard = self._spaces.own, self._spaces.standard
-        error = "Error:Int32"
-        cause = "Cause:Int32 CauseDescription:String"
-        job = (
-            "MeasId:MeasIdDataType PartId:PartIdDataType RecipeId:RecipeIdExternalDataType"
-            " ProductId:ProductIdDataType Parameters[]:BaseDataType"
-        )
-        recipe = "ExternalId:RecipeIdExternalDataType InternalIdIn:RecipeIdInternalDataType"
-        identity = "InternalIdOut:RecipeIdInternalDataType"
-        filters = (
-            "ResultState:ResultStateDataType MeasId:MeasIdDataType PartId:PartIdDataType"
-            " ExternalRecipeId:RecipeIdExternalDataType InternalRecipeId:RecipeIdInternalDataType"
-            " ExternalConfigurationId:ConfigurationIdDataType InternalConfigurationId:ConfigurationIdDataType"
-            " ProductId:ProductIdDataType JobId:JobIdDataType MaxResults:UInt32 StartIndex:UInt32 Timeout:Int32"
-        )
-        listed = "IsComplete:Boolean ResultCount:UInt32 ResultHandle:Handle ResultList[]:ResultDataType"
-        for parent, space, name, call, inputs, outputs in (
-            (root, own, "Trigger", self._trigger, "PartId:String", "PartId:String"),
-            (root, own, "Pause", self._pause, "", ""),
-            (root, own, "Resume", self._resume, "", ""),
-            (root, own, "SelectRecipe", _not_supported, "Name:String", ""),
-            (
-                root,
-                own,
-                "GetResultsSince",
-                self._since,
-                "SequenceNumber:UInt32",
-                "Results[]:InspectionDataType Lost:UInt32",
-            ),
-            (machine, standard, "Halt", _not_supported, cause, error),
-            (machine, standard, "Reset", _not_supported, cause, error),
-            (automatic, standard, "StartSingleJob", self._start_single, job, f"JobId:JobIdDataType {error}"),
-            (automatic, standard, "StartContinuous", self._start_continuous, job, f"JobId:JobIdDataType {error}"),
-            (automatic, standard, "Stop", self._stop, cause, error),
-            (automatic, standard, "Abort", _not_supported, cause, error),
-            (
-                results,
-                standard,
-                "GetResultById",
-                self._result_by_id,
-                "ResultId:ResultIdDataType Timeout:Int32",
-                f"ResultHandle:Handle Result:ResultDataType {error}",
-            ),
-            (results, standard, "GetResultListFiltered", self._result_list, filters, f"{listed} {error}"),
-            (recipes, standard, "PrepareRecipe", _not_supported, recipe, f"{identity} IsCompleted:Boolean {error}"),
-            (recipes, standard, "UnprepareRecipe", _not_supported, recipe, f"{identity} {error}"),
-        ):
-            await self._add_method(parent, space, name, call, inputs, outputs)
-
-    async def _add_method(
-        self, parent: Node, space: int, name: str, call: Callable[..., Awaitable[Any]], inputs: str, outputs: str
-    ) -> None:
-        from asyncua import ua
-
-        await parent.add_method(
-            ua.NodeId(f"{parent.nodeid.Identifier}.{name}", self._spaces.own),
-            ua.QualifiedName(name, space),
-            call,
-            [_argument(text, self._spaces) for text in inputs.split()],
-            [_argument(text, self._spaces) for text in outputs.split()],
-        )
-
-    async def _trigger(self, _parent: Any, part_id: Any) -> Any:
-        from asyncua import ua
-
-        asked = self._commands.trigger_part(part_id.Value or "")
-        if not asked:
-            return _refusal(asked)
-        self._is_asked = True
-        await self._write(f"{ROOT}.Latest.IsOk", False)
-        return [ua.Variant(asked, ua.VariantType.String)]
-
-    async def _pause(self, _parent: Any) -> Any:
-        self._commands.pause()
-        return []
-
-    async def _resume(self, _parent: Any) -> Any:
-        self._commands.resume()
-        return []
-
-    async def _since(self, _parent: Any, sequence: Any) -> Any:
-        from asyncua import ua
-
-        found, lost = self._commands.since(int(sequence.Value or 0))
-        listed = [_inspection(result) for result in found]
-        return [
-            ua.Variant(listed, ua.VariantType.ExtensionObject, is_array=True),
-            ua.Variant(lost, ua.VariantType.UInt32),
-        ]
-
-    async def _start_single(self, parent: Any, _meas: Any, part: Any, *_: Any) -> Any:
-        from asyncua import ua
-
-        part_id = "" if part.Value is None else part.Value.Id
-        answer = await self._trigger(parent, ua.Variant(part_id or "", ua.VariantType.String))
-        if isinstance(answer, ua.StatusCode):
-            return answer
-        return [_object_of(ua.JobIdDataType(Id=answer[0].Value)), _no_error()]
-
-    async def _start_continuous(self, _parent: Any, *_: Any) -> Any:
-        from asyncua import ua
-
-        self._commands.resume()
-        return [_object_of(ua.JobIdDataType(Id=self._run)), _no_error()]
-
-    async def _stop(self, _parent: Any, *_: Any) -> Any:
-        self._commands.pause()
-        return [_no_error()]
-
-    async def _result_by_id(self, _parent: Any, result_id: Any, _timeout: Any) -> Any:
-        from asyncua import ua
-
-        run, _, number = ("" if result_id.Value is None else result_id.Value.Id or "").rpartition("-")
-        sequence = int(number) if number.isascii() and number.isdigit() else 0
-        found, _ = self._commands.since(max(0, sequence - 1))
-        if run != self._run or not found or found[0].sequence != sequence:
-            return ua.StatusCode(ua.StatusCodes.BadNotFound)
-        return [_handle(), _object_of(self.standard_result(found[0])), _no_error()]
-
-    async def _result_list(self, _parent: Any, _state: Any, _meas: Any, part: Any, *rest: Any) -> Any:
-        from asyncua import ua
-
-        *_, most, start, _timeout = (one.Value for one in rest)
-        part_id = "" if part.Value is None else part.Value.Id
-        found = [one for one in self._commands.since(0)[0] if part_id in ("", None, one.part_id, str(one.part))]
-        newest_first = found[::-1][start or 0 :]
-        listed = newest_first[: most or None]
-        return [
-            ua.Variant(len(listed) == len(newest_first), ua.VariantType.Boolean),
-            ua.Variant(len(listed), ua.VariantType.UInt32),
-            _handle(),
-            ua.Variant([self.standard_result(one) for one in listed], ua.VariantType.ExtensionObject, is_array=True),
-            _no_error(),
-        ]
-
-
-def _inspection(result: PartResult) -> Any:
-    from asyncua import ua
-
-    regions = [
-        ua.InspectedRegionDataType(
-            X=box["x"], Y=box["y"], Width=box["width"], Height=box["height"], Area=box["area"], Peak=box["peak"]
-        )
-        for box in result.regions
-    ]
-    return ua.InspectionDataType(
-        SequenceNumber=result.sequence,
-        PartNumber=result.part,
-        PartId=result.part_id,
-        Verdict=int(result.code),
-        Reason=result.reason,
-        Score=result.score,
-        Threshold=result.threshold,
-        Frames=result.frames,
-        DefectiveFrames=result.defective,
-        Source=result.source,
-        BundleHash=result.bundle,
-        Time=_utc(result.at_unix),
-        Regions=regions,
-    )
-
 
 def _states(condition: Condition) -> tuple[int, str, str]:
     """State of the system, of the vision state machine, and of its automatic mode; empty where that is not active."""
@@ -483,50 +292,6 @@ def _states(condition: Condition) -> tuple[int, str, str]:
             return _DOWN, "Error", ""
 
 
-async def _not_supported(_parent: Any, *_: Any) -> Any:
-    from asyncua import ua
-
-    return ua.StatusCode(ua.StatusCodes.BadNotSupported)
-
-
-def _refusal(asked: str | None) -> Any:
-    from asyncua import ua
-
-    return ua.StatusCode(ua.StatusCodes.BadNotSupported if asked is None else ua.StatusCodes.BadInvalidState)
-
-
-def _no_error() -> Any:
-    from asyncua import ua
-
-    return ua.Variant(0, ua.VariantType.Int32)
-
-
-def _handle() -> Any:
-    """No handle: results need not be released."""
-    from asyncua import ua
-
-    return ua.Variant(0, ua.VariantType.UInt32)
-
-
-def _object_of(structure: Any) -> Any:
-    from asyncua import ua
-
-    return ua.Variant(structure, ua.VariantType.ExtensionObject)
-
-
-def _argument(text: str, spaces: Namespaces) -> Any:
-    from asyncua import ua
-
-    name, _, kind = text.partition(":")
-    is_array = name.endswith("[]")
-    return ua.Argument(
-        Name=name.removesuffix("[]"),
-        DataType=datatype_of(kind, spaces),
-        ValueRank=ua.ValueRank.OneDimension if is_array else ua.ValueRank.Scalar,
-        ArrayDimensions=[0] if is_array else [],
-    )
-
-
 def _first_value(datatype: str) -> Any:
     """What a variable has before anything was judged."""
     from asyncua import ua
@@ -534,7 +299,7 @@ def _first_value(datatype: str) -> Any:
     kinds = ua.VariantType
     match datatype:
         case "UtcTime":
-            return ua.Variant(_utc(0.0), kinds.DateTime)
+            return ua.Variant(utc(0.0), kinds.DateTime)
         case "LocalizedText":
             return ua.Variant(ua.LocalizedText(""), kinds.LocalizedText)
         case "Double":
@@ -546,11 +311,3 @@ def _first_value(datatype: str) -> Any:
         case "String":
             return ua.Variant("", kinds.String)
     return ua.Variant(getattr(ua, datatype)(), kinds.ExtensionObject)
-
-
-def _utc(at_unix: float) -> datetime:
-    return datetime.fromtimestamp(at_unix, timezone.utc)
-
-
-def _is_hex(text: str) -> bool:
-    return len(text) % 2 == 0 and len(text) > 0 and all(sign in "0123456789abcdefABCDEF" for sign in text)

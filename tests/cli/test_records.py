@@ -208,6 +208,17 @@ def test_verify_says_in_a_line_what_was_changed_and_ends_as_other_verifications(
     assert "Record 30 is not as written" in output.err
 
 
+def test_a_beginning_beyond_every_calendar_is_no_crash(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    connection = sqlite3.connect(database)
+    connection.execute("UPDATE trail SET newest_unix = 9e99 WHERE entry = 0")
+    connection.commit()
+    connection.close()
+    assert main(["records", "verify", str(database)]) == 4
+    output = capsys.readouterr()
+    assert output.out.startswith("Entry 1 of the trail")
+    assert "9e+99 s since 1970" in output.out
+
+
 def test_what_is_no_head_and_what_has_no_trail_is_one_line(
     database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

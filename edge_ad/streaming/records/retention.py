@@ -7,7 +7,6 @@ import time
 from typing import NamedTuple
 
 from edge_ad.errors import UsageError
-from edge_ad.streaming.records.schema import iso_time
 from edge_ad.streaming.records.trail import Entry
 from edge_ad.strict_json import to_json
 
@@ -34,8 +33,8 @@ class Removal(NamedTuple):
 
     Attributes:
         text: One sentence.
-        data: The same as JSON: ``entry`` and ``hash`` of the anchor, ``verdicts`` and ``events`` removed, ``oldest``
-            and ``newest`` of them, ``reason`` and ``by``.
+        data: The same as JSON: ``entry`` and ``hash`` of the anchor, ``verdicts`` and ``events`` removed,
+            ``oldest_unix`` and ``newest_unix`` of them, ``reason`` and ``by``.
     """
 
     text: str
@@ -103,7 +102,7 @@ class Retention:
         reason = f"older than {self._keep_days:g} days"
         facts: dict[str, object] = {"entry": anchor.entry, "hash": anchor.hash.hex()}
         facts |= {"verdicts": counts[0], "events": counts[1], "reason": reason, "by": "edge-ad stream (retention)"}
-        facts |= dict(zip(("oldest", "newest"), map(iso_time, extremes), strict=False))
+        facts |= dict(zip(("oldest_unix", "newest_unix"), extremes, strict=False))
         return Removal(f"{counts[0]} verdicts and {counts[1]} events removed: {reason}.", to_json(facts))
 
 
