@@ -18,7 +18,7 @@ from benchmarks.write_tables import RESULTS, rewrite
 __all__ = ["PAGE", "made", "main", "table"]
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "default_method.md"
-_ACCURACY, _LATENCY = RESULTS / "default_method.jsonl", RESULTS / "default_method_latency.jsonl"
+_FILES = {"default-method": "default_method", "fader": "fader_width"}
 _METRICS = ("image_auroc", "pixel_auroc", "pro")
 
 
@@ -30,17 +30,22 @@ def table(rows: Sequence[Mapping[str, Any]], latency: Sequence[Mapping[str, Any]
         latency: CPU time over that of the first method.
     """
     products = sorted({row["product"] for row in rows})
-    ratios = {row["method"]: f"{row['ratio']:.2f}" for row in latency}
+    ratios: defaultdict[str, dict[str, str]] = defaultdict(dict)
+    for row in latency:
+        ratios[row["method"]][row.get("precision", "fp32").upper()] = f"{row['ratio']:.2f}"
+    precisions = list(dict.fromkeys(name for each in ratios.values() for name in each))
     found: defaultdict[str, defaultdict[str, list[list[float]]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         found[row["method"]][row["product"]].append([row[name] for name in _METRICS])
-    lines = ["| method | " + " | ".join(f"`{name}`" for name in products) + " | mean | CPU time |"]
-    lines.append("|---" * (len(products) + 3) + "|")
+    lines = ["| method | " + " | ".join(f"`{name}`" for name in products) + " | mean | "]
+    lines[0] += " | ".join(f"CPU time, {name}" for name in precisions) + " |"
+    lines.append("|---" * (len(products) + 2 + len(precisions)) + "|")
     for method, by_product in found.items():
         means = {name: _mean(seeds) for name, seeds in by_product.items()}
         whole = _shown(_mean(list(means.values()))) if len(means) == len(products) else "–"
         cells = [_shown(means[name]) if name in means else "–" for name in products]
-        lines.append("| " + " | ".join([f"`{method}`", *cells, whole, ratios.get(method, "–")]) + " |")
+        times = [ratios[method].get(name, "–") for name in precisions]
+        lines.append("| " + " | ".join([f"`{method}`", *cells, whole, *times]) + " |")
     return "\n".join(lines)
 
 
@@ -54,8 +59,13 @@ def _shown(values: Sequence[float]) -> str:
 
 def made() -> dict[str, str]:
     """Names of the tables → their texts."""
-    where = f"*From `benchmarks/results/{_ACCURACY.name}` and `{_LATENCY.name}`.*"
-    return {"default-method": f"{table(read_lines(_ACCURACY), read_lines(_LATENCY))}\n\n{where}\n"}
+    return {name: _text(file) for name, file in _FILES.items()}
+
+
+def _text(file: str) -> str:
+    accuracy, latency = RESULTS / f"{file}.jsonl", RESULTS / f"{file}_latency.jsonl"
+    where = f"*From `benchmarks/results/{accuracy.name}` and `{latency.name}`.*"
+    return f"{table(read_lines(accuracy), read_lines(latency))}\n\n{where}\n"
 
 
 def main() -> None:

@@ -62,8 +62,8 @@ def _table(product: str, rows: list[Mapping[str, Any]]) -> str:
         (f"FADeR {' or '.join(map(str, epochs))} epochs; mean" if epochs else "FADeR not yet measured; mean")
         + f" brightness alone has an image AUROC of {brightness:.3f}.",
         "",
-        f"| mask source | model | map | {' | '.join(_COLUMNS.values())} |",
-        "|" + "---|" * (3 + len(_COLUMNS)),
+        f"| width | mask source | model | map | {' | '.join(_COLUMNS.values())} |",
+        "|" + "---|" * (4 + len(_COLUMNS)),
     ]
     return "\n".join([*lines, *map(_line, rows), ""])
 
@@ -71,8 +71,8 @@ def _table(product: str, rows: list[Mapping[str, Any]]) -> str:
 def _line(row: Mapping[str, Any]) -> str:
     name, is_fused = row["model"].removesuffix(" (fused)"), row["model"].endswith("(fused)")
     kind = "distance" if name == "-" else "fused" if is_fused else "paper"
-    source = "–" if name == "-" else row["mask"]
-    return f"| {source} | {_MODELS[name]} | {kind} | {' | '.join(f'{row[key]:.3f}' for key in _COLUMNS)} |"
+    width, source = ("–", "–") if name == "-" else (row["width"], row["mask"])
+    return f"| {width} | {source} | {_MODELS[name]} | {kind} | {' | '.join(f'{row[key]:.3f}' for key in _COLUMNS)} |"
 
 
 def main() -> None:

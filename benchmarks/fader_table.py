@@ -1,6 +1,6 @@
 """Mask source × {EAR, EAR + FADeR}, with the four controls that must stand beside them.
 
-    python -m benchmarks.fader_table --data FOLDER --out results.jsonl [--size 128] [--sources patch-distance full]
+    python -m benchmarks.fader_table --data FOLDER --out results.jsonl [--size 128] [--width lean] [--sources full]
 
 For each mask source an EAR is trained, and on it FADeR with each error predictor for 100 epochs, as the paper says.
 The controls: ``no-network`` compares the image with its own mosaic; ``patch-gaussian`` is the mask source alone;
@@ -26,7 +26,7 @@ from edge_ad.data.products import Product, open_product
 from edge_ad.data.splits import GoodSplit, split_good
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.models import AnomalyDetector, create_detector
-from edge_ad.models.ear import Ear
+from edge_ad.models.ear import Ear, EarParameters
 from edge_ad.training.checkpoints import Progress
 from edge_ad.training.held_out_defects import separation
 from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
@@ -35,6 +35,7 @@ from edge_ad.training.runs import torch_predictor
 from edge_ad.training.train import prepare
 
 SOURCES = ("patch-distance", "backbone", "full", "none")
+_KEY = ("product", "size", "seed", "width", "mask", "model")
 PREDICTORS = ("mlp", "vit", "distance", "constant", "ones")
 
 
@@ -116,7 +117,9 @@ def _row(
     figures = {name: round(value, 4) for name, value in result.metrics.items()}
     figures["held_out"] = round(separation(detector, split), 4)
     brightness = None if result.brightness_auroc is None else round(result.brightness_auroc, 4)
-    row = {"product": product.name, "size": size, "seed": detector.config.seed, "mask": source, "model": model}
+    width = detector.config.width if isinstance(detector.config, EarParameters) else "-"
+    row = {"product": product.name, "size": size, "seed": detector.config.seed, "width": width}
+    row |= {"mask": source, "model": model}
     return {**row, **figures, "seconds": round(seconds, 1), "brightness_auroc": brightness}
 
 
@@ -127,6 +130,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("fader_table.jsonl"))
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--width", default=EarParameters().width, help="of the U-Net")
     parser.add_argument("--steps", type=int, default=600, help="steps of EAR")
     parser.add_argument("--fader-epochs", type=int, default=100, help="epochs of FADeR; the paper takes 100")
     parser.add_argument("--sources", nargs="+", default=list(SOURCES))
@@ -136,6 +140,7 @@ def main() -> None:
     values = {
         "size": arguments.size,
         "seed": arguments.seed,
+        "width": arguments.width,
         "steps": arguments.steps,
         "fader_epochs": arguments.fader_epochs,
     }
@@ -145,7 +150,7 @@ def main() -> None:
         if all(_key(product.name, arguments, source, f"fader {name}") in done for name in arguments.predictors):
             continue
         for row in rows(product, values, [source], arguments.predictors):
-            key = tuple(row[name] for name in ("product", "size", "seed", "mask", "model"))
+            key = tuple(row[name] for name in _KEY)
             if key not in done:
                 row["fader_epochs"] = arguments.fader_epochs
                 done.add(key)
@@ -155,14 +160,14 @@ def main() -> None:
 
 
 def _key(product: str, arguments: argparse.Namespace, source: str, model: str) -> tuple[Any, ...]:
-    return (product, arguments.size, arguments.seed, source, model)
+    return (product, arguments.size, arguments.seed, arguments.width, source, model)
 
 
 def _recorded(path: Path) -> set[tuple[Any, ...]]:
     if not path.is_file():
         return set()
     recorded = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return {tuple(row[name] for name in ("product", "size", "seed", "mask", "model")) for row in recorded}
+    return {tuple(row[name] for name in _KEY) for row in recorded}
 
 
 if __name__ == "__main__":

@@ -126,7 +126,8 @@ def compare_maps(msflow: Path, scales: Sequence[Tensor]) -> Iterator[tuple[str, 
     settings = SimpleNamespace(input_size=_SIZE_HW, top_k=0.03)
     outputs = [[-0.5 * z.square().mean(1)] for z in scales]
     score, added, _ = process(settings, outputs, outputs)  # it takes the first only to count scales
-    likelihood = LikelihoodMap(_SIZE_HW, (8, 16, 32), sigma=0.1, top_share=0.03, reference="picture").double()
+    likelihood = LikelihoodMap(_SIZE_HW, (8, 16, 32), sigma=0.1, reference="picture", score="product")
+    likelihood = likelihood.double()
     found = likelihood([log_likelihood(z) for z in scales])
     yield "map", relative(found.anomaly_map[:, 0], torch.from_numpy(added))
     yield "score", relative(found.score, torch.from_numpy(score))

@@ -18,10 +18,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.peer_comparison import lines_table, peers_accuracy_table, speed_table
 from benchmarks.report.comparison import Limits, compare_results
 from benchmarks.report.results import Results, read_results
 from benchmarks.report.rows import AccuracyRow, LatencyRow
 from benchmarks.report.tables import Table, cost_table, latency_table, markdown, peers_table, scaling_table
+from benchmarks.shift_precision import table as shift_precision_table
 from benchmarks.shift_table import table as shift_table
 from benchmarks.suites.accuracy_suite import table as accuracy_with_published
 from benchmarks.suites.record import read_lines
@@ -31,7 +33,8 @@ __all__ = ["DOCUMENTS", "RESULTS", "main", "rewrite", "tables"]
 
 RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parents[1]
-DOCUMENTS = tuple(_ROOT / "docs" / "results" / name for name in ("index.md", "benchmarks.md", "distribution_shift.md"))
+_PAGES = ("index.md", "benchmarks.md", "distribution_shift.md", "peers.md")
+DOCUMENTS = tuple(_ROOT / "docs" / "results" / name for name in _PAGES)
 DOCUMENTS += (_ROOT / "docs" / "explanation" / "thresholds.md",)
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _GAUSSIAN = (
@@ -67,6 +70,10 @@ _PEERS = (
     "python -m benchmarks.suites.peers BUNDLE --run RUN --data DIR/metal_plate --rounds 8 "
     "--anomalib MODELS --anomalib-python PYTHON --out peers.jsonl"
 )
+_PEER_TIMES = (
+    "python -m benchmarks.suites.peers BUNDLE --data DIR/<product> --what end-to-end --threads 1 "
+    "--beside NAME=BUNDLE... --anomalib MODELS FITTED --anomalib-python PYTHON --out peer_times.jsonl"
+)
 _DETECTION = "python -m benchmarks.suites.detection BUNDLE --data DIR/metal_plate --out detection.jsonl"
 _SCALING = "python -m benchmarks.suites.scaling --what size batch sources --rounds 4 --seconds 0.3 --out scaling.jsonl"
 _SHIFT = "python -m benchmarks.shift_table --data DIR/<product>... --out shift.jsonl"
@@ -87,10 +94,18 @@ def _sources() -> dict[str, Source]:
         "cost": Source("engines.jsonl", _ENGINES, lambda path: markdown(cost_table(_latency(path)))),
         "speed": Source("peers.jsonl", _PEERS, _speed),
         "peers": Source("peers.jsonl", _PEERS, _peers),
+        "peers-accuracy": Source("peer_times.jsonl", _PEER_TIMES, peers_accuracy_table),
+        "peers-asked": Source("peer_times.jsonl", _PEER_TIMES, lines_table),
+        "peers-speed": Source("peer_times.jsonl", _PEER_TIMES, speed_table),
         "again": Source("again/engines.jsonl", _AGAIN, _again),
         "scaling": Source("scaling.jsonl", _SCALING, lambda path: markdown(scaling_table(_read(path).scaling))),
         "detection": Source("detection.jsonl", _DETECTION, _detection),
         "shift": Source("shift.jsonl", _SHIFT, lambda path: shift_table(read_lines(path))),
+        "shift-int8": Source(
+            "shift_int8.jsonl",
+            f"{_SHIFT} --precision int8",
+            lambda path: shift_precision_table(read_lines(path.with_name("shift.jsonl")), read_lines(path)),
+        ),
         "thresholds": Source("threshold_splits.jsonl", _THRESHOLDS, lambda path: thresholds_table(read_lines(path))),
         "methods": Source("accuracy.jsonl", _ACCURACY, lambda path: accuracy_with_published(read_lines(path))),
     }

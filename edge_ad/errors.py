@@ -9,7 +9,8 @@
     │   └── ForeignEngineError  exit 1   an engine is of another machine or version of its backend
     ├── CheckpointError      exit 1   a run or checkpoint cannot be used
     ├── StorageError         exit 1   a file could not be written
-    └── QualityGateError     exit 4   an engine is not as good as what was trained
+    ├── QualityGateError     exit 4   an engine is not as good as what was trained
+    └── TrailError           exit 4   records were changed after they were written
 
 Each error carries one line that says what is wrong and one that says what to do.
 """
@@ -32,6 +33,7 @@ __all__ = [
     "MissingDependencyError",
     "QualityGateError",
     "StorageError",
+    "TrailError",
     "UsageError",
     "require",
 ]
@@ -112,6 +114,12 @@ class QualityGateError(EdgeAdError):
     def __init__(self, message: str, hint: str = "", report: Mapping[str, Any] | None = None) -> None:
         super().__init__(message, hint)
         self.report: Mapping[str, Any] = report or {}
+
+
+class TrailError(EdgeAdError):
+    """Records do not agree with their trail: they were changed, removed or added after they had been written."""
+
+    exit_code = 4
 
 
 def require(module: str, *, extra: str) -> ModuleType:

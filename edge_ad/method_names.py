@@ -30,6 +30,7 @@ METHODS = Registry(
         "gnl": "edge_ad.models.distillation:Gnl",
         "fico": "edge_ad.models.distillation:Fico",
         "msflow": "edge_ad.models.msflow:MsFlow",
+        "winclip": "edge_ad.models.winclip:WinClip",
     },
 )
 """Method → its class, imported when it is asked for."""

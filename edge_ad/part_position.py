@@ -38,6 +38,7 @@ class PartPosition(NamedTuple):
         along: How far it reaches along the axis from the centre, to both sides: (negative, positive).
         across: Likewise across the axis, which is turned by +90° from it.
         elongation: Standard deviation of its area along the axis over that across.
+        area: What its outline encloses, in square pixels.
         problem: Why no position can be told; empty where it can.
     """
 
@@ -46,6 +47,7 @@ class PartPosition(NamedTuple):
     along: tuple[float, float] = (0.0, 0.0)
     across: tuple[float, float] = (0.0, 0.0)
     elongation: float = 1.0
+    area: float = 0.0
     problem: str = ""
 
     @property
@@ -115,7 +117,7 @@ def _position(outline: NDArray[np.float32]) -> PartPosition:
     along, across = (hull @ np.array((axis, (-axis[1], axis[0])), np.float32).T).T
     return PartPosition(
         centre, angle, (float(along.min()), float(along.max())), (float(across.min()), float(across.max())),
-        _elongation(moments),
+        _elongation(moments), moments["m00"],
     )  # fmt: skip
 
 

@@ -12,13 +12,16 @@ from edge_ad.runtime.backend import backend_names
 
 ROOT = Path(edge_ad.__file__).resolve().parent
 REGISTRIES = {"method_names.py", "models/registry.py", "runtime/backend.py"}
-# Packages by the names under which they are imported or installed, and kinds of pseudo-defects, which are no methods.
+# Packages by the names under which they are imported or installed, kinds of pseudo-defects and mask sources, which are
+# no methods.
 EXEMPT = {
     "training/runs.py",
     "cli/failures.py",
     "evaluation/latency.py",
     "runtime/doctor.py",
     "data/pseudo_defects/painter.py",
+    "models/mask_sources/parameters.py",
+    "models/mask_sources/registry.py",
     "runtime/openvino/api.py",
     "runtime/tensorrt/api.py",
 }

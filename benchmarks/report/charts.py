@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,13 +15,24 @@ if TYPE_CHECKING:
     from matplotlib.axis import XAxis, YAxis
     from matplotlib.figure import Figure
 
-__all__ = ["Point", "distribution_chart", "front", "pareto_chart", "ratio_chart", "scaling_chart", "stage_chart"]
+__all__ = [
+    "SERIES",
+    "Point",
+    "distribution_chart",
+    "front",
+    "pareto_chart",
+    "ratio_chart",
+    "scaling_chart",
+    "stacked_pareto_chart",
+    "stage_chart",
+]
 
 SERIES = tuple(f"#0102{number:02x}" for number in range(1, 8))
 _NAME_LENGTH = 38
 _ROW_IN = 0.34
 _LINE_PT = 11  # between the names of points that are close
 _CHARACTER_PT = 5.2
+_TIME_NAME = "ms per frame, end to end (median)"
 _FAR_PT = 20  # from its point, a name needs a line to it
 
 
@@ -121,8 +132,44 @@ def pareto_chart(points: Sequence[Point], accuracy_name: str) -> Figure:
         accuracy_name: Name of the vertical axis.
     """
     figure, axes = new_chart(4.0)
+    _draw_points(axes, points, accuracy_name)
+    _add_series_legend(figure, axes, points)
+    _name_points(figure, axes, points)
+    return figure
+
+
+@chart_style()
+def stacked_pareto_chart(
+    panels: Mapping[str, Sequence[Point]], time_name: str = _TIME_NAME, times: Mapping[str, float] | None = None
+) -> Figure:
+    """Draw several accuracies of the same engines against the same times, one above the other.
+
+    Args:
+        panels: Name of the vertical axis → at least one point.
+        time_name: Name of the horizontal axes.
+        times: Name → milliseconds of what has a time alone; a line each.
+    """
+    figure, first = new_chart(3.9 * len(panels))
+    first.remove()
+    grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axes, (name, points) in zip(grid, panels.items(), strict=True):
+        _draw_points(axes, points, name, time_name, (times or {}).values())
+        for text, time in (times or {}).items():
+            axes.axvline(time, color=MUTED, linestyle=":", linewidth=1)
+            axes.annotate(
+                text, (time, 0.02), (-3, 0), ("data", "axes fraction"), "offset points", rotation=90, ha="right"
+            )
+    _add_series_legend(figure, grid[0], next(iter(panels.values())))
+    for axes, points in zip(grid, panels.values(), strict=True):
+        _name_points(figure, axes, points)
+    return figure
+
+
+def _draw_points(
+    axes: Axes, points: Sequence[Point], accuracy_name: str, time_name: str = _TIME_NAME, times: Iterable[float] = ()
+) -> None:
     best = front(points)
-    _set_limits(axes, points)
+    _set_limits(axes, points, times)
     axes.step(
         [*(point.latency_ms for point in best), axes.get_xlim()[1]],
         [*(point.accuracy for point in best), best[-1].accuracy],
@@ -134,12 +181,9 @@ def pareto_chart(points: Sequence[Point], accuracy_name: str) -> Figure:
     for point in points:
         face = point.colour if point in best else PAPER
         axes.plot(point.latency_ms, point.accuracy, "o", color=point.colour, markerfacecolor=face, markersize=8)
-    axes.set_xlabel("ms per frame, end to end (median)")
+    axes.set_xlabel(time_name)
     axes.set_ylabel(accuracy_name)
     axes.grid()
-    _add_series_legend(figure, axes, points)
-    _name_points(figure, axes, points)
-    return figure
 
 
 def _add_series_legend(figure: Figure, axes: Axes, points: Sequence[Point]) -> None:
@@ -150,8 +194,8 @@ def _add_series_legend(figure: Figure, axes: Axes, points: Sequence[Point]) -> N
         figure.legend(loc="outside upper left", ncols=len(series))
 
 
-def _set_limits(axes: Axes, points: Sequence[Point]) -> None:
-    times = [point.latency_ms for point in points]
+def _set_limits(axes: Axes, points: Sequence[Point], others: Iterable[float] = ()) -> None:
+    times = [*(point.latency_ms for point in points), *others]
     values = [point.accuracy for point in points]
     reach = max(max(times) / min(times), 1.2) ** 0.15
     room = max(max(values) - min(values), 0.01) * 0.3

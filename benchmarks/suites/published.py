@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from edge_ad.reproduction.datasets import DATASETS
+from edge_ad.reproduction.tables import Recipe, table_of
+
 __all__ = ["PRO_NOTE", "PUBLISHED", "Published", "published_columns"]
 
 
@@ -31,26 +34,30 @@ class Published:
         return f"{self.data} {' / '.join('–' if value is None else f'{value:.1f}' for value in values)}"
 
 
-_FADER = "FADeR paper, tables 1 to 5"
-_PBAS = "PBAS paper, WideResNet-50"
-_SHUFFLING = "boundary-shuffling paper, WideResNet-50"
-_DRAEM = "DRAEM paper, 700 epochs, 97 million weights"
-
-PUBLISHED: dict[str, tuple[Published, ...]] = {
-    "draem": (Published("MVTec AD", 98.0, 97.3, None, _DRAEM),),
-    "ear": (Published("MVTec AD", 94.2, 90.2, None, _FADER),),
-    "fader": (Published("MVTec AD", 96.4, 93.8, None, _FADER), Published("VisA", 96.0, None, None, _FADER)),
-    "pbas": (
-        Published("MVTec AD", 99.8, 98.6, 97.3, _PBAS),
-        Published("VisA", 97.7, 98.6, 93.3, _PBAS),
-        Published("MPDD", 97.7, 98.8, 97.1, _PBAS),
-    ),
-    "boundary-shuffling": (
-        Published("MVTec AD", 99.6, 98.8, None, _SHUFFLING),
-        Published("WFDD", 99.7, 99.2, None, _SHUFFLING),
-        Published("MPDD", 98.0, 99.4, None, _SHUFFLING),
-    ),
+_METRICS = ("image_auroc", "pixel_auroc", "pro")
+_OWN_TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
+    "draem": ("DRAEM paper, 700 epochs, 97 million weights", ("003/1", "003/2")),
+    "ear": ("FADeR paper, tables 1 to 5", ("002/1", "002/2")),
+    "fader": ("FADeR paper, tables 1 to 5", ("002/1", "002/2", "002/5")),
+    "pbas": ("PBAS paper, WideResNet-50", ("001/1", "001/2", "001/3", "001/4")),
+    "boundary-shuffling": ("boundary-shuffling paper, WideResNet-50", ("000/1",)),
 }
+
+
+def _published(method: str) -> tuple[Published, ...]:
+    """Means of a method's column in the tables of its own paper, data set by data set."""
+    source, tables = _OWN_TABLES[method]
+    found: dict[str, dict[str, float]] = {}
+    for table in map(table_of, tables):
+        at = next(at for at, column in enumerate(table.columns) if column.recipe == Recipe(method=method))
+        factor = 100 if table.unit == "share" else 1
+        for part in table.parts:
+            means = zip(table.metrics, part.mean[at], strict=True)
+            found.setdefault(part.dataset, {}).update({name: factor * mean for name, mean in means if mean is not None})
+    return tuple(Published(DATASETS[key].name, *map(means.get, _METRICS), source) for key, means in found.items())
+
+
+PUBLISHED: dict[str, tuple[Published, ...]] = {method: _published(method) for method in _OWN_TABLES}
 
 
 PRO_NOTE = (

@@ -25,7 +25,7 @@ Data go to stdout, progress and notes to stderr. Every command that reports take
 | 1 | it failed |
 | 2 | an argument or the data cannot be used |
 | 3 | a package or a device is missing |
-| 4 | an accuracy gate was not passed |
+| 4 | an accuracy gate was not passed, or records do not agree with their trail |
 | 130, 143, 129 | ended by Ctrl-C, SIGTERM, SIGHUP; a stream that was running ends with 0 |
 """
 

@@ -28,6 +28,7 @@ __all__ = ["VERBS", "TerminationSignals", "VerbGroup", "load_verb", "main"]
 VERBS: dict[str, str] = {
     "capture": "Save frames of the line's camera as training photos.",
     "show-defects": "Draw defects as they are simulated on your parts.",
+    "show-masks": "Draw what runs of ear and fader hide and restore.",
     "train": "Fit a detector to photos of good parts.",
     "predict": "Judge photos: a verdict, a score and regions for each.",
     "evaluate": "Measure a run or a bundle on test images.",

@@ -32,7 +32,8 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 def records(
     action: Annotated[
-        Literal["list", "export", "trend", "confirm"], typer.Argument(metavar="list|export|trend|confirm")
+        Literal["list", "export", "trend", "confirm", "verify"],
+        typer.Argument(metavar="list|export|trend|confirm|verify"),
     ],
     database: Annotated[Path, typer.Argument(metavar="DB", help="Database written by edge-ad stream --records.")],
     since: Annotated[
@@ -63,17 +64,27 @@ def records(
     ] = None,
     by: Annotated[str | None, typer.Option("--by", metavar="NAME", help="For confirm: who says so.")] = None,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="For confirm: take it back.")] = False,
+    head: Annotated[
+        str | None,
+        typer.Option("--head", metavar="HEAD", help="For verify: a head of the trail that somebody else noted."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List, export or draw what streams recorded, also while one is recording; or confirm parts as good.
+    """List, export, draw or verify what streams recorded, also while one is recording; or confirm parts as good.
 
     trend shows scores against the threshold and the share of NG frames of each hour: in the terminal, or as a picture
     with --out FILE.png. confirm notes that the parts of some records were good, whatever their verdict: false alarms,
-    and parts that passed. edge-ad threshold sets thresholds on them.
+    and parts that passed. edge-ad threshold sets thresholds on them. verify finds what was changed, removed, exchanged
+    or added since it was written.
     """
     from edge_ad.streaming.records.reader import RecordFilter, RecordReader
     from edge_ad.streaming.sinks.base import check_output
 
+    if action == "verify":
+        from edge_ad.cli.trail import verify_records
+
+        verify_records(database, head=head, as_json=as_json)
+        return
     if out is not None:
         check_output(out, overwrite=overwrite)
     chosen = RecordFilter(

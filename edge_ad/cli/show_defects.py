@@ -124,7 +124,8 @@ def _show_run(root: Path, out: Path, chosen: _Choice, count: int) -> dict[str, A
     judged = judge_defects(
         run.detector, chosen.examples(_cycled(held_out, count), run.detector.config.size_hw, run.split.photos)
     )
-    images = "good images" if run.split.is_fitted_on_all else "held-out images"
+    split = run.split
+    images = "good images" if split.is_fitted_on_all or split.has_no_held_out else "held-out images"
     pictures = "Good, defective, outlined, restored, found" if judged.left is not None else "Good, defective, found"
     sheet = draw_defect_sheet(
         judged.examples,

@@ -50,13 +50,13 @@ def stream(
     for its return. Ctrl-C ends the stream and completes its files.
     """
     from edge_ad.cli.stream_report import print_summary
-    from edge_ad.cli.stream_setup import open_filters, open_plc_servers, open_sinks, open_sources, plc_sinks
+    from edge_ad.cli.stream_setup import open_filters, open_plc_servers, open_sinks, open_sources, open_users, plc_sinks
     from edge_ad.server import HttpServer, HttpTrigger
     from edge_ad.streaming.sources import SourceOptions
     from edge_ad.streaming.verdicts import observers_from_options
 
     opened = open_sources(sources.cameras or [], sources.uris or [], SourceOptions(**vars(settings)))
-    server = HttpServer(outputs.web_token, hosts=tuple(outputs.web_hosts or ()))
+    server = HttpServer(outputs.web_token, users=open_users(outputs), hosts=tuple(outputs.web_hosts or ()))
     plc_servers = open_plc_servers(outputs)
     filters = open_filters(
         frames.region,

@@ -144,7 +144,7 @@ class Frames:
         _frames_option(
             "--trigger",
             metavar="KIND",
-            help="every, every:N, motion:x1,y1,x2,y2, http:PORT, mqtt://host/topic, or modbus (with --modbus).",
+            help="every, every:N, motion:x1,y1,x2,y2, http:PORT, mqtt://host/topic, modbus or opcua (of that server).",
         ),
     ] = "every"
     takes_8_bits: Annotated[
@@ -286,13 +286,28 @@ class Outputs:
             "--modbus", metavar="[HOST:PORT]", help="Serve results to a PLC by Modbus TCP; by default at 127.0.0.1:502."
         ),
     ] = None
+    opcua: Annotated[
+        str | None,
+        _output_option(
+            "--opcua", metavar="[HOST:PORT]", help="Serve results to a PLC by OPC UA; by default at 127.0.0.1:4840."
+        ),
+    ] = None
+    opcua_certificates: Annotated[
+        Path | None,
+        _output_option(
+            "--opcua-certificates",
+            metavar="DIR",
+            help="Folder with the certificate of the OPC UA server, and those of clients in trusted/; "
+            "by default the user's.",
+        ),
+    ] = None
     plc_timeout_s: Annotated[
         float | None,
         _output_option(
             "--plc-timeout",
             metavar="SECONDS",
             min=0.01,
-            help="Put out the next result when the PLC has not acknowledged the one before in this time; "
+            help="With --modbus, put out the next result when the one before was not acknowledged in this time; "
             "by default it waits.",
         ),
     ] = None
@@ -315,6 +330,15 @@ class Outputs:
             envvar=WEB_TOKEN,
             metavar="TOKEN",
             help="Token that opens the page; one is made when other machines can reach it.",
+        ),
+    ] = None
+    web_users: Annotated[
+        Path | None,
+        _output_option(
+            "--web-users",
+            metavar="FILE",
+            help="People with tokens of their own, one in a line: NAME:ROLE:TOKEN. "
+            "A viewer sees, an operator triggers, confirms and corrects, an engineer may do everything.",
         ),
     ] = None
     web_hosts: Annotated[
@@ -343,7 +367,7 @@ class Ending:
 class StreamCommand(OptionalValueCommand):
     """Groups the options in the help, and accepts an address option without a value."""
 
-    may_be_bare = frozenset({"--metrics", "--modbus", "--web"})
+    may_be_bare = frozenset({"--metrics", "--modbus", "--opcua", "--web"})
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one list per group, options without a group first."""

@@ -34,7 +34,7 @@ _TOLD = frozenset(
         "frame size",
         "another shape",
     }
-    | {"threshold changed", "verdict corrected", "correction withdrawn", "paused", "resumed"}
+    | {"trail broken", "threshold changed", "verdict corrected", "correction withdrawn", "paused", "resumed"}
 )
 
 
@@ -122,6 +122,7 @@ def print_summary(summary: Summary, *, as_json: bool) -> None:
     facts.pop("newest_gaps")
     for name in ("unjudged", "sink_drops", "recorded"):
         facts[name] = ", ".join(f"{count} {reason}" for reason, count in facts[name].items()) or "none"
+    facts["trail"] = ", ".join(summary.trail.values()) or "none"
     facts["bundle"] = summary.bundle[:12]
     print_facts({name.replace("_", " "): value for name, value in facts.items()})
     columns = ("mean_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms")

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
 
     from edge_ad.cli.stream_options import Outputs
     from edge_ad.plc import PlcServer
-    from edge_ad.server import HttpServer
+    from edge_ad.server import HttpServer, User
     from edge_ad.streaming.filters import FilterOptions
     from edge_ad.streaming.records import Durability
     from edge_ad.streaming.sinks import Sink
     from edge_ad.streaming.sources import Source, SourceOptions
     from edge_ad.streaming.triggers import Trigger
 
-__all__ = ["open_filters", "open_plc_servers", "open_sinks", "open_sources", "plc_sinks"]
+__all__ = ["open_filters", "open_plc_servers", "open_sinks", "open_sources", "open_users", "plc_sinks"]
 
-_PLC_KINDS = ("modbus",)
+_PLC_KINDS = ("modbus", "opcua")
 _DATABASES = (".sqlite", ".sqlite3", ".db")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _NAME_RULE = "A name has at most 40 letters, digits, dots, dashes and underscores, and begins with a letter or digit."
@@ -155,6 +155,14 @@ def open_plc_servers(outputs: Outputs) -> dict[str, PlcServer]:
     made: dict[str, PlcServer] = {}
     if outputs.plc_timeout_s is not None and outputs.modbus is None:
         raise UsageError("--plc-timeout has no effect without --modbus.", "Add --modbus HOST:PORT.")
+    if outputs.opcua_certificates is not None and outputs.opcua is None:
+        raise UsageError("--opcua-certificates has no effect without --opcua.", "Add --opcua HOST:PORT.")
+    if outputs.opcua is not None:
+        from edge_ad.plc import OpcuaServer
+
+        made["opcua"] = server = OpcuaServer(outputs.opcua, folder=outputs.opcua_certificates)
+        if not server.is_loopback:
+            note(f"OPC UA: anonymous clients are refused; trusted are those in {server.certificates.trusted}.")
     if outputs.modbus is not None:
         from edge_ad.plc import ModbusServer
 
@@ -248,14 +256,34 @@ def _served(outputs: Outputs, server: HttpServer) -> list[Sink]:
     if outputs.metrics is not None:
         made.append(metrics_sink(outputs.metrics, server))
     is_local = outputs.web is None and all(address.is_loopback for address in server.addresses)
-    if is_local and (outputs.web_token is not None or outputs.web_hosts):
-        option = "--web-host" if outputs.web_hosts else "--web-token"
+    given = {"--web-host": outputs.web_hosts, "--web-users": outputs.web_users, "--web-token": outputs.web_token}
+    if is_local and (option := next((name for name, value in given.items() if value), None)) is not None:
         raise UsageError(f"{option} has no effect without --web.", "Add --web.")
     if len(server.addresses) > 1:
         note(f"One HTTP server listens at {', '.join(server.describe())}.")
     if server.is_new_token:
         note(f"Token for this run: {server.token}")
+    for user in server.access.users:
+        if user.is_new:
+            note(f"Token of {user.title} for this run: {user.token}")
     return made
+
+
+def open_users(outputs: Outputs) -> list[User]:
+    """Read who may see and change what; says when others can read the file.
+
+    Raises:
+        UsageError: The file cannot be read, or a line is wrong.
+    """
+    from edge_ad.server import read_users
+
+    path = outputs.web_users
+    if path is None:
+        return []
+    users = read_users(path)
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        note(f"Other users of this machine can read the tokens in {path}: chmod 600 {path}")
+    return users
 
 
 def _window(outputs: Outputs) -> list[Sink]:

@@ -69,6 +69,7 @@ def choose_geometry(
     size: InputSize,
     multiple: int,
     crop_share: float = 1.0,
+    most_part_share: float = 1.0,
 ) -> ChosenGeometry:
     """Decide how photos fill the input.
 
@@ -79,6 +80,7 @@ def choose_geometry(
         size: Side of a square, whose number of pixels the input shall have; or height and width, which it gets.
         multiple: Height and width of the input must be multiples of it.
         crop_share: Of the sides of the middle rectangle that ``crop`` takes, in (0, 1].
+        most_part_share: Of what would be cut out around a part, most that may be the part for ``auto`` to align it.
 
     Raises:
         UsageError: A share below 1 of anything but ``crop``, or one out of range.
@@ -90,7 +92,7 @@ def choose_geometry(
             "It is above 0 and at most 1; below 1 it needs --geometry crop.",
         )
     if asked in ("auto", "align"):
-        alignment = _alignment(paths, photos.significant_bits, is_asked=asked == "align")
+        alignment = _alignment(paths, photos.significant_bits, most_part_share, is_asked=asked == "align")
         if alignment is not None:
             chosen = _with(photos, "align", alignment)
             return ChosenGeometry(chosen, _shaped(size, alignment.aspect, multiple))
@@ -173,7 +175,9 @@ def _parts(paths: Sequence[Path], significant_bits: int | None) -> _Parts:
         return dict(zip(paths, pool.map(look, paths), strict=True))
 
 
-def _alignment(paths: Sequence[Path], significant_bits: int | None, *, is_asked: bool) -> Alignment | None:
+def _alignment(
+    paths: Sequence[Path], significant_bits: int | None, most_part_share: float, *, is_asked: bool
+) -> Alignment | None:
     """The box around the part; None where it shall not be aligned."""
     if not is_asked and len(paths) > _LOOKED_AT_FIRST:
         first = [paths[index] for index in np.linspace(0, len(paths) - 1, _LOOKED_AT_FIRST).astype(int)]
@@ -190,7 +194,14 @@ def _alignment(paths: Sequence[Path], significant_bits: int | None, *, is_asked:
     lengths = np.array([part.length / max(photo_hw) for part, photo_hw in found.values()])
     if not is_asked and not _shall_align([part for part, _ in found.values()], lengths):
         return None
-    return _box(found, lengths)
+    box = _box(found, lengths)
+    return box if is_asked or _part_share(found, box) <= most_part_share else None
+
+
+def _part_share(found: _Parts, box: Alignment) -> float:
+    """How much of a box the part is, on average."""
+    area = float(np.mean([part.area / max(photo_hw) ** 2 for part, photo_hw in found.values()]))
+    return area / ((box.along[1] - box.along[0]) * (box.across[1] - box.across[0]))
 
 
 def _of_usual_length(parts: _Parts) -> _Parts:

@@ -15,7 +15,7 @@ from edge_ad.heatmap import blend, colour_map, contour
 from edge_ad.images import resize
 from edge_ad.prediction import Verdict
 
-__all__ = ["DefectExample", "SheetRow", "SheetSection", "draw_defect_sheet", "draw_sheet"]
+__all__ = ["DefectExample", "SheetRow", "SheetSection", "draw_defect_sheet", "draw_sheet", "outlined"]
 
 _MARGIN = 28
 _LABEL = 190
@@ -323,7 +323,7 @@ def draw_defect_sheet(
 
 def _pictures(example: DefectExample, picture_hw: tuple[int, int], map_threshold: float) -> list[NDArray[np.uint8]]:
     defective = resize(example.defective, picture_hw)
-    pictures = [resize(example.good, picture_hw), defective, _outlined(defective, example.mask)]
+    pictures = [resize(example.good, picture_hw), defective, outlined(defective, example.mask)]
     if example.reconstruction is not None:
         pictures.append(resize(example.reconstruction, picture_hw))
     if example.anomaly_map is not None:
@@ -336,7 +336,8 @@ def _write_label(canvas: Canvas, example: DefectExample, at: tuple[int, int]) ->
     canvas.text(fitted(f"{example.name}: {share}", 3 * _PICTURE, 12), at, 12, MUTED)
 
 
-def _outlined(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def outlined(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """A picture, uint8 (H, W, 3) BGR, with the outline of a mask, bool (h, w); a new array."""
     height, width = picture.shape[:2]
     large = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
     contours, _ = cv2.findContours(large, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)

@@ -102,6 +102,11 @@ class MethodParameters(BaseModel):
         return {"edge": {}, **cls.presets, **published}
 
     @property
+    def most_part_share(self) -> float:
+        """Of what is cut out around a part, most that may be the part for ``auto`` to do so, in (0, 1]."""
+        return 1.0
+
+    @property
     def size_hw(self) -> tuple[int, int]:
         """Height and width of the image the network sees, in pixels."""
         return side_lengths(self.size)

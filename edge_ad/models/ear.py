@@ -33,6 +33,7 @@ __all__ = [
     "Ear",
     "EarParameters",
     "Evidence",
+    "Masks",
     "Restoration",
     "Schedule",
     "blend",
@@ -112,7 +113,7 @@ class EarParameters(MaskSourceParameters):
 
     publication: ClassVar[Publication | None] = EAR
 
-    width: Width = "lean"
+    width: Width = "pico"
     mosaic: MosaicScale = 16
     composite: Composite = "auto"
     evidence: Evidence = "auto"
@@ -134,6 +135,18 @@ class Restoration(NamedTuple):
     reconstruction: Tensor
     weight: Tensor | None
     distance: Tensor | None
+
+
+class Masks(NamedTuple):
+    """What `Ear.masks` finds.
+
+    Attributes:
+        hidden: The binary mask of the mask source, (N, 1, h, w) in {0, 1}; 1 is behind the mosaic.
+        trust: FADeR's soft mask, (N, 1, h', w') in [0, 1]; 0 is attenuated. None without FADeR.
+    """
+
+    hidden: Tensor
+    trust: Tensor | None
 
 
 class Ear(AnomalyDetector):
@@ -179,7 +192,7 @@ class Ear(AnomalyDetector):
         kind = MASK_SOURCES[config.mask_source]
         if kind.read is None:
             return cls(config)
-        network, state = kind.read(config.mask_model or kind.default_model)
+        network, state = kind.read(config.mask_model or kind.default_model, config)
         torch.manual_seed(config.seed)  # whatever reading drew
         detector = cls(config.model_copy(update={"mask_config": network}))
         detector.mask_source.load_state_dict(state)
@@ -329,6 +342,11 @@ class Ear(AnomalyDetector):
             self._weight(images, suspicion, None),
             relative_distance(self.mask_source, suspicion),
         )
+
+    def masks(self, images: Tensor) -> Masks:
+        """Where images (N, 3, H, W) in [0, 1] are hidden, and where their features are attenuated."""
+        features = None if self.patch_features is None else self.patch_features(images)
+        return Masks(self.mask_source.binary(self.mask_source(images, features)), None)
 
     def _obfuscate(self, images: Tensor, suspicion: Tensor) -> Tensor:
         return obfuscate(images, self.mask_source.binary(suspicion), self.config.mosaic)

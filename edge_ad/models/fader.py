@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from edge_ad.models.base import Stage, TrainingBatch
-from edge_ad.models.ear import Ear, EarParameters, Restoration, Schedule, relative_distance
+from edge_ad.models.ear import Ear, EarParameters, Masks, Restoration, Schedule, relative_distance
 from edge_ad.models.error_predictors import (
     Masking,
     MlpPredictor,
@@ -168,17 +168,31 @@ class Fader(Ear):
 
     def restore(self, images: Tensor) -> Restoration:
         """Reconstruct images (N, 3, H, W) in [0, 1] through attenuated skips, and say how much of it to take."""
-        features = None if self.patch_features is None else self.patch_features(images)
-        suspicion = self.mask_source(images, features)
-        obfuscated = self._obfuscate(images, suspicion)
-        distance = suspicion if self.own_distance is None else self.own_distance(images, features)
-        trust = self._trust(distance, None if self.predictor is None else self.predictor(obfuscated))
+        suspicion, obfuscated, distance, trust = self._look(images)
         encoded = self.unet.encode(obfuscated)
         reconstruction = self.unet.decode(encoded, self._skip_masks(trust, encoded))
         located = trust if self.config.predictor in ("mlp", "vit", "distance") else None
         source = self.mask_source if self.own_distance is None else self.own_distance
         return Restoration(
             reconstruction, self._weight(images, suspicion, located), relative_distance(source, distance)
+        )
+
+    def masks(self, images: Tensor) -> Masks:
+        """Where images (N, 3, H, W) in [0, 1] are hidden, and where their features are attenuated."""
+        suspicion, _, _, trust = self._look(images)
+        return Masks(self.mask_source.binary(suspicion), trust)
+
+    def _look(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Suspicion, obfuscated images, distance and the soft mask of images."""
+        features = None if self.patch_features is None else self.patch_features(images)
+        suspicion = self.mask_source(images, features)
+        obfuscated = self._obfuscate(images, suspicion)
+        distance = suspicion if self.own_distance is None else self.own_distance(images, features)
+        return (
+            suspicion,
+            obfuscated,
+            distance,
+            self._trust(distance, None if self.predictor is None else self.predictor(obfuscated)),
         )
 
     def _trust(self, distance: Tensor, predicted: Tensor | None) -> Tensor:

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_ad.models.feature_detector import FeatureDetector, FeatureParameters
+from edge_ad.models.published import Publication, Stated
 
 __all__ = ["BankChoice", "NearestNeighbour", "PatchMetricKind", "PatchNearest", "PatchNearestParameters", "k_centres"]
 
 BankChoice = Literal["random", "coreset"]
-PatchMetricKind = Literal["whitened", "cosine"]
+PatchMetricKind = Literal["whitened", "euclidean", "cosine"]
 _LEAST_SQUARE = 1e-12
 _MOST_CANDIDATES = 20_000  # patches that a coreset is chosen from: seconds, and measured as good as more
 
@@ -28,8 +29,9 @@ class NearestNeighbour(nn.Module):
         size: Bank entries.
         seed: Seed of the patches that fill the bank.
         choice: Which patches: ``random``, or ``coreset``, each the farthest from those before it.
-        metric: ``whitened`` by the covariance of all patches, or ``cosine``: between the directions of two vectors,
-            which needs no covariance and so no more than one photo.
+        metric: ``whitened`` by the covariance of all patches; ``euclidean``: of the features as they are; or
+            ``cosine``: between the directions of two vectors. The last two need no covariance and so no more than one
+            photo.
     """
 
     def __init__(
@@ -72,6 +74,8 @@ class NearestNeighbour(nn.Module):
         """Vectors (P, C) in the space of the bank."""
         if self.metric == "cosine":
             return _directions(flat)
+        if self.metric == "euclidean":
+            return flat
         mapped: Tensor = (flat - self.get_buffer("mean").flatten()) @ self.get_buffer("whiten")[:, :, 0, 0].T
         return mapped
 
@@ -80,7 +84,9 @@ class NearestNeighbour(nn.Module):
         bank = self.get_buffer("bank")
         if self.metric == "cosine":
             return 1 - F.conv2d(_directions(features), bank[:, :, None, None]).amax(1, keepdim=True)
-        compared = F.conv2d(features - self.get_buffer("mean"), self.get_buffer("whiten"))
+        compared = features
+        if self.metric == "whitened":
+            compared = F.conv2d(features - self.get_buffer("mean"), self.get_buffer("whiten"))
         closeness = F.conv2d(compared, bank[:, :, None, None], -0.5 * bank.square().sum(1))
         squared = compared.square().sum(1, keepdim=True) - 2 * closeness.amax(1, keepdim=True)
         return squared.clamp_min(0).sqrt()
@@ -117,7 +123,7 @@ class PatchNearestParameters(FeatureParameters):
     Attributes:
         bank: Normal patches that are kept.
         bank_choice: Which: ``random``, or ``coreset``, each the farthest from those before it.
-        metric: ``whitened`` by the covariance of all patches, or ``cosine``.
+        metric: ``whitened`` by the covariance of all patches, ``euclidean`` or ``cosine``.
         rotations: Of each photo, by equal parts of a turn, that are fitted on beside it: for parts that lie any way
             round, and few photos.
     """
@@ -138,6 +144,32 @@ class PatchNearestParameters(FeatureParameters):
             "rotations": 7,
         },
     }
+
+    publication: ClassVar[Publication | None] = Publication(
+        paper='Roth et al., "Towards Total Recall in Industrial Anomaly Detection" (PatchCore), CVPR 2022',
+        code="github.com/amazon-science/patchcore-inspection",
+        values={
+            "backbone": Stated("wide-resnet50", "WideResNet50", "wideresnet50"),
+            "weights": Stated("imagenet", "ImageNet", "torchvision's IMAGENET1K_V1"),
+            "levels": Stated((8, 16), "levels 2 and 3", "layer2, layer3"),
+            "neighbourhood": Stated(3, "3", "3"),
+            "embedding": Stated(512, "", "1024 in all", "half of it for each level"),
+            "metric": Stated("euclidean", "Euclidean", "L2"),
+            "bank_choice": Stated("coreset", "greedy coreset", "greedy, in 128 random directions"),
+            "bank": Stated(
+                16384, "a share of all patches", "0.1 of them", "a number: a tenth of 209 photos of 28 x 28"
+            ),
+            "sigma": Stated(4.0, "4", "4"),
+            "size": Stated(224, "224", "224"),
+            "geometry": Stated("crop", "centre crop", "centre crop"),
+            "crop_share": Stated(224 / 256, "resize to 256, crop 224", "resize to 256, crop 224"),
+            "all_photos": Stated(True, "all training photos", "all training photos"),
+        },
+        remains=(
+            "The coreset is chosen out of 20,000 patches that the seed draws, and not out of all.",
+            "The score is not weighted by the neighbours' density, and is the maximum of the smoothed map.",
+        ),
+    )
 
     bank: int = Field(default=2000, ge=1, le=65536)
     bank_choice: BankChoice = "coreset"

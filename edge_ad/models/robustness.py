@@ -41,3 +41,8 @@ class RobustnessParameters(MethodParameters):
     input_normalisation: InputNormalisation = "none"
     feature_centring: bool = False
     matching: LevelMatching = "none"
+
+    @property
+    def most_part_share(self) -> float:
+        """A picture that is normalised by itself needs ground in it: what changes the whole part would fall out."""
+        return 0.4 if self.input_normalisation == "picture" else 1.0

@@ -2,7 +2,8 @@
 
 Encoder block: 3 × (convolution 3×3, batch norm, leaky ReLU), the third with stride 2. Decoder block: nearest ×2
 upsampling, then 3 × (convolution, batch norm, leaky ReLU). Skips concatenate at every depth but the deepest (FADeR,
-section 4.1). ``nano`` is ours: a space-to-depth stem takes the place of the costly full-resolution level.
+section 4.1). ``pico`` is ours: a space-to-depth stem, blocks of 4×4 pixels as channels, takes the place of the costly
+levels at full and half resolution.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 __all__ = ["WIDTHS", "UNet", "Width", "unet_multiple"]
 
-Width = Literal["nano", "lean", "full"]
+Width = Literal["pico", "lean", "full"]
 
 
 class _WidthSpec(NamedTuple):
@@ -24,7 +25,7 @@ class _WidthSpec(NamedTuple):
 
 
 WIDTHS: dict[Width, _WidthSpec] = {
-    "nano": _WidthSpec((32, 64, 128, 128), 2),
+    "pico": _WidthSpec((32, 64, 128), 4),
     "lean": _WidthSpec((16, 32, 64, 128, 128), 1),
     "full": _WidthSpec((64, 128, 256, 512, 512), 1),
 }

@@ -19,6 +19,8 @@ __all__ = ["Fault", "LineCondition"]
 _LOOK_EVERY_S = 0.2
 _LEAST_STALL_S = 2.0
 _STALL_LATENCIES = 5.0  # of the 99th percentile: a slow engine is not a stalled one
+# A camera that the PLC triggers gives no frame while the PLC waits for the fault to end.
+_PROBLEM_S = 2.0
 _NEUTRAL = BETWEEN_PARTS | {"paused"}
 
 
@@ -54,14 +56,15 @@ class LineCondition:
         self._is_stopping = False
         self._lost: set[str] = set()
         self._alarms: set[str] = set()
-        self._problem = ""
+        self._problem, self._problem_at = "", float("-inf")
         self._looked_at = float("-inf")
         self._fault = Fault.STARTING
 
     @property
     def problem(self) -> str:
-        """Why the newest frames are not judged; empty where they are."""
-        return self._problem
+        """Why the newest frames are not judged; empty where they are, or where none has come for two seconds."""
+        is_new = self._clock() - self._problem_at < _PROBLEM_S
+        return self._problem if is_new else ""
 
     @property
     def has_alarm(self) -> bool:
@@ -82,7 +85,7 @@ class LineCondition:
         if unjudged.reason == "not triggered":  # it could have been
             self._problem = ""
         elif unjudged.reason not in _NEUTRAL:
-            self._problem = unjudged.reason
+            self._problem, self._problem_at = unjudged.reason, self._clock()
 
     def event(self, event: Event) -> None:
         """An event of the stream."""
@@ -109,7 +112,7 @@ class LineCondition:
             if now - self._looked_at >= _LOOK_EVERY_S:
                 self._looked_at, self._fault = now, self._look()
             fault = self._fault
-        return Fault.NOT_JUDGED if fault is Fault.NONE and self._problem else fault
+        return Fault.NOT_JUDGED if fault is Fault.NONE and self.problem else fault
 
     def _look(self) -> Fault:
         control = self._control

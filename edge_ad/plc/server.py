@@ -120,6 +120,11 @@ class PlcServer(ABC):
         return asked
 
     @property
+    def has_trigger(self) -> bool:
+        """Whether clients ask for frames."""
+        return self._trigger is not None
+
+    @property
     def is_asked(self) -> bool:
         """Whether a part that was asked for has no result yet."""
         return bool(self._asked)

@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from edge_ad.errors import require
 from edge_ad.models.published import PUBLISHED
 from edge_ad.models.registry import method_class
 from edge_ad.reproduction.tables import Recipe
 
-__all__ = ["Options", "key_of", "request_values", "tiny_vit"]
+__all__ = ["QUICK_SIZE", "Options", "key_of", "request_values"]
 
-_QUICK_SIZE = 64
+QUICK_SIZE = 64
+"""Side of the input of a network that is only tried out, in pixels."""
+
 _QUICK_BATCH = 4
 
 
@@ -78,6 +77,8 @@ def request_values(recipe: Recipe, category: str, options: Options) -> tuple[dic
         values["quantiser"] = str(quantiser)
     if options.weights is not None and "weights" in fields:
         values["weights"] = str(options.weights / f"{_backbone(recipe, values)}.pth")
+    if values.get("mask_source") == "winclip":
+        values["mask_part"] = category.replace("_", " ")  # what its prompts are about
     settings = dict(recipe.settings)
     if options.quick:
         values |= {name: value for name, value in _QUICK.items() if name in fields}
@@ -99,7 +100,7 @@ def _backbone(recipe: Recipe, values: Mapping[str, Any]) -> str:
 
 _TEXTURES = frozenset({"textures", "dsr_textures"})
 _QUICK: Mapping[str, Any] = {
-    "size": _QUICK_SIZE,
+    "size": QUICK_SIZE,
     "weights": "random",
     "backbone": "resnet18",
     "embedding": 16,
@@ -113,26 +114,13 @@ _QUICK: Mapping[str, Any] = {
     "quantiser_epochs": 1,
     "upsampling_epochs": 1,
     "dsr_steps": 2,
+    "flow_steps": 1,
+    "ami_steps": 1,
+    "ami_width": 64,
+    "bank": 20,
 }
 _QUICK_OF: Mapping[str, Mapping[str, Any]] = {
-    "ear": {"width": "nano"},
-    "fader": {"width": "nano", "hidden": 16},
+    "ear": {"width": "pico"},
+    "fader": {"width": "pico", "hidden": 16},
     "draem": {"width": "lean"},
 }
-
-
-def tiny_vit(folder: Path) -> Path:
-    """A Vision Transformer with a few random weights, as a folder that mask sources read, made where there is none."""
-    if not (folder / "config.json").is_file():
-        transformers = require("transformers", extra="dino")
-        torch.manual_seed(0)
-        config = transformers.ViTConfig(
-            hidden_size=16,
-            num_hidden_layers=1,
-            num_attention_heads=2,
-            intermediate_size=16,
-            image_size=_QUICK_SIZE,
-            patch_size=8,
-        )
-        transformers.ViTModel(config, add_pooling_layer=False).save_pretrained(folder)
-    return folder

@@ -16,8 +16,9 @@ from edge_ad.errors import UsageError
 from edge_ad.models.ear import Ear, EarParameters
 from edge_ad.models.published import PUBLISHED
 from edge_ad.models.registry import method_class
-from edge_ad.reproduction.recipes import Options, key_of, request_values, tiny_vit
+from edge_ad.reproduction.recipes import Options, key_of, request_values
 from edge_ad.reproduction.tables import Recipe
+from edge_ad.reproduction.tiny_networks import tiny_clip, tiny_vit
 from edge_ad.training.held_out_defects import separation
 from edge_ad.training.loop import EpochReport
 from edge_ad.training.precision import choose_device
@@ -150,7 +151,7 @@ class Workshop:
             method=recipe.method,
             data=None if folders.good else self.photos,
             root=root,
-            values=self._with_quick_vit(recipe, {**values, **(more or {})}),
+            values={**values, **(more or {}), **self._tiny_networks(recipe)},
             preset=PUBLISHED,
             device=self.options.device,
             ear=ear,
@@ -162,11 +163,16 @@ class Workshop:
         )
         return train(request, self.listen)
 
-    def _with_quick_vit(self, recipe: Recipe, values: dict[str, Any]) -> dict[str, Any]:
-        takes_one = "mask_model" in method_class(recipe.method).parameters_type.model_fields
-        if self.options.quick and takes_one:
-            return {**values, "mask_model": str(tiny_vit(self.out / "quick-vit"))}
-        return values
+    def _tiny_networks(self, recipe: Recipe) -> dict[str, str]:
+        """Networks of the hub, where these are only tried out."""
+        fields = method_class(recipe.method).parameters_type.model_fields
+        if not self.options.quick or not {"mask_model", "clip_model"} & fields.keys():
+            return {}
+        if "clip_model" in fields:
+            return {"clip_model": str(tiny_clip(self.out / "quick-clip"))}
+        is_clip = recipe.values.get("mask_source") == "winclip"
+        made = tiny_clip(self.out / "quick-clip") if is_clip else tiny_vit(self.out / "quick-vit")
+        return {"mask_model": str(made)}
 
     def _subset(self, recipe: Recipe) -> Path:
         """A folder with a share of the training photos, drawn by the recipe's seed."""

@@ -44,6 +44,7 @@ _OPTIONAL = (
     ("prometheus_client", "prometheus-client", "stream --metrics", "web"),
     ("paho", "paho-mqtt", "stream --mqtt and --trigger mqtt", "mqtt"),
     ("pymodbus", "pymodbus", "stream --modbus and --trigger modbus", "plc"),
+    ("asyncua", "asyncua", "stream --opcua and --trigger opcua", "opcua"),
     ("pypylon", "pypylon", "cameras at basler://", "basler"),
 )
 

@@ -1,4 +1,4 @@
-"""Who may see and control the stream: the token, sessions, and a budget for each address."""
+"""Who may see and control the stream: tokens, sessions, and a budget for each address."""
 
 from __future__ import annotations
 
@@ -18,22 +18,16 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from edge_ad.errors import UsageError
+from edge_ad.server.users import ANYBODY, Role, User, is_token
 
-__all__ = ["SESSION_S", "Access", "Budgets", "Limits", "Sessions", "Standing", "new_token", "session_name"]
+__all__ = ["SESSION_S", "Access", "Budgets", "Limits", "Sessions", "Standing", "session_name"]
 
 SESSION_S = 30 * 24 * 3600  # so that nobody has to log a monitor at the line in every morning
-_SHORTEST_TOKEN = 12
-_LONGEST_TOKEN = 256
 _MOST_SESSIONS = 1024
 _MOST_ADDRESSES = 4096
 _IPV6_PREFIX = 64  # one customer, and often one machine, has all addresses below it
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
-
-
-def new_token() -> str:
-    """A token that nobody guesses: 144 bits."""
-    return secrets.token_urlsafe(18)
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,9 @@ class Access:
     """The rules of one server; used from several threads.
 
     Args:
-        token: What a client must know; None lets everybody on this machine in.
+        token: What a client must know; None lets everybody on this machine in, unless there are users. Who has it may
+            do everything.
+        users: People with tokens and roles of their own.
         host: Name that the server listens at.
         hosts: Further names under which a reverse proxy on this machine makes the page known. With any, the
             address that such a proxy forwards is the client's.
@@ -90,7 +86,8 @@ class Access:
 
     Attributes:
         token: What a client must know.
-        needs_token: Whether it must.
+        users: People with tokens of their own.
+        needs_token: Whether it must know one.
         cookie: Name of the cookie that holds a session.
 
     Raises:
@@ -101,19 +98,19 @@ class Access:
         self,
         token: str | None,
         *,
+        users: Collection[User] = (),
         host: str = "",
         hosts: Collection[str] = (),
         is_public: bool = False,
         limits: Limits | None = None,
     ) -> None:
-        if token is not None and not _is_token(token):
-            raise UsageError(
-                f"The token of the live page must have {_SHORTEST_TOKEN} to {_LONGEST_TOKEN} visible ASCII characters.",
-                "Leave it out, and one is made.",
-            )
+        if token is not None and not is_token(token):
+            message = "The token of the live page must have 12 to 256 visible ASCII characters."
+            raise UsageError(message, "Leave it out, and one is made.")
         limits = limits or Limits()
         self.token = token
-        self.needs_token = token is not None
+        self.users = tuple(users)
+        self.needs_token = token is not None or bool(self.users)
         self.cookie = "edge_ad"
         self._path_tokens: dict[str, str] = {}
         self._hosts = frozenset(map(_host, hosts))
@@ -130,7 +127,7 @@ class Access:
         return other
 
     def accept_at(self, path: str, token: str) -> None:
-        """Require this token at one path, at every address; the server's own token opens it too."""
+        """Require this token at one path, at every address; the server's own tokens open it too."""
         self._path_tokens[path] = token
 
     def knows_host(self, host: str | None) -> bool:
@@ -166,39 +163,51 @@ class Access:
             client: The address it comes from; see `client`.
             path: What it asks for.
         """
-        if not self._tokens(path):
+        if not self._known(path):
             return Standing.LOGGED_IN
-        kind, _, candidate = headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer":
-            return self.try_token(candidate.strip(), client, path)
+        if (candidate := _bearer(headers)) is not None:
+            return self.try_token(candidate, client, path)
         name = session_name(headers, self.cookie)
         if not name:
             return Standing.ANONYMOUS
         # An open session is accepted whatever others at its address have tried: nobody guesses one.
         return Standing.LOGGED_IN if self._sessions.is_open(name) else self._count_guess(client)
 
+    def user(self, headers: Mapping[str, str], path: str = "") -> User | None:
+        """Who a client is whose standing is `Standing.LOGGED_IN`; None where its session has ended meanwhile."""
+        if not self._known(path):
+            return ANYBODY
+        candidate = _bearer(headers)
+        if candidate is not None:
+            return self.user_with(candidate, path)
+        return self._sessions.user(session_name(headers, self.cookie))
+
+    def user_with(self, candidate: str, path: str = "") -> User | None:
+        """Whose token it is; None for nobody's. It is compared with each, in the same time for every wrong one."""
+        given, found = _digest(candidate.encode("utf-8", "replace")), None
+        for user in self._known(path):
+            if hmac.compare_digest(given, _digest(user.token.encode())):
+                found = user
+        return found
+
     def try_token(self, candidate: str, client: str, path: str = "") -> Standing:
-        """Whether a client knows the token.
+        """Whether a client knows a token.
 
         Comparing takes the same time for every wrong one; an address without a budget gets no comparison.
         """
-        tokens = self._tokens(path)
-        if not tokens:
+        if not self._known(path):
             return Standing.LOGGED_IN
         if self.wait_s(client):
             return Standing.BLOCKED
-        given = _digest(candidate.encode("utf-8", "replace"))
-        if any([hmac.compare_digest(given, _digest(token.encode())) for token in tokens]):  # noqa: C419 - all of them
-            return Standing.LOGGED_IN
-        return self._count_guess(client)
+        return self._count_guess(client) if self.user_with(candidate, path) is None else Standing.LOGGED_IN
 
     def wait_s(self, client: str) -> int:
         """Whole seconds until an address may try again; 0 when it may."""
         return math.ceil(self._guesses.wait_s(client))
 
-    def log_in(self) -> str:
-        """Begin a session for a client that knows the token: the value of the cookie."""
-        return self._sessions.begin()
+    def log_in(self, user: User = ANYBODY) -> str:
+        """Begin a session for a client that knows a token: the value of the cookie."""
+        return self._sessions.begin(user)
 
     def log_out(self, name: str) -> None:
         """End a session, for every copy of its cookie."""
@@ -209,12 +218,13 @@ class Access:
         name = session_name(headers, self.cookie)
         return not self.needs_token or not name or "authorization" in headers or self._sessions.is_open(name)
 
-    def _tokens(self, path: str) -> list[str]:
-        """Tokens that open a path; empty when it needs none."""
+    def _known(self, path: str) -> list[User]:
+        """Whose tokens open a path; empty when it needs none."""
         own = self._path_tokens.get(path)
         if not self.needs_token and own is None:
             return []
-        return [token for token in (self.token, own) if token is not None]
+        shared = [] if self.token is None else [User("", Role.ENGINEER, self.token)]
+        return [*self.users, *shared, *([] if own is None else [User("", Role.OPERATOR, own)])]
 
     def _count_guess(self, client: str) -> Standing:
         return Standing.WRONG if self._guesses.spend(client) else Standing.BLOCKED
@@ -229,26 +239,31 @@ class Sessions:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._ends: OrderedDict[bytes, float] = OrderedDict()  # digest → when it ends, oldest first
+        self._open: OrderedDict[bytes, tuple[float, User]] = OrderedDict()  # digest → when it ends, oldest first
 
-    def begin(self) -> str:
+    def begin(self, user: User = ANYBODY) -> str:
         """Begin a session; returns the value of its cookie, 256 random bits."""
         name = secrets.token_hex(32)
         with self._lock:
-            self._ends[_digest(name.encode())] = time.monotonic() + SESSION_S
-            while len(self._ends) > _MOST_SESSIONS:
-                self._ends.popitem(last=False)
+            self._open[_digest(name.encode())] = time.monotonic() + SESSION_S, user
+            while len(self._open) > _MOST_SESSIONS:
+                self._open.popitem(last=False)
         return name
 
     def is_open(self, name: str) -> bool:
         """Whether a session is open."""
+        return self.user(name) is not None
+
+    def user(self, name: str) -> User | None:
+        """Whose session it is; None where it is not open."""
         with self._lock:
-            return self._ends.get(_digest(name.encode("utf-8", "replace")), 0.0) > time.monotonic()
+            ends, user = self._open.get(_digest(name.encode("utf-8", "replace")), (0.0, ANYBODY))
+        return user if ends > time.monotonic() else None
 
     def end(self, name: str) -> None:
         """End a session, if there is one of that name."""
         with self._lock:
-            self._ends.pop(_digest(name.encode("utf-8", "replace")), None)
+            self._open.pop(_digest(name.encode("utf-8", "replace")), None)
 
 
 class Budgets:
@@ -352,8 +367,10 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return getattr(ip, "ipv4_mapped", None) or ip
 
 
-def _is_token(token: str) -> bool:
-    return _SHORTEST_TOKEN <= len(token) <= _LONGEST_TOKEN and all("!" <= character <= "~" for character in token)
+def _bearer(headers: Mapping[str, str]) -> str | None:
+    """The token that a program shows; None where it shows none."""
+    kind, _, candidate = headers.get("authorization", "").partition(" ")
+    return candidate.strip() if kind.lower() == "bearer" else None
 
 
 def _host(name: str) -> str:

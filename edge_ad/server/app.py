@@ -16,11 +16,13 @@ from starlette.templating import Jinja2Templates
 from edge_ad.errors import EdgeAdError, StorageError
 from edge_ad.server.access import SESSION_S, Access, Standing, session_name
 from edge_ad.server.feed import Busy
+from edge_ad.server.users import Role, User
 
 __all__ = ["make_app", "page_routes"]
 
 _WRONG = "This is not the token of this page."
 _MANY = "Too many wrong tokens from your address. Try again in {} s."
+_NOBODY = User("", Role.VIEWER, "")
 _BUSY = "There are too many viewers; try again later.\n"
 
 
@@ -36,7 +38,8 @@ def page_routes() -> list[BaseRoute]:
     templates = Jinja2Templates(env=Environment(loader=PackageLoader("edge_ad.server"), autoescape=True))
 
     async def show_page(request: Request) -> Response:
-        return templates.TemplateResponse(request, "page.html")
+        user = request.state.user
+        return templates.TemplateResponse(request, "page.html", {"role": user.role.word, "user": user.name})
 
     def login_page(request: Request, status: int, message: str, headers: dict[str, str] | None = None) -> Response:
         return templates.TemplateResponse(request, "login.html", {"message": message}, status, headers)
@@ -48,7 +51,8 @@ def page_routes() -> list[BaseRoute]:
 
     async def log_in(request: Request) -> Response:
         access, client = _access(request), _client(request)
-        standing = access.try_token(_token((await request.body()).decode("utf-8", "replace")), client)
+        token = _token((await request.body()).decode("utf-8", "replace"))
+        standing = access.try_token(token, client)
         if standing is Standing.BLOCKED:
             wait_s = str(max(1, access.wait_s(client)))
             return login_page(request, 429, _MANY.format(wait_s), {"retry-after": wait_s})
@@ -58,7 +62,7 @@ def page_routes() -> list[BaseRoute]:
         if access.needs_token:
             # Behind a proxy, only the browser knows whether it used TLS; if so, the cookie is sent over TLS alone.
             is_secure = request.headers.get("origin", "").startswith("https:")
-            name, session = access.cookie, access.log_in()
+            name, session = access.cookie, access.log_in(access.user_with(token) or _NOBODY)
             response.set_cookie(name, session, SESSION_S, httponly=True, samesite="strict", secure=is_secure)
         return response
 

@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edge_ad.server.access import Access, Limits, Standing, session_name
+from edge_ad.server.users import needed_role
 
 __all__ = ["PUBLIC_PATHS", "AccessMiddleware", "Pace"]
 
@@ -107,7 +108,7 @@ class AccessMiddleware:
             return None
         standing = access.standing(headers, client, path)
         if standing is Standing.LOGGED_IN:
-            return None
+            return self._check_role(scope, headers)
         # Have the browser drop an ended session: sent with every request, it would use up the budget.
         over = {"set-cookie": f"{access.cookie}=; Max-Age=0; Path=/; HttpOnly; SameSite=strict"}
         forget = over if session_name(headers, access.cookie) else {}
@@ -118,6 +119,15 @@ class AccessMiddleware:
             wait = {"retry-after": str(max(1, access.wait_s(client)))}
             return _line("Too many wrong tokens from this address; try again later.", 429, {**wait, **forget})
         return _line("A token is needed.", 401, {"www-authenticate": 'Bearer realm="edge-ad"', **forget})
+
+    def _check_role(self, scope: Scope, headers: Mapping[str, str]) -> Response | None:
+        """Refusal of a client that is logged in, but may not do that; the app sees who asks."""
+        user = scope["state"]["user"] = self._access.user(headers, scope["path"])
+        needed = needed_role(scope["method"], scope["path"])
+        if user is not None and user.role >= needed:
+            return None
+        who = "Nobody" if user is None else user.title
+        return _line(f"{who} may not do this: it needs the role {needed.word}.", 403)
 
     async def _body(self, receive: Receive) -> bytes | None:
         """The whole body; None when it is too long or does not arrive in time."""

@@ -15,6 +15,7 @@ from edge_ad.server.feed import Feed
 from edge_ad.server.pictures import PictureThread
 from edge_ad.server.server import HttpServer, Part
 from edge_ad.server.state import PageState
+from edge_ad.server.users import User
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Event, Result, Unjudged
 from edge_ad.streaming.records.corrections import CorrectionStore
@@ -83,6 +84,7 @@ class PageSink(Sink, Part):
         """The page, its data, its changes and its downloads."""
         from edge_ad.server.api import change_routes, data_routes, download_routes
         from edge_ad.server.app import page_routes
+        from edge_ad.server.confirmations import confirmation_routes
         from edge_ad.server.corrections import correction_routes
 
         corrections = [] if self._corrections is None else correction_routes(self._state, self._corrections)
@@ -92,6 +94,7 @@ class PageSink(Sink, Part):
             *change_routes(self._state),
             *corrections,
             *download_routes(self._state, self._database),
+            *([] if self._database is None else confirmation_routes(self._database)),
         ]
 
     async def run(self) -> None:
@@ -109,7 +112,7 @@ class PageSink(Sink, Part):
             DeviceError: The port is in use or may not be used.
             UsageError: The host is not an address of this machine.
         """
-        self._state.name, self._state.has_login = source.name, self.token is not None
+        self._state.name, self._state.has_login = source.name, self._server.needs_token_at(self._where())
         self._server.open()
         self._is_open = True
         self._pictures.start()
@@ -147,6 +150,7 @@ def web_sink(
     *,
     database: Path | None = None,
     corrections: Path | None = None,
+    users: Collection[User] = (),
     hosts: Collection[str] = (),
     limits: Limits | None = None,
 ) -> PageSink:
@@ -155,7 +159,8 @@ def web_sink(
     Args:
         address: ``HOST:PORT``, or a part of it; 127.0.0.1:8080 if empty.
         token: Token that opens the page. Without one, a new one is made when other machines can reach the page;
-            show `PageSink.token` once if `PageSink.is_new_token`.
+            show `PageSink.token` once if `PageSink.is_new_token`. Who has it may do everything.
+        users: People with tokens and roles of their own; with any, no token is made.
         database: The database that another sink writes the records to, for its export.
         corrections: Folder for frames whose verdict a viewer corrects; None takes no corrections.
         hosts: Further names under which a reverse proxy on this machine makes the page known. With any, the address
@@ -167,4 +172,5 @@ def web_sink(
         DeviceError: The port is in use.
         MissingDependencyError: The extra ``web`` is not installed.
     """
-    return PageSink(HttpServer(token, hosts=hosts, limits=limits), address, database=database, corrections=corrections)
+    server = HttpServer(token, users=users, hosts=hosts, limits=limits)
+    return PageSink(server, address, database=database, corrections=corrections)

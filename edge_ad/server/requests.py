@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from edge_ad.errors import UsageError
+from edge_ad.server.users import LONGEST_NAME, User
 from edge_ad.strict_json import to_json
 
 __all__ = ["choice", "finite_number", "json_object", "json_response", "query_number", "view", "who", "whole_number"]
 
 _MOST_SOURCES = 1000
-_LONGEST_NAME = 40
 
 
 def json_response(value: object) -> Response:
@@ -88,9 +88,16 @@ def _no_constant(constant: str) -> None:
 
 
 def who(request: Request, body: dict[str, Any]) -> str:
-    """Who asks, for the audit entry: the given name and the client's address."""
+    """Who asks, for the audit entry, with the client's address.
+
+    The name is that of the token, with its role; of a token that is shared, the one that the request gives.
+    """
+    address = request.client.host if request.client and request.client.host else "unknown address"
+    user: User = request.state.user
+    if user.name:
+        return f"{user.name} ({user.role.word}, {address})"
     given = body.get("by")
     name = " ".join(given.split()) if isinstance(given, str) else ""
-    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable():
-        raise UsageError(f"by must be a name of 1 to {_LONGEST_NAME} characters.", "It goes into the audit entry.")
-    return f"{name} ({request.client.host if request.client and request.client.host else 'unknown address'})"
+    if not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
+        raise UsageError(f"by must be a name of 1 to {LONGEST_NAME} characters.", "It goes into the audit entry.")
+    return f"{name} ({address})"

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from edge_ad.errors import DeviceError, require
 from edge_ad.listen_address import Address, listen
-from edge_ad.server.access import Access, Budgets, Limits, new_token
+from edge_ad.server.access import Access, Budgets, Limits
 from edge_ad.server.listener import cut_connections, granian_on
+from edge_ad.server.users import User, new_token
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -71,7 +72,8 @@ class HttpServer:
     Args:
         token: What a client must know to see the page, and to get anything at addresses that other machines can
             reach. Without one, clients of this machine need none, and a new one is made for the other addresses; show
-            `token` once if `is_new_token`.
+            `token` once if `is_new_token`. Who has it may do everything.
+        users: People with tokens and roles of their own; with any, no token is made.
         hosts: Further names under which a reverse proxy on this machine makes the page known. With any, the address
             that the proxy forwards is taken for the client's.
         limits: Limits for clients; None for the defaults.
@@ -84,10 +86,17 @@ class HttpServer:
         UsageError: The token or a name cannot be used.
     """
 
-    def __init__(self, token: str | None = None, *, hosts: Collection[str] = (), limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        token: str | None = None,
+        *,
+        users: Collection[User] = (),
+        hosts: Collection[str] = (),
+        limits: Limits | None = None,
+    ) -> None:
         self.limits = limits or Limits()
-        self.access = Access(token, hosts=hosts, limits=self.limits)
-        self._is_given = token is not None
+        self.access = Access(token, users=users, hosts=hosts, limits=self.limits)
+        self._is_given = token is not None or bool(users)
         self._refusals = Budgets(self.limits.refusals_per_s, self.limits.refusals)
         self._listeners: list[_Listener] = []
         self._parts: list[Part] = []
@@ -101,21 +110,26 @@ class HttpServer:
 
     @property
     def token(self) -> str | None:
-        """What a client must know; None when only this machine can reach the server."""
+        """What a client must know; None when only this machine can reach the server, or its users have tokens."""
         return self.access.token
 
     @property
     def has_given_token(self) -> bool:
-        """Whether the user chose the token."""
+        """Whether the token, or those of users, were given."""
         return self._is_given
 
     def token_at(self, address: Address) -> str | None:
-        """What a client must know at an address of this server.
+        """The token that opens everything at an address of this server; None where none is needed, or there is none."""
+        return self.token if self.needs_token_at(address) else None
 
-        Nothing where only this machine reaches it, unless the page is there and a token was given.
+    def needs_token_at(self, address: Address) -> bool:
+        """Whether a client must know a token at an address of this server.
+
+        Not where only this machine reaches it, unless the page is there and tokens were given.
         """
         is_page = any(one.address == address and one.paths is None for one in self._listeners)
-        return self.token if not address.is_loopback or (self._is_given and is_page) else None
+        has_any = self.token is not None or bool(self.access.users)
+        return has_any and (not address.is_loopback or (self._is_given and is_page))
 
     @property
     def is_new_token(self) -> bool:
@@ -148,7 +162,7 @@ class HttpServer:
         elif listener.paths is not None:
             listener.paths = None if part.paths is None else listener.paths | part.paths
         self._parts.append(part)
-        if self.token is None and not address.is_loopback and not part.has_own_token:
+        if self.token is None and not self.access.users and not address.is_loopback and not part.has_own_token:
             self.access.token = new_token()
         return lambda: listener.address
 
@@ -292,7 +306,7 @@ class HttpServer:
 
         assert listener.socket is not None
         address = listener.address
-        needs_token = self.token_at(address) is not None
+        needs_token = self.needs_token_at(address)
         access = self.access.at(address.host, address.port, is_loopback=address.is_loopback, needs_token=needs_token)
         guarded = AccessMiddleware(app, access, self.limits, self._pace, listener.paths)
         return granian_on(listener.socket, guarded, self.limits)

@@ -67,6 +67,11 @@ class Delivery:
         return {worker.name: worker.sink.rows for worker in self._workers if worker.sink.rows is not None}
 
     @property
+    def trail_heads(self) -> dict[str, str]:
+        """Name of a sink → head of the trail it wrote, for every sink that writes one; known at the end."""
+        return {worker.name: worker.sink.trail_head for worker in self._workers if worker.sink.trail_head}
+
+    @property
     def wants_end(self) -> bool:
         """Whether the user ended the stream through a sink."""
         return any(worker.sink.wants_end for worker in self._workers)

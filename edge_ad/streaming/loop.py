@@ -188,6 +188,7 @@ class StreamLoop:
             gaps=[source.gaps for source in self._sources],
             sink_drops=self._delivery.drops,
             recorded=self._delivery.recorded,
+            trail=self._delivery.trail_heads,
             bundle=self._control.bundle["hash"],
             swaps=self._swaps.count,
         )

@@ -194,6 +194,7 @@ class Summary:
         undelivered: Frames under way when a limit ended the stream; they were not delivered.
         sink_drops: Name of a sink that may lose results → how many it lost.
         recorded: Name of a sink that records every judged frame → how many it has stored; as many as ``frames``.
+        trail: Name of a sink with a trail → its head at the end, ``NUMBER:HASH``; `edge-ad records verify` takes it.
         bundle: Content hash of the bundle that judged last; empty when there was none.
         swaps: How often another bundle took over.
         sources: One row for each source.
@@ -220,6 +221,7 @@ class Summary:
     undelivered: int = 0
     sink_drops: Mapping[str, int] = field(default_factory=dict)
     recorded: Mapping[str, int] = field(default_factory=dict)
+    trail: Mapping[str, str] = field(default_factory=dict)
     bundle: str = ""
     swaps: int = 0
     not_finite: int = 0
@@ -301,6 +303,7 @@ class StreamStatistics:
         gaps: Sequence[GapLog],
         sink_drops: Mapping[str, int] | None = None,
         recorded: Mapping[str, int] | None = None,
+        trail: Mapping[str, str] | None = None,
         bundle: str = "",
         swaps: int = 0,
     ) -> Summary:
@@ -329,6 +332,7 @@ class StreamStatistics:
             undelivered=sum(counter.undelivered for counter in counters),
             sink_drops=dict(sink_drops or {}),
             recorded=dict(recorded or {}),
+            trail=dict(trail or {}),
             bundle=bundle,
             swaps=swaps,
             not_finite=self.not_finite,

@@ -24,6 +24,7 @@ from edge_ad.models.feature_detector import FeatureDetector
 from edge_ad.training.feature_cache import FeatureCache, compute_features
 from edge_ad.training.precision import on_device
 from edge_ad.training.preparation import fitted_views
+from edge_ad.training.runs import torch_predictor
 
 __all__ = ["LIGHTS_OF_ONE", "CrossFittedScores", "cross_fitted_scores", "is_cross_fitted", "without_first_fold"]
 
@@ -34,8 +35,18 @@ _CPU = torch.device("cpu")
 
 
 def is_cross_fitted(detector: AnomalyDetector) -> bool:
-    """Whether the detector is fitted in seconds on features of a frozen backbone: it can be, once for each fold."""
+    """Whether each good photo can be scored by a detector that has not seen it.
+
+    It can where the detector is fitted in seconds on features of a frozen backbone: once for each fold. It can, too,
+    where it learns nothing from photos.
+    """
+    if _learns_nothing(detector):
+        return True
     return isinstance(detector, FeatureDetector) and not detector.trains_backbone and not detector.stages()
+
+
+def _learns_nothing(detector: AnomalyDetector) -> bool:
+    return detector.backbone is None and not detector.stages()
 
 
 class CrossFittedScores(NamedTuple):
@@ -61,6 +72,8 @@ def cross_fitted_scores(detector: AnomalyDetector, split: GoodSplit, device: tor
     Raises:
         DataError: A photo cannot be read.
     """
+    if split.folds and _learns_nothing(detector):
+        return _of_any_photo(detector, split)
     if not split.folds or not isinstance(detector, FeatureDetector):
         return CrossFittedScores({}, {})
     if len(split.folds) == 1:
@@ -83,6 +96,14 @@ def without_first_fold(detector: AnomalyDetector, split: GoodSplit) -> AnomalyDe
     if not split.is_fitted_on_all or len(split.folds) == 1 or not isinstance(detector, FeatureDetector):
         return detector
     return _fitted_without(0, detector, _features_by_fold(detector, split))
+
+
+def _of_any_photo(detector: AnomalyDetector, split: GoodSplit) -> CrossFittedScores:
+    """No photo need be left out: all are new to the detector."""
+    paths = [path for fold in split.folds for path in fold]
+    images, predict = read_resized(paths, detector.config.size_hw, split.photos), torch_predictor(detector)
+    scores = {path: predict(image[None])[0].score for path, image in zip(paths, images, strict=True)}
+    return CrossFittedScores(scores, {path: scores[path] for path in split.folds[0]} if split.is_fitted_on_all else {})
 
 
 def _of_the_only_photo(detector: FeatureDetector, split: GoodSplit) -> CrossFittedScores:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -19,7 +20,7 @@ from edge_ad.errors import CheckpointError, UsageError
 from edge_ad.evaluation.engine_threshold import GoodScores
 from edge_ad.manifest import Document
 from edge_ad.models.base import AnomalyDetector
-from edge_ad.models.registry import restore_detector
+from edge_ad.models.registry import method_class, restore_detector
 from edge_ad.photo_spec import PhotoSpec
 from edge_ad.prediction import Prediction
 from edge_ad.storage import sha256_file, write_file
@@ -198,8 +199,11 @@ def load_run(root: Path) -> Run:
             f"{root / CHECKPOINT_FILE} was changed or damaged: it is not the file that {RECORD_FILE} names.",
             "Copy the whole run again from where it is whole, or train again.",
         )
+    method_class(record.method)  # a method that is not installed is said before anything else
     try:
         detector = restore_detector(record.method, record.parameters, tensors)
+    except UsageError as error:  # a parameter or a value that this version does not have any more
+        raise CheckpointError(f"The run {root} cannot be opened: {error.message}", _renewal(record)) from error
     except RuntimeError as error:
         raise CheckpointError(f"The checkpoint in {root} does not fit {record.method}.", "Train again.") from error
     product_root = Path(record.product_root)
@@ -258,6 +262,13 @@ def torch_predictor(
         return [Prediction(score, anomaly_map[0].numpy()) for score, anomaly_map in pairs]
 
     return predict
+
+
+def _renewal(record: RunRecord) -> str:
+    """What trains a run's method anew on its photos."""
+    good = [f"--good {shlex.quote(path)}" for path in record.folders.get("good", ())]
+    photos = good or [f"--data {shlex.quote(record.product_root)}"]
+    return f"Train it anew: edge-ad train {' '.join([record.method, *photos])}"
 
 
 def _named_folders(record: RunRecord) -> Folders:

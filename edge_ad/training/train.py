@@ -124,14 +124,15 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     conformal_rank(1, request.false_alarm_rate)  # refuses one that is none
     byte_limit()  # a wrong one must not leave a run that never began
     start: dict[str, Tensor] | None = None
-    if request.ear is not None:
-        request, start = _continued(request, request.ear)
     kind = method_class(request.method).parameters_type
     speed = _named_values(request, "speed", request.speed, kind.speeds)
     preset = _named_values(request, "preset", request.preset, kind.all_presets())
     settings = _settings(request, preset)
     own = {name: value for name, value in preset.items() if name not in TrainingSettings.names()}
-    request = replace(request, values={**speed, **own, **request.values})
+    if request.ear is not None:
+        request, start = _continued(request, request.ear, {**speed, **own})
+    else:
+        request = replace(request, values={**speed, **own, **request.values})
     fixed = {key: value for key, value in request.values.items() if (key, value) != ("mosaic", "auto")}
     request = replace(request, method=method_class(request.method).method)  # runs record the name, not an alias
     parse_parameters(request.method, fixed)
@@ -266,15 +267,20 @@ def _finish(root: Path, record: RunRecord, detector: AnomalyDetector, seconds: f
     (root / RESUME_FILE).unlink(missing_ok=True)
 
 
-def _continued(request: TrainingRequest, root: Path) -> tuple[TrainingRequest, dict[str, Tensor]]:
-    """A method on a finished run of the one it continues: that one's parameters, and its weights to start from."""
+def _continued(
+    request: TrainingRequest, root: Path, preset: Mapping[str, Any]
+) -> tuple[TrainingRequest, dict[str, Tensor]]:
+    """A method on a finished run of the one it continues: that one's parameters, and its weights to start from.
+
+    What that run has goes before the preset.
+    """
     wanted = method_class(request.method).continues
     if not wanted:
         raise UsageError(f"{request.method} does not go on from a run.", "Leave --ear out.")
     run = load_run(root)
     if run.method != wanted:
         raise CheckpointError(f"The run {root} is of method {run.method!r}, not {wanted!r}.", f"Name an {wanted} run.")
-    values = {**run.parameters, **request.values}
+    values = {**preset, **run.parameters, **request.values}
     changed = [key for key in run.parameters if values[key] != run.parameters[key]]
     if changed:
         raise UsageError(
@@ -312,7 +318,7 @@ def _with_geometry(
     if chosen is None:
         multiple = detector.size_multiple(config)
         asked, share = settings.geometry, settings.crop_share
-        chosen = choose_geometry(split.fit, split.photos, asked, config.size, multiple, share)
+        chosen = choose_geometry(split.fit, split.photos, asked, config.size, multiple, share, config.most_part_share)
     split = without_unaligned(replace(split, photos=chosen.photos))
     return replace(request, values={**request.values, "size": chosen.size}), split
 

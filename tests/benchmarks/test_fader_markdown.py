@@ -5,6 +5,7 @@ from benchmarks.fader_markdown import DOCUMENT, read_rows, rewrite, tables
 ROW = {
     "product": "plate",
     "size": 128,
+    "width": "pico",
     "mask": "full",
     "model": "fader distance (fused)",
     "image_auroc": 0.9876,
@@ -26,7 +27,7 @@ def test_a_row_says_its_mask_source_model_and_map() -> None:
     table = tables([ROW])
     assert "### plate" in table
     assert "FADeR 18 epochs; mean brightness alone has an image AUROC of 0.600." in table
-    assert "| full | FADeR, distance (ours) | fused | 0.988 | 0.500 | 0.250 | 0.125 | 0.750 |" in table
+    assert "| pico | full | FADeR, distance (ours) | fused | 0.988 | 0.500 | 0.250 | 0.125 | 0.750 |" in table
 
 
 def test_a_changed_row_changes_the_page() -> None:

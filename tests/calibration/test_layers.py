@@ -5,7 +5,7 @@ from edge_ad.calibration.layers import FloatModules, first_blocks, float32_parts
 from edge_ad.models import create_detector
 from tests.export.graphs import graph
 
-MODULES = FloatModules.of(create_detector("fader", {"size": 64, "width": "nano"}))
+MODULES = FloatModules.of(create_detector("fader", {"size": 64, "width": "pico"}))
 
 
 def chain(*layers: tuple[str, int]) -> ModelProto:

@@ -15,6 +15,7 @@ import pytest
 from edge_ad.cli import main
 from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records import RecordStore, VerdictRow
+from edge_ad.streaming.records.schema import _STEPS, open_for_writing
 
 _START = 1_700_000_000.0  # 2023-11-14T22:13:20Z
 
@@ -186,3 +187,45 @@ def test_what_cannot_be_is_one_line(database: Path, tmp_path: Path, capsys: pyte
         assert [line.partition(":")[0] for line in output.err.splitlines()] == ["error", "hint"], output.err
         assert says in output.err.splitlines()[0], output.err
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_verify_says_in_a_line_what_was_changed_and_ends_as_other_verifications(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["records", "verify", str(database), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["intact"], report["entries"], report["verdicts"], report["events"]) == (True, 91, 90, 1)
+    assert main(["records", "verify", str(database), "--head", report["head"]]) == 0
+    assert "intact" in capsys.readouterr().out
+    connection = sqlite3.connect(database)
+    connection.execute("UPDATE verdicts SET is_ng = 0 WHERE id = 30")
+    connection.commit()
+    connection.close()
+    assert main(["records", "verify", str(database)]) == 4
+    output = capsys.readouterr()
+    assert output.out.startswith("Record 30 is not as written: changed (2023-11-14T22:42:20.000+00:00).\n")
+    assert "error: " in output.err
+    assert "Record 30 is not as written" in output.err
+
+
+def test_a_beginning_beyond_every_calendar_is_no_crash(database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    connection = sqlite3.connect(database)
+    connection.execute("UPDATE trail SET newest_unix = 9e99 WHERE entry = 0")
+    connection.commit()
+    connection.close()
+    assert main(["records", "verify", str(database)]) == 4
+    output = capsys.readouterr()
+    assert output.out.startswith("Entry 1 of the trail")
+    assert "9e+99 s since 1970" in output.out
+
+
+def test_what_is_no_head_and_what_has_no_trail_is_one_line(
+    database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["records", "verify", str(database), "--head", "0123"]) == 2
+    assert "is no head of a trail" in capsys.readouterr().err
+    older = tmp_path / "older.sqlite"
+    open_for_writing(older, steps=_STEPS[:5]).close()
+    assert main(["records", "verify", str(older)]) == 4
+    assert "has no trail: an older edge-ad wrote it" in capsys.readouterr().err
+    assert main(["records", "verify", str(tmp_path / "none.sqlite")]) == 2

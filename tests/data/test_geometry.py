@@ -11,6 +11,7 @@ from edge_ad.data.geometry import AskedGeometry, choose_geometry, fitting_size, 
 from edge_ad.data.photo_measures import measure_photos
 from edge_ad.data.splits import GoodSplit
 from edge_ad.errors import DataError, UsageError
+from edge_ad.models.registry import parse_parameters
 from edge_ad.photo_spec import PhotoSpec
 from tests.rendered_part import render_part
 
@@ -111,3 +112,16 @@ def test_many_photos_without_their_part_are_refused(tmp_path: Path) -> None:
 def test_a_crop_share_that_cannot_be_is_refused(asked: AskedGeometry, share: float) -> None:
     with pytest.raises(UsageError, match="crop share"):
         choose_geometry([], PhotoSpec(), asked, 64, 32, share)
+
+
+def test_a_part_that_fills_its_box_is_left_on_its_ground_where_each_picture_is_normalised(tmp_path: Path) -> None:
+    paths = write_parts(tmp_path, ANY_ANGLE)  # about a third of the box is the part
+
+    def geometry(asked: AskedGeometry, most_part_share: float) -> str:
+        found = choose_geometry(paths, measure_photos(paths), asked, 128, 32, most_part_share=most_part_share)
+        return found.photos.geometry
+
+    assert [geometry("auto", share) for share in (0.25, 0.4)] == ["stretch", "align"]
+    assert geometry("align", 0.25) == "align"
+    normalised = parse_parameters("patch-gaussian", {"input_normalisation": "picture"})
+    assert normalised.most_part_share < parse_parameters("patch-gaussian", {}).most_part_share == 1.0

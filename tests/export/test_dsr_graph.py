@@ -79,7 +79,7 @@ def test_a_tiny_run_gets_an_int8_graph_through_the_gate(run: Run, tmp_path: Path
 
 def test_a_fader_behind_it_gives_its_numbers_from_one_graph() -> None:
     torch.manual_seed(0)
-    values = {"size": 64, "width": "nano", "mosaic": 8, "mask_source": "dsr", "predictor": "mlp"}
+    values = {"size": 64, "width": "pico", "mosaic": 8, "mask_source": "dsr", "predictor": "mlp"}
     fader = Fader(FaderParameters.model_validate(values), pretrained=False).eval()
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8)
     source = fader.mask_source

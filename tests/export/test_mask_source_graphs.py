@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,24 +17,46 @@ from edge_ad.export.onnx_export import DeployGraph, export_onnx
 from edge_ad.export.tensorrt.builder import build_plan
 from edge_ad.export.tensorrt.config import PlanOptions
 from edge_ad.models import AnomalyDetector, create_detector
-from tests.models.transformer_folders import VITS, save_vit
+from tests.models.transformer_folders import save_clip, save_vit
 from tests.runtime.tiny_bundle import threshold
 
 pytest.importorskip("transformers")
 
-Values = dict[str, Any]
-SOURCES: dict[str, Callable[[Path], Values]] = {
-    name: lambda folder, name=name: {"mask_source": "dino", "mask_model": str(save_vit(folder, name))} for name in VITS
+_TINY: dict[str, Any] = {"width": "pico", "mosaic": 8, "predictor": "mlp"}
+
+
+def _vit(architecture: str, source: str, folder: Path) -> dict[str, Any]:
+    return {**_TINY, "mask_source": source, "mask_model": str(save_vit(folder, architecture))}
+
+
+def _winclip_mask(folder: Path) -> dict[str, Any]:
+    return {**_TINY, "mask_source": "winclip", "mask_model": str(save_clip(folder, patch=14))}
+
+
+def _winclip(folder: Path) -> dict[str, Any]:
+    return {"clip_model": str(save_clip(folder))}
+
+
+DETECTORS: dict[str, tuple[str, Callable[[Path], dict[str, Any]]]] = {
+    "vit": ("fader", partial(_vit, "ViT", "vit")),
+    "dinov2-registers": ("fader", partial(_vit, "Dinov2WithRegisters", "dino")),
+    "dinov3": ("fader", partial(_vit, "DINOv3ViT", "dino")),
+    "ami-net": ("fader", lambda folder: {**_TINY, "mask_source": "ami-net", "ami_steps": 3}),
+    "winclip-mask": ("fader", _winclip_mask),
+    "winclip": ("winclip", _winclip),
 }
-"""Name → parameters, with a network that is written to a folder."""
+"""Name → method, and its parameters with a network that is written to a folder."""
 
 
-@pytest.fixture(scope="module", params=SOURCES)
+@pytest.fixture(scope="module", params=DETECTORS)
 def detector(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AnomalyDetector:
-    values = SOURCES[request.param](tmp_path_factory.mktemp(request.param))
+    method, values = DETECTORS[request.param]
     torch.manual_seed(0)
-    made = create_detector("fader", {"size": 64, "width": "nano", "mosaic": 8, "predictor": "mlp", **values})
-    return made.eval()
+    made = create_detector(method, {"size": 64, **values(tmp_path_factory.mktemp(request.param))}).eval()
+    if made.backbone is not None:
+        features = made.backbone(torch.rand(4, 3, 64, 64, generator=torch.Generator().manual_seed(1)))
+        made.fit_features(features, features)
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +79,12 @@ def test_the_graph_gives_the_detectors_numbers(
 
 
 def test_nothing_that_does_not_depend_on_the_photo_is_computed(model: onnx.ModelProto) -> None:
-    source = [node for node in model.graph.node if node.name.startswith("mask_source")]
+    source = [node for node in model.graph.node if node.name.startswith(("mask_source", "windows"))]
     assert not {"Gather", "Expand", "Where"} & {node.op_type for node in source}, {node.op_type for node in source}
     modes = [item.s for node in source if node.op_type == "Resize" for item in node.attribute if item.name == "mode"]
     assert b"cubic" not in modes  # of positions
     sizes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
-    assert not any("cls_token" in name or "position" in name for name in sizes)
+    assert not any("cls_token" in name or "position_emb" in name for name in sizes)
 
 
 def test_tensorrt_makes_a_plan_of_it(model: onnx.ModelProto, tmp_path: Path) -> None:

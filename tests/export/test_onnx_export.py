@@ -17,7 +17,7 @@ def frames(count: int, size: int = 64) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def detector() -> AnomalyDetector:
-    return create_detector("fader", {"size": 64, "width": "nano", "mask_source": "full", "predictor": "mlp"})
+    return create_detector("fader", {"size": 64, "width": "pico", "mask_source": "full", "predictor": "mlp"})
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from edge_ad.models import method_class, method_names, create_detector
 from edge_ad.models.backbones import BACKBONES
 from edge_ad.training.runs import Run
 from tests.export.conftest import OPTIONS
+from tests.models.transformer_folders import networks
 
 IMPOSSIBLE = replace(OPTIONS, limits=GateLimits(map_correlation=1.1))
 
@@ -42,8 +43,8 @@ def own(bare: Bundle, tmp_path: Path) -> Bundle:
 
 
 @pytest.mark.parametrize("method", method_names())
-def test_the_modules_that_a_method_keeps_in_float_are_its_own(method: str) -> None:
-    detector = create_detector(method, {"size": 64})
+def test_the_modules_that_a_method_keeps_in_float_are_its_own(method: str, tmp_path: Path) -> None:
+    detector = create_detector(method, {"size": 64, **networks(method, tmp_path)})
     modules = FloatModules.of(detector)
     assert modules.judging
     for name in modules.judging:
@@ -52,8 +53,8 @@ def test_the_modules_that_a_method_keeps_in_float_are_its_own(method: str) -> No
 
 
 @pytest.mark.parametrize("method", method_names())
-def test_the_stages_that_a_backbone_keeps_in_float_are_its_own(method: str) -> None:
-    detector = create_detector(method, {"size": 64})
+def test_the_stages_that_a_backbone_keeps_in_float_are_its_own(method: str, tmp_path: Path) -> None:
+    detector = create_detector(method, {"size": 64, **networks(method, tmp_path)})
     modules = FloatModules.of(detector)
     assert bool(modules.backbone) is (detector.backbone is not None)
     for name in (*modules.int8_start, *modules.first_blocks, *modules.bf16_start):

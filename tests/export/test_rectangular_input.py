@@ -16,7 +16,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "patch-nearest": {"weights": "random", "bank": 20},
     "simplenet": {"weights": "random"},
     "cutpaste": {"weights": "random"},
-    "fader": {"width": "nano", "mask_source": "full", "predictor": "vit"},
+    "fader": {"width": "pico", "mask_source": "full", "predictor": "vit"},
     "draem": {},
     "dsr": {},
     "gnl": {"weights": "random"},

@@ -28,6 +28,8 @@ _COMMANDS = (
     ("trend", "--json"),
     ("trend",),
     ("list", "--since", "2023-11-14", "--verdict", "NG", "--json"),
+    ("verify",),
+    ("verify", "--json"),
     ("export", "--out"),
     ("export", "--events", "--out"),
 )

@@ -35,7 +35,7 @@ class RunTarget(Target):
         """Train the smallest detector on some noise."""
         from edge_ad.training.train import TrainingRequest, train
 
-        values = {"size": 64, "width": "nano", "mask_source": "full", "epochs": 1}
+        values = {"size": 64, "width": "pico", "mask_source": "full", "epochs": 1}
         with tempfile.TemporaryDirectory() as folder:
             photos, root = Path(folder) / "photos", Path(folder) / "run"
             _write_photos(photos)

@@ -35,7 +35,7 @@ def images() -> Tensor:
 
 @pytest.fixture(scope="module")
 def _narrow() -> Iterator[None]:
-    """The ``nano`` U-Net with a sixteenth of its weights, so that tests may train it."""
+    """The ``pico`` U-Net with a sixteenth of its weights, so that tests may train it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(WIDTHS, "nano", WIDTHS["nano"]._replace(channels=(8, 16, 32, 32)))
+        patch.setitem(WIDTHS, "pico", WIDTHS["pico"]._replace(channels=(8, 16, 32)))
         yield

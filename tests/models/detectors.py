@@ -40,12 +40,12 @@ class GivenSuspicion(MaskSource):
 
 def make_ear(**values: Any) -> Ear:
     """An EAR with random weights."""
-    return Ear(EarParameters.model_validate({"size": 64, "width": "nano", **values}), pretrained=False).eval()
+    return Ear(EarParameters.model_validate({"size": 64, "width": "pico", **values}), pretrained=False).eval()
 
 
 def make_fader(**values: Any) -> Fader:
     """A FADeR with random weights."""
-    return Fader(FaderParameters.model_validate({"size": 64, "width": "nano", **values}), pretrained=False).eval()
+    return Fader(FaderParameters.model_validate({"size": 64, "width": "pico", **values}), pretrained=False).eval()
 
 
 def fit(detector: AnomalyDetector, images: Tensor) -> Tensor:

@@ -31,9 +31,9 @@ def test_the_loss_is_l2_plus_ssim_plus_msgms_with_equal_weights(images: Tensor) 
     assert all(abs(term.item()) < 1e-5 for term in detector.reconstruction_loss(images, images).values())
 
 
-@pytest.mark.parametrize("mask_source", ["full", "patch-distance", "backbone", "none"])
+@pytest.mark.parametrize("mask_source", ["full", "patch-distance", "ami-net", "backbone", "none"])
 def test_every_mask_source_trains(images: Tensor, mask_source: str) -> None:
-    detector = make_ear(mask_source=mask_source, mosaic=8)
+    detector = make_ear(mask_source=mask_source, mosaic=8, ami_steps=2)
     history = train(detector, TrainingBatch(images, fit(detector, images)), detector.stages()[0], steps=2)
     assert all(math.isfinite(term) for terms in history for term in terms.values())
     assert torch.isfinite(detector.eval()(images).anomaly_map).all()

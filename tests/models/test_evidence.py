@@ -13,7 +13,7 @@ from edge_ad.models.ear import Ear
 
 def _fitted(evidence: str) -> tuple[Ear, torch.Tensor]:
     torch.set_num_threads(1)
-    detector = create_detector("ear", {"size": 64, "width": "nano", "evidence": evidence})
+    detector = create_detector("ear", {"size": 64, "width": "pico", "evidence": evidence})
     assert isinstance(detector, Ear)
     assert detector.backbone is not None
     images = torch.rand(6, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -43,7 +43,7 @@ def test_the_fused_map_weighs_the_relative_distance_by_the_fourth_root(evidence:
 
 
 def test_without_a_patch_distance_auto_is_the_papers_map_and_fused_is_refused() -> None:
-    values = {"size": 64, "width": "nano", "mask_source": "full"}
+    values = {"size": 64, "width": "pico", "mask_source": "full"}
     auto, plain = (create_detector("ear", {**values, "evidence": name}) for name in ("auto", "reconstruction"))
     image = torch.rand(1, 3, 64, 64)
     assert torch.equal(auto(image).anomaly_map, plain(image).anomaly_map)

@@ -71,7 +71,7 @@ def test_the_same_photos_give_the_same_mask_and_the_deployed_form_too() -> None:
 
 
 def test_ear_with_it_composes_softly_and_is_exported_without_its_permutations(images: Tensor) -> None:
-    ear = create_detector("ear", {"size": 64, "width": "nano", "mask_source": "msflow", "flow_steps": 3})
+    ear = create_detector("ear", {"size": 64, "width": "pico", "mask_source": "msflow", "flow_steps": 3})
     assert isinstance(ear, Ear)
     fit(ear, images)
     deployed = ear.deployed()

@@ -28,6 +28,7 @@ from edge_ad.models.patch_gaussian import PatchGaussianParameters
 from edge_ad.models.patch_metric import PatchMetricParameters
 from edge_ad.models.patch_nearest import PatchNearestParameters
 from edge_ad.models.robustness import RobustnessParameters
+from edge_ad.models.winclip import WinClipParameters
 
 PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "methods.md"
 PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]] = [
@@ -54,6 +55,7 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("`gnl`", GnlParameters, DistillationParameters),
     ("`fico`", FicoParameters, GnlParameters),
     ("`msflow`", MsFlowParameters, MethodParameters),
+    ("`winclip`", WinClipParameters, MethodParameters),
 ]
 
 

@@ -95,3 +95,12 @@ def test_the_cosine_metric_compares_directions_and_needs_no_covariance() -> None
     queries = torch.tensor([[9.0, 0.0], [1.0, 1.0], [-1.0, 0.0]]).T.reshape(1, 2, 1, 3)
     expected = [0.0, 1 - 0.5**0.5, 1.0]  # at 0, 45 and 90 degrees
     np.testing.assert_allclose(nearest(queries).flatten().numpy(), expected, atol=1e-6)
+
+
+def test_the_euclidean_metric_compares_features_as_they_are(features: Tensor) -> None:
+    nearest = NearestNeighbour(CHANNELS, size=60, metric="euclidean").double()
+    nearest.fit(features)
+    queries = torch.randn(2, CHANNELS, 3, 3, dtype=torch.float64) * 4
+    patches = features.permute(0, 2, 3, 1).reshape(-1, CHANNELS)
+    expected = torch.cdist(queries.permute(0, 2, 3, 1).reshape(-1, CHANNELS), patches).amin(1)
+    torch.testing.assert_close(nearest(queries).flatten(), expected, rtol=1e-6, atol=1e-6)

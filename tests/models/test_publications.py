@@ -9,7 +9,7 @@ from edge_ad.errors import UsageError
 from edge_ad.models.published import PUBLISHED, Publication, TrainingSettings
 from edge_ad.models.registry import method_class, method_names, parse_parameters
 
-OURS = {"patch-gaussian", "patch-nearest", "patch-metric"}
+OURS = {"patch-gaussian", "patch-metric"}
 WITH_PAPER = [name for name in method_names() if name not in OURS]
 
 
@@ -38,6 +38,28 @@ def test_every_published_value_is_of_the_paper_or_the_code_or_says_why_it_is_tak
         if not (stated.paper or stated.code or stated.reason)
     ]
     assert unexplained == []
+
+
+# Without effect under a published preset, or of the machine; the values that the paper leaves open stay the defaults.
+INERT = {"seed", "steps", "fader_steps", "head_steps", "quantiser_steps", "upsampling_steps", "crops", "textures"}
+INERT |= {"constant", "anchor", "distance", "mask_quantile", "mask_config", "mask_part", "clip_config", "clusters"}
+INERT |= {"coverage", "draws", "kinds", "metric_steps", "metric_learning_rate", "rank", "shrinkage", "noise", "hidden"}
+INERT |= {"flow_steps", "dsr_steps", "dsr_textures", "ami_clusters", "ami_deviations", "ami_steps", "ami_width"}
+LEFT_OPEN = {"candidates", "contrast_margin", "mean_weight", "nudge_weight", "partner_distance", "reach", "step"}
+LEFT_OPEN |= {"shuffle_weight", "shuffled", "strength", "tightness", "variation_weight", "adaptive", "compensation"}
+OFF = {"views": 0, "rotations": 0, "input_normalisation": "none", "feature_centring": False, "matching": "none"}
+OFF |= {"tiles": "auto", "embedding": 0, "sigma": 4.0, "matching_share": 0.5}
+
+
+@pytest.mark.parametrize("method", WITH_PAPER)
+def test_what_a_preset_does_not_set_changes_nothing(method: str) -> None:
+    """A new parameter, or a new default, must not get into what is called published unseen."""
+    fields = method_class(method).parameters_type.model_fields
+    left = {name: fields[name].default for name in fields if name not in _publication(method).values}
+    assert {name for name in left if name not in INERT | LEFT_OPEN | OFF.keys()} == set()
+    assert {name: left[name] for name in OFF.keys() & left.keys()} == {
+        name: OFF[name] for name in OFF.keys() & left.keys()
+    }
 
 
 def test_papers_that_train_alike_differ_where_they_say_so() -> None:

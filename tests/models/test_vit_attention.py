@@ -20,7 +20,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def _create(folder: Path, mask_source: str = "dino") -> AnomalyDetector:
-    values = {"mask_source": mask_source, "mask_model": str(folder), "size": 64, "width": "nano", "mosaic": 8}
+    values = {"mask_source": mask_source, "mask_model": str(folder), "size": 64, "width": "pico", "mosaic": 8}
     return create_detector("ear", values)
 
 

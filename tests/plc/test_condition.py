@@ -11,9 +11,15 @@ from tests.plc.handmade import Running
 from tests.streaming.results import make_result
 
 
-def _condition(now: Progress | None = None) -> tuple[LineCondition, Running]:
-    ticks = iter(range(1000))
-    condition, control = LineCondition(clock=lambda: float(next(ticks))), Running()
+class _Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def _condition(now: Progress | None = None, clock: _Clock | None = None) -> tuple[LineCondition, Running]:
+    condition, control = LineCondition(clock or _Clock()), Running()
     control.now = now or control.now
     condition.attach(control)
     return condition, control
@@ -63,6 +69,16 @@ def test_frames_that_cannot_be_judged_are_a_fault_until_one_is() -> None:
     assert condition.fault() is Fault.NONE
 
 
+def test_when_no_frame_comes_any_more_the_plc_may_ask_for_one() -> None:
+    clock = _Clock()
+    condition, _ = _condition(clock=clock)
+    condition.unjudged(Unjudged(make_result().frame, "black"))
+    clock.now = 1.0
+    assert condition.fault() is Fault.NOT_JUDGED
+    clock.now = 3.0
+    assert (condition.fault(), condition.problem) == (Fault.NONE, "")
+
+
 def test_a_frame_that_only_was_not_triggered_shows_that_others_can_be_judged() -> None:
     condition, _ = _condition()
     condition.unjudged(Unjudged(make_result().frame, "black"))
@@ -71,10 +87,13 @@ def test_a_frame_that_only_was_not_triggered_shows_that_others_can_be_judged() -
 
 
 def test_a_pause_and_a_stop_are_faults() -> None:
-    condition, control = _condition()
+    clock = _Clock()
+    condition, control = _condition(clock=clock)
     control.pause("me")
     assert condition.fault() is Fault.PAUSED
     control.resume("me")
+    clock.now = 1.0
     assert condition.fault() is Fault.NONE
     control.stop()
+    clock.now = 2.0
     assert condition.fault() is Fault.STOPPING

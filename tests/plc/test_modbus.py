@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 pytest.importorskip("pymodbus", reason="pymodbus is not installed")
 
@@ -214,6 +215,57 @@ def test_a_stream_answers_the_parts_that_the_plc_asks_for(engine: FakeEngine) ->
     player.join()
     assert found == [(1, 31), (2, 32)]
     assert (summary.ended_by, summary.frames) == ("stopped", 2)
+
+
+class _BlockedEngine(FakeEngine):
+    """Gives no result for a frame until it is let go; the grey image of the warm-up passes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_go = threading.Event()
+
+    def _infer(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        if (images != 127).any():
+            self.may_go.wait(30)
+        return super()._infer(images)
+
+
+def test_a_stalled_engine_is_a_fault_until_it_gives_results_again() -> None:
+    server, control, seen = ModbusServer("127.0.0.1:0"), Running(), list[int]()
+
+    def play(engine: _BlockedEngine) -> None:
+        try:
+            wait_until(lambda: server.port > 0)
+            plc = Plc(server.port)
+            for fault in (3, 0):
+                wait_until(lambda fault=fault: plc.registers()[1] == fault)  # type: ignore[misc]
+                seen.append(fault)
+                engine.may_go.set()
+            plc.close()
+        finally:
+            engine.may_go.set()
+            control.stop()
+
+    with _BlockedEngine() as engine:
+        player = threading.Thread(target=play, args=(engine,))
+        player.start()
+        source = FakeSource(None, is_live=True, interval_s=0.005)
+        sinks = [server.sink(ResultRule())]
+        run_stream(engine, source, threshold=9.0, control=control, sinks=sinks, limits=Limits(max_seconds=60))
+        player.join()
+    assert seen == [3, 0]
+
+
+def test_at_the_end_the_plc_is_told_and_may_take_what_waits(line: _Line, plc: Plc) -> None:
+    line.put(0.5, 1.5)
+    closing = threading.Thread(target=line.sink.close)
+    closing.start()
+    wait_until(lambda: plc.registers()[1] == 2)
+    assert [plc.bits()[bit] for bit in (READY, OK, VALID)] == [False, False, True]
+    plc.acknowledge(1)
+    plc.acknowledge(2)
+    closing.join()
+    assert line.sink.dropped == 0
 
 
 def test_a_trigger_is_refused_while_the_stream_is_not_ready(line: _Line, plc: Plc) -> None:

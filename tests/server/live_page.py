@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import numpy as np
 
 from edge_ad.prediction import Prediction, Verdict
-from edge_ad.server import Limits, web_sink
+from edge_ad.server import Limits, User, web_sink
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Frame, Result, Unjudged
 from tests.streaming.fakes import FakeSource
@@ -76,12 +76,19 @@ class LivePage:
         limits: Limits = QUICK,
         database: Path | None = None,
         corrections: Path | None = None,
+        users: Collection[User] = (),
         hosts: Collection[str] = (),
         address: str = "127.0.0.1",
     ) -> None:
         self.control = StreamControl(1.0)
         self.sink = web_sink(
-            f"{address}:0", token, limits=limits, database=database, corrections=corrections, hosts=hosts
+            f"{address}:0",
+            token,
+            users=users,
+            limits=limits,
+            database=database,
+            corrections=corrections,
+            hosts=hosts,
         )
         self.sink.attach(self.control)
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_ad.server import Limits
+from edge_ad.server import Limits, Role, User
 from edge_ad.streaming.frame import Event
 from tests.server.browser import Browser
 from tests.server.live_page import LivePage, judged
@@ -224,3 +224,26 @@ def test_page_goes_to_the_login_when_its_session_ends_elsewhere(browser: Browser
         assert page.post("/logout", {}, cookie=f"edge_ad_{page.port}={session}").status == 303
         browser.wait_for("document.activeElement.id === 'token'")
         assert f"edge_ad_{page.port}" not in _cookies(browser)
+
+
+@pytest.mark.parametrize("role", list(Role), ids=lambda role: role.word)
+def test_the_page_shows_what_a_role_may_do_and_asks_no_name_of_a_person(
+    browser: Browser, role: Role, tmp_path: Path
+) -> None:
+    user = User("Ada", role, "a-token-of-her-own")
+    with LivePage(users=[user], corrections=tmp_path / "corrected", limits=Limits()) as page:
+        page.show(judged(0, 2.0))
+        browser.open(page.sink.url, width=1280, height=800)
+        fill = f"document.querySelector('#token').value = {user.token!r}"
+        browser.evaluate(f"({fill}, document.querySelector('form').requestSubmit())")
+        browser.wait_for("document.querySelector('#finds button') !== null")
+        browser.evaluate("document.querySelector('#finds button').click()")
+        browser.wait_for("document.querySelector('#find').open")
+        shown = {
+            name: bool(browser.evaluate(f"document.querySelector('#{name}').getClientRects().length > 0"))
+            for name in ("pause", "change", "find-label", "find-by", "download")
+        }
+        assert browser.problems == []
+    engineer, operator = role is Role.ENGINEER, role >= Role.OPERATOR
+    expected = {"pause": engineer, "change": engineer, "find-label": operator, "find-by": False, "download": True}
+    assert shown == expected

@@ -17,7 +17,7 @@ from edge_ad.training.loop import EpochReport
 from edge_ad.training.runs import CHECKPOINT_FILE, RESUME_FILE, load_run
 from edge_ad.training.train import TrainingRequest, resume, train
 
-_TINY: dict[str, Any] = {"size": 64, "width": "nano", "mask_source": "full", "epochs": 2}
+_TINY: dict[str, Any] = {"size": 64, "width": "pico", "mask_source": "full", "epochs": 2}
 
 
 def _ignore(report: EpochReport) -> None:
@@ -84,6 +84,18 @@ def test_a_run_of_before_has_no_hashes_and_opens(root: Path) -> None:
     tensors = safetensors.torch.load_file(root / CHECKPOINT_FILE)
     safetensors.torch.save_file(tensors, root / CHECKPOINT_FILE, metadata={"method": "ear"})
     assert load_run(root).method == "ear"
+
+
+def test_a_run_of_a_width_that_is_no_more_is_refused_with_the_command_that_renews_it(
+    root: Path, product: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = json.loads((root / "run.json").read_text())
+    record["parameters"]["width"] = "nano"
+    (root / "run.json").write_text(json.dumps(record))
+    assert main(["export", str(root)]) == 1
+    error, hint = capsys.readouterr().err.splitlines()[:2]
+    assert "cannot be opened: Parameter width of ear" in error
+    assert f"edge-ad train ear --data {record['product_root']}" in hint
 
 
 def test_images_that_changed_since_the_training_are_not_exported(

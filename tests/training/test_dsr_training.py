@@ -43,7 +43,7 @@ def test_workers_and_a_stop_in_each_stage_change_no_weight(product: Path, tmp_pa
 
 
 def _ear(product: Path, root: Path, **values: object) -> TrainingRequest:
-    own = {"size": 64, "width": "nano", "mosaic": 8, "mask_source": "dsr", "dsr_steps": 8, "epochs": 2}
+    own = {"size": 64, "width": "pico", "mosaic": 8, "mask_source": "dsr", "dsr_steps": 8, "epochs": 2}
     return TrainingRequest("ear", product, root, {**own, **values}, batch_size=4)
 
 

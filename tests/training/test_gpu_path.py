@@ -1,6 +1,6 @@
 """What a training would do on a GPU, by doubles of it: there is none here."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from edge_ad.errors import DeviceError
+from edge_ad.models.base import AnomalyDetector, TrainingBatch
+from edge_ad.models.feature_detector import FeatureDetector
 from edge_ad.models.registry import create_detector
 from edge_ad.training import batches, preparation
 from edge_ad.training.batches import LoopSettings, TrainingSet
@@ -112,7 +114,46 @@ def test_every_frozen_network_computes_on_the_device_and_comes_back(
 
     monkeypatch.setattr(preparation, "on_device", note_down)
     values = {"simplenet": {"epochs": 1, "metric_steps": 1}, "cutpaste": {"epochs": 1, "head_epochs": 1}}
-    values |= {"ear": {"steps": 1, "width": "nano", "mask_source": "full"}}
+    values |= {"ear": {"steps": 1, "width": "pico", "mask_source": "full"}}
     train(TrainingRequest(method, product, tmp_path / "run", {"size": 64, **values.get(method, {})}), lambda _: None)
     expected = {"cutpaste": ["CutPaste", "PatchFeatures"], "ear": ["Ear"]}
     assert used == expected.get(method, ["PatchFeatures"])
+
+
+RANDOM = {"weights": "random", "start": "random", "hidden": 8}
+STEPS: dict[str, dict[str, Any]] = {
+    "ear": {"width": "pico", "mask_source": "full"},
+    "fader": {"width": "pico", "mask_source": "full", "predictor": "mlp"},
+    "draem": {},
+    "simplenet": RANDOM,
+    "pbas": {**RANDOM, "probability": True},
+    "boundary-shuffling": RANDOM,
+    "reverse-distillation": {"weights": "random"},
+}
+
+
+@pytest.mark.parametrize("method", STEPS)
+def test_nothing_of_a_step_is_left_on_the_cpu(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tensors without content stand for those of a GPU: most operations refuse to mix them with tensors of the CPU."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    nonzero = Tensor.nonzero
+    monkeypatch.setattr(Tensor, "nonzero", lambda self: nonzero(torch.ones(4, device="cpu")).to(self.device))
+    detector = create_detector(method, {"size": 64, **STEPS[method]})
+    detector.to("meta")
+    images = torch.rand(2, 3, 64, 64, device="meta")
+    assert detector.eval()(images).score.device.type == "meta"
+    for stage in detector.stages():
+        frozen = _frozen(detector, images)
+        defective = images if detector.simulator is not None else None
+        batch = TrainingBatch(images, frozen, defective, None if defective is None else images[:, :1])
+        if not detector.trains_on_features:  # the others' start reads what it fits, on the CPU
+            detector.start_stage(stage)
+        losses = detector.training_loss(batch, stage, torch.Generator())
+        assert {term.device.type for term in losses.values()} == {"meta"}
+
+
+def _frozen(detector: AnomalyDetector, images: Tensor) -> Tensor:
+    if isinstance(detector, FeatureDetector):
+        height, width = detector.grid_hw
+        return torch.rand(len(images), height * width, detector.patch_features.channels, device="meta")
+    return detector.frozen_outputs(images, None if detector.backbone is None else detector.backbone(images)).to("meta")

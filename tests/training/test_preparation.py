@@ -96,7 +96,7 @@ ROBUST = {"views": 2, "input_normalisation": "picture", "feature_centring": True
 
 @pytest.mark.parametrize("method", ["patch-gaussian", "patch-metric", "simplenet", "fader"])
 def test_a_refit_of_a_robust_detector_sees_the_same_views(product: Path, tmp_path: Path, method: str) -> None:
-    own = {"fader": {"width": "nano", "steps": 2, "fader_steps": 2}, "patch-gaussian": {"rank": 4}}
+    own = {"fader": {"width": "pico", "steps": 2, "fader_steps": 2}, "patch-gaussian": {"rank": 4}}
     values = {"size": 64, **own[method]} if method in own else _tiny(method)
     run = load_run(train(TrainingRequest(method, product, tmp_path / "run", {**values, **ROBUST}), _ignore))
     fit, held_out = (read_resized(part, (64, 64)) for part in (run.split.fit, run.split.calibrate))
@@ -162,3 +162,12 @@ def test_a_detector_that_is_fitted_on_all_photos_anyway_keeps_its_threshold(prod
     run = load_run(train(request, _ignore))
     assert run.split.is_fitted_on_all
     assert good_scores(run).scores
+
+
+def test_a_run_that_is_continued_goes_before_the_preset_of_what_continues_it(product: Path, tmp_path: Path) -> None:
+    own = {"size": 64, "steps": 1, "width": "pico", "mask_source": "full", "mosaic": 8}
+    ear = train(TrainingRequest("ear", product, tmp_path / "ear", own), _ignore)
+    request = TrainingRequest("fader", product, tmp_path / "top", {"fader_epochs": 1}, preset="published", ear=ear)
+    parameters = read_record(train(request, _ignore)).parameters
+    assert {name: parameters[name] for name in own} == own
+    assert (parameters["predictor"], parameters["fader_schedule"], parameters["fader_epochs"]) == ("mlp", "warm-up", 1)

@@ -23,7 +23,7 @@ from edge_ad.training.loop import EpochReport
 from edge_ad.training.runs import CHECKPOINT_FILE, RESUME_FILE, load_run, read_record, torch_predictor
 from edge_ad.training.train import TrainingRequest, resume, train
 
-_TINY = {"size": 64, "width": "nano", "mask_source": "full", "epochs": 3}
+_TINY = {"size": 64, "width": "pico", "mask_source": "full", "epochs": 3}
 
 
 def _request(product: Path, root: Path, method: str = "ear", **values: Any) -> TrainingRequest:
@@ -165,7 +165,7 @@ def test_a_flow_stopped_by_ctrl_c_goes_on_bit_for_bit(product: Path, tmp_path: P
 def test_a_killed_training_goes_on_bit_for_bit(product: Path, tmp_path: Path) -> None:
     whole = train(_request(product, tmp_path / "whole", epochs=40), _ignore)
     arguments = ["train", "ear", "--data", str(product), "--runs", str(tmp_path), "--name", "cut", "--epochs", "40"]
-    parameters = ["-p", "size=64", "-p", "width=nano", "-p", "mask_source=full"]
+    parameters = ["-p", "size=64", "-p", "width=pico", "-p", "mask_source=full"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         [sys.executable, "-m", "edge_ad", *arguments, *parameters],
@@ -307,7 +307,7 @@ def test_ctrl_c_in_training_says_how_to_go_on(
 
     monkeypatch.setattr("edge_ad.training.train.run_stages", interrupt)
     arguments = ["--data", str(product), "--runs", str(tmp_path), "--name", "run", "--size", "64"]
-    assert main(["train", "ear", *arguments, "-p", "width=nano", "-p", "mask_source=full"]) == 130
+    assert main(["train", "ear", *arguments, "-p", "width=pico", "-p", "mask_source=full"]) == 130
     assert f"edge-ad train --resume {tmp_path / 'run'}" in capsys.readouterr().err
 
 

@@ -45,7 +45,8 @@ def find_centres(projected: Tensor, kind: CentreKind, clusters: int, generator: 
     batches = [projected[part].mean(0) for part in torch.split(order, _BATCH)]
     centres = batches[0].clone()
     for query in batches[1:]:
-        target = _alignment(query, centres) if kind == "aligned" else torch.arange(len(centres))
+        own = torch.arange(len(centres), device=centres.device)
+        target = _alignment(query, centres) if kind == "aligned" else own
         _move(centres, query, target)
     return centres
 

@@ -63,6 +63,8 @@ PBAS = Publication(
         "size": Stated(288, "256", "288", "the code's: its scripts are what can be run"),
         "geometry": Stated("crop", "resize and centre crop", "the shorter side to 288, centre crop 288"),
         "crop_share": Stated(1.0, "", "288 of 288"),
+        "synthesis": Stated("ray", "along the ray from the centre", "along the ray from the centre"),
+        "refine": Stated(True, "refined boundary optimisation", "binary cross-entropy"),
         "degree": Stated(0.25, "0.3", "0.25", "the code's"),
         "centre": Stated("aligned", "feature alignment, smoothing 0.1", "feature alignment, 0.9 and 0.1"),
         "compactness_weight": Stated(1.0, "1", "1"),

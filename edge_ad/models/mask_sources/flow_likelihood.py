@@ -23,7 +23,7 @@ __all__ = ["FlowLikelihood"]
 _SCALES = (1, 2, 4)  # strides over the finest grid
 _SIDE = 3
 _BATCH = 8
-_LEARNING_RATE = 3e-3
+_LEARNING_RATE, _NOISE = 3e-3, 0.3
 _SMALLEST = 1e-6
 
 
@@ -87,6 +87,7 @@ class FlowLikelihood(MaskSource):
             len(fit),
             steps=self.steps,
             learning_rate=_LEARNING_RATE,
+            noise=_NOISE,
             seed=self.seed,
         )
         held_out = held_out if len(held_out) else fit

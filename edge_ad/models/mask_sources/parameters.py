@@ -11,7 +11,9 @@ from edge_ad.models.robustness import RobustnessParameters
 
 __all__ = ["GRID_STRIDE", "MaskSourceName", "MaskSourceParameters"]
 
-MaskSourceName = Literal["patch-distance", "msflow", "dsr", "backbone", "dino", "vit", "full", "none"]
+MaskSourceName = Literal[
+    "patch-distance", "msflow", "dsr", "ami-net", "backbone", "dino", "vit", "winclip", "full", "none"
+]
 
 GRID_STRIDE = 8
 """Pixels per patch of every mask."""
@@ -27,10 +29,15 @@ class MaskSourceParameters(RobustnessParameters):
         flow_steps: Steps of the training of the flow, for ``msflow``.
         dsr_steps: Steps of the training of DSR, for ``dsr``.
         dsr_textures: Folder of photographs for that training, searched with its subfolders; None renders textures.
-        mask_mass: Share of saliency or attention mass that is masked, for ``backbone``, ``dino`` and
-            ``vit``.
-        mask_model: Hub name or local folder of the mask source's network, for ``dino`` and ``vit``; its own default
-            where none is given.
+        ami_clusters: Centres that the tokens of a photo belong to, for ``ami-net``.
+        ami_deviations: Its limit, in standard deviations above a cluster's mean distance.
+        ami_width: Channels of its tokens, a multiple of 64.
+        ami_steps: Steps of its training.
+        mask_mass: Share of saliency or attention mass that is masked, for ``backbone``, ``dino``, ``vit`` and
+            ``winclip``.
+        mask_model: Hub name or local folder of the mask source's network, for ``dino``, ``vit`` and ``winclip``; its
+            own default where none is given.
+        mask_part: What the photos show, in words, for the prompts of ``winclip``.
         mask_config: Configuration of that network once it has been read; leave it out.
     """
 
@@ -40,8 +47,13 @@ class MaskSourceParameters(RobustnessParameters):
     flow_steps: int = Field(default=400, ge=1)
     dsr_steps: int = Field(default=1200, ge=2)
     dsr_textures: str | None = None
+    ami_clusters: int = Field(default=8, ge=2, le=64)
+    ami_deviations: float = Field(default=0.5, gt=0, le=10)
+    ami_width: int = Field(default=192, ge=64, le=1024, multiple_of=64)
+    ami_steps: int = Field(default=400, ge=1)
     mask_mass: float = Field(default=0.6, gt=0, le=1)
     mask_model: str | None = None
+    mask_part: str = Field(default="object", min_length=1, max_length=80)
     mask_config: dict[str, JsonValue] | None = None
 
     @model_validator(mode="before")

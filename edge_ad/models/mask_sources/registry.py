@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from edge_ad.errors import UsageError
 from edge_ad.models.backbones.efficientnet_lite import EfficientNetLite0
+from edge_ad.models.mask_sources.adaptive import AdaptiveMask
 from edge_ad.models.mask_sources.base import BackboneSaliency, ConstantMask, MaskSource
 from edge_ad.models.mask_sources.dsr import DsrSegmentation
 from edge_ad.models.mask_sources.flow_likelihood import FlowLikelihood
@@ -18,13 +18,17 @@ from edge_ad.models.mask_sources.parameters import GRID_STRIDE, MaskSourceName, 
 from edge_ad.models.mask_sources.patch_distance import PatchDistance
 from edge_ad.models.mask_sources.pretrained import IMAGENET_PIXELS, PLAIN_PIXELS, read_vit
 from edge_ad.models.mask_sources.vit import VitAttention
+from edge_ad.models.mask_sources.vit_tokens import stride_of_patch
+from edge_ad.models.mask_sources.winclip import WinClipMap
+from edge_ad.models.winclip.pretrained import DEFAULT_CLIP, read_clip
+from edge_ad.models.winclip.windows import SCALES
 
 __all__ = ["MASK_SOURCES", "MaskSourceKind", "create_mask_source", "create_patch_distance"]
 
 _FINE_LEVEL, _DEEPEST_LEVEL = 8, 16  # of the backbone's features, whose channels lie in this order
 
 Create = Callable[[MaskSourceParameters, int], MaskSource]
-Read = Callable[[str], tuple[dict[str, Any], dict[str, Tensor]]]
+Read = Callable[[str, MaskSourceParameters], tuple[dict[str, Any], dict[str, Tensor]]]
 
 
 @dataclass(frozen=True)
@@ -34,8 +38,9 @@ class MaskSourceKind:
     Attributes:
         create: Makes it from the parameters and the number of feature channels (0 without features).
         needs_features: Whether it reads features of the detector's own backbone.
-        read: Reads a network from a hub name or a folder: its configuration, which becomes ``mask_config`` before
-            ``create`` is called, and the state dict of the mask source; None where nothing is read.
+        read: Reads a network from a hub name or a folder, by the other parameters: its configuration, which becomes
+            ``mask_config`` before ``create`` is called, and the state dict of the mask source; None where nothing is
+            read.
         default_model: What is read where ``mask_model`` names nothing.
     """
 
@@ -75,6 +80,22 @@ def _vit(config: MaskSourceParameters, channels: int) -> MaskSource:
     return VitAttention(dict(config.mask_config or {}), config.grid_hw, config.mask_mass)
 
 
+def _winclip(config: MaskSourceParameters, channels: int) -> MaskSource:
+    source = WinClipMap(dict(config.mask_config or {}), config.grid_hw, config.mask_mass)
+    side = max(SCALES) * stride_of_patch(source.windows.patch)
+    if min(config.size_hw) < side:
+        raise UsageError(
+            f"{max(SCALES)} patches of this CLIP take {side} pixels, more than the input has.",
+            f"Give --size {-(-side // 32) * 32} or more, or a CLIP with smaller patches.",
+        )
+    return source
+
+
+def _read_winclip(name: str, config: MaskSourceParameters) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    network, state = read_clip(name, config.mask_part, "mask_model")
+    return network, {f"windows.{key}": tensor for key, tensor in state.items()}
+
+
 def _backbone(config: MaskSourceParameters, channels: int) -> MaskSource:
     return BackboneSaliency(EfficientNetLite0.level_channels[_DEEPEST_LEVEL], config.mask_mass)
 
@@ -100,15 +121,31 @@ def _dsr(config: MaskSourceParameters, channels: int) -> MaskSource:
     )
 
 
+def _ami_net(config: MaskSourceParameters, channels: int) -> MaskSource:
+    return AdaptiveMask(
+        channels,
+        config.grid_hw,
+        width=config.ami_width,
+        clusters=config.ami_clusters,
+        deviations=config.ami_deviations,
+        steps=config.ami_steps,
+        seed=config.seed,
+    )
+
+
 MASK_SOURCES: Mapping[MaskSourceName, MaskSourceKind] = {
     "patch-distance": MaskSourceKind(create_patch_distance, needs_features=True),
     "msflow": MaskSourceKind(_msflow, needs_features=True),
     "dsr": MaskSourceKind(_dsr),
+    "ami-net": MaskSourceKind(_ami_net, needs_features=True),
     "backbone": MaskSourceKind(_backbone, needs_features=True),
-    "dino": MaskSourceKind(_vit, read=partial(read_vit, pixels=IMAGENET_PIXELS), default_model="facebook/dino-vits8"),
-    "vit": MaskSourceKind(
-        _vit, read=partial(read_vit, pixels=PLAIN_PIXELS), default_model="google/vit-base-patch16-224"
+    "dino": MaskSourceKind(
+        _vit, read=lambda name, config: read_vit(name, IMAGENET_PIXELS), default_model="facebook/dino-vits8"
     ),
+    "vit": MaskSourceKind(
+        _vit, read=lambda name, config: read_vit(name, PLAIN_PIXELS), default_model="google/vit-base-patch16-224"
+    ),
+    "winclip": MaskSourceKind(_winclip, read=_read_winclip, default_model=DEFAULT_CLIP),
     "full": MaskSourceKind(lambda config, channels: ConstantMask(1.0, GRID_STRIDE)),
     "none": MaskSourceKind(lambda config, channels: ConstantMask(0.0, GRID_STRIDE)),
 }

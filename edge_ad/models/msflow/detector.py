@@ -19,9 +19,9 @@ from edge_ad.models.backbones import BACKBONES, BackboneName
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
 from edge_ad.models.distillation.teacher import STRIDES
 from edge_ad.models.msflow.deployed import FoldedFlow
-from edge_ad.models.msflow.flows import MultiScaleFlow, negative_log_likelihood
+from edge_ad.models.msflow.flows import MultiScaleFlow, negative_log_likelihood, with_noise
 from edge_ad.models.msflow.levels import POOLED_STRIDES, PooledLevels
-from edge_ad.models.msflow.likelihood import LikelihoodMap, Reference, log_likelihood
+from edge_ad.models.msflow.likelihood import LikelihoodMap, Reference, Score, log_likelihood
 from edge_ad.models.msflow.publication import MSFLOW
 from edge_ad.models.msflow.standardisation import ScaleStandardisation
 from edge_ad.models.picture_normalisation import InputNormalisation
@@ -43,8 +43,10 @@ class MsFlowParameters(MethodParameters):
         condition: Channels of the code that tells a flow the position, a multiple of 4.
         clamp: Largest logarithm of the factor by which a block scales a feature.
         standardise: Bring the channels of each scale to mean 0 and deviation 1 before the flows.
+        noise: Deviation of the noise that training adds to what the flow sees.
         reference: What is normal: the likeliest places of held-out good ``photos``, or of the same ``picture``.
-        top_share: Share of the places, the unlikeliest, that the score is the mean of.
+        score: ``map``: its maximum, so that a part is defective where its map says so; ``product``: as published.
+        top_share: Share of the places, the unlikeliest, that the score ``product`` is the mean of.
         sigma: Smoothing of the map, pixels.
         epochs: Epochs; 0 lets the number of images decide (about ``steps`` steps).
         steps: Steps aimed at when ``epochs`` is 0.
@@ -63,11 +65,13 @@ class MsFlowParameters(MethodParameters):
     condition: int = Field(default=16, ge=4, le=1024, multiple_of=4)
     clamp: float = Field(default=1.9, gt=0, le=10)
     standardise: bool = True
+    noise: float = Field(default=0.3, ge=0, le=10)
     reference: Reference = "photos"
+    score: Score = "map"
     top_share: float = Field(default=0.03, gt=0, le=1)
     sigma: float = Field(default=4.0, ge=0.1, le=64)
     epochs: int = Field(default=0, ge=0)
-    steps: int = Field(default=600, ge=1)
+    steps: int = Field(default=300, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0, le=1)
     schedule: Literal["one-cycle", "fixed", "warm-up", "sgdr", "step", "warm-up-step"] = "one-cycle"
     gradient_norm: float = Field(default=2.0, gt=0)
@@ -124,7 +128,12 @@ class MsFlow(AnomalyDetector):
         self.standardisation = ScaleStandardisation(self.levels.channels)
         self.flow: MultiScaleFlow | FoldedFlow = self._new_flow()
         self.likelihood = LikelihoodMap(
-            config.size_hw, POOLED_STRIDES, sigma=config.sigma, top_share=config.top_share, reference=config.reference
+            config.size_hw,
+            POOLED_STRIDES,
+            sigma=config.sigma,
+            top_share=config.top_share,
+            reference=config.reference,
+            score=config.score,
         )
         self._held_out: Tensor | None = None
         self.requires_grad_(False)
@@ -186,8 +195,9 @@ class MsFlow(AnomalyDetector):
         return [{"params": self.trainable(), "lr_scale": 1.0}]
 
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
-        """Mean over images of ``½ Σ z² − log |det J|``."""
-        return {"nll": negative_log_likelihood(self.flow(self.standardisation(self.levels.unpack(batch.frozen))))}
+        """Mean over images of ``½ Σ z² − log |det J|``, of features with noise."""
+        scales = self.standardisation(self.levels.unpack(batch.frozen))
+        return {"nll": negative_log_likelihood(self.flow(with_noise(scales, self.config.noise, generator)))}
 
     def _log_likelihoods(self, levels: Sequence[Tensor]) -> list[Tensor]:
         return [log_likelihood(z) for z in self.flow(self.standardisation(levels)).scales]
@@ -209,6 +219,6 @@ class MsFlow(AnomalyDetector):
         return deployed
 
     def forward(self, images: Tensor) -> DetectorOutput:
-        """Map: sum of the scales' unlikelihoods; score: mean of the highest of their product's."""
+        """Map: sum of the scales' unlikelihoods; score: its maximum, or the mean of the highest of their product's."""
         output: DetectorOutput = self.likelihood(self._log_likelihoods(self.levels.unpack(self.levels(images))))
         return output

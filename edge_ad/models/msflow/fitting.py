@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from edge_ad.models.msflow.flows import MultiScaleFlow, negative_log_likelihood
+from edge_ad.models.msflow.flows import MultiScaleFlow, negative_log_likelihood, with_noise
 
 __all__ = ["fit_flow"]
 
@@ -23,6 +23,7 @@ def fit_flow(
     *,
     steps: int,
     learning_rate: float,
+    noise: float,
     seed: int,
 ) -> None:
     """Train a flow in place, to make good photos likely; it ends in evaluation mode, without gradients.
@@ -33,7 +34,8 @@ def fit_flow(
         images: How many there are.
         steps: Steps of four images, or of all where there are fewer.
         learning_rate: Peak; one cycle.
-        seed: The order of the images follows from it.
+        noise: Deviation of the noise that is added to what the flow sees.
+        seed: The order of the images and the noise follow from it.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.enable_grad():
@@ -42,7 +44,7 @@ def fit_flow(
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, learning_rate, steps, pct_start=_WARM_UP)
         for _ in range(steps):
             chosen = torch.randperm(images, generator=generator)[:_BATCH]
-            loss = negative_log_likelihood(flow(scales_of(chosen)))
+            loss = negative_log_likelihood(flow(with_noise(scales_of(chosen), noise, generator)))
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(flow.parameters(), _GRADIENT_NORM)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from edge_ad.models.msflow.coupling import Coupling, position_code
 from edge_ad.models.msflow.fusion import FusionCoupling
 
-__all__ = ["Latents", "MultiScaleFlow", "negative_log_likelihood"]
+__all__ = ["Latents", "MultiScaleFlow", "negative_log_likelihood", "with_noise"]
 
 
 class Latents(NamedTuple):
@@ -34,6 +34,21 @@ def negative_log_likelihood(latents: Latents) -> Tensor:
     """
     energy = torch.stack([0.5 * z.square().sum((1, 2, 3)) for z in latents.scales]).sum(0)
     return (energy - latents.log_determinant).mean()
+
+
+def with_noise(scales: Sequence[Tensor], deviation: float, generator: torch.Generator) -> list[Tensor]:
+    """Feature maps with normal noise, which keeps a flow from a density of single points where photos are few.
+
+    As Rothfuss et al., "Noise regularization for conditional density estimation", 2019.
+
+    Args:
+        scales: (N, C, h, w) each.
+        deviation: Of the noise; 0 leaves them as they are.
+        generator: Of the draw, on the CPU.
+    """
+    if not deviation:
+        return list(scales)
+    return [x + deviation * torch.randn(x.shape, generator=generator).to(x.device) for x in scales]
 
 
 class MultiScaleFlow(nn.Module):

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from edge_ad.models.base import DetectorOutput
 from edge_ad.models.distillation.distance import ScaleSum
 
-__all__ = ["LikelihoodMap", "Reference", "log_likelihood", "mean_of_highest"]
+__all__ = ["LikelihoodMap", "Reference", "Score", "log_likelihood", "mean_of_highest"]
 
 Reference = Literal["photos", "picture"]
+Score = Literal["map", "product"]
 
 _LEAST = -1e4  # of a log-likelihood: its exponential is 0 long before, and nothing becomes infinite
 _HALVINGS = 16
@@ -54,8 +55,8 @@ class LikelihoodMap(nn.Module):
     """MSFlow's two ways to bring scales together, each in units of what held-out good photos have.
 
     With ``l`` the log-likelihood on a scale at full size and ``m`` what is normal for it, the map is
-    ``Σ (1 − exp(l − m))``, and the score is the mean over the highest places of ``1 − exp(Σ l − m)``. The map's unit is
-    the mean of its maximum, so that a threshold on the score is one for the map too.
+    ``Σ (1 − exp(l − m))``. The score is its maximum, or as published the mean over the highest places of
+    ``1 − exp(Σ l − m)``. The map's unit is the mean of its maximum, so that a threshold on either score is one for it.
 
     Args:
         size_hw: Height and width of the image, in pixels.
@@ -64,6 +65,7 @@ class LikelihoodMap(nn.Module):
         top_share: Share of the places that the score is the mean of.
         reference: ``photos``: m is the mean over held-out good photos of their likeliest place; ``picture``: the
             picture's own likeliest place, as published, which cannot see what is wrong everywhere.
+        score: ``map``: the map's maximum; ``product``: as published.
     """
 
     def __init__(
@@ -74,9 +76,10 @@ class LikelihoodMap(nn.Module):
         sigma: float | None,
         top_share: float = 0.03,
         reference: Reference = "photos",
+        score: Score = "map",
     ) -> None:
         super().__init__()
-        self.top_share, self.reference = top_share, reference
+        self.top_share, self.reference, self.score = top_share, reference, score
         self.smoothed, self.plain = ScaleSum(size_hw, strides, sigma), ScaleSum(size_hw, strides, None)
         self.register_buffer("likeliest", torch.zeros(len(strides)))
         self.register_buffer("likeliest_sum", torch.zeros(()))
@@ -99,18 +102,23 @@ class LikelihoodMap(nn.Module):
         found = [self(levels) for levels in photos]
         maxima = torch.cat([output.anomaly_map.amax((1, 2, 3)) for output in found])
         self.get_buffer("map_unit").copy_(maxima.mean().clamp_min(_SMALLEST_UNIT))
-        scores = torch.cat([output.score for output in found])
+        scores = torch.cat([self._product(levels) for levels in photos])
         self.get_buffer("score_unit").copy_(scores.mean().clamp_min(_SMALLEST_UNIT))
 
     def forward(self, levels: Sequence[Tensor]) -> DetectorOutput:
         """Log-likelihoods by scale, (N, 1, h, w), the finest first → score and map."""
         anomaly_map = self.smoothed.enlarge([1 - likely for likely in self.likelihoods(levels)])
-        together = self.plain.enlarge(levels)
-        product = self._relative(together, self.get_buffer("likeliest_sum"))
-        score = mean_of_highest(1 - product, self.top_share)
         if self.reference == "picture":
             anomaly_map = anomaly_map - anomaly_map.amin((1, 2, 3), keepdim=True)
-        return DetectorOutput(score / self.get_buffer("score_unit"), anomaly_map / self.get_buffer("map_unit"))
+        anomaly_map = anomaly_map / self.get_buffer("map_unit")
+        if self.score == "map":
+            return DetectorOutput(anomaly_map.amax((1, 2, 3)), anomaly_map)
+        return DetectorOutput(self._product(levels) / self.get_buffer("score_unit"), anomaly_map)
+
+    def _product(self, levels: Sequence[Tensor]) -> Tensor:
+        """(N,), in [0, 1]."""
+        likely = self._relative(self.plain.enlarge(levels), self.get_buffer("likeliest_sum"))
+        return mean_of_highest(1 - likely, self.top_share)
 
     def likelihoods(self, levels: Sequence[Tensor]) -> list[Tensor]:
         """Of each scale relative to what is normal, (N, 1, h, w) in [0, 1]."""

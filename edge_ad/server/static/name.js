@@ -1,4 +1,6 @@
-// The name of who changes something, for audit entries; remembered in this browser.
+// The name of who changes something, for audit entries: that of the login, or else what is remembered in this browser.
 
-export const myName = () => localStorage.getItem("name") ?? "";
-export const rememberName = (name) => localStorage.setItem("name", name);
+const user = document.body.dataset.user;
+
+export const myName = () => user || (localStorage.getItem("name") ?? "");
+export const rememberName = (name) => user || localStorage.setItem("name", name);

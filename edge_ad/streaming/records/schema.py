@@ -15,7 +15,9 @@ from edge_ad.errors import DataError, StorageError
 from edge_ad.streaming.frame import Event, Result
 
 __all__ = [
+    "BEGIN_TRAIL",
     "SCHEMA_VERSION",
+    "TRAIL_SINCE",
     "Durability",
     "event_record",
     "finite",
@@ -35,6 +37,14 @@ Durability: TypeAlias = Literal["normal", "full"]
 _APPLICATION_ID = 0x45414452  # "EADR": tells these files from other programs' databases
 _BUSY_TIMEOUT_S = 5.0
 _JOURNAL_BYTES = 16 << 20
+
+BEGIN_TRAIL = """INSERT INTO trail SELECT 0, (julianday('now') - 2440587.5) * 86400.0,
+        (SELECT count(*) FROM verdicts), (SELECT coalesce(max(id), 0) FROM verdicts),
+        (SELECT count(*) FROM events), (SELECT coalesce(max(id), 0) FROM events), randomblob(32)"""
+"""Adds entry 0 of the trail: what was recorded before is not covered."""
+
+TRAIL_SINCE = 6
+"""The version that brought the trail."""
 
 # Each entry migrates a database from the previous version; entries are only added, never changed.
 _STEPS: tuple[str, ...] = (
@@ -99,6 +109,14 @@ _STEPS: tuple[str, ...] = (
             v.score, v.threshold, CASE v.is_ng WHEN 0 THEN 'OK' ELSE 'NG' END AS verdict, v.reason, b.hash AS bundle,
             v.latency_ms, v.age_ms, v.image, v.path, v.confirmed, v.regions
         FROM verdicts v JOIN sources s ON s.id = v.source JOIN bundles b ON b.id = v.bundle;
+    """,
+    f"""
+    ALTER TABLE verdicts ADD COLUMN row_check INTEGER;
+    ALTER TABLE events ADD COLUMN row_check INTEGER;
+    CREATE TABLE trail (
+        entry INTEGER PRIMARY KEY, newest_unix REAL NOT NULL, verdicts INTEGER NOT NULL,
+        last_verdict INTEGER NOT NULL, events INTEGER NOT NULL, last_event INTEGER NOT NULL, hash BLOB NOT NULL);
+    {BEGIN_TRAIL};
     """,
 )
 

@@ -4,155 +4,23 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
+from typing import NamedTuple, TypeAlias
 
-from edge_ad.errors import EdgeAdError, StorageError
+from edge_ad.errors import StorageError
 from edge_ad.outside_text import storable
 from edge_ad.streaming.frame import Event
-from edge_ad.streaming.records.ng_images import Retention
+from edge_ad.streaming.records.retention import REMOVED, Retention
 from edge_ad.streaming.records.schema import Durability, open_for_writing, unwritable
+from edge_ad.streaming.records.trail import INSERT_EVENT, Entry, EntryWriter, context_of, newest_entry
+from edge_ad.streaming.records.trail_head import contradiction, read_head, write_head
 from edge_ad.strict_json import to_json
 
-__all__ = ["GroupCommit", "RecordStore", "Row", "UnjudgedRow", "VerdictRow"]
-
-_Item = TypeVar("_Item")
-_GATHER_S = 0.05  # the disk gets the other half of the tenth of a second
-_CLOSE_S = 2.0
-
-
-class GroupCommit(Generic[_Item]):
-    """Passes records to a commit function, in its own thread, in order, each once.
-
-    While commits succeed, `add` waits when the queue is full (back-pressure). While they fail, the same batch is tried
-    again every ``retry_s``; new records are queued, and once the queue is full the oldest are dropped and counted. So a
-    full disk neither stops the stream nor fills its memory.
-
-    Args:
-        commit: Makes a batch durable; an `EdgeAdError` means that nothing of it is.
-        on_commit: Told how many records in all are durable, after every batch.
-        on_failure: Told in a sentence why the first of several tries failed.
-        on_recovery: Told, once commits succeed again, how many records were lost.
-        batch: Most records in one transaction.
-        capacity: Most records that wait.
-        retry_s: Time between two tries.
-
-    Attributes:
-        lost: Records that were given up.
-        committed: Records that are durable.
-    """
-
-    def __init__(
-        self,
-        commit: Callable[[Sequence[_Item]], None],
-        *,
-        on_commit: Callable[[int], None] | None = None,
-        on_failure: Callable[[str], None],
-        on_recovery: Callable[[int], None],
-        batch: int = 512,
-        capacity: int = 8192,
-        retry_s: float = 0.5,
-    ) -> None:
-        self.lost = 0
-        self.committed = 0
-        self._commit, self._on_commit = commit, on_commit
-        self._on_failure, self._on_recovery = on_failure, on_recovery
-        self._batch_size, self._capacity, self._retry_s = batch, capacity, retry_s
-        self._waiting: deque[_Item] = deque()
-        self._changed = threading.Condition()
-        self._is_closing = self._is_failing = False
-        self._lost_before = 0
-        self._give_up_at = 0.0
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="records", daemon=True)
-        self._thread.start()
-
-    def add(self, item: _Item) -> None:
-        """Take a record.
-
-        Raises:
-            BaseException: What ended the thread, other than a commit that failed.
-        """
-        with self._changed:
-            self._changed.wait_for(lambda: len(self._waiting) < self._capacity or self._is_failing or self._error)
-            if self._error is not None:
-                raise self._error
-            if len(self._waiting) >= self._capacity:
-                self._waiting.popleft()
-                self.lost += 1
-            self._waiting.append(item)
-            if len(self._waiting) in (1, self._batch_size):
-                self._changed.notify_all()
-
-    def close(self) -> None:
-        """Commit what waits; give up and count what cannot be committed within two seconds.
-
-        Raises:
-            BaseException: What ended the thread, other than a commit that failed; what waited then is lost.
-        """
-        with self._changed:
-            self._is_closing, self._give_up_at = True, time.monotonic() + _CLOSE_S
-            self._changed.notify_all()
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def _run(self) -> None:
-        try:
-            while (batch := self._next_batch()) is not None:
-                self._commit_or_wait(batch)
-        except BaseException as error:  # raised again by add and close
-            with self._changed:
-                self.lost += len(self._waiting)
-                self._waiting.clear()
-                self._error = error
-                self._changed.notify_all()
-
-    def _next_batch(self) -> list[_Item] | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_closing)
-            self._changed.wait_for(lambda: len(self._waiting) >= self._batch_size or self._is_closing, _GATHER_S)
-            batch = [self._waiting.popleft() for _ in range(min(self._batch_size, len(self._waiting)))]
-            self._changed.notify_all()
-            return batch or None
-
-    def _commit_or_wait(self, batch: list[_Item]) -> None:
-        """Try until it succeeds, or until closing takes too long."""
-        while not self._try(batch):
-            with self._changed:
-                if not self._is_closing:
-                    self._changed.wait_for(lambda: self._is_closing, self._retry_s)
-                elif time.monotonic() < self._give_up_at:
-                    self._changed.wait(self._retry_s)
-                else:
-                    self.lost += len(batch) + len(self._waiting)
-                    self._waiting.clear()
-                    return
-
-    def _try(self, batch: list[_Item]) -> bool:
-        try:
-            self._commit(batch)
-        except EdgeAdError as error:
-            with self._changed:
-                if not self._is_failing:
-                    self._is_failing, self._lost_before = True, self.lost
-                self._changed.notify_all()
-            self._on_failure(error.message)
-            return False
-        self.committed += len(batch)
-        if self._is_failing:
-            with self._changed:
-                self._is_failing = False
-            self._on_recovery(self.lost - self._lost_before)
-        if self._on_commit is not None:
-            self._on_commit(self.committed)
-        return True
+__all__ = ["RecordStore", "Row", "UnjudgedRow", "VerdictRow"]
 
 
 @dataclass(frozen=True)
@@ -203,14 +71,20 @@ Row: TypeAlias = VerdictRow | UnjudgedRow | Event
 
 _VERDICT = (
     "INSERT INTO verdicts "
-    "(stream, source, bundle, frame, time_unix, score, threshold, is_ng, reason, latency_ms, age_ms, image, path, "
-    "regions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "(id, row_check, stream, source, bundle, frame, time_unix, score, threshold, is_ng, latency_ms, age_ms, reason, "
+    "image, path, regions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_NEWEST = "SELECT coalesce(max(id), 0) FROM verdicts"
 _ADDED = "SELECT count(*) FROM verdicts WHERE id > ? AND stream = ?"
-_EVENT = "INSERT INTO events (stream, time_unix, kind, source, text, data) VALUES (?, ?, ?, ?, ?, ?)"
+_NOTE_HEAD_S = 60.0
 _UNJUDGED = """INSERT INTO unjudged (minute_unix, source, reason, frames) VALUES (?, ?, ?, 1)
     ON CONFLICT DO UPDATE SET frames = frames + 1"""
+
+
+class _Shared(NamedTuple):
+    """Ids of stream, source and bundle, and what the trail says of them."""
+
+    ids: tuple[int, int, int]
+    context: bytes
 
 
 class RecordStore:
@@ -226,6 +100,8 @@ class RecordStore:
     Attributes:
         rows: Verdicts of this stream that were committed to the database as it is now, counted in the database itself;
             including those that were removed because of their age.
+        trail_head: The newest entry of the trail that this stream added; None before the first.
+        trail_fault: What of the head that is kept beside the database did not hold when it was opened; else empty.
 
     Raises:
         DataError: The file is something else, or a newer edge-ad wrote it.
@@ -244,14 +120,24 @@ class RecordStore:
     ) -> None:
         self._retention = Retention(keep_days)
         self.rows = 0
+        self.trail_head: Entry | None = None
+        self.trail_fault = ""
         self._path, self._source, self._durability = path, storable(source), durability
         self._ng_images = "" if ng_images is None else _storable_path(os.path.relpath(ng_images, path.parent))
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] = (0, 0)
         self._stream: int | None = None
         self._started_unix = time.time()
-        self._names: dict[tuple[str, str], int] = {}
-        self._open()
+        self._shared: dict[tuple[str, str], _Shared] = {}  # by source and bundle
+        self._settled: Entry | None = None
+        self._note_head_at = 0.0
+        try:
+            connection = self._open()
+            if (noted := read_head(path)) is not None:
+                self.trail_fault = contradiction(connection, noted)
+        except sqlite3.Error as error:
+            self._release()
+            raise self._failure(error) from error
 
     def commit(self, rows: Sequence[Row]) -> None:
         """Write a batch in one transaction: all of it, or, on an error, nothing.
@@ -263,59 +149,120 @@ class RecordStore:
             self._reopen_if_gone()
         except (sqlite3.Error, OSError) as error:
             raise self._failure(error) from error
-        before = self._stream, dict(self._names)  # new names in a failed batch were not stored
+        before = self._stream
         try:
             assert self._connection is not None
             self._connection.execute("BEGIN IMMEDIATE")  # from here on no other process adds rows
-            newest = self._connection.execute(_NEWEST).fetchone()[0]
-            for row in rows:
-                self._insert(self._connection, row)
-            added = self._connection.execute(_ADDED, (newest, self._stream)).fetchone()[0]
+            added = self._insert_all(self._connection, rows)
             self._connection.execute("COMMIT")
-        except (sqlite3.Error, OSError) as error:
-            self._stream, self._names = before
+        except BaseException as error:
+            self._stream, self._shared = before, {}  # new names in a failed batch were not stored
             self._roll_back(is_full="full" in str(error))
-            raise self._failure(error) from error
+            if isinstance(error, (sqlite3.Error, OSError)):
+                raise self._failure(error) from error
+            raise
         self.rows += added
-        self._retention.enforce(self._connection)
+        with suppress(sqlite3.Error):  # what cannot be removed or noted now is tried again later
+            self._remove_old(self._connection)
+            self._note_head(self._connection)
 
     def close(self) -> None:
-        """Release the database; may be called twice."""
+        """Release the database, and keep the head of its trail beside it; may be called twice."""
+        head = None
+        if self._connection is not None and self.trail_head is not None:
+            with suppress(sqlite3.Error):
+                head = newest_entry(self._connection)
+        self._release()  # what the file itself holds after that outlasts a power cut
+        if head is not None:
+            with suppress(StorageError):
+                write_head(self._path, head)
+
+    def _release(self) -> None:
         if self._connection is not None:
             with suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
 
-    def _open(self) -> None:
-        self._connection = open_for_writing(self._path, durability=self._durability)
-        self._file, self._names = _identity(self._path), {}
+    def _open(self) -> sqlite3.Connection:
+        connection = self._connection = open_for_writing(self._path, durability=self._durability)
+        self._file, self._shared = _identity(self._path), {}
         statement = "SELECT count(*) FROM streams WHERE id = ? AND started_unix = ?"
-        if self._connection.execute(statement, (self._stream, self._started_unix)).fetchone()[0] == 0:
-            self._stream, self.rows = None, 0  # another file
+        if connection.execute(statement, (self._stream, self._started_unix)).fetchone()[0] == 0:
+            self._stream, self.rows, self.trail_head, self._settled = None, 0, None, None  # another file
+        return connection
 
     def _reopen_if_gone(self) -> None:
         """Raise where the file was deleted: what is written to it would be lost silently."""
         if self._connection is None or _identity(self._path) != self._file:
-            self.close()
+            self._release()
             self._open()
 
     def _failure(self, error: Exception) -> StorageError:
         return unwritable(self._path, error)
 
-    def _insert(self, connection: sqlite3.Connection, row: Row) -> None:
-        if isinstance(row, UnjudgedRow):
+    def _insert_all(self, connection: sqlite3.Connection, rows: Sequence[Row]) -> int:
+        """Insert rows and extend the trail; returns how many verdicts of this stream the database has more."""
+        trail = EntryWriter(connection)
+        for row in rows:
+            self._insert(connection, trail, row)
+        trail.finish()
+        self.trail_head = trail.entry or self.trail_head
+        return int(connection.execute(_ADDED, (trail.last_verdict, self._stream)).fetchone()[0])
+
+    def _insert(self, connection: sqlite3.Connection, trail: EntryWriter, row: Row) -> None:
+        if isinstance(row, VerdictRow):
+            shared = self._shared.get((row.source, row.bundle)) or self._share(connection, row.source, row.bundle)
+            numbers = (row.frame, row.time_unix, row.score, row.threshold, row.is_ng, row.latency_ms, row.age_ms)
+            cells = (*numbers, row.reason, row.image, storable(row.path), row.regions)
+            connection.execute(_VERDICT, (*trail.verdict(shared.context, cells), *shared.ids, *cells))
+        elif isinstance(row, Event):
+            texts = (row.kind, storable(row.source), storable(row.text), to_json(row.data))
+            self._insert_event(connection, trail, row.at_unix, *texts)
+        else:
             connection.execute(_UNJUDGED, (int(row.time_unix // 60) * 60, storable(row.source), row.reason))
+
+    def _insert_event(self, connection: sqlite3.Connection, trail: EntryWriter, at_unix: float, *texts: str) -> None:
+        stream = self._stream_id(connection)
+        checks = trail.event(self._context("", ""), at_unix, *texts)
+        connection.execute(INSERT_EVENT, (*checks, stream, at_unix, *texts))
+
+    def _share(self, connection: sqlite3.Connection, source: str, bundle: str) -> _Shared:
+        """What the rows of a source and bundle have in common; the names themselves would be most of a row."""
+        stream, names = self._stream_id(connection), (storable(source), storable(bundle))
+        ids = (stream, _id(connection, "sources", "name", names[0]), _id(connection, "bundles", "hash", names[1]))
+        shared = self._shared[source, bundle] = _Shared(ids, self._context(*names))
+        return shared
+
+    def _context(self, source: str, bundle: str) -> bytes:
+        """What the trail says of stream, source and bundle; the stream has its id."""
+        return context_of(self._stream, self._started_unix, self._source, self._ng_images, source, bundle)
+
+    def _remove_old(self, connection: sqlite3.Connection) -> None:
+        if not self._retention.is_due:
             return
-        if isinstance(row, Event):
-            data = to_json(row.data)
-            texts = (row.kind, storable(row.source), storable(row.text), data)
-            values = (self._stream_id(connection), row.at_unix, *texts)
-            connection.execute(_EVENT, values)
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            removal = self._retention.enforce(connection)
+            if removal is not None:
+                trail = EntryWriter(connection)
+                self._insert_event(connection, trail, time.time(), REMOVED, "", removal.text, removal.data)
+                trail.finish()
+                self.trail_head = trail.entry
+            connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                connection.execute("ROLLBACK")
+            raise
+
+    def _note_head(self, connection: sqlite3.Connection) -> None:
+        """Once a minute, keep the head of a minute ago: a power cut may take the newest records, not older ones."""
+        if (now := time.monotonic()) < self._note_head_at:
             return
-        ids = (self._stream_id(connection), *(self._id(connection, *name) for name in _names_of(row)))
-        numbers = (row.frame, row.time_unix, row.score, row.threshold, row.is_ng, row.reason)
-        rest = (row.latency_ms, row.age_ms, row.image, storable(row.path), row.regions)
-        connection.execute(_VERDICT, (*ids, *numbers, *rest))
+        self._note_head_at = now + _NOTE_HEAD_S
+        if self._settled is not None:
+            with suppress(StorageError):
+                write_head(self._path, self._settled)
+        self._settled = newest_entry(connection)
 
     def _stream_id(self, connection: sqlite3.Connection) -> int:
         if self._stream is None:
@@ -324,14 +271,6 @@ class RecordStore:
             self._stream = connection.execute(statement, values).lastrowid
             assert self._stream is not None
         return self._stream
-
-    def _id(self, connection: sqlite3.Connection, table: str, column: str, name: str) -> int:
-        """The id of a name; the name itself would be most of a row."""
-        if (table, name) not in self._names:
-            connection.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (name,))
-            found = connection.execute(f"SELECT id FROM {table} WHERE {column} = ?", (name,)).fetchone()
-            self._names[table, name] = int(found[0])
-        return self._names[table, name]
 
     def _roll_back(self, *, is_full: bool) -> None:
         if self._connection is None:
@@ -342,11 +281,13 @@ class RecordStore:
         except sqlite3.Error:
             is_full = False
         if not is_full:  # the disk may have been away: open the file again
-            self.close()
+            self._release()
 
 
-def _names_of(row: VerdictRow) -> tuple[tuple[str, str, str], tuple[str, str, str]]:
-    return ("sources", "name", storable(row.source)), ("bundles", "hash", storable(row.bundle))
+def _id(connection: sqlite3.Connection, table: str, column: str, name: str) -> int:
+    """The id of a name, which is added where it is new."""
+    connection.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (name,))
+    return int(connection.execute(f"SELECT id FROM {table} WHERE {column} = ?", (name,)).fetchone()[0])
 
 
 def _storable_path(path: str) -> str | bytes:

@@ -129,6 +129,7 @@ class Sink(ABC):
         dropped: Records that the sink itself gave up, besides those that did not fit into its queue.
         rows: Of a sink that records every judged frame: how many it has really stored, final once it is closed; the
             stream ends with an error when they are not as many as it judged. None for any other sink.
+        trail_head: Of a sink that writes a trail: its head, ``NUMBER:HASH``, once it is closed; else empty.
     """
 
     needs_picture: ClassVar[bool] = False
@@ -136,6 +137,7 @@ class Sink(ABC):
     waits_for_files: ClassVar[bool] = False
     dropped: int = 0
     rows: int | None = None
+    trail_head: str = ""
     delivery: DeliveryKind = "lossless"
 
     def __enter__(self) -> Sink:

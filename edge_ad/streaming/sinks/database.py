@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import StorageError
 from edge_ad.streaming.frame import Event, Result, Unjudged
-from edge_ad.streaming.records.ng_images import NgImageStore, Retention, ng_image_name
+from edge_ad.streaming.records.group_commit import GroupCommit
+from edge_ad.streaming.records.ng_images import NgImageStore, ng_image_name
+from edge_ad.streaming.records.retention import Retention
 from edge_ad.streaming.records.schema import Durability, finite, open_for_reading, regions_of, unwritable_hint
-from edge_ad.streaming.records.store import GroupCommit, RecordStore, Row, UnjudgedRow, VerdictRow
+from edge_ad.streaming.records.store import RecordStore, Row, UnjudgedRow, VerdictRow
 from edge_ad.streaming.sinks.base import Sink, check_output
 from edge_ad.streaming.sinks.hook import Alarm
 from edge_ad.streaming.sources.base import Source
@@ -24,12 +27,15 @@ if TYPE_CHECKING:
 
 __all__ = ["DatabaseSink", "NgImagesSink"]
 
+_TELL_HEAD_S = 3600.0
+
 
 class DatabaseSink(Sink):
     """Adds the records of a stream to a database; those of earlier streams stay.
 
     A record is durable at most about a tenth of a second after `write`. While the disk is full the stream continues,
-    an alarm is raised, and the newest records wait in memory.
+    an alarm is raised, and the newest records wait in memory. Once an hour an event tells the head of the trail, so
+    that it is known elsewhere too.
 
     Args:
         path: The database; made when it is not there.
@@ -64,9 +70,12 @@ class DatabaseSink(Sink):
         self._store: RecordStore | None = None
         self._commits: GroupCommit[Row] | None = None
         self._source_name = self._why = ""
+        self._control: StreamControl | None = None
+        self._tell_head_at = 0.0
 
     def attach(self, control: StreamControl) -> None:
         """Raise alarms there."""
+        self._control = control
         self._alarm.attach(control)
 
     def begin(self, source: Source) -> None:
@@ -80,8 +89,11 @@ class DatabaseSink(Sink):
             keep_days=self._keep_days,
         )
         self._commits = GroupCommit(
-            self._store.commit, on_commit=self._on_commit, on_failure=self._failed, on_recovery=self._recovered
+            self._store.commit, on_commit=self._committed, on_failure=self._failed, on_recovery=self._recovered
         )
+        self._tell_head_at = time.monotonic() + _TELL_HEAD_S
+        if self._store.trail_fault:
+            self._tell("trail broken", self._store.trail_fault)
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
         """Record a verdict."""
@@ -128,6 +140,7 @@ class DatabaseSink(Sink):
             commits.close()
         finally:
             self.rows, self.dropped = self._store.rows, commits.lost
+            self.trail_head = "" if self._store.trail_head is None else self._store.trail_head.name
             self._store.close()
         if commits.lost:
             message = f"{commits.lost} records could not be written to {self._path}."
@@ -137,6 +150,19 @@ class DatabaseSink(Sink):
         assert self._commits is not None
         self._commits.add(row)
         self.dropped = self._commits.lost
+
+    def _committed(self, count: int) -> None:
+        if self._on_commit is not None:
+            self._on_commit(count)
+        if (now := time.monotonic()) >= self._tell_head_at and self._store is not None:
+            self._tell_head_at = now + _TELL_HEAD_S
+            if (head := self._store.trail_head) is not None:
+                facts = {"entry": head.entry, "hash": head.hash.hex()}
+                self._tell("trail head", f"The trail of {self._path.name} is at {head.name}.", **facts)
+
+    def _tell(self, kind: str, text: str, **data: object) -> None:
+        if self._control is not None:
+            self._control.emit(Event(kind, time.time(), text=text, data=data))
 
     def _failed(self, why: str) -> None:
         self._why = why

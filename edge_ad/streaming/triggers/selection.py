@@ -25,7 +25,7 @@ __all__ = ["MqttTrigger", "trigger_from_text"]
 _OPEN_S = 5.0
 _CLOSE_S = 0.5
 _LONGEST_ID = 200
-_FORMS = "every, every:3, motion:x1,y1,x2,y2, http:8081, mqtt://host/topic or modbus"
+_FORMS = "every, every:3, motion:x1,y1,x2,y2, http:8081, mqtt://host/topic, modbus or opcua"
 
 
 class MqttTrigger(AskedTrigger):
@@ -116,8 +116,8 @@ def trigger_from_text(text: str, more: Mapping[str, Callable[[str], Trigger]] | 
 
     ``every`` and ``every:N``; ``motion:x1,y1,x2,y2`` with ``?difference=12&refractory=0.5``;
     ``mqtt://[user:password@]host[:port]/topic``, ``mqtts://`` with TLS, with the variables of `Broker.parse`; and the
-    kinds in ``more``: ``modbus``, by a PLC; ``http:PORT``, ``http:HOST:PORT`` with ``?token=SECRET`` (or the variable
-    ``EDGE_AD_TRIGGER_TOKEN``, which no list of processes shows).
+    kinds in ``more``: ``modbus`` and ``opcua``, by a PLC; ``http:PORT``, ``http:HOST:PORT`` with ``?token=SECRET``
+    (or the variable ``EDGE_AD_TRIGGER_TOKEN``, which no list of processes shows).
 
     Args:
         text: One of these.

@@ -24,8 +24,8 @@ from tests.runtime.tiny_bundle import tiny_bundle
 _PARAMETERS: dict[str, dict[str, Any]] = {
     "draem": {},
     "dsr": {},
-    "ear": {"width": "nano"},
-    "fader": {"width": "nano"},
+    "ear": {"width": "pico"},
+    "fader": {"width": "pico"},
     "patch-gaussian": {"rank": 4},
     "patch-metric": {"rank": 4},
     "patch-nearest": {"bank": 64},

@@ -9,8 +9,9 @@ from edge_ad.errors import UsageError
 from edge_ad.models import create_detector, parse_parameters
 from edge_ad.models.base import TrainingBatch
 from edge_ad.models.msflow import MsFlow
+from edge_ad.models.msflow.flows import negative_log_likelihood
 from edge_ad.models.msflow.levels import PooledLevels
-from edge_ad.models.msflow.likelihood import LikelihoodMap, Reference, log_likelihood, mean_of_highest
+from edge_ad.models.msflow.likelihood import LikelihoodMap, Reference, Score, log_likelihood, mean_of_highest
 from tests.models.detectors import fit, train
 
 SMALL = {"size": 64, "blocks": "1,1,2", "condition": 8}
@@ -67,6 +68,18 @@ def test_the_map_points_at_what_was_not_seen_and_the_score_rises(images: Tensor)
     assert 32 <= column < 64
 
 
+def test_noise_keeps_photos_that_were_not_trained_on_likely(images: Tensor) -> None:
+    others = (images + 0.05 * torch.randn(images.shape)).clamp(0, 1)
+    found = []
+    for noise in (0.0, 0.5):
+        detector = make(noise=noise, seed=3)
+        trained(detector, images, 80)
+        with torch.no_grad():
+            levels = detector.standardisation(detector.levels.levels(others))
+            found.append(float(negative_log_likelihood(detector.flow(levels))))
+    assert found[1] < found[0]
+
+
 def test_held_out_photos_are_the_unit_of_score_and_map(images: Tensor) -> None:
     detector = make()
     trained(detector, images, 10)
@@ -77,13 +90,19 @@ def test_held_out_photos_are_the_unit_of_score_and_map(images: Tensor) -> None:
     detector.fit_features(held_out, held_out)
     detector.end_stage(detector.stages()[0], (), ())
     output = detector(images)
+    assert torch.equal(output.score, output.anomaly_map.amax((1, 2, 3)))
     assert float(output.score.mean()) == pytest.approx(1, abs=1e-4)
-    assert float(output.anomaly_map.amax((1, 2, 3)).mean()) == pytest.approx(1, abs=1e-4)
+    detector.likelihood.score = "product"
+    assert float(detector(images).score.mean()) == pytest.approx(1, abs=1e-4)
+    assert not torch.equal(detector(images).score, output.score)
 
 
+@pytest.mark.parametrize("score", ["map", "product"])
 @pytest.mark.parametrize(("reference", "notices"), [("photos", True), ("picture", False)])
-def test_what_is_wrong_everywhere_is_noticed_beside_photos_alone(reference: Reference, notices: bool) -> None:
-    likelihood = LikelihoodMap((64, 64), (8, 16, 32), sigma=4.0, top_share=0.03, reference=reference)
+def test_what_is_wrong_everywhere_is_noticed_beside_photos_alone(
+    reference: Reference, notices: bool, score: Score
+) -> None:
+    likelihood = LikelihoodMap((64, 64), (8, 16, 32), sigma=4.0, reference=reference, score=score)
     good = [-0.5 - 0.2 * torch.rand(6, 1, side, side) for side in (8, 4, 2)]
     likelihood.fit([good])
     wrong = likelihood([level - 5 for level in good])
@@ -102,7 +121,7 @@ def test_the_mean_of_the_highest_is_that_of_the_sorted_values(share: float) -> N
 
 
 def test_a_latent_beyond_every_bound_leaves_finite_numbers() -> None:
-    likelihood = LikelihoodMap((64, 64), (8, 16, 32), sigma=4.0, top_share=0.03)
+    likelihood = LikelihoodMap((64, 64), (8, 16, 32), sigma=4.0, score="product")
     output = likelihood([log_likelihood(torch.full((1, 4, side, side), 1e30)) for side in (8, 4, 2)])
     assert torch.isfinite(output.anomaly_map).all()
     assert torch.isfinite(output.score).all()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from edge_ad.errors import StorageError
-from edge_ad.streaming.records.store import GroupCommit
+from edge_ad.streaming.records.group_commit import GroupCommit
 from tests.streaming.results import wait_until
 
 
@@ -95,7 +95,7 @@ def test_a_full_disk_does_not_stop_the_stream_and_the_newest_records_get_through
 
 
 def test_closing_with_a_full_disk_ends_and_counts_what_was_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_ad.streaming.records.store._CLOSE_S", 0.1)
+    monkeypatch.setattr("edge_ad.streaming.records.group_commit._CLOSE_S", 0.1)
     disk = _Disk()
     disk.is_full = True
     group = disk.group()

@@ -1,4 +1,4 @@
-"""SIGKILL while recording: what was acknowledged is there, and the database is whole."""
+"""SIGKILL while recording: what was acknowledged is there, the database is whole, and its trail agrees."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 
 from edge_ad.streaming.records.ng_images import NgImageStore
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
+from edge_ad.streaming.records.trail_check import verify_trail
 
 _ROOT = Path(__file__).parents[3]
 
@@ -89,6 +90,7 @@ def _check(path: Path, name: str, acknowledged: int) -> None:
         frames = [record["frame"] for record in reader.records(RecordFilter(source=name))]
     assert frames == list(range(len(frames)))  # in order, none missing, none twice
     assert len(frames) >= acknowledged
+    assert verify_trail(path).problems == []
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and SIGKILL")

@@ -11,7 +11,7 @@ import pytest
 
 from edge_ad.errors import DataError, StorageError, UsageError
 from edge_ad.streaming.frame import Event
-from edge_ad.streaming.records import ng_images as retention
+from edge_ad.streaming.records import retention
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.records.schema import _STEPS, SCHEMA_VERSION, open_for_reading, open_for_writing
 from edge_ad.streaming.records.store import RecordStore, Row, UnjudgedRow, VerdictRow
@@ -187,24 +187,23 @@ def test_records_in_a_folder_one_may_not_write_to_can_be_read(tmp_path: Path) ->
 
 def test_records_older_than_the_limit_are_removed_and_the_others_stay(tmp_path: Path) -> None:
     path, now = tmp_path / "line.sqlite", time.time()
-    days = [3.0, 2.0, 0.5, 0.0]
-    rows: list[Row] = [_row(0, time_unix=now - day * 86400) for day in days]
-    rows += [Event("part", now - day * 86400, "line", "", {}) for day in days]
-    rows += [UnjudgedRow(now - day * 86400, "line", "black") for day in days]
-    _store(path, rows)
+    for at in (now - day * 86400 for day in (3.0, 2.0, 0.5, 0.0)):
+        _store(path, [_row(0, time_unix=at), Event("part", at, "line", "", {}), UnjudgedRow(at, "line", "black")])
     store = RecordStore(path, source="line", keep_days=1.0)
     store.commit([_row(0, time_unix=now)])
     store.close()
     with RecordReader(path) as reader:
         assert [record["id"] for record in reader.records(RecordFilter())] == [3, 4, 5]
-        assert len(list(reader.events(RecordFilter()))) == 2
+        kinds = [event["event"] for event in reader.events(RecordFilter())]
+        assert kinds == ["part", "part", "records removed"]
         assert sum(row["frames"] for row in reader.unjudged()) == 2
 
 
 def test_very_many_old_records_are_removed_a_part_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention, "_MOST_AT_ONCE", 3)
     path = tmp_path / "line.sqlite"
-    _store(path, [_row(frame) for frame in range(8)])
+    for frame in range(8):
+        _store(path, [_row(frame)])
     store = RecordStore(path, source="line", keep_days=1.0)
     left = []
     for _ in range(4):

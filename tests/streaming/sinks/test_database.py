@@ -13,6 +13,8 @@ import pytest
 from edge_ad.errors import DataError, StorageError, UsageError
 from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
+from edge_ad.streaming.records.trail_check import verify_trail
+from edge_ad.streaming.records.trail_head import TrailHead
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import DatabaseSink, RecordsSink, records_sink
 from edge_ad.streaming.verdicts import observers_from_options
@@ -86,7 +88,7 @@ def test_somebody_who_locks_the_database_is_an_alarm_and_not_the_end(
 
 def test_records_that_are_lost_at_the_end_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_ad.streaming.records.schema._BUSY_TIMEOUT_S", 0.05)
-    monkeypatch.setattr("edge_ad.streaming.records.store._CLOSE_S", 0.1)
+    monkeypatch.setattr("edge_ad.streaming.records.group_commit._CLOSE_S", 0.1)
     path = tmp_path / "line.sqlite"
     sink = DatabaseSink(path)
     sink.begin(FakeSource(None))
@@ -96,6 +98,37 @@ def test_records_that_are_lost_at_the_end_are_an_error(tmp_path: Path, monkeypat
     with pytest.raises(StorageError, match="1 records could not be written"):
         sink.close()
     other.close()
+
+
+def test_the_summary_has_the_head_of_the_trail_and_an_event_tells_it_meanwhile(
+    tmp_path: Path, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, told = tmp_path / "line.sqlite", Told()
+    summary = run_stream(engine, FakeSource(20), threshold=1.0, sinks=[DatabaseSink(path)])
+    assert summary.trail == {"database": verify_trail(path).head}
+    monkeypatch.setattr("edge_ad.streaming.sinks.database._TELL_HEAD_S", 0.0)
+    sink = DatabaseSink(path)
+    sink.attach(told)
+    sink.begin(FakeSource(None))
+    sink.write(make_result(), None)
+    wait_until(lambda: told.kinds == ["trail head"])
+    sink.close()
+    assert verify_trail(path, TrailHead.parse(f"{told.events[0].data['entry']}:{told.events[0].data['hash']}")).entries
+
+
+def test_an_end_that_is_missing_is_told_and_recorded_when_the_next_stream_begins(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    path = tmp_path / "line.sqlite"
+    run_stream(engine, FakeSource(20), threshold=1.0, sinks=[DatabaseSink(path)])
+    connection = sqlite3.connect(path)
+    connection.executescript("DELETE FROM trail WHERE entry > 0; DELETE FROM verdicts; DELETE FROM events")
+    connection.close()
+    run_stream(engine, FakeSource(20), threshold=1.0, sinks=[DatabaseSink(path)])
+    with RecordReader(path) as reader:
+        texts = [event["text"] for event in reader.events(RecordFilter()) if event["event"] == "trail broken"]
+    assert len(texts) == 1
+    assert "its end is missing" in texts[0]
 
 
 def test_what_cannot_be_recorded_to_is_refused_before_the_stream(tmp_path: Path) -> None:

@@ -1,0 +1,237 @@
+"""The methods of the OPC UA server: to trigger, pause and resume, and to ask for results."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from edge_ad.plc.opcua_types import Namespaces, datatype_of
+from edge_ad.plc.opcua_values import inspection_of, standard_result_of
+from edge_ad.plc.results import PartResult
+
+if TYPE_CHECKING:
+    from asyncua import Node
+
+__all__ = ["Commands", "InspectionMethods"]
+
+
+class Commands(Protocol):
+    """What a client may call; each may be called in the thread of the server only."""
+
+    def trigger_part(self, part_id: str) -> str | None:
+        """Have the next frame judged: the id of its part, empty where it is refused, None where there is no trigger."""
+
+    def pause(self) -> None:
+        """Let frames pass unjudged."""
+
+    def resume(self) -> None:
+        """Judge frames again."""
+
+    def since(self, sequence: int) -> tuple[Sequence[PartResult], int]:
+        """The results that are kept and later than one, oldest first, and how many before them are not kept."""
+
+
+class InspectionMethods:
+    """What a client may call.
+
+    Args:
+        spaces: Indexes of the namespaces.
+        commands: What carries it out.
+        run: Name of the run of the stream; with the sequence number it names a result.
+        on_asked: Called when a part was asked for: the result before it counts no longer.
+    """
+
+    def __init__(
+        self, spaces: Namespaces, commands: Commands, run: str, on_asked: Callable[[], Awaitable[None]]
+    ) -> None:
+        self._spaces, self._commands, self._run, self._on_asked = spaces, commands, run, on_asked
+
+    async def add(self, root: Node, machine: Node, automatic: Node, results: Node, recipes: Node) -> None:
+        """Add all methods.
+
+        Args:
+            root: The vision system.
+            machine: Its state machine.
+            automatic: That of its automatic mode.
+            results: Its result management.
+            recipes: Its recipe management.
+        """
+        own, standard = self._spaces.own, self._spaces.standard
+        error = "Error:Int32"
+        cause = "Cause:Int32 CauseDescription:String"
+        job = (
+            "MeasId:MeasIdDataType PartId:PartIdDataType RecipeId:RecipeIdExternalDataType"
+            " ProductId:ProductIdDataType Parameters[]:BaseDataType"
+        )
+        recipe = "ExternalId:RecipeIdExternalDataType InternalIdIn:RecipeIdInternalDataType"
+        identity = "InternalIdOut:RecipeIdInternalDataType"
+        filters = (
+            "ResultState:ResultStateDataType MeasId:MeasIdDataType PartId:PartIdDataType"
+            " ExternalRecipeId:RecipeIdExternalDataType InternalRecipeId:RecipeIdInternalDataType"
+            " ExternalConfigurationId:ConfigurationIdDataType InternalConfigurationId:ConfigurationIdDataType"
+            " ProductId:ProductIdDataType JobId:JobIdDataType MaxResults:UInt32 StartIndex:UInt32 Timeout:Int32"
+        )
+        listed = "IsComplete:Boolean ResultCount:UInt32 ResultHandle:Handle ResultList[]:ResultDataType"
+        for parent, space, name, call, inputs, outputs in (
+            (root, own, "Trigger", self._trigger, "PartId:String", "PartId:String"),
+            (root, own, "Pause", self._pause, "", ""),
+            (root, own, "Resume", self._resume, "", ""),
+            (root, own, "SelectRecipe", _not_supported, "Name:String", ""),
+            (
+                root,
+                own,
+                "GetResultsSince",
+                self._since,
+                "SequenceNumber:UInt32",
+                "Results[]:InspectionDataType Lost:UInt32",
+            ),
+            (machine, standard, "Halt", _not_supported, cause, error),
+            (machine, standard, "Reset", _not_supported, cause, error),
+            (automatic, standard, "StartSingleJob", self._start_single, job, f"JobId:JobIdDataType {error}"),
+            (automatic, standard, "StartContinuous", self._start_continuous, job, f"JobId:JobIdDataType {error}"),
+            (automatic, standard, "Stop", self._stop, cause, error),
+            (automatic, standard, "Abort", _not_supported, cause, error),
+            (
+                results,
+                standard,
+                "GetResultById",
+                self._result_by_id,
+                "ResultId:ResultIdDataType Timeout:Int32",
+                f"ResultHandle:Handle Result:ResultDataType {error}",
+            ),
+            (results, standard, "GetResultListFiltered", self._result_list, filters, f"{listed} {error}"),
+            (recipes, standard, "PrepareRecipe", _not_supported, recipe, f"{identity} IsCompleted:Boolean {error}"),
+            (recipes, standard, "UnprepareRecipe", _not_supported, recipe, f"{identity} {error}"),
+        ):
+            await self._add_method(parent, space, name, call, inputs, outputs)
+
+    async def _add_method(
+        self, parent: Node, space: int, name: str, call: Callable[..., Awaitable[Any]], inputs: str, outputs: str
+    ) -> None:
+        from asyncua import ua
+
+        await parent.add_method(
+            ua.NodeId(f"{parent.nodeid.Identifier}.{name}", self._spaces.own),
+            ua.QualifiedName(name, space),
+            call,
+            [_argument(text, self._spaces) for text in inputs.split()],
+            [_argument(text, self._spaces) for text in outputs.split()],
+        )
+
+    async def _trigger(self, _parent: Any, part_id: Any) -> Any:
+        from asyncua import ua
+
+        asked = self._commands.trigger_part(part_id.Value or "")
+        if not asked:
+            return _refusal(asked)
+        await self._on_asked()
+        return [ua.Variant(asked, ua.VariantType.String)]
+
+    async def _pause(self, _parent: Any) -> Any:
+        self._commands.pause()
+        return []
+
+    async def _resume(self, _parent: Any) -> Any:
+        self._commands.resume()
+        return []
+
+    async def _since(self, _parent: Any, sequence: Any) -> Any:
+        from asyncua import ua
+
+        found, lost = self._commands.since(int(sequence.Value or 0))
+        listed = [inspection_of(result) for result in found]
+        return [
+            ua.Variant(listed, ua.VariantType.ExtensionObject, is_array=True),
+            ua.Variant(lost, ua.VariantType.UInt32),
+        ]
+
+    async def _start_single(self, parent: Any, _meas: Any, part: Any, *_: Any) -> Any:
+        from asyncua import ua
+
+        part_id = "" if part.Value is None else part.Value.Id
+        answer = await self._trigger(parent, ua.Variant(part_id or "", ua.VariantType.String))
+        if isinstance(answer, ua.StatusCode):
+            return answer
+        return [_object_of(ua.JobIdDataType(Id=answer[0].Value)), _no_error()]
+
+    async def _start_continuous(self, _parent: Any, *_: Any) -> Any:
+        from asyncua import ua
+
+        self._commands.resume()
+        return [_object_of(ua.JobIdDataType(Id=self._run)), _no_error()]
+
+    async def _stop(self, _parent: Any, *_: Any) -> Any:
+        self._commands.pause()
+        return [_no_error()]
+
+    async def _result_by_id(self, _parent: Any, result_id: Any, _timeout: Any) -> Any:
+        from asyncua import ua
+
+        run, _, number = ("" if result_id.Value is None else result_id.Value.Id or "").rpartition("-")
+        sequence = int(number) if number.isascii() and number.isdigit() else 0
+        found, _ = self._commands.since(max(0, sequence - 1))
+        if run != self._run or not found or found[0].sequence != sequence:
+            return ua.StatusCode(ua.StatusCodes.BadNotFound)
+        return [_handle(), _object_of(standard_result_of(found[0], self._run)), _no_error()]
+
+    async def _result_list(self, _parent: Any, _state: Any, _meas: Any, part: Any, *rest: Any) -> Any:
+        from asyncua import ua
+
+        *_, most, start, _timeout = (one.Value for one in rest)
+        part_id = "" if part.Value is None else part.Value.Id
+        found = [one for one in self._commands.since(0)[0] if part_id in ("", None, one.part_id, str(one.part))]
+        newest_first = found[::-1][start or 0 :]
+        listed = newest_first[: most or None]
+        return [
+            ua.Variant(len(listed) == len(newest_first), ua.VariantType.Boolean),
+            ua.Variant(len(listed), ua.VariantType.UInt32),
+            _handle(),
+            ua.Variant(
+                [standard_result_of(one, self._run) for one in listed], ua.VariantType.ExtensionObject, is_array=True
+            ),
+            _no_error(),
+        ]
+
+
+async def _not_supported(_parent: Any, *_: Any) -> Any:
+    from asyncua import ua
+
+    return ua.StatusCode(ua.StatusCodes.BadNotSupported)
+
+
+def _refusal(asked: str | None) -> Any:
+    from asyncua import ua
+
+    return ua.StatusCode(ua.StatusCodes.BadNotSupported if asked is None else ua.StatusCodes.BadInvalidState)
+
+
+def _no_error() -> Any:
+    from asyncua import ua
+
+    return ua.Variant(0, ua.VariantType.Int32)
+
+
+def _handle() -> Any:
+    """No handle: results need not be released."""
+    from asyncua import ua
+
+    return ua.Variant(0, ua.VariantType.UInt32)
+
+
+def _object_of(structure: Any) -> Any:
+    from asyncua import ua
+
+    return ua.Variant(structure, ua.VariantType.ExtensionObject)
+
+
+def _argument(text: str, spaces: Namespaces) -> Any:
+    from asyncua import ua
+
+    name, _, kind = text.partition(":")
+    is_array = name.endswith("[]")
+    return ua.Argument(
+        Name=name.removesuffix("[]"),
+        DataType=datatype_of(kind, spaces),
+        ValueRank=ua.ValueRank.OneDimension if is_array else ua.ValueRank.Scalar,
+        ArrayDimensions=[0] if is_array else [],
+    )
