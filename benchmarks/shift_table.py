@@ -181,7 +181,7 @@ def _of_product(product: str, rows: Sequence[Mapping[str, Any]]) -> str:
     runs: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     steps: dict[str, None] = {_UNSHIFTED: None}
     for row in rows:
-        step = row["kind"] if row["kind"] == _UNSHIFTED else f"{row['kind']} {step_words(row['step'])}"
+        step = row_words(row)
         steps[step] = None
         runs[_run_words(row)][step].append(row)
     seeds = {run: len(found[_UNSHIFTED]) for run, found in runs.items()}
@@ -191,6 +191,11 @@ def _of_product(product: str, rows: Sequence[Mapping[str, Any]]) -> str:
         cells = [_cell(found[step], found[_UNSHIFTED]) for found in runs.values()]
         lines.append(f"| {step} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def row_words(row: Mapping[str, Any]) -> str:
+    """The step of a row in words, such as ``"noise 8"``."""
+    return _UNSHIFTED if row["kind"] == _UNSHIFTED else f"{row['kind']} {step_words(row['step'])}"
 
 
 def _run_words(row: Mapping[str, Any]) -> str:

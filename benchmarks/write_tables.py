@@ -23,6 +23,7 @@ from benchmarks.report.comparison import Limits, compare_results
 from benchmarks.report.results import Results, read_results
 from benchmarks.report.rows import AccuracyRow, LatencyRow
 from benchmarks.report.tables import Table, cost_table, latency_table, markdown, peers_table, scaling_table
+from benchmarks.shift_precision import table as shift_precision_table
 from benchmarks.shift_table import table as shift_table
 from benchmarks.suites.accuracy_suite import table as accuracy_with_published
 from benchmarks.suites.record import read_lines
@@ -100,6 +101,11 @@ def _sources() -> dict[str, Source]:
         "scaling": Source("scaling.jsonl", _SCALING, lambda path: markdown(scaling_table(_read(path).scaling))),
         "detection": Source("detection.jsonl", _DETECTION, _detection),
         "shift": Source("shift.jsonl", _SHIFT, lambda path: shift_table(read_lines(path))),
+        "shift-int8": Source(
+            "shift_int8.jsonl",
+            f"{_SHIFT} --precision int8",
+            lambda path: shift_precision_table(read_lines(path.with_name("shift.jsonl")), read_lines(path)),
+        ),
         "thresholds": Source("threshold_splits.jsonl", _THRESHOLDS, lambda path: thresholds_table(read_lines(path))),
         "methods": Source("accuracy.jsonl", _ACCURACY, lambda path: accuracy_with_published(read_lines(path))),
     }
