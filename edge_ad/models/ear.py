@@ -113,7 +113,7 @@ class EarParameters(MaskSourceParameters):
 
     publication: ClassVar[Publication | None] = EAR
 
-    width: Width = "pico"
+    width: Width = "lean"
     mosaic: MosaicScale = 16
     composite: Composite = "auto"
     evidence: Evidence = "auto"
