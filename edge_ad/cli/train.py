@@ -49,7 +49,7 @@ _WITH_RESUME = frozenset({"method", "resume", "check_photos", "json"})  # all ot
 _FEWEST_TO_COMPARE = 3  # photos: each is held against two others at least
 _MOST_NAMED = 5
 _FEW_NAMED = 3
-_WORKERS_HELP = "Processes that simulate defects for draem; by default one per spare core, at most 4."
+_WORKERS_HELP = "Processes that simulate defects for draem and dsr; by default one per spare core, at most 4."
 
 
 def train(

@@ -152,7 +152,7 @@ def test_as_a_mask_source_it_is_the_same_map_and_its_top_share_is_hidden(photos:
 
 def test_an_input_with_no_room_for_a_window_is_refused_with_the_size_that_has(tmp_path: Path) -> None:
     folder = save_clip(tmp_path, patch=32)
-    values = {"mask_source": "winclip", "mask_model": str(folder), "size": 64, "width": "nano", "mosaic": 8}
+    values = {"mask_source": "winclip", "mask_model": str(folder), "size": 64, "width": "pico", "mosaic": 8}
     for method, given in (("ear", values), ("winclip", {"size": 64, "clip_model": str(folder)})):
         with pytest.raises(UsageError) as caught:
             create_detector(method, given)
