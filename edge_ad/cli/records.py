@@ -35,7 +35,7 @@ def records(
         Literal["list", "export", "trend", "confirm", "verify"],
         typer.Argument(metavar="list|export|trend|confirm|verify"),
     ],
-    database: Annotated[Path, typer.Argument(metavar="DB", help="Database written by edge-ad stream --records.")],
+    database: Annotated[Path, typer.Argument(metavar="DB", help="Database written by edge-ad stream --database.")],
     since: Annotated[
         str | None,
         typer.Option(

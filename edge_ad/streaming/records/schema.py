@@ -236,7 +236,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         DataError: There is none, it is something else, or a newer edge-ad wrote it.
     """
     if not path.is_file():
-        raise DataError(f"There are no records at {path}.", "edge-ad stream --records FILE.sqlite writes them.")
+        raise DataError(f"There are no records at {path}.", "edge-ad stream --database FILE.sqlite writes them.")
     uri = f"{path.resolve().as_uri()}?{_reading_mode(path)}"
     connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
