@@ -113,7 +113,7 @@ class EarParameters(MaskSourceParameters):
 
     publication: ClassVar[Publication | None] = EAR
 
-    width: Width = "lean"
+    width: Width = "pico"
     mosaic: MosaicScale = 16
     composite: Composite = "auto"
     evidence: Evidence = "auto"
