@@ -79,12 +79,14 @@ class MethodParameters(BaseModel):
         absent: Parameter → value that a run was trained with which does not record it, as it is older.
         presets: Name → values that belong together; see `all_presets`.
         publication: What its paper and its authors' code say; None where it is ours.
+        smallest: Values of the smallest network there is, to try a training out; no figure of it means anything.
         speeds: What may be asked for of `SPEEDS` → values, each costing more per frame and finding more than the last.
     """
 
     absent: ClassVar[Mapping[str, Any]] = {}
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     publication: ClassVar[Publication | None] = None
+    smallest: ClassVar[Mapping[str, Any]] = {}
     speeds: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

@@ -7,7 +7,7 @@ should be there, and the multi-scale gradient magnitude similarity between image
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import torch
@@ -112,6 +112,7 @@ class EarParameters(MaskSourceParameters):
     """
 
     publication: ClassVar[Publication | None] = EAR
+    smallest: ClassVar[Mapping[str, Any]] = {"width": "pico"}
 
     width: Width = "pico"
     mosaic: MosaicScale = 16

@@ -7,7 +7,7 @@ it, the encoder stays frozen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -57,6 +57,7 @@ class FaderParameters(EarParameters):
     """
 
     publication: ClassVar[Publication | None] = FADER
+    smallest: ClassVar[Mapping[str, Any]] = {**EarParameters.smallest, "hidden": 16}
 
     predictor: PredictorName = "distance"
     constant: float = Field(default=0.2, ge=0, le=1)

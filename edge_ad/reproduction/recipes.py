@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edge_ad.models.mask_sources.parameters import PROMPTED_SOURCE
 from edge_ad.models.published import PUBLISHED
 from edge_ad.models.registry import method_class
 from edge_ad.reproduction.tables import Recipe
@@ -77,12 +78,12 @@ def request_values(recipe: Recipe, category: str, options: Options) -> tuple[dic
         values["quantiser"] = str(quantiser)
     if options.weights is not None and "weights" in fields:
         values["weights"] = str(options.weights / f"{_backbone(recipe, values)}.pth")
-    if values.get("mask_source") == "winclip":
+    if values.get("mask_source") == PROMPTED_SOURCE:
         values["mask_part"] = category.replace("_", " ")  # what its prompts are about
     settings = dict(recipe.settings)
     if options.quick:
         values |= {name: value for name, value in _QUICK.items() if name in fields}
-        values |= _QUICK_OF.get(recipe.method, {})
+        values |= method_class(recipe.method).parameters_type.smallest
         settings["batch_size"] = _QUICK_BATCH
     return values, settings
 
@@ -118,9 +119,4 @@ _QUICK: Mapping[str, Any] = {
     "ami_steps": 1,
     "ami_width": 64,
     "bank": 20,
-}
-_QUICK_OF: Mapping[str, Mapping[str, Any]] = {
-    "ear": {"width": "pico"},
-    "fader": {"width": "pico", "hidden": 16},
-    "draem": {"width": "lean"},
 }

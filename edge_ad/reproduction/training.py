@@ -14,6 +14,7 @@ from edge_ad.data.products import Folders, list_good_photos
 from edge_ad.data.splits import FEWEST_IMAGES
 from edge_ad.errors import UsageError
 from edge_ad.models.ear import Ear, EarParameters
+from edge_ad.models.mask_sources.parameters import PROMPTED_SOURCE
 from edge_ad.models.published import PUBLISHED
 from edge_ad.models.registry import method_class
 from edge_ad.reproduction.recipes import Options, key_of, request_values
@@ -112,7 +113,7 @@ class Workshop:
             given = float(rate), schedule
         values = {} if given is None else {"fader_learning_rate": given[0], "fader_schedule": given[1]}
         run = self._run(self._root(recipe), recipe, values | {"mosaic": scale}, ear=ear.run)
-        return Trained(run, {**ear.choice, **({"fader": {**figures, "taken": values}} if values else {})})
+        return Trained(run, {**ear.choice, **({"schedule": {**figures, "taken": values}} if values else {})})
 
     def _figures(self, recipe: Recipe, own: Mapping[str, Any], scale: Any) -> dict[str, float]:
         """How each learning rate and schedule tells held-out good photos from the same ones with pseudo-defects."""
@@ -170,7 +171,7 @@ class Workshop:
             return {}
         if "clip_model" in fields:
             return {"clip_model": str(tiny_clip(self.out / "quick-clip"))}
-        is_clip = recipe.values.get("mask_source") == "winclip"
+        is_clip = recipe.values.get("mask_source") == PROMPTED_SOURCE
         made = tiny_clip(self.out / "quick-clip") if is_clip else tiny_vit(self.out / "quick-vit")
         return {"mask_model": str(made)}
 

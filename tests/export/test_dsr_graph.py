@@ -59,14 +59,16 @@ def test_each_codebook_is_read_twice_by_constant_products_around_a_softmax(model
     assert all(set(node.input[1:]) <= constants for node in products)
 
 
-def test_networks_are_int8_candidates_and_codes_are_not(detector: AnomalyDetector, model: onnx.ModelProto) -> None:
+def test_decoders_and_comparisons_are_int8_candidates_and_what_leads_to_a_code_is_not(
+    detector: AnomalyDetector, model: onnx.ModelProto
+) -> None:
     modules = FloatModules.of(detector)
-    candidates = int8_candidates(model, modules)
-    assert {layer.removeprefix("network.").split(".")[0] for layer in candidates} == {
-        "autoencoder", "restrict_coarse", "restrict_fine", "object_decoder", "detection", "upsampling",
-    }  # fmt: skip
-    assert not [layer for layer in candidates if "_codes" in layer]
-    assert {layer.rpartition(".")[2].split("_")[0] for layer in float_reasons(model, modules)} >= {"scores", "codes"}
+    parts = {".".join(layer.removeprefix("network.").split(".")[:2]) for layer in int8_candidates(model, modules)}
+    networks = {part.split(".")[0] for part in parts}
+    assert networks == {"autoencoder", "object_decoder", "detection", "upsampling"}
+    assert {part for part in parts if part.startswith("autoencoder")} == {"autoencoder.decoder"}
+    kept = {layer.split(".")[1] for layer in float_reasons(model, modules) if layer.startswith("network.")}
+    assert kept >= {"autoencoder", "restrict_coarse", "restrict_fine"}
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from edge_ad.training.runs import Run, load_run
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("msflow", {"blocks": "1,1,2"}),
-    ("msflow", {"blocks": "1,1,1", "reference": "picture", "score": "product", "input_normalisation": "picture"}),
+    ("msflow", {"blocks": "1,1,1", "reference": "picture", "score": "map", "input_normalisation": "picture"}),
     ("ear", {"width": "pico", "mask_source": "msflow", "flow_steps": 3}),
 ]
 NAMES = ["photos", "picture", "mask-source"]

@@ -108,7 +108,7 @@ def test_the_learning_rate_of_fader_is_chosen_on_held_out_photos(trees: Path, sh
         row for row in read_rows(shared / "rows.jsonl")
         if (row["category"], row["recipe"]["method"], row["recipe"]["values"]) == ("carpet", "fader", {})
     )  # fmt: skip
-    figures = row["choice"]["fader"]
+    figures = row["choice"]["schedule"]
     taken = figures.pop("taken")
     assert set(figures) == {"0.001:fixed", "0.0001:warm-up"}
     best = max(figures, key=figures.get)

@@ -6,9 +6,9 @@ defects with exact masks, which differences matter.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -100,6 +100,7 @@ class DraemParameters(MethodParameters):
         schedule: Learning-rate schedule.
     """
 
+    smallest: ClassVar[Mapping[str, Any]] = {"width": "lean"}
     publication: ClassVar[Publication | None] = Publication(
         paper=(
             'Zavrtanik, Kristan & Skočaj, "DRAEM: A Discriminatively Trained Reconstruction Embedding for Surface '

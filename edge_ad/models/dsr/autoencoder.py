@@ -10,7 +10,19 @@ from torch.nn import functional as F
 
 from edge_ad.models.dsr.quantisation import Codebook
 
-__all__ = ["AutoencoderSpec", "ImageDecoder", "Latents", "ResidualStack", "TwoLevelAutoencoder"]
+__all__ = ["LEADING_TO_CODES", "AutoencoderSpec", "ImageDecoder", "Latents", "ResidualStack", "TwoLevelAutoencoder"]
+
+
+LEADING_TO_CODES = (
+    "fine_encoder",
+    "coarse_encoder",
+    "to_coarse",
+    "to_fine",
+    "upsample",
+    "coarse_codes",
+    "fine_codes",
+)
+"""Parts of a `TwoLevelAutoencoder` that decide which code a cell has."""
 
 
 class AutoencoderSpec(NamedTuple):

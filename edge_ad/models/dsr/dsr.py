@@ -20,6 +20,7 @@ from edge_ad.errors import UsageError
 from edge_ad.input_size import check_input_size
 from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
 from edge_ad.models.draem.draem import focal_loss, windows
+from edge_ad.models.dsr.autoencoder import LEADING_TO_CODES
 from edge_ad.models.dsr.networks import FORMS, Form, SegmentationUNet
 from edge_ad.models.dsr.pretrained import load_quantiser
 from edge_ad.models.dsr.publication import PUBLICATION
@@ -104,7 +105,13 @@ class Dsr(AnomalyDetector):
     method = "dsr"
     purpose = "learns from anomalies that are made in a quantised space, and to undo them"
     parameters_type = DsrParameters
-    float_modules = ("network.autoencoder.coarse_codes", "network.autoencoder.fine_codes", "smoothing")
+    # Before a codebook a small difference is another code: all but decoders and comparisons of them stays in float.
+    float_modules = (
+        *(f"network.autoencoder.{part}" for part in LEADING_TO_CODES),
+        "network.restrict_coarse",
+        "network.restrict_fine",
+        "smoothing",
+    )
     config: DsrParameters
 
     def __init__(self, config: DsrParameters, *, pretrained: bool = True) -> None:

@@ -9,11 +9,14 @@ from pydantic import Field, JsonValue, model_validator
 from edge_ad.models.mask_sources.patch_distance import DistanceKind
 from edge_ad.models.robustness import RobustnessParameters
 
-__all__ = ["GRID_STRIDE", "MaskSourceName", "MaskSourceParameters"]
+__all__ = ["GRID_STRIDE", "PROMPTED_SOURCE", "MaskSourceName", "MaskSourceParameters"]
 
 MaskSourceName = Literal[
     "patch-distance", "msflow", "dsr", "ami-net", "backbone", "dino", "vit", "winclip", "full", "none"
 ]
+
+PROMPTED_SOURCE: MaskSourceName = "winclip"
+"""The mask source that is told in words what the photos show."""
 
 GRID_STRIDE = 8
 """Pixels per patch of every mask."""

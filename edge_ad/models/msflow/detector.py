@@ -45,7 +45,7 @@ class MsFlowParameters(MethodParameters):
         standardise: Bring the channels of each scale to mean 0 and deviation 1 before the flows.
         noise: Deviation of the noise that training adds to what the flow sees.
         reference: What is normal: the likeliest places of held-out good ``photos``, or of the same ``picture``.
-        score: ``map``: its maximum, so that a part is defective where its map says so; ``product``: as published.
+        score: ``product``: mean of the highest of the scales' product, as published; ``map``: maximum of the map.
         top_share: Share of the places, the unlikeliest, that the score ``product`` is the mean of.
         sigma: Smoothing of the map, pixels.
         epochs: Epochs; 0 lets the number of images decide (about ``steps`` steps).
@@ -67,7 +67,7 @@ class MsFlowParameters(MethodParameters):
     standardise: bool = True
     noise: float = Field(default=0.3, ge=0, le=10)
     reference: Reference = "photos"
-    score: Score = "map"
+    score: Score = "product"
     top_share: float = Field(default=0.03, gt=0, le=1)
     sigma: float = Field(default=4.0, ge=0.1, le=64)
     epochs: int = Field(default=0, ge=0)

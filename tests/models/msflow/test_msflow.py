@@ -57,7 +57,7 @@ def test_other_features_start_the_flow_anew(images: Tensor) -> None:
 
 
 def test_the_map_points_at_what_was_not_seen_and_the_score_rises(images: Tensor) -> None:
-    detector = make(sigma=2)
+    detector = make(sigma=2, score="map")
     trained(detector, images, 60)
     defective = images[:1].clone()
     defective[..., 16:32, 40:56] = torch.rand(1, 3, 16, 16)
@@ -81,7 +81,7 @@ def test_noise_keeps_photos_that_were_not_trained_on_likely(images: Tensor) -> N
 
 
 def test_held_out_photos_are_the_unit_of_score_and_map(images: Tensor) -> None:
-    detector = make()
+    detector = make(score="map")
     trained(detector, images, 10)
     generator = torch.random.get_rng_state()
     torch.manual_seed(5)
