@@ -114,7 +114,7 @@ class EarParameters(MaskSourceParameters):
     publication: ClassVar[Publication | None] = EAR
     smallest: ClassVar[Mapping[str, Any]] = {"width": "pico"}
 
-    width: Width = "lean"
+    width: Width = "pico"
     mosaic: MosaicScale = 16
     composite: Composite = "auto"
     evidence: Evidence = "auto"
