@@ -31,8 +31,8 @@ from edge_ad.training.checkpoints import Progress
 from edge_ad.training.held_out_defects import separation
 from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
 from edge_ad.training.precision import choose_device
+from edge_ad.training.preparation import prepare
 from edge_ad.training.runs import torch_predictor
-from edge_ad.training.train import prepare
 
 SOURCES = ("patch-distance", "backbone", "full", "none")
 _KEY = ("product", "size", "seed", "width", "mask", "model")

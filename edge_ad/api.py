@@ -147,7 +147,7 @@ def train(
     from edge_ad.data.layouts.layout import common_root
     from edge_ad.data.products import Folders
     from edge_ad.method_names import DEFAULT_METHOD
-    from edge_ad.training.train import TrainingRequest
+    from edge_ad.training.request import TrainingRequest
     from edge_ad.training.train import train as fit_detector
 
     if batch_size is not None and batch_size < 1:

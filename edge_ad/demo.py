@@ -27,7 +27,8 @@ from edge_ad.streaming.sinks import RecordsSink, VideoSink
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources import source_from_uri
 from edge_ad.training.loop import EpochReport
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.request import TrainingRequest
+from edge_ad.training.train import train
 
 __all__ = [
     "CalledNg",

@@ -77,7 +77,8 @@ def measure(
 
     from edge_ad.evaluation.paper_protocol import paper_metrics
     from edge_ad.training.predictor import open_run
-    from edge_ad.training.train import TrainingRequest, train
+    from edge_ad.training.request import TrainingRequest
+    from edge_ad.training.train import train
 
     name, values = split_method(method)
     with tempfile.TemporaryDirectory() as folder:

@@ -39,8 +39,9 @@ _SHORT = {"fader": {"steps": 2, "fader_steps": 2}, "ear": {"steps": 2}}
 def train_bundle(method: str, data: Path, root: Path, size: int) -> Bundle:
     """Train for a moment and export the FP32 graph."""
     from edge_ad.export.bundle_export import export_run
+    from edge_ad.training.request import TrainingRequest
     from edge_ad.training.runs import load_run
-    from edge_ad.training.train import TrainingRequest, train
+    from edge_ad.training.train import train
 
     values = {"size": size, **_SHORT.get(method, {})}
     run = train(TrainingRequest(method=method, data=data, root=root, values=values), lambda report: None)

@@ -96,6 +96,7 @@ def train(
     """
     from edge_ad.cli.progress import EpochProgress
     from edge_ad.training import train as training
+    from edge_ad.training.request import TrainingRequest
 
     if methods:
         _print_methods(as_json=json)
@@ -109,7 +110,7 @@ def train(
         if resume is not None:
             root = training.resume(resume, listen, method=method)
         else:
-            request = training.TrainingRequest(
+            request = TrainingRequest(
                 method=_required(method, product, folders),
                 data=product,
                 root=root,

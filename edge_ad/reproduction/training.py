@@ -23,9 +23,10 @@ from edge_ad.reproduction.tiny_networks import tiny_clip, tiny_vit
 from edge_ad.training.held_out_defects import separation
 from edge_ad.training.loop import EpochReport
 from edge_ad.training.precision import choose_device
+from edge_ad.training.request import TrainingRequest
 from edge_ad.training.runs import load_run, read_record
 from edge_ad.training.schedules import SCHEDULES
-from edge_ad.training.train import TrainingRequest, resume, train
+from edge_ad.training.train import resume, train
 
 __all__ = ["GRID", "Trained", "Workshop", "parse_choice"]
 

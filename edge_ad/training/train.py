@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,15 @@ from torch import Tensor
 
 from edge_ad import __version__
 from edge_ad.data.blocks import split_in_blocks
-from edge_ad.data.geometry import AskedGeometry, ChosenGeometry, choose_geometry, without_unaligned
+from edge_ad.data.geometry import ChosenGeometry, choose_geometry, without_unaligned
 from edge_ad.data.photo_measures import measure_photos
-from edge_ad.data.products import Folders, Product, open_product
-from edge_ad.data.splits import GoodSplit, content_hash, fitted_on_all
-from edge_ad.errors import CheckpointError, DataError, StorageError, UsageError
+from edge_ad.data.products import Product, open_product
+from edge_ad.data.splits import GoodSplit, fitted_on_all
+from edge_ad.errors import CheckpointError, StorageError, UsageError
 from edge_ad.evaluation.thresholds import conformal_rank
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.models.published import TrainingSettings
 from edge_ad.models.registry import create_detector, method_class, parse_parameters
-from edge_ad.outside_text import storable
 from edge_ad.storage import storage_errors
 from edge_ad.strict_json import to_json
 from edge_ad.training.checkpoints import Progress, load_tensors, restore_training, save_tensors
@@ -33,72 +32,24 @@ from edge_ad.training.held_out_defects import choose_mosaic_scale
 from edge_ad.training.loop import EpochReport, run_stages
 from edge_ad.training.precision import choose_device
 from edge_ad.training.preparation import fit_after_training, loop_settings, prepare
+from edge_ad.training.recorded_photos import check_names, folders_record, recorded_name, same_photos, split_record
+from edge_ad.training.request import TrainingRequest, named_values, training_settings
 from edge_ad.training.runs import (
     CHECKPOINT_FILE,
     RESUME_FILE,
     RunRecord,
-    SplitRecord,
     load_run,
     read_record,
     write_record,
 )
 
-__all__ = ["TrainingRequest", "prepare", "resume", "train"]
+__all__ = ["resume", "train"]
 
 _SECONDS_BETWEEN_CHECKPOINTS = 20.0
 _LOG_FILE = "log.jsonl"
 _log = logging.getLogger(__name__)
 
 Listener = Callable[[EpochReport], None]
-
-
-@dataclass(frozen=True)
-class TrainingRequest:
-    """What to train.
-
-    Attributes:
-        method: Method name.
-        data: Folder of the product; None where ``folders`` names its good photos.
-        root: Folder of the run; must not hold one yet.
-        values: Parameters that differ from the method's defaults; ``mosaic`` may be ``"auto"``.
-        preset: Name of parameters and settings that belong together, out of the method's ``all_presets``; ``values``
-            and the settings below go before them.
-        speed: What a frame may cost, out of the method's ``speeds``; ``values`` and the preset go before it.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        skip_unreadable: Leave unreadable images out instead of refusing.
-        ear: A finished run of the method that this one continues, to go on from: EAR for FADeR.
-        workers: Processes that simulate defects, for a method that learns from them; the result does not depend on it.
-        compiled: Compile the networks that are trained, by torch.compile.
-        batch_size: As in `TrainingSettings`, and so are those below; None leaves it to the preset, and without one to
-            what is taken for the edge.
-        flips: Likewise.
-        mixed_precision: Likewise.
-        geometry: Likewise.
-        crop_share: Likewise.
-        all_photos: Likewise.
-        folders: Folders of photos, where the product's own does not tell.
-        false_alarm_rate: Share of good parts that may be called defective, in (0, 1); the threshold is set for it.
-    """
-
-    method: str
-    data: Path | None
-    root: Path
-    values: Mapping[str, Any] = field(default_factory=dict)
-    preset: str = ""
-    speed: str = ""
-    device: str = "auto"
-    batch_size: int | None = None
-    flips: bool | None = None
-    mixed_precision: bool | None = None
-    geometry: AskedGeometry | None = None
-    crop_share: float | None = None
-    all_photos: bool | None = None
-    skip_unreadable: bool = False
-    ear: Path | None = None
-    workers: int = 0
-    compiled: bool = False
-    folders: Folders = field(default_factory=Folders)
-    false_alarm_rate: float = 0.05
 
 
 def train(request: TrainingRequest, listen: Listener) -> Path:
@@ -125,9 +76,9 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     byte_limit()  # a wrong one must not leave a run that never began
     start: dict[str, Tensor] | None = None
     kind = method_class(request.method).parameters_type
-    speed = _named_values(request, "speed", request.speed, kind.speeds)
-    preset = _named_values(request, "preset", request.preset, kind.all_presets())
-    settings = _settings(request, preset)
+    speed = named_values(request, "speed", request.speed, kind.speeds)
+    preset = named_values(request, "preset", request.preset, kind.all_presets())
+    settings = training_settings(request, preset)
     own = {name: value for name, value in preset.items() if name not in TrainingSettings.names()}
     if request.ear is not None:
         request, start = _continued(request, request.ear, {**speed, **own})
@@ -137,7 +88,7 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     request = replace(request, method=method_class(request.method).method)  # runs record the name, not an alias
     parse_parameters(request.method, fixed)
     product = open_product(request.data, request.folders, part="good", skip_unreadable=request.skip_unreadable)
-    _check_names(request, product)
+    check_names(request.folders, product)
     photos = measure_photos(product.good)
     detector = create_detector(request.method, fixed)
     split = split_in_blocks(
@@ -183,7 +134,7 @@ def resume(root: Path, listen: Listener, *, method: str | None = None) -> Path:
     if record.status == "finished":
         raise CheckpointError(f"The run {root} is finished.", "Give --name to train another one.")
     product_root = Path(record.product_root)
-    split = replace(_same_images(record.split, product_root), photos=record.photos)
+    split = replace(same_photos(record.split, product_root), photos=record.photos)
     return _train(root, record, create_detector(record.method, _parameters(record)), split, product_root, listen)
 
 
@@ -209,7 +160,7 @@ def _train(
         raise StorageError(error.message, f"{error.hint} Then: edge-ad train --resume {root}".lstrip()) from error
     fit_after_training(detector.cpu(), split, settings.device)
     scores = cross_fitted_scores(detector, split, settings.device)
-    left_out, fitted = ({_recorded(path, product_root): score for path, score in part.items()} for part in scores)
+    left_out, fitted = ({recorded_name(path, product_root): score for path, score in part.items()} for part in scores)
     record = record.model_copy(update={"good_scores": left_out, "fitted_scores": fitted})
     _finish(root, record, detector, time.monotonic() - began)
     return root
@@ -293,22 +244,6 @@ def _continued(
     return request, detector.state_dict()
 
 
-def _named_values(
-    request: TrainingRequest, option: str, asked: str, known: Mapping[str, Mapping[str, Any]]
-) -> Mapping[str, Any]:
-    """The values of the speed or preset that is asked for; none without one."""
-    if asked and asked not in known:
-        hint = f"It has: {', '.join(known)}." if known else f"Leave --{option} out."
-        raise UsageError(f"{request.method} has no {option} {asked!r}.", hint)
-    return known.get(asked, {})
-
-
-def _settings(request: TrainingRequest, preset: Mapping[str, Any]) -> TrainingSettings:
-    """What was asked for, else what the preset has, else what is taken for the edge."""
-    asked = {name: value for name in TrainingSettings.names() if (value := getattr(request, name)) is not None}
-    return TrainingSettings(**{name: preset[name] for name in TrainingSettings.names() & preset.keys()} | asked)
-
-
 def _with_geometry(
     request: TrainingRequest, settings: TrainingSettings, split: GoodSplit, detector: AnomalyDetector
 ) -> tuple[TrainingRequest, GoodSplit]:
@@ -355,10 +290,10 @@ def _new_record(
         choices=choices,
         status="training",
         product_root=str(product.root.resolve()),
-        folders=_folders_record(request.folders),
+        folders=folders_record(request.folders),
         product_name=product.name,
         photos=split.photos,
-        split=_split_record(split, product.root),
+        split=split_record(split, product.root),
         false_alarm_rate=request.false_alarm_rate,
         training={
             "device": str(choose_device(request.device)),
@@ -372,62 +307,4 @@ def _new_record(
         },
         versions={"edge-ad": __version__, **package_versions()},
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    )
-
-
-def _check_names(request: TrainingRequest, product: Product) -> None:
-    """Refuse names that the record of a run cannot hold, before anything is written."""
-    named = request.folders.resolved()
-    folders = (*named.good, *named.defects, *named.more, *filter(None, (named.masks,)))
-    for path in (product.root.resolve(), *product.good, *folders):
-        if storable(str(path)) != str(path):
-            raise DataError(f"The name of {path} is no UTF-8.", "Rename it.")
-
-
-def _folders_record(folders: Folders) -> dict[str, list[str]]:
-    known = folders.resolved()
-    named = {"good": known.good, "defects": known.defects, "masks": (known.masks,) if known.masks else ()}
-    named["more"] = known.more
-    return {kind: [str(path) for path in paths] for kind, paths in named.items() if paths}
-
-
-def _recorded(path: Path, root: Path) -> str:
-    """A photo's name in the record: below the product's folder, absolute in another one."""
-    return str(path.relative_to(root) if path.is_relative_to(root) else path)
-
-
-def _split_record(split: GoodSplit, root: Path) -> SplitRecord:
-    parts = [
-        {_recorded(path, root): content_hash(path) for path in part}
-        for part in (split.fit, split.calibrate, split.threshold)
-    ]
-    folds, duplicates = (
-        [[_recorded(path, root) for path in part] for part in parts] for parts in (split.folds, split.duplicates)
-    )
-    return SplitRecord(
-        seed=split.seed,
-        fit=parts[0],
-        calibrate=parts[1],
-        threshold=parts[2],
-        folds=folds,
-        duplicates=duplicates,
-        in_blocks=split.in_blocks,
-    )
-
-
-def _same_images(record: SplitRecord, root: Path) -> GoodSplit:
-    parts = []
-    for part in (record.fit, record.calibrate, record.threshold):
-        for name, digest in part.items():
-            if content_hash(root / name) != digest:
-                raise CheckpointError(
-                    f"{root / name} is not the image the training began with.", "Put it back, or train anew."
-                )
-        parts.append(tuple(root / name for name in part))
-    fit, calibrate, threshold = parts
-    folds, duplicates = (
-        tuple(tuple(root / name for name in part) for part in parts) for parts in (record.folds, record.duplicates)
-    )
-    return GoodSplit(
-        record.seed, fit, calibrate, threshold, folds=folds, duplicates=duplicates, in_blocks=record.in_blocks
     )

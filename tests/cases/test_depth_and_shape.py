@@ -12,8 +12,9 @@ from edge_ad.data.products import open_product
 from edge_ad.errors import DataError
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.photo_spec import Geometry, PhotoSpec
+from edge_ad.training.request import TrainingRequest
 from edge_ad.training.runs import Run, load_run, read_record, torch_predictor
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.train import train
 
 
 def _trained(product: Path, root: Path, *, size: int = 64, geometry: Geometry = "stretch") -> Run:

@@ -17,8 +17,9 @@ from edge_ad.errors import StorageError
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.training import photo_check
 from edge_ad.training.photo_check import CHECK_FILE, SHEET_FILE, check_photos, oddness, photos_needed
+from edge_ad.training.request import TrainingRequest
 from edge_ad.training.runs import load_run, read_record, torch_predictor
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.train import train
 
 
 def _train(product: Path, root: Path) -> Path:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from edge_ad.cli import main
 from edge_ad.images import read_resized, resize
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.request import TrainingRequest
+from edge_ad.training.train import train
 
 
 @pytest.fixture

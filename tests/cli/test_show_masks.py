@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_ad.cli import main
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.request import TrainingRequest
+from edge_ad.training.train import train
 
 _TINY = {"size": 64, "width": "pico", "mosaic": 8, "epochs": 1}
 _FADER = {**_TINY, "fader_epochs": 1, "predictor": "mlp"}

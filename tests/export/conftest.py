@@ -12,7 +12,8 @@ from edge_ad.export.bundle_export import export_run
 from edge_ad.export.int8 import Int8Recipe
 from edge_ad.export.recipes import Calibration, Listeners, RecipeOptions, add_graph
 from edge_ad.training.runs import Run, load_run
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.request import TrainingRequest
+from edge_ad.training.train import train
 
 OPTIONS = RecipeOptions("openvino", limits=GateLimits.of_drop(0.2))
 

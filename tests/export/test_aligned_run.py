@@ -10,7 +10,8 @@ from edge_ad.cli.app import main
 from edge_ad.detector import load
 from edge_ad.export.build import build_engines
 from edge_ad.training.runs import Run, load_run, torch_predictor
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.request import TrainingRequest
+from edge_ad.training.train import train
 from tests.rendered_part import render_part
 
 

@@ -14,7 +14,8 @@ from edge_ad.export.onnx_export import DeployGraph
 from edge_ad.export.onnx_export import export_onnx
 from edge_ad.models import AnomalyDetector, create_detector
 from edge_ad.training.runs import Run, load_run
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.request import TrainingRequest
+from edge_ad.training.train import train
 from tests.export.conftest import with_int8
 
 PLAIN = {

@@ -16,7 +16,8 @@ from edge_ad.models.dsr import Dsr, DsrParameters
 from edge_ad.models.fader import Fader, FaderParameters
 from edge_ad.models.mask_sources import DsrSegmentation
 from edge_ad.training.runs import Run, load_run
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.request import TrainingRequest
+from edge_ad.training.train import train
 from tests.export.conftest import with_int8
 
 

@@ -14,7 +14,8 @@ from edge_ad.runtime import open_engine
 from edge_ad.runtime.parity import map_correlation
 from edge_ad.training import preparation
 from edge_ad.training.runs import Run, load_run
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.request import TrainingRequest
+from edge_ad.training.train import train
 from tests.export.conftest import with_int8
 
 

@@ -33,7 +33,8 @@ class RunTarget(Target):
 
     def prepare(self) -> None:
         """Train the smallest detector on some noise."""
-        from edge_ad.training.train import TrainingRequest, train
+        from edge_ad.training.request import TrainingRequest
+        from edge_ad.training.train import train
 
         values = {"size": 64, "width": "pico", "mask_source": "full", "epochs": 1}
         with tempfile.TemporaryDirectory() as folder:

@@ -14,8 +14,9 @@ import safetensors.torch
 from edge_ad.cli import main
 from edge_ad.errors import CheckpointError
 from edge_ad.training.loop import EpochReport
+from edge_ad.training.request import TrainingRequest
 from edge_ad.training.runs import CHECKPOINT_FILE, RESUME_FILE, load_run
-from edge_ad.training.train import TrainingRequest, resume, train
+from edge_ad.training.train import resume, train
 
 _TINY: dict[str, Any] = {"size": 64, "width": "pico", "mask_source": "full", "epochs": 2}
 

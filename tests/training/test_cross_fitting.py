@@ -18,9 +18,10 @@ from edge_ad.models.patch_gaussian import PatchGaussian, PatchGaussianParameters
 from edge_ad.models.registry import create_detector
 from edge_ad.training.cross_fitting import is_cross_fitted
 from edge_ad.training.feature_cache import compute_features, to_tensor
+from edge_ad.training.request import TrainingRequest
 from edge_ad.training.runs import good_scores, load_run, read_record
 from edge_ad.training.threshold_outlook import bound_with, threshold_outlook
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.train import train
 
 
 def _train(product: Path, root: Path, method: str = "patch-gaussian", **options: object) -> Path:

@@ -7,8 +7,9 @@ import torch
 
 from edge_ad.training.checkpoints import load_tensors
 from edge_ad.training.loop import EpochReport
+from edge_ad.training.request import TrainingRequest
 from edge_ad.training.runs import CHECKPOINT_FILE
-from edge_ad.training.train import TrainingRequest, resume, train
+from edge_ad.training.train import resume, train
 
 
 def _request(product: Path, root: Path, *, workers: int = 0) -> TrainingRequest:

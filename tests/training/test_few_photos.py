@@ -10,8 +10,9 @@ from edge_ad.data.views import with_views
 from edge_ad.errors import DataError
 from edge_ad.export.bundle_export import export_run
 from edge_ad.images import read_resized
+from edge_ad.training.request import TrainingRequest
 from edge_ad.training.runs import load_run
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.train import train
 
 
 def _few(product: Path, folder: Path, count: int) -> Path:

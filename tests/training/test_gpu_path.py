@@ -15,7 +15,8 @@ from edge_ad.models.registry import create_detector
 from edge_ad.training import batches, preparation
 from edge_ad.training.batches import LoopSettings, TrainingSet
 from edge_ad.training.precision import autocast, choose_device, on_device, ready_to_train, sent_to
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.request import TrainingRequest
+from edge_ad.training.train import train
 
 CUDA = torch.device("cuda:0")
 

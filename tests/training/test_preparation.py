@@ -14,9 +14,10 @@ from edge_ad.models.patch_metric import PatchMetricParameters
 from edge_ad.training.feature_cache import compute_features
 from edge_ad.training.loop import EpochReport
 from edge_ad.training.preparation import refit
+from edge_ad.training.request import TrainingRequest
 from edge_ad.training.runs import Run, good_scores, load_run, read_record, write_record
 from edge_ad.training.threshold_outlook import threshold_outlook
-from edge_ad.training.train import TrainingRequest, resume, train
+from edge_ad.training.train import resume, train
 
 LEARNED = ["simplenet", "pbas", "boundary-shuffling", "patch-metric"]
 

@@ -20,8 +20,9 @@ from edge_ad.errors import CheckpointError, DataError, StorageError, UsageError
 from edge_ad.images import read_resized
 from edge_ad.training.checkpoints import load_tensors
 from edge_ad.training.loop import EpochReport
+from edge_ad.training.request import TrainingRequest
 from edge_ad.training.runs import CHECKPOINT_FILE, RESUME_FILE, load_run, read_record, torch_predictor
-from edge_ad.training.train import TrainingRequest, resume, train
+from edge_ad.training.train import resume, train
 
 _TINY = {"size": 64, "width": "pico", "mask_source": "full", "epochs": 3}
 

@@ -13,8 +13,9 @@ from edge_ad.models.registry import create_detector
 from edge_ad.training.checkpoints import Progress
 from edge_ad.training.feature_cache import compute_features
 from edge_ad.training.loop import EpochReport
+from edge_ad.training.request import TrainingRequest
 from edge_ad.training.runs import Run, load_run
-from edge_ad.training.train import TrainingRequest, resume, train
+from edge_ad.training.train import resume, train
 
 VALUES = {"size": 64, "head_epochs": 1, "epochs": 2, "hidden": 16}
 

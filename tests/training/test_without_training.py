@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from edge_ad.cli import main
+from edge_ad.training.request import TrainingRequest
 from edge_ad.training.runs import good_scores, load_run, torch_predictor
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.train import train
 from tests.models.transformer_folders import save_clip
 
 pytest.importorskip("transformers")

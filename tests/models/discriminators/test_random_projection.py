@@ -13,8 +13,9 @@ from edge_ad.calibration.graph_runner import run_graph
 from edge_ad.errors import UsageError
 from edge_ad.export.onnx_export import export_onnx
 from edge_ad.models.registry import create_detector
+from edge_ad.training.request import TrainingRequest
 from edge_ad.training.runs import load_run, torch_predictor
-from edge_ad.training.train import TrainingRequest, train
+from edge_ad.training.train import train
 
 VALUES = {"size": 64, "projection": "random", "start": "random", "standardise": "none", "epochs": 1, "hidden": 8}
 
