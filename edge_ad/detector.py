@@ -40,7 +40,8 @@ Photo: TypeAlias = "str | PathLike[str] | NDArray[Any] | Image"
 more than 8 bits; or a PIL image. A result keeps a contiguous array itself, not a copy: give a copy where the next frame
 is written into the same array."""
 
-_BATCH = 8
+_MOST_PHOTOS = 8  # of a call of the engine,
+_MOST_PIXELS = 8 * 512 * 512  # and of its input: the memory of a call grows with both
 _log = logging.getLogger(__name__)
 
 
@@ -120,6 +121,12 @@ class Detector:
         return self._judging.engine.describe().input_size_hw
 
     @property
+    def batch_size(self) -> int:
+        """Photos of a list that are judged in one call, 1 to 8: the larger the input, the fewer."""
+        height, width = self.input_size_hw
+        return max(1, min(_MOST_PHOTOS, _MOST_PIXELS // (height * width)))
+
+    @property
     def photos(self) -> PhotoSpec:
         """Depth and shape of the photos that were trained on."""
         return self._judging.photos
@@ -163,7 +170,8 @@ class Detector:
         self._check_free()
         if not isinstance(images, (list, tuple)):
             return self._predict([images])[0]
-        parts = (images[start : start + _BATCH] for start in range(0, len(images), _BATCH))
+        size = self.batch_size
+        parts = (images[start : start + size] for start in range(0, len(images), size))
         return [result for part in parts for result in self._predict(part)]
 
     def stream(

@@ -57,6 +57,14 @@ def test_list_gives_a_list_in_its_order_whatever_the_batch(detector: Detector) -
     assert detector.predict([]) == []
 
 
+@pytest.mark.parametrize(("size_hw", "photos"), [((256, 256), 8), ((1024, 1024), 2), ((512, 8192), 1)])
+def test_fewer_photos_are_judged_in_one_call_where_the_input_is_large(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch, size_hw: tuple[int, int], photos: int
+) -> None:
+    monkeypatch.setattr(Detector, "input_size_hw", size_hw)
+    assert detector.batch_size == photos
+
+
 def test_result_has_map_and_regions_at_the_size_of_the_photo(detector: Detector, frame: np.ndarray) -> None:
     low = detector.predict(frame)
     detector.threshold = low.score * 0.9

@@ -21,7 +21,6 @@ from edge_ad.streaming.frame import Result
 __all__ = ["UNJUDGED", "PhotoVerdict", "judge_photos", "list_photos"]
 
 UNJUDGED = "unjudged"
-_BATCH = 8
 _log = logging.getLogger(__name__)
 
 
@@ -115,7 +114,7 @@ def judge_photos(detector: Detector, paths: Sequence[Path]) -> Iterator[tuple[Ph
         The verdict on each, in their order, with the result where there is one: it holds the photo's pixels.
     """
     waiting = iter(paths)
-    while chunk := list(islice(waiting, _BATCH)):
+    while chunk := list(islice(waiting, detector.batch_size)):
         try:
             results = detector.predict(list(chunk))
         except DataError:
