@@ -96,16 +96,8 @@ def run_stream(
         stack.enter_context(delivery)
         warm(JudgingEngine(engine, control.bundle, threshold))
         active = ActiveEngine(first, swaps.taken_over)
-        counting = [observer.counts for observer in observers if isinstance(observer, CountingObserver)]
-        pipeline = Pipeline(
-            active,
-            sources,
-            control,
-            policy=policy,
-            batch=batch,
-            filters=filters,
-            counts=lambda reason: any(counts(reason) for counts in counting),
-        )
+        counts = _counting(observers)
+        pipeline = Pipeline(active, sources, control, policy=policy, batch=batch, filters=filters, counts=counts)
         stack.enter_context(pipeline)
         swaps.start(active, warm)
         loop = StreamLoop(
@@ -123,6 +115,12 @@ def run_stream(
     summary = loop.summary(ended_by)
     _check_recorded(summary)
     return summary
+
+
+def _counting(observers: Sequence[Observer]) -> Callable[[str], bool]:
+    """Reason → whether a frame that is not judged for it counts for an observer, and so gets a verdict."""
+    counts = [observer.counts for observer in observers if isinstance(observer, CountingObserver)]
+    return lambda reason: any(counted(reason) for counted in counts)
 
 
 def _check_recorded(summary: Summary) -> None:

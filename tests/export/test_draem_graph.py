@@ -10,13 +10,13 @@ import torch
 from edge_ad.calibration.graph_runner import run_graph
 from edge_ad.calibration.layers import FloatModules, float_reasons, int8_candidates
 from edge_ad.export.bundle_export import export_run
-from edge_ad.export.onnx_export import DeployGraph
-from edge_ad.export.onnx_export import export_onnx
+from edge_ad.export.onnx_export import DeployGraph, export_onnx
 from edge_ad.models import AnomalyDetector, create_detector
-from edge_ad.training.runs import Run, load_run
 from edge_ad.training.request import TrainingRequest
+from edge_ad.training.runs import Run, load_run
 from edge_ad.training.train import train
 from tests.export.conftest import with_int8
+from tests.export.same_numbers import assert_same_numbers
 
 PLAIN = {
     "Add", "Cast", "Concat", "Conv", "DepthToSpace", "Div", "Mul", "ReduceMax", "Relu", "Reshape", "Resize", "Sigmoid",
@@ -42,13 +42,7 @@ def model(detector: AnomalyDetector) -> onnx.ModelProto:
 
 
 def test_the_graph_gives_the_detectors_numbers(detector: AnomalyDetector, model: onnx.ModelProto) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    with torch.no_grad():
-        scores, maps = DeployGraph(detector)(torch.from_numpy(images))
-    predictions = run_graph(model, images)
-    np.testing.assert_allclose([item.score for item in predictions], scores.numpy(), rtol=0, atol=1e-4)
-    np.testing.assert_allclose(np.stack([item.anomaly_map for item in predictions]), maps.numpy(), rtol=0, atol=1e-4)
-    assert maps.std() > 1e-3
+    assert_same_numbers(detector, model)
 
 
 def test_it_has_plain_operators_and_no_batch_norm(model: onnx.ModelProto) -> None:

@@ -15,10 +15,11 @@ from edge_ad.models import AnomalyDetector
 from edge_ad.models.dsr import Dsr, DsrParameters
 from edge_ad.models.fader import Fader, FaderParameters
 from edge_ad.models.mask_sources import DsrSegmentation
-from edge_ad.training.runs import Run, load_run
 from edge_ad.training.request import TrainingRequest
+from edge_ad.training.runs import Run, load_run
 from edge_ad.training.train import train
 from tests.export.conftest import with_int8
+from tests.export.same_numbers import assert_same_numbers
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +44,7 @@ def model(detector: AnomalyDetector) -> onnx.ModelProto:
 
 
 def test_the_graph_gives_the_detectors_numbers(detector: AnomalyDetector, model: onnx.ModelProto) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    with torch.no_grad():
-        scores, maps = DeployGraph(detector)(torch.from_numpy(images))
-    predictions = run_graph(model, images)
-    np.testing.assert_allclose([item.score for item in predictions], scores.numpy(), rtol=0, atol=1e-4)
-    np.testing.assert_allclose(np.stack([item.anomaly_map for item in predictions]), maps.numpy(), rtol=0, atol=1e-4)
-    assert maps.std() > 1e-3
+    assert_same_numbers(detector, model)
 
 
 def test_each_codebook_is_read_twice_by_constant_products_around_a_softmax(model: onnx.ModelProto) -> None:

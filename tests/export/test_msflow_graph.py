@@ -18,6 +18,7 @@ from edge_ad.training.feature_cache import compute_features
 from edge_ad.training.loop import LoopSettings, run_stages
 from edge_ad.training.preparation import fit_photos, fit_to_images
 from edge_ad.training.runs import Run, load_run
+from tests.export.same_numbers import assert_same_numbers
 
 VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("msflow", {"blocks": "1,1,2"}),
@@ -50,13 +51,7 @@ def model(detector: AnomalyDetector) -> onnx.ModelProto:
 
 
 def test_the_graph_gives_the_detectors_numbers(detector: AnomalyDetector, model: onnx.ModelProto) -> None:
-    images = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    with torch.no_grad():
-        scores, maps = DeployGraph(detector)(torch.from_numpy(images))
-    predictions = run_graph(model, images)
-    np.testing.assert_allclose([item.score for item in predictions], scores.numpy(), rtol=0, atol=1e-4)
-    np.testing.assert_allclose(np.stack([item.anomaly_map for item in predictions]), maps.numpy(), rtol=0, atol=1e-4)
-    assert maps.std() > 1e-3
+    assert_same_numbers(detector, model)
 
 
 def test_permutations_and_position_codes_are_not_deployed(model: onnx.ModelProto) -> None:
