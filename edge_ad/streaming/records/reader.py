@@ -20,7 +20,7 @@ __all__ = ["COLUMNS", "EVENT_COLUMNS", "Bucket", "RecordFilter", "RecordReader"]
 
 COLUMNS = (
     "id", "time", "source", "frame", "score", "threshold", "verdict", "reason", "bundle", "latency_ms", "age_ms",
-    "image", "image_is_there", "path", "confirmed", "regions",
+    "image", "image_is_there", "path", "confirmed", "regions", "recipe", "recipe_hash",
 )  # fmt: skip
 """The keys of a record, in their order."""
 
@@ -29,8 +29,9 @@ EVENT_COLUMNS = ("id", "time", "event", "source", "text", "data")
 
 # Outer joins: a verdict whose source or bundle is missing must be reported, not left out.
 _VERDICTS = """SELECT v.id, v.time_unix, s.name AS source, v.frame, v.score, v.threshold, v.is_ng, v.reason,
-    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, v.path, v.confirmed, v.regions, t.ng_images
-    FROM verdicts v LEFT JOIN sources s ON s.id = v.source
+    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, v.path, v.confirmed, v.regions, t.ng_images,
+    coalesce(r.name, '') AS recipe, coalesce(r.hash, '') AS recipe_hash
+    FROM verdicts v LEFT JOIN sources s ON s.id = v.source LEFT JOIN recipes r ON r.id = v.recipe
     LEFT JOIN bundles b ON b.id = v.bundle LEFT JOIN streams t ON t.id = v.stream"""
 _COUNTED = "FROM verdicts v LEFT JOIN sources s ON s.id = v.source"
 _MISTYPED = f"""sum(coalesce(
@@ -242,6 +243,8 @@ class RecordReader:
             "path": cells.text("path"),
             "confirmed": cells.text("confirmed"),
             "regions": cells.items("regions"),
+            "recipe": cells.text("recipe"),
+            "recipe_hash": cells.text("recipe_hash"),
         }
 
     def _image(self, row: sqlite3.Row) -> dict[str, Any]:

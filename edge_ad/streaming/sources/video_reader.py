@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge_ad.errors import DataError
 from edge_ad.image_formats.completeness import damage
 from edge_ad.image_limits import pixel_limit
+from edge_ad.streaming.sources.packet_damage import LostFrames, length_size, zeros_inside
 
 __all__ = ["DamageFilter", "VideoReader"]
 
@@ -207,7 +208,9 @@ class VideoReader:
         # A gap in a transport stream shows at the packet after it; the packet before it has lost its end.
         self._looks_ahead = self._container.format.name == "mpegts"
         self._ahead: deque[Any] = deque()
+        self._lost_frames = LostFrames() if self._looks_ahead else None
         self._is_jpeg = self._stream.codec_context.name == "mjpeg"
+        self._length_size = length_size(self._stream.codec_context.name, self._stream.codec_context.extradata)
         self.is_at_end = False
 
     @property
@@ -256,9 +259,7 @@ class VideoReader:
         """Decode one packet, or what the decoder still holds at the end."""
         packet = self._next_packet()
         if packet is not None and packet.size:
-            follows_gap = bool(self._ahead) and self._ahead[0] is not None and self._ahead[0].is_corrupt
-            is_cut = self._is_jpeg and damage(bytes(packet)) is not None  # decoders fill missing parts with grey
-            self._damage.feed(packet.pts, is_corrupt=packet.is_corrupt or follows_gap or is_cut)
+            self._damage.feed(packet.pts, is_corrupt=self._is_damaged(packet))
         try:
             frames = self._stream.decode(packet) if packet is None or packet.size else self._stream.decode(None)
         except self._errors:
@@ -272,6 +273,15 @@ class VideoReader:
         self._frames.extend(frame for frame in whole if self._shown_at_s(frame) >= self._from_s)
         if is_end:
             self._packets, self.is_at_end = None, True
+
+    def _is_damaged(self, packet: Any) -> bool:
+        """Whether what a decoder may take for a picture is none."""
+        precedes_gap = bool(self._ahead) and self._ahead[0] is not None and self._ahead[0].is_corrupt
+        follows_gap = self._lost_frames is not None and self._lost_frames.precede(packet.dts)
+        if self._is_jpeg:  # decoders fill missing parts with grey
+            return packet.is_corrupt or precedes_gap or follows_gap or damage(bytes(packet)) is not None
+        has_zeros = self._length_size > 0 and zeros_inside(bytes(packet), self._length_size)
+        return packet.is_corrupt or precedes_gap or follows_gap or has_zeros
 
     def _next_packet(self) -> Any:
         while len(self._ahead) < 1 + self._looks_ahead:

@@ -59,7 +59,7 @@ def _zeroed(content: bytes, rng: random.Random) -> bytes:
     return content[:at] + bytes(200) + content[at + 200 :]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(
     ("name", "options", "damage"),
     [
