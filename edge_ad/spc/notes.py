@@ -46,7 +46,7 @@ def _base_period(found: Statistics) -> Iterator[str]:
     if found.share_base.subgroups < _LEAST_SUBGROUPS:
         few = found.share_base.subgroups
         yield f"The base period has {few} subgroups; {_LEAST_SUBGROUPS} or more are usual for limits."
-    for name, base in (("NG share", found.share_base), ("mean score", found.mean_base)):
+    for name, base in (("NG share", found.share_base), ("Mean score", found.mean_base)):
         if base is not None:
             yield from _stability(name, base, is_wide=found.request.with_dispersion)
 
