@@ -323,6 +323,14 @@ class Outputs:
             "by default the user's.",
         ),
     ] = None
+    gpio: Annotated[
+        str | None,
+        _output_option(
+            "--gpio",
+            metavar="CHIP,ng=N,...",
+            help="Pulses for verdicts on lines of a GPIO chip: gpiochip0,ng=17,ok=27,ready=22,pulse=50ms,delay=300ms.",
+        ),
+    ] = None
     plc_timeout_s: Annotated[
         float | None,
         _output_option(
