@@ -119,8 +119,8 @@ def records(
     with --out FILE.png. report holds a period against a stable one before it: control charts, places of defects and
     shifts, as a page with --out FILE.html or FILE.pdf. confirm notes that the parts of some records were good,
     whatever their verdict: false alarms, and parts that passed. edge-ad threshold sets thresholds on them. labels shows
-    what people said of single frames on the live page: false alarms, missed defects, their kinds and places. verify finds
-    what was changed, removed, exchanged or added since it was written.
+    what people said of single frames on the live page: false alarms, missed defects, their kinds and places. verify
+    finds what was changed, removed, exchanged or added since it was written.
     """
     from edge_ad.streaming.records.reader import RecordFilter, RecordReader
     from edge_ad.streaming.sinks.base import check_output
