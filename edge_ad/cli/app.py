@@ -38,6 +38,7 @@ VERBS: dict[str, str] = {
     "build-engine": "Build a bundle's engine for this machine.",
     "verify": "Check that an engine gives the trained numbers.",
     "stream": "Judge the frames of a camera, video or folder.",
+    "recipe": "Check recipes: what a line needs for each product.",
     "records": "List, export, draw or confirm what streams recorded.",
     "threshold": "Show or set the thresholds of a bundle.",
     "benchmark": "Measure latency and frame rate on this machine.",

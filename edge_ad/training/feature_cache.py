@@ -38,6 +38,8 @@ _ABANDONED_S = 3600.0
 _KEPT_TYPES = {torch.float16, torch.float32, torch.float64}  # NumPy has no bfloat16
 _NO_ARRAY = (OSError, ValueError, TypeError, SyntaxError, TokenError)  # what NumPy raises for a damaged header
 
+_PLAIN = (bool, int, float, str, tuple)
+
 _VARIABLE = "EDGE_AD_CACHE_LIMIT"
 _DEFAULT_BYTES = 4 << 30
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
@@ -169,7 +171,11 @@ def _computed_once(path: Path) -> Iterator[None]:
 
 
 def _network_digest(backbone: nn.Module) -> str:
+    """Hash of its modules, of the plain values that they hold (which levels, how they are tiled) and of its weights."""
     digest = hashlib.sha256(f"{__version__} {type(backbone).__name__} {backbone}".encode())
+    for name, module in backbone.named_modules():
+        plain = {key: value for key, value in vars(module).items() if isinstance(value, _PLAIN)}
+        digest.update(f"{name} {sorted(plain.items())}".encode())
     for name, tensor in sorted(backbone.state_dict().items()):
         values = tensor.detach().cpu().contiguous()
         digest.update(f"{name} {values.dtype} {tuple(values.shape)}".encode())

@@ -23,10 +23,14 @@ class _Counting(nn.Module):
     def __init__(self, gain: float = 1.0) -> None:
         super().__init__()
         self.register_buffer("gain", torch.tensor(gain))
-        self.calls = 0
+        self._seen: list[int] = []
+
+    @property
+    def calls(self) -> int:
+        return len(self._seen)
 
     def forward(self, images: Tensor) -> Tensor:
-        self.calls += 1
+        self._seen.append(len(images))
         return images[:, :, ::8, ::8] * self.get_buffer("gain")
 
 
@@ -44,6 +48,19 @@ def test_features_are_computed_once_for_the_same_pixels_and_weights() -> None:
     first = cached_features(backbone, _images())
     assert torch.equal(first, cached_features(backbone, _images()))
     assert backbone.calls == 1
+
+
+class _Strided(nn.Module):
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[:, :, :: self.stride, :: self.stride]
+
+
+def test_a_network_of_the_same_modules_that_is_set_otherwise_is_computed_anew() -> None:
+    assert cached_features(_Strided(8), _images()).shape != cached_features(_Strided(4), _images()).shape
 
 
 @pytest.mark.parametrize(("gain", "value"), [(2.0, 10), (1.0, 11)])
