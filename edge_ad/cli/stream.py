@@ -12,6 +12,7 @@ from edge_ad.cli.stream_options import (
     Ending,
     Frames,
     Outputs,
+    Recipes,
     Sources,
     SourceSettings,
     StreamCommand,
@@ -36,6 +37,7 @@ _INTERRUPTED = 130
 
 @takes_groups
 def stream(
+    recipes: Recipes,
     engine: StreamEngine,
     sources: Sources,
     settings: SourceSettings,

@@ -119,13 +119,13 @@ def open_filters(
         MissingDependencyError: An optional package is not installed.
     """
     from edge_ad.server import http_trigger
-    from edge_ad.streaming.filters import FilterOptions, FrameHealth, Region
+    from edge_ad.streaming.filters import FilterOptions, FrameHealth, parse_region
     from edge_ad.streaming.triggers import trigger_from_text
 
     kinds: dict[str, Callable[[str], Trigger]] = {"http": lambda rest: http_trigger(rest, server)}
     kinds |= {kind: _plc_trigger(kind, plc_servers or {}) for kind in _PLC_KINDS}
     return FilterOptions(
-        region=None if region is None else Region.parse(region),
+        region=None if region is None else parse_region(region),
         make_health=(lambda source: FrameHealth(can_freeze=source.is_live)) if checks_health else None,
         trigger=None if trigger == "every" else trigger_from_text(trigger, kinds),
         takes_8_bits=takes_8_bits,

@@ -18,6 +18,9 @@ __all__ = ["BankChoice", "NearestNeighbour", "PatchMetricKind", "PatchNearest", 
 BankChoice = Literal["random", "coreset"]
 PatchMetricKind = Literal["whitened", "euclidean", "cosine"]
 _LEAST_SQUARE = 1e-12
+# Of the mean squared length of the bank's patches. Nearer than that, as a patch of the bank is to itself, a squared
+# distance is a difference of large numbers, its root is rounding error, and no two backends agree about it.
+_LEAST_SHARE = 1e-3
 _MOST_CANDIDATES = 20_000  # patches that a coreset is chosen from: seconds, and measured as good as more
 
 
@@ -80,7 +83,10 @@ class NearestNeighbour(nn.Module):
         return mapped
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) → distances (N, 1, h, w), ``min_b |z - b|`` or ``min_b (1 - cos)``, by one 1×1 convolution."""
+        """(N, C, h, w) → distances (N, 1, h, w), ``min_b |z - b|`` or ``min_b (1 - cos)``, by one 1×1 convolution.
+
+        The first is never less than 0.03 of the root mean squared length of the bank's patches.
+        """
         bank = self.get_buffer("bank")
         if self.metric == "cosine":
             return 1 - F.conv2d(_directions(features), bank[:, :, None, None]).amax(1, keepdim=True)
@@ -89,7 +95,7 @@ class NearestNeighbour(nn.Module):
             compared = F.conv2d(features - self.get_buffer("mean"), self.get_buffer("whiten"))
         closeness = F.conv2d(compared, bank[:, :, None, None], -0.5 * bank.square().sum(1))
         squared = compared.square().sum(1, keepdim=True) - 2 * closeness.amax(1, keepdim=True)
-        return squared.clamp_min(0).sqrt()
+        return squared.clamp_min(_LEAST_SHARE * bank.square().sum(1).mean(0)).sqrt()
 
 
 def _directions(vectors: Tensor) -> Tensor:
