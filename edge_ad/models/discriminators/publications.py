@@ -156,6 +156,7 @@ SUPERSIMPLENET = Publication(
         "mixed_precision": Stated(False, "", "float32"),
         "all_photos": Stated(True, "all training photos", "all training photos"),
     },
+    checked=f"The code of September 2024. {NO_COPY}",
     remains=(
         "Both levels are brought to the finer one's grid and upscaled together, with the pixels' corners not aligned, "
         "and neighbours beyond the border are left out of the average.",
