@@ -32,8 +32,8 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 def records(
     action: Annotated[
-        Literal["list", "export", "trend", "report", "confirm", "verify"],
-        typer.Argument(metavar="list|export|trend|report|confirm|verify"),
+        Literal["list", "export", "trend", "report", "confirm", "labels", "verify"],
+        typer.Argument(metavar="list|export|trend|report|confirm|labels|verify"),
     ],
     database: Annotated[Path, typer.Argument(metavar="DB", help="Database written by edge-ad stream --database.")],
     since: Annotated[
@@ -118,8 +118,9 @@ def records(
     trend shows scores against the threshold and the share of NG frames of each hour: in the terminal, or as a picture
     with --out FILE.png. report holds a period against a stable one before it: control charts, places of defects and
     shifts, as a page with --out FILE.html or FILE.pdf. confirm notes that the parts of some records were good,
-    whatever their verdict: false alarms, and parts that passed. edge-ad threshold sets thresholds on them. verify finds
-    what was changed, removed, exchanged or added since it was written.
+    whatever their verdict: false alarms, and parts that passed. edge-ad threshold sets thresholds on them. labels shows
+    what people said of single frames on the live page: false alarms, missed defects, their kinds and places. verify
+    finds what was changed, removed, exchanged or added since it was written.
     """
     from edge_ad.streaming.records.reader import RecordFilter, RecordReader
     from edge_ad.streaming.sinks.base import check_output
@@ -163,6 +164,8 @@ def records(
             _list(reader, chosen, events=events, as_json=as_json, out=out)
         elif action == "export":
             _export(reader, chosen, events=events, out=out)
+        elif action == "labels":
+            _labels(database, chosen, as_json=as_json, out=out)
         elif action == "confirm":
             _confirm(database, reader, chosen, ids=ids, by=by, withdraw=withdraw, as_json=as_json)
         else:
@@ -185,6 +188,20 @@ def _list(reader: RecordReader, chosen: RecordFilter, *, events: bool, as_json: 
         columns = ["id", "time", "source", "frame", "score", "threshold", "verdict", "latency_ms", "age_ms"]
         columns += ["image", "path"]
         print_table(columns, [[_shown(record, name) for name in columns] for record in found])
+
+
+def _labels(database: Path, chosen: RecordFilter, *, as_json: bool, out: Path | None) -> None:
+    from edge_ad.streaming.records.export import export_records
+    from edge_ad.streaming.records.labels import LABEL_COLUMNS, read_labels
+
+    rows = [_in_local_time(label.to_json()) for label in read_labels(database, chosen)]
+    if out is not None:
+        note(f"{export_records(rows, LABEL_COLUMNS, out)} labels: {out}")
+    elif as_json:
+        print_json(rows)
+    else:
+        columns = ["time", "by", "label", "kind", "verdict", "record", "source", "frame", "score", "files", "photo"]
+        print_table(columns, [[row[name] for name in columns] for row in rows])
 
 
 def _confirm(
