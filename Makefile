@@ -16,7 +16,7 @@ ANOMALIB ?= $(VENV)-anomalib
 AUDIT := $(VENV)-audit
 # What the tests hold edge-ad's use of TensorRT and CUDA to: version=package of Python bindings, without the libraries.
 BINDINGS := 8.6.1=tensorrt-bindings 10.3.0=tensorrt-cu12-bindings 10.13.3.9=tensorrt-cu12-bindings \
-	11.4.0.106=tensorrt-cu13-bindings 13.5.0=cuda-bindings 1.9.0=cuda-pathfinder
+	11.4.0.106=tensorrt-cu13-bindings 12.9.10=cuda-bindings 13.5.0=cuda-bindings 1.9.0=cuda-pathfinder
 
 .PHONY: help demo test test-fast test-torchvision test-pythons check docs release audit fuzz bench peers accuracy has-bundle clean
 .DEFAULT_GOAL := help

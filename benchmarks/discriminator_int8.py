@@ -23,6 +23,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from edge_ad.data.products import open_product
+from edge_ad.evaluation.evaluate import evaluate
+from edge_ad.training.predictor import open_predictor
+
 METHODS = ("patch-gaussian", "patch-metric", "simplenet", "pbas", "boundary-shuffling")
 METRICS = ("image_auroc", "pixel_auroc", "pixel_ap", "pro")
 
@@ -52,18 +56,19 @@ def accuracy(
     except subprocess.CalledProcessError as error:
         return row | {"refused": error.stderr.strip().splitlines()[-1]}
     for name in ("fp32", precision):
-        metrics = _evaluated(data, run, name)["metrics"]
-        row[name] = {metric: round(metrics[metric], 5) for metric in METRICS}
+        row[name] = metrics_of(run, data, name)
     return row
 
 
-def _evaluated(data: Path, run: Path, precision: str) -> dict[str, Any]:
-    """The evaluation of a graph of the bundle, kept beside the run."""
-    kept = run.with_name(f"{run.name}-{precision}.json")
-    if not kept.is_file() or kept.stat().st_mtime < (run / "bundle" / "manifest.json").stat().st_mtime:
-        kept.write_text(edge_ad(["evaluate", run / "bundle", "--data", data, "--precision", precision, "--json"]))
-    evaluated: dict[str, Any] = json.loads(kept.read_text())
-    return evaluated
+def metrics_of(run: Path, data: Path, precision: str) -> dict[str, float]:
+    """Metrics of an engine of the run's bundle on all test images of a product.
+
+    Test photos of a shape that no training photo has are judged all the same: they belong to the product's test.
+    """
+    with open_predictor(run / "bundle", backend="auto", precision=precision, threads=1) as predictor:
+        photos = predictor.photos.model_copy(update={"aspect_ratios": None})
+        found = evaluate(predictor.predict, open_product(data), predictor.size_hw, batch=1, photos=photos)
+    return {name: round(found.metrics[name], 5) for name in METRICS}
 
 
 def latency(data: Path, run: Path, method: str, precision: str, seconds: float) -> dict[str, Any]:

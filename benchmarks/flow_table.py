@@ -20,15 +20,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from benchmarks.discriminator_int8 import edge_ad
+from benchmarks.discriminator_int8 import edge_ad, metrics_of
 from benchmarks.suites.accuracy_suite import run_name, split_method
 from benchmarks.suites.record import append_row, read_lines
 from edge_ad.bundle import Bundle
-from edge_ad.data.products import open_product
-from edge_ad.evaluation.evaluate import evaluate
 
 METHODS = ("patch-gaussian", "msflow")
-METRICS = ("image_auroc", "pixel_auroc", "pixel_ap", "pro")
 _PRECISIONS = ("fp32", "int8")
 
 
@@ -46,16 +43,6 @@ def made(data: Path, runs: Path, method: str, seed: int) -> tuple[Path, str]:
     except subprocess.CalledProcessError as error:
         return run, next(line for line in error.stderr.splitlines() if line.startswith("error:"))
     return run, ""
-
-
-def metrics_of(run: Path, data: Path, precision: str) -> dict[str, float]:
-    """Metrics of an engine of the run's bundle."""
-    from edge_ad.training.predictor import open_predictor
-
-    with open_predictor(run / "bundle", backend="auto", precision=precision, threads=1) as predictor:
-        photos = predictor.photos.model_copy(update={"aspect_ratios": None})
-        found = evaluate(predictor.predict, open_product(data), predictor.size_hw, batch=1, photos=photos)
-    return {name: round(found.metrics[name], 5) for name in METRICS}
 
 
 def row(data: Path, runs: Path, method: str, seed: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from edge_ad.document import Document
 from edge_ad.part_position import MASK_SIDE, PartPosition, find_part
 from edge_ad.resizing import halved
 
-__all__ = ["OTHER_LENGTH", "Aligned", "Alignment", "part_on", "scaled_to", "unaligned"]
+__all__ = ["OTHER_LENGTH", "Aligned", "Alignment", "part_on", "scaled_to", "unaligned", "warped"]
 
 OTHER_LENGTH = "part of another length"
 """What stands out is longer or shorter than the parts that were trained on."""
@@ -79,7 +79,7 @@ class Alignment(Document):
         if problem := self.problem(part, photo_hw):
             return Aligned(None, None, problem)
         matrix = self.matrix(part, photo_hw, size_hw)
-        return Aligned(_warped(image, matrix, size_hw), matrix, "")
+        return Aligned(warped(image, matrix, size_hw), matrix, "")
 
 
 class Aligned(NamedTuple):
@@ -107,8 +107,14 @@ def part_on(image: NDArray[np.uint8]) -> PartPosition:
     return find_part(np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_AREA), np.uint8), photo_hw)
 
 
-def _warped(image: NDArray[np.uint8], matrix: NDArray[np.float64], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """Sample a photo, halved until a pixel of the input covers less than two of it: none is skipped."""
+def warped(image: NDArray[np.uint8], matrix: NDArray[np.float64], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """Sample a photo, halved until a pixel of the input covers less than two of it: none is skipped.
+
+    Args:
+        image: uint8 (H, W, 3).
+        matrix: Affine map (2, 3) from pixels of the result to those of the photo.
+        size_hw: Height and width of the result, in pixels.
+    """
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
     level = halved(image, max(0, math.floor(math.log2(scale))))
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

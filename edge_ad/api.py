@@ -103,6 +103,7 @@ def train(
     name: str | None = None,
     runs: AnyPath = "runs",
     good: AnyPath | Iterable[AnyPath] = (),
+    labelled_defects: AnyPath | Iterable[AnyPath] = (),
     geometry: AskedGeometry | None = None,
     speed: str = "",
     preset: str = "",
@@ -121,6 +122,8 @@ def train(
         name: Name of the run; None for the product's.
         runs: Folder of the runs.
         good: Folder or folders of photos of good parts, where the product's folder does not tell them.
+        labelled_defects: Folder or folders of photos of defective parts to learn from, with masks where there are any,
+            for a method that does.
         geometry: How a photo fills the network's input: stretched, whole, its middle alone, or the part turned and cut
             out; ``"auto"``, the default, decides by the photos, and gives the input their shape.
         speed: What a frame may cost, ``"fast"``, ``"balanced"`` or ``"best"``: backbone and size of a detector on patch
@@ -171,6 +174,7 @@ def train(
         geometry=geometry,
         folders=folders,
         false_alarm_rate=false_alarm_rate,
+        labelled=_paths(labelled_defects),
     )
 
     def listen(report: EpochReport) -> None:
@@ -212,13 +216,19 @@ def evaluate(
     """
     from edge_ad.data.products import open_product
     from edge_ad.evaluation.evaluate import evaluate_loaded
-    from edge_ad.training.predictor import open_predictor, trained_on
+    from edge_ad.training.predictor import learned_defects, open_predictor, trained_on
 
     path = target.root if isinstance(target, (Run, Bundle)) else Path(target)
     folders = _folders(good, defects, masks)
     seen = trained_on(path)
     with open_predictor(path, backend=backend, precision=precision, threads=threads) as predictor:
-        product = open_product(None if data is None else Path(data), folders, part="test", trained_on=seen)
+        product = open_product(
+            None if data is None else Path(data),
+            folders,
+            part="test",
+            trained_on=seen,
+            learned_defects=learned_defects(path),
+        )
         evaluation = evaluate_loaded(predictor, product, trained_on=seen)
     if evaluation.seen:
         _log.warning("%s.", evaluation.seen_words)

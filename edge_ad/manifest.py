@@ -125,6 +125,7 @@ class Manifest(Document):
         graphs: Precision → graph.
         metrics: Metrics and where they were measured.
         split: The split of the good images.
+        labelled_defects: Content hashes of the photos of defective parts that were learned from.
         files: File name → SHA-256 of its content, for every file but the manifest and the engines.
         versions: Package → version that made the bundle.
         created: ISO 8601 date and time, UTC.
@@ -139,6 +140,7 @@ class Manifest(Document):
     graphs: dict[Precision, GraphInfo]
     metrics: list[MetricsRecord] = Field(default_factory=list)
     split: SplitInfo
+    labelled_defects: list[str] = Field(default_factory=list)
     files: dict[str, str] = Field(default_factory=dict)
     versions: dict[str, str] = Field(default_factory=dict)
     created: str

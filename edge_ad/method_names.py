@@ -21,6 +21,7 @@ METHODS = Registry(
         "patch-nearest": "edge_ad.models.patch_nearest:PatchNearest",
         "patch-metric": "edge_ad.models.patch_metric:PatchMetric",
         "simplenet": "edge_ad.models.discriminators:SimpleNet",
+        "supersimplenet": "edge_ad.models.discriminators:SuperSimpleNet",
         "pbas": "edge_ad.models.discriminators:Pbas",
         "boundary-shuffling": "edge_ad.models.discriminators:BoundaryShuffling",
         "draem": "edge_ad.models.draem:Draem",

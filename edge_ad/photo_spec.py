@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from edge_ad.alignment import Alignment, unaligned
+from edge_ad.alignment import Alignment, scaled_to, unaligned, warped
 from edge_ad.document import Document
 from edge_ad.errors import DataError
 from edge_ad.resizing import resize
@@ -174,6 +174,30 @@ class PhotoSpec(Document):
         row, column = min(row, whole[0] - size_hw[0]), min(column, whole[1] - size_hw[1])
         result[row : row + size_hw[0], column : column + size_hw[1]] = anomaly_map
         return result
+
+    def mask_in_input(
+        self,
+        mask: NDArray[np.bool_],
+        photo_hw: tuple[int, int],
+        matrix: NDArray[np.float64] | None,
+        size_hw: tuple[int, int],
+    ) -> NDArray[np.bool_]:
+        """Bring a mask that was drawn on a photo into the network's input; any share of a marked pixel counts.
+
+        Args:
+            mask: bool (H', W'), at the photo's size or another scale of it.
+            photo_hw: Height and width of the photo, in pixels.
+            matrix: That of the photo's `NetworkInput`.
+            size_hw: Height and width of the input, in pixels.
+
+        Returns:
+            bool (h, w).
+        """
+        values = np.repeat(np.where(mask, 255, 0).astype(np.uint8)[..., None], 3, axis=2)
+        if matrix is None:
+            return self._whole(values, size_hw)[..., 0] > 0
+        on_mask = scaled_to(matrix, photo_hw, (mask.shape[0], mask.shape[1]))
+        return warped(values, on_mask, size_hw)[..., 0] > 0
 
     def seen_of(self, height: int, width: int, size_hw: tuple[int, int]) -> Rectangle:
         """Top, left, height and width of the part of a photo that the network's input shows, where none is turned.

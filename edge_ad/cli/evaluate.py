@@ -69,7 +69,7 @@ def evaluate(
     """
     from edge_ad.cli import shift as shifts
     from edge_ad.errors import UsageError
-    from edge_ad.training.predictor import open_predictor, trained_on
+    from edge_ad.training.predictor import learned_defects, open_predictor, trained_on
 
     if not photos.is_given:
         raise UsageError(
@@ -78,7 +78,8 @@ def evaluate(
     kinds, requirements = shifts.plan(shifting.shift or [], shifting.require or [])
     seen = trained_on(target.target)
     with open_predictor(target.target, **vars(engine)) as predictor:
-        product = _product(photos, predictor, seen, skip_unreadable=reporting.skip_unreadable)
+        learned = learned_defects(target.target)
+        product = _product(photos, predictor, seen, learned, skip_unreadable=reporting.skip_unreadable)
         if kinds:
             shifts.check_threshold(requirements, predictor)
             found = shifts.measure(predictor, product, kinds, shifting.shift_at, seen)
@@ -94,7 +95,12 @@ def evaluate(
 
 
 def _product(
-    photos: PhotosToTest, predictor: LoadedPredictor, seen: frozenset[str], *, skip_unreadable: bool
+    photos: PhotosToTest,
+    predictor: LoadedPredictor,
+    seen: frozenset[str],
+    learned: frozenset[str],
+    *,
+    skip_unreadable: bool,
 ) -> Product:
     from edge_ad.data.products import open_product
     from edge_ad.evaluation.evaluate import check_test_images
@@ -105,6 +111,7 @@ def _product(
         part="test",
         skip_unreadable=skip_unreadable,
         trained_on=seen,
+        learned_defects=learned,
         photos=predictor.photos if skip_unreadable else None,
     )
     check_test_images(product)

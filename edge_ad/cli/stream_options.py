@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ __all__ = [
     "Ending",
     "Frames",
     "Outputs",
+    "Recipes",
     "SourceSettings",
     "Sources",
     "StreamCommand",
@@ -24,8 +26,8 @@ __all__ = [
 ]
 
 # One for each group of the help.
-_source_option, _frames_option, _verdict_option, _output_option, _end_option = (
-    partial(typer.Option, rich_help_panel=group) for group in ("Source", "Frames", "Verdict", "Output", "End")
+_recipe_option, _source_option, _frames_option, _verdict_option, _output_option, _end_option = (
+    partial(typer.Option, rich_help_panel=group) for group in ("Recipe", "Source", "Frames", "Verdict", "Output", "End")
 )
 
 
@@ -63,6 +65,24 @@ class StreamEngine:
             "--allow-unverified", help="Use a bundle without recorded outputs, whose engine cannot be verified."
         ),
     ] = False
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """What the other options take their values from."""
+
+    recipe: Annotated[
+        str | None,
+        _recipe_option(
+            "--recipe",
+            metavar="FILE|NAME",
+            help="Take options from this recipe; those of the command line win. With --recipes, a name in the folder.",
+        ),
+    ] = None
+    recipes: Annotated[
+        Path | None,
+        _recipe_option("--recipes", metavar="DIR", help="Folder of recipes between which the stream can be switched."),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +157,9 @@ class Frames:
 
     region: Annotated[
         str | None,
-        _frames_option("--region", metavar="X,Y,W,H", help="Part of the frame to judge."),
+        _frames_option(
+            "--region", metavar="X,Y,W,H", help="Part of the frame to judge, in pixels or as shares: 10%,10%,80%,80%."
+        ),
     ] = None
     trigger: Annotated[
         str,
@@ -301,6 +323,14 @@ class Outputs:
             "by default the user's.",
         ),
     ] = None
+    gpio: Annotated[
+        str | None,
+        _output_option(
+            "--gpio",
+            metavar="CHIP,ng=N,...",
+            help="Pulses for verdicts on lines of a GPIO chip: gpiochip0,ng=17,ok=27,ready=22,pulse=50ms,delay=300ms.",
+        ),
+    ] = None
     plc_timeout_s: Annotated[
         float | None,
         _output_option(
@@ -369,6 +399,13 @@ class StreamCommand(OptionalValueCommand):
 
     may_be_bare = frozenset({"--metrics", "--modbus", "--opcua", "--web"})
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take from a recipe what the command line does not give."""
+        from edge_ad.cli.recipe_defaults import defaults_of_recipe
+
+        ctx.default_map = defaults_of_recipe(_given(args, "--recipe"), _given(args, "--recipes"))
+        return super().parse_args(ctx, args)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one list per group, options without a group first."""
         groups: dict[str, list[tuple[str, str]]] = {"Options": []}
@@ -379,3 +416,14 @@ class StreamCommand(OptionalValueCommand):
         for name, records in groups.items():
             with formatter.section(name):
                 formatter.write_dl(records)
+
+
+def _given(args: Sequence[str], option: str) -> str | None:
+    """The last value of an option on the command line."""
+    given = None
+    for place, word in enumerate(args):
+        if word == option and place + 1 < len(args):
+            given = args[place + 1]
+        elif word.startswith(f"{option}="):
+            given = word.partition("=")[2]
+    return given

@@ -119,13 +119,13 @@ def open_filters(
         MissingDependencyError: An optional package is not installed.
     """
     from edge_ad.server import http_trigger
-    from edge_ad.streaming.filters import FilterOptions, FrameHealth, Region
+    from edge_ad.streaming.filters import FilterOptions, FrameHealth, parse_region
     from edge_ad.streaming.triggers import trigger_from_text
 
     kinds: dict[str, Callable[[str], Trigger]] = {"http": lambda rest: http_trigger(rest, server)}
     kinds |= {kind: _plc_trigger(kind, plc_servers or {}) for kind in _PLC_KINDS}
     return FilterOptions(
-        region=None if region is None else Region.parse(region),
+        region=None if region is None else parse_region(region),
         make_health=(lambda source: FrameHealth(can_freeze=source.is_live)) if checks_health else None,
         trigger=None if trigger == "every" else trigger_from_text(trigger, kinds),
         takes_8_bits=takes_8_bits,
@@ -170,20 +170,24 @@ def open_plc_servers(outputs: Outputs) -> dict[str, PlcServer]:
     return made
 
 
-def plc_sinks(servers: Mapping[str, PlcServer], *, has_parts: bool, is_asked: bool) -> list[Sink]:
-    """A sink for each of these servers.
+def plc_sinks(
+    servers: Mapping[str, PlcServer], gpio: str | None = None, *, has_parts: bool, is_asked: bool
+) -> list[Sink]:
+    """A sink for each of these servers, and one for digital outputs.
 
     Args:
         servers: The servers.
+        gpio: What ``--gpio`` says; None for no such outputs.
         has_parts: Whether ``--part`` says what a part is.
         is_asked: Whether somebody asks for each part by a trigger.
     """
-    if not servers:
+    if not servers and gpio is None:
         return []
-    from edge_ad.plc import ResultRule
+    from edge_ad.plc import GpioOptions, GpioSink, ResultRule
 
     rule = ResultRule(has_parts=has_parts, is_asked=is_asked)
-    return [server.sink(rule) for server in servers.values()]
+    made: list[Sink] = [server.sink(rule) for server in servers.values()]
+    return made if gpio is None else [*made, GpioSink(GpioOptions.parse(gpio), rule)]
 
 
 def open_sinks(outputs: Outputs, server: HttpServer) -> list[Sink]:

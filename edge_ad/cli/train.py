@@ -49,6 +49,10 @@ _WITH_RESUME = frozenset({"method", "resume", "check_photos", "json"})  # all ot
 _FEWEST_TO_COMPARE = 3  # photos: each is held against two others at least
 _MOST_NAMED = 5
 _FEW_NAMED = 3
+_LABELLED_HELP = (
+    "Folder of photos of defective parts to learn from, for supersimplenet; masks lie beside them, in a folder masks, "
+    "or in --masks. Without a mask it learns that a photo shows a defect, and not where. Repeatable."
+)
 _WORKERS_HELP = "Processes that simulate defects for draem and dsr; by default one per spare core, at most 4."
 
 
@@ -59,6 +63,7 @@ def train(
     good: GoodOption = None,
     defect: DefectOption = None,
     masks: MasksOption = None,
+    labelled_defects: Annotated[list[Path] | None, typer.Option(help=_LABELLED_HELP)] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run; by default the product's.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the runs.")] = Path("runs"),
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help=_PARAMETER_HELP)] = None,
@@ -91,6 +96,8 @@ def train(
     methods: Annotated[bool, typer.Option("--methods", help="Say which method is for what, and stop.")] = False,
 ) -> None:
     """Fit a detector to photos of good parts, without a look at any test image.
+
+    supersimplenet learns from labelled defects too; evaluate and compare leave those out.
 
     Take the photos as the line's frames come: the same camera, settings, codec and region. edge-ad capture does.
     """
@@ -130,6 +137,7 @@ def train(
                 workers=_spare_cores() if workers is None else workers,
                 folders=folders,
                 false_alarm_rate=false_alarm_rate,
+                labelled=tuple(labelled_defects or ()),
             )
             root = training.train(request, listen)
     _report(root, check_photos=check_photos, as_json=json)

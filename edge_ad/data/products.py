@@ -97,6 +97,7 @@ def open_product(
     part: Part = "all",
     skip_unreadable: bool = False,
     trained_on: Container[str] = frozenset(),
+    learned_defects: Container[str] = frozenset(),
     photos: PhotoSpec | None = None,
 ) -> Product:
     """Open a folder of images and check that every one that is needed can be decoded.
@@ -109,6 +110,7 @@ def open_product(
         part: ``"good"`` looks at no test image, ``"test"`` needs none to train on.
         skip_unreadable: Leave unreadable files out, and log each of them, instead of raising.
         trained_on: Content hashes that are not tested with where the layout leaves open which good photos are.
+        learned_defects: Content hashes of defective photos that were learned from, which are not tested with.
         photos: What the photos were like that were trained on: one of another depth or shape counts as unreadable.
 
     Raises:
@@ -118,6 +120,9 @@ def open_product(
     remarks = _left_out(layout)
     good = () if part == "test" else tuple(layout.good)
     test = () if part == "good" else tuple(_sample(layout, photo) for photo in _tested(layout, trained_on))
+    if learned_defects and (learned := [sample for sample in test if _is_learned(sample, learned_defects)]):
+        test = tuple(sample for sample in test if sample not in learned)
+        remarks.append(f"{len(learned)} defective photos were learned from, and are not tested with.")
     if part != "test" and not good:
         raise _no_good(layout.root)
     if layout.shared and part == "good" and len(layout.good) < len(layout.shared):
@@ -252,6 +257,10 @@ def _tested(layout: Layout, trained_on: Container[str]) -> Iterable[TestPhoto]:
         return layout.test
     fresh = [TestPhoto(path, None) for path in layout.shared if content_hash(path) not in trained_on]
     return [*fresh, *(photo for photo in layout.test if photo.defect_type is not None)]
+
+
+def _is_learned(sample: Sample, learned_defects: Container[str]) -> bool:
+    return sample.is_defective and content_hash(sample.path) in learned_defects
 
 
 def _sample(layout: Layout, photo: TestPhoto) -> Sample:

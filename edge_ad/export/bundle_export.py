@@ -80,6 +80,7 @@ def export_run(run: Run, log: Log = lambda text: None) -> Bundle:
         photos=run.split.photos,
         graphs={"fp32": GraphInfo(file=_GRAPH_FILE, threshold=threshold)},
         split=split,
+        labelled_defects=[labelled.sha256 for labelled in run.labelled],
         versions={"edge-ad": __version__, **package_versions()},
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
@@ -137,6 +138,8 @@ def fingerprint(run: Run) -> str:
     digest.update(_split_info(run.split).model_dump_json().encode())
     if run.split.photos.alignment is not None:
         digest.update(run.split.photos.model_dump_json().encode())
+    if run.labelled:
+        digest.update(repr(run.labelled).encode())
     rule = good_scores(run)
     if rule != GoodScores():  # of runs of before nothing changes
         digest.update(repr(rule).encode())

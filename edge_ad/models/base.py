@@ -137,6 +137,8 @@ class AnomalyDetector(nn.Module, ABC):
     trains_on_features: ClassVar[bool] = False
     """Whether the gradient stages see nothing but ``frozen_outputs``. Such a detector is trained again when the
     features change, as under an INT8 backbone; its ``fit_features`` starts it anew. Nothing is mirrored for it."""
+    learns_from_defects: ClassVar[bool] = False
+    """Whether photos of defective parts, where some are labelled, are learned from beside those of good ones."""
     trains_backbone: ClassVar[bool] = False
     """Whether the gradient stages change the backbone. Then nothing is fitted on its features before they are over."""
     fewest_photos: ClassVar[int] = FEWEST_IMAGES
@@ -224,6 +226,15 @@ class AnomalyDetector(nn.Module, ABC):
             features: (N, C, h, w) features of the fitting photos, each with another pseudo-defect and seen in one of
                 its views.
             masks: bool (N, H, W), True where the image was changed.
+        """
+
+    def fit_labelled(self, features: Tensor, masks: Tensor, has_mask: Tensor) -> None:
+        """Take labelled defects to learn from, between ``fit_features`` and ``frozen_outputs``.
+
+        Args:
+            features: (D, C, h, w) features of photos of defective parts.
+            masks: bool (D, H, W), True where a defect is marked.
+            has_mask: bool (D,), False where a photo is known to show a defect, and not where.
         """
 
     def frozen_outputs(self, images: Tensor, features: Tensor | None) -> Tensor:

@@ -11,13 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_ad.models.feature_detector import FeatureDetector, FeatureParameters
-from edge_ad.models.published import Publication, Stated
+from edge_ad.models.published import NO_COPY, Publication, Stated
 
 __all__ = ["BankChoice", "NearestNeighbour", "PatchMetricKind", "PatchNearest", "PatchNearestParameters", "k_centres"]
 
 BankChoice = Literal["random", "coreset"]
 PatchMetricKind = Literal["whitened", "euclidean", "cosine"]
 _LEAST_SQUARE = 1e-12
+# Of the mean squared length of the bank's patches. Nearer than that, as a patch of the bank is to itself, a squared
+# distance is a difference of large numbers, its root is rounding error, and no two backends agree about it.
+_LEAST_SHARE = 1e-3
 _MOST_CANDIDATES = 20_000  # patches that a coreset is chosen from: seconds, and measured as good as more
 
 
@@ -80,7 +83,10 @@ class NearestNeighbour(nn.Module):
         return mapped
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) → distances (N, 1, h, w), ``min_b |z - b|`` or ``min_b (1 - cos)``, by one 1×1 convolution."""
+        """(N, C, h, w) → distances (N, 1, h, w), ``min_b |z - b|`` or ``min_b (1 - cos)``, by one 1×1 convolution.
+
+        The first is never less than 0.03 of the root mean squared length of the bank's patches.
+        """
         bank = self.get_buffer("bank")
         if self.metric == "cosine":
             return 1 - F.conv2d(_directions(features), bank[:, :, None, None]).amax(1, keepdim=True)
@@ -89,7 +95,7 @@ class NearestNeighbour(nn.Module):
             compared = F.conv2d(features - self.get_buffer("mean"), self.get_buffer("whiten"))
         closeness = F.conv2d(compared, bank[:, :, None, None], -0.5 * bank.square().sum(1))
         squared = compared.square().sum(1, keepdim=True) - 2 * closeness.amax(1, keepdim=True)
-        return squared.clamp_min(0).sqrt()
+        return squared.clamp_min(_LEAST_SHARE * bank.square().sum(1).mean(0)).sqrt()
 
 
 def _directions(vectors: Tensor) -> Tensor:
@@ -165,9 +171,13 @@ class PatchNearestParameters(FeatureParameters):
             "crop_share": Stated(224 / 256, "resize to 256, crop 224", "resize to 256, crop 224"),
             "all_photos": Stated(True, "all training photos", "all training photos"),
         },
+        checked=f"The code of March 2023. {NO_COPY}",
         remains=(
-            "The coreset is chosen out of 20,000 patches that the seed draws, and not out of all.",
-            "The score is not weighted by the neighbours' density, and is the maximum of the smoothed map.",
+            "The coreset is chosen out of 20,000 patches that the seed draws, and not out of all. Its size does not "
+            "follow the number of photos.",
+            "The score is the maximum of the smoothed map; the code takes it before smoothing. As in the code, and not "
+            "as in the paper, no neighbours' density weights it.",
+            "Level 2 is a plain mean of 3 x 3 cells; in the code, which pools twice, the middle cell counts double.",
         ),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +24,14 @@ __all__ = [
     "BRIGHT_SHARE",
     "FROZEN_FRAMES",
     "FROZEN_SECONDS",
+    "AnyRegion",
     "FilterOptions",
     "FrameFilter",
     "FrameHealth",
     "FrameShape",
     "Region",
+    "RegionOfShares",
+    "parse_region",
 ]
 
 BLACK_LEVEL = 24  # of 255: above the noise of a covered sensor, below any lit part
@@ -91,6 +94,57 @@ class Region:
                 f"The frame has {width}×{height} pixels.",
             )
         return image[self.y : self.y + self.height, self.x : self.x + self.width]
+
+
+@dataclass(frozen=True)
+class RegionOfShares:
+    """A rectangle of a frame, whatever the frame's size.
+
+    Attributes:
+        x: Left edge, as a share of the frame's width, in [0, 1).
+        y: Upper edge, as a share of its height, in [0, 1).
+        width: As a share of its width, in (0, 1].
+        height: As a share of its height, in (0, 1].
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+    def in_pixels(self, size_hw: _Size) -> Region:
+        """The region of a frame of this height and width; at least one pixel."""
+        height, width = size_hw
+        left, top = int(self.x * width), int(self.y * height)
+        right, bottom = round((self.x + self.width) * width), round((self.y + self.height) * height)
+        return Region(left, top, max(1, min(right, width) - left), max(1, min(bottom, height) - top))
+
+    def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The region of a frame, uint8 (H, W, 3): a view, no copy."""
+        return self.in_pixels((image.shape[0], image.shape[1])).crop(image)
+
+
+AnyRegion: TypeAlias = Region | RegionOfShares
+
+
+def parse_region(text: str) -> AnyRegion:
+    """Read ``x,y,w,h``, in pixels, or ``x%,y%,w%,h%`` of the frame.
+
+    Raises:
+        UsageError: Neither, or nothing of a frame is inside.
+    """
+    if "%" not in text:
+        return Region.parse(text)
+    hint = "Write x,y,width,height of the frame: 10%,10%,80%,80%."
+    parts = [part.strip() for part in text.split(",")]
+    try:
+        x, y, width, height = (float(part.removesuffix("%")) / 100 for part in parts)
+    except ValueError:
+        raise UsageError(f"{text} is not a region.", hint) from None
+    is_inside = all(0 <= at < 1 and size > 0 and at + size <= 1 + 1e-9 for at, size in ((x, width), (y, height)))
+    if not all(part.endswith("%") for part in parts) or not is_inside:
+        raise UsageError(f"The region {text} is not inside a frame.", hint)
+    return RegionOfShares(x, y, width, height)
 
 
 class FrameHealth:
@@ -228,7 +282,7 @@ class FilterOptions:
         takes_8_bits: Whether to judge frames of 8 bits with a bundle whose photos have more.
     """
 
-    region: Region | None = None
+    region: AnyRegion | None = None
     make_health: Callable[[Source], _Health] | None = None
     trigger: Trigger | None = None
     takes_8_bits: bool = False

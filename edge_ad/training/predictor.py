@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edge_ad.bundle import Bundle
@@ -11,7 +11,7 @@ from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.evaluation.evaluate import LoadedPredictor
 from edge_ad.runtime.engines import opened_engine
 
-__all__ = ["open_predictor", "open_run", "trained_on"]
+__all__ = ["learned_defects", "open_predictor", "open_run", "trained_on"]
 
 
 @contextmanager
@@ -104,3 +104,22 @@ def _trained_on(target: Path) -> frozenset[str]:
 
     record = read_record(target).split
     return frozenset([*record.fit.values(), *record.calibrate.values(), *record.threshold.values()])
+
+
+def learned_defects(*targets: Path) -> frozenset[str]:
+    """Content hashes of the labelled defects that any of some runs and bundles learned from; as `trained_on`."""
+    found: set[str] = set()
+    for target in targets:
+        with suppress(EdgeAdError):
+            found.update(_learned_defects(target))
+    return frozenset(found)
+
+
+def _learned_defects(target: Path) -> list[str]:
+    if (target / "manifest.json").is_file():
+        return Bundle.open(target).manifest.labelled_defects
+    if not _is_run(target):
+        return []
+    from edge_ad.training.runs import read_record
+
+    return [labelled.sha256 for labelled in read_record(target).labelled]

@@ -18,6 +18,7 @@ from edge_ad.data.views import one_view_each, with_views
 from edge_ad.images import read_resized
 from edge_ad.models.base import AnomalyDetector
 from edge_ad.training.feature_cache import FeatureCache, compute_features, to_tensor
+from edge_ad.training.labelled_defects import LabelledPhotos, read_labelled
 from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
 from edge_ad.training.precision import choose_device, on_device
 from edge_ad.training.runs import Run, read_record
@@ -44,13 +45,19 @@ FeaturesOf: TypeAlias = Callable[[NDArray[np.uint8]], Tensor]
 """uint8 BGR (N, H, W, 3) → backbone features float32 (N, C, h, w)."""
 
 
-def prepare(detector: AnomalyDetector, split: GoodSplit, device: torch.device = _CPU) -> TrainingSet:
+def prepare(
+    detector: AnomalyDetector,
+    split: GoodSplit,
+    device: torch.device = _CPU,
+    labelled: LabelledPhotos | None = None,
+) -> TrainingSet:
     """Read the images, fit what is fitted, and compute what the frozen parts say of the fitting images.
 
     Args:
         detector: On the CPU, and left there.
         split: Its photos.
         device: Where the frozen networks compute.
+        labelled: Photos of defective parts, for a detector that learns from them.
     """
     fit, held_out = _read(detector, split)
     fit_photos(detector, fit)
@@ -60,7 +67,7 @@ def prepare(detector: AnomalyDetector, split: GoodSplit, device: torch.device = 
             return fit_to_images(detector, fit, held_out, None)
     with on_device(frozen, device):
         features_of = FeatureCache(frozen, device)
-        return fit_to_images(detector, fit, held_out, features_of)
+        return fit_to_images(detector, fit, held_out, features_of, labelled)
 
 
 def fit_after_training(detector: AnomalyDetector, split: GoodSplit, device: torch.device = _CPU) -> None:
@@ -95,7 +102,11 @@ def fitted_views(detector: AnomalyDetector, photos: NDArray[np.uint8]) -> NDArra
 
 
 def fit_to_images(
-    detector: AnomalyDetector, fit: NDArray[np.uint8], held_out: NDArray[np.uint8], features_of: FeaturesOf | None
+    detector: AnomalyDetector,
+    fit: NDArray[np.uint8],
+    held_out: NDArray[np.uint8],
+    features_of: FeaturesOf | None,
+    labelled: LabelledPhotos | None = None,
 ) -> TrainingSet:
     """Fit what is fitted on features, and compute what the frozen parts say of the fitting images.
 
@@ -104,11 +115,14 @@ def fit_to_images(
         fit: uint8 BGR (N, H, W, 3) to fit and train on.
         held_out: uint8 BGR (M, H, W, 3) for quantiles.
         features_of: The backbone, in whatever form; None for a detector without one, or one that trains it.
+        labelled: Photos of defective parts, for a detector that learns from them.
     """
     features = None
     if features_of is not None:
         features = fit_features(detector, fit, held_out, features_of)
         _show_defects(detector, fit, features_of)
+        if labelled is not None:
+            detector.fit_labelled(features_of(labelled.images), *labelled.tensors)
     seen = fitted_views(detector, fit)
     images = torch.empty(len(seen), 0) if detector.trains_on_features else to_tensor(seen)
     return TrainingSet(seen, detector.frozen_outputs(images, features), detector.views, held_out)
@@ -149,7 +163,8 @@ def refit(run: Run, fit: NDArray[np.uint8], held_out: NDArray[np.uint8], feature
     if not detector.trains_on_features:
         fit_features(detector, fit, held_out, features_of)
         return detector.eval()
-    data = fit_to_images(detector, fit, held_out, features_of)
+    labelled = read_labelled(run.labelled, run.product_root, detector.config.size_hw, run.split.photos)
+    data = fit_to_images(detector, fit, held_out, features_of, labelled)
     settings = loop_settings(read_record(run.root).training, detector)
     run_stages(detector.to(settings.device), data, settings, lambda report: None)
     return detector.cpu().eval()

@@ -41,6 +41,8 @@ class TrainingRequest:
         all_photos: Likewise.
         folders: Folders of photos, where the product's own does not tell.
         false_alarm_rate: Share of good parts that may be called defective, in (0, 1); the threshold is set for it.
+        labelled: Folders of photos of defective parts to learn from, for a method that does; their masks, where there
+            are any, lie beside them or in the folder of masks among ``folders``.
     """
 
     method: str
@@ -62,6 +64,7 @@ class TrainingRequest:
     compiled: bool = False
     folders: Folders = field(default_factory=Folders)
     false_alarm_rate: float = 0.05
+    labelled: tuple[Path, ...] = ()
 
 
 def named_values(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,6 +30,7 @@ from edge_ad.training.feature_cache import to_tensor
 __all__ = [
     "CHECKPOINT_FILE",
     "RESUME_FILE",
+    "LabelledRecord",
     "Run",
     "RunRecord",
     "SplitRecord",
@@ -73,6 +74,20 @@ class SplitRecord(Document):
     in_blocks: bool = False
 
 
+class LabelledRecord(Document):
+    """A photo of a defective part that was learned from.
+
+    Attributes:
+        photo: Its path below the product's folder, absolute in another one.
+        sha256: Hash of its content.
+        masks: Likewise of its masks: path → hash; empty where nobody marked the place.
+    """
+
+    photo: str
+    sha256: str
+    masks: dict[str, str] = Field(default_factory=dict)
+
+
 class RunRecord(Document):
     """Contents of ``run.json``.
 
@@ -88,6 +103,7 @@ class RunRecord(Document):
         product_name: Name of the product.
         photos: What its good images are like, and how they fill the network's input.
         split: The split of its good images.
+        labelled: Photos of defective parts that were learned from.
         false_alarm_rate: Share of good parts that may be called defective, as asked for.
         good_scores: Score of each good photo by a detector that was fitted on the other folds, in torch and float32;
             empty where the split has no folds.
@@ -109,6 +125,7 @@ class RunRecord(Document):
     product_name: str
     photos: PhotoSpec = PhotoSpec()
     split: SplitRecord
+    labelled: list[LabelledRecord] = Field(default_factory=list)
     false_alarm_rate: float = Field(default=0.01, gt=0, lt=1)
     good_scores: dict[str, float] = Field(default_factory=dict)
     fitted_scores: dict[str, float] = Field(default_factory=dict)
@@ -135,6 +152,7 @@ class Run:
         false_alarm_rate: Share of good parts that may be called defective, as asked for.
         good_scores: Score of each good photo by a detector that was fitted on the other folds; empty without folds.
         fitted_scores: Score of each photo of the first fold by this detector, where it was fitted on it too.
+        labelled: Photos of defective parts that were learned from.
     """
 
     root: Path
@@ -149,6 +167,7 @@ class Run:
     false_alarm_rate: float = 0.01
     good_scores: Mapping[Path, float] = field(default_factory=dict)
     fitted_scores: Mapping[Path, float] = field(default_factory=dict)
+    labelled: Sequence[LabelledRecord] = ()
 
 
 def write_record(root: Path, record: RunRecord) -> None:
@@ -222,6 +241,7 @@ def load_run(root: Path) -> Run:
         record.false_alarm_rate,
         {product_root / name: score for name, score in record.good_scores.items()},
         {product_root / name: score for name, score in record.fitted_scores.items()},
+        record.labelled,
     )
 
 

@@ -14,13 +14,14 @@ _SGDR_CYCLES = (1, 2, 4)  # each restart doubles the cycle (Loshchilov & Hutter 
 
 _STEPS = (0.8, 0.9)
 _STEP_FACTOR = 0.2
+_SMALL_STEP_FACTOR = 0.4
 
 _WARM_UP_STEPS = (0.7, 0.9)
 _LONG_WARM_UP_SHARE = 0.12
 _LONG_START_SCALE = 0.1
 _WARM_UP_STEP_FACTOR = 0.33
 
-SCHEDULES = ("one-cycle", "fixed", "warm-up", "sgdr", "step", "warm-up-step")
+SCHEDULES = ("one-cycle", "fixed", "warm-up", "sgdr", "step", "small-step", "warm-up-step")
 
 
 def learning_rate_scale(schedule: str, progress: float) -> float:
@@ -29,8 +30,9 @@ def learning_rate_scale(schedule: str, progress: float) -> float:
     Args:
         schedule: ``fixed``; ``warm-up`` (linear over the first tenth, then fixed; Goyal et al. 2017); ``sgdr`` (cosine
             with warm restarts, cycles of 1, 2 and 4 sevenths); ``one-cycle`` (warm-up, then one cosine to zero);
-            ``step`` (a fifth after 80 %, a fifth of that after 90 %; DRAEM); ``warm-up-step`` (linear from a tenth over
-            12 %, then fixed, times 0.33 after 70 % and again after 90 %; MSFlow).
+            ``step`` (a fifth after 80 %, a fifth of that after 90 %; DRAEM); ``small-step`` (likewise, times 0.4;
+            SuperSimpleNet); ``warm-up-step`` (linear from a tenth over 12 %, then fixed, times 0.33 after 70 % and
+            again after 90 %; MSFlow).
         progress: Steps done over all steps, in [0, 1).
 
     Returns:
@@ -47,6 +49,8 @@ def learning_rate_scale(schedule: str, progress: float) -> float:
         return _restarting_cosine(progress)
     if schedule == "step":
         return float(_STEP_FACTOR ** sum(progress >= step for step in _STEPS))
+    if schedule == "small-step":
+        return float(_SMALL_STEP_FACTOR ** sum(progress >= step for step in _STEPS))
     if schedule == "warm-up-step":
         return _long_warm_up(progress) * float(_WARM_UP_STEP_FACTOR ** sum(progress >= step for step in _WARM_UP_STEPS))
     if schedule == "one-cycle":

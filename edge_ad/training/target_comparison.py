@@ -19,7 +19,7 @@ from edge_ad.evaluation.comparison import (
     read_documents,
 )
 from edge_ad.evaluation.evaluate import Progress
-from edge_ad.training.predictor import open_predictor, trained_on
+from edge_ad.training.predictor import learned_defects, open_predictor, trained_on
 
 __all__ = ["compare_targets"]
 
@@ -59,10 +59,11 @@ def compare_targets(
     if measured and not (data or folders.good or folders.defects):
         raise UsageError("Say what to test with.", "edge-ad compare A B --data FOLDER")
     found: list[Candidate] = []
+    learned = learned_defects(*measured)  # of any of them: all are measured on the same photos
     for target in measured:
         seen = trained_on(target)
         with open_predictor(target, backend=backend, precision=precision, threads=threads) as predictor:
-            product = open_product(data, folders, part="test", trained_on=seen)
+            product = open_product(data, folders, part="test", trained_on=seen, learned_defects=learned)
             log(f"Scoring {len(product.test)} test images with {target} ({predictor.engine}).")
             one = measured_candidate(
                 str(target), predictor, product, trained_on=seen, seconds=seconds, progress=progress

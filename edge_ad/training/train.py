@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -16,7 +16,7 @@ from edge_ad import __version__
 from edge_ad.data.blocks import split_in_blocks
 from edge_ad.data.geometry import ChosenGeometry, choose_geometry, without_unaligned
 from edge_ad.data.photo_measures import measure_photos
-from edge_ad.data.products import Product, open_product
+from edge_ad.data.products import Product, Sample, open_product
 from edge_ad.data.splits import GoodSplit, fitted_on_all
 from edge_ad.errors import CheckpointError, StorageError, UsageError
 from edge_ad.evaluation.thresholds import conformal_rank
@@ -29,6 +29,12 @@ from edge_ad.training.checkpoints import Progress, load_tensors, restore_trainin
 from edge_ad.training.cross_fitting import cross_fitted_scores, is_cross_fitted
 from edge_ad.training.feature_cache import byte_limit
 from edge_ad.training.held_out_defects import choose_mosaic_scale
+from edge_ad.training.labelled_defects import (
+    check_learns_from_defects,
+    labelled_records,
+    labelled_samples,
+    read_labelled,
+)
 from edge_ad.training.loop import EpochReport, run_stages
 from edge_ad.training.precision import choose_device
 from edge_ad.training.preparation import fit_after_training, loop_settings, prepare
@@ -87,8 +93,11 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     fixed = {key: value for key, value in request.values.items() if (key, value) != ("mosaic", "auto")}
     request = replace(request, method=method_class(request.method).method)  # runs record the name, not an alias
     parse_parameters(request.method, fixed)
+    if request.labelled:
+        check_learns_from_defects(request.method)
     product = open_product(request.data, request.folders, part="good", skip_unreadable=request.skip_unreadable)
     check_names(request.folders, product)
+    samples = labelled_samples(request.labelled, request.folders.masks)
     photos = measure_photos(product.good)
     detector = create_detector(request.method, fixed)
     split = split_in_blocks(
@@ -104,7 +113,7 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
         split = fitted_on_all(split)
     if values != fixed:
         detector = create_detector(request.method, values)
-    record = _new_record(request, settings, product, split, detector, choices)
+    record = _new_record(request, settings, product, split, detector, choices, samples)
     if start is not None:  # before the record: a run that is killed in between never began
         save_tensors(request.root / RESUME_FILE, {f"detector.{name}": value for name, value in start.items()}, {
             "stage": str(len(detector.stages()) - 1), "epoch": "0",
@@ -148,7 +157,8 @@ def _train(
 ) -> Path:
     # The folder as the paths of the split begin with it, which may be relative or a link; the record's is resolved.
     settings = loop_settings(record.training, detector)
-    data = prepare(detector, split, settings.device)
+    labelled = read_labelled(record.labelled, product_root, detector.config.size_hw, split.photos)
+    data = prepare(detector, split, settings.device, labelled)
     keeper = _CheckpointKeeper(root, listen)
     began = time.monotonic()
     try:
@@ -281,9 +291,12 @@ def _new_record(
     split: GoodSplit,
     detector: AnomalyDetector,
     choices: dict[str, Any],
+    labelled: Sequence[Sample],
 ) -> RunRecord:
     from edge_ad.training.runs import package_versions
 
+    recorded = split_record(split, product.root)
+    good = {*recorded.fit.values(), *recorded.calibrate.values(), *recorded.threshold.values()}
     return RunRecord(
         method=request.method,
         parameters=detector.config.model_dump(mode="json"),
@@ -293,7 +306,8 @@ def _new_record(
         folders=folders_record(request.folders),
         product_name=product.name,
         photos=split.photos,
-        split=split_record(split, product.root),
+        split=recorded,
+        labelled=labelled_records(labelled, product.root, good),
         false_alarm_rate=request.false_alarm_rate,
         training={
             "device": str(choose_device(request.device)),

@@ -1,5 +1,4 @@
 import json
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ import pytest
 
 from benchmarks import discriminator_int8
 
-FIGURES = {"fp32": 0.91234567, "int8": 0.9, "int8-bf16": 0.8, "unasked": 1.0}
+FIGURES = {"fp32": 0.91235, "int8": 0.9, "int8-bf16": 0.8, "unasked": 1.0}
 
 TIMES = {
     "engine": {"p50_ms": 2.0},
@@ -38,16 +37,24 @@ class Commands:
             (run / "bundle" / "manifest.json").touch()
         if words[0] == "build-engine" and self.refuses:
             raise subprocess.CalledProcessError(4, words, stderr="Building.\nerror: INT8 fails the accuracy gate.\n")
-        if words[0] == "evaluate":
-            value = FIGURES[words[words.index("--precision") + 1]]
-            return json.dumps({"metrics": dict.fromkeys((*discriminator_int8.METRICS, "image_ap"), value)})
         if words[0] == "benchmark":
             return json.dumps({"engine": {"source": "made"}, "measurements": TIMES})
         return ""
 
+    def metrics_of(self, run: Path, data: Path, precision: str) -> dict[str, float]:
+        self.given.append(["evaluate", str(run), str(data), precision])
+        return dict.fromkeys(discriminator_int8.METRICS, FIGURES[precision])
+
     @property
     def names(self) -> list[str]:
         return [words[0] for words in self.given]
+
+
+def _commands(monkeypatch: pytest.MonkeyPatch, *, refuses: bool = False) -> Commands:
+    commands = Commands(refuses)
+    monkeypatch.setattr(discriminator_int8, "edge_ad", commands)
+    monkeypatch.setattr(discriminator_int8, "metrics_of", commands.metrics_of)
+    return commands
 
 
 def measured(folder: Path, *options: str) -> list[dict[str, object]]:
@@ -58,8 +65,7 @@ def measured(folder: Path, *options: str) -> list[dict[str, object]]:
 
 
 def test_a_row_has_both_engines_of_one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    commands = Commands()
-    monkeypatch.setattr(discriminator_int8, "edge_ad", commands)
+    commands = _commands(monkeypatch)
     (row,) = measured(tmp_path, "--seeds", "3", "--parameter", "epochs=1")
     assert (row["product"], row["method"], row["seed"]) == ("bolt", "pbas", 3)
     assert row["fp32"] == dict.fromkeys(discriminator_int8.METRICS, 0.91235)
@@ -71,8 +77,7 @@ def test_a_row_has_both_engines_of_one_run(tmp_path: Path, monkeypatch: pytest.M
 def test_what_is_recorded_is_not_measured_again_and_what_is_trained_is_not_trained_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commands = Commands()
-    monkeypatch.setattr(discriminator_int8, "edge_ad", commands)
+    commands = _commands(monkeypatch)
     measured(tmp_path)
     assert len(measured(tmp_path)) == 1
     assert commands.names.count("train") == 1
@@ -81,25 +86,13 @@ def test_what_is_recorded_is_not_measured_again_and_what_is_trained_is_not_train
     assert commands.names.count("train") == 1
 
 
-def test_an_evaluation_older_than_its_bundle_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    commands = Commands()
-    monkeypatch.setattr(discriminator_int8, "edge_ad", commands)
-    measured(tmp_path)
-    (tmp_path / "rows.jsonl").unlink()
-    for kept in (tmp_path / "runs" / "bolt").glob("*.json"):
-        os.utime(kept, (1, 1))
-    measured(tmp_path)
-    assert commands.names.count("evaluate") == 4
-
-
 def test_each_precision_has_a_row_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    commands = Commands()
-    monkeypatch.setattr(discriminator_int8, "edge_ad", commands)
+    commands = _commands(monkeypatch)
     measured(tmp_path)
     rows = measured(tmp_path, "--precision", "int8-bf16")
     assert [row["precision"] for row in rows] == ["int8", "int8-bf16"]
     assert rows[1]["int8-bf16"] == dict.fromkeys(discriminator_int8.METRICS, 0.8)
-    assert commands.given[-2] == [
+    assert commands.given[-3] == [
         "build-engine",
         str(tmp_path / "runs" / "bolt" / "pbas-0"),
         "--precision",
@@ -108,7 +101,7 @@ def test_each_precision_has_a_row_of_its_own(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_refused_build_is_a_row_that_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(discriminator_int8, "edge_ad", Commands(refuses=True))
+    _commands(monkeypatch, refuses=True)
     (row,) = measured(tmp_path)
     assert row["refused"] == "error: INT8 fails the accuracy gate."
     assert "int8" not in row
@@ -117,8 +110,7 @@ def test_a_refused_build_is_a_row_that_says_so(tmp_path: Path, monkeypatch: pyte
 def test_latency_is_measured_in_passes_that_go_on_where_they_were_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commands = Commands()
-    monkeypatch.setattr(discriminator_int8, "edge_ad", commands)
+    commands = _commands(monkeypatch)
     assert len(measured(tmp_path, "--latency")) == 1
     rows = measured(tmp_path, "--latency", "--passes", "3")
     assert [(row["pass"], row["ratio"], row["torch_ms"]) for row in rows] == [(n, 4.0, 10.0) for n in range(3)]

@@ -25,6 +25,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("patch-metric", {"rank": 3, "epochs": 2}),
     ("simplenet", {"hidden": 16, "epochs": 2}),
     ("simplenet", {"hidden": 16, "epochs": 2, "levels": "4,16", "neighbourhood": 1, "standardise": "position"}),
+    ("supersimplenet", {"hidden": 16, "epochs": 2}),
+    ("supersimplenet", {"hidden": 16, "epochs": 2, "standardise": "channel", "upscaling": 2, "classifier_score": True}),
     ("pbas", {"hidden": 16, "epochs": 2, **LOCAL}),
     ("pbas", {"hidden": 16, "epochs": 2, "refine": False}),
     ("boundary-shuffling", {"hidden": 16, "epochs": 2}),

@@ -23,6 +23,7 @@ from tests.export.conftest import with_int8
     ("method", "values"),
     [
         ("simplenet", {"hidden": 16, "epochs": 3}),
+        ("supersimplenet", {"hidden": 16, "epochs": 3, "classifier_score": True}),
         ("patch-metric", {"rank": 4, "epochs": 2}),
         ("cutpaste", {"head_epochs": 1, "epochs": 1}),
     ],

@@ -7,7 +7,12 @@ import pytest
 
 from edge_ad.models.base import MethodParameters
 from edge_ad.models.cutpaste import CutPasteParameters
-from edge_ad.models.discriminators import BoundaryShufflingParameters, PbasParameters, SimpleNetParameters
+from edge_ad.models.discriminators import (
+    BoundaryShufflingParameters,
+    PbasParameters,
+    SimpleNetParameters,
+    SuperSimpleNetParameters,
+)
 from edge_ad.models.discriminators.centred import CentredParameters
 from edge_ad.models.discriminators.discriminator import DiscriminatorParameters
 from edge_ad.models.discriminators.metric import DefectParameters
@@ -44,6 +49,7 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("`patch-metric`", PatchMetricParameters, DefectParameters),
     ("Parameters of every learned boundary", DiscriminatorParameters, DefectParameters),
     ("`simplenet`", SimpleNetParameters, DiscriminatorParameters),
+    ("`supersimplenet`", SuperSimpleNetParameters, DiscriminatorParameters),
     ("Parameters of a boundary around centres", CentredParameters, DiscriminatorParameters),
     ("`pbas`", PbasParameters, CentredParameters),
     ("`boundary-shuffling`", BoundaryShufflingParameters, CentredParameters),

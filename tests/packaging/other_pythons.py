@@ -37,6 +37,7 @@ _TESTS = (
     "tests/server/test_corrections.py",
     "tests/server/test_page.py",
     "tests/server/test_state.py",
+    "tests/spc",
     "tests/streaming/records",
     "tests/streaming/sources/test_damaged_video.py",
     "tests/streaming/test_session.py",

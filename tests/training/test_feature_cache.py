@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,10 +23,14 @@ class _Counting(nn.Module):
     def __init__(self, gain: float = 1.0) -> None:
         super().__init__()
         self.register_buffer("gain", torch.tensor(gain))
-        self.calls = 0
+        self._seen: list[int] = []
+
+    @property
+    def calls(self) -> int:
+        return len(self._seen)
 
     def forward(self, images: Tensor) -> Tensor:
-        self.calls += 1
+        self._seen.append(len(images))
         return images[:, :, ::8, ::8] * self.get_buffer("gain")
 
 
@@ -42,6 +48,19 @@ def test_features_are_computed_once_for_the_same_pixels_and_weights() -> None:
     first = cached_features(backbone, _images())
     assert torch.equal(first, cached_features(backbone, _images()))
     assert backbone.calls == 1
+
+
+class _Strided(nn.Module):
+    def __init__(self, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images[:, :, :: self.stride, :: self.stride]
+
+
+def test_a_network_of_the_same_modules_that_is_set_otherwise_is_computed_anew() -> None:
+    assert cached_features(_Strided(8), _images()).shape != cached_features(_Strided(4), _images()).shape
 
 
 @pytest.mark.parametrize(("gain", "value"), [(2.0, 10), (1.0, 11)])
@@ -278,3 +297,21 @@ def test_images_become_rgb_in_zero_to_one() -> None:
     assert tensor.shape == (1, 3, 2, 2)
     assert tensor[0, 2].eq(1).all()
     assert tensor[0, :2].eq(0).all()
+
+
+def test_of_two_that_need_a_set_at_the_same_time_one_computes_it() -> None:
+    second_call = threading.Event()
+
+    class Slow(_Counting):
+        def forward(self, images: Tensor) -> Tensor:
+            features = super().forward(images)
+            if self.calls > 1:
+                second_call.set()
+            second_call.wait(0.5)  # for a second one that computes too
+            return features
+
+    backbone = Slow(3.5)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: FeatureCache(backbone)(_images()), range(2))
+    assert torch.equal(first, second)
+    assert backbone.calls == 1

@@ -1,8 +1,9 @@
-"""Detectors that learn the boundary of normality on frozen features: SimpleNet, PBAS, boundary shuffling."""
+"""Detectors that learn the boundary of normality on frozen features: SimpleNet and its successors."""
 
 from edge_ad.models.discriminators.boundary_shuffling import BoundaryShuffling, BoundaryShufflingParameters
 from edge_ad.models.discriminators.pbas import Pbas, PbasParameters
 from edge_ad.models.discriminators.simplenet import SimpleNet, SimpleNetParameters
+from edge_ad.models.discriminators.supersimplenet import SuperSimpleNet, SuperSimpleNetParameters
 
 __all__ = [
     "BoundaryShuffling",
@@ -11,4 +12,6 @@ __all__ = [
     "PbasParameters",
     "SimpleNet",
     "SimpleNetParameters",
+    "SuperSimpleNet",
+    "SuperSimpleNetParameters",
 ]

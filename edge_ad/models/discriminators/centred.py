@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from edge_ad.models.discriminators.discriminator import Discriminator, DiscriminatorParameters
+from edge_ad.models.discriminators.discriminator import DiscriminatorParameters, PatchDiscriminator
 
 __all__ = ["CentreKind", "CentredDiscriminator", "CentredParameters", "find_centres", "nearest_centre"]
 
@@ -125,7 +125,7 @@ class CentredParameters(DiscriminatorParameters):
     probability: bool = False
 
 
-class CentredDiscriminator(Discriminator):
+class CentredDiscriminator(PatchDiscriminator):
     """A discriminator whose anomalies are synthesised around centres of normality.
 
     Args:

@@ -1,4 +1,4 @@
-"""What SimpleNet, PBAS and boundary shuffling share: a head trained on cached features, and the way it is trained."""
+"""What SimpleNet and its successors share: a head trained on cached features, and the way it is trained."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from edge_ad.models.discriminators.standardisation import (
 )
 from edge_ad.models.feature_detector import FeatureDetector
 
-__all__ = ["Discriminator", "DiscriminatorParameters", "Patches"]
+__all__ = ["DISCRIMINATOR", "Discriminator", "DiscriminatorParameters", "PatchDiscriminator", "Patches"]
 
-_DISCRIMINATOR = "discriminator"
+DISCRIMINATOR = "discriminator"
+"""Name of the stage that trains the head."""
 
 
 class DiscriminatorParameters(DefectParameters):
@@ -155,7 +156,7 @@ class Discriminator(FeatureDetector):
     def stages(self) -> Sequence[Stage]:
         """The metric, where there is one, and then the discriminator."""
         config = self.config
-        discriminator = Stage(_DISCRIMINATOR, config.epochs, config.learning_rate, config.schedule)
+        discriminator = Stage(DISCRIMINATOR, config.epochs, config.learning_rate, config.schedule)
         if self.metric is None:
             return (discriminator,)
         return (Stage("metric", 0, config.metric_learning_rate, config.schedule, config.metric_steps), discriminator)
@@ -163,7 +164,7 @@ class Discriminator(FeatureDetector):
     def start_stage(self, stage: Stage) -> list[dict[str, Any]]:
         """The metric; or the projection, and all that judges at ``discriminator_scale`` times its rate."""
         self.requires_grad_(False)
-        if stage.name != _DISCRIMINATOR:
+        if stage.name != DISCRIMINATOR:
             assert self.metric is not None
             self.metric.requires_grad_(True)
             return [{"params": list(self.metric.parameters()), "lr_scale": 1.0}]
@@ -201,18 +202,16 @@ class Discriminator(FeatureDetector):
         return []
 
     def training_loss(self, batch: TrainingBatch, stage: Stage, generator: torch.Generator) -> dict[str, Tensor]:
-        """Project a random share of the positions of each image, and compare them with synthesised anomalies."""
-        if stage.name != _DISCRIMINATOR:
+        """Loss terms of the metric or of the discriminator."""
+        if stage.name != DISCRIMINATOR:
             assert self.metric is not None
             _, normal = gather_positions(batch.frozen, self.config.positions, generator)
             return self.metric.loss(normal.flatten(0, 1), generator)
-        chosen, vectors = gather_positions(batch.frozen, self.config.positions, generator)
-        projected = self.head.project(vectors.flatten(0, 1)).reshape(*chosen.shape, -1)
-        return self.boundary_loss(Patches(batch.frozen, chosen, projected), generator)
+        return self.head_loss(batch.frozen, generator)
 
     @abstractmethod
-    def boundary_loss(self, patches: Patches, generator: torch.Generator) -> dict[str, Tensor]:
-        """Named loss terms of a step."""
+    def head_loss(self, standardised: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Named loss terms of a step of the discriminator, on standardised features (N, P, C) of good images."""
 
     def score_patches(self, features: Tensor) -> Tensor:
         """Logits of the folded head."""
@@ -231,3 +230,17 @@ class Discriminator(FeatureDetector):
         deployed = copy.deepcopy(self)
         deployed.head.merge()
         return deployed
+
+
+class PatchDiscriminator(Discriminator):
+    """One that judges every patch by itself, and learns from a random share of them."""
+
+    def head_loss(self, standardised: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """Project a random share of the positions of each image, and compare them with synthesised anomalies."""
+        chosen, vectors = gather_positions(standardised, self.config.positions, generator)
+        projected = self.head.project(vectors.flatten(0, 1)).reshape(*chosen.shape, -1)
+        return self.boundary_loss(Patches(standardised, chosen, projected), generator)
+
+    @abstractmethod
+    def boundary_loss(self, patches: Patches, generator: torch.Generator) -> dict[str, Tensor]:
+        """Named loss terms of a step."""

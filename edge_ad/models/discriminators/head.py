@@ -140,21 +140,29 @@ class PatchHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (N, C, h, w) → logits (N, 1, h, w), with the weights of the last fold."""
-        if self.standardisation.kind == "local" or self.distance:
-            return self._forward_unfolded(features)
+        if self._keeps_projection:
+            return self.judge(features)[1]
         centred = features - self.standardisation.get_buffer("mean")
         logits: Tensor = self.folded_out(self.activation(self.folded(centred)))
         return logits
 
-    def _forward_unfolded(self, features: Tensor) -> Tensor:
+    @property
+    def _keeps_projection(self) -> bool:
+        """Whether the projection is no part of the folded hidden layer."""
+        return self.standardisation.kind == "local" or self.distance
+
+    def judge(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Features (N, C, h, w) → projected u as a map (N, C, h, w), and logits (N, 1, h, w)."""
         height, width = features.shape[2:]
         projected = self.projected(features)
         # Engines keep channels last: as long as they are the last here too, nothing is moved.
         as_map = projected.reshape(-1, height, width, projected.shape[2]).permute(0, 3, 1, 2)
+        if not self._keeps_projection:
+            return as_map, self(features)
         logits: Tensor = self.folded_out(self.activation(self.folded(as_map)))
         if self.distance:
             logits = logits + self._from_distance(projected).reshape(-1, 1, height, width)
-        return logits
+        return as_map, logits
 
     def merge(self) -> None:
         """Make one of standardisation by position and projection, for deployment, where there is such a form."""
@@ -166,7 +174,7 @@ class PatchHead(nn.Module):
         scale, shift = self._folded_norm()
         hidden = self.hidden.weight * scale[:, None]
         weight, bias = hidden, self.hidden.bias * scale + shift
-        if self.standardisation.kind != "local" and not self.distance:
+        if not self._keeps_projection:
             weight = hidden @ self.projection.weight @ self.standardisation.get_buffer("transform")
             bias = bias + hidden @ self.projection.bias
         self.folded.weight.copy_(weight[:, :, None, None])

@@ -1,4 +1,4 @@
-"""Losses of SimpleNet, PBAS and boundary shuffling, term by term. Logits are high for anomalies."""
+"""Losses of SimpleNet and its successors, term by term. Logits are high for anomalies."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ __all__ = [
     "boundary_contrast",
     "compactness",
     "cross_entropy",
+    "focal",
+    "masked_truncated_l1",
     "radius_regularisation",
     "truncated_l1",
 ]
@@ -29,6 +31,35 @@ def truncated_l1(normal: Tensor, anomalous: Tensor, margin: float) -> tuple[Tens
         The two means.
     """
     return F.relu(margin + normal).mean(), F.relu(margin - anomalous).mean()
+
+
+def masked_truncated_l1(logits: Tensor, anomalous: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+    """SuperSimpleNet's L1: `truncated_l1` of positions that a mask tells apart; 0 where there is none of a kind.
+
+    Args:
+        logits: Logits of positions, any shape.
+        anomalous: 1 for anomalous and 0 for normal positions, of the same shape.
+        margin: th.
+
+    Returns:
+        The means over normal and over anomalous positions.
+    """
+    above, below = F.relu(margin + logits) * (1 - anomalous), F.relu(margin - logits) * anomalous
+    count = anomalous.sum()
+    return above.sum() / (anomalous.numel() - count).clamp_min(1), below.sum() / count.clamp_min(1)
+
+
+def focal(logits: Tensor, targets: Tensor, focus: float) -> Tensor:
+    """Focal loss (Lin et al. 2017) without class weights: mean of ``(1 - p_t)^γ · BCE``.
+
+    Args:
+        logits: Any shape.
+        targets: 0 or 1, of the same shape.
+        focus: γ; 0 leaves cross-entropy.
+    """
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+    wrong = torch.sigmoid(torch.where(targets > 0.5, -logits, logits))  # 1 - p_t
+    return (wrong.pow(focus) * entropy).mean() if logits.numel() else logits.sum()
 
 
 def cross_entropy(logits: Tensor, *, anomalous: bool) -> Tensor:

@@ -1,14 +1,15 @@
-"""What the papers of SimpleNet, PBAS and boundary shuffling say, and what their code has."""
+"""What the papers of SimpleNet and its successors say, and what their code has."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edge_ad.models.published import Publication, Stated
+from edge_ad.models.published import NO_COPY, Publication, Stated
 
-__all__ = ["BOUNDARY_SHUFFLING", "PBAS", "SIMPLENET"]
+__all__ = ["BOUNDARY_SHUFFLING", "PBAS", "SIMPLENET", "SUPERSIMPLENET"]
 
 _NOT_GIVEN = "the paper gives none; as PBAS, which it builds on"
+_LOST = "given; the number is lost in the text"
 
 _FEATURES: Mapping[str, Stated] = {
     "backbone": Stated("wide-resnet50", "WideResNet50", "wideresnet50"),
@@ -52,6 +53,7 @@ SIMPLENET = Publication(
         "discriminator_decay": Stated(1e-5, "0.00001", "0.00001"),
         "decoupled_decay": Stated("projection", "", "AdamW for the projection, Adam for the discriminator"),
     },
+    checked=f"The code of December 2023. {NO_COPY}",
     remains=_SAME,
 )
 
@@ -62,20 +64,24 @@ PBAS = Publication(
         **_FEATURES,
         "size": Stated(288, "256", "288", "the code's: its scripts are what can be run"),
         "geometry": Stated("crop", "resize and centre crop", "the shorter side to 288, centre crop 288"),
-        "crop_share": Stated(1.0, "", "288 of 288"),
+        "crop_share": Stated(
+            1.0, "", "288 of 288; of 329 for wood and toothbrush", "reproduce takes 329 for those two, as the code"
+        ),
         "synthesis": Stated("ray", "along the ray from the centre", "along the ray from the centre"),
         "refine": Stated(True, "refined boundary optimisation", "binary cross-entropy"),
         "degree": Stated(0.25, "0.3", "0.25", "the code's"),
         "centre": Stated("aligned", "feature alignment, smoothing 0.1", "feature alignment, 0.9 and 0.1"),
-        "compactness_weight": Stated(1.0, "1", "1"),
+        "compactness_weight": Stated(1.0, "", "1"),
         "probability": Stated(True, "sigmoid", "sigmoid"),
         "epochs": Stated(640, "400", "640", "the code's"),
-        "learning_rate": Stated(1e-4, "0.0001", "0.0001"),
-        "discriminator_scale": Stated(2.0, "0.0002", "0.0002"),
-        "weight_decay": Stated(1e-5, "0.00001", "0.00001"),
-        "discriminator_decay": Stated(1e-2, "0.00001", "AdamW's own, 0.01", "the code's"),
+        "learning_rate": Stated(1e-4, _LOST, "0.0001"),
+        "discriminator_scale": Stated(2.0, _LOST, "0.0002"),
+        "weight_decay": Stated(1e-5, _LOST, "0.00001"),
+        "discriminator_decay": Stated(1e-2, _LOST, "AdamW's own, 0.01", "the code's"),
         "decoupled_decay": Stated("discriminator", "Adam", "Adam for the projection, AdamW for the discriminator"),
     },
+    checked="The code of March 2026, and a text of the paper that lacks the numbers in its formulas.",
+    by_category={name: {"crop_share": 288 / 329} for name in ("toothbrush", "wood")},
     remains=(
         *_SAME,
         "Where several positions of a batch move one centre, their mean moves it; the code moves it once for each.",
@@ -106,9 +112,60 @@ BOUNDARY_SHUFFLING = Publication(
         "discriminator_decay": Stated(1e-2, "", "", _NOT_GIVEN),
         "decoupled_decay": Stated("discriminator", "", "", _NOT_GIVEN),
     },
+    checked="The paper.",
     remains=(
         "The paper gives no value for α, t, λ, the mask's share, the similarity constraint, the weights of eq. 5, λ_c, "
         "m, β_mean, β_tv and r_0: those of the parameters' defaults are taken.",
         "Image and map are those of the last epoch; the paper does not say which it reports.",
+    ),
+)
+
+_SHARED = ("backbone", "weights", "levels", "standardise", "start", "projection", "hidden", "sigma")
+
+SUPERSIMPLENET = Publication(
+    paper=(
+        'Rolih et al., "SuperSimpleNet: Unifying Unsupervised and Supervised Learning for Fast and Reliable Surface '
+        'Defect Detection", ICPR 2024; "No Label Left Behind", Journal of Intelligent Manufacturing, 2025'
+    ),
+    code="github.com/blaz-r/SuperSimpleNet",
+    values={
+        **{name: _FEATURES[name] for name in _SHARED},
+        "size": Stated(256, "256", "256"),
+        "geometry": Stated("stretch", "", "resized to 256 x 256"),
+        "neighbourhood": Stated(1, "3, after upscaling", "3, after upscaling", "the upscaled map is averaged"),
+        "embedding": Stated(0, "", "1536: every channel of both levels"),
+        "upscaling": Stated(2, "2", "2"),
+        "noise": Stated(0.015, "0.015", "0.015"),
+        "perlin_threshold": Stated(0.2, "", "0.2; 0.6 on VisA and with labels", "as on MVTec AD"),
+        "margin": Stated(0.5, "0.5", "0.5"),
+        "focus": Stated(4.0, "", "4"),
+        "classifier_width": Stated(128, "", "128"),
+        "stop_gradient": Stated(None, "", "stopped without labels, and not with them"),
+        "positions": Stated(1.0, "", "every position of an image"),
+        "score": Stated("map", "", "", "without effect: the classification head gives the score"),
+        "classifier_score": Stated(True, "", "of the classification head"),
+        "epochs": Stated(300, "300", "300"),
+        "batch_size": Stated(32, "32", "32"),
+        "learning_rate": Stated(1e-4, "0.0001", "0.0001"),
+        "discriminator_scale": Stated(2.0, "0.0002", "0.0002"),
+        "schedule": Stated("small-step", "times 0.4 after 240 and 270 epochs", "times 0.4 after 80 % and 90 %"),
+        "weight_decay": Stated(1e-2, "", "AdamW's own, 0.01"),
+        "discriminator_decay": Stated(1e-5, "", "0.00001"),
+        "decoupled_decay": Stated("both", "AdamW", "AdamW"),
+        "flips": Stated(False, "", "none without labels"),
+        "mixed_precision": Stated(False, "", "float32"),
+        "all_photos": Stated(True, "all training photos", "all training photos"),
+    },
+    checked=f"The code of September 2024. {NO_COPY}",
+    remains=(
+        "Both levels are brought to the finer one's grid and upscaled together, with the pixels' corners not aligned, "
+        "and neighbours beyond the border are left out of the average.",
+        "A labelled defect that covers no position by half marks the one that it covers most; the authors' sampling "
+        "of masks loses it.",
+        "Each step takes as many labelled defects as good photos, drawn anew; the authors mirror defects and draw good "
+        "photos to match.",
+        "The last layer of the segmentation head has a bias, and the classification head sees the adapted features, as "
+        "in the code of 2024; the journal's gives it those before the adaptor.",
+        *_SAME[1:],
     ),
 )

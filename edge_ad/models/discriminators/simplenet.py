@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from edge_ad.models.discriminators.discriminator import Discriminator, DiscriminatorParameters, Patches
+from edge_ad.models.discriminators.discriminator import DiscriminatorParameters, PatchDiscriminator, Patches
 from edge_ad.models.discriminators.losses import truncated_l1
 from edge_ad.models.discriminators.publications import SIMPLENET
 from edge_ad.models.discriminators.synthesis import add_noise
@@ -31,7 +31,7 @@ class SimpleNetParameters(DiscriminatorParameters):
     margin: float = Field(default=0.5, ge=0, le=100)
 
 
-class SimpleNet(Discriminator):
+class SimpleNet(PatchDiscriminator):
     """SimpleNet on an edge backbone."""
 
     method = "simplenet"

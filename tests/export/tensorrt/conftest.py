@@ -30,6 +30,7 @@ _PARAMETERS: dict[str, dict[str, Any]] = {
     "patch-metric": {"rank": 4},
     "patch-nearest": {"bank": 64},
     "simplenet": {"start": "random", "standardise": "whiten"},
+    "supersimplenet": {"start": "random", "standardise": "whiten", "classifier_score": True},
     "pbas": {"rank": 4},
     "boundary-shuffling": {"rank": 4, "start": "distance"},
     "cutpaste": {},

@@ -61,6 +61,7 @@ def test_every_precision_of_a_method_becomes_one_plan_for_three_gpus(
         "patch-metric",
         "patch-nearest",
         "simplenet",
+        "supersimplenet",
         "pbas",
         "boundary-shuffling",
         "draem",

@@ -1,0 +1,131 @@
+"""Recipes: every fault at once, every option of `stream`, and a command line that wins."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_ad.bundle import Bundle
+from edge_ad.cli import main
+from edge_ad.cli.app import load_verb
+from edge_ad.cli.recipe_model import recipe_model, settings
+from edge_ad.strict_yaml import parse_yaml
+
+
+def _write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _parts(folder: Path, count: int = 3) -> Path:
+    folder.mkdir()
+    for number in range(count):
+        image = np.full((32, 32, 3), 60 + number, np.uint8)
+        assert cv2.imwrite(str(folder / f"{number}.png"), image)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("12:30", "12:30"), ("no", "no"), ("2026-11-29", "2026-11-29"), ("007", "007"), ("1e-3", 1e-3), ("true", True)],
+)
+def test_yaml_means_what_it_looks_like(text: str, value: object) -> None:
+    assert parse_yaml(f"a: {text}".encode()) == {"a": value}
+
+
+@pytest.mark.parametrize(
+    "text", ["a: 1\na: 2", "a: {b: 1, b: 2}", "a: &x 1\nb: *x", "1: 2", "a: !!python/name:os", "["]
+)
+def test_yaml_that_means_something_else_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"line|references|twice"):
+        parse_yaml(text.encode())
+
+
+def test_every_option_of_stream_but_the_recipes_themselves_can_stand_in_a_recipe() -> None:
+    options = {parameter.name: parameter.opts[0].removeprefix("--") for parameter in load_verb("stream").params}
+    others = {"recipe", "recipes"}
+    assert {name: one for name, one in options.items() if one not in others} == {
+        setting.parameter: name for name, setting in settings().items()
+    }
+
+
+def test_check_shows_every_fault_in_a_line_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "bundle: nowhere\npart: 2/q\nbatch: 0\nloop: yes\nregoin: 1\nprecision: int9\nexposure: a\n"
+    path = _write(tmp_path / "plate.yaml", text)
+    assert main(["recipe", "check", str(path)]) == 2
+    out, err = capsys.readouterr()
+    fields = [line.removeprefix(f"{path}: ").partition(":")[0] for line in out.splitlines()]
+    assert sorted(fields) == ["batch", "bundle", "exposure", "loop", "part", "precision", "regoin"]
+    assert "did you mean region?" in out
+    assert err.startswith("error: 7 faults")
+
+
+def test_check_of_a_folder_finds_names_twice_and_what_a_running_stream_cannot_change(
+    tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write(tmp_path / "a.yaml", f"bundle: {bundle.root}\nnumber: 1\nname: Plate\n")
+    _write(tmp_path / "b.yaml", f"bundle: {bundle.root}\nnumber: 1\nname: Plate\nregion: 10%,0%,50%,50%\n")
+    _write(tmp_path / "c.yaml", "trigger: every:2\nthreshold: 0.4\n")
+    assert main(["recipe", "check", str(tmp_path)]) == 2
+    out = capsys.readouterr().out
+    assert [line.split(": ")[1] for line in out.splitlines()] == ["name", "number", "trigger"]
+    (tmp_path / "b.yaml").unlink()
+    (tmp_path / "c.yaml").unlink()
+    assert main(["recipe", "check", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["recipes"][0]["name"] == "Plate"
+
+
+def test_schema_describes_what_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["recipe", "schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert settings().keys() <= schema["properties"].keys()
+    assert schema["additionalProperties"] is False
+    assert recipe_model().model_validate({"web": True, "camera": 0}).model_dump(exclude_none=True) == {
+        "web": "",
+        "cameras": ["0"],
+    }
+
+
+def test_stream_takes_its_options_from_a_recipe_and_the_command_line_wins(
+    tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts = _parts(tmp_path / "parts")
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    text = f"bundle: {bundle.root}\nsource: {parts}\nheadless: true\nverdict-file: ../lines.jsonl\nthreshold: 0.01\n"
+    _write(recipes / "plate.yaml", text)
+    assert main(["stream", "--recipe", str(recipes / "plate.yaml"), "--json"]) == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert (summary["frames"], summary["defective"], summary["threshold"]) == (3, 3, 0.01)
+    assert len((tmp_path / "lines.jsonl").read_text().splitlines()) == 3
+    chosen = ["--recipes", str(recipes), "--recipe=plate", "--threshold", "0.9", "--overwrite", "--json"]
+    assert main(["stream", *chosen]) == 0
+    assert json.loads(capsys.readouterr().out)["threshold"] == 0.9
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--recipe", "nowhere.yaml"], "no recipe nowhere.yaml"),
+        (["--recipes", "."], "which recipe the stream begins with"),
+        (["--recipes", ".", "--recipe", "rod"], "has no recipe rod"),
+        (["--recipe", "plate.yaml"], "part: '2/q'"),
+    ],
+)
+def test_wrong_recipe_ends_the_command_with_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    _write(tmp_path / "plate.yaml", "part: 2/q\n")
+    monkeypatch.chdir(tmp_path)
+    assert main(["stream", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert said in err.splitlines()[0]
+    assert len(err.splitlines()) == 2
