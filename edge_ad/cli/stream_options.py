@@ -94,7 +94,7 @@ class Sources:
         _source_option(
             "--camera",
             metavar="[NAME=]N|ADDRESS",
-            help="Camera of this machine, from 0, or basler://, csi://. Repeatable.",
+            help="Camera of this machine, from 0, or basler://, aravis://, genicam://, csi://. Repeatable.",
         ),
     ] = None
     uris: Annotated[
