@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.runtime.peripherals import load_pylon
-from edge_ad.streaming.sources.base import FrameNumbers, Source
+from edge_ad.streaming.sources.base import CameraSettings, FrameNumbers, Source
 from edge_ad.streaming.sources.selection import SourceOptions
 
 __all__ = ["BaslerSource", "apply_features", "apply_options", "first_readable"]
@@ -196,6 +197,29 @@ class BaslerSource(Source):
         except Exception:
             self.close()
             raise
+
+    def change(self, settings: CameraSettings) -> None:
+        """Set exposure and gain of the running camera, exactly or not at all; a reconnection keeps them."""
+        before = CameraSettings(self._options.exposure_us, self._options.gain)
+        wanted = CameraSettings(
+            before.exposure_us if settings.exposure_us is None else settings.exposure_us,
+            before.gain if settings.gain is None else settings.gain,
+        )
+        if wanted == before:
+            return
+        notes = self._set(wanted)
+        if notes:
+            self._set(before)
+            raise UsageError(f"{self.name} {notes[0]}", "Choose a value that it takes.")
+        self._options = replace(self._options, exposure_us=wanted.exposure_us, gain=wanted.gain)
+
+    def _set(self, settings: CameraSettings) -> list[str]:
+        """Set exposure and gain; gives a remark for what the camera did not take."""
+        asked = SourceOptions(exposure_us=settings.exposure_us, gain=settings.gain)
+        try:
+            return list(apply_options(self._camera.GetNodeMap(), asked, self._genicam))
+        except (AttributeError, self._genicam.GenericException):  # it is gone
+            return ["does not answer."]
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next complete frame; None when the camera is gone, or when cancelled."""
