@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Hashable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,9 +104,11 @@ class WarmBundles:
         self._close_beyond()
 
     def close(self) -> None:
-        """Close all of them, in use or not; may be called twice."""
-        while self._open:
-            self._close(self._open[-1])
+        """Close all of them, in use or not; may be called twice. What one of them raises is raised at the end."""
+        opened, self._open = self._open, []
+        with ExitStack() as stack:
+            for warm in opened:
+                stack.push(warm.opened.stack)
 
     def _close_beyond(self) -> None:
         idle = sorted((warm for warm in self._open if warm.users <= 0), key=lambda warm: warm.turn)
@@ -113,14 +116,11 @@ class WarmBundles:
             most_bytes = self._limits.most_bytes
             is_heavy = most_bytes is not None and sum(one.size for one in self._open) > most_bytes
             if len(self._open) > self._limits.most or is_heavy or warm.key is None:
-                self._close(warm)
-
-    def _close(self, warm: _Warm) -> None:
-        self._open.remove(warm)
-        try:
-            warm.opened.stack.close()
-        except Exception as error:  # others are opened and closed all the same
-            self._on_failure(error)
+                self._open.remove(warm)
+                try:
+                    warm.opened.stack.close()
+                except Exception as error:  # others are opened and closed all the same
+                    self._on_failure(error)
 
 
 def resident_bytes() -> int:
