@@ -44,6 +44,7 @@ VERBS: dict[str, str] = {
     "threshold": "Show or set the thresholds of a bundle.",
     "benchmark": "Measure latency and frame rate on this machine.",
     "inspect": "Show what is inside a bundle and check its files.",
+    "sweep": "Train many products, methods and seeds, on a cluster too.",
     "reproduce": "Run a paper's table again, figure beside figure.",
     "doctor": "Show the backends and devices of this machine.",
     "demo": "Run every step on a rendered product.",

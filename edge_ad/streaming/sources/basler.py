@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError, UsageError
-from edge_ad.runtime.peripherals import load_pylon
+from edge_ad.runtime.machine_vision import load_pylon
 from edge_ad.streaming.sources.base import FrameNumbers, Source
 from edge_ad.streaming.sources.selection import SourceOptions
 
