@@ -286,6 +286,14 @@ class Outputs:
         str | None,
         _output_option("--mqtt", metavar="URL", help="Publish verdicts and events: mqtt://host/topic."),
     ] = None
+    sparkplug: Annotated[
+        str | None,
+        _output_option(
+            "--sparkplug",
+            metavar="GROUP/NODE[/DEVICE]",
+            help="With --mqtt, publish Sparkplug B as this edge node instead of JSON.",
+        ),
+    ] = None
     webhook: Annotated[
         str | None,
         _output_option("--webhook", metavar="URL", help="Post events that call for action to this address."),
