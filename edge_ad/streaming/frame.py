@@ -189,7 +189,8 @@ class Event:
             ``"frame size"``, ``"another shape"``, ``"part"``, ``"drift"``, ``"drift over"``,
             ``"scene changed"``, ``"scene restored"``, ``"alarm"``, ``"alarm cleared"``,
             ``"bundle swapped"``, ``"bundle refused"``, ``"threshold changed"``, ``"verdict corrected"``,
-            ``"correction withdrawn"``, ``"paused"``, ``"resumed"``, ``"trail head"`` or ``"trail broken"``.
+            ``"verdict agreed"``, ``"correction withdrawn"``, ``"paused"``, ``"resumed"``, ``"trail head"`` or
+            ``"trail broken"``.
         at_unix: Wall-clock time, in seconds since the epoch.
         source: Name of the source it is about; empty when it is about the whole stream.
         text: One sentence for people.

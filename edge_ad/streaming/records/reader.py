@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -53,6 +53,7 @@ class RecordFilter:
         min_score: With at least this raw score.
         limit: At most this many, the newest; None for all.
         confirmed: Only what a person confirmed in this way, such as ``"good"``.
+        bundle: Only what a bundle judged whose hash begins so.
     """
 
     since_unix: float | None = None
@@ -62,13 +63,15 @@ class RecordFilter:
     min_score: float | None = None
     limit: int | None = None
     confirmed: str | None = None
+    bundle: str | None = None
 
     def clause(self, time: str, **columns: str) -> tuple[str, list[object]]:
         """The SQL condition and its values.
 
         Args:
             time: Column of the time.
-            columns: Columns of ``source``, ``is_ng``, ``score`` and ``confirmed``, where the table has them.
+            columns: Columns of ``source``, ``is_ng``, ``score``, ``confirmed`` and ``bundle`` (the hash), where the
+                table has them.
         """
         is_ng = None if self.verdict is None else int(self.verdict == "NG")
         wanted: list[tuple[str | None, str, object]] = [
@@ -83,6 +86,9 @@ class RecordFilter:
         if self.source is not None and (column := columns.get("source")):
             parts.append(f"{column} IN (?, ?)")  # an address as it is shown, or in full, as older streams recorded it
             values += [storable(self.source), _shown(self.source)]
+        if self.bundle is not None and (column := columns.get("bundle")):
+            parts.append(f"substr({column}, 1, length(?)) = ?")
+            values += [self.bundle, self.bundle]
         return " AND ".join(parts) or "1", values
 
 
@@ -135,6 +141,11 @@ class RecordReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def path(self) -> Path:
+        """The database."""
+        return self._path
 
     def close(self) -> None:
         """Release the database."""
@@ -203,6 +214,18 @@ class RecordReader:
             for row in rows
         ]
 
+    def select(self, statement: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
+        """The rows of a query of one's own, such as sums over many records.
+
+        Args:
+            statement: SQL that reads; it cannot change anything.
+            values: Of its question marks.
+
+        Raises:
+            DataError: The database is damaged.
+        """
+        return list(self._rows(statement, list(values)))
+
     def _verdict(self, row: sqlite3.Row) -> dict[str, Any]:
         cells = Cells(self._path, "verdicts", row)
         return {
@@ -267,4 +290,5 @@ _OF_VERDICTS = {
     "is_ng": "v.is_ng",
     "score": "coalesce(v.score, 9e999)",
     "confirmed": "v.confirmed",
+    "bundle": "(SELECT hash FROM bundles WHERE id = v.bundle)",
 }
