@@ -25,6 +25,7 @@ __all__ = [
     "cache_folder",
     "clone_tree",
     "disk_is_full",
+    "is_taken",
     "one_at_a_time",
     "sha256_file",
     "storage_errors",
@@ -101,29 +102,51 @@ def atomic_directory(target: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Wait, and say so, until no other process is in such a block for this folder; not to be nested.
+def one_at_a_time(folder: Path, *, quietly: bool = False) -> Iterator[None]:
+    """Wait until no other process is in such a block for this folder or file; not to be nested.
 
-    Where the system or the disk has no locks, or the folder does not exist, nothing is waited for.
+    Where the system or the disk has no locks, or it does not exist, nothing is waited for.
+
+    Args:
+        folder: What is held.
+        quietly: Do not say that something is waited for.
     """
     descriptor = None
     try:
         with suppress(OSError):
             if fcntl is not None:
                 descriptor = os.open(folder, os.O_RDONLY)
-                _lock(descriptor, folder)
+                _lock(descriptor, folder, quietly=quietly)
         yield
     finally:
         if descriptor is not None:
             os.close(descriptor)
 
 
-def _lock(descriptor: int, folder: Path) -> None:
+def _lock(descriptor: int, folder: Path, *, quietly: bool) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        _log.warning("Another command is changing what is in %s: waiting until it is done.", folder)
+        if not quietly:
+            _log.warning("Another command is changing what is in %s: waiting until it is done.", folder)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def is_taken(folder: Path) -> bool:
+    """Whether another process is in a block of `one_at_a_time` for this folder; False where nothing can tell."""
+    descriptor = None
+    try:
+        if fcntl is not None:
+            descriptor = os.open(folder, os.O_RDONLY)
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+    return False
 
 
 @contextmanager

@@ -57,7 +57,20 @@ def _section(name: str, kind: type[MethodParameters]) -> str:
     code = f"Code: {publication.code}." if publication.code else "No code is public."
     remains = "".join(f"- {sentence}\n" for sentence in publication.remains)
     differs = f"\nWhat stays different:\n\n{remains}" if remains else ""
-    return f"{heading}\n{publication.paper}. {code}\n{more}\n" + "\n".join(_table(publication, kind)) + f"\n{differs}"
+    named = "".join(f"- {sentence}\n" for sentence in _by_name(publication))
+    known = f"\nBy the name of the product, as the code:\n\n{named}" if named else ""
+    checked = f"Checked against: {publication.checked}"
+    return (
+        f"{heading}\n{publication.paper}. {code}\n\n{checked}\n{more}\n"
+        + "\n".join(_table(publication, kind))
+        + f"\n{known}{differs}"
+    )
+
+
+def _by_name(publication: Publication) -> Iterator[str]:
+    for category, values in publication.by_category.items():
+        given = ", ".join(f"`{name}` {_value(value)}" for name, value in values.items())
+        yield f"`{category}`: {given} (`edge-ad reproduce` alone)"
 
 
 def _table(publication: Publication, kind: type[MethodParameters]) -> Iterator[str]:

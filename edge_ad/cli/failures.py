@@ -36,7 +36,8 @@ _EXTRAS = {
     "torch": "train",
     "transformers": "dino",
     "polygraphy": "tensorrt",
-    "pycuda": "tensorrt",
+    "cuda": "tensorrt",
+    "pycuda": "pycuda",
     "tensorrt": "tensorrt",
 }
 

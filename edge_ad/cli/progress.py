@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from edge_ad.training.loop import EpochReport
 
-__all__ = ["EpochProgress"]
+__all__ = ["EpochProgress", "time_left"]
 
 _SECONDS_BETWEEN_LINES = 15.0
 
@@ -53,7 +53,7 @@ class EpochProgress:
     def __call__(self, report: EpochReport) -> None:
         """Show one more epoch."""
         done, total = report.progress.epoch, report.epochs
-        loss, left = sum(report.losses.values()), _time_left((total - done) * report.seconds)
+        loss, left = sum(report.losses.values()), time_left((total - done) * report.seconds)
         is_due = done == total or time.monotonic() - self._printed_at > _SECONDS_BETWEEN_LINES
         if self._bars is not None:
             task = self._tasks.get(report.stage)
@@ -66,7 +66,7 @@ class EpochProgress:
             self._printed_at = time.monotonic()
 
 
-def _time_left(seconds: float) -> str:
+def time_left(seconds: float) -> str:
     """Time left, from the duration of the newest epoch: in seconds below two minutes, in hours from two hours on."""
     if seconds < 120:
         return f"{seconds:.0f} s left"

@@ -32,21 +32,26 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 def records(
     action: Annotated[
-        Literal["list", "export", "trend", "confirm", "verify"],
-        typer.Argument(metavar="list|export|trend|confirm|verify"),
+        Literal["list", "export", "trend", "report", "confirm", "labels", "verify"],
+        typer.Argument(metavar="list|export|trend|report|confirm|labels|verify"),
     ],
     database: Annotated[Path, typer.Argument(metavar="DB", help="Database written by edge-ad stream --database.")],
     since: Annotated[
         str | None,
         typer.Option(
+            "--since",
+            "--from",
             metavar="TIME",
             help="From this time on: 2026-11-22T08:00 (the zone that is shown), 08:00+01:00, or 30m, 12h, 7d ago.",
         ),
     ] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Up to this time.")] = None,
+    until: Annotated[str | None, typer.Option("--until", "--to", metavar="TIME", help="Up to this time.")] = None,
     source: Annotated[str | None, typer.Option(help="Only records of this source.")] = None,
     verdict: Annotated[
         Literal["OK", "NG"] | None, typer.Option(help="Only records with this verdict.", case_sensitive=False)
+    ] = None,
+    bundle: Annotated[
+        str | None, typer.Option(metavar="HASH", help="Only what this bundle judged: the start of its hash.")
     ] = None,
     min_score: Annotated[float | None, typer.Option(help="Only records with at least this raw score.")] = None,
     limit: Annotated[
@@ -56,7 +61,11 @@ def records(
         bool, typer.Option("--events", help="Events (alarms, parts, changes) instead of frames.")
     ] = False,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File to write: .csv, .jsonl or .parquet; .png for trend.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="File to write: .csv, .jsonl or .parquet; .png for trend; .html or .pdf for report.",
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")] = False,
     ids: Annotated[
@@ -68,14 +77,50 @@ def records(
         str | None,
         typer.Option("--head", metavar="HEAD", help="For verify: a head of the trail that somebody else noted."),
     ] = None,
+    shifts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--shift",
+            metavar="[NAME=]HH:MM-HH:MM",
+            help="For report: only these times of the local day. Repeatable: one row for each.",
+        ),
+    ] = None,
+    subgroup: Annotated[
+        str | None,
+        typer.Option(metavar="SPAN", help="For report: length of a subgroup, such as 15m, 1h or 1d."),
+    ] = None,
+    base_since: Annotated[
+        str | None,
+        typer.Option(
+            "--base-since",
+            "--base-from",
+            metavar="TIME",
+            help="For report: start of the stable period that limits come from; by default seven days before.",
+        ),
+    ] = None,
+    base_until: Annotated[
+        str | None, typer.Option("--base-until", "--base-to", metavar="TIME", help="For report: end of that period.")
+    ] = None,
+    rules: Annotated[
+        Literal["western-electric", "nelson"], typer.Option(help="For report: which run rules give signals.")
+    ] = "western-electric",
+    with_dispersion: Annotated[
+        bool,
+        typer.Option(
+            "--between-subgroups",
+            help="For report: widen limits by how much the subgroups of the stable period differ (Laney).",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List, export, draw or verify what streams recorded, also while one is recording; or confirm parts as good.
+    """List, export, draw, report or verify what streams recorded, also while one is recording; or confirm good parts.
 
     trend shows scores against the threshold and the share of NG frames of each hour: in the terminal, or as a picture
-    with --out FILE.png. confirm notes that the parts of some records were good, whatever their verdict: false alarms,
-    and parts that passed. edge-ad threshold sets thresholds on them. verify finds what was changed, removed, exchanged
-    or added since it was written.
+    with --out FILE.png. report holds a period against a stable one before it: control charts, places of defects and
+    shifts, as a page with --out FILE.html or FILE.pdf. confirm notes that the parts of some records were good,
+    whatever their verdict: false alarms, and parts that passed. edge-ad threshold sets thresholds on them. labels shows
+    what people said of single frames on the live page: false alarms, missed defects, their kinds and places. verify
+    finds what was changed, removed, exchanged or added since it was written.
     """
     from edge_ad.streaming.records.reader import RecordFilter, RecordReader
     from edge_ad.streaming.sinks.base import check_output
@@ -94,12 +139,33 @@ def records(
         verdict,
         min_score,
         limit,
+        bundle=bundle,
     )
+    if action == "report":
+        from edge_ad.cli.statistics_report import report_statistics
+        from edge_ad.spc import StatisticsRequest, parse_shift
+
+        request = StatisticsRequest(
+            chosen.since_unix,
+            chosen.until_unix,
+            time_from_text(base_since, option="--base-since"),
+            time_from_text(base_until, option="--base-until"),
+            source,
+            bundle,
+            tuple(parse_shift(text) for text in shifts or ()),
+            _seconds(subgroup),
+            rules,
+            with_dispersion,
+        )
+        report_statistics(database, request, out=out, as_json=as_json)
+        return
     with RecordReader(database) as reader:
         if action == "list":
             _list(reader, chosen, events=events, as_json=as_json, out=out)
         elif action == "export":
             _export(reader, chosen, events=events, out=out)
+        elif action == "labels":
+            _labels(database, chosen, as_json=as_json, out=out)
         elif action == "confirm":
             _confirm(database, reader, chosen, ids=ids, by=by, withdraw=withdraw, as_json=as_json)
         else:
@@ -122,6 +188,20 @@ def _list(reader: RecordReader, chosen: RecordFilter, *, events: bool, as_json: 
         columns = ["id", "time", "source", "frame", "score", "threshold", "verdict", "latency_ms", "age_ms"]
         columns += ["image", "path"]
         print_table(columns, [[_shown(record, name) for name in columns] for record in found])
+
+
+def _labels(database: Path, chosen: RecordFilter, *, as_json: bool, out: Path | None) -> None:
+    from edge_ad.streaming.records.export import export_records
+    from edge_ad.streaming.records.labels import LABEL_COLUMNS, read_labels
+
+    rows = [_in_local_time(label.to_json()) for label in read_labels(database, chosen)]
+    if out is not None:
+        note(f"{export_records(rows, LABEL_COLUMNS, out)} labels: {out}")
+    elif as_json:
+        print_json(rows)
+    else:
+        columns = ["time", "by", "label", "kind", "verdict", "record", "source", "frame", "score", "files", "photo"]
+        print_table(columns, [[row[name] for name in columns] for row in rows])
 
 
 def _confirm(
@@ -152,6 +232,14 @@ def _confirm(
         what = "no longer confirmed as good" if withdraw else "confirmed as good"
         noun = "record" if len(wanted) == 1 else "records"
         note(f"{len(wanted)} {noun} {what} by {name}; {len(wanted) - count} were so before.")
+
+
+def _seconds(text: str | None) -> float | None:
+    """``15m`` → 900; None for none."""
+    match = None if text is None else re.fullmatch(r"(\d{1,6})([mhd])", text.strip())
+    if text is not None and (match is None or int(match[1]) == 0):
+        raise UsageError(f"--subgroup {text} is no span of time.", "Such as 15m, 1h or 1d.")
+    return None if match is None else float(int(match[1]) * _SPANS[match[2]])
 
 
 def _numbers(text: str) -> list[int]:

@@ -34,7 +34,15 @@ _TOLD = frozenset(
         "frame size",
         "another shape",
     }
-    | {"trail broken", "threshold changed", "verdict corrected", "correction withdrawn", "paused", "resumed"}
+    | {
+        "trail broken",
+        "threshold changed",
+        "verdict corrected",
+        "verdict agreed",
+        "correction withdrawn",
+        "paused",
+        "resumed",
+    }
 )
 
 

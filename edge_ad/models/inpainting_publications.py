@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edge_ad.models.published import Publication, Stated
+from edge_ad.models.published import NO_COPY, Publication, Stated
 
 __all__ = ["EAR", "FADER"]
 
 _SILENT = "neither paper says it"
-_RIAD = "neither paper says it; RIAD's, whose loss and score it takes"
+_RIAD = "neither paper says it; RIAD's, whose loss and score it takes, as a public reproduction has it"
+_EAR_UNSEEN = "of EAR what FADeR's paper says of it: no copy of EAR's own was at hand"
+_REPRODUCTION = "for RIAD's settings github.com/plutoyuxie/Reconstruction-by-inpainting-for-visual-anomaly-detection"
 
 _EAR: Mapping[str, Stated] = {
     "width": Stated("full", "U-Net of depth 5", "", "no widths are given; 64-128-256-512-512 as the author's RIAD"),
@@ -39,6 +41,7 @@ EAR = Publication(
     paper='Park et al., "Visual defect obfuscation based self-supervised anomaly detection", Sci Rep 14:18872, 2024',
     code="",
     values=_EAR,
+    checked=f"FADeR's paper, which builds on it; {_REPRODUCTION}. {NO_COPY}",
 )
 
 FADER = Publication(
@@ -64,5 +67,6 @@ FADER = Publication(
         ),
         "decoder_scale": Stated(0.1, "0.1"),
     },
+    checked=f"The paper; {_EAR_UNSEEN}; {_REPRODUCTION}.",
     remains=("Eq. 2 names the reconstruction as the input of the MLP; figures and text feed the obfuscated image.",),
 )

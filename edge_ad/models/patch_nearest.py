@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_ad.models.feature_detector import FeatureDetector, FeatureParameters
-from edge_ad.models.published import Publication, Stated
+from edge_ad.models.published import NO_COPY, Publication, Stated
 
 __all__ = ["BankChoice", "NearestNeighbour", "PatchMetricKind", "PatchNearest", "PatchNearestParameters", "k_centres"]
 
@@ -171,9 +171,13 @@ class PatchNearestParameters(FeatureParameters):
             "crop_share": Stated(224 / 256, "resize to 256, crop 224", "resize to 256, crop 224"),
             "all_photos": Stated(True, "all training photos", "all training photos"),
         },
+        checked=f"The code of March 2023. {NO_COPY}",
         remains=(
-            "The coreset is chosen out of 20,000 patches that the seed draws, and not out of all.",
-            "The score is not weighted by the neighbours' density, and is the maximum of the smoothed map.",
+            "The coreset is chosen out of 20,000 patches that the seed draws, and not out of all. Its size does not "
+            "follow the number of photos.",
+            "The score is the maximum of the smoothed map; the code takes it before smoothing. As in the code, and not "
+            "as in the paper, no neighbours' density weights it.",
+            "Level 2 is a plain mean of 3 x 3 cells; in the code, which pools twice, the middle cell counts double.",
         ),
     )
 

@@ -12,10 +12,13 @@ from typing import Any
 
 from edge_ad.data.geometry import AskedGeometry
 
-__all__ = ["PUBLISHED", "Publication", "Stated", "TrainingSettings"]
+__all__ = ["NO_COPY", "PUBLISHED", "Publication", "Stated", "TrainingSettings"]
 
 PUBLISHED = "published"
 """Name of the preset."""
+
+NO_COPY = "Its column `paper` is not verified: no copy of the paper was at hand."
+"""What `Publication.checked` says where only the code could be read."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +74,17 @@ class Publication:
         paper: Authors, title, venue and year.
         code: Address of the authors' code; empty where none is public.
         values: Parameter of the method, or one of `TrainingSettings` → what is said of it.
+        checked: What its values were held against, and what could not be: sentences.
+        by_category: Category of a data set → values that the authors' code takes for it by its name.
         remains: What is different here whatever the parameters are: a sentence each.
     """
 
     paper: str
     code: str
     values: Mapping[str, Stated]
-    remains: tuple[str, ...] = field(default=())
+    checked: str
+    by_category: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    remains: tuple[str, ...] = ()
 
     @property
     def preset(self) -> dict[str, Any]:

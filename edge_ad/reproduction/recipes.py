@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.models.mask_sources.parameters import PROMPTED_SOURCE
-from edge_ad.models.published import PUBLISHED
+from edge_ad.models.published import PUBLISHED, TrainingSettings
 from edge_ad.models.registry import method_class
 from edge_ad.reproduction.tables import Recipe
 
@@ -47,12 +47,16 @@ class Options:
 
 
 def key_of(recipe: Recipe, dataset: str, category: str, options: Options) -> str:
-    """Name of the run of a recipe on a category, the same for the same training whatever table asks for it."""
+    """Name of the run of a recipe on a category, the same for the same training whatever table asks for it.
+
+    A preset that says something else than it did gives another name: no run of before is taken for one of it.
+    """
     kind = method_class(recipe.method)
     fields = kind.parameters_type.model_fields.keys()
     document = {
         **recipe.model_dump(mode="json"),
-        "by_category": recipe.by_category.get(category, {}),
+        "preset": _preset(recipe.method),
+        "by_category": _by_category(recipe.method, category),
         "textures": options.textures is not None and bool(_TEXTURES & fields),
         "quantiser": "quantiser" in fields and _quantiser(options) is not None,
         "choose": options.choose if kind.continues else "",
@@ -71,7 +75,8 @@ def request_values(recipe: Recipe, category: str, options: Options) -> tuple[dic
         options: What a user chose for the table.
     """
     fields = method_class(recipe.method).parameters_type.model_fields
-    values = {**recipe.values, **recipe.by_category.get(category, {}), "seed": recipe.seed}
+    named = _by_category(recipe.method, category)
+    values = {**named, **recipe.values, "seed": recipe.seed}
     if options.textures is not None:
         values |= {name: str(options.textures) for name in _TEXTURES if name in fields}
     if "quantiser" in fields and (quantiser := _quantiser(options)) is not None:
@@ -80,7 +85,7 @@ def request_values(recipe: Recipe, category: str, options: Options) -> tuple[dic
         values["weights"] = str(options.weights / f"{_backbone(recipe, values)}.pth")
     if values.get("mask_source") == PROMPTED_SOURCE:
         values["mask_part"] = category.replace("_", " ")  # what its prompts are about
-    settings = dict(recipe.settings)
+    settings = {name: values.pop(name) for name in named.keys() & TrainingSettings.names()} | recipe.settings
     if options.quick:
         values |= {name: value for name, value in _QUICK.items() if name in fields}
         values |= method_class(recipe.method).parameters_type.smallest
@@ -95,8 +100,17 @@ def _quantiser(options: Options) -> Path | None:
 
 
 def _backbone(recipe: Recipe, values: Mapping[str, Any]) -> str:
-    preset = method_class(recipe.method).parameters_type.all_presets().get(PUBLISHED, {})
-    return str(values.get("backbone") or preset.get("backbone") or "wide-resnet50")
+    return str(values.get("backbone") or _preset(recipe.method).get("backbone") or "wide-resnet50")
+
+
+def _preset(method: str) -> Mapping[str, Any]:
+    return method_class(method).parameters_type.all_presets().get(PUBLISHED, {})
+
+
+def _by_category(method: str, category: str) -> Mapping[str, Any]:
+    """What the authors' code takes for a category by its name, beside the preset."""
+    publication = method_class(method).parameters_type.publication
+    return {} if publication is None else publication.by_category.get(category, {})
 
 
 _TEXTURES = frozenset({"textures", "dsr_textures"})

@@ -27,7 +27,6 @@ class Recipe(Document):
         method: Name of the method.
         values: Parameters that differ from the preset's.
         settings: Settings of the training that differ from the preset's.
-        by_category: Category → parameters that differ for it, where the authors chose by name.
         seed: Seed of everything.
         share: Share of the training photos.
     """
@@ -35,7 +34,6 @@ class Recipe(Document):
     method: str
     values: dict[str, Any] = Field(default_factory=dict)
     settings: dict[str, Any] = Field(default_factory=dict)
-    by_category: dict[str, dict[str, Any]] = Field(default_factory=dict)
     seed: int = 0
     share: float = Field(default=1.0, gt=0, le=1)
 

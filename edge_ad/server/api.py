@@ -35,7 +35,7 @@ __all__ = ["change_routes", "data_routes", "download_routes", "stored_records"]
 
 COLUMNS = (
     "time", "source", "frame", "verdict", "reason", "score", "threshold", "normalised", "latency_ms", "age_ms",
-    "bundle", "path",
+    "bundle", "path", "recipe", "recipe_hash",
 )  # fmt: skip
 _EVENTS = "text/event-stream"
 _UNBUFFERED = {"x-accel-buffering": "no"}  # otherwise nginx would buffer it

@@ -1,9 +1,9 @@
-"""The route that takes a person's word against a verdict: a false alarm, or a defect that was missed."""
+"""The route that takes a person's word on a frame: a false alarm or a defect, of which kind, and where."""
 
 from __future__ import annotations
 
 import asyncio
-import time
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -13,63 +13,59 @@ from edge_ad.errors import UsageError
 from edge_ad.server.history import Find
 from edge_ad.server.requests import json_object, json_response, who
 from edge_ad.server.state import PageState
-from edge_ad.streaming.frame import Event, Frame
-from edge_ad.streaming.records.corrections import CorrectionStore, Label
+from edge_ad.streaming.records.brush import parse_strokes
+from edge_ad.streaming.records.corrections import CorrectionStore, Label, parse_kind
+from edge_ad.streaming.records.labelling import JudgedFrame, label_frame
 
-__all__ = ["CORRECTED", "CORRECTION_WITHDRAWN", "correction_routes"]
-
-CORRECTED, CORRECTION_WITHDRAWN = "verdict corrected", "correction withdrawn"
-"""Kinds of the events."""
-
-_WORDS = {"good": "a false alarm", "defect": "a missed defect"}
+__all__ = ["correction_routes"]
 
 
 def correction_routes(state: PageState, store: CorrectionStore) -> list[Route]:
-    """The route that corrects the verdict on a find, and takes that back.
+    """The route that labels a find, and takes that back.
 
     Args:
         state: Has the finds, their frames and the handle on the stream.
         store: Where the frames go.
     """
 
-    async def correct(request: Request) -> Response:
+    async def label_find(request: Request) -> Response:
         body = await json_object(request)
         number, by = request.path_params["number"], who(request, body)
         found = state.original(number)
         if found is None:
             return PlainTextResponse("That frame is no longer kept.\n", 404)
         find, is_defective, frame = found
-        label = _label(body, is_defective=is_defective)
+        label, kind, place = _label(body, is_defective=is_defective), parse_kind(body.get("kind")), body.get("place")
+        strokes = parse_strokes(place)
+        if label != "defect" and (kind or strokes):
+            raise UsageError("kind and place are those of a defect.", "Leave them out, or give the label defect.")
         if body.get("frame") != find.frame:
             raise UsageError("Another frame of this part is shown by now.", "Look at it, and choose again.")
-        facts = _facts(find, by)
-        is_new = await asyncio.to_thread(store.put, frame, label, facts, find.source)
-        state.mark(number, label)
-        if is_new:
-            state.control.emit(_event(find, frame, label, by, facts))
-        return json_response({"label": label, "changed": is_new, **store.counts})
+        judged = _judged(find, is_defective=is_defective)
+        work = partial(label_frame, store, frame, judged, label=label, by=by, kind=kind, place=strokes)
+        kept, event = await asyncio.to_thread(work)
+        state.mark(number, label, kind)
+        if event is not None:
+            state.control.emit(event)
+        return json_response({"label": label, "kind": kind, "changed": kept.is_new, **store.counts})
 
-    return [Route("/api/finds/{number:int}/label", correct, methods=["POST"])]
+    return [Route("/api/finds/{number:int}/label", label_find, methods=["POST"])]
 
 
 def _label(body: dict[str, object], *, is_defective: bool) -> Label | None:
-    """What the body says the part was: the opposite of the verdict, or nothing to take that back."""
-    opposite: Label = "good" if is_defective else "defect"
+    """What the body says the part was, or nothing to take that back; what passed was good or is a missed defect."""
     given = body.get("label", "")
-    if given is not None and given != opposite:
-        what = "defective" if is_defective else "good"
-        raise UsageError(f"The label of a frame that was called {what} is {opposite} or null.")
-    return None if given is None else opposite
+    if given is None:
+        return None
+    if given == "defect":
+        return "defect"
+    if given == "good" and is_defective:
+        return "good"
+    choices = "good, defect or null" if is_defective else "defect or null"
+    raise UsageError(f"The label of a frame that was called {'defective' if is_defective else 'good'} is {choices}.")
 
 
-def _facts(find: Find, by: str) -> dict[str, object]:
-    names = ("source", "frame", "path", "at_unix", "score", "threshold", "bundle")
-    return {"by": by} | {name: getattr(find, name) for name in names}
-
-
-def _event(find: Find, frame: Frame, label: Label | None, by: str, facts: dict[str, object]) -> Event:
-    what = f"Frame {find.frame}" + (f" of part {frame.part}" if frame.part else "")
-    if label is None:
-        return Event(CORRECTION_WITHDRAWN, time.time(), find.source, f"{what}: correction withdrawn by {by}.", facts)
-    text = f"{what} marked as {_WORDS[label]} by {by}."
-    return Event(CORRECTED, time.time(), find.source, text, {"label": label, **facts})
+def _judged(find: Find, *, is_defective: bool) -> JudgedFrame:
+    verdict = "NG" if is_defective else "OK"
+    place = find.source, find.frame, find.path, find.at_unix
+    return JudgedFrame(verdict, *place, find.score, find.threshold, find.bundle)

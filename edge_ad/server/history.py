@@ -123,6 +123,7 @@ class Find:
         frames: How many frames the run has so far.
         bundle: Content hash of the bundle that judged it.
         label: What a person says it really was: ``"good"``, ``"defect"``, or None where nobody does.
+        kind: Of a defect, what kind that person says it is; may be empty.
         version: Grows with every new picture; 0 before the first.
         pictures: Kind of picture → JPEG.
     """
@@ -138,6 +139,7 @@ class Find:
     frames: int = 1
     bundle: str = ""
     label: str | None = None
+    kind: str = ""
     version: int = 0
     seen_at: float = 0.0
     drawn_at: float = 0.0
@@ -145,8 +147,8 @@ class Find:
 
     def to_dict(self) -> dict[str, Any]:
         """What the page shows beside its pictures."""
-        names = ("number", "source", "at_unix", "score", "threshold", "frame", "path", "frames", "label", "version")
-        return {name: getattr(self, name) for name in names}
+        names = ("number", "source", "at_unix", "score", "threshold", "frame", "path", "frames", "label", "kind")
+        return {name: getattr(self, name) for name in (*names, "version")}
 
 
 @dataclass(frozen=True)
@@ -219,10 +221,10 @@ class Gallery:
         """A find; None when it is no longer kept."""
         return self._finds.get(number)
 
-    def mark(self, number: int, label: str | None) -> None:
+    def mark(self, number: int, label: str | None, kind: str = "") -> None:
         """Note what a find really was, if it is still there."""
         if (find := self._finds.get(number)) is not None:
-            find.label = label
+            find.label, find.kind = label, kind
             self.changes += 1
 
     def rows(self) -> list[dict[str, Any]]:

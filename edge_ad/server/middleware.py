@@ -22,8 +22,9 @@ PUBLIC_PATHS = frozenset({"/login", "/static/style.css", "/static/icon.svg"})
 _LOG = logging.getLogger(__name__)
 _METHODS = ("GET", "HEAD", "POST")
 _REFUSALS = frozenset({303, 400, 401, 403, 404, 405, 413, 421, 429, 431})
+_POLICY = "content-security-policy"
 _HEADERS = {
-    "content-security-policy": (
+    _POLICY: (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
         "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
@@ -165,7 +166,8 @@ class _Reply:
             if self.is_last or message["status"] in _REFUSALS:
                 await self._pace(self._client)
             headers = MutableHeaders(scope=message)
-            headers.update(_HEADERS)
+            policy = headers.get(_POLICY, _HEADERS[_POLICY])  # a page of its own kind may have another one
+            headers.update({**_HEADERS, _POLICY: policy})
             if self.is_last:
                 headers["connection"] = "close"
         await self._send(message)

@@ -86,6 +86,7 @@ class PageSink(Sink, Part):
         from edge_ad.server.app import page_routes
         from edge_ad.server.confirmations import confirmation_routes
         from edge_ad.server.corrections import correction_routes
+        from edge_ad.server.statistics import statistics_routes
 
         corrections = [] if self._corrections is None else correction_routes(self._state, self._corrections)
         return [
@@ -95,6 +96,7 @@ class PageSink(Sink, Part):
             *corrections,
             *download_routes(self._state, self._database),
             *([] if self._database is None else confirmation_routes(self._database)),
+            *([] if self._database is None else statistics_routes(self._database)),
         ]
 
     async def run(self) -> None:

@@ -163,11 +163,11 @@ class PageState:
                 return None
             return replace(find), defective is not None, frame
 
-    def mark(self, number: int, label: str | None) -> None:
+    def mark(self, number: int, label: str | None, kind: str = "") -> None:
         """Note what a find really was."""
         with self._lock:
             for gallery in (self._gallery, self._passes):
-                gallery.mark(number, label)
+                gallery.mark(number, label, kind)
 
     def parts(self) -> list[dict[str, Any]]:
         """The parts that are over, newest first."""
@@ -209,6 +209,7 @@ class PageState:
                 "passes": self._passes.changes,
                 "parts": self._parts.count,
                 "corrections": None if self._corrections is None else self._corrections.counts,
+                "kinds": [] if self._corrections is None else self._corrections.kinds,
                 "records": len(self._records),
                 "database": self._has_database,
                 "login": self.has_login,

@@ -16,7 +16,24 @@ from edge_ad.prediction import NOT_FINITE, Prediction, Verdict
 from edge_ad.regions import Region, find_regions
 from edge_ad.scene import SceneReading
 
-__all__ = ["Event", "Frame", "Result", "Unjudged"]
+__all__ = ["NO_RECIPE", "Event", "Frame", "RecipeMark", "Result", "Unjudged"]
+
+
+@dataclass(frozen=True)
+class RecipeMark:
+    """Which recipe holds for a frame.
+
+    Attributes:
+        name: What it is called.
+        hash: SHA-256 of its file, hexadecimal.
+    """
+
+    name: str = ""
+    hash: str = ""
+
+
+NO_RECIPE = RecipeMark()
+"""That of a stream without recipes."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +51,7 @@ class Frame:
         part: Id that the trigger gave the part it shows; empty for none.
         path: The file it comes from, absolute; empty when it comes from a camera or the network.
         problem: Why it cannot be judged though a verdict is due, such as ``"black"``; empty where it can.
+        setup: Number of what was active when it was captured, and judges it: a bundle, with its recipe.
     """
 
     index: int
@@ -46,6 +64,7 @@ class Frame:
     part: str = ""
     path: str = ""
     problem: str = ""
+    setup: int = 0
 
 
 @dataclass(frozen=True)
@@ -61,6 +80,7 @@ class Result:
         age_ms: Time from capture to result.
         bundle: Content hash of the bundle that judged it; empty when the engine came from none.
         scene: What the picture is like against the photos that were trained on; None where that is not known.
+        recipe: The recipe that it was captured and judged under.
     """
 
     frame: Frame
@@ -71,9 +91,12 @@ class Result:
     age_ms: float
     bundle: str = ""
     scene: SceneReading | None = None
+    recipe: RecipeMark = NO_RECIPE
 
     @classmethod
-    def of_unjudged(cls, frame: Frame, reason: str, threshold: float, bundle: str) -> Result:
+    def of_unjudged(
+        cls, frame: Frame, reason: str, threshold: float, bundle: str, recipe: RecipeMark = NO_RECIPE
+    ) -> Result:
         """A frame that could not be judged, as a defective one: what was not inspected is not good.
 
         Args:
@@ -81,12 +104,14 @@ class Result:
             reason: Why not, in words.
             threshold: Raw score above which a frame is defective.
             bundle: Hash of the bundle that should have judged it.
+            recipe: The recipe that it was captured under.
 
         Returns:
             Score and map are NaN.
         """
         nothing = Prediction(math.nan, np.full(frame.image.shape[:2], np.nan, np.float32))
-        return cls(frame, nothing, Verdict(math.nan, threshold, True, math.nan, reason), 0.0, 0.0, 0.0, bundle)
+        verdict = Verdict(math.nan, threshold, True, math.nan, reason)
+        return cls(frame, nothing, verdict, 0.0, 0.0, 0.0, bundle, recipe=recipe)
 
     @property
     def is_defective(self) -> bool:
@@ -164,7 +189,8 @@ class Event:
             ``"frame size"``, ``"another shape"``, ``"part"``, ``"drift"``, ``"drift over"``,
             ``"scene changed"``, ``"scene restored"``, ``"alarm"``, ``"alarm cleared"``,
             ``"bundle swapped"``, ``"bundle refused"``, ``"threshold changed"``, ``"verdict corrected"``,
-            ``"correction withdrawn"``, ``"paused"``, ``"resumed"``, ``"trail head"`` or ``"trail broken"``.
+            ``"verdict agreed"``, ``"correction withdrawn"``, ``"paused"``, ``"resumed"``, ``"trail head"`` or
+            ``"trail broken"``.
         at_unix: Wall-clock time, in seconds since the epoch.
         source: Name of the source it is about; empty when it is about the whole stream.
         text: One sentence for people.

@@ -12,7 +12,7 @@ import re
 import secrets
 import time
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
@@ -26,13 +26,13 @@ from torch import Tensor, nn
 
 from edge_ad import __version__
 from edge_ad.errors import UsageError
-from edge_ad.storage import cache_folder
+from edge_ad.storage import cache_folder, one_at_a_time
 
 __all__ = ["FeatureCache", "byte_limit", "cached_features", "compute_features", "make_room", "to_tensor"]
 
 _BATCH = 8
 _MOST_PIXELS = _BATCH * 512 * 512  # of a batch: large pictures would fill the memory
-_SUFFIX, _UNFINISHED = ".npy", ".partial"
+_SUFFIX, _UNFINISHED, _LOCK = ".npy", ".partial", ".lock"
 _NAME = re.compile(r"[0-9a-f]{64}(\.(npy|features|safetensors)|-[0-9a-f]{8}\.partial)")  # nothing else there is ours
 _ABANDONED_S = 3600.0
 _KEPT_TYPES = {torch.float16, torch.float32, torch.float64}  # NumPy has no bfloat16
@@ -66,10 +66,10 @@ class FeatureCache:
     """Features of a frozen backbone, computed or read from the user's disk.
 
     A set is one ``.npy`` file in ``$EDGE_AD_CACHE``, else in the user's cache folder; together they take up to
-    ``$EDGE_AD_CACHE_LIMIT``. Processes share them without a lock: two that start together both compute a set, and a
-    file appears only when it is whole. No room and no permission cost time, not the training. A set that this object
-    has given is not deleted in favour of another, so sets that are used once, such as painted defects, cannot drive
-    out what comes again.
+    ``$EDGE_AD_CACHE_LIMIT``. Processes share them: of two that need a set at the same time one computes it and the
+    other waits, where the disk has locks. A file appears only when it is whole. No room and no permission cost time,
+    not the training. A set that this object has given is not deleted in favour of another, so sets that are used once,
+    such as painted defects, cannot drive out what comes again.
 
     Args:
         backbone: Float RGB (N, 3, H, W) in [0, 1] → (N, C, h, w); must not change.
@@ -93,8 +93,10 @@ class FeatureCache:
         path = cache_folder() / "features" / f"{self._key(images)}{_SUFFIX}"
         features = _map(path)
         if features is None:
-            with suppress(OSError):
-                features = self._store(path, batches, limit_bytes)
+            with suppress(OSError), _computed_once(path):
+                features = _map(path)  # by another process that was waited for
+                if features is None:
+                    features = self._store(path, batches, limit_bytes)
         if features is None:
             return batches.together()
         self._given.add(path)
@@ -109,7 +111,6 @@ class FeatureCache:
         return digest.hexdigest()
 
     def _store(self, path: Path, batches: _Batches, limit_bytes: int) -> Tensor | None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         if batches.first.dtype not in _KEPT_TYPES:
             return None
         header = _header(batches.shape, batches.first.numpy().dtype)
@@ -154,6 +155,19 @@ class _Batches:
     def _compute(self, start: int) -> Tensor:
         features: Tensor = self._backbone(to_tensor(self._images[start : start + self._batch], self._device))
         return features.cpu()
+
+
+@contextmanager
+def _computed_once(path: Path) -> Iterator[None]:
+    """Of processes that need a set at the same time, one at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_suffix(_LOCK)
+    lock.touch()
+    with one_at_a_time(lock, quietly=True):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)  # who waits holds the file itself, and finds the set
 
 
 def _network_digest(backbone: nn.Module) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edge_ad.data.pseudo_defects import PseudoDefects
+from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
 from edge_ad.data.splits import GoodSplit
 from edge_ad.evaluation.metrics import image_auroc, pixel_average_precision
 from edge_ad.evaluation.sheet import DefectExample
@@ -133,13 +133,19 @@ def choose_mosaic_scale(
     return max(figures, key=lambda scale: figures[scale]), figures
 
 
-def separation(detector: AnomalyDetector, split: GoodSplit, device: torch.device | str = "cpu") -> float:
+def separation(
+    detector: AnomalyDetector,
+    split: GoodSplit,
+    device: torch.device | str = "cpu",
+    kinds: Sequence[str] = tuple(KINDS),
+) -> float:
     """Image AUROC of the held-out calibration images against the same images with pseudo-defects, four draws each.
 
     Args:
         detector: On the device, in evaluation mode.
         split: Its split.
         device: Where it is.
+        kinds: Of the pseudo-defects.
     """
     size_hw = detector.config.size_hw
     good = read_resized(split.calibrate, size_hw, split.photos)
@@ -147,7 +153,7 @@ def separation(detector: AnomalyDetector, split: GoodSplit, device: torch.device
     good_scores = [prediction.score for prediction in predict(good)]
     scores = list(good_scores)
     for draw in range(_DRAWS):
-        defective, _ = PseudoDefects(detector.config.seed + draw).apply(good)
+        defective, _ = PseudoDefects(detector.config.seed + draw, kinds=kinds).apply(good)
         scores += [prediction.score for prediction in predict(defective)]
     labels = np.arange(len(scores)) >= len(good)
     return image_auroc(labels, np.asarray(scores))

@@ -8,6 +8,7 @@ import pytest
 from edge_ad.errors import UsageError
 from edge_ad.models.published import PUBLISHED, Publication, TrainingSettings
 from edge_ad.models.registry import method_class, method_names, parse_parameters
+from edge_ad.training.loop import epochs_of
 
 OURS = {"patch-gaussian", "patch-metric"}
 WITH_PAPER = [name for name in method_names() if name not in OURS]
@@ -74,6 +75,15 @@ def test_papers_that_train_alike_differ_where_they_say_so() -> None:
     )
 
 
+def test_the_published_cutpaste_has_the_papers_steps_whatever_the_number_of_photos() -> None:
+    config = parse_parameters("cutpaste", _own(_publication("cutpaste").preset))
+    detector = method_class("cutpaste")(config.model_copy(update={"size": 64}), pretrained=False)
+    backbone = detector.stages()[-1]
+    for photos in (60, 391):
+        steps = epochs_of(backbone, photos, 32) * -(-photos // 32)
+        assert 65536 <= steps < 65536 + -(-photos // 32)
+
+
 def _own(preset: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in preset.items() if name not in TrainingSettings.names()}
 
@@ -101,3 +111,5 @@ def test_the_page_shows_every_value_of_every_paper() -> None:
     assert "no preset `published`" in sections["patch-metric"]
     for method in WITH_PAPER:
         assert sections[method].count("\n| `") == len(_publication(method).values)
+        assert f"Checked against: {_publication(method).checked}" in sections[method]
+    assert "- `wood`: `crop_share` 0.8754" in sections["pbas"]

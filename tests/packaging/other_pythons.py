@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 _INSTALL = (
     "-e",
-    ".[web,mqtt,charts,basler]",
+    ".[web,mqtt,charts,basler,genicam]",
     "onnx",
     "hypothesis",
     "packaging",
@@ -37,6 +37,7 @@ _TESTS = (
     "tests/server/test_corrections.py",
     "tests/server/test_page.py",
     "tests/server/test_state.py",
+    "tests/spc",
     "tests/streaming/records",
     "tests/streaming/sources/test_damaged_video.py",
     "tests/streaming/test_session.py",

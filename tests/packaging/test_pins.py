@@ -16,7 +16,7 @@ def _read(name: str) -> list[Requirement]:
 MAIN, TORCHVISION = _read("constraints.txt"), _read("constraints-torchvision.txt")
 PINS = MAIN + [pin for pin in TORCHVISION if pin.name != "torch"]
 WANTED = [Requirement(text) for text in requires("edge-ad") or []]
-UNPINNED = {"tensorrt", "pycuda"}  # a device's own, tied to its driver
+UNPINNED = {"tensorrt", "pycuda", "cuda-bindings"}  # a device's own, tied to its driver
 
 
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])

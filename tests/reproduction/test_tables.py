@@ -1,11 +1,12 @@
 """The published figures are whole and agree with themselves, and what has a recipe can be trained."""
 
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
 
 from edge_ad.errors import UsageError
-from edge_ad.models.published import PUBLISHED
+from edge_ad.models.published import PUBLISHED, Stated
 from edge_ad.models.registry import method_class, parse_parameters
 from edge_ad.reproduction.datasets import DATASETS
 from edge_ad.reproduction.recipes import Options, key_of, request_values
@@ -52,12 +53,17 @@ def test_the_rows_are_the_categories_and_give_the_published_mean(table: Table) -
 def test_every_recipe_can_be_trained(table: Table, quick: bool) -> None:
     for recipe in table.own.values():
         preset = method_class(recipe.method).parameters_type.all_presets()[PUBLISHED]
-        for category in ("metal_nut", *recipe.by_category):
+        for category in ("metal_nut", *by_name(recipe.method)):
             values, settings = request_values(recipe, category, Options(quick=quick))
             fields = method_class(recipe.method).parameters_type.model_fields
             asked = {name: value for name, value in {**preset, **values}.items() if name in fields and value != "auto"}
             parse_parameters(recipe.method, asked)
-            assert set(settings) <= {"batch_size"}
+            assert set(settings) <= {"batch_size", "crop_share"}
+
+
+def by_name(method: str) -> dict[str, dict[str, object]]:
+    publication = method_class(method).parameters_type.publication
+    return {} if publication is None else {name: dict(values) for name, values in publication.by_category.items()}
 
 
 def test_columns_that_are_trained_alike_share_a_run_and_others_do_not() -> None:
@@ -73,6 +79,26 @@ def test_columns_that_are_trained_alike_share_a_run_and_others_do_not() -> None:
     assert key_of(fico, "mvtec", "screw", options) != key_of(fico, "mvtec", "wood", options)  # 40 epochs, and 20
     assert request_values(fico, "screw", options)[0]["epochs"] == 40
     assert "epochs" not in request_values(fico, "wood", options)[0]
+
+
+def test_pbas_crops_two_categories_as_its_code_does() -> None:
+    recipe, options = table_of("001/1").own["PBAS"], Options()
+    assert {name: request_values(recipe, name, options)[1] for name in ("wood", "toothbrush", "screw")} == {
+        "wood": {"crop_share": 288 / 329},
+        "toothbrush": {"crop_share": 288 / 329},
+        "screw": {},
+    }
+
+
+def test_a_preset_that_says_something_else_gives_another_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, options = table_of("001/1").own["CutPaste"], Options()
+    kind = method_class(recipe.method).parameters_type
+    before, publication = key_of(recipe, "mvtec", "screw", options), kind.publication
+    assert publication is not None
+    assert before == key_of(recipe, "mvtec", "screw", options)
+    other = replace(publication, values={**publication.values, "steps": Stated(1792, "other")})
+    monkeypatch.setattr(kind, "publication", other)
+    assert key_of(recipe, "mvtec", "screw", options) != before
 
 
 def test_a_table_that_there_is_not_is_named_with_the_nearest() -> None:

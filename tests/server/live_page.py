@@ -128,9 +128,10 @@ class LivePage:
         headers: Mapping[str, str] | None = None,
         *,
         source: str = "127.0.0.1",
+        timeout_s: float = 10.0,
     ) -> Answer:
         """The answer to a request from an address of this machine."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10, source_address=(source, 0))
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s, source_address=(source, 0))
         named = {name.replace("_", "-"): value for name, value in (headers or {}).items()}
         try:
             connection.request(method, path, body, named)

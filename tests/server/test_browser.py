@@ -102,6 +102,37 @@ def test_a_defective_part_is_shown_with_its_file_and_times_with_their_zone(brows
 
 
 @pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
+def test_a_defect_is_marked_with_its_kind_and_its_place(
+    browser: Browser, tmp_path: Path, width: int, height: int
+) -> None:
+    with LivePage(limits=Limits(), corrections=tmp_path / "corrected") as page:
+        page.show(judged(1, 4.0))
+        browser.open(page.sink.url, width=width, height=height)
+        browser.wait_for("document.querySelectorAll('#finds button').length === 1")
+        browser.evaluate("document.querySelector('#finds button').click()")
+        browser.wait_for("document.querySelector('#find-picture').naturalWidth > 0")
+        browser.evaluate("document.querySelector('#find-mark').click()")
+        browser.wait_for("!document.querySelector('#find-place').hidden")
+        x, y, right = browser.evaluate("""(() => {
+            const box = document.querySelector('#find-picture').getBoundingClientRect();
+            return [box.x + box.width / 2, box.y + box.height / 2, box.x + box.width / 2 + 20];
+        })()""")
+        for kind, at in (("mousePressed", x), ("mouseMoved", right), ("mouseReleased", right)):
+            browser.call("Input.dispatchMouseEvent", type=kind, x=at, y=y, button="left", buttons=1, clickCount=1)
+        browser.evaluate("document.querySelector('#find-kind').value = 'scratch'")
+        browser.evaluate("document.querySelector('#find-by').value = 'Ada'")
+        assert browser.evaluate("document.querySelector('#find').scrollHeight <= innerHeight")
+        browser.evaluate("document.querySelector('#find-defect').click()")
+        browser.wait_for("document.querySelector('#find-told').textContent.includes('a defect (scratch)')")
+        (mask,) = (tmp_path / "corrected" / "masks" / "scratch").iterdir()
+        rows, columns = np.nonzero(cv2.imread(str(mask), cv2.IMREAD_GRAYSCALE))
+        assert abs(rows.mean() - 120) < 8
+        assert abs(columns.min() - 160) < 12
+        assert columns.max() > 164
+        assert browser.problems == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1280, 900)])
 def test_a_false_alarm_is_marked_and_taken_back_and_parts_are_listed(
     browser: Browser, tmp_path: Path, width: int, height: int
 ) -> None:
@@ -241,9 +272,10 @@ def test_the_page_shows_what_a_role_may_do_and_asks_no_name_of_a_person(
         browser.wait_for("document.querySelector('#find').open")
         shown = {
             name: bool(browser.evaluate(f"document.querySelector('#{name}').getClientRects().length > 0"))
-            for name in ("pause", "change", "find-label", "find-by", "download")
+            for name in ("pause", "change", "find-label", "find-defect", "find-by", "download")
         }
         assert browser.problems == []
     engineer, operator = role is Role.ENGINEER, role >= Role.OPERATOR
-    expected = {"pause": engineer, "change": engineer, "find-label": operator, "find-by": False, "download": True}
+    expected = {"pause": engineer, "change": engineer, "find-label": operator, "find-defect": operator}
+    expected |= {"find-by": False, "download": True}
     assert shown == expected

@@ -49,8 +49,10 @@ def _only(page: LivePage, path: str) -> dict[str, Any]:
     return dict(row)
 
 
-def _correct(page: LivePage, find: dict[str, Any], label: str | None, **headers: str) -> Answer:
-    body = {"label": label, "by": "Ada", "frame": find["frame"]}
+def _correct(
+    page: LivePage, find: dict[str, Any], label: str | None, *, finding: dict[str, Any] | None = None, **headers: str
+) -> Answer:
+    body = {"label": label, "by": "Ada", "frame": find["frame"], **(finding or {})}
     return page.post(f"/api/finds/{find['number']}/label", body, **headers)
 
 
@@ -65,8 +67,8 @@ def _audit(folder: Path) -> list[dict[str, Any]]:
 def test_a_false_alarm_becomes_a_good_photo_once_and_can_be_taken_back(page: LivePage, folder: Path) -> None:
     page.show(_result(4, 2.0, value=120))
     find = _only(page, "/api/finds")
-    assert _correct(page, find, "good").json == {"label": "good", "changed": True, "good": 1, "defect": 0}
-    assert _correct(page, find, "good").json == {"label": "good", "changed": False, "good": 1, "defect": 0}
+    assert _correct(page, find, "good").json == {"label": "good", "kind": "", "changed": True, "good": 1, "defect": 0}
+    assert _correct(page, find, "good").json == {"label": "good", "kind": "", "changed": False, "good": 1, "defect": 0}
     (name,) = [name for name in _files(folder) if name.endswith(".png")]
     assert name.startswith("good/2023-11-14_")
     image = cv2.imread(str(folder / name))
@@ -77,7 +79,7 @@ def test_a_false_alarm_becomes_a_good_photo_once_and_can_be_taken_back(page: Liv
     (event,) = page.control.take_events()
     assert (event.kind, event.text) == ("verdict corrected", "Frame 4 marked as a false alarm by Ada (127.0.0.1).")
     assert _only(page, "/api/finds")["label"] == "good"
-    assert _correct(page, find, None).json == {"label": None, "changed": True, "good": 0, "defect": 0}
+    assert _correct(page, find, None).json == {"label": None, "kind": "", "changed": True, "good": 0, "defect": 0}
     assert _files(folder) == ["corrections.jsonl"]
     assert [entry["label"] for entry in _audit(folder)] == ["good", None]
 
@@ -92,6 +94,56 @@ def test_a_passed_frame_that_missed_a_defect_is_one_of_the_passes(page: LivePage
     assert _correct(page, passed, "good").status == 400
     assert _correct(page, passed, "defect").json["defect"] == 1
     assert [name.partition("/")[0] for name in _files(folder)] == ["corrections.jsonl", "defect"]
+
+
+_PLACE = [{"radius": 50, "points": [250, 500, 750, 500]}]
+
+
+def test_a_defect_has_a_kind_and_a_place_that_become_folder_and_mask(page: LivePage, folder: Path) -> None:
+    page.show(_result(4, 2.0, value=120))
+    find = _only(page, "/api/finds")
+    finding = {"kind": "Missing Hole", "place": _PLACE}
+    assert _correct(page, find, "defect", finding=finding).json["kind"] == "missing-hole"
+    (name,) = [name for name in _files(folder) if name.startswith("defect/missing-hole/")]
+    mask = cv2.imread(
+        str(folder / name.replace("defect/", "masks/").replace(".png", "_mask.png")), cv2.IMREAD_GRAYSCALE
+    )
+    assert mask is not None
+    rows, columns = np.nonzero(mask)
+    assert (rows.min(), rows.max()) == (pytest.approx(120 - 16, abs=2), pytest.approx(120 + 16, abs=2))
+    assert (columns.min(), columns.max()) == (pytest.approx(80 - 16, abs=2), pytest.approx(239 + 16, abs=2))
+    (event,) = page.control.take_events()
+    assert event.kind == "verdict agreed"
+    assert event.text == "Frame 4 marked as a defect (missing-hole) by Ada (127.0.0.1)."
+    assert (event.data["photo"], event.data["place"]) == (name, _PLACE)
+    assert _only(page, "/api/finds")["kind"] == "missing-hole"
+    product = open_product(None, Folders(defects=(folder / "defect",)), part="test")
+    assert [(sample.defect_type, len(sample.masks)) for sample in product.test] == [("missing-hole", 1)]
+    _correct(page, find, "defect", finding={"kind": "scratch"})  # another word on the same frame replaces the first
+    assert [name.rpartition("/")[0] for name in _files(folder) if name.endswith(".png")] == ["defect/scratch"]
+    _correct(page, find, None)
+    assert _files(folder) == ["corrections.jsonl"]
+
+
+@pytest.mark.parametrize(
+    ("label", "finding", "words"),
+    [
+        ("good", {"kind": "scratch"}, "those of a defect"),
+        ("defect", {"kind": "../up"}, "kind must be a word"),
+        ("defect", {"kind": "good"}, "kind must be a word"),
+        ("defect", {"place": [{"radius": 5, "points": [1, 2, 3]}]}, "needs a radius and points"),
+        ("defect", {"place": [{"radius": 5, "points": [1, 1001]}]}, "from 0 to 1000"),
+        ("defect", {"place": [{"radius": 5, "points": [1, 1] * 600}] * 2}, "1000 points"),
+    ],
+)
+def test_a_finding_that_makes_no_sense_is_one_line(
+    page: LivePage, folder: Path, label: str, finding: dict[str, Any], words: str
+) -> None:
+    page.show(_result(4, 2.0))
+    answer = _correct(page, _only(page, "/api/finds"), label, finding=finding)
+    assert (answer.status, answer.text.count("\n")) == (413 if words == "1000 points" else 400, 1)
+    assert words in answer.text or answer.status == 413
+    assert not folder.exists()
 
 
 def test_the_folder_is_more_data_for_training(page: LivePage, folder: Path, tmp_path: Path) -> None:
@@ -110,7 +162,8 @@ def test_the_same_picture_of_a_later_stream_is_there_already(folder: Path) -> No
         with LivePage(corrections=folder) as page:
             page.show(_result(7, 2.0))
             find = _only(page, "/api/finds")
-            assert _correct(page, find, "good").json == {"label": "good", "changed": changed, "good": 1, "defect": 0}
+            answer = _correct(page, find, "good").json
+            assert (answer["label"], answer["changed"], answer["good"]) == ("good", changed, 1)
     assert len(_audit(folder)) == 1
 
 

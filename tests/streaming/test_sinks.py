@@ -54,6 +54,8 @@ def test_record_says_everything_about_a_frame(tmp_path: Path) -> None:
             "age_ms": 4.5,
             "bundle": "",
             "path": "",
+            "recipe": "",
+            "recipe_hash": "",
             "regions": [],
         }
 
@@ -72,7 +74,7 @@ def test_records_as_csv_have_a_heading_and_the_same_columns(tmp_path: Path) -> N
     assert rows[0]["source"] == "fake source"
     assert set(rows[0]) == {
         "frame", "time", "source", "score", "threshold", "normalised", "verdict", "reason", "latency_ms", "age_ms",
-        "bundle", "path", "regions",
+        "bundle", "path", "recipe", "recipe_hash", "regions",
     }  # fmt: skip
 
 

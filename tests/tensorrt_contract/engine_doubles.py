@@ -12,8 +12,8 @@ from typing import Any
 from edge_ad.manifest import Threshold
 from edge_ad.runtime.engine import EngineSource
 from edge_ad.runtime.tensorrt.engine import TensorRtEngine
+from tests.runtime.tensorrt.cuda_bindings_double import FakeCudaBindings
 from tests.runtime.tensorrt.cuda_double import FakeCuda
-from tests.runtime.tensorrt.graph_double import FakeGraphApi
 from tests.runtime.tensorrt.tensorrt_double import FakeTensorRt, expected, plan_bytes
 from tests.tensorrt_contract.spec_double import ModuleDouble, SpecDouble, assert_nothing_missing
 
@@ -28,7 +28,7 @@ def install() -> FakeCuda:
     sys.modules["tensorrt"] = ModuleDouble(genuine, {"Runtime": runtime})
     for name in ("pycuda", "cuda", "cuda.bindings"):
         sys.modules[name] = ModuleType(name)
-    doubles: dict[str, Any] = {"pycuda.driver": cuda, "cuda.bindings.driver": FakeGraphApi(cuda)}
+    doubles: dict[str, Any] = {"pycuda.driver": cuda, "cuda.bindings.driver": FakeCudaBindings(cuda)}
     sys.modules.update(doubles)
     return cuda
 

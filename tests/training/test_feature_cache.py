@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+import threading
 import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -295,3 +297,21 @@ def test_images_become_rgb_in_zero_to_one() -> None:
     assert tensor.shape == (1, 3, 2, 2)
     assert tensor[0, 2].eq(1).all()
     assert tensor[0, :2].eq(0).all()
+
+
+def test_of_two_that_need_a_set_at_the_same_time_one_computes_it() -> None:
+    second_call = threading.Event()
+
+    class Slow(_Counting):
+        def forward(self, images: Tensor) -> Tensor:
+            features = super().forward(images)
+            if self.calls > 1:
+                second_call.set()
+            second_call.wait(0.5)  # for a second one that computes too
+            return features
+
+    backbone = Slow(3.5)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: FeatureCache(backbone)(_images()), range(2))
+    assert torch.equal(first, second)
+    assert backbone.calls == 1

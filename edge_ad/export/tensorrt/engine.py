@@ -14,7 +14,8 @@ from edge_ad.export.tensorrt.capabilities import Capabilities, probe_capabilitie
 from edge_ad.export.tensorrt.config import check_options
 from edge_ad.export.tensorrt.config import PlanOptions
 from edge_ad.manifest import Precision
-from edge_ad.runtime.tensorrt.api import TensorRtName, device_target
+from edge_ad.runtime.cuda.device import device_target
+from edge_ad.runtime.tensorrt.api import TensorRtName
 
 __all__ = ["build_tensorrt_engine", "find_current", "plan_key"]
 
@@ -28,7 +29,7 @@ def plan_key(backend: TensorRtName, precision: Precision, options: PlanOptions) 
 
     Raises:
         DeviceError: No target was asked for, and there is no GPU.
-        MissingDependencyError: TensorRT is not installed, or pycuda, which asks for the GPU.
+        MissingDependencyError: TensorRT is not installed, or no package that asks for the GPU.
         UsageError: This TensorRT does not build for the target.
     """
     capabilities = probe_capabilities(backend)

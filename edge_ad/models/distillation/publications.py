@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edge_ad.models.published import Publication, Stated
+from edge_ad.models.published import NO_COPY, Publication, Stated
 
 __all__ = ["FICO", "GNL", "REVERSE_DISTILLATION"]
 
@@ -33,6 +33,7 @@ REVERSE_DISTILLATION = Publication(
         "epochs": Stated(200, "200", "200"),
         "batch_size": Stated(16, "16", "16"),
     },
+    checked=f"The code of June 2022. {NO_COPY}",
 )
 
 GNL = Publication(
@@ -46,6 +47,7 @@ GNL = Publication(
         "epochs": Stated(20, "20", "20"),
         "batch_size": Stated(16, "16", "16"),
     },
+    checked=f"The code of October 2023. {NO_COPY}",
     remains=(_REFERENCE,),
 )
 
@@ -64,5 +66,7 @@ FICO = Publication(
         ),
         "batch_size": Stated(8, "8", "8"),
     },
+    checked=f"The code of December 2024. {NO_COPY}",
+    by_category={name: {"epochs": 40} for name in ("capsule", "pill", "screw", "zipper")},
     remains=(_REFERENCE,),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_ad.models.published import Publication, Stated
+from edge_ad.models.published import NO_COPY, Publication, Stated
 
 __all__ = ["PUBLICATION"]
 
@@ -38,6 +38,7 @@ PUBLICATION = Publication(
         "mixed_precision": Stated(False, "", "float32"),
         "all_photos": Stated(True, "", "all training photos"),
     },
+    checked=f"The code of July 2022. {NO_COPY}",
     remains=(
         "Without the authors' file the quantiser learns from the photos with simulated defects.",
         "The rate falls to a fifth after 80 % and 90 % of each stage.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_ad.models.published import Publication, Stated
+from edge_ad.models.published import NO_COPY, Publication, Stated
 
 __all__ = ["MSFLOW"]
 
@@ -28,8 +28,10 @@ MSFLOW = Publication(
         "schedule": Stated("warm-up-step", "", "from a tenth over 12 epochs, times 0.33 after 70 and after 90"),
         "gradient_norm": Stated(2.0, "", "2"),
         "batch_size": Stated(8, "", "8 on the command line, 16 in the defaults", "the command line goes first"),
+        "mixed_precision": Stated(False, "", "float32, unless asked"),
         "all_photos": Stated(True, "", "all training photos"),
     },
+    checked=f"The code of March 2024. {NO_COPY}",
     remains=(
         "The last epoch is taken; the code keeps the best one by the test images.",
         "Score and map are divided by what training photos have, which moves neither AUROC nor PRO.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edge_ad.models.published import Publication, Stated
+from edge_ad.models.published import NO_COPY, Publication, Stated
 
 __all__ = ["WINCLIP"]
 
@@ -21,9 +21,14 @@ WINCLIP = Publication(
         "geometry": Stated("stretch", "", "", "not said"),
         "all_photos": Stated(True, "", "", "no photo is trained on; all set the threshold"),
     },
+    checked=(
+        f"Two public reproductions, anomalib and github.com/zqhang/Accurate-WinCLIP-pytorch: states, temperature, "
+        f"network and size agree. {NO_COPY}"
+    ),
     remains=(
         "Without reference photos alone: WinCLIP+ is not built.",
         "The authors published no code; temperature 0.07 and the mean of embeddings that are not normalised first are "
         "those of anomalib and of the public reproductions.",
+        "There are 22 templates; both reproductions lack two of them, and have a third twice.",
     ),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -10,121 +9,33 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from edge_ad.errors import DeviceError
+from edge_ad.runtime.cuda.calls import CudaCallError
+from edge_ad.runtime.cuda.driver import CudaDriver, CudaStream
+from edge_ad.runtime.cuda.graphs import CudaGraph, GraphCapture
 from edge_ad.runtime.engine import INPUT_NAME, backend_errors
-from edge_ad.runtime.tensorrt.api import CudaCallError
 from edge_ad.runtime.tensorrt.plan import Plan
 from edge_ad.runtime.tensorrt.timings import StageTimes
 
-__all__ = ["CudaGraph", "Execution", "GraphCapture", "Slot", "Span", "TensorMemory"]
-
-
-class CudaGraph:
-    """A captured sequence of kernels, ready to launch on the stream it was captured from.
-
-    Args:
-        api: ``cuda.bindings.driver``.
-        executable: The instantiated graph.
-        stream: The stream.
-    """
-
-    def __init__(self, api: Any, executable: Any, stream: Any) -> None:
-        self._api = api
-        self._executable = executable
-        self._stream = stream
-
-    def launch(self) -> None:
-        """Queue it.
-
-        Raises:
-            CudaCallError: The driver refuses.
-        """
-        _check(self._api.cuGraphLaunch(self._executable, self._stream), "cuGraphLaunch")
-
-    def destroy(self) -> None:
-        """Free it; it must not be queued any more.
-
-        Raises:
-            CudaCallError: The driver refuses.
-        """
-        _check(self._api.cuGraphExecDestroy(self._executable), "cuGraphExecDestroy")
-
-
-class GraphCapture:
-    """Captures graphs from a stream.
-
-    Args:
-        api: ``cuda.bindings.driver``.
-        stream_handle: Raw handle of the stream, as pycuda and TensorRT take it.
-    """
-
-    def __init__(self, api: Any, stream_handle: int) -> None:
-        self._api = api
-        self._stream = api.CUstream(stream_handle)
-
-    @classmethod
-    def on(cls, stream_handle: int) -> GraphCapture | None:
-        """For a stream; None where cuda-bindings is not installed: pycuda alone cannot capture."""
-        try:
-            api = importlib.import_module("cuda.bindings.driver")
-        except ImportError:
-            return None
-        return cls(api, stream_handle)
-
-    def capture(self, enqueue: Callable[[], None]) -> CudaGraph:
-        """Record what a callable queues on the stream, without running it.
-
-        Args:
-            enqueue: Queues the work.
-
-        Raises:
-            CudaCallError: Something in it cannot be captured.
-        """
-        api = self._api
-        # Thread-local: other threads' work on the GPU does not break the capture.
-        mode = api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-        _check(api.cuStreamBeginCapture(self._stream, mode), "cuStreamBeginCapture")
-        try:
-            enqueue()
-        except BaseException:
-            self._abandon()
-            raise
-        (graph,) = _check(api.cuStreamEndCapture(self._stream), "cuStreamEndCapture")
-        try:
-            (executable,) = _check(api.cuGraphInstantiate(graph, 0), "cuGraphInstantiate")
-        finally:
-            api.cuGraphDestroy(graph)
-        return CudaGraph(api, executable, self._stream)
-
-    def _abandon(self) -> None:
-        error, *graphs = self._api.cuStreamEndCapture(self._stream)
-        if int(error) == 0:
-            for graph in graphs:
-                self._api.cuGraphDestroy(graph)
-
-
-def _check(answer: tuple[Any, ...], call: str) -> tuple[Any, ...]:
-    error, *values = answer
-    if int(error) != 0:
-        raise CudaCallError(f"{call} failed: {getattr(error, 'name', error)}")
-    return tuple(values)
+__all__ = ["Execution", "Slot", "Span", "TensorMemory"]
 
 
 class TensorMemory:
     """A tensor in pinned host memory, for asynchronous copies, and in device memory.
 
     Args:
-        driver: ``pycuda.driver``.
+        driver: CUDA.
         shape: Largest shape, batch first.
         dtype: Type of an element.
     """
 
-    def __init__(self, driver: Any, shape: tuple[int, ...], dtype: DTypeLike) -> None:
+    def __init__(self, driver: CudaDriver, shape: tuple[int, ...], dtype: DTypeLike) -> None:
         self._driver = driver
-        self._pinned = driver.pagelocked_empty(shape, dtype)
+        pinned = driver.allocate_pinned(shape, dtype)
+        self._pinned, self._free_pinned = pinned.array, pinned.free
         try:
-            self.device = driver.mem_alloc(self._pinned.nbytes)
+            self.device = driver.allocate(self._pinned.nbytes)
         except BaseException:
-            self._pinned.base.free()
+            self._free_pinned()
             raise
 
     def host(self, batch: int) -> NDArray[Any]:
@@ -132,33 +43,33 @@ class TensorMemory:
         view: NDArray[Any] = self._pinned[:batch]
         return view
 
-    def upload(self, batch: int, stream: Any) -> None:
+    def upload(self, batch: int, stream: CudaStream) -> None:
         """Queue the copy of the first images to the device."""
-        self._driver.memcpy_htod_async(self.device, self._pinned[:batch], stream)
+        self._driver.upload(self.device, self._pinned[:batch], stream)
 
-    def download(self, batch: int, stream: Any) -> None:
+    def download(self, batch: int, stream: CudaStream) -> None:
         """Queue the copy of the first images from the device."""
-        self._driver.memcpy_dtoh_async(self._pinned[:batch], self.device, stream)
+        self._driver.download(self._pinned[:batch], self.device, stream)
 
-    def copy_to(self, other: TensorMemory, batch: int, stream: Any) -> None:
+    def copy_to(self, other: TensorMemory, batch: int, stream: CudaStream) -> None:
         """Queue the copy of the first images to another tensor's device memory."""
-        self._driver.memcpy_dtod_async(other.device, self.device, self._pinned[:batch].nbytes, stream)
+        self._driver.copy(int(other.device), int(self.device), self._pinned[:batch].nbytes, stream)
 
     def steps(self) -> list[Callable[[], None]]:
         """What frees it."""
-        return [self.device.free, self._pinned.base.free]
+        return [self.device.free, self._free_pinned]
 
 
 class Span:
     """Two events around a stage on a stream.
 
     Args:
-        driver: ``pycuda.driver``.
+        driver: CUDA.
     """
 
-    def __init__(self, driver: Any) -> None:
-        self.start = driver.Event()
-        self.end = driver.Event()
+    def __init__(self, driver: CudaDriver) -> None:
+        self.start = driver.make_event()
+        self.end = driver.make_event()
 
     def duration_ms(self) -> float:
         """Time between the two, in milliseconds; both must have happened."""
@@ -169,12 +80,12 @@ class Slot:
     """The buffers and events of one batch on its way through the GPU.
 
     Args:
-        driver: ``pycuda.driver``.
+        driver: CUDA.
         batch: Largest batch.
         size_hw: Height and width of the images, in pixels.
     """
 
-    def __init__(self, driver: Any, batch: int, size_hw: tuple[int, int]) -> None:
+    def __init__(self, driver: CudaDriver, batch: int, size_hw: tuple[int, int]) -> None:
         self._memory: list[TensorMemory] = []
         self.batch = 0
         try:
@@ -212,14 +123,14 @@ class Slot:
         """Steps that free it, in order; nothing may be queued on it."""
         return [*(step for memory in self._memory for step in memory.steps()), self._drop_events]
 
-    def _allocate(self, driver: Any, shape: tuple[int, ...], dtype: DTypeLike) -> TensorMemory:
+    def _allocate(self, driver: CudaDriver, shape: tuple[int, ...], dtype: DTypeLike) -> TensorMemory:
         memory = TensorMemory(driver, shape, dtype)
         self._memory.append(memory)
         return memory
 
     def _drop_events(self) -> None:
         for name in ("h2d", "compute", "d2h"):
-            self.__dict__.pop(name, None)  # pycuda destroys an event with its last reference
+            self.__dict__.pop(name, None)  # an event is destroyed with its last reference
 
 
 class Execution:
@@ -235,7 +146,7 @@ class Execution:
         capture: Captures graphs on that stream; None to queue the kernels each time.
     """
 
-    def __init__(self, plan: Plan, bound: Slot, stream: Any, capture: GraphCapture | None) -> None:
+    def __init__(self, plan: Plan, bound: Slot, stream: CudaStream, capture: GraphCapture | None) -> None:
         self._log = plan.log
         self._size_hw_c = tuple(bound.image.host(0).shape[1:])
         self._stream = stream

@@ -14,12 +14,14 @@ graph valid. A single batch goes through the bound slot directly.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.runtime.tensorrt.memory import Execution, GraphCapture, Slot
+from edge_ad.runtime.cuda.driver import CudaDriver, CudaStream
+from edge_ad.runtime.cuda.graphs import GraphCapture
+from edge_ad.runtime.tensorrt.memory import Execution, Slot
 from edge_ad.runtime.tensorrt.plan import Plan
 from edge_ad.runtime.tensorrt.timings import StageTimes
 
@@ -32,23 +34,27 @@ Results = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 class _Streams(NamedTuple):
-    upload: Any
-    compute: Any
-    download: Any
+    upload: CudaStream
+    compute: CudaStream
+    download: CudaStream
 
 
 class Pipeline:
     """A loaded plan with its streams and its memory.
 
     Args:
-        driver: ``pycuda.driver``.
+        driver: CUDA.
         load: Loads the plan.
         size_hw: Height and width of the images, in pixels.
         on_times: Takes the times of each inference.
     """
 
     def __init__(
-        self, driver: Any, load: Callable[[], Plan], size_hw: tuple[int, int], on_times: Callable[[StageTimes], None]
+        self,
+        driver: CudaDriver,
+        load: Callable[[], Plan],
+        size_hw: tuple[int, int],
+        on_times: Callable[[StageTimes], None],
     ) -> None:
         self._driver = driver
         self._size_hw = size_hw
@@ -143,7 +149,7 @@ class Pipeline:
             raise failures[0]
 
     def _open(self, load: Callable[[], Plan]) -> None:
-        streams = _Streams(*(self._driver.Stream() for _ in _Streams._fields))
+        streams = _Streams(*(self._driver.make_stream() for _ in _Streams._fields))
         self._streams = streams
         self._plan = load()
         bound = Slot(self._driver, self._plan.max_batch, self._size_hw)
@@ -184,7 +190,7 @@ class Pipeline:
         slot.anomaly_map.download(slot.batch, streams.download)
         slot.d2h.end.record(streams.download)
 
-    def _compute(self, slot: Slot, stream: Any) -> None:
+    def _compute(self, slot: Slot, stream: CudaStream) -> None:
         assert self._execution is not None
         bound = self._slots[0]
         if slot is not bound:

@@ -73,6 +73,7 @@ function setConnection(kind, text) {
 function showHeader(state, source) {
   const { name, method, precision, backend } = state.bundle;
   setText("product", name || "Live inspection");
+  $("statistics").hidden = !state.database;
   setText("model", [method, precision, backend].filter(Boolean).join(" · "));
   if (isLost(source, state)) setConnection("off", "No signal");
   else setConnection(state.paused ? "paused" : "live", state.paused ? "Paused" : "Live");

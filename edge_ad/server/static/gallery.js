@@ -1,12 +1,17 @@
-// The newest defective parts and what passed, one of them at full size, and the word of a person against its verdict.
+// The newest defective parts and what passed, one of them at full size, and what a person says of it.
 
 import { get, post } from "./ask.js";
+import { Brush } from "./brush.js";
 import { $, clock, count, day, element, score, zone } from "./format.js";
 import { myName, rememberName } from "./name.js";
 
 const VIEWS = {
-  finds: { title: "Defective parts", one: "Defective part", none: "None since the stream began.", label: "good", button: "False alarm", told: "Marked as a false alarm: kept as a photo of a good part." },
-  passes: { title: "Passed", one: "Passed frame", none: "None since the stream began.", label: "defect", button: "Missed defect", told: "Marked as a missed defect: kept as a photo of a defective part." },
+  finds: { title: "Defective parts", one: "Defective part", none: "None since the stream began.", button: "False alarm", defect: "Defect" },
+  passes: { title: "Passed", one: "Passed frame", none: "None since the stream began.", button: "", defect: "Missed defect" },
+};
+const TOLD = {
+  good: () => "Marked as a false alarm: kept as a photo of a good part.",
+  defect: (find) => `Marked as ${view === "finds" ? "a defect" : "a missed defect"}${find.kind ? ` (${find.kind})` : ""}: kept as a photo of a defective part.`,
 };
 
 let view = "finds";
@@ -15,6 +20,7 @@ let corrections = null;
 let onList = () => {}; // asks for the list again
 let opened = null;
 let isOverlay = true;
+let brush = null;
 
 const address = (find, kind) => `/api/finds/${find.number}?kind=${kind}&version=${find.version}`;
 
@@ -33,7 +39,8 @@ export async function loadFinds(isSingle) {
 
 const note = () => (view === "finds" ? `the newest ${finds.length}` : `until ${clock(finds[0].at_unix)}: the highest score of each second; press again for newer ones`);
 
-const keyOf = (find) => `${find.number}.${find.version}.${find.frames > 1}.${find.label}`;
+const keyOf = (find) => `${find.number}.${find.version}.${find.frames > 1}.${find.label}.${find.kind}`;
+const wordOf = (find) => (find.label === "good" ? "false alarm" : find.kind || VIEWS[view].defect.toLowerCase());
 
 function thumbnail(find, isSingle) {
   const words = `${VIEWS[view].one} at ${clock(find.at_unix)} ${zone(find.at_unix)}, score ${score(find.score)}${find.path ? `, ${find.path}` : isSingle ? "" : `, ${find.source}`}`;
@@ -43,12 +50,13 @@ function thumbnail(find, isSingle) {
   button.addEventListener("click", () => open(find.number));
   const item = element("li", {}, button);
   item.dataset.key = keyOf(find);
-  if (find.label !== null) button.append(element("em", {}, VIEWS[view].button.toLowerCase()));
+  if (find.label !== null) button.append(element("em", {}, wordOf(find)));
   return item;
 }
 
 function open(number) {
   opened = number;
+  forgetPlace();
   $("find-by").value = myName();
   $("find-wrong").textContent = "";
   show(number);
@@ -75,6 +83,7 @@ function step(by) {
   const index = finds.findIndex((find) => find.number === opened) + by;
   if (index < 0 || index >= finds.length) return;
   opened = finds[index].number;
+  forgetPlace();
   $("find-wrong").textContent = "";
   show(opened);
 }
@@ -83,17 +92,35 @@ function showCorrection(find) {
   $("find-correct").hidden = corrections === null;
   const isMarked = find.label !== null;
   $("find-label").textContent = isMarked ? "Take it back" : VIEWS[view].button;
-  $("find-told").textContent = isMarked ? VIEWS[view].told : "";
+  $("find-label").hidden = !isMarked && !VIEWS[view].button;
+  $("find-defect").textContent = VIEWS[view].defect;
+  for (const id of ["find-defect", "find-kind", "find-mark"]) $(id).hidden = isMarked;
+  $("find-clear").hidden = isMarked || !brush.isOn;
+  $("find-told").textContent = isMarked ? TOLD[find.label](find) : "";
 }
 
-async function correct() {
+function forgetPlace() {
+  $("find-kind").value = "";
+  brush.clear();
+  mark(false);
+}
+
+function mark(isOn) {
+  brush.turn(isOn);
+  $("find-mark").setAttribute("aria-pressed", isOn);
+  $("find-clear").hidden = !isOn;
+}
+
+async function correct(wanted) {
   const find = finds.find((one) => one.number === opened);
   if (!find) throw new Error("That frame is no longer kept.");
   const by = $("find-by").value.trim();
-  const label = find.label === null ? VIEWS[view].label : null;
-  const answer = await post(`/api/finds/${find.number}/label`, { label, by, frame: find.frame });
+  const label = find.label === null ? wanted : null;
+  const defect = label === "defect" ? { kind: $("find-kind").value.trim(), place: brush.place() } : {};
+  const answer = await post(`/api/finds/${find.number}/label`, { label, by, frame: find.frame, ...defect });
   rememberName(by);
-  find.label = answer.label;
+  Object.assign(find, { label: answer.label, kind: answer.kind });
+  forgetPlace();
   show(find.number);
   onList();
 }
@@ -102,7 +129,12 @@ export function updateCorrections(state) {
   corrections = state.corrections;
   $("finds-tabs").hidden = corrections === null;
   if (corrections === null) return;
-  $("finds-tabs").title = `In the folder: ${count(corrections.good)} false alarms, ${count(corrections.defect)} missed defects`;
+  const kinds = state.kinds.join();
+  if ($("kinds").dataset.kinds !== kinds) {
+    $("kinds").dataset.kinds = kinds;
+    $("kinds").replaceChildren(...state.kinds.map((kind) => element("option", { value: kind })));
+  }
+  $("finds-tabs").title = `In the folder: ${count(corrections.good)} of good parts, ${count(corrections.defect)} of defective ones`;
 }
 
 function setUpCorrections() {
@@ -113,10 +145,15 @@ function setUpCorrections() {
       onList();
     });
   }
+  brush = new Brush($("find-picture"), $("find-place"));
+  $("find-mark").addEventListener("click", () => mark(!brush.isOn));
+  $("find-clear").addEventListener("click", () => brush.clear());
   $("find-correct").addEventListener("submit", (event) => {
     event.preventDefault();
     $("find-wrong").textContent = "";
-    correct().catch((error) => ($("find-wrong").textContent = error.message));
+    const byDefault = VIEWS[view].button ? "good" : "defect"; // the return key
+    const wanted = event.submitter?.id === "find-defect" ? "defect" : event.submitter?.id === "find-label" ? "good" : byDefault;
+    correct(wanted).catch((error) => ($("find-wrong").textContent = error.message));
   });
 }
 
@@ -128,7 +165,7 @@ export function setUpGallery(onChange) {
   $("find-close").addEventListener("click", () => $("find").close());
   $("find").addEventListener("close", () => (opened = null));
   $("find").addEventListener("keydown", (event) => {
-    if (event.target.id === "find-by") return; // there they move the cursor
+    if (["find-by", "find-kind"].includes(event.target.id)) return; // there they move the cursor
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
   });

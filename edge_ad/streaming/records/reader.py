@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ __all__ = ["COLUMNS", "EVENT_COLUMNS", "Bucket", "RecordFilter", "RecordReader"]
 
 COLUMNS = (
     "id", "time", "source", "frame", "score", "threshold", "verdict", "reason", "bundle", "latency_ms", "age_ms",
-    "image", "image_is_there", "path", "confirmed", "regions",
+    "image", "image_is_there", "path", "confirmed", "regions", "recipe", "recipe_hash",
 )  # fmt: skip
 """The keys of a record, in their order."""
 
@@ -29,8 +29,9 @@ EVENT_COLUMNS = ("id", "time", "event", "source", "text", "data")
 
 # Outer joins: a verdict whose source or bundle is missing must be reported, not left out.
 _VERDICTS = """SELECT v.id, v.time_unix, s.name AS source, v.frame, v.score, v.threshold, v.is_ng, v.reason,
-    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, v.path, v.confirmed, v.regions, t.ng_images
-    FROM verdicts v LEFT JOIN sources s ON s.id = v.source
+    b.hash AS bundle, v.latency_ms, v.age_ms, v.image, v.path, v.confirmed, v.regions, t.ng_images,
+    coalesce(r.name, '') AS recipe, coalesce(r.hash, '') AS recipe_hash
+    FROM verdicts v LEFT JOIN sources s ON s.id = v.source LEFT JOIN recipes r ON r.id = v.recipe
     LEFT JOIN bundles b ON b.id = v.bundle LEFT JOIN streams t ON t.id = v.stream"""
 _COUNTED = "FROM verdicts v LEFT JOIN sources s ON s.id = v.source"
 _MISTYPED = f"""sum(coalesce(
@@ -52,6 +53,7 @@ class RecordFilter:
         min_score: With at least this raw score.
         limit: At most this many, the newest; None for all.
         confirmed: Only what a person confirmed in this way, such as ``"good"``.
+        bundle: Only what a bundle judged whose hash begins so.
     """
 
     since_unix: float | None = None
@@ -61,13 +63,15 @@ class RecordFilter:
     min_score: float | None = None
     limit: int | None = None
     confirmed: str | None = None
+    bundle: str | None = None
 
     def clause(self, time: str, **columns: str) -> tuple[str, list[object]]:
         """The SQL condition and its values.
 
         Args:
             time: Column of the time.
-            columns: Columns of ``source``, ``is_ng``, ``score`` and ``confirmed``, where the table has them.
+            columns: Columns of ``source``, ``is_ng``, ``score``, ``confirmed`` and ``bundle`` (the hash), where the
+                table has them.
         """
         is_ng = None if self.verdict is None else int(self.verdict == "NG")
         wanted: list[tuple[str | None, str, object]] = [
@@ -82,6 +86,9 @@ class RecordFilter:
         if self.source is not None and (column := columns.get("source")):
             parts.append(f"{column} IN (?, ?)")  # an address as it is shown, or in full, as older streams recorded it
             values += [storable(self.source), _shown(self.source)]
+        if self.bundle is not None and (column := columns.get("bundle")):
+            parts.append(f"substr({column}, 1, length(?)) = ?")
+            values += [self.bundle, self.bundle]
         return " AND ".join(parts) or "1", values
 
 
@@ -134,6 +141,11 @@ class RecordReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def path(self) -> Path:
+        """The database."""
+        return self._path
 
     def close(self) -> None:
         """Release the database."""
@@ -202,6 +214,18 @@ class RecordReader:
             for row in rows
         ]
 
+    def select(self, statement: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
+        """The rows of a query of one's own, such as sums over many records.
+
+        Args:
+            statement: SQL that reads; it cannot change anything.
+            values: Of its question marks.
+
+        Raises:
+            DataError: The database is damaged.
+        """
+        return list(self._rows(statement, list(values)))
+
     def _verdict(self, row: sqlite3.Row) -> dict[str, Any]:
         cells = Cells(self._path, "verdicts", row)
         return {
@@ -219,6 +243,8 @@ class RecordReader:
             "path": cells.text("path"),
             "confirmed": cells.text("confirmed"),
             "regions": cells.items("regions"),
+            "recipe": cells.text("recipe"),
+            "recipe_hash": cells.text("recipe_hash"),
         }
 
     def _image(self, row: sqlite3.Row) -> dict[str, Any]:
@@ -264,4 +290,5 @@ _OF_VERDICTS = {
     "is_ng": "v.is_ng",
     "score": "coalesce(v.score, 9e999)",
     "confirmed": "v.confirmed",
+    "bundle": "(SELECT hash FROM bundles WHERE id = v.bundle)",
 }

@@ -118,6 +118,18 @@ _STEPS: tuple[str, ...] = (
         last_verdict INTEGER NOT NULL, events INTEGER NOT NULL, last_event INTEGER NOT NULL, hash BLOB NOT NULL);
     {BEGIN_TRAIL};
     """,
+    """
+    CREATE TABLE recipes (id INTEGER PRIMARY KEY, hash TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (hash, name));
+    ALTER TABLE verdicts ADD COLUMN recipe INTEGER REFERENCES recipes;
+    DROP VIEW records;
+    CREATE VIEW records AS
+        SELECT v.id, strftime('%Y-%m-%dT%H:%M:%fZ', v.time_unix, 'unixepoch') AS time, s.name AS source, v.frame,
+            v.score, v.threshold, CASE v.is_ng WHEN 0 THEN 'OK' ELSE 'NG' END AS verdict, v.reason, b.hash AS bundle,
+            v.latency_ms, v.age_ms, v.image, v.path, v.confirmed, v.regions, coalesce(r.name, '') AS recipe,
+            coalesce(r.hash, '') AS recipe_hash
+        FROM verdicts v JOIN sources s ON s.id = v.source JOIN bundles b ON b.id = v.bundle
+            LEFT JOIN recipes r ON r.id = v.recipe;
+    """,
 )
 
 SCHEMA_VERSION = len(_STEPS)
@@ -127,7 +139,9 @@ _COLUMNS_SINCE = {
     "path": 3,
     "confirmed": 4,
     "regions": 5,
+    "recipe": 7,
 }
+_RECIPES_SINCE = 7
 
 
 def record_of(result: Result, source_name: str = "", *, with_regions: bool = True) -> dict[str, Any]:
@@ -141,8 +155,9 @@ def record_of(result: Result, source_name: str = "", *, with_regions: bool = Tru
     Returns:
         ``frame``, ``time`` (ISO 8601 UTC), ``source``, ``score``, ``threshold``, ``normalised``, ``verdict`` (``"OK"``
         or ``"NG"``), ``reason`` (``"not finite"`` or empty), ``latency_ms`` (prepare and infer), ``age_ms`` (capture to
-        result), ``bundle``, ``path`` (of the image or video file; empty for a camera) and ``regions`` (of an NG frame:
-        what `Region.to_dict` gives, the highest peak first; else empty); a number that JSON does not have is None.
+        result), ``bundle``, ``path`` (of the image or video file; empty for a camera), ``recipe``
+        and ``recipe_hash`` (empty where there are no recipes) and ``regions`` (of an NG frame: what `Region.to_dict`
+        gives, the highest peak first; else empty); a number that JSON does not have is None.
     """
     verdict, frame = result.verdict, result.frame
     return {
@@ -158,6 +173,8 @@ def record_of(result: Result, source_name: str = "", *, with_regions: bool = Tru
         "age_ms": round(result.age_ms, 3),
         "bundle": result.bundle,
         "path": frame.path,
+        "recipe": result.recipe.name,
+        "recipe_hash": result.recipe.hash,
         **({"regions": regions_of(result)} if with_regions else {}),
     }
 
@@ -284,11 +301,14 @@ def _checked_version(connection: sqlite3.Connection, path: Path, *, newest: int)
 def _read_as_newest(connection: sqlite3.Connection, version: int) -> None:
     """Make an older database answer like the newest: temporary views hide its tables."""
     missing = [column for column, since in _COLUMNS_SINCE.items() if version < since]
-    if missing:
-        connection.execute("PRAGMA temp_store = MEMORY")
-        added = ", ".join(f"'' AS {column}" for column in missing)
-        for name in ("verdicts", "records"):
-            connection.execute(f"CREATE TEMP VIEW {name} AS SELECT *, {added} FROM main.{name}")
+    if not missing:
+        return
+    connection.execute("PRAGMA temp_store = MEMORY")
+    for name, columns in (("verdicts", missing), ("records", [*missing, "recipe_hash"])):
+        added = ", ".join(f"'' AS {column}" for column in columns)
+        connection.execute(f"CREATE TEMP VIEW {name} AS SELECT *, {added} FROM main.{name}")
+    if version < _RECIPES_SINCE:
+        connection.execute("CREATE TEMP VIEW recipes AS SELECT 0 AS id, '' AS hash, '' AS name WHERE 0")
 
 
 def _migrate(connection: sqlite3.Connection, version: int, steps: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from edge_ad.errors import StorageError
 from edge_ad.outside_text import storable
-from edge_ad.streaming.frame import Event
+from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark
 from edge_ad.streaming.records.retention import REMOVED, Retention
 from edge_ad.streaming.records.schema import Durability, open_for_writing, unwritable
 from edge_ad.streaming.records.trail import INSERT_EVENT, Entry, EntryWriter, context_of, newest_entry
@@ -41,6 +41,7 @@ class VerdictRow:
         reason: ``"not finite"`` or empty.
         path: The file that the frame comes from; empty when it comes from none.
         regions: Of an NG frame, where its map is above the threshold, as JSON; empty for none.
+        recipe: The recipe that it was judged under.
     """
 
     source: str
@@ -56,6 +57,7 @@ class VerdictRow:
     reason: str = ""
     path: str = ""
     regions: str = ""
+    recipe: RecipeMark = NO_RECIPE
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ Row: TypeAlias = VerdictRow | UnjudgedRow | Event
 
 _VERDICT = (
     "INSERT INTO verdicts "
-    "(id, row_check, stream, source, bundle, frame, time_unix, score, threshold, is_ng, latency_ms, age_ms, reason, "
-    "image, path, regions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "(id, row_check, stream, source, bundle, recipe, frame, time_unix, score, threshold, is_ng, latency_ms, age_ms, "
+    "reason, image, path, regions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _ADDED = "SELECT count(*) FROM verdicts WHERE id > ? AND stream = ?"
 _NOTE_HEAD_S = 60.0
@@ -81,9 +83,9 @@ _UNJUDGED = """INSERT INTO unjudged (minute_unix, source, reason, frames) VALUES
 
 
 class _Shared(NamedTuple):
-    """Ids of stream, source and bundle, and what the trail says of them."""
+    """Ids of stream, source, bundle and recipe, and what the trail says of them."""
 
-    ids: tuple[int, int, int]
+    ids: tuple[int, int, int, int | None]
     context: bytes
 
 
@@ -128,7 +130,7 @@ class RecordStore:
         self._file: tuple[int, int] = (0, 0)
         self._stream: int | None = None
         self._started_unix = time.time()
-        self._shared: dict[tuple[str, str], _Shared] = {}  # by source and bundle
+        self._shared: dict[tuple[str, str, RecipeMark], _Shared] = {}  # by source, bundle and recipe
         self._settled: Entry | None = None
         self._note_head_at = 0.0
         try:
@@ -211,7 +213,7 @@ class RecordStore:
 
     def _insert(self, connection: sqlite3.Connection, trail: EntryWriter, row: Row) -> None:
         if isinstance(row, VerdictRow):
-            shared = self._shared.get((row.source, row.bundle)) or self._share(connection, row.source, row.bundle)
+            shared = self._shared.get((row.source, row.bundle, row.recipe)) or self._share(connection, row)
             numbers = (row.frame, row.time_unix, row.score, row.threshold, row.is_ng, row.latency_ms, row.age_ms)
             cells = (*numbers, row.reason, row.image, storable(row.path), row.regions)
             connection.execute(_VERDICT, (*trail.verdict(shared.context, cells), *shared.ids, *cells))
@@ -226,16 +228,23 @@ class RecordStore:
         checks = trail.event(self._context("", ""), at_unix, *texts)
         connection.execute(INSERT_EVENT, (*checks, stream, at_unix, *texts))
 
-    def _share(self, connection: sqlite3.Connection, source: str, bundle: str) -> _Shared:
-        """What the rows of a source and bundle have in common; the names themselves would be most of a row."""
-        stream, names = self._stream_id(connection), (storable(source), storable(bundle))
-        ids = (stream, _id(connection, "sources", "name", names[0]), _id(connection, "bundles", "hash", names[1]))
-        shared = self._shared[source, bundle] = _Shared(ids, self._context(*names))
+    def _share(self, connection: sqlite3.Connection, row: VerdictRow) -> _Shared:
+        """What the rows of a source, bundle and recipe have in common; the names would be most of a row."""
+        stream, names = self._stream_id(connection), (storable(row.source), storable(row.bundle))
+        recipe = () if row.recipe == NO_RECIPE else (storable(row.recipe.hash), storable(row.recipe.name))
+        ids = (
+            stream,
+            _id(connection, "sources", name=names[0]),
+            _id(connection, "bundles", hash=names[1]),
+            _id(connection, "recipes", hash=recipe[0], name=recipe[1]) if recipe else None,
+        )
+        shared = _Shared(ids, self._context(*names, *recipe))
+        self._shared[row.source, row.bundle, row.recipe] = shared
         return shared
 
-    def _context(self, source: str, bundle: str) -> bytes:
-        """What the trail says of stream, source and bundle; the stream has its id."""
-        return context_of(self._stream, self._started_unix, self._source, self._ng_images, source, bundle)
+    def _context(self, *names: str) -> bytes:
+        """What the trail says of stream, source, bundle and perhaps recipe; the stream has its id."""
+        return context_of(self._stream, self._started_unix, self._source, self._ng_images, *names)
 
     def _remove_old(self, connection: sqlite3.Connection) -> None:
         if not self._retention.is_due:
@@ -284,10 +293,12 @@ class RecordStore:
             self._release()
 
 
-def _id(connection: sqlite3.Connection, table: str, column: str, name: str) -> int:
-    """The id of a name, which is added where it is new."""
-    connection.execute(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", (name,))
-    return int(connection.execute(f"SELECT id FROM {table} WHERE {column} = ?", (name,)).fetchone()[0])
+def _id(connection: sqlite3.Connection, table: str, **cells: str) -> int:
+    """The id of a row, which is added where it is new."""
+    values, places = list(cells.values()), ", ".join("?" * len(cells))
+    connection.execute(f"INSERT OR IGNORE INTO {table} ({', '.join(cells)}) VALUES ({places})", values)
+    condition = " AND ".join(f"{column} = ?" for column in cells)
+    return int(connection.execute(f"SELECT id FROM {table} WHERE {condition}", values).fetchone()[0])
 
 
 def _storable_path(path: str) -> str | bytes:

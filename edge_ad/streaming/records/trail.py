@@ -111,7 +111,8 @@ def entry_hash(before: Entry, header: bytes, rows: bytes) -> bytes:
 
 
 def context_of(*cells: object) -> bytes:
-    """Digest of what many rows share: stream, its start, source and folder, and the names of source and bundle."""
+    """Digest of what many rows share: stream, its start, source and folder, the names of source and bundle, and, where
+    there is one, hash and name of the recipe."""  # noqa: D205, D209 - one sentence
     text = json.dumps(cells, default=lambda value: {"hex": value.hex()}, separators=(",", ":"))
     return hashlib.sha256(text.encode()).digest()
 

@@ -16,9 +16,9 @@ from edge_ad.streaming.records.trail import context_of, encode_event, encode_ver
 
 __all__ = ["Differences", "TrailRow", "rows_of", "span_of"]
 
-_VERDICTS = """SELECT id, row_check, confirmed, '', stream, source, bundle, frame, time_unix, score, threshold, is_ng,
-    latency_ms, age_ms, reason, image, path, regions FROM verdicts WHERE id > ? ORDER BY id"""
-_EVENTS = """SELECT id, row_check, kind, data, stream, NULL, NULL, time_unix, kind, source, text, data
+_VERDICTS = """SELECT id, row_check, confirmed, '', stream, source, bundle, recipe, frame, time_unix, score, threshold,
+    is_ng, latency_ms, age_ms, reason, image, path, regions FROM verdicts WHERE id > ? ORDER BY id"""
+_EVENTS = """SELECT id, row_check, kind, data, stream, NULL, NULL, NULL, time_unix, kind, source, text, data
     FROM events WHERE id > ? ORDER BY id"""
 _NUMBER = slice(32, 40)  # where an encoded row has its id
 _MOST_COMPARED = 100
@@ -72,17 +72,19 @@ def rows_of(connection: sqlite3.Connection, table: str, after: int) -> Iterator[
     streams = {row[0]: row for row in connection.execute("SELECT id, started_unix, source, ng_images FROM streams")}
     sources = dict(connection.execute("SELECT id, name FROM sources").fetchall())
     bundles = dict(connection.execute("SELECT id, hash FROM bundles").fetchall())
+    recipes = {row[0]: row[1:] for row in connection.execute("SELECT id, hash, name FROM recipes")}
 
     @lru_cache(maxsize=4096)
-    def context(stream: object, source: object, bundle: object) -> bytes:
+    def context(stream: object, source: object, bundle: object, recipe: object) -> bytes:
         shared = streams.get(stream, (None, None, None, None))
         if table == "events":
             return context_of(*shared, "", "")
-        return context_of(*shared, sources.get(source), bundles.get(bundle))
+        named = () if recipe in (None, "") else recipes.get(recipe, (None, None))
+        return context_of(*shared, sources.get(source), bundles.get(bundle), *named)
 
     is_verdict = table == "verdicts"
     for number, check, mark, data, *rest in connection.execute(_VERDICTS if is_verdict else _EVENTS, (after,)):
-        ids, cells = rest[:3], rest[3:]
+        ids, cells = rest[:4], rest[4:]
         time_unix = cells[1] if is_verdict else cells[0]
         encoded: bytes | None = None
         try:

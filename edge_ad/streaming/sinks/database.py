@@ -114,6 +114,7 @@ class DatabaseSink(Sink):
                 latency_ms=round(result.prepare_ms + result.infer_ms, 3),
                 age_ms=round(result.age_ms, 3),
                 image=ng_image_name(frame, self._source_name) if has_image else None,
+                recipe=result.recipe,
             )
         )
 

@@ -23,6 +23,7 @@ __all__ = ["FrameNumbers", "Pacer", "Source", "file_path"]
 _MOST_NOTES = 100  # a stream runs for months: newer entries replace those that nobody has taken
 _GIGE_NUMBERS = 65535  # GigE Vision's 16-bit numbers go from 1 to here and start again at 1
 _WRAPS_ABOVE = 60000
+_MOST_LATE = 32  # a driver that waits for lost packets of one frame gives later ones first
 
 
 class Source(ABC):
@@ -137,15 +138,33 @@ class FrameNumbers:
         self.count: int | None = None
         self.missed = 0
         self._last: int | None = None
+        self._passed: deque[int] = deque(maxlen=_MOST_LATE)  # numbers that may still come
 
     def see(self, number: int) -> None:
-        """Take the number of a frame that came."""
+        """Take the number of a frame that came; one that comes after its successors is no longer missed."""
+        if number in self._passed:
+            self._passed.remove(number)
+            self.missed -= 1
+            return
         step = 1 if self._last is None else number - self._last
         if step <= 0 and self._last is not None:
             # Smaller than the last: 16-bit numbers wrapped around, or the camera restarted.
-            step = step + _GIGE_NUMBERS if self._last > _WRAPS_ABOVE else 1
+            is_wrapped = _WRAPS_ABOVE < self._last <= _GIGE_NUMBERS
+            step = max(step + _GIGE_NUMBERS, 1) if is_wrapped else 1  # some cameras wrap to 0
+        for passed in range(number - min(step, _MOST_LATE) + 1, number):
+            self._passed.append(passed if passed > 0 else passed + _GIGE_NUMBERS)
         self._last = number
         self.add(skipped=step - 1)
+
+    def see_unnumbered(self, *, is_missed: bool = False) -> None:
+        """Take a frame that came without its number: the one after the last.
+
+        Args:
+            is_missed: Whether nobody fetched it.
+        """
+        self.add(skipped=0)
+        self.missed += is_missed
+        self._last = None if self._last is None else self._last + 1
 
     def add(self, *, skipped: int) -> None:
         """Take a frame that came after some missing ones."""
@@ -155,6 +174,7 @@ class FrameNumbers:
     def restart(self) -> None:
         """The next number is the first of a new connection."""
         self._last = None
+        self._passed.clear()
 
 
 class Pacer:

@@ -32,6 +32,8 @@ _SEEK_TOLERANCE_S = 1e-3  # time stamps are rounded
 _SEEK_BACK_S = 2.0  # a transport stream has no index: a seek may end behind its target
 _SHORT_S = 0.5
 _SHORT_FRAMES = 1.5
+_LENGTH_FROM_ZERO = frozenset({"matroska,webm"})  # and not from the first frame
+_LENGTH_FROM_DECODING = frozenset({"flv"})  # of the first packet, which is shown some frames later
 # Formats that swscale converts to BGR in one exact step; with others, a better filter for the colours costs little.
 _ONE_STEP = frozenset({"yuv420p", "yuvj420p", "bgr24", "rgb24", "gray"})
 
@@ -259,6 +261,7 @@ class VideoReader:
         """Decode one packet, or what the decoder still holds at the end."""
         packet = self._next_packet()
         if packet is not None and packet.size:
+            self._shorten_by_delay(packet)
             self._damage.feed(packet.pts, is_corrupt=self._is_damaged(packet))
         try:
             frames = self._stream.decode(packet) if packet is None or packet.size else self._stream.decode(None)
@@ -273,6 +276,12 @@ class VideoReader:
         self._frames.extend(frame for frame in whole if self._shown_at_s(frame) >= self._from_s)
         if is_end:
             self._packets, self.is_at_end = None, True
+
+    def _shorten_by_delay(self, first: Any) -> None:
+        """Take the delay of the first packet off what the container says, where it counts from its decoding."""
+        counts = self._damage.packets == 0 and self._container.format.name in _LENGTH_FROM_DECODING
+        if counts and first.pts is not None and first.dts is not None:
+            self._length_s -= max(0.0, float((first.pts - first.dts) * self._stream.time_base))
 
     def _is_damaged(self, packet: Any) -> bool:
         """Whether what a decoder may take for a picture is none."""
@@ -333,7 +342,9 @@ class VideoReader:
         """Seconds that the stream or its container says it lasts; 0 where neither says."""
         if self._stream.duration:
             return float(self._stream.duration * self._stream.time_base)
-        return float(self._container.duration or 0) / 1e6
+        length = float(self._container.duration or 0) / 1e6
+        start = float((self._stream.start_time or 0) * self._stream.time_base)
+        return length - start if self._container.format.name in _LENGTH_FROM_ZERO and start < length else length
 
     @staticmethod
     def _video_of(container: Any) -> Any:

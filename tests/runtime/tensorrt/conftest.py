@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from edge_ad.bundle import Bundle, EngineKey, Reference, write_engine
+from edge_ad.runtime.cuda import device
 from edge_ad.runtime.engine import EngineSource
-from edge_ad.runtime.tensorrt import api
 from edge_ad.runtime.tensorrt.engine import TensorRtEngine
+from tests.runtime.tensorrt.cuda_bindings_double import FakeCudaBindings
 from tests.runtime.tensorrt.cuda_double import FakeCuda
-from tests.runtime.tensorrt.graph_double import FakeGraphApi
+from tests.runtime.tensorrt.graph_double import CUresult
 from tests.runtime.tensorrt.tensorrt_double import VERSION, FakeTensorRt, expected, plan_bytes
 from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
 
@@ -28,11 +29,15 @@ class Gpu:
 
     cuda: FakeCuda
     trt: FakeTensorRt
-    graphs: FakeGraphApi
+    graphs: FakeCudaBindings
     install: Callable[[str, Any], None]
+    package: str
 
     def without_graphs(self) -> None:
-        self.install("cuda.bindings.driver", None)
+        if self.package == "pycuda":
+            self.install("cuda.bindings.driver", None)
+        else:
+            self.graphs.begin_result = CUresult.CUDA_ERROR_NOT_SUPPORTED
 
     def engine(self, folder: Path, *, options: dict[str, str] | None = None, **plan: Any) -> TensorRtEngine:
         """An engine on a plan of the tiny bundle's input size."""
@@ -52,10 +57,12 @@ class Gpu:
         return TensorRtEngine("tensorrt", source)
 
 
-@pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
+@pytest.fixture(params=device.CUDA_PACKAGES)
+def gpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
+    """A GPU that is used through one package for CUDA after the other."""
+    package = str(request.param)
     cuda = FakeCuda()
-    trt, graphs = FakeTensorRt(cuda), FakeGraphApi(cuda)
+    trt, graphs = FakeTensorRt(cuda), FakeCudaBindings(cuda)
 
     def install(name: str, module: Any) -> None:
         parts = name.split(".")
@@ -63,11 +70,11 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gpu]:
             monkeypatch.setitem(sys.modules, ".".join(parts[:end]), ModuleType(parts[end - 1]))
         monkeypatch.setitem(sys.modules, name, module)
 
-    monkeypatch.setattr(api, "_has_driver_library", lambda: True)
-    install("pycuda.driver", cuda)
+    monkeypatch.setattr(device, "has_driver_library", lambda: True)
+    install("pycuda.driver", cuda if package == "pycuda" else None)
     install("tensorrt", trt)
     install("cuda.bindings.driver", graphs)
-    yield Gpu(cuda, trt, graphs, install)
+    yield Gpu(cuda, trt, graphs, install, package)
     cuda.hang = None
 
 

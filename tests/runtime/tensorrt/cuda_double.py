@@ -28,6 +28,7 @@ from tests.runtime.tensorrt.cuda_memory_double import (
 )
 from tests.runtime.tensorrt.cuda_stream_double import Event, PrimaryContext, Stream
 
+MEMORY_BYTES = 1 << 30
 UPLOAD_MS, COMPUTE_MS, DOWNLOAD_MS, DEVICE_COPY_MS = 2.0, 5.0, 1.0, 0.0
 
 
@@ -78,9 +79,7 @@ class FakeCuda:
         class Context:
             @staticmethod
             def pop() -> None:
-                if not double.stack():
-                    raise Misuse("a context is popped on a thread that has none")
-                double.stack().pop()
+                double.pop_context()
 
         self.Device, self.Context = Device, Context
 
@@ -122,16 +121,42 @@ class FakeCuda:
         device.access(operation, host.nbytes, writes=False)
         memory.access(operation, host.nbytes, writes=True)
 
-    def memcpy_dtod_async(self, to: DeviceAllocation, source: DeviceAllocation, nbytes: int, stream: Stream) -> None:
+    def memcpy_dtod_async(self, to: int, source: int, nbytes: int, stream: Stream) -> None:
         self.enter("memcpy_dtod_async")
-        operation = stream.put("device copy", lambda: to.write(source.read(nbytes)), DEVICE_COPY_MS)
-        source.access(operation, nbytes, writes=False)
-        to.access(operation, nbytes, writes=True)
+        written, read = self.allocation_at(to), self.allocation_at(source)
+
+        def queue() -> None:
+            operation = self.queue(stream, "device copy", lambda: written.write(read.read(nbytes)), DEVICE_COPY_MS)
+            read.access(operation, nbytes, writes=False)
+            written.access(operation, nbytes, writes=True)
+
+        stream.put_or_capture(queue)
+
+    def memset_d8_async(self, to: int, value: int, nbytes: int, stream: Stream) -> None:
+        self.enter("memset_d8_async")
+        written = self.allocation_at(to)
+
+        def queue() -> None:
+            content = np.full(nbytes, value, np.uint8)
+            operation = self.queue(stream, "fill", lambda: written.write(content), DEVICE_COPY_MS)
+            written.access(operation, nbytes, writes=True)
+
+        stream.put_or_capture(queue)
+
+    def mem_get_info(self) -> tuple[int, int]:
+        self.enter("mem_get_info")
+        used = sum(memory.nbytes for memory in self.memory if memory.kind == "device" and not memory.is_freed)
+        return MEMORY_BYTES - used, MEMORY_BYTES
 
     # What the doubles use.
 
     def stack(self) -> list[PrimaryContext]:
         return self.stacks.setdefault(threading.get_ident(), [])
+
+    def pop_context(self) -> None:
+        if not self.stack():
+            raise Misuse("a context is popped on a thread that has none")
+        self.stack().pop()
 
     def has_context(self) -> bool:
         return bool(self.stack())

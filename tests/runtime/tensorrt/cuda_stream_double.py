@@ -31,6 +31,13 @@ class Stream:
             raise Misuse(f"{name} on a stream that is being captured")
         return self.cuda.queue(self, name, run, duration_ms)
 
+    def put_or_capture(self, queue: Callable[[], None]) -> None:
+        """Queue now, or at each launch of the graph that is being captured."""
+        if self.captured is None:
+            queue()
+        else:
+            self.captured.append(queue)
+
     def wait_for_event(self, event: Event) -> None:
         self.cuda.enter("wait_for_event")
         recorded = event.recorded()

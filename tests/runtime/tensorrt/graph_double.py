@@ -13,8 +13,10 @@ from tests.runtime.tensorrt.cuda_memory_double import Misuse
 
 class CUresult(enum.IntEnum):
     CUDA_SUCCESS = 0
-    CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901
+    CUDA_ERROR_OUT_OF_MEMORY = 2
     CUDA_ERROR_LAUNCH_FAILED = 719
+    CUDA_ERROR_NOT_SUPPORTED = 801
+    CUDA_ERROR_STREAM_CAPTURE_INVALIDATED = 901
 
 
 class CUstreamCaptureMode(enum.IntEnum):
@@ -43,6 +45,11 @@ class FakeGraphApi:
         self.cuda = cuda
         self.captures = self.launches = 0
         self.launch_result = CUresult.CUDA_SUCCESS
+        self.begin_result = CUresult.CUDA_SUCCESS
+        self.last_reason = ""
+
+    def cuGetErrorString(self, error: int) -> tuple[CUresult, bytes]:  # noqa: N802
+        return CUresult.CUDA_SUCCESS, self.last_reason.encode()
 
     def CUstream(self, handle: int) -> int:  # noqa: N802
         if handle not in self.cuda.streams:
@@ -51,6 +58,8 @@ class FakeGraphApi:
 
     def cuStreamBeginCapture(self, handle: int, mode: CUstreamCaptureMode) -> tuple[CUresult]:  # noqa: N802
         self.cuda.enter("cuStreamBeginCapture")
+        if self.begin_result != CUresult.CUDA_SUCCESS:
+            return (self.begin_result,)
         stream = self.cuda.streams[handle]
         if stream.captured is not None:
             raise Misuse("a stream is captured twice at a time")

@@ -1,5 +1,6 @@
 """What edge-ad says about TensorRT on a machine: what is missing, and the command that adds it."""
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -8,9 +9,10 @@ from types import ModuleType
 import pytest
 
 from edge_ad.cli import main
-from edge_ad.errors import DeviceError, MissingDependencyError
+from edge_ad.errors import DeviceError, MissingDependencyError, UsageError
 from edge_ad.runtime import choose_backend
 from edge_ad.runtime.backend import probe_backend
+from edge_ad.runtime.cuda import device
 from edge_ad.runtime.tensorrt import api
 from tests.runtime.tensorrt.conftest import Gpu
 from tests.runtime.tensorrt.cuda_memory_double import CudaLaunchError
@@ -21,8 +23,8 @@ def no_gpu(gpu: Gpu, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Gpu:
     """TensorRT is installed; there is no driver and no device."""
     gpu.install("pycuda.driver", None)
     gpu.install("tensorrt_rtx", gpu.trt)
-    monkeypatch.setattr(api, "_has_driver_library", lambda: False)
-    monkeypatch.setattr(api, "_PCI_DEVICES", tmp_path)
+    monkeypatch.setattr(device, "has_driver_library", lambda: False)
+    monkeypatch.setattr(device, "_PCI_DEVICES", tmp_path)
     return gpu
 
 
@@ -30,7 +32,7 @@ def plug_in(monkeypatch: pytest.MonkeyPatch, folder: Path, vendor: str) -> None:
     """A PCI device of a vendor."""
     (folder / "0000:01:00.0").mkdir(parents=True)
     (folder / "0000:01:00.0" / "vendor").write_text(f"{vendor}\n")
-    monkeypatch.setattr(api, "_PCI_DEVICES", folder)
+    monkeypatch.setattr(device, "_PCI_DEVICES", folder)
 
 
 def test_where_package_and_gpu_are_there_it_works_and_auto_takes_it(gpu: Gpu) -> None:
@@ -39,7 +41,7 @@ def test_where_package_and_gpu_are_there_it_works_and_auto_takes_it(gpu: Gpu) ->
     name, reason = choose_backend("auto")
     assert name == "tensorrt"
     assert reason == "the first that runs on this GPU (Test GPU, sm87)"
-    assert api.device_target() == "sm87"
+    assert device.device_target() == "sm87"
 
 
 def test_without_a_driver_tensorrt_can_do_nothing_and_rtx_can_build(no_gpu: Gpu) -> None:
@@ -63,19 +65,49 @@ def test_a_gpu_without_its_driver_gets_the_command(
     assert probe_backend("tensorrt").install_command == "sudo ubuntu-drivers install"
 
 
-def test_a_driver_without_pycuda_gets_the_command(no_gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_has_driver_library", lambda: True)
+def test_a_driver_without_a_package_for_cuda_gets_the_command(no_gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "has_driver_library", lambda: True)
+    no_gpu.install("cuda.bindings.driver", None)
     status = probe_backend("tensorrt")
-    assert (status.why, status.install_command) == ("pycuda is not installed", "pip install pycuda")
+    assert status.why == "Neither cuda-bindings nor pycuda is installed"
+    assert status.install_command == "pip install cuda-bindings"
     with pytest.raises(MissingDependencyError):
-        api.device_target()
+        device.device_target()
 
 
-def test_a_pycuda_that_does_not_load_is_built_again(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
-    broken_import(monkeypatch, "pycuda.driver", ImportError("libcurand.so.10: cannot open shared object file"))
+@pytest.mark.parametrize(
+    ("package", "module"), [("pycuda", "pycuda.driver"), ("cuda-bindings", "cuda.bindings.driver")]
+)
+def test_a_package_that_is_asked_for_and_missing_or_broken_gets_its_command(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch, package: str, module: str
+) -> None:
+    monkeypatch.setenv(device.PACKAGE_VARIABLE, package)
+    gpu.install(module, None)
     status = probe_backend("tensorrt")
-    assert "pycuda is installed and does not load (libcurand.so.10" in status.why
-    assert status.install_command.startswith("pip install --force-reinstall")
+    assert (status.why, status.install_command) == (f"{package} is not installed", f"pip install {package}")
+    broken_import(monkeypatch, module, ImportError("libcurand.so.10: cannot open shared object file"))
+    status = probe_backend("tensorrt")
+    assert f"{package} is installed and does not load (libcurand.so.10" in status.why
+    assert status.install_command == f"pip install --force-reinstall --no-cache-dir {package}"
+
+
+def test_where_one_package_does_not_load_the_other_is_used(gpu: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = {"pycuda": "cuda.bindings.driver", "cuda-bindings": "pycuda.driver"}[gpu.package]
+    broken_import(monkeypatch, broken, ImportError("libcurand.so.10: cannot open shared object file"))
+    assert device.cuda_driver().name == gpu.package
+    assert probe_backend("tensorrt").available
+
+
+def test_pycuda_is_taken_where_both_are_there_unless_the_other_is_asked_for(
+    gpu: Gpu, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu.install("pycuda.driver", gpu.cuda)
+    assert device.cuda_driver().name == "pycuda"
+    monkeypatch.setenv(device.PACKAGE_VARIABLE, "cuda-bindings")
+    assert device.cuda_driver().name == "cuda-bindings"
+    monkeypatch.setenv(device.PACKAGE_VARIABLE, "cupy")
+    with pytest.raises(UsageError, match="EDGE_AD_CUDA names 'cupy'"):
+        device.cuda_driver()
 
 
 @pytest.mark.parametrize("call", ["init", "count"])
@@ -142,7 +174,7 @@ def test_doctor_shows_it_all(no_gpu: Gpu, capsys: pytest.CaptureFixture[str]) ->
 
 def broken_import(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) -> None:
     """Let the import of a module fail."""
-    genuine = api.importlib.import_module
+    genuine = importlib.import_module
 
     def import_module(module: str) -> ModuleType:
         if module == name:
@@ -150,4 +182,4 @@ def broken_import(monkeypatch: pytest.MonkeyPatch, name: str, error: Exception) 
         return genuine(module)
 
     monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setattr(api.importlib, "import_module", import_module)
+    monkeypatch.setattr(importlib, "import_module", import_module)

@@ -11,15 +11,22 @@ from edge_ad.bundle import list_engines
 from edge_ad.cli import main
 from edge_ad.errors import BundleError, DeviceError, UsageError
 from edge_ad.runtime import build_engine, open_engine
+from edge_ad.runtime.cuda.calls import CudaCallError
+from edge_ad.runtime.cuda.owner_thread import OwnerThread
 from edge_ad.runtime.tensorrt import engine as engine_module
-from edge_ad.runtime.tensorrt.engine import OwnerThread
 from tests.runtime.tensorrt.conftest import Gpu, frames, planned_bundle
 from tests.runtime.tensorrt.cuda_memory_double import CudaLaunchError, CudaMemoryError
 from tests.runtime.tensorrt.graph_double import CUresult
 from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
 
 NO_MEMORY = CudaMemoryError("cuMemAlloc failed: out of memory")
-LOST = CudaLaunchError("cuEventSynchronize failed: unspecified launch failure")
+
+
+class LaunchError(CudaLaunchError, CudaCallError):
+    """What TensorRT's double raises by itself is an error of either package."""
+
+
+LOST = LaunchError("cuEventSynchronize failed: unspecified launch failure")
 
 
 @pytest.mark.parametrize(
@@ -218,6 +225,7 @@ def with_tensors(plan: dict[str, Any]) -> dict[str, Any]:
     """A plan's properties, with the tensors of the double's plan changed as asked."""
     from tests.runtime.tensorrt.tensorrt_double import plan_bytes
 
+    plan = dict(plan)  # the parameters are those of another run too
     changes, renamed = plan.pop("changes", {}), plan.pop("renamed", None)
     if changes or renamed:
         import json

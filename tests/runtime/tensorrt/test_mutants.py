@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from edge_ad.runtime.tensorrt.engine import OwnerThread
+from edge_ad.runtime.cuda.owner_thread import OwnerThread
 from edge_ad.runtime.tensorrt.memory import Execution, Slot, TensorMemory
 from edge_ad.runtime.tensorrt.pipeline import Pipeline
 from tests.runtime.tensorrt.conftest import Gpu, frames
+from tests.runtime.tensorrt.cuda_double import FakeCuda
 from tests.runtime.tensorrt.cuda_memory_double import Misuse
 from tests.runtime.tensorrt.cuda_stream_double import PrimaryContext, Stream
 from tests.runtime.tensorrt.tensorrt_double import expected
@@ -70,13 +71,7 @@ def work_on_the_callers_thread(patch: pytest.MonkeyPatch) -> None:
 
 
 def context_left_pushed(patch: pytest.MonkeyPatch) -> None:
-    genuine = OwnerThread.__init__
-
-    def without_pop(self: OwnerThread, driver: Any) -> None:
-        genuine(self, driver)
-        driver.Context.pop = staticmethod(lambda: None)
-
-    patch.setattr(OwnerThread, "__init__", without_pop)
+    patch.setattr(FakeCuda, "pop_context", lambda self: None)
 
 
 def context_never_released(patch: pytest.MonkeyPatch) -> None:

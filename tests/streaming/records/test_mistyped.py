@@ -93,6 +93,14 @@ def test_a_trend_does_not_count_what_is_no_number(
     assert _is_one_line(["trend", str(database), *options], capsys)
 
 
+@pytest.mark.parametrize("statement", _VERDICTS.values(), ids=_VERDICTS.keys())
+def test_a_report_does_not_count_what_is_no_number(
+    statement: str, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _change(database, statement)
+    assert _is_one_line(["report", str(database), "--since", "2023-11-01"], capsys)
+
+
 @pytest.mark.parametrize("statement", (_VERDICTS | _ROWS).values(), ids=(_VERDICTS | _ROWS).keys())
 def test_the_page_gives_none_of_it_away_as_a_record(statement: str, database: Path) -> None:
     _change(database, statement)
@@ -115,4 +123,5 @@ def test_a_number_that_is_one_is_drawn_however_large(
     assert main(["records", "trend", str(database), "--out", str(picture)]) == 0
     assert main(["records", "trend", str(database)]) == 0
     assert main(["records", "list", str(database)]) == 0
+    assert main(["records", "report", str(database), "--out", str(tmp_path / "report.html")]) == 0
     assert picture.stat().st_size > 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_ad.errors import DataError, StorageError, UsageError
-from edge_ad.streaming.frame import Event
+from edge_ad.streaming.frame import Event, RecipeMark
 from edge_ad.streaming.records import retention
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.records.schema import _STEPS, SCHEMA_VERSION, open_for_reading, open_for_writing
@@ -141,11 +141,12 @@ def test_databases_of_every_version_are_read_as_they_are_and_go_on_with_paths(tm
         assert [len(page) for page in reader.pages(10)] == [1]
     check = sqlite3.connect(path)
     assert check.execute("PRAGMA user_version").fetchone() == (version,)  # reading changes nothing
-    _store(path, [replace(_row(8), path="/data/8.png", regions='[{"x": 1}]')])
+    _store(path, [replace(_row(8), path="/data/8.png", regions='[{"x": 1}]', recipe=RecipeMark("Plate", "ab"))])
     with RecordReader(path) as reader:
         records = list(reader.records(RecordFilter()))
     assert [record["path"] for record in records] == ["", "/data/8.png"]
     assert [record["regions"] for record in records] == [[], [{"x": 1}]]
+    assert [(record["recipe"], record["recipe_hash"]) for record in records] == [("", ""), ("Plate", "ab")]
     assert check.execute("SELECT path FROM records ORDER BY id").fetchall() == [("",), ("/data/8.png",)]
     check.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edge_ad.errors import TrailError
-from edge_ad.streaming.frame import Event
+from edge_ad.streaming.frame import Event, RecipeMark
 from edge_ad.streaming.records.confirmation import confirm_records
 from edge_ad.streaming.records.schema import _STEPS, open_for_writing
 from edge_ad.streaming.records.store import RecordStore, UnjudgedRow, VerdictRow
@@ -24,7 +24,8 @@ _START = 1_700_000_000.0
 def _row(frame: int, *, score: float | None = 0.5, time_unix: float = _START, source: str = "line") -> VerdictRow:
     is_ng = score is None or score > 1.0
     texts = {"image": f"{frame}.png", "path": f"/parts/{frame}.png", "regions": '[{"x": 1}]'} if is_ng else {}
-    return VerdictRow(source, "b1", frame, time_unix + frame, score, 1.0, is_ng, 3.25, 4.5, **texts)
+    row = VerdictRow(source, "b1", frame, time_unix + frame, score, 1.0, is_ng, 3.25, 4.5, **texts)
+    return replace(row, recipe=RecipeMark("Plate", "ab12")) if is_ng else row
 
 
 def _event(by: str = "Ada") -> Event:
@@ -65,6 +66,7 @@ _CELLS = {
         "frame": "frame + 1", "time_unix": "time_unix + 1e-6", "score": "score + 1e-12", "threshold": "NULL",
         "is_ng": "-1", "latency_ms": "latency_ms * 2", "age_ms": "'late'", "reason": "'black'", "image": "NULL",
         "path": "'/parts/x.png'", "regions": "''", "stream": "2", "source": "2", "bundle": "2", "confirmed": "''",
+        "recipe": "NULL",
     },
     "events": {
         "time_unix": "time_unix - 1", "kind": "'paused'", "source": "''", "text": "replace(text, 'Ada', 'Eve')",
@@ -121,6 +123,13 @@ def test_a_name_that_rows_share_is_covered(change: str, tmp_path: Path) -> None:
     path = _recorded(tmp_path / "line.sqlite")
     _sql(path, change)
     assert verify_trail(path).problems[0].startswith("Records 1 to 12 are not as written: changed (2023-11-14T22:13:20")
+
+
+@pytest.mark.parametrize("change", ["UPDATE recipes SET hash = 'cd'", "UPDATE recipes SET name = 'Rod'"])
+def test_the_recipe_of_a_row_is_covered(change: str, tmp_path: Path) -> None:
+    path = _recorded(tmp_path / "line.sqlite")
+    _sql(path, change)
+    assert verify_trail(path).problems[0].startswith("Record 4 is not as written")
 
 
 def _cut(path: Path) -> None:
@@ -197,7 +206,7 @@ _TAMPERINGS: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 _COLUMNS = [
     "stream", "source", "bundle", "frame", "time_unix", "score", "threshold", "is_ng", "latency_ms", "age_ms", "image",
-    "reason", "path", "confirmed", "regions", "row_check",
+    "reason", "path", "confirmed", "regions", "row_check", "recipe",
 ]  # fmt: skip
 
 

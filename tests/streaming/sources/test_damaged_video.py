@@ -24,8 +24,8 @@ _TEXTURE = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 255, (96, 400, 
 Damage = Callable[[bytes, random.Random], bytes]
 
 
-def _write(path: Path, codec: str = "libx264", **options: str) -> bytes:
-    """A texture that moves by two pixels a frame."""
+def _write(path: Path, codec: str = "libx264", begins_at: int = 0, **options: str) -> bytes:
+    """A texture that moves by two pixels a frame; the first is shown that many frames after zero."""
     container_options = {"movflags": options.pop("movflags")} if "movflags" in options else {}
     with av.open(str(path), "w", options=container_options) as container:
         stream = container.add_stream(codec, rate=25, options=options)
@@ -34,7 +34,9 @@ def _write(path: Path, codec: str = "libx264", **options: str) -> bytes:
         stream.gop_size = _KEY_EVERY
         for number in range(_FRAMES):
             image = np.ascontiguousarray(_TEXTURE[:, 2 * number : 2 * number + 160])
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="bgr24")))
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            frame.pts = begins_at + number
+            container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path.read_bytes()
 
@@ -110,6 +112,8 @@ def test_damage_ends_at_the_next_key_frame(tmp_path: Path) -> None:
         ("a.mp4", {"movflags": "+faststart"}, "of the 60 frames that it announces"),
         ("a.mkv", {}, "of the 2.4 s that it announces"),
         ("a.avi", {}, "of the 60 frames that it announces"),
+        ("a.flv", {}, "of the 2.4 s that it announces"),
+        ("a.flv", {"bf": "0"}, "of the 2.4 s that it announces"),
     ],
 )
 def test_a_file_that_is_cut_off_is_judged_as_far_as_it_goes_and_told_of(
@@ -126,18 +130,31 @@ def test_a_file_that_is_cut_off_is_judged_as_far_as_it_goes_and_told_of(
     assert [event.text for event in sink.events if event.kind == "cut off"] == [f"The file {source.shortage}."]
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.flv"])
 def test_a_video_is_started_at_the_frame_that_is_shown_then(tmp_path: Path, name: str) -> None:
     _write(tmp_path / name)
     source = source_from_uri(str(tmp_path / name), SourceOptions(start_s=1.0))
     assert (len(_all(source)), source.shortage, source.corrupt) == (35, "", 0)
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.avi", "a.ts"])
-def test_nothing_is_missing_in_a_whole_file(tmp_path: Path, name: str) -> None:
-    _write(tmp_path / name)
+@pytest.mark.parametrize(
+    ("name", "begins_at"), [("a.mp4", 0), ("a.mkv", 0), ("a.avi", 0), ("a.ts", 0), ("a.flv", 0), ("a.mkv", 50)]
+)
+def test_nothing_is_missing_in_a_whole_file(tmp_path: Path, name: str, begins_at: int) -> None:
+    _write(tmp_path / name, begins_at=begins_at)
     source = source_from_uri(str(tmp_path / name))
     assert (len(_all(source)), source.shortage, source.corrupt) == (60, "", 0)
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.flv"])
+def test_a_file_that_lacks_its_last_frames_is_told_of(tmp_path: Path, name: str) -> None:
+    content = _write(tmp_path / name, bf="2")
+    with av.open(str(tmp_path / name)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    (tmp_path / name).write_bytes(content[: packets[-3].pos])
+    source = source_from_uri(str(tmp_path / name))
+    assert len(_all(source)) < 60
+    assert "of the 2.4 s that it announces" in source.shortage
 
 
 def test_a_file_whose_index_was_never_written_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,275 @@
+"""Statistics of a period of recorded verdicts: control charts against a base period, Pareto, places and shifts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from edge_ad.errors import DataError, UsageError
+from edge_ad.outside_text import storable
+from edge_ad.spc.control_charts import (
+    Base,
+    ControlChart,
+    ewma_chart,
+    mean_base,
+    mean_chart,
+    share_base,
+    share_chart,
+)
+from edge_ad.spc.places import PlaceMap, count_places, place_maps, read_boxes
+from edge_ad.spc.run_rules import RULE_SETS, RuleSet, RunRule
+from edge_ad.spc.shifts import Shift, Span, subgroup_spans
+from edge_ad.spc.subgroups import BundleCounts, Subgroups, check_times, read_counts
+from edge_ad.streaming.records.reader import RecordFilter, RecordReader
+
+__all__ = ["ShiftCounts", "Statistics", "StatisticsRequest", "statistics_of"]
+
+_DAY_S = 86400.0
+_BASE_DAYS = 7
+_WIDTHS_S = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, _DAY_S, 7 * _DAY_S)
+_MOST_SUBGROUPS, _MOST_ASKED = 100, 2000
+
+
+@dataclass(frozen=True)
+class StatisticsRequest:
+    """What is asked for.
+
+    Attributes:
+        since_unix: Start of the period; None for the 24 hours that end with it.
+        until_unix: End of the period; None for the newest record.
+        base_since_unix: Start of the base period, from which the limits come; None for the seven days before the
+            period.
+        base_until_unix: Its end; given with its start.
+        source: Only this source.
+        bundle: Only what a bundle judged whose hash begins so.
+        shifts: Only these times of the day.
+        width_s: Length of a subgroup in seconds; None for one that gives at most a hundred of them.
+        rules: Name of the run rules.
+        with_dispersion: Widen limits by how much the subgroups of the base period differ.
+    """
+
+    since_unix: float | None = None
+    until_unix: float | None = None
+    base_since_unix: float | None = None
+    base_until_unix: float | None = None
+    source: str | None = None
+    bundle: str | None = None
+    shifts: tuple[Shift, ...] = ()
+    width_s: float | None = None
+    rules: RuleSet = "western-electric"
+    with_dispersion: bool = False
+
+
+@dataclass(frozen=True)
+class ShiftCounts:
+    """Frames of one shift in the whole period, and NG among them."""
+
+    name: str
+    frames: int
+    defective: int
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What was found.
+
+    Attributes:
+        request: What was asked for.
+        period: The period.
+        base: The base period.
+        is_base_given: Whether somebody named it.
+        width_s: Length of a subgroup, in seconds.
+        subgroups: Of the period.
+        score_bundle: Hash of the bundle whose scores are charted; empty where nothing was judged.
+        bundles: Hash → index of the first subgroup with it.
+        share_base: Of NG frames in the base period; None where it has no frames.
+        mean_base: Of the scores in it; None where it has no two of that bundle in a subgroup.
+        share: p chart; None without its base.
+        mean: X̄ chart; None without its base.
+        ewma: EWMA chart; None without its base.
+        pareto: Kind or place of defects, and NG frames of it; most frequent first.
+        maps: Where regions were, by source.
+        shifts: Each shift by itself.
+        unjudged: Reason → frames that were not judged in the minutes of the period.
+    """
+
+    request: StatisticsRequest
+    period: Span
+    base: Span
+    is_base_given: bool
+    width_s: float
+    subgroups: Subgroups
+    score_bundle: str
+    bundles: dict[str, int]
+    share_base: Base | None
+    mean_base: Base | None
+    share: ControlChart | None
+    mean: ControlChart | None
+    ewma: ControlChart | None
+    pareto: list[tuple[str, int]]
+    maps: list[PlaceMap]
+    shifts: list[ShiftCounts]
+    unjudged: dict[str, int]
+
+    @property
+    def frames(self) -> int:
+        """Judged frames."""
+        return int(self.subgroups.frames.sum())
+
+    @property
+    def defective(self) -> int:
+        """NG frames."""
+        return int(self.subgroups.defective.sum())
+
+
+def statistics_of(reader: RecordReader, request: StatisticsRequest) -> Statistics:
+    """Compute the statistics of a period.
+
+    Args:
+        reader: The records.
+        request: What is asked for.
+
+    Raises:
+        UsageError: A period that ends before it starts, shifts that overlap, or far too many subgroups.
+        DataError: The database is damaged, or nothing matches.
+    """
+    check_times(reader)
+    chosen = RecordFilter(source=request.source, bundle=request.bundle)
+    period = _period(reader, request)
+    base, is_given = _base_period(request, period)
+    width_s = request.width_s or _width(period, request.shifts)
+    spans, base_spans = _spans(period, width_s, request.shifts), _spans(base, width_s, request.shifts)
+    counts, base_counts = read_counts(reader, spans, chosen), read_counts(reader, base_spans, chosen)
+    bundle = _most_frames(counts)
+    found, before = Subgroups.of(spans, counts, bundle), Subgroups.of(base_spans, base_counts, bundle)
+    shares, means = _share_base(before), _mean_base(before)
+    rules, wide = RULE_SETS[request.rules], request.with_dispersion
+    of_means = (found.means, found.passed)
+    boxes = read_boxes(reader, spans, chosen)
+    maps = place_maps(reader, boxes, period)
+    return Statistics(
+        request,
+        period,
+        base,
+        is_given,
+        width_s,
+        found,
+        bundle,
+        _first_subgroups(counts),
+        shares,
+        means,
+        share=None if shares is None else _share_chart(found, shares, rules, wide),
+        mean=None if means is None else mean_chart(*of_means, means, rules, with_dispersion=wide),
+        ewma=None if means is None else ewma_chart(*of_means, means, rules, with_dispersion=wide),
+        pareto=count_places(boxes, {each.source: each.size_wh for each in maps}),
+        maps=maps,
+        shifts=_by_shift(spans, counts, request.shifts, period),
+        unjudged=_unjudged(reader, spans, request.source),
+    )
+
+
+def _period(reader: RecordReader, request: StatisticsRequest) -> Span:
+    until = request.until_unix
+    if until is None:
+        newest = reader.select("SELECT max(time_unix) FROM verdicts")[0][0]
+        if newest is None:
+            raise DataError(f"{reader.path} holds no verdicts.", "edge-ad stream --database FILE.sqlite writes them.")
+        until = newest + 1e-3
+    since = until - _DAY_S if request.since_unix is None else request.since_unix
+    return _checked(Span(since, until), "period")
+
+
+def _base_period(request: StatisticsRequest, period: Span) -> tuple[Span, bool]:
+    start, end = request.base_since_unix, request.base_until_unix
+    if (start is None) != (end is None):
+        raise UsageError("A base period has a start and an end.", "Give both --base-since and --base-until, or none.")
+    if start is None or end is None:
+        return Span(period.since_unix - _BASE_DAYS * _DAY_S, period.since_unix), False
+    return _checked(Span(start, end), "base period"), True
+
+
+def _checked(span: Span, name: str) -> Span:
+    if not (math.isfinite(span.since_unix) and span.since_unix < span.until_unix):
+        raise UsageError(f"The {name} ends before it starts.", "Give its start first, then its end.")
+    return span
+
+
+def _width(period: Span, shifts: Sequence[Shift]) -> float:
+    seconds = sum(each.seconds for each in subgroup_spans(period, period.seconds, shifts)) or period.seconds
+    return next((width for width in _WIDTHS_S if seconds / width <= _MOST_SUBGROUPS), _WIDTHS_S[-1])
+
+
+def _spans(period: Span, width_s: float, shifts: Sequence[Shift]) -> list[Span]:
+    if period.seconds / width_s > _MOST_ASKED:
+        message = f"There are {period.seconds / width_s:.0f} subgroups in the period."
+        raise UsageError(message, f"Take longer ones: at most {_MOST_ASKED}. Such as --subgroup 1h.")
+    spans = subgroup_spans(period, width_s, shifts)
+    if any(one.until_unix > other.since_unix + 1e-6 for one, other in itertools.pairwise(spans)):
+        raise UsageError("Two shifts overlap: their frames would be counted twice.", "Give shifts that do not.")
+    return spans
+
+
+def _most_frames(counts: Sequence[BundleCounts]) -> str:
+    frames: Counter[str] = Counter()
+    for row in counts:
+        frames[row.bundle] += row.frames
+    return frames.most_common(1)[0][0] if frames else ""
+
+
+def _first_subgroups(counts: Sequence[BundleCounts]) -> dict[str, int]:
+    """Bundle → place of its first subgroup among those that have records."""
+    place = {subgroup: index for index, subgroup in enumerate(sorted({row.subgroup for row in counts}))}
+    first: dict[str, int] = {}
+    for row in counts:
+        first.setdefault(row.bundle, place[row.subgroup])
+    return first
+
+
+def _share_base(before: Subgroups) -> Base | None:
+    return share_base(before.defective, before.frames) if len(before) else None
+
+
+def _mean_base(before: Subgroups) -> Base | None:
+    has_scores = before.passed > 0
+    if not has_scores.any():
+        return None
+    return mean_base(before.means[has_scores], before.variances[has_scores], before.passed[has_scores])
+
+
+def _share_chart(found: Subgroups, base: Base, rules: tuple[RunRule, ...], wide: bool) -> ControlChart | None:
+    """A p chart; of a base without any NG, or with nothing else, no limits follow."""
+    if not 0 < base.centre < 1:
+        return None
+    return share_chart(found.defective, found.frames, base, rules, with_dispersion=wide)
+
+
+def _by_shift(
+    spans: Sequence[Span], counts: Sequence[BundleCounts], shifts: Sequence[Shift], period: Span
+) -> list[ShiftCounts]:
+    made = []
+    for shift in shifts:
+        inside = {
+            index
+            for index, span in enumerate(spans)
+            for each in shift.spans(period)
+            if each.since_unix <= span.since_unix < each.until_unix
+        }
+        rows = [row for row in counts if row.subgroup in inside]
+        made.append(ShiftCounts(shift.name, sum(row.frames for row in rows), sum(row.defective for row in rows)))
+    return made
+
+
+def _unjudged(reader: RecordReader, spans: Sequence[Span], source: str | None) -> dict[str, int]:
+    """Frames that were not judged; recorded by the minute, which counts where it starts, and not by bundle."""
+    counts: Counter[str] = Counter()
+    for span in spans:
+        chosen = RecordFilter(span.since_unix, span.until_unix, source)
+        condition, values = chosen.clause("minute_unix", source="source")
+        for reason, frames in reader.select(
+            f"SELECT reason, sum(frames) FROM unjudged WHERE {condition} GROUP BY reason", values
+        ):
+            counts[storable(str(reason))] += frames
+    return dict(counts.most_common())

@@ -1,0 +1,133 @@
+"""From the file of a sweep to its cells."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from edge_ad.data.products import list_good_photos
+from edge_ad.errors import DataError, UsageError
+from edge_ad.models.registry import method_class, parse_parameters
+from edge_ad.sweeps.cells import Cell, make_cell
+from edge_ad.sweeps.specification import MethodEntry, SweepFile
+
+__all__ = ["TASK", "photos_digest", "plan_cells", "training_cell"]
+
+TASK = "edge_ad.sweeps.training_task:train_and_measure"
+
+
+def plan_cells(sweep: SweepFile) -> list[Cell]:
+    """The cells of a sweep: product by product, seed by seed, each with every method.
+
+    So cells that need the same features of the same photos come one after the other.
+
+    Raises:
+        DataError: A product has no photos of good parts, or two have one name.
+        UsageError: A method or a parameter is wrong, or two cells are the same.
+    """
+    digests = _digests(sweep.products)
+    variants = [variant for entry in sweep.methods for variant in _variants(sweep, entry)]
+    cells = [
+        training_cell(sweep, entry, values, product, digests[product], seed)
+        for product in sweep.products
+        for seed in sweep.seeds
+        for entry, values in variants
+    ]
+    _refuse_doubles(cells)
+    return cells
+
+
+def _digests(products: Sequence[Path]) -> dict[Path, str]:
+    names = [product.resolve().name for product in products]
+    if doubled := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(f"Two products are called {doubled[0]}.", "Rows tell them by the name of their folder.")
+    for product in products:
+        list_good_photos(product)
+    return {product: photos_digest(product) for product in products}
+
+
+def photos_digest(folder: Path) -> str:
+    """A hash of the names and sizes of what is in a product's folder: photos that are added make other cells of it.
+
+    Args:
+        folder: Of the product.
+    """
+    digest = hashlib.sha256()
+    for root, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            path = Path(root) / name
+            digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _variants(sweep: SweepFile, entry: MethodEntry) -> Iterator[tuple[MethodEntry, dict[str, Any]]]:
+    fields = method_class(entry.method).parameters_type.model_fields
+    common = {name: value for name, value in sweep.parameters.items() if name in fields}
+    for chosen in itertools.product(*entry.grid.values()):
+        values = {**common, **entry.parameters, **dict(zip(entry.grid, chosen, strict=True))}
+        _check(sweep, entry, values)
+        yield entry, values
+
+
+def _check(sweep: SweepFile, entry: MethodEntry, values: Mapping[str, Any]) -> None:
+    if "seed" in values:
+        raise UsageError(f"{entry.method} is given a seed among its parameters.", "Name it under seeds.")
+    everywhere = [method_class(each.method).parameters_type.model_fields for each in sweep.methods]
+    for name in sweep.parameters:
+        if not any(name in fields for fields in everywhere):
+            raise UsageError(f"No method of the sweep has a parameter {name}.", "Look at parameters in the file.")
+    parse_parameters(entry.method, {name: value for name, value in values.items() if (name, value) != _AUTO})
+
+
+_AUTO = ("mosaic", "auto")
+
+
+def training_cell(
+    sweep: SweepFile,
+    entry: MethodEntry,
+    values: Mapping[str, Any],
+    product: Path,
+    digest: str,
+    seed: int,
+    *,
+    held_out_only: bool = False,
+) -> Cell:
+    """The cell of one training.
+
+    Args:
+        sweep: How it is trained.
+        entry: Method, preset and speed.
+        values: Parameters.
+        product: Folder of the product.
+        digest: Of its photos.
+        seed: Of the training.
+        held_out_only: Look at no test image: the figure of held-out good photos alone.
+    """
+    method = method_class(entry.method).method
+    what: dict[str, Any] = {
+        "method": method,
+        "values": dict(values),
+        "preset": entry.preset,
+        "speed": entry.speed,
+        "seed": seed,
+        "settings": sweep.settings.model_dump(mode="json"),
+        "held_out_only": held_out_only,
+    }
+    more = {"product": str(product.resolve()), "device": sweep.device, "keep_run": sweep.keep_runs}
+    labels = {"product": product.resolve().name, "method": method, "parameters": dict(values), "seed": seed}
+    labels |= {name: value for name, value in (("preset", entry.preset), ("speed", entry.speed)) if value}
+    identity = {**what, "product": product.resolve().name, "photos": digest}
+    return make_cell(TASK, {**what, **more}, labels, group=method, identity=identity)
+
+
+def _refuse_doubles(cells: Sequence[Cell]) -> None:
+    seen: set[str] = set()
+    for cell in cells:
+        if cell.key in seen:
+            raise UsageError(f"The sweep has a cell twice: {cell.words}.", "Leave one of them out.")
+        seen.add(cell.key)

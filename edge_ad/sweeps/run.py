@@ -1,0 +1,69 @@
+"""A whole sweep: plan, run what is missing, write the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edge_ad.sweeps.cells import Cell, Limits
+from edge_ad.sweeps.controller import Answer, run_cells
+from edge_ad.sweeps.executors import Executor, LocalProcesses, Slurm
+from edge_ad.sweeps.progress import SweepProgress
+from edge_ad.sweeps.results import write_results
+from edge_ad.sweeps.specification import Place
+
+__all__ = ["executor_of", "run_sweep"]
+
+_SLURM_JOBS = 100
+
+
+def executor_of(place: Place) -> Executor:
+    """Where the cells of a sweep run.
+
+    Raises:
+        MissingDependencyError: submitit is not installed.
+        DeviceError: There is no SLURM here.
+    """
+    if place.cluster == "slurm":
+        return Slurm(place.workers or _SLURM_JOBS, place.slurm)
+    return LocalProcesses(place.workers or 1, place.gpus)
+
+
+def run_sweep(
+    cells: Sequence[Cell],
+    out: Path,
+    executor: Executor,
+    limits: Limits,
+    show: Callable[[SweepProgress, Answer | None], None] = lambda progress, answer: None,
+) -> SweepProgress:
+    """Run what has no result yet, and keep the files of results up to date.
+
+    Args:
+        cells: In the order in which they are started, and have their rows.
+        out: Folder of the sweep.
+        executor: Where they run.
+        limits: What each may use.
+        show: Called with each new answer, and with None while there is none.
+
+    Raises:
+        EdgeAdError: Cells cannot be started, or a file cannot be written.
+        KeyboardInterrupt: Stopped; the same call goes on.
+    """
+    progress = SweepProgress(cells, executor.workers)
+
+    def listen(answer: Answer) -> None:
+        progress.add(answer)
+        if answer.is_new:
+            write_results(out, cells, progress.answers)
+        show(progress, answer)
+
+    def tick(running: Sequence[Cell]) -> None:
+        progress.runs(running)
+        show(progress, None)
+
+    try:
+        run_cells(cells, out, executor, limits, listen, tick)
+    finally:
+        if out.is_dir():
+            write_results(out, cells, progress.answers)
+    return progress

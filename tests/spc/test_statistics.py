@@ -1,0 +1,155 @@
+"""Statistics of recorded verdicts: what is counted, from which period limits come, and what the report shows."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_ad.cli import main
+from edge_ad.errors import UsageError
+from edge_ad.spc import Span, StatisticsRequest, parse_shift, statistics_of
+from edge_ad.spc.notes import base_words, warnings_of
+from edge_ad.spc.statistics import Statistics
+from edge_ad.streaming.records import RecordStore, UnjudgedRow, VerdictRow
+from edge_ad.streaming.records.reader import RecordReader
+
+_DAY = 86400.0
+_START = 1_700_006_400.0  # 2023-11-15T00:00Z
+_REGION = '[{"x": 80, "y": 2, "width": 10, "height": 6, "area": 40, "peak": 1.5}]'
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Ten days at a frame a minute, 2 % NG; on the last day 10 %, from another bundle in its second half."""
+    path, rng = tmp_path / "line.sqlite", np.random.default_rng(0)
+    store, rows = RecordStore(path, source="line", ng_images=tmp_path / "ng"), []
+    for minute in range(10 * 1440):
+        is_ng = minute % 50 == 49 or (minute >= 9 * 1440 and minute % 10 == 9)
+        score = 1.5 if is_ng else 0.5 + 0.05 * rng.standard_normal()
+        bundle = "b2" if minute >= 9 * 1440 + 800 else "b1"
+        image, regions = ("ng.png", _REGION) if is_ng else (None, "")
+        row = VerdictRow(
+            "line", bundle, minute, _START + 60 * minute, score, 1.0, is_ng, 3.0, 4.5, image, "", "", regions
+        )
+        rows.append(row)
+    store.commit([*rows, UnjudgedRow(_START + 9.5 * _DAY, "line", "black")])
+    store.close()
+    return path
+
+
+def _statistics(database: Path, **request: object) -> Statistics:
+    with RecordReader(database) as reader:
+        return statistics_of(reader, StatisticsRequest(**request))  # type: ignore[arg-type]
+
+
+def test_the_newest_day_is_held_against_the_seven_days_before_it(database: Path) -> None:
+    found = _statistics(database)
+    assert (found.frames, found.defective, found.unjudged) == (1440, 144, {"black": 1})
+    assert found.base.until_unix == found.period.since_unix
+    assert found.base.seconds == 7 * _DAY
+    assert found.share_base is not None
+    assert found.share_base.centre == pytest.approx(0.02, abs=1e-4)
+    assert "the seven days before this period" in base_words(found)
+    assert found.share is not None
+    assert {signal.rule.number for signal in found.share.signals} >= {4}  # 8 in a row above
+    assert found.mean is not None
+    assert found.mean_base is not None
+    assert found.mean_base.sigma == pytest.approx(0.05, rel=0.02)
+
+
+def test_scores_are_those_of_one_bundle_and_counts_are_of_all(database: Path) -> None:
+    found = _statistics(database)
+    assert (found.score_bundle, list(found.bundles)) == ("b1", ["b1", "b2"])
+    assert found.subgroups.passed.sum() == 720  # nine of ten of the 800 frames of b1
+    assert any("2 bundles judged" in text for text in warnings_of(found))
+    other = _statistics(database, bundle="b2")
+    assert other.frames == 640
+    assert other.share_base is None
+    assert other.share is None
+    assert any("no records in the base period" in text for text in warnings_of(other))
+
+
+def test_a_named_base_period_that_overlaps_is_told(database: Path) -> None:
+    start = _START + 9 * _DAY
+    found = _statistics(
+        database, since_unix=start, until_unix=start + _DAY, base_since_unix=start, base_until_unix=start + _DAY
+    )
+    assert "that was named" in base_words(found)
+    assert any("overlaps" in text for text in warnings_of(found))
+    with pytest.raises(UsageError, match="a start and an end"):
+        _statistics(database, base_since_unix=start)
+
+
+def test_a_base_without_ng_gives_no_limits(database: Path) -> None:
+    quiet = Span(_START + 60 * 50, _START + 60 * 90)
+    found = _statistics(database, base_since_unix=quiet.since_unix, base_until_unix=quiet.until_unix, width_s=600.0)
+    assert found.share is None
+    assert any("none, or all, were NG" in text for text in warnings_of(found))
+
+
+def test_shifts_choose_and_are_compared(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    early, late = parse_shift("early=06:00-14:00"), parse_shift("late=14:00-22:00")
+    found = _statistics(database, since_unix=_START, until_unix=_START + 2 * _DAY, shifts=(early, late))
+    assert found.frames == 2 * 16 * 60
+    assert [(each.name, each.frames) for each in found.shifts] == [("early", 960), ("late", 960)]
+    assert sum(each.defective for each in found.shifts) == found.defective
+    with pytest.raises(UsageError, match="overlap"):
+        _statistics(database, shifts=(early, parse_shift("13:00-15:00")))
+
+
+def test_places_are_counted_on_the_frame_as_its_picture_says(database: Path, tmp_path: Path) -> None:
+    found = _statistics(database)
+    assert found.pareto == [("middle right", 144)]  # nobody knows where the frame ends
+    (tmp_path / "ng").mkdir()
+    cv2.imwrite(str(tmp_path / "ng" / "ng.png"), np.zeros((60, 120, 3), np.uint8))
+    found = _statistics(database)
+    assert found.pareto == [("top right", 144)]
+    (places,) = found.maps
+    assert (places.size_wh, places.counts.shape, places.counts.max()) == ((120, 60), (24, 48), 144)
+    rows, columns = np.nonzero(places.counts)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (0, 3, 32, 35)  # 2.5 pixels to a cell
+
+
+def test_the_report_is_a_page_a_pdf_or_numbers(
+    database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["records", "report", str(database), "--rules", "nelson", "--shift", "<b>=00:00-12:00"]
+    assert main([*command, "--out", str(tmp_path / "day.html")]) == 0
+    page = (tmp_path / "day.html").read_text(encoding="utf-8")
+    assert page.count("<svg") == 5  # three control charts, places, map
+    assert "&lt;b&gt;" in page
+    assert re.search(r"<script|https?://(?!www\.w3\.org)", page) is None
+    capsys.readouterr()
+    assert main([*command, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["frames"], data["ng"]) == (720, 72)
+    assert len(data["charts"]["ng_share"]["values"]) == len(data["subgroups"])
+    assert main([*command, "--out", str(tmp_path / "day.docx")]) == 2
+
+
+def test_a_pdf_has_the_charts(database: Path, tmp_path: Path) -> None:
+    pytest.importorskip("weasyprint", reason="the extra pdf is not installed")
+    assert main(["records", "report", str(database), "--out", str(tmp_path / "day.pdf")]) == 0
+    content = (tmp_path / "day.pdf").read_bytes()
+    assert content.startswith(b"%PDF-")
+    assert len(content) > 20_000
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--since", "2023-11-20", "--until", "2023-11-19"], "ends before it starts"),
+        (["--subgroup", "5s"], "is no span of time"),
+        (["--since", "2023-11-15", "--subgroup", "1m"], "subgroups in the period"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_line(
+    options: list[str], told: str, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["records", "report", str(database), *options]) == 2
+    assert told in capsys.readouterr().err.splitlines()[0]
