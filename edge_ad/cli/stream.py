@@ -108,8 +108,9 @@ def _observers(folder: RecipeFolder | None, verdicts: VerdictOptions, *, has_ids
 def _swapper(
     asked: StreamEngine, batch: int, switching: tuple[RecipeFolder, WarmLimits, list[Observer]] | None
 ) -> BundleSwapper:
+    from edge_ad.runtime.kserve import parse_server_address
     from edge_ad.runtime.verification import Verification
-    from edge_ad.streaming.bundle_opening import OpenBundle, open_bundle
+    from edge_ad.streaming.bundle_opening import OpenBundle, open_bundle, open_served_bundle
     from edge_ad.streaming.hot_swap import BundleSwapper
     from edge_ad.streaming.operator_thresholds import with_operator_threshold
     from edge_ad.streaming.recipe import BundleChoice
@@ -117,10 +118,16 @@ def _swapper(
     from edge_ad.streaming.verdicts import RecipeObservers
 
     verification = Verification(allow_unverified=asked.allows_unverified, batch=batch)
+    address = None if asked.server is None else parse_server_address(asked.server)
+    served: dict[str, Any] = {"timeout_s": asked.server_timeout_s, "batch": batch}
+    _refuse_local_engine(asked)
 
     def opener(choice: BundleChoice) -> OpenBundle:
-        how: dict[str, Any] = {"backend": choice.backend, "precision": choice.precision, "threads": choice.threads}
-        opened = open_bundle(choice.path, **how, verification=verification)
+        if address is None:
+            how: dict[str, Any] = {"backend": choice.backend, "precision": choice.precision, "threads": choice.threads}
+            opened = open_bundle(choice.path, **how, verification=verification)
+        else:
+            opened = open_served_bundle(choice.path, address, precision=choice.precision, **served)
         return opened if choice.takes_bundle_threshold else with_operator_threshold(opened)
 
     def chosen(root: Path) -> OpenBundle:
@@ -138,6 +145,14 @@ def _swapper(
     assert isinstance(observers, RecipeObservers)
     switcher = RecipeSwitcher(folder.first, folder, opener, observers.add, limits)
     return BundleSwapper(chosen, opener(folder.first.bundle), cancel=verification.cancel, recipes=switcher)
+
+
+def _refuse_local_engine(asked: StreamEngine) -> None:
+    """Refuse options of an engine on this machine beside a server."""
+    from edge_ad.errors import UsageError
+
+    if asked.server is not None and (asked.backend != "auto" or asked.threads):
+        raise UsageError("--backend and --threads have no effect with --server.", "Leave them out.")
 
 
 def _newest() -> Path:
