@@ -93,15 +93,22 @@ def _check_whole(sources: list[Source]) -> None:
 
 
 def _swapper(asked: StreamEngine, batch: int) -> BundleSwapper:
+    from edge_ad.runtime.kserve import parse_server_address
     from edge_ad.runtime.verification import Verification
-    from edge_ad.streaming.hot_swap import BundleSwapper, OpenBundle, open_bundle
+    from edge_ad.streaming.hot_swap import BundleSwapper, OpenBundle, open_bundle, open_served_bundle
     from edge_ad.streaming.operator_thresholds import with_operator_threshold
 
     verification = Verification(allow_unverified=asked.allows_unverified, batch=batch)
     choice: dict[str, Any] = {"backend": asked.backend, "precision": asked.precision, "threads": asked.threads}
+    address = None if asked.server is None else parse_server_address(asked.server)
+    served: dict[str, Any] = {"precision": asked.precision, "timeout_s": asked.server_timeout_s, "batch": batch}
+    _refuse_local_engine(asked)
 
     def opener(root: Path) -> OpenBundle:
-        opened = open_bundle(root, **choice, verification=verification)
+        if address is None:
+            opened = open_bundle(root, **choice, verification=verification)
+        else:
+            opened = open_served_bundle(root, address, **served)
         return opened if asked.takes_bundle_threshold else with_operator_threshold(opened)
 
     root = asked.bundle or _newest()
@@ -112,6 +119,14 @@ def _swapper(asked: StreamEngine, batch: int) -> BundleSwapper:
         verification.cancel,
         any_product=asked.takes_any_product,
     )
+
+
+def _refuse_local_engine(asked: StreamEngine) -> None:
+    """Refuse options of an engine on this machine beside a server."""
+    from edge_ad.errors import UsageError
+
+    if asked.server is not None and (asked.backend != "auto" or asked.threads):
+        raise UsageError("--backend and --threads have no effect with --server.", "Leave them out.")
 
 
 def _newest() -> Path:

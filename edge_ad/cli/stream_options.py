@@ -41,6 +41,23 @@ class StreamEngine:
     backend: BackendOption = "auto"
     precision: PrecisionOption = "auto"
     threads: ThreadsOption = 0
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="grpc://HOST:PORT/MODEL",
+            help="Judge frames on this Triton, OpenVINO or KServe server, which must have the bundle's model.",
+        ),
+    ] = None
+    server_timeout_s: Annotated[
+        float,
+        typer.Option(
+            "--server-timeout",
+            metavar="SECONDS",
+            min=0.1,
+            help="Longest that --server may take for a call; then it counts as lost, and is waited for.",
+        ),
+    ] = 10.0
     threshold: Annotated[
         float | None,
         typer.Option("--threshold", help="Raw score above which a frame is NG; by default the bundle's own."),
@@ -285,6 +302,14 @@ class Outputs:
     mqtt: Annotated[
         str | None,
         _output_option("--mqtt", metavar="URL", help="Publish verdicts and events: mqtt://host/topic."),
+    ] = None
+    sparkplug: Annotated[
+        str | None,
+        _output_option(
+            "--sparkplug",
+            metavar="GROUP/NODE[/DEVICE]",
+            help="With --mqtt, publish Sparkplug B as this edge node instead of JSON.",
+        ),
     ] = None
     webhook: Annotated[
         str | None,

@@ -236,8 +236,10 @@ def _services(outputs: Outputs) -> list[Sink]:
     from edge_ad.streaming import sinks
 
     made: list[Sink] = []
+    if outputs.sparkplug is not None and outputs.mqtt is None:
+        raise UsageError("--sparkplug has no effect without --mqtt.", "Add --mqtt mqtt://HOST.")
     if outputs.mqtt is not None:
-        made.append(sinks.mqtt_sink(outputs.mqtt))
+        made.append(sinks.mqtt_sink(outputs.mqtt, outputs.sparkplug))
     if outputs.webhook is not None:
         made.append(sinks.webhook_sink(outputs.webhook))
     if outputs.hook is not None:

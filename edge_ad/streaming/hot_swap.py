@@ -18,12 +18,13 @@ from edge_ad.errors import BundleError, DeviceError, EdgeAdError
 from edge_ad.runtime import open_engine
 from edge_ad.runtime.backend import get_backend
 from edge_ad.runtime.engine import Engine
+from edge_ad.runtime.kserve import ServerAddress, served_engine
 from edge_ad.runtime.verification import EngineIdentity, Verification
 from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
 from edge_ad.streaming.control import BundleFacts, StreamControl, SwapRequest
 from edge_ad.streaming.frame import Event
 
-__all__ = ["BundleSwapper", "EngineSwaps", "OpenBundle", "open_bundle"]
+__all__ = ["BundleSwapper", "EngineSwaps", "OpenBundle", "open_bundle", "open_served_bundle"]
 
 _log = logging.getLogger(__name__)
 _JOIN_TIMEOUT_S = 60.0
@@ -88,23 +89,47 @@ def _opened(bundle: Bundle, verified: EngineIdentity, threads: int, manifest_has
     """Open exactly what was verified."""
     choice = {"backend": verified.backend, "precision": verified.precision}
     engine = open_engine(bundle, **choice, threads=threads, open_from=verified.open_from)
-    description, threshold = engine.describe(), engine.threshold.value
-    facts = BundleFacts(
-        name=bundle.manifest.product or bundle.root.name,
-        hash=manifest_hash,
-        method=bundle.manifest.method,
-        precision=description.precision,
-        backend=description.backend,
-        threshold=threshold,
-    )
     with ExitStack() as stack:
         stack.enter_context(engine)
         now = EngineIdentity.of(bundle, verified.backend, verified.precision, verified.open_from)
         if now != verified or engine.describe().source != verified.source or verified.manifest != manifest_hash:
             raise BundleError(f"{bundle.root} or its engine changed while it was verified.", "Try again.")
-        manifest = bundle.manifest
-        judging = JudgingEngine(engine, facts, threshold, manifest.photos, manifest.product, bundle.scene())
-        return OpenBundle(judging, stack.pop_all())
+        return OpenBundle(_judging(bundle, engine, manifest_hash), stack.pop_all())
+
+
+def _judging(bundle: Bundle, engine: Engine, manifest_hash: str) -> JudgingEngine:
+    description, threshold, manifest = engine.describe(), engine.threshold.value, bundle.manifest
+    facts = BundleFacts(
+        name=manifest.product or bundle.root.name,
+        hash=manifest_hash,
+        method=manifest.method,
+        precision=description.precision,
+        backend=description.backend,
+        threshold=threshold,
+    )
+    return JudgingEngine(engine, facts, threshold, manifest.photos, manifest.product, bundle.scene())
+
+
+def open_served_bundle(
+    path: Path, address: ServerAddress, *, precision: str, timeout_s: float, batch: int
+) -> OpenBundle:
+    """Open a bundle whose engine is on a server, which has reproduced the outputs that the bundle recorded.
+
+    Args:
+        path: Folder of the bundle.
+        address: Server and model.
+        precision: ``"auto"`` for the server's, or a precision.
+        timeout_s: Longest that a call may take, in seconds; after it the server counts as lost and is waited for.
+        batch: Frames that the stream gives in one call.
+
+    Raises:
+        EdgeAdError: The bundle is broken, or the server does not answer, or has another model.
+    """
+    bundle = Bundle.open(path)
+    with ExitStack() as stack:
+        engine = served_engine(bundle, address, precision=precision, timeout_s=timeout_s, batch=batch)
+        stack.enter_context(engine)
+        return OpenBundle(_judging(bundle, engine, _manifest_hash(path)), stack.pop_all())
 
 
 def _manifest_hash(path: Path) -> str:

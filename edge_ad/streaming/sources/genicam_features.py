@@ -11,11 +11,21 @@ from typing import Literal, Protocol
 from edge_ad.errors import UsageError
 from edge_ad.streaming.sources.selection import SourceOptions
 
-__all__ = ["Feature", "FeatureMap", "FeatureRefusedError", "Kind", "apply_features", "apply_options", "as_limit"]
+__all__ = [
+    "Feature",
+    "FeatureMap",
+    "FeatureRefusedError",
+    "Kind",
+    "apply_features",
+    "apply_options",
+    "as_limit",
+    "frame_rate",
+]
 
 Kind = Literal["integer", "float", "boolean", "enumeration", "string", "command", "other"]
 
 _CLOSE_ENOUGH = 0.02  # cameras round to what the sensor supports
+_FRAME_RATES = ("ResultingFrameRate", "ResultingFrameRateAbs", "AcquisitionFrameRate", "AcquisitionFrameRateAbs")
 _TRUE, _FALSE = frozenset({"1", "true", "on", "yes"}), frozenset({"0", "false", "off", "no"})
 _MOST_SHOWN = 12
 _NO_LIMIT = 2.0**62  # what a camera gives as the limit of a number that has none is larger
@@ -157,6 +167,12 @@ def apply_options(camera: str, features: FeatureMap, options: SourceOptions) -> 
         _choose(camera, features, "TriggerSource", options.hardware_trigger)
         _choose(camera, features, "TriggerMode", "On")
         _set_if_there(features, "TriggerActivation", "RisingEdge")
+
+
+def frame_rate(features: FeatureMap) -> float | None:
+    """Frames per second that the camera names; None where it names none."""
+    values = (features.value(name) for name in _FRAME_RATES)
+    return next((float(value) for value in values if value is not None and float(value) > 0), None)
 
 
 def _set(camera: str, features: FeatureMap, feature: Feature, value: str) -> None:
