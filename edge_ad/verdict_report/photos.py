@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.detector import Detector
+from edge_ad.detector import Detector, Photo
 from edge_ad.errors import DataError, UsageError
 from edge_ad.images import decode_image
 from edge_ad.outside_text import printable
@@ -135,7 +135,7 @@ def judge_contents(detector: Detector, photos: Sequence[tuple[str, bytes]]) -> l
         photos: Name and content of each.
     """
     decoded: list[NDArray[np.uint8] | PhotoVerdict] = [_decoded(detector, *photo) for photo in photos]
-    images = [each for each in decoded if not isinstance(each, PhotoVerdict)]
+    images: list[Photo] = [each for each in decoded if not isinstance(each, PhotoVerdict)]
     results = iter(detector.predict(images))
     pairs = zip(photos, decoded, strict=True)
     return [
