@@ -170,19 +170,18 @@ def open_plc_servers(outputs: Outputs) -> dict[str, PlcServer]:
     return made
 
 
-def plc_sinks(servers: Mapping[str, PlcServer], *, has_parts: bool, is_asked: bool) -> list[Sink]:
+def plc_sinks(servers: Mapping[str, PlcServer], *, has_parts: bool) -> list[Sink]:
     """A sink for each of these servers.
 
     Args:
         servers: The servers.
         has_parts: Whether ``--part`` says what a part is.
-        is_asked: Whether somebody asks for each part by a trigger.
     """
     if not servers:
         return []
     from edge_ad.plc import ResultRule
 
-    rule = ResultRule(has_parts=has_parts, is_asked=is_asked)
+    rule = ResultRule(has_parts=has_parts)
     return [server.sink(rule) for server in servers.values()]
 
 

@@ -18,6 +18,8 @@ from edge_ad.streaming.statistics import FrameCounters
 
 __all__ = ["Capture", "Closed", "FairBuffer", "FrameBuffer"]
 
+_LASTING = frozenset({"another size", "another shape"})  # the next frame will be no better
+
 _Item = TypeVar("_Item")
 
 
@@ -235,6 +237,7 @@ class Capture:
         self._shape = FrameShape(source.name, filters.region is not None, control.emit)
         self._control, self._is_stopping, self._photos = control, is_stopping, photos
         self._counts = counts if filters.trigger is None else lambda reason: False  # it waits for a frame that can be
+        self._is_each_due = source.is_triggered and filters.trigger is None
         self.is_reading = False
 
     def frames(self) -> Iterator[Frame | Unjudged]:
@@ -259,13 +262,20 @@ class Capture:
                 source=self._source.name,
                 source_index=self._index,
                 path=self._source.path,
+                is_due=self._is_each_due,
             )
             self._counter.captured += 1
             reason = "paused" if self._control.is_paused else problem or self._filter.reason(frame)
             if reason is None:
                 yield self._filter.named(frame)
-            elif self._counts(reason):
-                yield replace(frame, problem=reason)
+            elif self._gets_verdict(frame, reason):
+                yield replace(self._filter.named(frame), problem=reason)
             else:
                 self._counter.unjudged[reason] += 1
                 yield Unjudged(frame, reason)
+
+    def _gets_verdict(self, frame: Frame, reason: str) -> bool:
+        """Whether a frame that cannot be judged is NG: its part is on the line, and no better frame of it will come."""
+        if reason == "paused" or self._counts(reason):
+            return reason != "paused"
+        return frame.is_due or (reason in _LASTING and self._filter.is_asked_for(frame))

@@ -32,6 +32,8 @@ class Source(ABC):
         name: What it is, for messages and records. Addresses in it are masked, and bytes of a path that are not
             UTF-8 are escaped.
         is_live: Whether frames come by the clock, so that one not taken in time is lost.
+        is_triggered: Whether a part on the line starts each exposure: a frame that cannot be judged is a part that was
+            not inspected.
 
     Attributes:
         path: File of the frame that `read` gave last, absolute, as it was when it was read; empty for a camera.
@@ -48,10 +50,10 @@ class Source(ABC):
             decoded. Whoever shows them takes them out (``popleft``); any thread may.
     """
 
-    def __init__(self, name: str, *, is_live: bool) -> None:
+    def __init__(self, name: str, *, is_live: bool, is_triggered: bool = False) -> None:
         self.name = storable(masked_address(name) if "://" in name else name)
         self.path = ""
-        self.is_live = is_live
+        self.is_live, self.is_triggered = is_live, is_triggered
         self.gaps = GapLog()
         self.source_count: int | None = None
         self.duplicates = 0

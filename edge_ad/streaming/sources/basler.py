@@ -161,10 +161,11 @@ class BaslerSource(Source):
     def __init__(
         self, camera: int | str, options: SourceOptions | None = None, features: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(f"Basler camera {camera}", is_live=True)
+        self._options, self._features = options or SourceOptions(), dict(features or {})
+        is_triggered = self._options.hardware_trigger is not None
+        super().__init__(f"Basler camera {camera}", is_live=True, is_triggered=is_triggered)
         self._pylon, self._genicam = load_pylon()
         self._wanted = camera
-        self._options, self._features = options or SourceOptions(), dict(features or {})
         self._camera: Any = None
         self._converter: Any = None
         self._numbers = FrameNumbers()
@@ -173,7 +174,7 @@ class BaslerSource(Source):
     @property
     def fps(self) -> float | None:
         """Frames per second according to the camera; None with a trigger, which sets the pace."""
-        if self._camera is None or self._options.hardware_trigger is not None:
+        if self._camera is None or self.is_triggered:
             return None
         try:
             fps = first_readable(self._camera.GetNodeMap(), _FRAME_RATES, self._genicam)
@@ -222,7 +223,7 @@ class BaslerSource(Source):
 
     def _read(self) -> NDArray[np.uint8] | None:
         silent_s = 0.0
-        while not self._cancelled.is_set() and (self._options.hardware_trigger or silent_s < _LONGEST_SILENCE_S):
+        while not self._cancelled.is_set() and (self.is_triggered or silent_s < _LONGEST_SILENCE_S):
             camera = self._camera
             if camera is None or not camera.IsGrabbing() or camera.IsCameraDeviceRemoved():
                 return None
@@ -265,7 +266,7 @@ class BaslerSource(Source):
 
     def _strategy(self) -> Any:
         """Triggered frames are parts, so none may be replaced; otherwise only the newest matters."""
-        if self._options.hardware_trigger is not None:
+        if self.is_triggered:
             return self._pylon.GrabStrategy_OneByOne
         return self._pylon.GrabStrategy_LatestImageOnly
 

@@ -27,7 +27,7 @@ class ReconnectingSource(Source):
     """
 
     def __init__(self, source: Source, *, max_outage_s: float | None = None) -> None:
-        super().__init__(source.name, is_live=True)
+        super().__init__(source.name, is_live=True, is_triggered=source.is_triggered)
         self._source = source
         self._max_outage_s = max_outage_s
         self._cancelled = threading.Event()
