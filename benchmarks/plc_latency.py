@@ -33,18 +33,24 @@ _PATIENCE_S = 60.0
 _PUBLISHING_MS = 10
 
 
-class _NoSource(Source):
+class NoSource(Source):
+    """A source of nothing, for a sink that asks about it."""
+
     def __init__(self) -> None:
         super().__init__("benchmark", is_live=True)
 
-    def open(self) -> None: ...
+    def open(self) -> None:
+        """Nothing to open."""
 
-    def read(self) -> None: ...
+    def read(self) -> None:
+        """Nothing to read."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Nothing to close."""
 
 
-def _result(index: int) -> Result:
+def make_result(index: int) -> Result:
+    """A frame that passed."""
     frame = Frame(index, np.zeros((48, 64, 3), np.uint8), 0.0, time.time(), 0.0)
     prediction = Prediction(0.5, np.zeros((2, 2), np.float32))
     return Result(frame, prediction, Verdict.judge(prediction, 1.0), 0.0, 0.0, 0.0, "00" * 32)
@@ -121,7 +127,7 @@ def latencies_ms(server: PlcServer, client: Callable[..., None], count: int) -> 
     control.report_from(lambda: Progress(seconds=1.0))
     sink = server.sink(ResultRule())
     sink.attach(control)
-    sink.begin(_NoSource())
+    sink.begin(NoSource())
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     process = multiprocessing.get_context("spawn").Process(
         target=client, args=(getattr(server, "port", 0), count, theirs), daemon=True
@@ -134,7 +140,7 @@ def latencies_ms(server: PlcServer, client: Callable[..., None], count: int) -> 
         for index in range(1, count + 1):
             time.sleep(_INTERVAL_S)
             sent[index] = time.perf_counter()
-            sink.write(_result(index), None)
+            sink.write(make_result(index), None)
         assert ours.poll(_PATIENCE_S), "the client did not get all results"
         seen = ours.recv()
     finally:

@@ -40,6 +40,7 @@ VERBS: dict[str, str] = {
     "stream": "Judge the frames of a camera, video or folder.",
     "recipe": "Check recipes: what a line needs for each product.",
     "records": "List, export, draw or confirm what streams recorded.",
+    "retrain": "Train again with what people labelled on the line.",
     "threshold": "Show or set the thresholds of a bundle.",
     "benchmark": "Measure latency and frame rate on this machine.",
     "inspect": "Show what is inside a bundle and check its files.",

@@ -51,9 +51,9 @@ def _print(report: SystemReport) -> None:
     if report.cameras:
         rows = [[camera.number, camera.name, camera.problem == "", camera.problem] for camera in report.cameras]
         print_table(["camera", "name", "works", "why"], rows, title="\nCameras of this machine")
-    if report.basler_cameras:
-        rows = [[camera.address, camera.name] for camera in report.basler_cameras]
-        print_table(["source", "name"], rows, title="\nBasler cameras")
+    if machine_vision := [*report.basler_cameras, *report.aravis_cameras, *report.genicam_cameras]:
+        rows = [[camera.address, camera.name] for camera in machine_vision]
+        print_table(["source", "name"], rows, title="\nMachine-vision cameras")
     if not report.cameras:
         print_line()
         print_line("No camera of this machine was found for --camera N; network streams need none.")

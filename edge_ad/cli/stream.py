@@ -71,7 +71,7 @@ def stream(
     has_ids = filters.trigger is not None and filters.trigger.gives_ids
     observers = observers_from_options(**vars(verdicts), has_ids=has_ids)
     sinks = open_sinks(outputs, server)
-    sinks += plc_sinks(plc_servers, has_parts=verdicts.part is not None)
+    sinks += plc_sinks(plc_servers, outputs.gpio, has_parts=verdicts.part is not None)
     if isinstance(filters.trigger, HttpTrigger):
         sinks.append(filters.trigger.answers(len(opened)))
     with _swapper(engine, frames.batch or 1) as swapper:

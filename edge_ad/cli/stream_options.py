@@ -94,7 +94,7 @@ class Sources:
         _source_option(
             "--camera",
             metavar="[NAME=]N|ADDRESS",
-            help="Camera of this machine, from 0, or basler://, csi://. Repeatable.",
+            help="Camera of this machine, from 0, or basler://, aravis://, genicam://, csi://. Repeatable.",
         ),
     ] = None
     uris: Annotated[
@@ -286,6 +286,14 @@ class Outputs:
         str | None,
         _output_option("--mqtt", metavar="URL", help="Publish verdicts and events: mqtt://host/topic."),
     ] = None
+    sparkplug: Annotated[
+        str | None,
+        _output_option(
+            "--sparkplug",
+            metavar="GROUP/NODE[/DEVICE]",
+            help="With --mqtt, publish Sparkplug B as this edge node instead of JSON.",
+        ),
+    ] = None
     webhook: Annotated[
         str | None,
         _output_option("--webhook", metavar="URL", help="Post events that call for action to this address."),
@@ -321,6 +329,14 @@ class Outputs:
             metavar="DIR",
             help="Folder with the certificate of the OPC UA server, and those of clients in trusted/; "
             "by default the user's.",
+        ),
+    ] = None
+    gpio: Annotated[
+        str | None,
+        _output_option(
+            "--gpio",
+            metavar="CHIP,ng=N,...",
+            help="Pulses for verdicts on lines of a GPIO chip: gpiochip0,ng=17,ok=27,ready=22,pulse=50ms,delay=300ms.",
         ),
     ] = None
     plc_timeout_s: Annotated[

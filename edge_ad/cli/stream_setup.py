@@ -170,19 +170,21 @@ def open_plc_servers(outputs: Outputs) -> dict[str, PlcServer]:
     return made
 
 
-def plc_sinks(servers: Mapping[str, PlcServer], *, has_parts: bool) -> list[Sink]:
-    """A sink for each of these servers.
+def plc_sinks(servers: Mapping[str, PlcServer], gpio: str | None = None, *, has_parts: bool) -> list[Sink]:
+    """A sink for each of these servers, and one for digital outputs.
 
     Args:
         servers: The servers.
+        gpio: What ``--gpio`` says; None for no such outputs.
         has_parts: Whether ``--part`` says what a part is.
     """
-    if not servers:
+    if not servers and gpio is None:
         return []
-    from edge_ad.plc import ResultRule
+    from edge_ad.plc import GpioOptions, GpioSink, ResultRule
 
     rule = ResultRule(has_parts=has_parts)
-    return [server.sink(rule) for server in servers.values()]
+    made: list[Sink] = [server.sink(rule) for server in servers.values()]
+    return made if gpio is None else [*made, GpioSink(GpioOptions.parse(gpio), rule)]
 
 
 def open_sinks(outputs: Outputs, server: HttpServer) -> list[Sink]:
@@ -231,8 +233,10 @@ def _services(outputs: Outputs) -> list[Sink]:
     from edge_ad.streaming import sinks
 
     made: list[Sink] = []
+    if outputs.sparkplug is not None and outputs.mqtt is None:
+        raise UsageError("--sparkplug has no effect without --mqtt.", "Add --mqtt mqtt://HOST.")
     if outputs.mqtt is not None:
-        made.append(sinks.mqtt_sink(outputs.mqtt))
+        made.append(sinks.mqtt_sink(outputs.mqtt, outputs.sparkplug))
     if outputs.webhook is not None:
         made.append(sinks.webhook_sink(outputs.webhook))
     if outputs.hook is not None:

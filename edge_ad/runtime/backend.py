@@ -35,6 +35,9 @@ _BACKENDS = Registry(
         "tensorrt-rtx": "edge_ad.runtime.tensorrt.backend:TensorRtRtxBackend",
         "openvino": "edge_ad.runtime.openvino.backend:OpenVinoBackend",
         "onnxruntime": "edge_ad.runtime.onnxruntime.backend:OnnxRuntimeBackend",
+        # After the CPU's: not yet run on a GPU, so only where they are asked for.
+        "onnxruntime-cuda": "edge_ad.runtime.onnxruntime.gpu:OnnxRuntimeCudaBackend",
+        "onnxruntime-rtx": "edge_ad.runtime.onnxruntime.gpu:OnnxRuntimeRtxBackend",
     },
 )
 

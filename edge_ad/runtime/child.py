@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import Any
 from edge_ad import errors
 from edge_ad.credentials import environment_for_child
 from edge_ad.errors import BundleError, EdgeAdError, EngineCrashError
+from edge_ad.runtime.cuda.device import PACKAGE_VARIABLE
 
 __all__ = ["answer", "call"]
 
@@ -54,6 +56,8 @@ def call(
     command = [sys.executable, "-c", f"from {module} import main; main()", json.dumps(request)]
     # Import nothing from the current folder.
     environment = environment_for_child() | {"PYTHONSAFEPATH": "1"}
+    if PACKAGE_VARIABLE in os.environ:  # the GPU is used as the caller will use it
+        environment[PACKAGE_VARIABLE] = os.environ[PACKAGE_VARIABLE]
     with subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
         try:
             output = _output(process, engine_of, timeout_s, is_cancelled or threading.Event())

@@ -9,14 +9,15 @@ import sys
 from dataclasses import asdict, dataclass
 
 from edge_ad.errors import MissingDependencyError, require
+from edge_ad.runtime.aravis import load_aravis
 from edge_ad.runtime.backend import BackendStatus, probe
-from edge_ad.runtime.peripherals import (
-    BaslerCamera,
-    LocalCamera,
-    has_display,
+from edge_ad.runtime.machine_vision import (
+    MachineVisionCamera,
+    list_aravis_cameras,
     list_basler_cameras,
-    list_cameras,
+    list_genicam_cameras,
 )
+from edge_ad.runtime.peripherals import LocalCamera, has_display, list_cameras
 from edge_ad.runtime.target import Processor, available_cores, processor
 
 __all__ = ["PackageStatus", "SystemReport", "examine"]
@@ -46,6 +47,7 @@ _OPTIONAL = (
     ("pymodbus", "pymodbus", "stream --modbus and --trigger modbus", "plc"),
     ("asyncua", "asyncua", "stream --opcua and --trigger opcua", "opcua"),
     ("pypylon", "pypylon", "cameras at basler://", "basler"),
+    ("genicam", "genicam", "cameras at genicam://", "genicam"),
 )
 
 
@@ -84,6 +86,8 @@ class SystemReport:
         packages: Image decoding, and the packages of every extra.
         cameras: Those that ``--camera N`` takes.
         basler_cameras: Those that ``--source basler://…`` takes; none where pypylon is not installed.
+        aravis_cameras: Those that ``--source aravis://…`` takes; none where Aravis is not installed.
+        genicam_cameras: Those that ``--source genicam://…`` takes; none where no GenTL producer is installed.
         has_display: Whether a window can be shown.
     """
 
@@ -95,7 +99,9 @@ class SystemReport:
     backends: list[BackendStatus]
     packages: list[PackageStatus]
     cameras: list[LocalCamera]
-    basler_cameras: list[BaslerCamera]
+    basler_cameras: list[MachineVisionCamera]
+    aravis_cameras: list[MachineVisionCamera]
+    genicam_cameras: list[MachineVisionCamera]
     has_display: bool
 
     @property
@@ -112,7 +118,7 @@ class SystemReport:
 def examine() -> SystemReport:
     """Examine this machine.
 
-    Imports only the backends, OpenCV and pypylon, which can be installed and still be broken.
+    Imports only the backends, OpenCV and the libraries of cameras, which can be installed and still be broken.
     """
     return SystemReport(
         edge_ad=_version("edge-ad"),
@@ -121,9 +127,11 @@ def examine() -> SystemReport:
         processor=processor(),
         cores=available_cores(),
         backends=probe(),
-        packages=[_opencv(), *(_installed(*package) for package in _OPTIONAL)],
+        packages=[_opencv(), _aravis(), *(_installed(*package) for package in _OPTIONAL)],
         cameras=list_cameras(),
         basler_cameras=list_basler_cameras(),
+        aravis_cameras=list_aravis_cameras(),
+        genicam_cameras=list_genicam_cameras(),
         has_display=has_display(),
     )
 
@@ -138,6 +146,16 @@ def _opencv() -> PackageStatus:
             command = "pip uninstall -y opencv-python && pip install opencv-python-headless"
         return PackageStatus(name, needed_for, False, _version(name), error.message, command)
     return PackageStatus(name, needed_for, True, version, "", "")
+
+
+def _aravis() -> PackageStatus:
+    """A library of the system, which no package of Python brings."""
+    try:
+        load_aravis()
+    except MissingDependencyError:
+        command = "apt install libaravis-0.8-0"
+        return PackageStatus("aravis", "cameras at aravis://", False, "", "not installed", command)
+    return PackageStatus("aravis", "cameras at aravis://", True, "0.8", "", "")
 
 
 def _installed(module: str, name: str, needed_for: str, extra: str) -> PackageStatus:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from edge_ad.errors import MissingDependencyError, require
-
-__all__ = ["BaslerCamera", "LocalCamera", "has_display", "list_basler_cameras", "list_cameras", "load_pylon"]
+__all__ = ["LocalCamera", "has_display", "list_cameras"]
 
 _SYSTEM = Path("/sys/class/video4linux")
 _DEVICES = Path("/dev")
@@ -30,49 +26,6 @@ class LocalCamera:
     number: int
     name: str
     problem: str = ""
-
-
-@dataclass(frozen=True)
-class BaslerCamera:
-    """A camera that pylon finds.
-
-    Attributes:
-        address: What ``--source`` takes; by serial number, which stays when cameras are plugged in another order.
-        name: Its model, and its address in the network where it has one.
-    """
-
-    address: str
-    name: str
-
-
-def load_pylon() -> tuple[Any, Any]:
-    """The modules ``pypylon.pylon`` and ``pypylon.genicam``.
-
-    Raises:
-        MissingDependencyError: pypylon is not installed.
-    """
-    with warnings.catch_warnings():
-        # Its import warns on some Pythons, and ends the process where warnings are errors.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return require("pypylon.pylon", extra="basler"), require("pypylon.genicam", extra="basler")
-
-
-def list_basler_cameras() -> list[BaslerCamera]:
-    """The cameras that pylon finds, which are not opened; empty where pypylon is not installed or does not work."""
-    try:
-        pylon, genicam = load_pylon()
-    except MissingDependencyError:
-        return []
-    try:
-        devices = pylon.TlFactory.GetInstance().EnumerateDevices()
-        return [BaslerCamera(f"basler://{device.GetSerialNumber()}", _basler_name(device)) for device in devices]
-    except genicam.GenericException:
-        return []
-
-
-def _basler_name(device: Any) -> str:
-    place = f" at {device.GetIpAddress()}" if device.IsIpAddressAvailable() else ""
-    return f"{device.GetModelName()}{place}"
 
 
 def list_cameras(system: Path = _SYSTEM, devices: Path = _DEVICES) -> list[LocalCamera]:

@@ -237,7 +237,7 @@ class Capture:
         self._shape = FrameShape(source.name, filters.region is not None, control.emit)
         self._control, self._is_stopping, self._photos = control, is_stopping, photos
         self._counts = counts if filters.trigger is None else lambda reason: False  # it waits for a frame that can be
-        self._is_each_due = source.is_triggered and filters.trigger is None
+        self._has_trigger = filters.trigger is not None
         self.is_reading = False
 
     def frames(self) -> Iterator[Frame | Unjudged]:
@@ -262,7 +262,7 @@ class Capture:
                 source=self._source.name,
                 source_index=self._index,
                 path=self._source.path,
-                is_due=self._is_each_due,
+                is_due=self._source.is_triggered and not self._has_trigger,
             )
             self._counter.captured += 1
             reason = "paused" if self._control.is_paused else problem or self._filter.reason(frame)

@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, ByteSize, Field, JsonValue, ValidationErro
 
 from edge_ad.data.geometry import AskedGeometry
 from edge_ad.document import Document
-from edge_ad.errors import UsageError, require
+from edge_ad.errors import UsageError
+from edge_ad.strict_yaml import parse_yaml
 from edge_ad.sweeps.cells import Limits
 
 __all__ = ["Choice", "MethodEntry", "Place", "Range", "Search", "Settings", "SweepFile", "read_sweep_file"]
@@ -158,7 +159,6 @@ def read_sweep_file(path: Path) -> SweepFile:
         path: YAML.
 
     Raises:
-        MissingDependencyError: PyYAML is not installed.
         UsageError: It cannot be read, or something in it is wrong.
     """
     try:
@@ -174,13 +174,12 @@ def read_sweep_file(path: Path) -> SweepFile:
 
 
 def _yaml(path: Path) -> Any:
-    yaml = require("yaml", extra="sweep")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", "edge-ad sweep sweep.yaml") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path} is no YAML: {' '.join(str(error).split())}.", "Mend that line.") from error
+    except ValueError as error:
+        raise UsageError(f"{path} is no YAML: {error}.", "Mend that line.") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path} has no names with values.", "docs/how-to/sweep.md shows a whole file.")
     return content

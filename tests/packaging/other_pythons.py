@@ -16,7 +16,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 _INSTALL = (
     "-e",
-    ".[web,mqtt,charts,basler]",
+    ".[web,mqtt,charts,basler,genicam]",
     "onnx",
     "hypothesis",
     "packaging",

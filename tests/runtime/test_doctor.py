@@ -46,7 +46,18 @@ def test_broken_opencv_is_found_by_importing_it(monkeypatch: pytest.MonkeyPatch,
 
 def test_every_extra_is_in_the_report() -> None:
     packages = {package.name for package in examine().packages} | {backend.name for backend in examine().backends}
-    assert {"torch", "matplotlib", "granian", "paho-mqtt", "pymodbus", "asyncua", "pypylon", "transformers"} <= packages
+    assert {
+        "torch",
+        "matplotlib",
+        "granian",
+        "paho-mqtt",
+        "pymodbus",
+        "asyncua",
+        "pypylon",
+        "genicam",
+        "aravis",
+        "transformers",
+    } <= packages
 
 
 def test_cameras_are_listed_once_each_with_what_is_in_the_way(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ __all__ = ["FrameNumbers", "Pacer", "Source", "file_path"]
 _MOST_NOTES = 100  # a stream runs for months: newer entries replace those that nobody has taken
 _GIGE_NUMBERS = 65535  # GigE Vision's 16-bit numbers go from 1 to here and start again at 1
 _WRAPS_ABOVE = 60000
+_MOST_LATE = 32  # a driver that waits for lost packets of one frame gives later ones first
 
 
 class Source(ABC):
@@ -32,8 +33,6 @@ class Source(ABC):
         name: What it is, for messages and records. Addresses in it are masked, and bytes of a path that are not
             UTF-8 are escaped.
         is_live: Whether frames come by the clock, so that one not taken in time is lost.
-        is_triggered: Whether a part on the line starts each exposure: a frame that cannot be judged is a part that was
-            not inspected.
 
     Attributes:
         path: File of the frame that `read` gave last, absolute, as it was when it was read; empty for a camera.
@@ -50,10 +49,10 @@ class Source(ABC):
             decoded. Whoever shows them takes them out (``popleft``); any thread may.
     """
 
-    def __init__(self, name: str, *, is_live: bool, is_triggered: bool = False) -> None:
+    def __init__(self, name: str, *, is_live: bool) -> None:
         self.name = storable(masked_address(name) if "://" in name else name)
         self.path = ""
-        self.is_live, self.is_triggered = is_live, is_triggered
+        self.is_live = is_live
         self.gaps = GapLog()
         self.source_count: int | None = None
         self.duplicates = 0
@@ -84,6 +83,14 @@ class Source(ABC):
     def fps(self) -> float | None:
         """Frames per second according to the source; None where it gives no plausible number."""
         return None
+
+    @property
+    def is_triggered(self) -> bool:
+        """Whether a part on the line starts each exposure: a frame that cannot be judged is a part all the same.
+
+        Known once it is open.
+        """
+        return False
 
     def expect_bits(self, significant_bits: int | None, *, takes_8_bits: bool) -> None:
         """Note the depth of the photos that were trained on; called before `open`.
@@ -139,15 +146,33 @@ class FrameNumbers:
         self.count: int | None = None
         self.missed = 0
         self._last: int | None = None
+        self._passed: deque[int] = deque(maxlen=_MOST_LATE)  # numbers that may still come
 
     def see(self, number: int) -> None:
-        """Take the number of a frame that came."""
+        """Take the number of a frame that came; one that comes after its successors is no longer missed."""
+        if number in self._passed:
+            self._passed.remove(number)
+            self.missed -= 1
+            return
         step = 1 if self._last is None else number - self._last
         if step <= 0 and self._last is not None:
             # Smaller than the last: 16-bit numbers wrapped around, or the camera restarted.
-            step = step + _GIGE_NUMBERS if self._last > _WRAPS_ABOVE else 1
+            is_wrapped = _WRAPS_ABOVE < self._last <= _GIGE_NUMBERS
+            step = max(step + _GIGE_NUMBERS, 1) if is_wrapped else 1  # some cameras wrap to 0
+        for passed in range(number - min(step, _MOST_LATE) + 1, number):
+            self._passed.append(passed if passed > 0 else passed + _GIGE_NUMBERS)
         self._last = number
         self.add(skipped=step - 1)
+
+    def see_unnumbered(self, *, is_missed: bool = False) -> None:
+        """Take a frame that came without its number: the one after the last.
+
+        Args:
+            is_missed: Whether nobody fetched it.
+        """
+        self.add(skipped=0)
+        self.missed += is_missed
+        self._last = None if self._last is None else self._last + 1
 
     def add(self, *, skipped: int) -> None:
         """Take a frame that came after some missing ones."""
@@ -157,6 +182,7 @@ class FrameNumbers:
     def restart(self) -> None:
         """The next number is the first of a new connection."""
         self._last = None
+        self._passed.clear()
 
 
 class Pacer:

@@ -27,7 +27,7 @@ class ReconnectingSource(Source):
     """
 
     def __init__(self, source: Source, *, max_outage_s: float | None = None) -> None:
-        super().__init__(source.name, is_live=True, is_triggered=source.is_triggered)
+        super().__init__(source.name, is_live=True)
         self._source = source
         self._max_outage_s = max_outage_s
         self._cancelled = threading.Event()
@@ -43,6 +43,11 @@ class ReconnectingSource(Source):
     def fps(self) -> float | None:
         """Frames per second that the source names."""
         return self._source.fps
+
+    @property
+    def is_triggered(self) -> bool:
+        """As the source says."""
+        return self._source.is_triggered
 
     def expect_bits(self, significant_bits: int | None, *, takes_8_bits: bool) -> None:
         """Ask the source whether it gives them."""

@@ -3,6 +3,7 @@
 camera of this machine   v4l2://0?width=1280&pixel_format=MJPG   v4l2:///dev/video2   (--camera 0)
 camera of a Jetson       csi://0?width=1920&height=1080
 Basler camera            basler://0   basler://40012345?exposure=5000&gain=2
+camera of any maker      aravis://0   genicam://40012345?producer=/opt/maker/lib&ExposureTime=5000
 live stream              rtsp://host/stream   http://host/video
 camera asked for each    snapshot+http://host/picture.jpg
 video file               line.mp4   file:///data/line.mp4?loop=1&start=12.5
@@ -85,10 +86,10 @@ class SourceOptions:
         width: Of the frames of a camera, in pixels.
         height: Of the frames of a camera, in pixels.
         fps: Frames per second of a camera; of a folder of images that is played at ``pace="source"``.
-        pixel_format: What the camera sends: ``MJPG`` or ``YUYV`` (V4L2), ``Mono8``, ``BGR8``, ``BayerRG8`` (Basler).
+        pixel_format: What the camera sends: ``MJPG`` or ``YUYV`` (V4L2), ``Mono8`` or ``BayerRG8`` (machine vision).
         exposure_us: Exposure time in microseconds; switches automatic exposure off.
         gain: In the camera's own unit; switches automatic gain off.
-        hardware_trigger: Input that starts an exposure, such as ``"Line1"`` (Basler).
+        hardware_trigger: Input that starts an exposure, such as ``"Line1"`` (machine vision).
         loop: Start a file or folder again at its end.
         start_s: Where to start in a video, in seconds.
         pace: ``"fast"`` reads a file as fast as possible, ``"source"`` at its own frame rate.
@@ -229,7 +230,8 @@ def camera_source(index: int, options: SourceOptions | None = None) -> Source:
 def source_from_uri(uri: str, options: SourceOptions | None = None) -> Source:
     """A camera, a live stream, a video file, a folder of images or an image.
 
-    Settings in the query of a ``v4l2://``, ``csi://``, ``basler://`` or ``file://`` address go before the options;
+    Settings in the query of a ``v4l2://``, ``csi://``, ``basler://``, ``aravis://``, ``genicam://`` or ``file://``
+    address go before the options;
     the query of a stream's address belongs to its server. An HTTP address whose path ends like a video file is read
     as a file: every frame, to its end.
 
@@ -342,13 +344,38 @@ def _csi(place: str, options: SourceOptions, query: Mapping[str, str]) -> Source
 def _basler(place: str, options: SourceOptions, query: Mapping[str, str]) -> Source:
     from edge_ad.streaming.sources.basler import BaslerSource
 
-    # Names that start with a capital letter are the camera's own: features of GenICam, set in the order given.
+    camera, options, features = _machine_vision("basler", place, options, query)
+    return _waited_for(BaslerSource(camera, options, features), options)
+
+
+def _aravis(place: str, options: SourceOptions, query: Mapping[str, str]) -> Source:
+    from edge_ad.streaming.sources.aravis import AravisDriver
+    from edge_ad.streaming.sources.genicam import GenicamSource
+
+    camera, options, features = _machine_vision("aravis", place, options, query)
+    return _waited_for(GenicamSource(AravisDriver(), "Aravis camera", camera, options, features), options)
+
+
+def _genicam(place: str, options: SourceOptions, query: Mapping[str, str]) -> Source:
+    from edge_ad.streaming.sources.genicam import GenicamSource
+    from edge_ad.streaming.sources.gentl import GentlDriver
+
+    others = {name: value for name, value in query.items() if name != "producer"}
+    camera, options, features = _machine_vision("genicam", place, options, others)
+    driver = GentlDriver(query.get("producer", ""))
+    return _waited_for(GenicamSource(driver, "GenICam camera", camera, options, features), options)
+
+
+def _machine_vision(
+    scheme: str, place: str, options: SourceOptions, query: Mapping[str, str]
+) -> tuple[int | str, SourceOptions, Mapping[str, str]]:
+    """The number or serial number of a camera, its options, and its features, whose names begin with a capital."""
     features = {name: value for name, value in query.items() if name[:1].isupper()}
     options = with_query(options, {name: value for name, value in query.items() if name not in features})
-    only(options, "a Basler camera", (*CAMERA_OPTIONS, "pixel_format", "hardware_trigger"))
+    only(options, f"a camera at {scheme}://", (*CAMERA_OPTIONS, "pixel_format", "hardware_trigger"))
     if not place:
-        raise UsageError("basler:// names no camera.", "Write basler://0 for the first, or its serial number.")
-    return _waited_for(BaslerSource(int(place) if _is_index(place) else place, options, features), options)
+        raise UsageError(f"{scheme}:// names no camera.", f"Write {scheme}://0 for the first, or its serial number.")
+    return int(place) if _is_index(place) else place, options, features
 
 
 def _file_address(place: str, options: SourceOptions, query: Mapping[str, str]) -> Source:
@@ -382,6 +409,8 @@ def _is_index(place: str) -> bool:
 _SETTABLE: Mapping[str, Callable[[str, SourceOptions, Mapping[str, str]], Source]] = {
     "v4l2": _v4l2_address,
     "csi": _csi,
+    "aravis": _aravis,
     "basler": _basler,
+    "genicam": _genicam,
     "file": _file_address,
 }

@@ -45,6 +45,9 @@ def test_address_means(address: str, name: str, is_live: bool) -> None:
         ("v4l2://front", "names no camera"),
         ("csi://x", "names no sensor"),
         ("basler://", "names no camera"),
+        ("aravis://", "names no camera"),
+        ("genicam://?Width=5", "names no camera"),
+        ("genicam://0?watch=1", "watch has no effect"),
         ("v4l2://0?widht=3", "widht"),
         ("v4l2://0?width=wide", "width=wide"),
         ("v4l2://0?width=-3", "width must be above 0"),
@@ -84,7 +87,10 @@ def test_address_goes_before_the_options() -> None:
     assert not source._loop
 
 
-@given(st.text(max_size=40), st.sampled_from(["", "v4l2://", "csi://", "basler://", "file://", "rtsp://", "http://"]))
+_SCHEMES = ("", "v4l2://", "csi://", "basler://", "aravis://", "genicam://", "file://", "rtsp://", "http://")
+
+
+@given(st.text(max_size=40), st.sampled_from(_SCHEMES))
 def test_any_text_is_a_source_or_one_of_our_errors(text: str, scheme: str) -> None:
     with contextlib.suppress(EdgeAdError):
         assert source_from_uri(scheme + text).name
@@ -94,7 +100,7 @@ def test_sources_load_neither_torch_nor_the_camera_sdk() -> None:
     program = (
         "import sys; from edge_ad.streaming.sources import source_from_uri; source_from_uri('v4l2://0')\n"
         "import edge_ad.streaming.triggers, edge_ad.streaming.filters\n"
-        "print([name for name in ('torch', 'pypylon', 'paho') if name in sys.modules])"
+        "print([name for name in ('torch', 'pypylon', 'genicam', 'paho') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
