@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from edge_ad.photo_spec import PhotoSpec
-from edge_ad.streaming.capture import Capture, Closed, FairBuffer
+from edge_ad.streaming.capture import Capture, Closed, FairBuffer, FixedSetup
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.frame import Event, Frame
@@ -131,7 +131,7 @@ class _Lanes:
         self._error: BaseException | None = None
         self._frames: FairBuffer[Frame] = FairBuffer(_CAPACITY, [keeps_newest(source, "auto") for source in sources])
         captures = [
-            Capture(source, index, accounts[index], filters, control, self._is_stopping, lambda: photos)
+            Capture(source, index, accounts[index], filters, control, self._is_stopping, FixedSetup(photos))
             for index, source in enumerate(sources)
         ]
         self._threads = [

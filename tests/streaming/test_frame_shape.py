@@ -18,10 +18,11 @@ from edge_ad.errors import UsageError
 from edge_ad.photo_spec import PhotoSpec
 from edge_ad.server.pictures import draw
 from edge_ad.streaming.active_engine import JudgingEngine
+from edge_ad.streaming.bundle_opening import OpenBundle
 from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.filters import FilterOptions, Region
 from edge_ad.streaming.frame import Frame
-from edge_ad.streaming.hot_swap import BundleSwapper, OpenBundle
+from edge_ad.streaming.hot_swap import BundleSwapper
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sources.folders import ImageFolderSource
 from edge_ad.streaming.statistics import Summary
