@@ -53,6 +53,7 @@ def records(
     bundle: Annotated[
         str | None, typer.Option(metavar="HASH", help="Only what this bundle judged: the start of its hash.")
     ] = None,
+    recipe: Annotated[str | None, typer.Option(metavar="NAME", help="Only what was judged under this recipe.")] = None,
     min_score: Annotated[float | None, typer.Option(help="Only records with at least this raw score.")] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help=f"At most this many, the newest; list shows {_LISTED} by default.")
@@ -140,6 +141,7 @@ def records(
         min_score,
         limit,
         bundle=bundle,
+        recipe=recipe,
     )
     if action == "report":
         from edge_ad.cli.statistics_report import report_statistics
@@ -156,6 +158,7 @@ def records(
             _seconds(subgroup),
             rules,
             with_dispersion,
+            recipe,
         )
         report_statistics(database, request, out=out, as_json=as_json)
         return

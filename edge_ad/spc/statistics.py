@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from edge_ad.errors import DataError, UsageError
 from edge_ad.outside_text import storable
@@ -19,18 +20,22 @@ from edge_ad.spc.control_charts import (
     share_base,
     share_chart,
 )
+from edge_ad.spc.kinds import count_kinds
 from edge_ad.spc.places import PlaceMap, count_places, place_maps, read_boxes
 from edge_ad.spc.run_rules import RULE_SETS, RuleSet, RunRule
 from edge_ad.spc.shifts import Shift, Span, subgroup_spans
 from edge_ad.spc.subgroups import BundleCounts, Subgroups, check_times, read_counts
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 
-__all__ = ["ShiftCounts", "Statistics", "StatisticsRequest", "statistics_of"]
+__all__ = ["LEAST_NG", "ShiftCounts", "Statistics", "StatisticsRequest", "statistics_of"]
 
 _DAY_S = 86400.0
 _BASE_DAYS = 7
 _WIDTHS_S = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, _DAY_S, 7 * _DAY_S)
-_MOST_SUBGROUPS, _MOST_ASKED = 100, 2000
+_LEAST_SUBGROUPS, _MOST_SUBGROUPS, _MOST_ASKED = 20, 100, 2000
+
+LEAST_NG = 5.0
+"""NG that should be expected in a subgroup: below, the limits of a p chart promise too much."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +51,11 @@ class StatisticsRequest:
         source: Only this source.
         bundle: Only what a bundle judged whose hash begins so.
         shifts: Only these times of the day.
-        width_s: Length of a subgroup in seconds; None for one that gives at most a hundred of them.
+        width_s: Length of a subgroup in seconds; None for one that gives 20 to 100 of them, with five NG expected in
+            each where so many come.
         rules: Name of the run rules.
         with_dispersion: Widen limits by how much the subgroups of the base period differ.
+        recipe: Only what was judged under the recipe of this name.
     """
 
     since_unix: float | None = None
@@ -61,6 +68,7 @@ class StatisticsRequest:
     width_s: float | None = None
     rules: RuleSet = "western-electric"
     with_dispersion: bool = False
+    recipe: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,8 @@ class Statistics:
         share: p chart; None without its base.
         mean: X̄ chart; None without its base.
         ewma: EWMA chart; None without its base.
-        pareto: Kind or place of defects, and NG frames of it; most frequent first.
+        kinds: What people said the frames were, and how many; empty where nobody labelled any.
+        pareto: Place of defects, and NG frames with it; most frequent first.
         maps: Where regions were, by source.
         shifts: Each shift by itself.
         unjudged: Reason → frames that were not judged in the minutes of the period.
@@ -109,6 +118,7 @@ class Statistics:
     share: ControlChart | None
     mean: ControlChart | None
     ewma: ControlChart | None
+    kinds: list[tuple[str, int]]
     pareto: list[tuple[str, int]]
     maps: list[PlaceMap]
     shifts: list[ShiftCounts]
@@ -137,12 +147,15 @@ def statistics_of(reader: RecordReader, request: StatisticsRequest) -> Statistic
         DataError: The database is damaged, or nothing matches.
     """
     check_times(reader)
-    chosen = RecordFilter(source=request.source, bundle=request.bundle)
+    chosen = RecordFilter(source=request.source, bundle=request.bundle, recipe=request.recipe)
     period = _period(reader, request)
     base, is_given = _base_period(request, period)
     width_s = request.width_s or _width(period, request.shifts)
-    spans, base_spans = _spans(period, width_s, request.shifts), _spans(base, width_s, request.shifts)
-    counts, base_counts = read_counts(reader, spans, chosen), read_counts(reader, base_spans, chosen)
+    read = partial(_read, reader, chosen=chosen, shifts=request.shifts)
+    (spans, counts), (base_spans, base_counts) = read(period, width_s), read(base, width_s)
+    if request.width_s is None and (wider_s := _width_for_ng(spans, counts, base_counts, width_s)) > width_s:
+        width_s = wider_s
+        (spans, counts), (base_spans, base_counts) = read(period, width_s), read(base, width_s)
     bundle = _most_frames(counts)
     found, before = Subgroups.of(spans, counts, bundle), Subgroups.of(base_spans, base_counts, bundle)
     shares, means = _share_base(before), _mean_base(before)
@@ -164,6 +177,7 @@ def statistics_of(reader: RecordReader, request: StatisticsRequest) -> Statistic
         share=None if shares is None else _share_chart(found, shares, rules, wide),
         mean=None if means is None else mean_chart(*of_means, means, rules, with_dispersion=wide),
         ewma=None if means is None else ewma_chart(*of_means, means, rules, with_dispersion=wide),
+        kinds=count_kinds(reader, spans, chosen),
         pareto=count_places(boxes, {each.source: each.size_wh for each in maps}),
         maps=maps,
         shifts=_by_shift(spans, counts, request.shifts, period),
@@ -200,6 +214,26 @@ def _checked(span: Span, name: str) -> Span:
 def _width(period: Span, shifts: Sequence[Shift]) -> float:
     seconds = sum(each.seconds for each in subgroup_spans(period, period.seconds, shifts)) or period.seconds
     return next((width for width in _WIDTHS_S if seconds / width <= _MOST_SUBGROUPS), _WIDTHS_S[-1])
+
+
+def _width_for_ng(
+    spans: Sequence[Span], counts: Sequence[BundleCounts], base_counts: Sequence[BundleCounts], width_s: float
+) -> float:
+    """A width, at least this one, with five NG expected in a subgroup; no more than leaves twenty subgroups."""
+    frames, before = (sum(row.frames for row in rows) for rows in (counts, base_counts))
+    seconds, ng = sum(span.seconds for span in spans), sum(row.defective for row in base_counts)
+    if not frames or not ng:
+        return width_s
+    wanted_s = LEAST_NG * before / ng * seconds / frames
+    possible = [width for width in _WIDTHS_S if width >= width_s and seconds / width >= _LEAST_SUBGROUPS]
+    return next((width for width in possible if width >= wanted_s), max(possible, default=width_s))
+
+
+def _read(
+    reader: RecordReader, period: Span, width_s: float, *, chosen: RecordFilter, shifts: Sequence[Shift]
+) -> tuple[list[Span], list[BundleCounts]]:
+    spans = _spans(period, width_s, shifts)
+    return spans, read_counts(reader, spans, chosen)
 
 
 def _spans(period: Span, width_s: float, shifts: Sequence[Shift]) -> list[Span]:

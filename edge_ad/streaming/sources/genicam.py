@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.image_limits import pixel_limit
-from edge_ad.streaming.sources.base import FrameNumbers, Source
+from edge_ad.streaming.sources.base import CameraSettings, FrameNumbers, Source
 from edge_ad.streaming.sources.genicam_driver import Buffer, Connection, FoundCamera, GenicamDriver
 from edge_ad.streaming.sources.genicam_features import (
     FeatureMap,
     FeatureRefusedError,
     apply_features,
     apply_options,
+    change_settings,
     frame_rate,
 )
 from edge_ad.streaming.sources.pixel_formats import format_of_name, to_bgr
@@ -70,6 +71,11 @@ class GenicamSource(Source):
         self._takes_8_bits = False
 
     @property
+    def is_triggered(self) -> bool:
+        """Whether the camera waits for a trigger, as it said when it was opened."""
+        return self._is_triggered
+
+    @property
     def fps(self) -> float | None:
         """Frames per second according to the camera when it was opened; None with a trigger, which sets the pace."""
         return self._fps
@@ -95,6 +101,14 @@ class GenicamSource(Source):
         except Exception:
             self.close()
             raise
+
+    def change(self, settings: CameraSettings) -> None:
+        """Set exposure and gain of the running camera, exactly or not at all; a reconnection keeps them."""
+        with self._is_used:
+            if self._connection is None:
+                raise UsageError(f"{self.name} is gone.", "Try again when it has returned.")
+            features = self._connection.features
+            self._options = change_settings(self.name, features, self._options, settings)
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next complete frame; None when the camera is gone, or when cancelled."""
