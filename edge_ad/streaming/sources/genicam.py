@@ -21,8 +21,8 @@ from edge_ad.streaming.sources.genicam_features import (
     change_settings,
     frame_rate,
 )
+from edge_ad.streaming.sources.options import SourceOptions
 from edge_ad.streaming.sources.pixel_formats import format_of_name, to_bgr
-from edge_ad.streaming.sources.selection import SourceOptions
 
 __all__ = ["GenicamSource"]
 

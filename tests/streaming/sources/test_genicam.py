@@ -14,9 +14,9 @@ from edge_ad.errors import DeviceError, UsageError
 from edge_ad.streaming.sources.genicam import GenicamSource
 from edge_ad.streaming.sources.genicam_driver import Buffer, FoundCamera
 from edge_ad.streaming.sources.genicam_features import Feature, FeatureRefusedError
+from edge_ad.streaming.sources.options import SourceOptions
 from edge_ad.streaming.sources.pixel_formats import format_of_name
 from edge_ad.streaming.sources.reconnecting import ReconnectingSource
-from edge_ad.streaming.sources.selection import SourceOptions
 
 _FEATURES = (
     (Feature("PixelFormat", "enumeration", True, choices=("Mono8", "Mono12", "BayerRG8", "Mono12Packed")), "Mono8"),
