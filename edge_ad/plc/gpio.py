@@ -102,15 +102,14 @@ class GpioSink(Sink):
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
         """Give a pulse for a frame, where frames are results."""
-        self._condition.judged()
+        if not result.reason:
+            self._condition.judged()
         self._captured[result.frame.source] = result.frame.captured_at
         self._pulse(self._results.of_result(result), result.frame.source)
 
     def unjudged(self, unjudged: Unjudged) -> None:
-        """Give an NG pulse for a part that could not be inspected."""
+        """Note why a frame is not judged of which nobody waits for a verdict."""
         self._condition.unjudged(unjudged)
-        self._captured[unjudged.frame.source] = unjudged.frame.captured_at
-        self._pulse(self._results.of_unjudged(unjudged), unjudged.frame.source)
 
     def event(self, event: Event) -> None:
         """Give a pulse for a part that is over."""
