@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import DeviceError
+from edge_ad.errors import DeviceError, UsageError
 from edge_ad.runtime.machine_vision import load_pylon
-from edge_ad.streaming.sources.base import FrameNumbers, Source
-from edge_ad.streaming.sources.genicam_features import apply_features, apply_options, frame_rate
+from edge_ad.streaming.sources.base import CameraSettings, FrameNumbers, Source
+from edge_ad.streaming.sources.genicam_features import apply_features, apply_options, change_settings, frame_rate
+from edge_ad.streaming.sources.options import SourceOptions
 from edge_ad.streaming.sources.pylon_features import PylonFeatures
-from edge_ad.streaming.sources.selection import SourceOptions
 
 __all__ = ["BaslerSource"]
 
@@ -54,6 +54,11 @@ class BaslerSource(Source):
         self._cancelled = threading.Event()
 
     @property
+    def is_triggered(self) -> bool:
+        """Whether the camera waits for a trigger."""
+        return self._is_triggered
+
+    @property
     def fps(self) -> float | None:
         """Frames per second according to the camera; None with a trigger, which sets the pace."""
         if self._camera is None or self._is_triggered:
@@ -78,6 +83,17 @@ class BaslerSource(Source):
         except Exception:
             self.close()
             raise
+
+    def change(self, settings: CameraSettings) -> None:
+        """Set exposure and gain of the running camera, exactly or not at all; a reconnection keeps them."""
+        camera = self._camera
+        if camera is None:
+            raise UsageError(f"{self.name} is gone.", "Try again when it has returned.")
+        try:
+            features = PylonFeatures(camera.GetNodeMap())
+            self._options = change_settings(self.name, features, self._options, settings)
+        except self._genicam.GenericException as error:
+            raise UsageError(f"{self.name} does not answer: {_first_line(error)}") from None
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next complete frame; None when the camera is gone, or when cancelled."""

@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.image_limits import pixel_limit
-from edge_ad.streaming.sources.base import FrameNumbers, Source
+from edge_ad.streaming.sources.base import CameraSettings, FrameNumbers, Source
 from edge_ad.streaming.sources.genicam_driver import Buffer, Connection, FoundCamera, GenicamDriver
 from edge_ad.streaming.sources.genicam_features import (
     FeatureMap,
     FeatureRefusedError,
     apply_features,
     apply_options,
+    change_settings,
     frame_rate,
 )
+from edge_ad.streaming.sources.options import SourceOptions
 from edge_ad.streaming.sources.pixel_formats import format_of_name, to_bgr
-from edge_ad.streaming.sources.selection import SourceOptions
 
 __all__ = ["GenicamSource"]
 
@@ -70,6 +71,11 @@ class GenicamSource(Source):
         self._takes_8_bits = False
 
     @property
+    def is_triggered(self) -> bool:
+        """Whether the camera waits for a trigger, as it said when it was opened."""
+        return self._is_triggered
+
+    @property
     def fps(self) -> float | None:
         """Frames per second according to the camera when it was opened; None with a trigger, which sets the pace."""
         return self._fps
@@ -96,6 +102,14 @@ class GenicamSource(Source):
             self.close()
             raise
 
+    def change(self, settings: CameraSettings) -> None:
+        """Set exposure and gain of the running camera, exactly or not at all; a reconnection keeps them."""
+        with self._is_used:
+            if self._connection is None:
+                raise UsageError(f"{self.name} is gone.", "Try again when it has returned.")
+            features = self._connection.features
+            self._options = change_settings(self.name, features, self._options, settings)
+
     def read(self) -> NDArray[np.uint8] | None:
         """The next complete frame; None when the camera is gone, or when cancelled."""
         try:
@@ -107,17 +121,21 @@ class GenicamSource(Source):
         """Stop and release the camera."""
         with self._is_used:
             connection, self._connection = self._connection, None
-            if connection is None:
-                return
-            self._numbers.restart()
-            # A library asks a camera that is gone again and again before it gives up; nobody waits for it at the end.
-            closing = threading.Thread(target=connection.close, name="close camera", daemon=True)
-            closing.start()
-            closing.join(_CLOSE_S if self._cancelled.is_set() else None)
+            if connection is not None:
+                self._numbers.restart()
+                self._close(connection)
 
     def cancel(self) -> None:
         """End the wait for a frame."""
         self._cancelled.set()
+
+    def _close(self, connection: Connection) -> None:
+        """Wait until it is closed: a library asks a camera that is gone for seconds. At the end nobody waits for it."""
+        closing = threading.Thread(target=connection.close, name="close camera", daemon=True)
+        closing.start()
+        while closing.is_alive() and not self._cancelled.is_set():
+            closing.join(_WAIT_S)
+        closing.join(_CLOSE_S)
 
     def _read(self) -> NDArray[np.uint8] | None:
         silent_since, corrupt = time.monotonic(), self.corrupt
