@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from edge_ad.spc.control_charts import Base
-from edge_ad.spc.statistics import LEAST_NG, Statistics
+from edge_ad.spc.periods import LEAST_NG
+from edge_ad.spc.statistics import Statistics
 
 __all__ = ["base_words", "span_words", "warnings_of"]
 

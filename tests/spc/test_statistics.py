@@ -185,8 +185,9 @@ def test_a_pdf_has_the_charts(database: Path, tmp_path: Path) -> None:
     ("options", "told"),
     [
         (["--since", "2023-11-20", "--until", "2023-11-19"], "ends before it starts"),
+        (["--min-score", "0.5"], "has no effect on a report"),
         (["--subgroup", "5s"], "is no span of time"),
-        (["--since", "2023-11-15", "--subgroup", "1m"], "subgroups in the period"),
+        (["--since", "2023-11-15", "--subgroup", "1m"], "such subgroups"),
     ],
 )
 def test_what_cannot_be_reported_is_one_line(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edge_ad.images import read_image
 from edge_ad.streaming.sources.pixel_formats import PixelFormat, format_of_code, format_of_name, known_formats, to_bgr
 
 
@@ -98,6 +101,15 @@ def test_grey_in_a_format_of_brightness_and_colour_stays_grey(name: str) -> None
     picture = to_bgr(data, _format(name), (4, 6))
     assert np.ptp(picture) == 0
     assert picture[0, 0, 0] == cv2.cvtColor(np.full((2, 2, 2), (126, 128), np.uint8), cv2.COLOR_YUV2BGR_YUY2)[0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["Mono10", "Mono12p", "Mono12Packed", "Mono14", "Mono16"])
+def test_a_frame_becomes_what_a_photo_of_its_depth_does(name: str, tmp_path: Path) -> None:
+    bits = _format(name).significant_bits
+    values = np.random.default_rng(2).integers(0, 1 << bits, (8, 10), np.uint16, endpoint=False)
+    cv2.imwrite(str(tmp_path / "photo.png"), values)
+    frame = to_bgr(_laid_out(values.reshape(-1), name), _format(name), (8, 10))
+    np.testing.assert_array_equal(frame, read_image(tmp_path / "photo.png", bits))
 
 
 def test_too_few_bytes_are_no_picture() -> None:
