@@ -112,7 +112,12 @@ def run_search(
     return Found(method_class(entry.method).method, best, tuple(tried))
 
 
-def _checked(sweep: SweepFile) -> tuple[Search, MethodEntry]:
+def check_search(sweep: SweepFile) -> tuple[Search, MethodEntry]:
+    """What is looked for, and the method whose parameters these are.
+
+    Raises:
+        UsageError: The file asks for no search, or for one that cannot be.
+    """
     if sweep.search is None:
         raise UsageError("The file has no search.", "docs/how-to/sweep.md shows one.")
     if len(sweep.methods) != 1 or sweep.methods[0].grid:
