@@ -32,6 +32,8 @@ def base_words(found: Statistics) -> str:
 
 def warnings_of(found: Statistics) -> list[str]:
     """What speaks against the limits, or is left out of the charts; one sentence or two each."""
+    if not found.frames:
+        return ["No records match: look at the period, and at the names of source, bundle and recipe."]
     return [*_base_period(found), *_share(found), *_scores(found)]
 
 
