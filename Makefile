@@ -36,7 +36,7 @@ help:
 	@echo "make bench   measure bundles, rivals, scaling and the comparison itself, make the report (BUNDLE='path...', DATA='folder...')"
 	@echo "make peers   measure a bundle beside eager torch, plain OpenVINO and ONNX Runtime, benchmark_app, anomalib (7 GB of its own);"
 	@echo "             with DATA='folder...' also the accuracy of anomalib's PaDiM and PatchCore on our backbone beside ours"
-	@echo "make accuracy    train and evaluate METHODS on each product of DATA with SEEDS; goes on where it was stopped"
+	@echo "make accuracy    train and evaluate METHODS on each product of DATA with SEEDS; goes on where it was stopped (ARGS='--workers 4 --cores 2')"
 	@echo "make clean   remove the environment, caches and build products"
 	@echo "PYTHON=python3.12 picks the interpreter of a new environment; it must be 3.10 or newer."
 
@@ -132,7 +132,7 @@ SEEDS    ?= 0
 METHODS  ?= patch-gaussian patch-metric patch-nearest
 ACCURACY ?= runs/accuracy.jsonl
 accuracy: $(VENV)/.installed-dev
-	$(BIN)/python -m benchmarks.suites.accuracy_suite --data $(DATA) --methods $(METHODS) --seeds $(SEEDS) --out $(ACCURACY)
+	$(BIN)/python -m benchmarks.suites.accuracy_suite --data $(DATA) --methods $(METHODS) --seeds $(SEEDS) --out $(ACCURACY) $(ARGS)
 	$(BIN)/python -m benchmarks.suites.accuracy_suite --show $(ACCURACY)
 
 has-bundle:

@@ -5,25 +5,24 @@
     python -m benchmarks.discriminator_table --ablation pbas --data FOLDER
     python -m benchmarks.discriminator_table --show results.jsonl
 
-A method is written ``name`` or ``name:parameter=value,parameter=value``. Every image goes through the backbone once for
-all methods. ``held_out`` is the image AUROC of held-out good images against pseudo-defects, ``unseen`` the same with
-scars, scratches and smears alone: the only columns that a default may be chosen by, and for a method that learns from
-pseudo-defects ``unseen`` alone, with ``kinds=perlin,cutpaste,blur``. ``seconds`` is fitting and training on cached
-features. Rows that the file has already are not measured again; ``--show`` prints the mean and the standard deviation
-over seeds.
+A method is written ``name`` or ``name:parameter=value,parameter=value``. Each row is a cell of a sweep; features come
+from the cache, so every image goes through the backbone once for all methods. ``held_out`` is the image AUROC of
+held-out good images against pseudo-defects, ``unseen`` the same with scars, scratches and smears alone: the only
+columns that a default may be chosen by, and for a method that learns from pseudo-defects ``unseen`` alone, with
+``kinds=perlin,cutpaste,blur``. ``seconds`` is fitting and training on cached features. Rows that the file has already
+are not measured again; ``--show`` prints the mean and the standard deviation over seeds.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
-import json
 import math
 import statistics
+import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,20 +32,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from benchmarks.suites.accuracy_suite import split_method
+from benchmarks.suites.record import read_lines
+from benchmarks.suites.row_cells import add_cell_options, measure_missing, row_cell
 from edge_ad.data.products import Product, open_product
 from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
 from edge_ad.data.splits import GoodSplit, split_good
-from edge_ad.data.views import with_views
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.evaluation.metrics import image_auroc
 from edge_ad.images import read_resized
 from edge_ad.models import create_detector
 from edge_ad.models.feature_detector import FeatureDetector
 from edge_ad.prediction import Prediction
-from edge_ad.training.feature_cache import compute_features
+from edge_ad.sweeps.cells import Cell, Told
+from edge_ad.training.feature_cache import cached_features
 from edge_ad.training.loop import LoopSettings, run_stages
 from edge_ad.training.precision import choose_device
-from edge_ad.training.preparation import fit_photos, fit_to_images
+from edge_ad.training.preparation import fit_photos, fit_to_images, fitted_views
 
 METHODS = ("patch-gaussian", "patch-nearest", "patch-metric", "simplenet", "pbas", "boundary-shuffling")
 UNSEEN = ("scar", "scratch", "smear")
@@ -72,68 +73,35 @@ ABLATIONS = {
     ),
 }
 _KEY = ("product", "size", "seed", "share", "method")
-_OF_FEATURES = ("backbone", "weights", "levels", "neighbourhood", "embedding")
 _DRAWS = 4
 _BATCH = 8
 
 
-class Memory:
-    """Features of images that were seen before, by backbone, its weights, and how patches are made of it.
-
-    Args:
-        device: Where features are computed.
-    """
-
-    def __init__(self, device: torch.device | None = None) -> None:
-        self._device = device or torch.device("cpu")
-        self._features: dict[str, Tensor] = {}
-
-    def of(self, detector: FeatureDetector, images: NDArray[np.uint8]) -> Tensor:
-        """Features (N, C, h, w) of uint8 images (N, H, W, 3)."""
-        kind = _identity(detector)
-        keys = [kind + hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest() for image in images]
-        missing = [index for index, key in enumerate(keys) if key not in self._features]
-        backbone = detector.backbone
-        assert isinstance(backbone, nn.Module)
-        for start in range(0, len(missing), _BATCH):
-            part = missing[start : start + _BATCH]
-            computed = compute_features(backbone.to(self._device), images[part], self._device)
-            for index, features in zip(part, computed, strict=True):
-                self._features[keys[index]] = features.half()  # half the memory; kept alike for every method
-        return torch.stack([self._features[key] for key in keys]).float()
-
-
-def _identity(detector: FeatureDetector) -> str:
-    """The same for detectors whose features are the same."""
-    backbone = detector.backbone
+def features_of(detector: FeatureDetector, images: NDArray[np.uint8]) -> Tensor:
+    """Features (N, C, h, w) of uint8 images (N, H, W, 3), from the cache where another row has seen them."""
+    backbone, device = detector.backbone, choose_device("auto")
     assert isinstance(backbone, nn.Module)
-    digest = hashlib.sha256(repr(backbone).encode())
-    for name, tensor in sorted(backbone.state_dict().items()):
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
-    config = detector.config.model_dump()
-    digest.update(repr([config.get(name) for name in _OF_FEATURES]).encode())
-    return digest.hexdigest()
+    features = cached_features(backbone.to(device), images, device)
+    return features.half().float()  # as the recorded rows have them
 
 
-def measure(product: Product, split: GoodSplit, method: str, values: dict[str, Any], memory: Memory) -> dict[str, Any]:
+def measure(product: Product, split: GoodSplit, method: str, values: dict[str, Any]) -> dict[str, Any]:
     """Fit, train and measure one detector; returns the row's figures."""
     detector = create_detector(method, values)
     assert isinstance(detector, FeatureDetector)
     size_hw = detector.config.size_hw
     fit, held_out = (read_resized(part, size_hw) for part in (split.fit, split.calibrate))
     fit_photos(detector, fit)
-    memory.of(
-        detector, with_views(fit, detector.views, seed=detector.config.seed)
-    )  # the backbone's time is not the method's
-    memory.of(detector, held_out)
+    for photos in (fitted_views(detector, fit), held_out):
+        features_of(detector, photos)  # the backbone's time is not the method's
     began = time.monotonic()
-    data = fit_to_images(detector, fit, held_out, lambda images: memory.of(detector, images))
+    data = fit_to_images(detector, fit, held_out, lambda images: features_of(detector, images))
     device = choose_device("auto")
     settings = LoopSettings(seed=detector.config.seed, device=device, batch_size=_BATCH)
     run_stages(detector.to(device), data, settings, lambda report: None)
     detector.cpu()
     seconds = time.monotonic() - began
-    predict = _predictor(detector.eval(), memory)
+    predict = _predictor(detector.eval())
     result = evaluate(predict, product, size_hw)
     figures = {name: round(value, 4) for name, value in result.metrics.items()}
     for column, kinds in (("held_out", tuple(KINDS)), ("unseen", UNSEEN)):
@@ -141,10 +109,10 @@ def measure(product: Product, split: GoodSplit, method: str, values: dict[str, A
     return {**figures, "seconds": round(seconds, 1)}
 
 
-def _predictor(detector: FeatureDetector, memory: Memory) -> Callable[[NDArray[np.uint8]], list[Prediction]]:
+def _predictor(detector: FeatureDetector) -> Callable[[NDArray[np.uint8]], list[Prediction]]:
     @torch.inference_mode()
     def predict(images: NDArray[np.uint8]) -> list[Prediction]:
-        scores, maps = detector.score_features(memory.of(detector, images))
+        scores, maps = detector.score_features(features_of(detector, images))
         return [Prediction(float(score), item[0].numpy()) for score, item in zip(scores, maps, strict=True)]
 
     return predict
@@ -159,32 +127,35 @@ def _separation(
     return image_auroc(np.arange(len(scores)) >= len(good), np.asarray(scores))
 
 
-def rows(arguments: argparse.Namespace, done: set[tuple[Any, ...]]) -> Iterator[dict[str, Any]]:
-    """Measure what is not done, one row at a time."""
-    for root in arguments.data:
-        product, memory = open_product(root), Memory(choose_device("auto"))
-        for seed in arguments.seeds:
-            split = split_good(product.good, seed=seed)
-            split = dataclasses.replace(split, fit=split.fit[: math.ceil(arguments.share * len(split.fit))])
-            for method in arguments.methods:
-                row = {"product": product.name, "size": arguments.size, "seed": seed, "share": arguments.share}
-                row["method"] = method
-                if tuple(row[name] for name in _KEY) not in done:
-                    name, values = split_method(method)
-                    yield row | measure(product, split, name, {"size": arguments.size, "seed": seed, **values}, memory)
+def measure_cell(arguments: Mapping[str, Any], folder: Path, told: Told) -> dict[str, Any]:
+    """The row of a cell: its labels and figures."""
+    product, seed, size = open_product(Path(arguments["data"])), arguments["seed"], arguments["size"]
+    split = split_good(product.good, seed=seed)
+    split = dataclasses.replace(split, fit=split.fit[: math.ceil(arguments["share"] * len(split.fit))])
+    name, values = split_method(arguments["method"])
+    figures = measure(product, split, name, {"size": size, "seed": seed, **values})
+    return {each: arguments[each] for each in _KEY} | figures
 
 
-def recorded(path: Path) -> list[dict[str, Any]]:
-    """Rows of a results file; none where there is no file."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+def cells_of(chosen: argparse.Namespace) -> list[Cell]:
+    """A cell for each row that is asked for, those of the same photos one after the other."""
+    common = {"size": chosen.size, "share": chosen.share}
+    return [
+        row_cell(
+            "benchmarks.discriminator_table:measure_cell",
+            {"product": data.resolve().name, "seed": seed, "method": method, **common},
+            data=str(data.resolve()),
+        )
+        for data in chosen.data
+        for seed in chosen.seeds
+        for method in chosen.methods
+    ]
 
 
 def show(path: Path) -> None:
     """Print recorded rows as Markdown, mean ± standard deviation over seeds."""
     groups: defaultdict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for row in recorded(path):
+    for row in read_lines(path):
         groups[row["product"], row["size"], row["share"], row["method"]].append(row)
     print(f"| product | size | share | method | seeds | {' | '.join(COLUMNS)} |")
     print("|" + "---|" * (5 + len(COLUMNS)))
@@ -198,7 +169,7 @@ def _cell(values: list[float], digits: int) -> str:
     return mean if len(values) == 1 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
     """Measure the rows that are asked for, or print recorded ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+")
@@ -209,21 +180,17 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--share", type=float, default=1.0, help="share of the fitting images; PBAS, table VII")
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--ablation", choices=sorted(ABLATIONS), help="the methods of a paper's ablation")
+    add_cell_options(parser)
     chosen = parser.parse_args(arguments)
     if chosen.show is not None:
         show(chosen.show)
-        return
+        return 0
     if chosen.data is None:
         parser.error("--data FOLDER is needed")
     if chosen.ablation is not None:
         chosen.methods = list(ABLATIONS[chosen.ablation])
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    done = {tuple(row[name] for name in _KEY) for row in recorded(chosen.out)}
-    for row in rows(chosen, done):
-        with chosen.out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(row, flush=True)
+    return 1 if measure_missing(cells_of(chosen), _KEY, chosen) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

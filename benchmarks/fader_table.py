@@ -5,28 +5,30 @@
 For each mask source an EAR is trained, and on it FADeR with each error predictor for 100 epochs, as the paper says.
 The controls: ``no-network`` compares the image with its own mosaic; ``patch-gaussian`` is the mask source alone;
 ``fader constant`` attenuates everywhere alike; ``fader ones`` only fine-tunes the decoder. ``held_out`` is the image
-AUROC of held-out good images against pseudo-defects: the only column that a default may be chosen by. Rows that the
-file has already are not measured again; `benchmarks.fader_markdown` makes tables of them. ``(fused)`` rows are the same
-networks with our map instead of the paper's.
+AUROC of held-out good images against pseudo-defects: the only column that a default may be chosen by. ``(fused)`` rows
+are the same networks with our map instead of the paper's. Each mask source is a cell of a sweep. Rows that the file has
+already are not measured again; `benchmarks.fader_markdown` makes tables of them.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from benchmarks.suites.row_cells import add_cell_options, measure_missing, row_cell
 from edge_ad.data.products import Product, open_product
 from edge_ad.data.splits import GoodSplit, split_good
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.models import AnomalyDetector, create_detector
 from edge_ad.models.ear import Ear, EarParameters
+from edge_ad.sweeps.cells import Cell, Told
 from edge_ad.training.checkpoints import Progress
 from edge_ad.training.held_out_defects import separation
 from edge_ad.training.loop import LoopSettings, TrainingSet, run_stages
@@ -36,6 +38,7 @@ from edge_ad.training.runs import torch_predictor
 
 SOURCES = ("patch-distance", "backbone", "full", "none")
 _KEY = ("product", "size", "seed", "width", "mask", "model")
+_NO_SOURCE = "-"
 PREDICTORS = ("mlp", "vit", "distance", "constant", "ones")
 
 
@@ -47,16 +50,19 @@ class Mosaic(torch.nn.Module):
         return obfuscated
 
 
-def rows(
-    product: Product, values: dict[str, Any], sources: list[str], predictors: list[str]
-) -> Iterator[dict[str, Any]]:
-    """Train and measure, one row at a time."""
+def measure_cell(arguments: Mapping[str, Any], folder: Path, told: Told) -> dict[str, Any]:
+    """The rows of a mask source on a product; ``-`` is the patch Gaussian alone."""
+    names = ("size", "seed", "width", "steps", "fader_epochs")
+    values = {name: arguments[name] for name in names}
+    product = open_product(Path(arguments["data"]))
     split = split_good(product.good, seed=values["seed"])
-    kept = {key: values[key] for key in ("size", "seed")}
-    detector = create_detector("patch-gaussian", kept)
-    yield _row(product, split, detector, "patch-gaussian", "-", _fit(detector, split)[1])
-    for source in sources:
-        yield from _rows_of_source(product, split, {**values, "mask_source": source}, predictors)
+    if arguments["mask"] == _NO_SOURCE:
+        detector = create_detector("patch-gaussian", {key: values[key] for key in ("size", "seed")})
+        found = [_row(product, split, detector, "patch-gaussian", _NO_SOURCE, _fit(detector, split)[1])]
+    else:
+        values["mask_source"] = arguments["mask"]
+        found = list(_rows_of_source(product, split, values, arguments["predictors"]))
+    return {"rows": [{**row, "fader_epochs": values["fader_epochs"]} for row in found]}
 
 
 def _rows_of_source(
@@ -123,7 +129,26 @@ def _row(
     return {**row, **figures, "seconds": round(seconds, 1), "brightness_auroc": brightness}
 
 
-def main() -> None:
+def cells_of(chosen: argparse.Namespace) -> list[Cell]:
+    """A cell for each mask source, and one for the patch Gaussian."""
+    labels = {"product": chosen.data.resolve().name, "size": chosen.size, "seed": chosen.seed, "width": chosen.width}
+    more = {"data": str(chosen.data.resolve()), "steps": chosen.steps, "fader_epochs": chosen.fader_epochs}
+    task = "benchmarks.fader_table:measure_cell"
+    return [
+        row_cell(task, {**labels, "mask": source}, predictors=list(chosen.predictors), **more)
+        for source in (_NO_SOURCE, *chosen.sources)
+    ]
+
+
+def rows_of(cell: Cell) -> list[dict[str, Any]]:
+    """What tells the rows of a cell apart that must be there: those of its predictors."""
+    if cell.labels["mask"] == _NO_SOURCE:
+        return [{**cell.labels, "width": "-", "mask": "patch-gaussian", "model": _NO_SOURCE}]
+    predictors: Any = cell.arguments["predictors"]
+    return [{**cell.labels, "model": f"fader {name}"} for name in predictors]
+
+
+def main(arguments: list[str] | None = None) -> int:
     """Measure the rows that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
@@ -135,40 +160,10 @@ def main() -> None:
     parser.add_argument("--fader-epochs", type=int, default=100, help="epochs of FADeR; the paper takes 100")
     parser.add_argument("--sources", nargs="+", default=list(SOURCES))
     parser.add_argument("--predictors", nargs="+", default=list(PREDICTORS))
-    arguments = parser.parse_args()
-    product = open_product(arguments.data)
-    values = {
-        "size": arguments.size,
-        "seed": arguments.seed,
-        "width": arguments.width,
-        "steps": arguments.steps,
-        "fader_epochs": arguments.fader_epochs,
-    }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    done = _recorded(arguments.out)
-    for source in arguments.sources:  # a source that is complete is skipped, one that was cut off begins again
-        if all(_key(product.name, arguments, source, f"fader {name}") in done for name in arguments.predictors):
-            continue
-        for row in rows(product, values, [source], arguments.predictors):
-            key = tuple(row[name] for name in _KEY)
-            if key not in done:
-                row["fader_epochs"] = arguments.fader_epochs
-                done.add(key)
-                with arguments.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(row) + "\n")
-                print(row, flush=True)
-
-
-def _key(product: str, arguments: argparse.Namespace, source: str, model: str) -> tuple[Any, ...]:
-    return (product, arguments.size, arguments.seed, arguments.width, source, model)
-
-
-def _recorded(path: Path) -> set[tuple[Any, ...]]:
-    if not path.is_file():
-        return set()
-    recorded = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return {tuple(row[name] for name in _KEY) for row in recorded}
+    add_cell_options(parser)
+    chosen = parser.parse_args(arguments)
+    return 1 if measure_missing(cells_of(chosen), _KEY, chosen, rows_of) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

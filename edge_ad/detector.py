@@ -21,11 +21,11 @@ from edge_ad.images import as_bgr8, read_image
 from edge_ad.photo_spec import NetworkInput, PhotoSpec
 from edge_ad.prediction import NOT_FINITE, Prediction, Verdict
 from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
+from edge_ad.streaming.bundle_opening import open_bundle
 from edge_ad.streaming.capture import Closed
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.filters import FilterOptions, FrameHealth, Region
 from edge_ad.streaming.frame import Frame, Result
-from edge_ad.streaming.hot_swap import open_bundle
 from edge_ad.streaming.inference import opencv_beside
 from edge_ad.streaming.pipeline import Pipeline
 from edge_ad.streaming.sources import Source, SourceOptions, camera_source, source_from_uri
@@ -209,7 +209,7 @@ class Detector:
         self._check_free()
         self._is_streaming = True
         control = StreamControl(self._threshold, self._judging.bundle)
-        active = ActiveEngine(self._judging, lambda old, new: None)
+        active = ActiveEngine(self._judging)
         try:
             with (
                 opencv_beside(self._judging.engine.describe()),

@@ -3,19 +3,17 @@
     python -m benchmarks.suites.accuracy_suite --data DIR/screw DIR/metal_plate --seeds 0 1 2 --out accuracy.jsonl
     python -m benchmarks.suites.accuracy_suite --show accuracy.jsonl [discriminator_table.jsonl]
 
-Each training runs in a process of its own, so that its memory is its own: the whole way a user goes, from photos to
-a run, in eager torch, evaluated on the test images. Rows that the file has are not measured again. ``--show`` prints
-means over seeds, and beside them, in columns of their own, what the papers report for their backbone on their data
-sets: never the same experiment, so nothing is computed from both. Rows of
+Each training is a cell of a sweep, in a process of its own, so that its memory is its own: the whole way a user goes,
+from photos to a run, in eager torch, evaluated on the test images. Rows that the file has are not measured again.
+``--show`` prints means over seeds, and beside them, in columns of their own, what the papers report for their backbone
+on their data sets: never the same experiment, so nothing is computed from both. Rows of
 `benchmarks.discriminator_table` are shown too.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,10 +26,12 @@ import numpy as np
 from benchmarks.report.rows import AccuracyRow
 from benchmarks.report.tables import Table, accuracy_table, markdown
 from benchmarks.suites.published import PRO_NOTE, published_columns
-from benchmarks.suites.record import append_row, now, read_lines
+from benchmarks.suites.record import now, read_lines
+from benchmarks.suites.row_cells import add_cell_options, measure_missing, row_cell
 from edge_ad.data.products import open_product
 from edge_ad.errors import UsageError
 from edge_ad.evaluation.evaluate import evaluate
+from edge_ad.sweeps.cells import Cell, Told
 
 _KEY = ("product", "size", "seed", "share", "method")
 _DIGITS = 4
@@ -117,29 +117,28 @@ def measure(
     }
 
 
-def missing(chosen: Any, rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, Path, int]]:
-    """Method, product and seed of each row that is not there yet."""
-    done = {tuple(row.get(name) for name in _KEY) for row in rows}
-    wanted = [(method, data, seed) for data in chosen.data for seed in chosen.seeds for method in chosen.methods]
-    return [item for item in wanted if (item[1].resolve().name, chosen.size, item[2], 1.0, item[0]) not in done]
+def measure_cell(arguments: Mapping[str, Any], folder: Path, told: Told) -> dict[str, Any]:
+    """As `measure`, as the task of a cell."""
+    runs = arguments["runs"]
+    data, kept = Path(arguments["data"]), None if runs is None else Path(runs)
+    protocol = arguments["protocol"]
+    return measure(arguments["method"], data, arguments["size"], arguments["seed"], kept, protocol=protocol)
 
 
-def run_missing(chosen: Any) -> int:
-    """Measure what is missing, each in a process of its own; returns how many failed."""
-    failed = 0
-    for method, data, seed in missing(chosen, read_lines(chosen.out)):
-        command = [sys.executable, "-m", "benchmarks.suites.accuracy_suite", "--one", method, "--data", str(data)]
-        command += ["--seeds", str(seed), "--size", str(chosen.size), "--protocol", chosen.protocol]
-        command += ["--runs", str(chosen.runs)] if chosen.runs else []
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        if done.returncode:
-            print(f"{method} on {data.name}, seed {seed}: failed", file=sys.stderr)
-            failed += 1
-            continue
-        row = json.loads(done.stdout.splitlines()[-1])
-        append_row(chosen.out, row)
-        print(json.dumps(row), flush=True)
-    return failed
+def cells_of(chosen: argparse.Namespace) -> list[Cell]:
+    """A cell for each row that is asked for."""
+    return [
+        row_cell(
+            f"{__package__}.accuracy_suite:measure_cell",
+            {"product": data.resolve().name, "size": chosen.size, "seed": seed, "share": 1.0, "method": method},
+            data=str(data.resolve()),
+            protocol=chosen.protocol,
+            runs=None if chosen.runs is None else str(chosen.runs.resolve()),
+        )
+        for data in chosen.data
+        for seed in chosen.seeds
+        for method in chosen.methods
+    ]
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -162,7 +161,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--runs", type=Path, help="keep the runs in this folder")
     made.add_argument("--protocol", choices=["exact", "paper"], default="exact", help="paper: also PRO as papers' code")
     made.add_argument("--show", type=Path, nargs="+")
-    made.add_argument("--one", help=argparse.SUPPRESS)
+    add_cell_options(made)
     return made
 
 
@@ -175,11 +174,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if not chosen.data:
         made.error("--data FOLDER is needed")
-    if chosen.one:
-        row = measure(chosen.one, chosen.data[0], chosen.size, chosen.seeds[0], chosen.runs, protocol=chosen.protocol)
-        print(json.dumps(row))
-        return 0
-    return 1 if run_missing(chosen) else 0
+    return 1 if measure_missing(cells_of(chosen), _KEY, chosen) else 0
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from edge_ad.strict_yaml import parse_yaml
 __all__ = ["SWITCHED", "Fault", "RecipeFile", "check_recipes", "find_recipe", "read_recipe", "recipe_paths"]
 
 SWITCHED = frozenset(
-    {"bundle", "backend", "precision", "threads", "threshold", "bundle-threshold", "allow-unverified"}
+    {"bundle", "backend", "precision", "threads", "threshold", "bundle-threshold"}
     | {"region", "part", "hysteresis", "cool-down", "drift", "scene", "exposure", "gain"}
 )
 """What a running stream can take from another recipe; all else must be the same."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -23,7 +21,7 @@ __all__ = ["reproduce"]
 _TABLE_HELP = "Id of the table, such as 001/1; --list names them."
 _DATA_HELP = "Folder whose folders are the categories; for a table of several data sets mvtec=DIR. Repeatable."
 _OUT_HELP = "Folder of runs, rows and tables; all tables share what they have in common."
-_DEVICE_HELP = "auto, cpu, cuda or cuda:N; several, as cuda:0,cuda:1, share the categories, one process each."
+_DEVICE_HELP = "auto, cpu, cuda or cuda:N; several, as cuda:0,cuda:1, share the cells, one process each."
 _CHOOSE_HELP = (
     "FADeR's learning rate and schedule, of which the paper gives nine: held-out (on held-out good photos and "
     "pseudo-defects), preset, or RATE:SCHEDULE such as 1e-4:sgdr."
@@ -67,20 +65,7 @@ def reproduce(
         raise UsageError(f"{what} missing.", "edge-ad reproduce 001/1 --data DIR; --list names the tables")
     found, chosen = table_of(table), _chosen(data, categories, column or [])
     options = Options(device, quick, textures, choose, weights, compiled, workers)
-    if "," in device:
-        flags = {"--accept-counts": accept_counts, "--compile": compiled, "--quick": quick}
-        more = [name for name, given in flags.items() if given]
-        more += [word for label in column or [] for word in ("--column", label)]
-        more += [word for text in data for word in ("--data", text)]
-        more += [
-            *(["--textures", str(textures)] if textures else []),
-            *(["--weights", str(weights)] if weights else []),
-        ]
-        more += ["--out", str(out), "--choose", choose, "--workers", str(workers)]
-        made = _made_by_several(found, chosen, out, options, [table, *more])
-    else:
-        made = _made(found, chosen, out, options, accept_counts=accept_counts)
-    _report(made, as_json=json)
+    _report(_made(found, chosen, out, options, accept_counts=accept_counts), as_json=json)
 
 
 def _chosen(data: Sequence[str], categories: str, columns: Sequence[str]) -> Chosen:
@@ -102,43 +87,12 @@ def _chosen(data: Sequence[str], categories: str, columns: Sequence[str]) -> Cho
 def _made(table: Table, chosen: Chosen, out: Path, options: Options, *, accept_counts: bool) -> Reproduction:
     from edge_ad.cli.console import note, show_count
     from edge_ad.cli.progress import EpochProgress
-    from edge_ad.reproduction.run import Told
     from edge_ad.reproduction.run import reproduce as run_table
+    from edge_ad.sweeps.cells import Told
 
     with EpochProgress() as epoch:
         told = Told(note, epoch, show_count)
         return run_table(table, chosen, out, options, told, accept_counts=accept_counts)
-
-
-def _made_by_several(
-    table: Table, chosen: Chosen, out: Path, options: Options, arguments: Sequence[str]
-) -> Reproduction:
-    """A process for each device, each with its share of the categories."""
-    from edge_ad.errors import EdgeAdError
-    from edge_ad.reproduction.plan import folders_of
-    from edge_ad.reproduction.run import collected
-
-    devices = list(dict.fromkeys(filter(None, options.device.split(","))))
-    categories = list(dict.fromkeys(category for _, category in folders_of(table, chosen)))
-    shares = {name: categories[number :: len(devices)] for number, name in enumerate(devices)}
-    processes = [
-        subprocess.Popen([
-            *(sys.executable, "-m", "edge_ad", "reproduce", *arguments, "--device", name),
-            *("--categories", ",".join(share)),
-        ])
-        for name, share in shares.items()
-        if share
-    ]  # fmt: skip
-    try:
-        codes = [process.wait() for process in processes]
-    except BaseException:
-        for process in processes:
-            process.terminate()
-        raise
-    made = collected(table, out, options)
-    if any(codes):
-        raise EdgeAdError(f"Not all of the table was run; what was is in {made.markdown}.", "The notes above say why.")
-    return made
 
 
 def _report(made: Reproduction, *, as_json: bool) -> None:

@@ -21,12 +21,14 @@ from edge_ad.cli.stream_options import (
 )
 
 if TYPE_CHECKING:
+    from edge_ad.cli.stream_recipes import RecipeFolder
     from edge_ad.streaming.delivery import Observer
     from edge_ad.streaming.filters import FilterOptions
     from edge_ad.streaming.hot_swap import BundleSwapper
     from edge_ad.streaming.sinks import Sink
     from edge_ad.streaming.sources import Source
     from edge_ad.streaming.statistics import Summary
+    from edge_ad.streaming.warm_bundles import WarmLimits
 
 __all__ = ["COMMAND", "stream"]
 
@@ -51,13 +53,14 @@ def stream(
     Of a file, every frame is judged. Of a live source, the newest frame is judged; when it is lost, the stream waits
     for its return. Ctrl-C ends the stream and completes its files.
     """
+    from edge_ad.cli.stream_recipes import open_recipes, warm_limits
     from edge_ad.cli.stream_report import print_summary
     from edge_ad.cli.stream_setup import open_filters, open_plc_servers, open_sinks, open_sources, open_users, plc_sinks
     from edge_ad.server import HttpServer, HttpTrigger
     from edge_ad.streaming.sources import SourceOptions
-    from edge_ad.streaming.verdicts import observers_from_options
 
     opened = open_sources(sources.cameras or [], sources.uris or [], SourceOptions(**vars(settings)))
+    groups = (engine, sources, settings, frames, verdicts, outputs, ending)
     server = HttpServer(outputs.web_token, users=open_users(outputs), hosts=tuple(outputs.web_hosts or ()))
     plc_servers = open_plc_servers(outputs)
     filters = open_filters(
@@ -69,12 +72,14 @@ def stream(
         plc_servers=plc_servers,
     )
     has_ids = filters.trigger is not None and filters.trigger.gives_ids
-    observers = observers_from_options(**vars(verdicts), has_ids=has_ids)
+    folder = open_recipes(recipes, groups, has_ids=has_ids)
+    observers = _observers(folder, verdicts, has_ids=has_ids)
     sinks = open_sinks(outputs, server)
-    sinks += plc_sinks(plc_servers, outputs.gpio, has_parts=verdicts.part is not None, is_asked=has_ids)
+    sinks += plc_sinks(plc_servers, outputs.gpio, has_parts=verdicts.part is not None)
     if isinstance(filters.trigger, HttpTrigger):
         sinks.append(filters.trigger.answers(len(opened)))
-    with _swapper(engine, frames.batch or 1) as swapper:
+    switching = None if folder is None else (folder, warm_limits(recipes), observers)
+    with _swapper(engine, frames.batch or 1, switching) as swapper:
         summary = _run(swapper, opened, engine.threshold, sinks, observers, filters, frames, ending)
         # Before engines are closed: that waits for a bundle still being opened, and a device may not answer.
         print_summary(summary, as_json=ending.as_json)
@@ -92,26 +97,62 @@ def _check_whole(sources: list[Source]) -> None:
             raise DataError(f"{source.name} {source.shortage}.", "The file is cut off: copy or record it again.")
 
 
-def _swapper(asked: StreamEngine, batch: int) -> BundleSwapper:
+def _observers(folder: RecipeFolder | None, verdicts: VerdictOptions, *, has_ids: bool) -> list[Observer]:
+    from edge_ad.streaming.verdicts import RecipeObservers, observers_from_options
+
+    if folder is None:
+        return observers_from_options(**vars(verdicts), has_ids=has_ids)
+    return [RecipeObservers(folder.first, folder.observers)]
+
+
+def _swapper(
+    asked: StreamEngine, batch: int, switching: tuple[RecipeFolder, WarmLimits, list[Observer]] | None
+) -> BundleSwapper:
+    from edge_ad.runtime.kserve import parse_server_address
     from edge_ad.runtime.verification import Verification
-    from edge_ad.streaming.hot_swap import BundleSwapper, OpenBundle, open_bundle
+    from edge_ad.streaming.bundle_opening import OpenBundle, open_bundle, open_served_bundle
+    from edge_ad.streaming.hot_swap import BundleSwapper
     from edge_ad.streaming.operator_thresholds import with_operator_threshold
+    from edge_ad.streaming.recipe import BundleChoice
+    from edge_ad.streaming.recipe_switch import RecipeSwitcher
+    from edge_ad.streaming.verdicts import RecipeObservers
 
     verification = Verification(allow_unverified=asked.allows_unverified, batch=batch)
-    choice: dict[str, Any] = {"backend": asked.backend, "precision": asked.precision, "threads": asked.threads}
+    address = None if asked.server is None else parse_server_address(asked.server)
+    served: dict[str, Any] = {"timeout_s": asked.server_timeout_s, "batch": batch}
+    _refuse_local_engine(asked)
 
-    def opener(root: Path) -> OpenBundle:
-        opened = open_bundle(root, **choice, verification=verification)
-        return opened if asked.takes_bundle_threshold else with_operator_threshold(opened)
+    def opener(choice: BundleChoice) -> OpenBundle:
+        if address is None:
+            how: dict[str, Any] = {"backend": choice.backend, "precision": choice.precision, "threads": choice.threads}
+            opened = open_bundle(choice.path, **how, verification=verification)
+        else:
+            opened = open_served_bundle(choice.path, address, precision=choice.precision, **served)
+        return opened if choice.takes_bundle_threshold else with_operator_threshold(opened)
 
-    root = asked.bundle or _newest()
-    return BundleSwapper(
-        opener,
-        opener(root),
-        root if asked.is_watched else None,
-        verification.cancel,
-        any_product=asked.takes_any_product,
-    )
+    def chosen(root: Path) -> OpenBundle:
+        return opener(
+            BundleChoice(
+                root, asked.backend, asked.precision, asked.threads, takes_bundle_threshold=asked.takes_bundle_threshold
+            )
+        )
+
+    if switching is None:
+        root = asked.bundle or _newest()
+        watched = root if asked.is_watched else None
+        return BundleSwapper(chosen, chosen(root), watched, verification.cancel, any_product=asked.takes_any_product)
+    folder, limits, (observers, *_) = switching
+    assert isinstance(observers, RecipeObservers)
+    switcher = RecipeSwitcher(folder.first, folder, opener, observers.add, limits)
+    return BundleSwapper(chosen, opener(folder.first.bundle), cancel=verification.cancel, recipes=switcher)
+
+
+def _refuse_local_engine(asked: StreamEngine) -> None:
+    """Refuse options of an engine on this machine beside a server."""
+    from edge_ad.errors import UsageError
+
+    if asked.server is not None and (asked.backend != "auto" or asked.threads):
+        raise UsageError("--backend and --threads have no effect with --server.", "Leave them out.")
 
 
 def _newest() -> Path:

@@ -31,6 +31,9 @@ _recipe_option, _source_option, _frames_option, _verdict_option, _output_option,
 )
 
 
+_GIVEN = ("COMMANDLINE", "ENVIRONMENT")
+
+
 @dataclass(frozen=True)
 class StreamEngine:
     """The bundle, and how to run it."""
@@ -41,6 +44,23 @@ class StreamEngine:
     backend: BackendOption = "auto"
     precision: PrecisionOption = "auto"
     threads: ThreadsOption = 0
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--server",
+            metavar="grpc://HOST:PORT/MODEL",
+            help="Judge frames on this Triton, OpenVINO or KServe server, which must have the bundle's model.",
+        ),
+    ] = None
+    server_timeout_s: Annotated[
+        float,
+        typer.Option(
+            "--server-timeout",
+            metavar="SECONDS",
+            min=0.1,
+            help="Longest that --server may take for a call; then it counts as lost, and is waited for.",
+        ),
+    ] = 10.0
     threshold: Annotated[
         float | None,
         typer.Option("--threshold", help="Raw score above which a frame is NG; by default the bundle's own."),
@@ -71,6 +91,7 @@ class StreamEngine:
 class Recipes:
     """What the other options take their values from."""
 
+    context: typer.Context
     recipe: Annotated[
         str | None,
         _recipe_option(
@@ -83,6 +104,29 @@ class Recipes:
         Path | None,
         _recipe_option("--recipes", metavar="DIR", help="Folder of recipes between which the stream can be switched."),
     ] = None
+    most_bundles: Annotated[
+        int,
+        _recipe_option(
+            "--warm-bundles",
+            min=1,
+            help="Keep the bundles of this many recipes open, with the one in use.",
+        ),
+    ] = 4
+    most_mb: Annotated[
+        int | None,
+        _recipe_option(
+            "--recipe-memory",
+            metavar="MB",
+            min=1,
+            help="Memory that open bundles may take; by default half of what is free at the start.",
+        ),
+    ] = None
+
+    @property
+    def overridden(self) -> frozenset[str]:
+        """The options that the command line or a variable of the environment gives, by their names in the code."""
+        sources = {name: self.context.get_parameter_source(name) for name in self.context.params}
+        return frozenset(name for name, source in sources.items() if source is not None and source.name in _GIVEN)
 
 
 @dataclass(frozen=True)
@@ -285,6 +329,14 @@ class Outputs:
     mqtt: Annotated[
         str | None,
         _output_option("--mqtt", metavar="URL", help="Publish verdicts and events: mqtt://host/topic."),
+    ] = None
+    sparkplug: Annotated[
+        str | None,
+        _output_option(
+            "--sparkplug",
+            metavar="GROUP/NODE[/DEVICE]",
+            help="With --mqtt, publish Sparkplug B as this edge node instead of JSON.",
+        ),
     ] = None
     webhook: Annotated[
         str | None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TypeAlias
@@ -45,6 +45,7 @@ def split_in_blocks(
     seed: int = 0,
     cross_fitted: bool = False,
     fewest: int = FEWEST_IMAGES,
+    further: Collection[Path] = (),
 ) -> GoodSplit:
     """Split good photos in blocks.
 
@@ -55,6 +56,8 @@ def split_in_blocks(
         cross_fitted: Whether each of at most five blocks is left out once, by a detector of its own. Then the deployed
             detector is fitted on all photos; else 30 % of them are held out.
         fewest: Different photos that are enough; below 8 they are cross-fitted one by one.
+        further: Those of them that came later, from folders of their own: they are divided by themselves, so that every
+            block holds its share. In a block of their own they would be judged by detectors that have seen none.
 
     Returns:
         The split; ``calibrate`` and ``threshold`` are the two halves of the block that is held out, or that is left
@@ -66,15 +69,39 @@ def split_in_blocks(
     photos = photos or PhotoSpec()
     units, alike = _units(sorted(set(paths), key=natural_order), photos, fewest)
     duplicates = tuple(unit for unit in alike if len(unit) > 1)
-    blocks = _fifths(units, seed) if cross_fitted else _two_blocks(units, seed)
-    middle = len(blocks[0]) // 2
+    later = set(further)
+    own, added = ([unit for unit in units if (unit[0] in later) == is_later] for is_later in (False, True))
+    if len(own) < FEWEST_IMAGES:  # there is nothing that they could be added to
+        own, added = units, []
+    blocks = _fifths(own, seed) if cross_fitted else _two_blocks(own, seed)
+    held_out = blocks[0][: len(blocks[0]) // 2], blocks[0][len(blocks[0]) // 2 :]
+    if added:
+        parts = _parts_of(added, blocks, seed, cross_fitted=cross_fitted)
+        middle = len(parts[0]) // 2
+        held_out = held_out[0] + parts[0][:middle], held_out[1] + parts[0][middle:]
+        blocks = [
+            [*held_out[0], *held_out[1]],
+            *([*pair[0], *pair[1]] for pair in zip(blocks[1:], parts[1:], strict=True)),
+        ]
     fitted = [*blocks[1:], blocks[0]] if cross_fitted else blocks[1:]
     fit, calibrate, threshold = (
         tuple(path for unit in part for path in unit)
-        for part in ([unit for block in fitted for unit in block], blocks[0][:middle], blocks[0][middle:])
+        for part in ([unit for block in fitted for unit in block], *held_out)
     )
     folds = tuple(tuple(path for unit in block for path in unit) for block in blocks) if cross_fitted else ()
     return GoodSplit(seed, fit, calibrate, threshold, photos, folds, duplicates, in_blocks=True)
+
+
+def _parts_of(added: _Units, blocks: Sequence[_Units], seed: int, *, cross_fitted: bool) -> list[_Units]:
+    """What is added to each block: as many parts of equal length, or the same share that the first block has of all."""
+    if not cross_fitted:
+        share = len(blocks[0]) / sum(map(len, blocks))
+        edge = len(added) - round(share * len(added))
+        return [added[edge:], added[:edge]]
+    edges = np.linspace(0, len(added), len(blocks) + 1).round().astype(int)
+    parts = [added[start:end] for start, end in pairwise(edges)]
+    first = (len(blocks) - 1 - seed) % len(blocks)
+    return parts[first:] + parts[:first]
 
 
 def _fifths(units: _Units, seed: int) -> list[_Units]:

@@ -20,6 +20,7 @@ from edge_ad.models.registry import method_class
 from edge_ad.reproduction.recipes import Options, key_of, request_values
 from edge_ad.reproduction.tables import Recipe
 from edge_ad.reproduction.tiny_networks import tiny_clip, tiny_vit
+from edge_ad.storage import one_at_a_time
 from edge_ad.training.held_out_defects import separation
 from edge_ad.training.loop import EpochReport
 from edge_ad.training.precision import choose_device
@@ -141,7 +142,14 @@ class Workshop:
         ear: Path | None = None,
         all_photos: bool = True,
     ) -> Path:
-        """Train into a folder, go on there, or leave what is finished."""
+        """Train into a folder, go on there, or leave what is finished; another process at it is waited for."""
+        root.mkdir(parents=True, exist_ok=True)
+        with one_at_a_time(root, quietly=True):
+            return self._run_alone(root, recipe, more or {}, ear, all_photos=all_photos)
+
+    def _run_alone(
+        self, root: Path, recipe: Recipe, more: Mapping[str, Any], ear: Path | None, *, all_photos: bool
+    ) -> Path:
         if (root / "run.json").is_file():
             if read_record(root).status == "finished":
                 return root
@@ -153,7 +161,7 @@ class Workshop:
             method=recipe.method,
             data=None if folders.good else self.photos,
             root=root,
-            values={**values, **(more or {}), **self._tiny_networks(recipe)},
+            values={**values, **more, **self._tiny_networks(recipe)},
             preset=PUBLISHED,
             device=self.options.device,
             ear=ear,
@@ -170,11 +178,10 @@ class Workshop:
         fields = method_class(recipe.method).parameters_type.model_fields
         if not self.options.quick or not {"mask_model", "clip_model"} & fields.keys():
             return {}
-        if "clip_model" in fields:
-            return {"clip_model": str(tiny_clip(self.out / "quick-clip"))}
-        is_clip = recipe.values.get("mask_source") == PROMPTED_SOURCE
-        made = tiny_clip(self.out / "quick-clip") if is_clip else tiny_vit(self.out / "quick-vit")
-        return {"mask_model": str(made)}
+        name = "clip_model" if "clip_model" in fields else "mask_model"
+        is_clip = name == "clip_model" or recipe.values.get("mask_source") == PROMPTED_SOURCE
+        with one_at_a_time(self.out / "runs", quietly=True):
+            return {name: str(tiny_clip(self.out / "quick-clip") if is_clip else tiny_vit(self.out / "quick-vit"))}
 
     def _subset(self, recipe: Recipe) -> Path:
         """A folder with a share of the training photos, drawn by the recipe's seed."""

@@ -46,6 +46,7 @@ _OPTIONAL = (
     ("paho", "paho-mqtt", "stream --mqtt and --trigger mqtt", "mqtt"),
     ("pymodbus", "pymodbus", "stream --modbus and --trigger modbus", "plc"),
     ("asyncua", "asyncua", "stream --opcua and --trigger opcua", "opcua"),
+    ("tritonclient", "tritonclient", "export --triton and stream --server", "kserve"),
     ("pypylon", "pypylon", "cameras at basler://", "basler"),
     ("genicam", "genicam", "cameras at genicam://", "genicam"),
 )

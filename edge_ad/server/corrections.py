@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -13,14 +13,11 @@ from edge_ad.errors import UsageError
 from edge_ad.server.history import Find
 from edge_ad.server.requests import json_object, json_response, who
 from edge_ad.server.state import PageState
-from edge_ad.streaming.frame import Event, Frame
-from edge_ad.streaming.records.brush import Stroke, parse_strokes, strokes_mask
-from edge_ad.streaming.records.corrections import CorrectionStore, Finding, Kept, Label, parse_kind
-from edge_ad.streaming.records.labels import CONFIRMED, CORRECTED, WITHDRAWN
+from edge_ad.streaming.records.brush import parse_strokes
+from edge_ad.streaming.records.corrections import CorrectionStore, Label, parse_kind
+from edge_ad.streaming.records.labelling import JudgedFrame, label_frame
 
 __all__ = ["correction_routes"]
-
-_WORDS = {"good": "a false alarm", "defect": "a missed defect"}
 
 
 def correction_routes(state: PageState, store: CorrectionStore) -> list[Route]:
@@ -38,32 +35,25 @@ def correction_routes(state: PageState, store: CorrectionStore) -> list[Route]:
         if found is None:
             return PlainTextResponse("That frame is no longer kept.\n", 404)
         find, is_defective, frame = found
-        finding, strokes = _finding(body, frame, is_defective=is_defective)
+        label, kind, place = _label(body, is_defective=is_defective), parse_kind(body.get("kind")), body.get("place")
+        strokes = parse_strokes(place)
+        if label != "defect" and (kind or strokes):
+            raise UsageError("kind and place are those of a defect.", "Leave them out, or give the label defect.")
         if body.get("frame") != find.frame:
             raise UsageError("Another frame of this part is shown by now.", "Look at it, and choose again.")
-        facts = _facts(find, by, is_defective=is_defective)
-        kept = await asyncio.to_thread(store.put, frame, finding, facts, find.source)
-        state.mark(number, finding.label, finding.kind)
-        if kept.is_new:
-            state.control.emit(_event(find, frame, finding, by, facts | _kept_facts(store, kept, finding, strokes)))
-        changed = {"label": finding.label, "kind": finding.kind, "changed": kept.is_new}
-        return json_response({**changed, **store.counts})
+        judged = _judged(find, is_defective=is_defective)
+        work = partial(label_frame, store, frame, judged, label=label, by=by, kind=kind, place=strokes)
+        kept, event = await asyncio.to_thread(work)
+        state.mark(number, label, kind)
+        if event is not None:
+            state.control.emit(event)
+        return json_response({"label": label, "kind": kind, "changed": kept.is_new, **store.counts})
 
     return [Route("/api/finds/{number:int}/label", label_find, methods=["POST"])]
 
 
-def _finding(body: dict[str, object], frame: Frame, *, is_defective: bool) -> tuple[Finding, tuple[Stroke, ...]]:
-    """What the body says the frame shows; a frame that passed was good or is a missed defect."""
-    label, kind = _label(body, is_defective=is_defective), parse_kind(body.get("kind"))
-    strokes = parse_strokes(body.get("place"))
-    if label != "defect" and (kind or strokes):
-        raise UsageError("kind and place are those of a defect.", "Leave them out, or give the label defect.")
-    size_hw = frame.image.shape[0], frame.image.shape[1]
-    return Finding(label, kind, strokes_mask(strokes, size_hw) if strokes else None), strokes
-
-
 def _label(body: dict[str, object], *, is_defective: bool) -> Label | None:
-    """What the body says the part was, or nothing to take that back."""
+    """What the body says the part was, or nothing to take that back; what passed was good or is a missed defect."""
     given = body.get("label", "")
     if given is None:
         return None
@@ -75,28 +65,7 @@ def _label(body: dict[str, object], *, is_defective: bool) -> Label | None:
     raise UsageError(f"The label of a frame that was called {'defective' if is_defective else 'good'} is {choices}.")
 
 
-def _facts(find: Find, by: str, *, is_defective: bool) -> dict[str, object]:
-    names = ("source", "frame", "path", "at_unix", "score", "threshold", "bundle")
-    return {"by": by, "verdict": "NG" if is_defective else "OK"} | {name: getattr(find, name) for name in names}
-
-
-def _kept_facts(store: CorrectionStore, kept: Kept, finding: Finding, strokes: tuple[Stroke, ...]) -> dict[str, object]:
-    """What the records say of the files, so that a later change of one is seen."""
-    facts: dict[str, object] = {"pixels": kept.pixels, "folder": str(store.root.resolve())}
-    if finding.label is not None:
-        facts |= {"kind": finding.kind, "photo": kept.photo, "mask": kept.mask, "sha256": kept.sha256}
-        facts["place"] = [stroke.to_json() for stroke in strokes]
-    return facts
-
-
-def _event(find: Find, frame: Frame, finding: Finding, by: str, facts: dict[str, object]) -> Event:
-    what = f"Frame {find.frame}" + (f" of part {frame.part}" if frame.part else "")
-    if finding.label is None:
-        return Event(WITHDRAWN, time.time(), find.source, f"{what}: correction withdrawn by {by}.", facts)
-    is_right = (finding.label == "defect") == (facts["verdict"] == "NG")
-    words = "a defect" if is_right else _WORDS[finding.label]
-    kind = f" ({finding.kind})" if finding.kind else ""
-    text = f"{what} marked as {words}{kind} by {by}."
-    return Event(
-        CONFIRMED if is_right else CORRECTED, time.time(), find.source, text, {"label": finding.label, **facts}
-    )
+def _judged(find: Find, *, is_defective: bool) -> JudgedFrame:
+    verdict = "NG" if is_defective else "OK"
+    place = find.source, find.frame, find.path, find.at_unix
+    return JudgedFrame(verdict, *place, find.score, find.threshold, find.bundle)

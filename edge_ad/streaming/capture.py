@@ -6,17 +6,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Generic, Protocol, TypeVar
 
 from edge_ad.photo_spec import PhotoSpec
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.filters import FilterOptions, FrameFilter, FrameShape
 from edge_ad.streaming.frame import Frame, Unjudged
+from edge_ad.streaming.recipe import Recipe
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.statistics import FrameCounters
 
-__all__ = ["Capture", "Closed", "FairBuffer", "FrameBuffer"]
+__all__ = ["ActiveSetup", "Capture", "Closed", "FairBuffer", "FixedSetup", "FrameBuffer"]
+
+_LASTING = frozenset({"another size", "another shape"})  # the next frame will be no better
 
 _Item = TypeVar("_Item")
 
@@ -122,9 +125,13 @@ class FairBuffer(Generic[_Item]):
     Args:
         capacity: Most items a lane holds where every item counts.
         keep_newest: For each lane: hold one item and replace it by a newer one, instead of making the producer wait.
+        on_drop: Called with each item that a newer one replaces.
     """
 
-    def __init__(self, capacity: int, keep_newest: Sequence[bool]) -> None:
+    def __init__(
+        self, capacity: int, keep_newest: Sequence[bool], on_drop: Callable[[_Item], None] = lambda item: None
+    ) -> None:
+        self._on_drop = on_drop
         self._keep_newest = tuple(keep_newest)
         self._capacities = [1 if newest else capacity for newest in keep_newest]
         self._lanes: list[deque[_Item]] = [deque() for _ in keep_newest]
@@ -146,7 +153,7 @@ class FairBuffer(Generic[_Item]):
         items, capacity = self._lanes[lane], self._capacities[lane]
         with self._changed:
             if self._keep_newest[lane] and len(items) >= capacity:
-                items.popleft()
+                self._on_drop(items.popleft())
                 self._dropped[lane] += 1
             self._changed.wait_for(lambda: len(items) < capacity or not self._open[lane])
             if not self._open[lane]:
@@ -202,6 +209,47 @@ class FairBuffer(Generic[_Item]):
         return taken
 
 
+class JudgedFor(Protocol):
+    """What a frame is captured for."""
+
+    @property
+    def photos(self) -> PhotoSpec:
+        """Depth and shape of the photos that were trained on."""
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe; None in a stream without recipes."""
+
+
+class ActiveSetup(Protocol):
+    """What frames are captured for now."""
+
+    def captured(self) -> tuple[int, JudgedFor]:
+        """Count a frame that was captured now: the number of what is active, and what that asks of the frame."""
+
+    def finished(self, number: int) -> None:
+        """Count a frame no longer that was captured for this number."""
+
+
+@dataclass(frozen=True)
+class FixedSetup:
+    """What frames are captured for where it never changes.
+
+    Attributes:
+        photos: Depth and shape of the photos that they are held against.
+    """
+
+    photos: PhotoSpec = field(default_factory=PhotoSpec)
+    recipe: None = None
+
+    def captured(self) -> tuple[int, FixedSetup]:
+        """Itself."""
+        return 0, self
+
+    def finished(self, number: int) -> None:
+        """Does nothing: no frame is counted."""
+
+
 class Capture:
     """Frames of one open source.
 
@@ -212,7 +260,7 @@ class Capture:
         filters: Region, frame health and trigger.
         control: Says whether the stream is paused.
         is_stopping: Ends it.
-        photos: Gives the spec of the photos that the active engine was trained on.
+        active: What frames are captured for.
         counts: Reason → whether a frame that is not judged for it, before a trigger was asked, goes on with it.
 
     Attributes:
@@ -227,15 +275,22 @@ class Capture:
         filters: FilterOptions,
         control: StreamControl,
         is_stopping: threading.Event,
-        photos: Callable[[], PhotoSpec] = PhotoSpec,
+        active: ActiveSetup,
         counts: Callable[[str], bool] = lambda reason: False,
     ) -> None:
         self._source, self._index, self._counter = source, index, counter
         self._filter = FrameFilter(filters, source)
-        self._shape = FrameShape(source.name, filters.region is not None, control.emit)
-        self._control, self._is_stopping, self._photos = control, is_stopping, photos
+        self._shape = FrameShape(source.name, control.emit)
+        self._control, self._is_stopping, self._active = control, is_stopping, active
+        self._region = filters.region
         self._counts = counts if filters.trigger is None else lambda reason: False  # it waits for a frame that can be
+        self._has_trigger = filters.trigger is not None
         self.is_reading = False
+
+    @property
+    def newest_size_hw(self) -> tuple[int, int] | None:
+        """Height and width of the newest frame, in pixels; None before the first."""
+        return self._shape.newest_size_hw
 
     def frames(self) -> Iterator[Frame | Unjudged]:
         """Every frame until the source's end."""
@@ -247,9 +302,11 @@ class Capture:
             if image is None:
                 return
             captured_at = time.perf_counter()
-            problem = self._shape.size_problem(image.shape[:2])
-            judged = image if problem else self._filter.crop(image)
-            problem = problem or self._shape.shape_problem(judged.shape[:2], self._photos())
+            setup, judging = self._active.captured()
+            region = self._region if judging.recipe is None else judging.recipe.region
+            problem = self._shape.size_problem(image.shape[:2], region)
+            judged = image if problem or region is None else region.crop(image)
+            problem = problem or self._shape.shape_problem(judged.shape[:2], judging.photos)
             frame = Frame(
                 index=self._counter.captured,
                 image=judged,
@@ -259,13 +316,22 @@ class Capture:
                 source=self._source.name,
                 source_index=self._index,
                 path=self._source.path,
+                setup=setup,
+                is_due=self._source.is_triggered and not self._has_trigger,
             )
             self._counter.captured += 1
             reason = "paused" if self._control.is_paused else problem or self._filter.reason(frame)
             if reason is None:
                 yield self._filter.named(frame)
-            elif self._counts(reason):
-                yield replace(frame, problem=reason)
+            elif self._gets_verdict(frame, reason):
+                yield replace(self._filter.named(frame), problem=reason)
             else:
                 self._counter.unjudged[reason] += 1
-                yield Unjudged(frame, reason)
+                self._active.finished(setup)
+                yield Unjudged(replace(frame, setup=0), reason)
+
+    def _gets_verdict(self, frame: Frame, reason: str) -> bool:
+        """Whether a frame that cannot be judged is NG: its part is on the line, and no better frame of it will come."""
+        if reason == "paused" or self._counts(reason):
+            return reason != "paused"
+        return frame.is_due or (reason in _LASTING and self._filter.is_asked_for(frame))

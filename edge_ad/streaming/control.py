@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
@@ -14,9 +15,17 @@ from typing import Any, NamedTuple, TypedDict
 from edge_ad.errors import UsageError
 from edge_ad.masked_address import masked_text
 from edge_ad.outside_text import storable
-from edge_ad.streaming.frame import Event
+from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark
 
-__all__ = ["BundleFacts", "Progress", "SourceProgress", "StreamControl"]
+__all__ = [
+    "BundleFacts",
+    "Progress",
+    "RecipeAnswer",
+    "RecipeRequest",
+    "SourceProgress",
+    "StreamControl",
+    "SwapRequest",
+]
 
 _MOST_WAITING_EVENTS = 10_000  # while a stream delivers nothing; beyond that the oldest are dropped
 
@@ -121,6 +130,39 @@ class SwapRequest(NamedTuple):
     any_product: bool
 
 
+@dataclass(frozen=True)
+class RecipeAnswer:
+    """What became of a request for a recipe.
+
+    Attributes:
+        mark: Name and hash of the recipe.
+        number: By which a PLC selects it; 0 for none.
+        was_warm: Whether its bundle was open already.
+        ms: From the request being taken to the first frame that may be captured under it.
+    """
+
+    mark: RecipeMark
+    number: int
+    was_warm: bool
+    ms: float = 0.0
+
+
+class RecipeRequest(NamedTuple):
+    """A request for a recipe.
+
+    Attributes:
+        name: Its name.
+        by: Who asks.
+        is_prepared_only: Whether its bundle is only to be opened.
+        answer: Set when it was carried out or refused.
+    """
+
+    name: str
+    by: str
+    is_prepared_only: bool
+    answer: Future[RecipeAnswer]
+
+
 class StreamControl:
     """Watches and controls one stream; every method may be called from any thread.
 
@@ -147,6 +189,10 @@ class StreamControl:
         self._stopped = threading.Event()
         self._events: deque[Event] = deque(maxlen=_MOST_WAITING_EVENTS)
         self._asked_swap: SwapRequest | None = None
+        self._asked_recipes: deque[RecipeRequest] = deque()
+        self._recipe = NO_RECIPE
+        self._recipe_numbers: Callable[[], Mapping[str, int]] | None = None
+        self._wake: Callable[[], None] = lambda: None
         self._take_progress: Callable[[], Progress] = Progress
         self._bundle = bundle or BundleFacts(name="", hash="", method="", precision="", backend="", threshold=threshold)
 
@@ -159,6 +205,20 @@ class StreamControl:
     def bundle(self) -> BundleFacts:
         """What judges the frames now; see `BundleFacts` for the keys."""
         return self._bundle
+
+    @property
+    def recipe(self) -> RecipeMark:
+        """The recipe that frames are captured under now."""
+        return self._recipe
+
+    @property
+    def has_recipes(self) -> bool:
+        """Whether the stream can be switched between recipes."""
+        return self._recipe_numbers is not None
+
+    def recipes(self) -> Mapping[str, int]:
+        """Name of each recipe that it can be switched to → its number, 0 for none."""
+        return {} if self._recipe_numbers is None else self._recipe_numbers()
 
     @property
     def is_paused(self) -> bool:
@@ -222,6 +282,40 @@ class StreamControl:
         """
         with self._lock:
             self._asked_swap = SwapRequest(path, by, any_product)
+        self._wake()
+
+    def switch_recipe(self, recipe: str | int, *, by: str, only_prepare: bool = False) -> Future[RecipeAnswer]:
+        """Request another recipe, as a whole. Requests are carried out in their order.
+
+        Args:
+            recipe: Its name or its number.
+            by: Who asks.
+            only_prepare: Open its bundle only, so that a later switch is quick.
+
+        Returns:
+            The answer: frames are captured under the recipe from then on, or an `EdgeAdError` says why nothing has
+            changed. The event ``"recipe switched"`` or ``"recipe refused"`` says the same to all outputs.
+        """
+        answer: Future[RecipeAnswer] = Future()
+        answer.set_running_or_notify_cancel()
+        try:
+            request = RecipeRequest(self._recipe_named(recipe), by, only_prepare, answer)
+        except UsageError as error:
+            answer.set_exception(error)
+            return answer
+        self._asked_recipes.append(request)
+        self._wake()
+        return answer
+
+    def _recipe_named(self, recipe: str | int) -> str:
+        if not self.has_recipes:
+            raise UsageError("This stream has no recipes.", "Start it with --recipes DIR --recipe NAME.")
+        if isinstance(recipe, str):
+            return recipe
+        found = [name for name, number in self.recipes().items() if number == recipe and number]
+        if not found:
+            raise UsageError(f"There is no recipe with number {recipe}.", "edge-ad recipe check DIR lists them.")
+        return found[0]
 
     def emit(self, event: Event) -> None:
         """Queue an event for every sink, with source and text made storable and free of secrets."""
@@ -249,19 +343,34 @@ class StreamControl:
             asked, self._asked_swap = self._asked_swap, None
         return asked
 
+    def take_recipe_request(self) -> RecipeRequest | None:
+        """Take the oldest request for a recipe, if there is one."""
+        try:
+            return self._asked_recipes.popleft()
+        except IndexError:
+            return None
+
+    def serve_requests(self, wake: Callable[[], None], recipes: Callable[[], Mapping[str, int]] | None = None) -> None:
+        """Set what is called when something was requested, and what lists the recipes."""
+        self._wake, self._recipe_numbers = wake, recipes
+
     def report_from(self, take: Callable[[], Progress]) -> None:
         """Set the function that gives the progress."""
         self._take_progress = take
 
-    def use_bundle(self, bundle: BundleFacts, threshold: float) -> None:
-        """Note that another bundle judges from now on, with this threshold.
+    def use_bundle(self, bundle: BundleFacts, threshold: float, recipe: RecipeMark = NO_RECIPE) -> float:
+        """Note that another bundle or recipe holds from now on, with this threshold.
+
+        Returns:
+            The threshold before.
 
         Raises:
             UsageError: The threshold is not a finite number.
         """
         value = _finite(threshold)
         with self._lock:
-            self._bundle, self._threshold = bundle, value
+            before, self._bundle, self._threshold, self._recipe = self._threshold, bundle, value, recipe
+        return before
 
     def _tell(self, kind: str, text: str, **data: Any) -> None:
         self.emit(Event(kind, time.time(), text=text, data=data))

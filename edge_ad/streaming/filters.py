@@ -75,6 +75,10 @@ class Region:
             raise UsageError(f"The region {text} has no pixels in a frame.", "x and y from 0, width and height from 1.")
         return cls(x, y, width, height)
 
+    def is_inside(self, size_hw: _Size) -> bool:
+        """Whether a frame of this height and width has all of it."""
+        return self.x + self.width <= size_hw[1] and self.y + self.height <= size_hw[0]
+
     def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The region of a frame.
 
@@ -88,7 +92,7 @@ class Region:
             UsageError: The frame is too small for it; judging only a part of it would go unnoticed.
         """
         height, width = image.shape[:2]
-        if self.x + self.width > width or self.y + self.height > height:
+        if not self.is_inside((height, width)):
             raise UsageError(
                 f"The region {self.x},{self.y},{self.width},{self.height} reaches beyond the frame.",
                 f"The frame has {width}×{height} pixels.",
@@ -214,32 +218,42 @@ class FrameShape:
 
     Args:
         source: Name of the source, for the events.
-        has_region: Whether a region of the frame is judged, which was given for frames of the first one's size.
         emit: Takes the events ``"frame size"`` and ``"another shape"``, one for each change.
     """
 
-    def __init__(self, source: str, has_region: bool, emit: Callable[[Event], None]) -> None:
-        self._source, self._has_region, self._emit = source, has_region, emit
+    def __init__(self, source: str, emit: Callable[[Event], None]) -> None:
+        self._source, self._emit = source, emit
+        self._region: AnyRegion | None = None
+        self._is_switched = False
         self._first: _Size | None = None
         self._last: _Size | None = None
         self._told = ""
 
-    def size_problem(self, size_hw: _Size) -> str:
+    @property
+    def newest_size_hw(self) -> tuple[int, int] | None:
+        """Height and width of the newest frame, in pixels; None before the first."""
+        return self._last
+
+    def size_problem(self, size_hw: _Size, region: AnyRegion | None) -> str:
         """Note the size of a frame.
 
         Args:
             size_hw: Height and width of the whole frame, in pixels.
+            region: Part of it that is judged; in pixels, it was given for frames of the size that came first with it.
 
         Returns:
             ``"another size"`` where the region was given for frames of another size; else nothing.
         """
         before, self._last = self._last, size_hw
-        self._first = self._first or size_hw
-        is_other = self._has_region and size_hw != self._first
+        if self._first is None or region != self._region:
+            self._is_switched, self._first, self._region = self._first is not None, size_hw, region
+        is_other = isinstance(region, Region) and (
+            size_hw != self._first or (self._is_switched and not region.is_inside(size_hw))
+        )
         if before is not None and before != size_hw:
             old, new = _words(before), _words(size_hw)
-            region = f"; the region was given for {_words(self._first)}: not judged" if is_other else ""
-            text = f"The frames were {old} and are {new} now{region}."
+            more = f"; the region was given for {_words(self._first)}: not judged" if is_other else ""
+            text = f"The frames were {old} and are {new} now{more}."
             self._tell("frame size", text, {"old": old, "new": new})
         return "another size" if is_other else ""
 
@@ -297,12 +311,8 @@ class FrameFilter:
     """
 
     def __init__(self, options: FilterOptions, source: Source) -> None:
-        self._region, self._trigger = options.region, options.trigger
+        self._trigger = options.trigger
         self._health = options.make_health(source) if options.make_health else None
-
-    def crop(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """The part that is judged: a view, no copy."""
-        return image if self._region is None else self._region.crop(image)
 
     def reason(self, frame: Frame) -> str | None:
         """Why a frame is not to be judged; None when it is."""
@@ -311,7 +321,13 @@ class FrameFilter:
             return unhealthy
         return None if self._trigger is None or self._trigger.fires(frame) else "not triggered"
 
+    def is_asked_for(self, frame: Frame) -> bool:
+        """Whether somebody asks for a part by the trigger, and this frame is the one for it; it then fires for it."""
+        return self._trigger is not None and self._trigger.gives_ids and self._trigger.fires(frame)
+
     def named(self, frame: Frame) -> Frame:
-        """A frame that is to be judged, with what the trigger calls its part."""
-        part = "" if self._trigger is None else storable(self._trigger.part_of(frame))
-        return replace(frame, part=part) if part else frame
+        """A frame that the trigger has fired for, with what it calls its part; any frame where there is no trigger."""
+        if self._trigger is None:
+            return frame
+        part = storable(self._trigger.part_of(frame))
+        return replace(frame, part=part, is_due=self._trigger.gives_ids or bool(part))

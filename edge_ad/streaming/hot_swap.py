@@ -2,118 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from edge_ad.bundle import Bundle
 from edge_ad.bundle.bundle import MANIFEST_FILE
-from edge_ad.errors import BundleError, DeviceError, EdgeAdError
-from edge_ad.runtime import open_engine
-from edge_ad.runtime.backend import get_backend
+from edge_ad.errors import BundleError, EdgeAdError, UsageError
 from edge_ad.runtime.engine import Engine
-from edge_ad.runtime.verification import EngineIdentity, Verification
-from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
-from edge_ad.streaming.control import BundleFacts, StreamControl, SwapRequest
+from edge_ad.streaming.active_engine import JudgingEngine
+from edge_ad.streaming.bundle_opening import OpenBundle, Opener
+from edge_ad.streaming.control import StreamControl, SwapRequest
 from edge_ad.streaming.frame import Event
+from edge_ad.streaming.recipe_switch import RecipeSwitcher, RunningLine, bundle_key, judging_for
+from edge_ad.streaming.warm_bundles import WarmBundles, WarmLimits
 
-__all__ = ["BundleSwapper", "EngineSwaps", "OpenBundle", "open_bundle"]
+__all__ = ["BundleSwapper", "EngineSwaps"]
 
-_log = logging.getLogger(__name__)
 _JOIN_TIMEOUT_S = 60.0
 _POLL_S = 0.5
 
 
-@dataclass(frozen=True)
-class OpenBundle:
-    """A bundle whose engine is open.
-
-    Attributes:
-        judging: The engine and what is known about it.
-        stack: Closes the engine; closing it again has no effect.
-    """
-
-    judging: JudgingEngine
-    stack: ExitStack
-
-
-Opener = Callable[[Path], OpenBundle]
-
-
-def open_bundle(
-    path: Path,
-    *,
-    backend: str = "auto",
-    precision: str = "auto",
-    threads: int = 0,
-    verification: Verification | None = None,
-) -> OpenBundle:
-    """Open a bundle and its engine, after the engine has reproduced the outputs that the bundle recorded.
-
-    Args:
-        path: Folder of the bundle.
-        backend: ``"auto"`` or a backend's name.
-        precision: ``"auto"`` or a precision.
-        threads: CPU threads; 0 lets the backend decide.
-        verification: Verifies the engine; None for one that needs recorded outputs.
-
-    Raises:
-        EdgeAdError: It is broken, cannot run here, does not give the recorded outputs, or has none.
-    """
-    before = _manifest_hash(path)
-    bundle = Bundle.open(path)
-    if _manifest_hash(path) != before:
-        raise BundleError(
-            f"{path} changed while it was opened.", "Write a bundle's manifest last, or rename its folder."
-        )
-    verification = verification or Verification()
-    verified = verification(bundle, backend=backend, precision=precision, threads=threads)
-    try:
-        return _opened(bundle, verified, threads, before)
-    except DeviceError as error:  # it has been verified when it was loaded
-        if verified.open_from == "graph" or get_backend(verified.backend).runs_plans_only:
-            raise
-        _log.warning("%s Its graph is compiled instead.", error.message)
-    choice = {"backend": verified.backend, "precision": verified.precision}
-    return _opened(bundle, verification(bundle, **choice, threads=threads, open_from="graph"), threads, before)
-
-
-def _opened(bundle: Bundle, verified: EngineIdentity, threads: int, manifest_hash: str) -> OpenBundle:
-    """Open exactly what was verified."""
-    choice = {"backend": verified.backend, "precision": verified.precision}
-    engine = open_engine(bundle, **choice, threads=threads, open_from=verified.open_from)
-    description, threshold = engine.describe(), engine.threshold.value
-    facts = BundleFacts(
-        name=bundle.manifest.product or bundle.root.name,
-        hash=manifest_hash,
-        method=bundle.manifest.method,
-        precision=description.precision,
-        backend=description.backend,
-        threshold=threshold,
-    )
-    with ExitStack() as stack:
-        stack.enter_context(engine)
-        now = EngineIdentity.of(bundle, verified.backend, verified.precision, verified.open_from)
-        if now != verified or engine.describe().source != verified.source or verified.manifest != manifest_hash:
-            raise BundleError(f"{bundle.root} or its engine changed while it was verified.", "Try again.")
-        manifest = bundle.manifest
-        judging = JudgingEngine(engine, facts, threshold, manifest.photos, manifest.product, bundle.scene())
-        return OpenBundle(judging, stack.pop_all())
-
-
-def _manifest_hash(path: Path) -> str:
-    manifest = path / MANIFEST_FILE
-    return hashlib.sha256(manifest.read_bytes()).hexdigest() if manifest.is_file() else ""
-
-
 class BundleSwapper:
-    """Opens requested bundles in its own thread, and offers their engines to the active engine.
+    """Opens requested bundles in its own thread, and has their engines take over.
 
     Args:
         opener: Opens and checks a bundle, as `open_bundle` does.
@@ -121,6 +33,7 @@ class BundleSwapper:
         watched: Folder whose manifest is checked twice a second; a change requests it. None watches nothing.
         any_product: Whether the watched bundle may be replaced by one of another product.
         cancel: Cancels the opening of a bundle; called when the stream ends.
+        recipes: Switches recipes; then bundles are swapped by recipes alone.
 
     Attributes:
         first: The engine to start with.
@@ -134,16 +47,18 @@ class BundleSwapper:
         cancel: Callable[[], None] = lambda: None,
         *,
         any_product: bool = False,
+        recipes: RecipeSwitcher | None = None,
     ) -> None:
-        self.first = first.judging
+        self.first = first.judging if recipes is None else judging_for(first, recipes.first)
         self._opener, self._watched, self._cancel = opener, watched, cancel
-        self._any_product = any_product
-        self._stacks = {id(first.judging): first.stack}
-        self._retired: list[ExitStack] = []
-        self._asked: tuple[Path, str] | None = None
-        self._is_ending = False
+        self._any_product, self._recipes = any_product, recipes
+        key = None if recipes is None else bundle_key(recipes.first.bundle)
+        self._warm = WarmBundles(first, key, WarmLimits() if recipes is None else recipes.limits, self._not_closed)
+        self._unused: list[JudgingEngine] = []
+        self._is_woken = self._is_ending = False
         self._changed = threading.Condition()
         self._seen = self._newest = _stamp(watched)
+        self._line: RunningLine | None = None
         self._thread: threading.Thread | None = None
 
     def __enter__(self) -> BundleSwapper:
@@ -154,22 +69,17 @@ class BundleSwapper:
     ) -> None:
         self.close()
 
-    def start(self, active: ActiveEngine, control: StreamControl, warm_up: Callable[[JudgingEngine], None]) -> None:
-        """Start serving a stream.
-
-        Args:
-            active: The active engine to replace.
-            control: Gives requests, and takes the outcome as an event.
-            warm_up: Warms up an engine.
-        """
-        self._active, self._control, self._warm_up = active, control, warm_up
-        self._thread = threading.Thread(target=self._serve, name="stream-swap", daemon=True)
+    def start(self, line: RunningLine) -> None:
+        """Start serving a stream."""
+        self._line = line
+        line.control.serve_requests(self._wake, None if self._recipes is None else self._recipes.shelf.names)
+        self._thread = threading.Thread(target=self._serve, args=(line,), name="stream-swap", daemon=True)
         self._thread.start()
 
-    def taken_over(self, old: JudgingEngine) -> None:
-        """Have the replaced engine closed; called by the judging thread."""
+    def unused(self, judging: JudgingEngine) -> None:
+        """Let go of an engine that no frame needs any more."""
         with self._changed:
-            self._retired.append(self._stacks.pop(id(old)))
+            self._unused.append(judging)
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -180,32 +90,40 @@ class BundleSwapper:
         self._cancel()
         if self._thread is not None:
             self._thread.join(_JOIN_TIMEOUT_S)  # finish opening a bundle first
-        with self._changed:
-            stacks = [*self._retired, *self._stacks.values()]
-            self._retired, self._stacks = [], {}
-        for stack in stacks:
-            stack.close()
+        if self._line is not None:
+            self._line.control.serve_requests(lambda: None)
+            _refuse_recipes(self._line.control, "The stream has ended.")
+        self._warm.close()
 
-    def _serve(self) -> None:
+    def _wake(self) -> None:
+        with self._changed:
+            self._is_woken = True
+            self._changed.notify_all()
+
+    def _serve(self, line: RunningLine) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._is_ending or self._retired, _POLL_S)
+                self._changed.wait_for(lambda: self._is_ending or self._unused or self._is_woken, _POLL_S)
                 if self._is_ending:
                     return
-                retired, self._retired = self._retired, []
-            for stack in retired:
-                self._let_go(stack)
-            asked = self._control.take_swap() or self._watched_change()
-            if asked is not None:
-                self._prepare(asked)
+                self._is_woken = False
+                unused, self._unused = self._unused, []
+            for judging in unused:
+                self._warm.release(judging.engine)
+            self._serve_requests(line)
 
-    def _let_go(self, stack: ExitStack) -> None:
-        """Close a replaced engine; if that fails, bundles are still swapped."""
-        try:
-            stack.close()
-        except Exception as error:
-            text = f"The engine that judged before could not be closed: {type(error).__name__}: {error}"
-            self._control.emit(Event("alarm", time.time(), text=text, data={"alarm": "engine"}))
+    def _serve_requests(self, line: RunningLine) -> None:
+        asked = line.control.take_swap() or self._watched_change()
+        if asked is not None:
+            self._swap(asked, line)
+        while not self._is_ending and (wanted := line.control.take_recipe_request()) is not None:
+            assert self._recipes is not None  # without recipes, none can be requested
+            self._recipes.serve(wanted, line, self._warm)
+
+    def _not_closed(self, error: Exception) -> None:
+        text = f"The engine that judged before could not be closed: {type(error).__name__}: {error}"
+        if self._line is not None:
+            self._line.control.emit(Event("alarm", time.time(), text=text, data={"alarm": "engine"}))
 
     def _watched_change(self) -> SwapRequest | None:
         before, self._newest = self._newest, _stamp(self._watched)
@@ -215,34 +133,40 @@ class BundleSwapper:
         self._seen = self._newest
         return SwapRequest(self._watched, "watched folder", self._any_product)
 
-    def _prepare(self, asked: SwapRequest) -> None:
+    def _swap(self, asked: SwapRequest, line: RunningLine) -> None:
         path, by = asked.path, asked.by
         try:
-            opened = self._opener(path)
-            try:
-                _check_fit(opened.judging, self._active.now, any_product=asked.any_product)
-                self._warm_up(opened.judging)
-            except BaseException:
-                opened.stack.close()
-                raise
+            if self._recipes is not None:
+                raise UsageError("The bundle of this stream is that of its recipe.", "Switch to another recipe.")
+            opened, _ = self._warm.take(None, lambda: self._opened(asked, line))
         except (EdgeAdError, OSError) as error:
-            self._refuse(path, by, str(error))
+            _refuse(line.control, path, by, str(error))
         except Exception as error:  # whatever is wrong with it, the present one stays in use
-            self._refuse(path, by, f"{type(error).__name__}: {error}")
+            _refuse(line.control, path, by, f"{type(error).__name__}: {error}")
         else:
-            self._offer(opened)
+            line.active.switch(opened.judging)
 
-    def _offer(self, opened: OpenBundle) -> None:
-        with self._changed:
-            self._stacks[id(opened.judging)] = opened.stack
-            unused = self._active.offer(opened.judging)
-            if unused is not None:
-                self._retired.append(self._stacks.pop(id(unused)))
+    def _opened(self, asked: SwapRequest, line: RunningLine) -> OpenBundle:
+        opened = self._opener(asked.path)
+        try:
+            _check_fit(opened.judging, line.active.now, any_product=asked.any_product)
+            line.warm_up(opened.judging)
+        except BaseException:
+            opened.stack.close()
+            raise
+        return opened
 
-    def _refuse(self, path: Path, by: str, why: str) -> None:
-        text = f"The bundle {path} was refused, and the present one stays in use: {' '.join(why.split())}"
-        data = {"path": str(path), "by": by, "why": why, "bundle": self._control.bundle["hash"]}
-        self._control.emit(Event("bundle refused", time.time(), text=text, data=data))
+
+def _refuse(control: StreamControl, path: Path, by: str, why: str) -> None:
+    text = f"The bundle {path} was refused, and the present one stays in use: {' '.join(why.split())}"
+    data = {"path": str(path), "by": by, "why": why, "bundle": control.bundle["hash"]}
+    control.emit(Event("bundle refused", time.time(), text=text, data=data))
+
+
+def _refuse_recipes(control: StreamControl, why: str) -> None:
+    """Answer every request that waits."""
+    while (asked := control.take_recipe_request()) is not None:
+        asked.answer.set_exception(UsageError(why))
 
 
 def _check_fit(coming: JudgingEngine, now: JudgingEngine, *, any_product: bool) -> None:
@@ -292,10 +216,10 @@ class EngineSwaps:
             return self._swapper.first
         return JudgingEngine(engine, self._control.bundle, threshold)
 
-    def start(self, active: ActiveEngine, warm_up: Callable[[JudgingEngine], None]) -> None:
+    def start(self, line: RunningLine) -> None:
         """Start serving requests."""
         if self._swapper is not None:
-            self._swapper.start(active, self._control, warm_up)
+            self._swapper.start(line)
 
     def refuse_requests(self) -> None:
         """Refuse a request where there is no swapper."""
@@ -305,11 +229,16 @@ class EngineSwaps:
             text = f"The bundle {path} was refused: this stream cannot open another one."
             self._control.emit(Event("bundle refused", time.time(), text=text, data={"path": str(path), "by": by}))
 
-    def taken_over(self, old: JudgingEngine, new: JudgingEngine) -> None:
-        """Use the new threshold, and report it; called between two frames, in the judging thread."""
+    def taken_over(self, old: JudgingEngine, new: JudgingEngine) -> float:
+        """Use the new threshold, and report a new bundle; called between two captures.
+
+        Returns:
+            The threshold before.
+        """
         self.count += 1
-        before = self._control.threshold
-        self._control.use_bundle(new.bundle, new.threshold)
+        before = self._control.use_bundle(new.bundle, new.threshold, new.mark)
+        if new.recipe is not None:  # the switch tells of it
+            return before
         text = f"The bundle {new.bundle['hash'][:12]} took over, with threshold {new.threshold:g}"
         text += f", {new.threshold_set}." if new.threshold_set else "."
         data = {
@@ -319,5 +248,9 @@ class EngineSwaps:
             "threshold": new.threshold,
         }
         self._control.emit(Event("bundle swapped", time.time(), text=text, data=data))
+        return before
+
+    def unused(self, judging: JudgingEngine) -> None:
+        """Let go of an engine that no frame needs any more."""
         if self._swapper is not None:
-            self._swapper.taken_over(old)
+            self._swapper.unused(judging)

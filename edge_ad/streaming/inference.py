@@ -6,13 +6,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.photo_spec import NetworkInput, PhotoSpec
+from edge_ad.photo_spec import NetworkInput
 from edge_ad.prediction import Prediction, Verdict
 from edge_ad.runtime.engine import Engine, EngineDescription
 from edge_ad.runtime.target import available_cores
@@ -24,7 +24,7 @@ from edge_ad.streaming.frame import Frame, Result, Unjudged
 
 __all__ = ["Inference", "Prepared", "opencv_beside", "prepare", "warm_up"]
 
-_IDLE_S = 0.1  # how soon another engine takes over while no frame comes
+_IDLE_S = 0.1
 _LEAST_PATIENCE_S = 0.002
 _MOST_PATIENCE_S = 0.1
 
@@ -57,14 +57,12 @@ class Prepared:
         frame: The frame.
         input: The frame in the engine's input.
         prepare_ms: How long that took, and the look at the scene.
-        photos: The photo spec by which it was resized.
         scene: What the picture is like; None where the bundle does not say what its photos were like.
     """
 
     frame: Frame
     input: NetworkInput
     prepare_ms: float
-    photos: PhotoSpec
     scene: SceneReading | None = None
 
 
@@ -74,15 +72,15 @@ def prepare(frame: Frame, judging: JudgingEngine, counts: Callable[[str], bool])
     Args:
         frame: The frame.
         judging: The engine, and the photos it was trained on.
-        counts: Reason → whether a frame that is not judged for it still gets a verdict. So does one of which a trigger
-            asked for the part: it is on the line, and would pass without one.
+        counts: Reason → whether a frame that is not judged for it still gets a verdict. So does one that is due: its
+            part is on the line, and would pass without one.
     """
     started = time.perf_counter()
     made = _input(frame, judging)
-    if made.problem and not (frame.part or counts(made.problem)):
+    if made.problem and not (frame.is_due or counts(made.problem)):
         return Unjudged(frame, made.problem)
     scene = None if judging.scene is None else SceneReading(measure_scene(made.image), judging.scene)
-    return Prepared(frame, made, _ms_since(started), judging.photos, scene)
+    return Prepared(frame, made, _ms_since(started), scene)
 
 
 def _input(frame: Frame, judging: JudgingEngine) -> NetworkInput:
@@ -128,6 +126,7 @@ class Inference:
         self._batch = batch if batch is not None and batch > 1 else None
         self._latency_s = _LEAST_PATIENCE_S
         self._given_at: float | None = None
+        self._held: Prepared | None = None  # the first one for another engine
 
     @property
     def stalled_s(self) -> float:
@@ -143,10 +142,10 @@ class Inference:
         """
         while True:
             frames = take(_IDLE_S)
-            judging = self._active.take_over()
-            items = [prepare(frame, judging, self._counts) for frame in frames]
+            items = [prepare(frame, self._active.of(frame.setup), self._counts) for frame in frames]
             yield from (item for item in items if isinstance(item, Unjudged))
-            yield from self._judged(judging, [item for item in items if isinstance(item, Prepared)])
+            for group in _by_setup([item for item in items if isinstance(item, Prepared)]):
+                yield from self._judged(self._active.of(group[0].frame.setup), group)
 
     def every(self, take: Callable[[float], Prepared | None]) -> Generator[Result, None, None]:
         """Judge every frame, as many at once as the engine has requests: the most frames per second, for files.
@@ -155,10 +154,10 @@ class Inference:
             take: Timeout in seconds → the next frame, None when the time is over; raises when there are no more.
         """
         while True:
-            first = take(_IDLE_S)
-            judging = self._active.take_over()
+            first, self._held = self._held or take(_IDLE_S), None
             if first is None:
                 continue
+            judging = self._active.of(first.frame.setup)
             waiting = self._while_they_come(first, take)
             if self._batch is None:
                 yield from self._in_flight(judging, waiting)
@@ -166,12 +165,13 @@ class Inference:
                 yield from self._in_batches(judging, waiting, self._batch)
 
     def _while_they_come(self, first: Prepared, take: Callable[[float], Prepared | None]) -> Iterator[Prepared]:
-        """Frames until none came for a whole latency, when those in flight are done, or until another engine waits."""
+        """Frames until none came for a whole latency, when those in flight are done, or one is for another engine."""
         item: Prepared | None = first
         while item is not None:
-            yield item
-            if self._active.has_next:
+            if item.frame.setup != first.frame.setup:
+                self._held = item
                 return
+            yield item
             try:
                 item = take(min(max(self._latency_s, _LEAST_PATIENCE_S), _MOST_PATIENCE_S))
             except Closed:
@@ -189,12 +189,11 @@ class Inference:
     def _judged(self, judging: JudgingEngine, group: list[Prepared]) -> Iterator[Result]:
         if len(group) == 1:
             started = self._given_at = time.perf_counter()
-            item = self._for_engine(judging, group[0])
+            item = group[0]
             prediction = judging.engine.infer(item.input.image[np.newaxis])[0]
             yield self._result(judging, item, prediction, started)
         elif group and len(group) == self._batch:
             started = self._given_at = time.perf_counter()
-            group = [self._for_engine(judging, item) for item in group]
             predictions = judging.engine.infer(np.stack([item.input.image for item in group]))
             results = [self._result(judging, *pair, started) for pair in zip(group, predictions, strict=True)]
             yield from results
@@ -205,8 +204,7 @@ class Inference:
         waiting: deque[tuple[Prepared, float]] = deque()
 
         def images() -> Iterator[NDArray[np.uint8]]:
-            for given in items:
-                item = self._for_engine(judging, given)
+            for item in items:
                 started = time.perf_counter()
                 waiting.append((item, started))
                 self._given_at = self._given_at or started
@@ -218,32 +216,29 @@ class Inference:
             self._given_at = time.perf_counter() if waiting else None
             yield result
 
-    def _for_engine(self, judging: JudgingEngine, item: Prepared) -> Prepared:
-        """The frame in this engine's input; it may have been prepared for the previous engine."""
-        size_hw = judging.engine.describe().input_size_hw
-        if item.input.image.shape[:2] == size_hw and item.photos == judging.photos:
-            return item
-        return replace(item, input=_input(item.frame, judging), photos=judging.photos)
-
     def _result(self, judging: JudgingEngine, item: Prepared, prediction: Prediction, started: float) -> Result:
         self._given_at = None
         infer_ms = _ms_since(started)
         self._latency_s = infer_ms / 1e3
-        bundle, threshold = judging.bundle["hash"], self._control.threshold
+        bundle = judging.bundle["hash"]
+        threshold = self._active.threshold_of(item.frame.setup, lambda: self._control.threshold)
         if item.input.problem:
-            return Result.of_unjudged(item.frame, item.input.problem, threshold, bundle)
+            return Result.of_unjudged(item.frame, item.input.problem, threshold, bundle, judging.mark)
         verdict = Verdict.judge(prediction, threshold)
         height, width = item.frame.image.shape[:2]
-        if not verdict.reason and judging.photos.shape_problem(height, width):  # captured for the previous bundle
-            verdict = replace(verdict, is_anomalous=True, reason="another shape")
         on_photo = judging.photos.map_on_photo(prediction.anomaly_map, (height, width), item.input.matrix)
         if on_photo is not prediction.anomaly_map:
             prediction = Prediction(prediction.score, on_photo)
         age_ms = _ms_since(item.frame.captured_at)
-        # What was measured for the bundle before says nothing about this one's photos.
-        scene = item.scene if item.scene is not None and item.scene.limits is judging.scene else None
-        return Result(item.frame, prediction, verdict, item.prepare_ms, infer_ms, age_ms, bundle, scene)
+        times = (item.prepare_ms, infer_ms, age_ms)
+        return Result(item.frame, prediction, verdict, *times, bundle, item.scene, judging.mark)
 
 
 def _ms_since(started: float) -> float:
     return (time.perf_counter() - started) * 1e3
+
+
+def _by_setup(items: list[Prepared]) -> list[list[Prepared]]:
+    """The frames of each engine, those of the former one first."""
+    numbers = sorted({item.frame.setup for item in items})
+    return [[item for item in items if item.frame.setup == number] for number in numbers]

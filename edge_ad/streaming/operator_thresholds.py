@@ -16,9 +16,9 @@ from edge_ad.errors import EdgeAdError, StorageError
 from edge_ad.outside_text import storable
 from edge_ad.storage import storage_errors, write_file
 from edge_ad.streaming.active_engine import JudgingEngine
+from edge_ad.streaming.bundle_opening import OpenBundle
 from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.frame import Event
-from edge_ad.streaming.hot_swap import OpenBundle
 
 __all__ = [
     "OperatorThreshold",

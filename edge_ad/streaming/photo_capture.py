@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from edge_ad.photo_spec import PhotoSpec
-from edge_ad.streaming.capture import Capture, Closed, FairBuffer
+from edge_ad.streaming.capture import Capture, Closed, FairBuffer, FixedSetup
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.frame import Event, Frame
@@ -131,11 +131,13 @@ class _Lanes:
         self._error: BaseException | None = None
         self._frames: FairBuffer[Frame] = FairBuffer(_CAPACITY, [keeps_newest(source, "auto") for source in sources])
         captures = [
-            Capture(source, index, accounts[index], filters, control, self._is_stopping, lambda: photos)
+            Capture(source, index, accounts[index], filters, control, self._is_stopping, FixedSetup(photos))
             for index, source in enumerate(sources)
         ]
         self._threads = [
-            threading.Thread(target=self._run, args=(capture, lane), name=f"capture-{lane}", daemon=True)
+            threading.Thread(
+                target=self._run, args=(capture, accounts[lane], lane), name=f"capture-{lane}", daemon=True
+            )
             for lane, capture in enumerate(captures)
         ]
 
@@ -168,11 +170,13 @@ class _Lanes:
             return None
         return frames[0] if frames else None
 
-    def _run(self, capture: Capture, lane: int) -> None:
+    def _run(self, capture: Capture, counter: FrameCounters, lane: int) -> None:
         try:
             for item in capture.frames():
-                if isinstance(item, Frame):
+                if isinstance(item, Frame) and not item.problem:
                     self._frames.put(lane, item)
+                elif isinstance(item, Frame):
+                    counter.unjudged[item.problem] += 1
         except Closed:
             pass
         except BaseException as error:  # raised again by next

@@ -78,7 +78,9 @@ class Pipeline:
         self._is_newest = newest
         self._most = batch or len(sources)
         capacity = max(_CAPACITY, batch or 0)
-        self._captured: FairBuffer[Frame] = FairBuffer(_CAPACITY, newest)
+        self._captured: FairBuffer[Frame] = FairBuffer(
+            _CAPACITY, newest, on_drop=lambda frame: active.finished(frame.setup)
+        )
         self._prepared: FrameBuffer[Prepared] = FrameBuffer(capacity)
         self._results: FrameBuffer[Result | Unjudged] = FrameBuffer(capacity)
         self._counts = counts
@@ -93,7 +95,7 @@ class Pipeline:
                 options,
                 control,
                 self._is_stopping,
-                lambda: active.now.photos,
+                active,
                 counts,
             )
             for index, source in enumerate(sources)
@@ -126,6 +128,11 @@ class Pipeline:
         return len(self._results) > 0
 
     @property
+    def frame_sizes(self) -> list[tuple[int, int]]:
+        """Height and width of the newest frame of each source that has given one, in pixels."""
+        return [size for capture in self._captures if (size := capture.newest_size_hw) is not None]
+
+    @property
     def stalled_s(self) -> float:
         """Seconds since the engine last gave a result while it holds frames; 0 while it holds none."""
         return self._inference.stalled_s
@@ -144,11 +151,14 @@ class Pipeline:
             Exception: Whatever ended a thread.
         """
         try:
-            return self._results.get(timeout)
+            item = self._results.get(timeout)
         except Closed:
             if self._error is not None:
                 raise self._error from None
             raise
+        if item is not None:
+            self._active.finished(item.frame.setup)
+        return item
 
     def stop(self) -> None:
         """Stop capturing; what was captured still comes out.
@@ -213,7 +223,7 @@ class Pipeline:
     def _prepare(self) -> None:
         while True:
             for frame in self._captured.take():
-                item = prepare(frame, self._active.now, self._counts)
+                item = prepare(frame, self._active.of(frame.setup), self._counts)
                 if isinstance(item, Unjudged):
                     self._results.put(self._counted(item))
                 else:

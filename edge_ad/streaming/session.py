@@ -16,6 +16,7 @@ from edge_ad.streaming.hot_swap import BundleSwapper, EngineSwaps
 from edge_ad.streaming.inference import opencv_beside, warm_up
 from edge_ad.streaming.loop import Limits, StopSignals, StreamLoop
 from edge_ad.streaming.pipeline import Pipeline, Policy, keeps_newest
+from edge_ad.streaming.recipe_switch import RunningLine
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.sources.selection import as_one_source
@@ -77,9 +78,9 @@ def run_stream(
     if batch is not None and batch < 1:
         raise UsageError(f"A batch has at least one frame, not {batch}.")
     control = control or StreamControl(threshold)
-    control.use_bundle(control.bundle, threshold)
     swaps = EngineSwaps(control, swapper)
     first, filters = swaps.first(engine, threshold), filters or FilterOptions()
+    control.use_bundle(control.bundle, threshold, first.mark)
     for item in sources:
         item.expect_bits(first.photos.significant_bits, takes_8_bits=filters.takes_8_bits)
     warm = _WarmUp(sources, policy, batch)
@@ -95,11 +96,11 @@ def run_stream(
         delivery = Delivery(sinks, observers, as_one_source(sources), control, every_frame_counts=not is_live)
         stack.enter_context(delivery)
         warm(JudgingEngine(engine, control.bundle, threshold))
-        active = ActiveEngine(first, swaps.taken_over)
+        active = ActiveEngine(first, swaps.taken_over, swaps.unused)
         counts = _counting(observers)
         pipeline = Pipeline(active, sources, control, policy=policy, batch=batch, filters=filters, counts=counts)
         stack.enter_context(pipeline)
-        swaps.start(active, warm)
+        swaps.start(RunningLine(active, control, warm, sources, lambda: pipeline.frame_sizes))
         loop = StreamLoop(
             pipeline,
             sources,

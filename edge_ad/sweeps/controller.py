@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_ad.storage import one_at_a_time
+from edge_ad.storage import one_at_a_time, storage_errors
 from edge_ad.sweeps.cell_folder import CellFolder, Failure, Finished, Order
 from edge_ad.sweeps.cells import Cell, Limits
 from edge_ad.sweeps.executors import Executor, Job
@@ -169,8 +169,10 @@ def run_cells(
         EdgeAdError: Cells cannot be started, or a file cannot be written.
         KeyboardInterrupt: Stopped; what ran is ended, and goes on next time.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    with one_at_a_time(out):
+    folder = out / "cells"
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(folder):
         return _run_cells(cells, out, executor, limits, listen, tick)
 
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from edge_ad import __version__
 from edge_ad.data.blocks import split_in_blocks
 from edge_ad.data.geometry import ChosenGeometry, choose_geometry, without_unaligned
+from edge_ad.data.layouts.layout import is_within
 from edge_ad.data.photo_measures import measure_photos
-from edge_ad.data.products import Product, Sample, open_product
+from edge_ad.data.products import Folders, Product, Sample, open_product
 from edge_ad.data.splits import GoodSplit, fitted_on_all
 from edge_ad.errors import CheckpointError, StorageError, UsageError
 from edge_ad.evaluation.thresholds import conformal_rank
@@ -106,6 +107,7 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
         seed=detector.config.seed,
         cross_fitted=is_cross_fitted(detector),
         fewest=detector.fewest_photos,
+        further=_further(product, request.folders),
     )
     request, split = _with_geometry(request, settings, split, detector)
     values, choices = _choose(request, split)
@@ -266,6 +268,11 @@ def _with_geometry(
         chosen = choose_geometry(split.fit, split.photos, asked, config.size, multiple, share, config.most_part_share)
     split = without_unaligned(replace(split, photos=chosen.photos))
     return replace(request, values={**request.values, "size": chosen.size}), split
+
+
+def _further(product: Product, folders: Folders) -> list[Path]:
+    """The photos that lie in further folders of the product."""
+    return [path for path in product.good if folders.more and is_within(path, folders.more)]
 
 
 def _geometry_of(root: Path) -> ChosenGeometry:

@@ -1,6 +1,5 @@
 """The table of detectors on patch features: how rows are named, resumed and shown."""
 
-import json
 from pathlib import Path
 
 import cv2
@@ -10,6 +9,7 @@ import torch
 
 from benchmarks import discriminator_table as table
 from benchmarks.suites.accuracy_suite import split_method
+from benchmarks.suites.record import read_lines
 from edge_ad.data.pseudo_defects import KINDS
 from edge_ad.models import create_detector, method_names, parse_parameters
 
@@ -38,14 +38,14 @@ def test_rows_are_measured_once_and_averaged_over_seeds(
 ) -> None:
     out = tmp_path / "rows.jsonl"
     methods = ["patch-gaussian:levels=8,16,rank=3", "simplenet:hidden=8,epochs=2"]
-    arguments = ["--data", str(product), "--out", str(out), "--size", "64", "--methods", *methods]
+    arguments = ["--data", str(product), "--out", str(out), "--size", "64", "--workers", "0", "--methods", *methods]
     table.main([*arguments, "--seeds", "0"])
-    first = table.recorded(out)
+    first = read_lines(out)
     assert [row["method"] for row in first] == methods
     assert first[0]["image_auroc"] == 1.0
     assert all(0 <= row[name] <= 1 for row in first for name in table.COLUMNS if name != "seconds")
     table.main([*arguments, "--seeds", "0", "1"])
-    rows = table.recorded(out)
+    rows = read_lines(out)
     assert rows[:2] == first
     assert [row["seed"] for row in rows] == [0, 0, 1, 1]
     capsys.readouterr()
@@ -57,10 +57,11 @@ def test_rows_are_measured_once_and_averaged_over_seeds(
 
 def test_a_share_of_the_images_is_a_row_of_its_own(product: Path, tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
-    arguments = ["--data", str(product), "--out", str(out), "--size", "64", "--methods", "patch-nearest:bank=20"]
+    arguments = ["--data", str(product), "--out", str(out), "--size", "64", "--workers", "0"]
+    arguments += ["--methods", "patch-nearest:bank=20"]
     table.main(arguments)
     table.main([*arguments, "--share", "0.4"])
-    assert [row["share"] for row in table.recorded(out)] == [1.0, 0.4]
+    assert [row["share"] for row in read_lines(out)] == [1.0, 0.4]
 
 
 @pytest.mark.parametrize("method", [*table.METHODS, *(name for group in table.ABLATIONS.values() for name in group)])
@@ -81,23 +82,12 @@ def test_the_unseen_column_leaves_kinds_to_learn_from() -> None:
     assert parse_parameters("patch-metric", {"kinds": others})
 
 
-def test_recorded_rows_are_json_lines(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl"
-    assert table.recorded(path) == []
-    path.write_text(json.dumps({"a": 1}) + "\n", encoding="utf-8")
-    assert table.recorded(path) == [{"a": 1}]
-
-
-def test_features_are_remembered_by_weights_and_embedding(tmp_path: Path) -> None:
+def test_rows_of_one_backbone_with_other_weights_have_other_features() -> None:
     images = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
     one, other = (create_detector("patch-gaussian", {"size": 64}) for _ in range(2))
     first = next(other.backbone.parameters())
     with torch.no_grad():
         first.mul_(2.0)  # as another file of weights of the same backbone
-    memory = table.Memory()
-    features, others = memory.of(one, images), memory.of(other, images)
+    features, others = table.features_of(one, images), table.features_of(other, images)
     assert not torch.equal(features, others)
-    assert torch.equal(others, table.Memory().of(other, images))
-    assert torch.equal(features, memory.of(create_detector("patch-gaussian", {"size": 64, "seed": 3}), images))
-    coarse = create_detector("patch-gaussian", {"size": 64, "neighbourhood": 5})
-    assert torch.equal(memory.of(coarse, images), table.Memory().of(coarse, images))
+    assert torch.equal(features, table.features_of(create_detector("patch-gaussian", {"size": 64, "seed": 3}), images))

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from edge_ad.cli.app import main
-from edge_ad.errors import EdgeAdError
+from edge_ad.errors import DeviceError, EdgeAdError, UsageError
 from edge_ad.reproduction.plan import Chosen
 from edge_ad.reproduction.recipes import Options
 from edge_ad.reproduction.rows import read_rows
-from edge_ad.reproduction.run import Told, reproduce
+from edge_ad.reproduction.run import reproduce, shared_gpus
 from edge_ad.reproduction.tables import Table, read_tables, table_of
 from edge_ad.reproduction.training import Workshop
+from edge_ad.sweeps.cells import Told
+from edge_ad.sweeps.executors import LocalProcesses
 
 ROOT = Path(__file__).parents[2]
 CATEGORIES = {"mvtec": "carpet,capsule,screw", "visa": "candle,pcb1,fryum", "mpdd": "connector,tubes,metal_plate"}
@@ -149,25 +151,31 @@ def test_a_cell_that_fails_is_told_and_the_others_are_run(
     assert "| screw |" in made.markdown.read_text(encoding="utf-8")  # with the published figures
 
 
-def test_several_devices_share_the_categories(
-    trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.slow
+def test_processes_share_the_cells_and_the_runs_that_cells_have_in_common(
+    trees: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    started: list[list[str]] = []
+    pytest.importorskip("submitit", reason="submitit is not installed")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    told = Told(lambda text: None, lambda report: None, lambda done, total: None)
+    chosen = Chosen({"": trees / "mvtec"}, ("screw",), ("EAR", "FADeR"))  # FADeR goes on from that EAR
+    options = Options(device="cpu", quick=True, choose="preset")
+    made = reproduce(table_of("002/1"), chosen, tmp_path, options, told, executor=LocalProcesses(2))
+    assert made.failed == ()
+    rows = read_rows(tmp_path / "rows.jsonl")
+    assert sorted(row["recipe"]["method"] for row in rows) == ["ear", "fader"]
+    assert len(list((tmp_path / "runs" / "mvtec" / "screw").iterdir())) == 2
+    assert not list((tmp_path / "cells").iterdir())
 
-    class Process:
-        def __init__(self, command: list[str]) -> None:
-            started.append(command)
 
-        def wait(self) -> int:
-            return 0
-
-    monkeypatch.setattr("edge_ad.cli.reproduce.subprocess.Popen", Process)
-    command = _command("001/1", str(trees / "mvtec"), tmp_path, "--categories", "screw,carpet,capsule")
-    command[command.index("cpu")] = "cuda:0,cuda:1"
-    assert main(command) == 0
-    shares = {words[words.index("--device") + 1]: words[words.index("--categories") + 1] for words in started}
-    assert shares == {"cuda:0": "carpet,screw", "cuda:1": "capsule"}
-    assert all("--quick" in words and words[words.index("--out") + 1] == str(tmp_path) for words in started)
+def test_several_gpus_are_named_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert shared_gpus("cuda:1,cuda:0") == (1, 0)
+    assert shared_gpus("cuda:1") == shared_gpus("auto") == ()
+    with pytest.raises(UsageError, match="cpu cannot share"):
+        shared_gpus("cuda:0,cpu")
+    with pytest.raises(DeviceError, match="no GPU cuda:2"):
+        shared_gpus("cuda:0,cuda:2")
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from edge_ad.manifest import GateReport, GraphInfo
 from edge_ad.runtime import build_engine
 from edge_ad.runtime.verification import EngineIdentity, Verification, verify
 from edge_ad.storage import cache_folder, sha256_file
-from edge_ad.streaming.hot_swap import open_bundle
+from edge_ad.streaming.bundle_opening import open_bundle
 from tests.runtime.tiny_bundle import deploy_graph, graph_info, recorded_outputs, threshold, tiny_bundle
 from tests.streaming.results import wait_until
 

@@ -75,7 +75,7 @@ class FakeSource(Source):
 def pipeline_of(engine: Engine, *sources: Source, threshold: float = 1.0, **options: Any) -> Pipeline:
     """A pipeline whose engine stays."""
     control = options.pop("control", None) or StreamControl(threshold)
-    active = ActiveEngine(JudgingEngine(engine, control.bundle, threshold), lambda old, new: None)
+    active = ActiveEngine(JudgingEngine(engine, control.bundle, threshold))
     return Pipeline(active, sources, control, **options)
 
 

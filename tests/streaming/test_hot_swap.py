@@ -19,8 +19,9 @@ from edge_ad.errors import BundleError
 from edge_ad.runtime.engine import EngineDescription
 from edge_ad.runtime.verification import Verification
 from edge_ad.streaming.active_engine import JudgingEngine
+from edge_ad.streaming.bundle_opening import OpenBundle, open_bundle
 from edge_ad.streaming.control import BundleFacts, StreamControl
-from edge_ad.streaming.hot_swap import BundleSwapper, OpenBundle, open_bundle
+from edge_ad.streaming.hot_swap import BundleSwapper
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.statistics import Summary
 from tests.runtime.tiny_bundle import deploy_graph, graph_info, tiny_bundle

@@ -80,6 +80,8 @@ def one_node_slurm(folder: Path) -> Iterator[Path]:
             subprocess.run([name, "-f", str(configuration)], env=environment, check=True, capture_output=True)
         ready = ["srun", "--time=1", "--immediate=60", "true"]
         subprocess.run(ready, env=environment, check=True, capture_output=True, timeout=90)
+        alone = ["srun", "--exclusive", "--time=1", "true"]  # has its turn when no other job is left
+        running.callback(subprocess.run, alone, env=environment, check=False, capture_output=True, timeout=90)
         running.callback(subprocess.run, ["scancel", "--full", "--user=root"], env=environment, check=False)
         yield configuration
 

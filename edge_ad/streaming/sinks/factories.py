@@ -100,16 +100,23 @@ def ng_images_sink(
     return NgImagesSink(NgImageStore(root, keep_days=keep_days, keep_bytes=keep_bytes, durable=durability == "full"))
 
 
-def mqtt_sink(url: str) -> Sink:
+def mqtt_sink(url: str, sparkplug: str | None = None) -> Sink:
     """``--mqtt URL``; see `Broker.parse` and `MqttSink`.
 
+    Args:
+        url: Of the broker.
+        sparkplug: ``--sparkplug GROUP/NODE[/DEVICE]``: publish as that node, see `SparkplugSink`; None for JSON.
+
     Raises:
-        UsageError: The URL or the file of certificates cannot be used.
-        MissingDependencyError: paho-mqtt is not installed.
+        UsageError: The URL, the names or the file of certificates cannot be used.
+        MissingDependencyError: paho-mqtt, or for Sparkplug protobuf, is not installed.
     """
     from edge_ad.streaming.mqtt import Broker
     from edge_ad.streaming.sinks.mqtt import MqttSink
+    from edge_ad.streaming.sinks.sparkplug import SparkplugSink
 
+    if sparkplug is not None:
+        return SparkplugSink(Broker.parse(url), sparkplug)
     return MqttSink(Broker.parse(url))
 
 

@@ -7,6 +7,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -18,12 +19,25 @@ from edge_ad.masked_address import masked_address
 from edge_ad.outside_text import storable
 from edge_ad.streaming.losses import GapLog
 
-__all__ = ["FrameNumbers", "Pacer", "Source", "file_path"]
+__all__ = ["CameraSettings", "FrameNumbers", "Pacer", "Source", "file_path"]
 
 _MOST_NOTES = 100  # a stream runs for months: newer entries replace those that nobody has taken
 _GIGE_NUMBERS = 65535  # GigE Vision's 16-bit numbers go from 1 to here and start again at 1
 _WRAPS_ABOVE = 60000
 _MOST_LATE = 32  # a driver that waits for lost packets of one frame gives later ones first
+
+
+@dataclass(frozen=True)
+class CameraSettings:
+    """Settings that some cameras take while they run; None for what is left as it is.
+
+    Attributes:
+        exposure_us: Exposure time in microseconds.
+        gain: In the camera's own unit.
+    """
+
+    exposure_us: float | None = None
+    gain: float | None = None
 
 
 class Source(ABC):
@@ -84,6 +98,14 @@ class Source(ABC):
         """Frames per second according to the source; None where it gives no plausible number."""
         return None
 
+    @property
+    def is_triggered(self) -> bool:
+        """Whether a part on the line starts each exposure: a frame that cannot be judged is a part all the same.
+
+        Known once it is open.
+        """
+        return False
+
     def expect_bits(self, significant_bits: int | None, *, takes_8_bits: bool) -> None:
         """Note the depth of the photos that were trained on; called before `open`.
 
@@ -99,6 +121,16 @@ class Source(ABC):
                 f"The photos that were trained on use {significant_bits} bits, and {self.name} gives 8.",
                 "Train on photos of this source, or judge its frames anyway with --allow-8-bit.",
             )
+
+    def change(self, settings: CameraSettings) -> None:
+        """Take other settings while it is open; may be called while another thread reads.
+
+        Raises:
+            UsageError: It cannot, or not with these values; it goes on with those it had.
+        """
+        if settings != CameraSettings():
+            message = f"{self.name} takes no exposure or gain while it runs."
+            raise UsageError(message, "Give it by the command line, the same for every recipe.")
 
     @abstractmethod
     def open(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -12,134 +12,16 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.runtime.machine_vision import load_pylon
-from edge_ad.streaming.sources.base import FrameNumbers, Source
-from edge_ad.streaming.sources.selection import SourceOptions
+from edge_ad.streaming.sources.base import CameraSettings, FrameNumbers, Source
+from edge_ad.streaming.sources.genicam_features import apply_features, apply_options, change_settings, frame_rate
+from edge_ad.streaming.sources.options import SourceOptions
+from edge_ad.streaming.sources.pylon_features import PylonFeatures
 
-__all__ = ["BaslerSource", "apply_features", "apply_options", "first_readable"]
+__all__ = ["BaslerSource"]
 
-_CLOSE_ENOUGH = 0.02  # cameras round to what the sensor supports
 _WAIT_MS = 200  # how soon a wait for a frame notices a cancellation or the loss of the camera
 _LONGEST_SILENCE_S = 2.0
-_FRAME_RATES = ("ResultingFrameRate", "ResultingFrameRateAbs")
 _NO_NUMBER = 2**64 - 1  # what pylon says when the camera does not number its frames
-
-
-def apply_options(nodes: Any, options: SourceOptions, genicam: Any) -> Iterator[str]:
-    """Apply the options, in the order that cameras need: format, size, exposure, gain, rate, trigger.
-
-    Args:
-        nodes: Node map of the open camera.
-        options: What to set.
-        genicam: The module ``pypylon.genicam``.
-
-    Yields:
-        A remark for each setting the camera did not take, to follow the camera's name.
-
-    Raises:
-        UsageError: A pixel format or trigger input the camera does not know.
-    """
-    if options.pixel_format is not None:
-        _choose(nodes, "PixelFormat", options.pixel_format, genicam)
-    for name, offset, wanted in (("Width", "OffsetX", options.width), ("Height", "OffsetY", options.height)):
-        if wanted is not None:
-            _set_number(nodes, (offset,), 0, genicam)  # which allows the full size
-            yield from _set_number(nodes, (name,), wanted, genicam)
-    if options.exposure_us is not None:
-        _set_text(nodes, "ExposureAuto", "Off", genicam)
-        yield from _set_number(nodes, ("ExposureTime", "ExposureTimeAbs"), options.exposure_us, genicam)
-    if options.gain is not None:
-        _set_text(nodes, "GainAuto", "Off", genicam)
-        yield from _set_number(nodes, ("Gain", "GainRaw"), options.gain, genicam)
-    if options.fps is not None:
-        _set_text(nodes, "AcquisitionFrameRateEnable", "1", genicam)
-        yield from _set_number(nodes, ("AcquisitionFrameRate", "AcquisitionFrameRateAbs"), options.fps, genicam)
-    if options.hardware_trigger is not None:
-        _choose(nodes, "TriggerSelector", "FrameStart", genicam)
-        _choose(nodes, "TriggerSource", options.hardware_trigger, genicam)
-        _choose(nodes, "TriggerMode", "On", genicam)
-        _set_text(nodes, "TriggerActivation", "RisingEdge", genicam)
-
-
-def apply_features(nodes: Any, features: Mapping[str, str], genicam: Any) -> None:
-    """Set features by their own names; a command is run.
-
-    Args:
-        nodes: Node map of the open camera.
-        features: Name → value as text.
-        genicam: The module ``pypylon.genicam``.
-
-    Raises:
-        UsageError: The camera does not know a feature, or not with this value.
-    """
-    for name, value in features.items():
-        node = _node(nodes, (name,), genicam)
-        if node is None:
-            raise UsageError(f"The camera has no feature {name} that can be set now.", "pylon Viewer lists them.")
-        try:
-            if hasattr(node, "Execute"):
-                node.Execute()
-            else:
-                node.FromString(value)
-        except genicam.GenericException:
-            raise UsageError(f"The camera does not take {value} for {name}.", _choices(node)) from None
-
-
-def first_readable(nodes: Any, names: tuple[str, ...], genicam: Any) -> float | None:
-    """The value of the first of these features that the camera has; None when it has none."""
-    for name in names:
-        node = nodes.GetNode(name)
-        if node is not None and genicam.IsReadable(node):
-            return float(node.GetValue())
-    return None
-
-
-def _node(nodes: Any, names: tuple[str, ...], genicam: Any) -> Any:
-    found = (nodes.GetNode(name) for name in names)
-    return next((node for node in found if node is not None and genicam.IsWritable(node)), None)
-
-
-def _set_number(nodes: Any, names: tuple[str, ...], wanted: float, genicam: Any) -> list[str]:
-    """Set the nearest possible value, and remark on it where it differs."""
-    node = _node(nodes, names, genicam)
-    if node is None:
-        return [f"has no {names[0]} to set."]
-    smallest, largest = node.GetMin(), node.GetMax()
-    value = min(max(wanted, smallest), largest)
-    if isinstance(smallest, int):
-        step = node.GetInc()
-        value = smallest + round((value - smallest) / step) * step
-    node.SetValue(value)
-    got = node.GetValue()
-    if abs(got - wanted) <= _CLOSE_ENOUGH * abs(wanted):
-        return []
-    return [f"did not take {names[0]} {wanted:g}: it is {got:g} (possible: {smallest:g} to {largest:g})."]
-
-
-def _set_text(nodes: Any, name: str, value: str, genicam: Any) -> None:
-    """Set what only some cameras have."""
-    node = _node(nodes, (name,), genicam)
-    if node is not None:
-        node.FromString(value)
-
-
-def _choose(nodes: Any, name: str, wanted: str, genicam: Any) -> None:
-    """Set one of several values whatever its case, with or without the ``Packed`` that older cameras add."""
-    node = _node(nodes, (name,), genicam)
-    if node is None:
-        raise UsageError(f"The camera has no {name} to set.", "pylon Viewer lists what it has.")
-    known = {symbol.lower(): symbol for symbol in node.Symbolics}
-    symbol = known.get(wanted.lower()) or known.get(f"{wanted.lower()}packed")
-    if symbol is None:
-        raise UsageError(f"The camera has no {name} {wanted}.", _choices(node))
-    node.FromString(symbol)
-
-
-def _choices(node: Any) -> str:
-    if hasattr(node, "Symbolics"):
-        return f"It has: {', '.join(node.Symbolics)}."
-    if hasattr(node, "GetMin"):
-        return f"Possible: {node.GetMin():g} to {node.GetMax():g}."
-    return ""
 
 
 class BaslerSource(Source):
@@ -167,19 +49,24 @@ class BaslerSource(Source):
         self._options, self._features = options or SourceOptions(), dict(features or {})
         self._camera: Any = None
         self._converter: Any = None
+        self._is_triggered = False
         self._numbers = FrameNumbers()
         self._cancelled = threading.Event()
 
     @property
+    def is_triggered(self) -> bool:
+        """Whether the camera waits for a trigger."""
+        return self._is_triggered
+
+    @property
     def fps(self) -> float | None:
         """Frames per second according to the camera; None with a trigger, which sets the pace."""
-        if self._camera is None or self._options.hardware_trigger is not None:
+        if self._camera is None or self._is_triggered:
             return None
         try:
-            fps = first_readable(self._camera.GetNodeMap(), _FRAME_RATES, self._genicam)
+            return frame_rate(PylonFeatures(self._camera.GetNodeMap()))
         except self._genicam.GenericException:
             return None
-        return fps if fps else None
 
     def open(self) -> None:
         """Connect, apply the options and start."""
@@ -196,6 +83,17 @@ class BaslerSource(Source):
         except Exception:
             self.close()
             raise
+
+    def change(self, settings: CameraSettings) -> None:
+        """Set exposure and gain of the running camera, exactly or not at all; a reconnection keeps them."""
+        camera = self._camera
+        if camera is None:
+            raise UsageError(f"{self.name} is gone.", "Try again when it has returned.")
+        try:
+            features = PylonFeatures(camera.GetNodeMap())
+            self._options = change_settings(self.name, features, self._options, settings)
+        except self._genicam.GenericException as error:
+            raise UsageError(f"{self.name} does not answer: {_first_line(error)}") from None
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next complete frame; None when the camera is gone, or when cancelled."""
@@ -222,7 +120,7 @@ class BaslerSource(Source):
 
     def _read(self) -> NDArray[np.uint8] | None:
         silent_s = 0.0
-        while not self._cancelled.is_set() and (self._options.hardware_trigger or silent_s < _LONGEST_SILENCE_S):
+        while not self._cancelled.is_set() and (self._is_triggered or silent_s < _LONGEST_SILENCE_S):
             camera = self._camera
             if camera is None or not camera.IsGrabbing() or camera.IsCameraDeviceRemoved():
                 return None
@@ -265,7 +163,7 @@ class BaslerSource(Source):
 
     def _strategy(self) -> Any:
         """Triggered frames are parts, so none may be replaced; otherwise only the newest matters."""
-        if self._options.hardware_trigger is not None:
+        if self._is_triggered:
             return self._pylon.GrabStrategy_OneByOne
         return self._pylon.GrabStrategy_LatestImageOnly
 
@@ -278,9 +176,10 @@ class BaslerSource(Source):
         raise DeviceError(f"There is no {self.name}.", f"There are: {there}." if there else "pylon finds no camera.")
 
     def _set_up(self) -> None:
-        nodes = self._camera.GetNodeMap()
-        self.notes.extend(f"{self.name} {note}" for note in apply_options(nodes, self._options, self._genicam))
-        apply_features(nodes, self._features, self._genicam)
+        features = PylonFeatures(self._camera.GetNodeMap())
+        self.notes.extend(f"{self.name} {note}" for note in apply_options(self.name, features, self._options))
+        apply_features(self.name, features, self._features)
+        self._is_triggered = features.value("TriggerMode") == "On"
 
 
 def _first_line(error: Exception) -> str:

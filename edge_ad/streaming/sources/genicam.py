@@ -11,18 +11,24 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.image_limits import pixel_limit
-from edge_ad.streaming.sources.base import FrameNumbers, Source
+from edge_ad.streaming.sources.base import CameraSettings, FrameNumbers, Source
 from edge_ad.streaming.sources.genicam_driver import Buffer, Connection, FoundCamera, GenicamDriver
-from edge_ad.streaming.sources.genicam_features import FeatureMap, FeatureRefusedError, apply_features, apply_options
+from edge_ad.streaming.sources.genicam_features import (
+    FeatureMap,
+    FeatureRefusedError,
+    apply_features,
+    apply_options,
+    change_settings,
+    frame_rate,
+)
+from edge_ad.streaming.sources.options import SourceOptions
 from edge_ad.streaming.sources.pixel_formats import format_of_name, to_bgr
-from edge_ad.streaming.sources.selection import SourceOptions
 
 __all__ = ["GenicamSource"]
 
 _WAIT_S = 0.1  # how soon a wait for a frame notices a cancellation or the loss of the camera
 _LONGEST_SILENCE_S = 2.0
 _CLOSE_S = 0.5
-_FRAME_RATES = ("ResultingFrameRate", "ResultingFrameRateAbs", "AcquisitionFrameRate", "AcquisitionFrameRateAbs")
 _MOST_CORRUPT_IN_ROW = 100  # a camera that sends nothing else counts as lost
 _CHUNK_FRAME_ID = "ChunkFrameID"
 
@@ -65,6 +71,11 @@ class GenicamSource(Source):
         self._takes_8_bits = False
 
     @property
+    def is_triggered(self) -> bool:
+        """Whether the camera waits for a trigger, as it said when it was opened."""
+        return self._is_triggered
+
+    @property
     def fps(self) -> float | None:
         """Frames per second according to the camera when it was opened; None with a trigger, which sets the pace."""
         return self._fps
@@ -86,10 +97,18 @@ class GenicamSource(Source):
             self._connection = self._driver.connect(self._found())
             self._set_up(self._connection)
             self._connection.start()
-            self._fps = None if self._is_triggered else _frame_rate(self._connection.features)
+            self._fps = None if self._is_triggered else frame_rate(self._connection.features)
         except Exception:
             self.close()
             raise
+
+    def change(self, settings: CameraSettings) -> None:
+        """Set exposure and gain of the running camera, exactly or not at all; a reconnection keeps them."""
+        with self._is_used:
+            if self._connection is None:
+                raise UsageError(f"{self.name} is gone.", "Try again when it has returned.")
+            features = self._connection.features
+            self._options = change_settings(self.name, features, self._options, settings)
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next complete frame; None when the camera is gone, or when cancelled."""
@@ -102,17 +121,21 @@ class GenicamSource(Source):
         """Stop and release the camera."""
         with self._is_used:
             connection, self._connection = self._connection, None
-            if connection is None:
-                return
-            self._numbers.restart()
-            # A library asks a camera that is gone again and again before it gives up; nobody waits for it at the end.
-            closing = threading.Thread(target=connection.close, name="close camera", daemon=True)
-            closing.start()
-            closing.join(_CLOSE_S if self._cancelled.is_set() else None)
+            if connection is not None:
+                self._numbers.restart()
+                self._close(connection)
 
     def cancel(self) -> None:
         """End the wait for a frame."""
         self._cancelled.set()
+
+    def _close(self, connection: Connection) -> None:
+        """Wait until it is closed: a library asks a camera that is gone for seconds. At the end nobody waits for it."""
+        closing = threading.Thread(target=connection.close, name="close camera", daemon=True)
+        closing.start()
+        while closing.is_alive() and not self._cancelled.is_set():
+            closing.join(_WAIT_S)
+        closing.join(_CLOSE_S)
 
     def _read(self) -> NDArray[np.uint8] | None:
         silent_since, corrupt = time.monotonic(), self.corrupt
@@ -238,11 +261,3 @@ def _asks_for_frame_id(features: FeatureMap) -> bool:
     except FeatureRefusedError:
         return False
     return True
-
-
-def _frame_rate(features: FeatureMap) -> float | None:
-    for name in _FRAME_RATES:
-        text = features.value(name)
-        if text is not None and (rate := float(text)) > 0:
-            return rate
-    return None

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal, Protocol
 
 from edge_ad.errors import UsageError
-from edge_ad.streaming.sources.selection import SourceOptions
+from edge_ad.streaming.sources.base import CameraSettings
+from edge_ad.streaming.sources.options import SourceOptions
 
-__all__ = ["Feature", "FeatureMap", "FeatureRefusedError", "Kind", "apply_features", "apply_options", "as_limit"]
+__all__ = [
+    "Feature",
+    "FeatureMap",
+    "FeatureRefusedError",
+    "Kind",
+    "apply_features",
+    "apply_options",
+    "as_limit",
+    "change_settings",
+    "frame_rate",
+]
 
 Kind = Literal["integer", "float", "boolean", "enumeration", "string", "command", "other"]
 
 _CLOSE_ENOUGH = 0.02  # cameras round to what the sensor supports
+_FRAME_RATES = ("ResultingFrameRate", "ResultingFrameRateAbs", "AcquisitionFrameRate", "AcquisitionFrameRateAbs")
 _TRUE, _FALSE = frozenset({"1", "true", "on", "yes"}), frozenset({"0", "false", "off", "no"})
 _MOST_SHOWN = 12
 _NO_LIMIT = 2.0**62  # what a camera gives as the limit of a number that has none is larger
@@ -157,6 +169,42 @@ def apply_options(camera: str, features: FeatureMap, options: SourceOptions) -> 
         _choose(camera, features, "TriggerSource", options.hardware_trigger)
         _choose(camera, features, "TriggerMode", "On")
         _set_if_there(features, "TriggerActivation", "RisingEdge")
+
+
+def change_settings(
+    camera: str, features: FeatureMap, options: SourceOptions, settings: CameraSettings
+) -> SourceOptions:
+    """Set exposure and gain of a running camera, exactly or not at all.
+
+    Args:
+        camera: Its name, for messages.
+        features: Of the open camera.
+        options: What it has now.
+        settings: What it is to have; None for what stays.
+
+    Returns:
+        The options as they are then.
+
+    Raises:
+        UsageError: It does not take a value; it has those it had.
+        DeviceError: It does not answer.
+    """
+    now = SourceOptions(exposure_us=options.exposure_us, gain=options.gain)
+    wanted = SourceOptions(
+        exposure_us=now.exposure_us if settings.exposure_us is None else settings.exposure_us,
+        gain=now.gain if settings.gain is None else settings.gain,
+    )
+    notes = [] if wanted == now else list(apply_options(camera, features, wanted))
+    if notes:
+        list(apply_options(camera, features, now))
+        raise UsageError(f"{camera} {notes[0]}", "Choose a value that it takes.")
+    return replace(options, exposure_us=wanted.exposure_us, gain=wanted.gain)
+
+
+def frame_rate(features: FeatureMap) -> float | None:
+    """Frames per second that the camera names; None where it names none."""
+    values = (features.value(name) for name in _FRAME_RATES)
+    return next((float(value) for value in values if value is not None and float(value) > 0), None)
 
 
 def _set(camera: str, features: FeatureMap, feature: Feature, value: str) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DeviceError
-from edge_ad.streaming.sources.base import Source
+from edge_ad.streaming.sources.base import CameraSettings, Source
 
 __all__ = ["ReconnectingSource"]
 
@@ -44,9 +44,18 @@ class ReconnectingSource(Source):
         """Frames per second that the source names."""
         return self._source.fps
 
+    @property
+    def is_triggered(self) -> bool:
+        """As the source says."""
+        return self._source.is_triggered
+
     def expect_bits(self, significant_bits: int | None, *, takes_8_bits: bool) -> None:
         """Ask the source whether it gives them."""
         self._source.expect_bits(significant_bits, takes_8_bits=takes_8_bits)
+
+    def change(self, settings: CameraSettings) -> None:
+        """Have the source take other settings."""
+        self._source.change(settings)
 
     def open(self) -> None:
         """Open the source."""

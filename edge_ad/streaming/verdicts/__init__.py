@@ -14,6 +14,7 @@ from edge_ad.streaming.verdicts.observers import (
 )
 from edge_ad.streaming.verdicts.part_observer import PartObserver, observers_from_options
 from edge_ad.streaming.verdicts.parts import Part, PartRule, Parts
+from edge_ad.streaming.verdicts.recipe_observers import RecipeObservers
 from edge_ad.streaming.verdicts.scene import SCENE_CHANGED, SCENE_RESTORED, SceneMonitor, SceneObserver
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "PartObserver",
     "PartRule",
     "Parts",
+    "RecipeObservers",
     "SceneMonitor",
     "SceneObserver",
     "observers_from_options",

@@ -15,6 +15,8 @@ from benchmarks.suites.benchmark_app import benchmark_app, parse_benchmark_app
 from benchmarks.suites.peers import OURS, peers_row
 from benchmarks.suites.power_law import fit_power_law
 from benchmarks.suites.published import PUBLISHED, published_columns
+from benchmarks.suites.record import append_row, read_lines
+from benchmarks.suites.row_cells import measure_missing
 from benchmarks.suites.scaling import in_rounds
 from benchmarks.suites.stability import Settings
 from benchmarks.suites.steal import StealClock, is_calm, parse_stat
@@ -195,18 +197,38 @@ def row(**changes: object) -> dict[str, object]:
     return {"product": "plate", "size": 256, "seed": 0, "share": 1.0, "method": "fader", **figures, **changes}
 
 
-def test_the_suite_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    (tmp_path / "plate").mkdir()
-    chosen = argparse.Namespace(data=[tmp_path / "plate"], seeds=[0, 1], methods=["fader", "ear"], size=256)
-    left = accuracy_suite.missing(chosen, [row(), row(method="ear", seed=1), row(method="ear", size=128)])
-    assert [(method, seed) for method, _, seed in left] == [("ear", 0), ("fader", 1)]
+def chosen_rows(tmp_path: Path, *more: str) -> argparse.Namespace:
+    data, out = ["--data", str(tmp_path / "plate")], ["--out", str(tmp_path / "rows.jsonl")]
+    return accuracy_suite.parser().parse_args([*data, *out, "--seeds", "0", "1", "--methods", "fader", "ear", *more])
 
 
-def test_a_training_that_fails_is_counted_and_leaves_no_row(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_suite_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = chosen_rows(tmp_path, "--workers", "0")
+    for each in (row(), row(method="ear", seed=1), row(method="ear", size=128)):
+        append_row(chosen.out, each)
+    measured: list[tuple[str, int]] = []
+
+    def measure(method: str, data: Path, size: int, seed: int, runs: None, *, protocol: str) -> dict[str, object]:
+        measured.append((method, seed))
+        return row(method=method, seed=seed, size=size)
+
+    monkeypatch.setattr(accuracy_suite, "measure", measure)
+    assert measure_missing(accuracy_suite.cells_of(chosen), ("product", "size", "seed", "method"), chosen) == 0
+    assert measured == [("ear", 0), ("fader", 1)]
+    assert [(each["method"], each["seed"]) for each in read_lines(chosen.out)[3:]] == measured
+    assert measure_missing(accuracy_suite.cells_of(chosen), ("product", "size", "seed", "method"), chosen) == 0
+    assert len(measured) == 2
+    assert not chosen.out.with_suffix(".cells").exists()
+
+
+def test_a_training_that_fails_is_counted_and_leaves_no_row(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
     (tmp_path / "empty").mkdir()
     out = tmp_path / "rows.jsonl"
     assert accuracy_suite.main(["--data", str(tmp_path / "empty"), "--methods", "none", "--out", str(out)]) == 1
-    assert "none on empty, seed 0: failed" in capfd.readouterr().err
+    assert "empty size 256 seed 0 share 1.0 none: failed" in capfd.readouterr().err
     assert not out.exists()
 
 

@@ -83,6 +83,13 @@ def test_setting_that_the_camera_does_not_know_is_a_usage_error(query: str, name
         pass
 
 
+def test_feature_that_is_not_there_is_answered_with_the_nearest_names_and_a_wrong_value_with_the_range() -> None:
+    for query, hint in (("ExposureTme=5", "It has: ExposureTime"), ("Width=5000000", "Possible: 1 to ")):
+        with pytest.raises(UsageError) as failure, source_from_uri(f"basler://0?{query}"):
+            pass
+        assert failure.value.hint.startswith(hint)
+
+
 @pytest.mark.parametrize("pixel_format", ["Mono8", "BGR8", "RGB8", "BayerRG8", "Mono12"])
 def test_every_pixel_format_comes_as_bgr(pixel_format: str) -> None:
     with source_from_uri(f"basler://0?width=64&height=48&pixel_format={pixel_format}") as source:
@@ -116,8 +123,11 @@ def test_incomplete_frames_are_skipped_and_counted() -> None:
         assert source.source_count == frames + source.corrupt + source.missed + source.duplicates
 
 
-def test_camera_with_a_trigger_waits_for_it_and_is_not_lost() -> None:
-    with source_from_uri("basler://0?width=64&height=48&hardware_trigger=Software") as source:
+@pytest.mark.parametrize(
+    "trigger", ["hardware_trigger=Software", "TriggerSelector=FrameStart&TriggerSource=Software&TriggerMode=On"]
+)
+def test_camera_with_a_trigger_waits_for_it_and_is_not_lost(trigger: str) -> None:
+    with source_from_uri(f"basler://0?width=64&height=48&{trigger}") as source:
         camera = _inner(source)._camera
         fire = camera.GetNodeMap().GetNode("TriggerSoftware").Execute
         threading.Timer(2.5, fire).start()

@@ -119,7 +119,7 @@ def test_a_stream_measures_the_picture_that_the_network_sees(policy: str) -> Non
     limits, facts = _limits(), BundleFacts(name="", hash="b", method="", precision="", backend="", threshold=1.0)
     control = StreamControl(1.0, facts)
     with FakeEngine() as engine:
-        slot = ActiveEngine(JudgingEngine(engine, facts, 1.0, scene=limits), lambda old, new: None)
+        slot = ActiveEngine(JudgingEngine(engine, facts, 1.0, scene=limits))
         with Pipeline(slot, [Large(6)], control, policy=policy) as pipeline:  # type: ignore[arg-type] # of the parameter
             result = pipeline.next_item()
     assert result is not None

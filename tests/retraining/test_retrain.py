@@ -1,0 +1,140 @@
+"""``edge-ad retrain``: what is learned, what is kept to compare on, and that nothing but a proposal is made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_ad.bundle import Bundle
+from edge_ad.cli.app import main
+from edge_ad.retraining.findings import Finding, Findings, read_findings
+from edge_ad.streaming.frame import Frame
+from edge_ad.streaming.records.brush import Stroke
+from edge_ad.streaming.records.corrections import CorrectionStore, Label
+from edge_ad.streaming.records.labelling import JudgedFrame, label_frame
+from edge_ad.streaming.records.store import RecordStore, Row
+from edge_ad.training.runs import load_run
+
+SMALL = ["--size", "64", "-p", "weights=random", "-p", "rank=4", "--geometry", "stretch", "--no-check-photos"]
+
+
+def _photo(rng: np.random.Generator, *, has_mark: bool = False, has_scratch: bool = False) -> np.ndarray:
+    image = np.full((64, 64, 3), 90, np.uint8)
+    image[16:48, 16:48] = 180
+    if has_mark:
+        image[20:26, 20:26] = (200, 80, 40)
+    if has_scratch:
+        image[30:34, 18:46] = 10
+    return cv2.add(image, rng.integers(0, 20, image.shape, dtype=np.uint8))
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng, root = np.random.default_rng(0), tmp_path_factory.mktemp("product") / "squares"
+    for name, count, scratch in (("train/good", 20, False), ("test/good", 4, False), ("test/scratch", 4, True)):
+        (root / name).mkdir(parents=True)
+        for index in range(count):
+            cv2.imwrite(str(root / name / f"{index:02d}.png"), _photo(rng, has_scratch=scratch))
+    return root
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    """Records of a line: six marked parts were false alarms, three scratches were missed, and one of them is placed."""
+    rng, store = np.random.default_rng(1), CorrectionStore(tmp_path / "corrected")
+    rows: list[Row] = []
+    for index in range(9):
+        label: Label = "defect" if index % 3 == 2 else "good"
+        image = _photo(rng, has_mark=label == "good", has_scratch=label == "defect")
+        frame = Frame(index, image, float(index), 1.7e9 + index, 1.0, source="cam")
+        judged = JudgedFrame("OK" if label == "defect" else "NG", "cam", index, "", 1.7e9 + index, 1.0, 2.0, "hash")
+        place = (Stroke(40, ((300, 500), (700, 500))),) if index == 2 else ()
+        kind = "scratch" if label == "defect" else ""
+        _, event = label_frame(store, frame, judged, label=label, by="Ada", kind=kind, place=place)
+        assert event is not None
+        rows.append(event)
+    records = RecordStore(tmp_path / "line.sqlite", source="camera")
+    records.commit(rows)
+    records.close()
+    return tmp_path / "line.sqlite"
+
+
+@pytest.fixture(scope="module")
+def run(product: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its bundle, which tests leave as it is."""
+    return _trained(product, tmp_path_factory.mktemp("line"))
+
+
+def _trained(product: Path, tmp_path: Path, method: str = "patch-gaussian", *more: str) -> Path:
+    runs = tmp_path / "runs"
+    assert main(["train", method, "--data", str(product), "--runs", str(runs), *SMALL, *more]) == 0
+    assert main(["export", str(runs / "squares")]) == 0
+    return runs / "squares"
+
+
+def test_the_later_third_of_the_findings_is_kept_to_compare_on(database: Path) -> None:
+    found = read_findings(database)
+    assert [finding.label for finding in found] == ["good", "good", "defect"] * 3
+    taught = Findings.split(found, learns_from_defects=True)
+    assert taught.counts() == {"learned_good": 4, "learned_defect": 2, "compared_good": 2, "compared_defect": 1}
+    assert taught.compared[-1] == found[-1]
+    plain = Findings.split(found, learns_from_defects=False)
+    assert plain.counts() == {"learned_good": 4, "learned_defect": 0, "compared_good": 2, "compared_defect": 3}
+    two = Findings.split([Finding(Path("a"), "good"), Finding(Path("b"), "good")], learns_from_defects=True)
+    assert two.compared == ()
+
+
+def test_a_proposal_is_trained_compared_and_written_and_nothing_else_is_touched(
+    run: Path, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (run / "bundle" / "manifest.json").read_bytes()
+    capsys.readouterr()
+    assert main(["retrain", str(run), "--from-records", str(database), "--seconds", "0.1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["findings"] == {"learned_good": 4, "learned_defect": 0, "compared_good": 2, "compared_defect": 3}
+    old, new = found["comparisons"]["findings"]["candidates"]
+    assert old["false_alarms"] == [2, 2]
+    assert new["false_alarms"][0] < 2
+    assert [row["detections"] for row in found["comparisons"]["held_out"]["candidates"]] == [[4, 4], [4, 4]]
+    assert (run / "bundle" / "manifest.json").read_bytes() == before
+    again = load_run(run.with_name("squares-2"))
+    assert len({*again.split.fit, *again.split.calibrate, *again.split.threshold}) == 24
+    assert again.parameters == load_run(run).parameters
+    assert Bundle.open(again.root / "bundle").manifest.product == "squares"
+    page = (again.root / "proposal" / "index.html").read_text()
+    assert "4 photos of good parts" in page
+    assert (again.root / "proposal" / "findings" / "index.html").is_file()
+    assert main(["retrain", str(run), "--from-records", str(database), "--name", "squares-2"]) == 2
+
+
+def test_a_method_that_learns_from_defects_is_taught_those_of_the_line(
+    product: Path, database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = [part for name in ("epochs=1", "hidden=8", "metric_steps=2", "draws=1") for part in ("-p", name)]
+    run = _trained(product, tmp_path, "supersimplenet", *tiny)
+    capsys.readouterr()
+    arguments = [str(run / "bundle"), "--from-records", str(database), "--name", "taught", "--seconds", "0.1", "--json"]
+    assert main(["retrain", *arguments]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["findings"]["learned_defect"] == 2
+    labelled = load_run(run.with_name("taught")).labelled
+    assert [len(record.masks) for record in labelled] == [1, 0]
+    assert len(Bundle.open(run.with_name("taught") / "bundle").manifest.labelled_defects) == 2
+
+
+def test_records_without_labels_or_with_changed_pictures_are_refused(
+    run: Path, database: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    RecordStore(tmp_path / "empty.sqlite", source="camera").close()
+    refused = ["retrain", str(run), "--name", "refused", "--from-records"]
+    assert main([*refused, str(tmp_path / "empty.sqlite")]) == 2
+    assert "no labelled frame" in capsys.readouterr().err
+    (picture, *_) = sorted((tmp_path / "corrected" / "good").iterdir())
+    picture.write_bytes(picture.read_bytes() + b"x")
+    assert main([*refused, str(database)]) == 2
+    assert "not what was labelled" in capsys.readouterr().err
+    assert not run.with_name("refused").exists()
