@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from edge_ad.spc.control_charts import Base
-from edge_ad.spc.statistics import LEAST_NG, Statistics
+from edge_ad.spc.periods import LEAST_NG
+from edge_ad.spc.statistics import Statistics
 
 __all__ = ["base_words", "span_words", "warnings_of"]
 
@@ -31,6 +32,8 @@ def base_words(found: Statistics) -> str:
 
 def warnings_of(found: Statistics) -> list[str]:
     """What speaks against the limits, or is left out of the charts; one sentence or two each."""
+    if not found.frames:
+        return ["No records match: look at the period, and at the names of source, bundle and recipe."]
     return [*_base_period(found), *_share(found), *_scores(found)]
 
 

@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.outside_text import storable
 from edge_ad.spc.page import render_statistics
+from edge_ad.spc.periods import StatisticsRequest
 from edge_ad.spc.run_rules import RULE_SETS
 from edge_ad.spc.shifts import parse_shift
-from edge_ad.spc.statistics import Statistics, StatisticsRequest, statistics_of
+from edge_ad.spc.statistics import Statistics, statistics_of
 from edge_ad.streaming.records.reader import RecordReader
 
 __all__ = ["main", "page_of"]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from edge_ad.errors import DataError, UsageError
 from edge_ad.outside_text import storable
 from edge_ad.spc.control_charts import (
     Base,
@@ -21,54 +18,21 @@ from edge_ad.spc.control_charts import (
     share_chart,
 )
 from edge_ad.spc.kinds import count_kinds
+from edge_ad.spc.periods import (
+    StatisticsRequest,
+    base_period,
+    checked_spans,
+    fitting_width,
+    judged_period,
+    width_for_ng,
+)
 from edge_ad.spc.places import PlaceMap, count_places, place_maps, read_boxes
-from edge_ad.spc.run_rules import RULE_SETS, RuleSet, RunRule
-from edge_ad.spc.shifts import Shift, Span, subgroup_spans
+from edge_ad.spc.run_rules import RULE_SETS, RunRule
+from edge_ad.spc.shifts import Shift, Span
 from edge_ad.spc.subgroups import BundleCounts, Subgroups, check_times, read_counts
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 
-__all__ = ["LEAST_NG", "ShiftCounts", "Statistics", "StatisticsRequest", "statistics_of"]
-
-_DAY_S = 86400.0
-_BASE_DAYS = 7
-_WIDTHS_S = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, _DAY_S, 7 * _DAY_S)
-_LEAST_SUBGROUPS, _MOST_SUBGROUPS, _MOST_ASKED = 20, 100, 2000
-
-LEAST_NG = 5.0
-"""NG that should be expected in a subgroup: below, the limits of a p chart promise too much."""
-
-
-@dataclass(frozen=True)
-class StatisticsRequest:
-    """What is asked for.
-
-    Attributes:
-        since_unix: Start of the period; None for the 24 hours that end with it.
-        until_unix: End of the period; None for the newest record.
-        base_since_unix: Start of the base period, from which the limits come; None for the seven days before the
-            period.
-        base_until_unix: Its end; given with its start.
-        source: Only this source.
-        bundle: Only what a bundle judged whose hash begins so.
-        shifts: Only these times of the day.
-        width_s: Length of a subgroup in seconds; None for one that gives 20 to 100 of them, with five NG expected in
-            each where so many come.
-        rules: Name of the run rules.
-        with_dispersion: Widen limits by how much the subgroups of the base period differ.
-        recipe: Only what was judged under the recipe of this name.
-    """
-
-    since_unix: float | None = None
-    until_unix: float | None = None
-    base_since_unix: float | None = None
-    base_until_unix: float | None = None
-    source: str | None = None
-    bundle: str | None = None
-    shifts: tuple[Shift, ...] = ()
-    width_s: float | None = None
-    rules: RuleSet = "western-electric"
-    with_dispersion: bool = False
-    recipe: str | None = None
+__all__ = ["ShiftCounts", "Statistics", "statistics_of"]
 
 
 @dataclass(frozen=True)
@@ -148,12 +112,12 @@ def statistics_of(reader: RecordReader, request: StatisticsRequest) -> Statistic
     """
     check_times(reader)
     chosen = RecordFilter(source=request.source, bundle=request.bundle, recipe=request.recipe)
-    period = _period(reader, request)
-    base, is_given = _base_period(request, period)
-    width_s = request.width_s or _width(period, request.shifts)
+    period = judged_period(reader, request)
+    base, is_given = base_period(request, period)
+    width_s = request.width_s or fitting_width(period, request.shifts)
     read = partial(_read, reader, chosen=chosen, shifts=request.shifts)
     (spans, counts), (base_spans, base_counts) = read(period, width_s), read(base, width_s)
-    if request.width_s is None and (wider_s := _width_for_ng(spans, counts, base_counts, width_s)) > width_s:
+    if request.width_s is None and (wider_s := width_for_ng(spans, counts, base_counts, width_s)) > width_s:
         width_s = wider_s
         (spans, counts), (base_spans, base_counts) = read(period, width_s), read(base, width_s)
     bundle = _most_frames(counts)
@@ -185,65 +149,11 @@ def statistics_of(reader: RecordReader, request: StatisticsRequest) -> Statistic
     )
 
 
-def _period(reader: RecordReader, request: StatisticsRequest) -> Span:
-    until = request.until_unix
-    if until is None:
-        newest = reader.select("SELECT max(time_unix) FROM verdicts")[0][0]
-        if newest is None:
-            raise DataError(f"{reader.path} holds no verdicts.", "edge-ad stream --database FILE.sqlite writes them.")
-        until = newest + 1e-3
-    since = until - _DAY_S if request.since_unix is None else request.since_unix
-    return _checked(Span(since, until), "period")
-
-
-def _base_period(request: StatisticsRequest, period: Span) -> tuple[Span, bool]:
-    start, end = request.base_since_unix, request.base_until_unix
-    if (start is None) != (end is None):
-        raise UsageError("A base period has a start and an end.", "Give both --base-since and --base-until, or none.")
-    if start is None or end is None:
-        return Span(period.since_unix - _BASE_DAYS * _DAY_S, period.since_unix), False
-    return _checked(Span(start, end), "base period"), True
-
-
-def _checked(span: Span, name: str) -> Span:
-    if not (math.isfinite(span.since_unix) and span.since_unix < span.until_unix):
-        raise UsageError(f"The {name} ends before it starts.", "Give its start first, then its end.")
-    return span
-
-
-def _width(period: Span, shifts: Sequence[Shift]) -> float:
-    seconds = sum(each.seconds for each in subgroup_spans(period, period.seconds, shifts)) or period.seconds
-    return next((width for width in _WIDTHS_S if seconds / width <= _MOST_SUBGROUPS), _WIDTHS_S[-1])
-
-
-def _width_for_ng(
-    spans: Sequence[Span], counts: Sequence[BundleCounts], base_counts: Sequence[BundleCounts], width_s: float
-) -> float:
-    """A width, at least this one, with five NG expected in a subgroup; no more than leaves twenty subgroups."""
-    frames, before = (sum(row.frames for row in rows) for rows in (counts, base_counts))
-    seconds, ng = sum(span.seconds for span in spans), sum(row.defective for row in base_counts)
-    if not frames or not ng:
-        return width_s
-    wanted_s = LEAST_NG * before / ng * seconds / frames
-    possible = [width for width in _WIDTHS_S if width >= width_s and seconds / width >= _LEAST_SUBGROUPS]
-    return next((width for width in possible if width >= wanted_s), max(possible, default=width_s))
-
-
 def _read(
     reader: RecordReader, period: Span, width_s: float, *, chosen: RecordFilter, shifts: Sequence[Shift]
 ) -> tuple[list[Span], list[BundleCounts]]:
-    spans = _spans(period, width_s, shifts)
+    spans = checked_spans(period, width_s, shifts)
     return spans, read_counts(reader, spans, chosen)
-
-
-def _spans(period: Span, width_s: float, shifts: Sequence[Shift]) -> list[Span]:
-    if period.seconds / width_s > _MOST_ASKED:
-        message = f"There are {period.seconds / width_s:.0f} subgroups in the period."
-        raise UsageError(message, f"Take longer ones: at most {_MOST_ASKED}. Such as --subgroup 1h.")
-    spans = subgroup_spans(period, width_s, shifts)
-    if any(one.until_unix > other.since_unix + 1e-6 for one, other in itertools.pairwise(spans)):
-        raise UsageError("Two shifts overlap: their frames would be counted twice.", "Give shifts that do not.")
-    return spans
 
 
 def _most_frames(counts: Sequence[BundleCounts]) -> str:
