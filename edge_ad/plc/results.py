@@ -10,14 +10,15 @@ from typing import Any
 
 from edge_ad.alignment import OTHER_LENGTH
 from edge_ad.part_position import CUT_OFF, NO_PART, SEVERAL_PARTS
-from edge_ad.streaming.frame import Event, Result, Unjudged
+from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark, Result, Unjudged
+from edge_ad.streaming.golden.check import GOLDEN_CHECK
 from edge_ad.streaming.records.schema import regions_of
 
 __all__ = ["BETWEEN_PARTS", "PartResult", "PartResults", "ResultRule", "VerdictCode"]
 
 _MOST_32 = 2**32 - 1
 # A request waits for a frame that is sound and of the right size; then it may turn out that its part cannot be aligned.
-_NOT_ALIGNED = frozenset({NO_PART, CUT_OFF, SEVERAL_PARTS, OTHER_LENGTH})
+_NOT_ALIGNED = frozenset({NO_PART, CUT_OFF, SEVERAL_PARTS, OTHER_LENGTH, GOLDEN_CHECK})
 BETWEEN_PARTS = frozenset({NO_PART, CUT_OFF})
 """Why a frame is not judged that shows no part to be judged: nothing is wrong."""
 
@@ -51,6 +52,7 @@ class PartResult:
         source: Number of the source that gave the newest of them, from 1.
         bundle: Content hash of the bundle that judged it, hexadecimal; empty for none.
         at_unix: Wall-clock time of its newest frame, in seconds since the epoch.
+        recipe: The recipe that it was judged under.
     """
 
     sequence: int
@@ -66,6 +68,7 @@ class PartResult:
     source: int = 1
     bundle: str = ""
     at_unix: float = 0.0
+    recipe: RecipeMark = NO_RECIPE
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ class PartResults:
             source=frame.source_index + 1,
             bundle=result.bundle,
             at_unix=frame.captured_unix,
+            recipe=result.recipe,
         )
 
     def of_unjudged(self, unjudged: Unjudged) -> PartResult | None:
@@ -156,6 +160,7 @@ class PartResults:
             source=self._sources.get(event.source, 0),
             bundle=str(data["bundle"]),
             at_unix=event.at_unix,
+            recipe=RecipeMark(str(data.get("recipe", "")), str(data.get("recipe_hash", ""))),
         )
 
     def _next(self) -> int:

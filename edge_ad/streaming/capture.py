@@ -13,6 +13,7 @@ from edge_ad.photo_spec import PhotoSpec
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.filters import FilterOptions, FrameFilter, FrameShape
 from edge_ad.streaming.frame import Frame, Unjudged
+from edge_ad.streaming.golden.check import GOLDEN_CHECK
 from edge_ad.streaming.recipe import Recipe
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.statistics import FrameCounters
@@ -318,8 +319,11 @@ class Capture:
             self._counter.captured += 1
             reason = "paused" if self._control.is_paused else problem or self._filter.reason(frame)
             if reason is None:
-                yield self._filter.named(frame)
-            elif self._counts(reason):
+                frame = self._filter.named(frame)
+                reason = None if self._control.golden.lets_pass(frame.part) else GOLDEN_CHECK
+            if reason is None:
+                yield frame
+            elif reason != GOLDEN_CHECK and self._counts(reason):
                 yield replace(frame, problem=reason)
             else:
                 self._counter.unjudged[reason] += 1
