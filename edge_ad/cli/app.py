@@ -38,6 +38,7 @@ VERBS: dict[str, str] = {
     "build-engine": "Build a bundle's engine for this machine.",
     "verify": "Check that an engine gives the trained numbers.",
     "stream": "Judge the frames of a camera, video or folder.",
+    "serve": "Judge photos that others send by HTTP.",
     "recipe": "Check recipes: what a line needs for each product.",
     "records": "List, export, draw or confirm what streams recorded.",
     "retrain": "Train again with what people labelled on the line.",

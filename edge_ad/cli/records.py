@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Sequence
-from datetime import datetime, timedelta, timezone
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from edge_ad.cli.console import local_time, note, print_json, print_table
+from edge_ad.cli.console import note, print_json, print_table
 from edge_ad.cli.options import JsonOption
+from edge_ad.cli.record_times import local_iso, span_from_text, time_from_text
+from edge_ad.cli.record_trend import show_trend
 from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
-    from edge_ad.streaming.records.reader import Bucket, RecordFilter, RecordReader
+    from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 
-__all__ = ["records", "time_from_text"]
+__all__ = ["records"]
 
 _LISTED = 50
-_HOUR_S = 3600.0
 _MOST_CONFIRMED = 1_000_000
-_HOURS_SHOWN = 48
-_BLOCKS = " ▁▂▃▄▅▆▇█"
-_SPANS = {"m": 60, "h": 3600, "d": 86400}
-_SHORT_ZONE, _HOUR_ZONE = re.compile(r"(:\d\d|T\d\d)([+-]\d\d)(\d\d)$"), re.compile(r"(:[\d.]+|T\d\d)[+-]\d\d$")
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def records(
@@ -53,6 +48,7 @@ def records(
     bundle: Annotated[
         str | None, typer.Option(metavar="HASH", help="Only what this bundle judged: the start of its hash.")
     ] = None,
+    recipe: Annotated[str | None, typer.Option(metavar="NAME", help="Only what was judged under this recipe.")] = None,
     min_score: Annotated[float | None, typer.Option(help="Only records with at least this raw score.")] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help=f"At most this many, the newest; list shows {_LISTED} by default.")
@@ -140,11 +136,13 @@ def records(
         min_score,
         limit,
         bundle=bundle,
+        recipe=recipe,
     )
     if action == "report":
         from edge_ad.cli.statistics_report import report_statistics
         from edge_ad.spc import StatisticsRequest, parse_shift
 
+        _refuse_for_report({"--verdict": verdict, "--min-score": min_score, "--limit": limit, "--events": events})
         request = StatisticsRequest(
             chosen.since_unix,
             chosen.until_unix,
@@ -153,9 +151,10 @@ def records(
             source,
             bundle,
             tuple(parse_shift(text) for text in shifts or ()),
-            _seconds(subgroup),
+            span_from_text(subgroup, option="--subgroup"),
             rules,
             with_dispersion,
+            recipe,
         )
         report_statistics(database, request, out=out, as_json=as_json)
         return
@@ -169,7 +168,14 @@ def records(
         elif action == "confirm":
             _confirm(database, reader, chosen, ids=ids, by=by, withdraw=withdraw, as_json=as_json)
         else:
-            _trend(reader, chosen, out=out, as_json=as_json, title=database.name)
+            show_trend(reader, chosen, out=out, as_json=as_json, title=database.name)
+
+
+def _refuse_for_report(given: Mapping[str, object]) -> None:
+    """Refuse options that a report has no use for: its shares count all judged frames."""
+    for option, value in given.items():
+        if value is not None and value is not False:
+            raise UsageError(f"{option} has no effect on a report.", "It counts all judged frames: leave it out.")
 
 
 def _list(reader: RecordReader, chosen: RecordFilter, *, events: bool, as_json: bool, out: Path | None) -> None:
@@ -234,14 +240,6 @@ def _confirm(
         note(f"{len(wanted)} {noun} {what} by {name}; {len(wanted) - count} were so before.")
 
 
-def _seconds(text: str | None) -> float | None:
-    """``15m`` → 900; None for none."""
-    match = None if text is None else re.fullmatch(r"(\d{1,6})([mhd])", text.strip())
-    if text is not None and (match is None or int(match[1]) == 0):
-        raise UsageError(f"--subgroup {text} is no span of time.", "Such as 15m, 1h or 1d.")
-    return None if match is None else float(int(match[1]) * _SPANS[match[2]])
-
-
 def _numbers(text: str) -> list[int]:
     """``17,20-35`` → the numbers."""
     numbers: list[int] = []
@@ -257,11 +255,7 @@ def _numbers(text: str) -> list[int]:
 
 def _in_local_time(record: dict[str, Any]) -> dict[str, Any]:
     """The same time in the zone in which ``--since`` is read."""
-    return {**record, "time": _local_iso(datetime.fromisoformat(record["time"]).timestamp())}
-
-
-def _local_iso(at_unix: float) -> str:
-    return local_time(at_unix, "milliseconds").replace(" ", "T")
+    return {**record, "time": local_iso(datetime.fromisoformat(record["time"]).timestamp())}
 
 
 def _shown(record: dict[str, object], name: str) -> object:
@@ -283,91 +277,3 @@ def _export(reader: RecordReader, chosen: RecordFilter, *, events: bool, out: Pa
     rows = reader.events(chosen) if events else reader.records(chosen)
     count = export_records(map(_in_local_time, rows), EVENT_COLUMNS if events else COLUMNS, out)
     note(f"{count} {'events' if events else 'records'}: {out}")
-
-
-def _trend(reader: RecordReader, chosen: RecordFilter, *, out: Path | None, as_json: bool, title: str) -> None:
-    if out is not None and out.suffix.lower() != ".png":
-        raise UsageError(f"{out.name} is not a picture file.", "Give a file that ends in .png.")
-    span = reader.span(chosen)
-    hours = reader.buckets(chosen, _HOUR_S)
-    if as_json:
-        print_json({"hours": [_hour(bucket) for bucket in hours]})
-    if span is None:
-        if not as_json:
-            note("No records match.")
-        return
-    if out is not None:
-        from edge_ad.streaming.records.trend_chart import draw_trend
-
-        draw_trend(reader, chosen, span, hours, out, title=title)
-        note(f"Trend: {out}")
-    elif not as_json:
-        _print_trend(hours)
-
-
-def _print_trend(hours: Sequence[Bucket]) -> None:
-    """Print the newest 48 hours that have records, one line each."""
-    shown = hours[-_HOURS_SHOWN:]
-    top = max((max(bucket.highest or 0.0, bucket.threshold or 0.0) for bucket in shown), default=1.0)
-    rows = [
-        [
-            local_time(bucket.start_unix, "minutes"),
-            bucket.frames,
-            bucket.defective,
-            f"{bucket.ng_rate:.2%}",
-            bucket.mean,
-            bucket.highest,
-            bucket.threshold,
-            _bar(bucket.mean, top),
-        ]
-        for bucket in shown
-    ]
-    print_table(["hour", "frames", "NG", "NG rate", "score mean", "score max", "threshold", "mean"], rows)
-
-
-def _bar(value: float | None, top: float) -> str:
-    if value is None or not top > 0 or not math.isfinite(value):
-        return ""
-    eighths = round(min(max(value / top, 0.0), 1.0) * 20 * 8)
-    return "█" * (eighths // 8) + _BLOCKS[eighths % 8].strip()
-
-
-def _hour(bucket: Bucket) -> dict[str, object]:
-    return {
-        "start": _local_iso(bucket.start_unix),
-        "frames": bucket.frames,
-        "ng": bucket.defective,
-        "ng_rate": bucket.ng_rate,
-        "score_mean": bucket.mean,
-        "score_max": bucket.highest,
-        "threshold": bucket.threshold,
-    }
-
-
-def time_from_text(text: str | None, *, option: str) -> float | None:
-    """Seconds since the epoch of a date, a date with time, or a span before now; without a zone, local time."""
-    if text is None:
-        return None
-    number, unit = text[:-1], text[-1:]
-    try:
-        if unit in _SPANS and number.replace(".", "", 1).isdigit():
-            return (datetime.now(timezone.utc) - timedelta(seconds=float(number) * _SPANS[unit])).timestamp()
-        zoned = _SHORT_ZONE.sub(r"\1\2:\3", re.sub(r"[zZ]$", "+00:00", text.strip()))
-        moment = datetime.fromisoformat(f"{zoned}:00" if _HOUR_ZONE.search(zoned) else zoned)
-        return moment.timestamp() if moment.tzinfo is not None else _local(moment, text, option)
-    except (ValueError, OverflowError, OSError) as error:
-        hint = "Such as 2026-11-22, 2026-11-22T08:00, 2026-11-22T08:00+01:00, or 12h for twelve hours ago."
-        raise UsageError(f"{text!r} is not a time.", hint) from error
-
-
-def _local(moment: datetime, text: str, option: str) -> float:
-    """A local time; when the clock is changed, some times exist twice and others not at all."""
-    first, second = moment.replace(fold=0).timestamp(), moment.replace(fold=1).timestamp()
-    if first < second:  # the clock was set back: take the time that leaves nothing out
-        chosen = first if option == "--since" else second
-        note(f"{option} {text} existed twice; taking {local_time(chosen)}. Add the zone to choose.")
-        return chosen
-    if first > second and _DAY.fullmatch(text.strip()) is None:  # a day may begin after 00:00
-        hint = f"The clock was set forward then. Write {local_time(first)}, for example."
-        raise UsageError(f"{text} did not exist here.", hint)
-    return first

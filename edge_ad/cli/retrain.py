@@ -43,7 +43,7 @@ def retrain(
     """
     from edge_ad.cli.console import note, print_json
     from edge_ad.cli.progress import EpochProgress
-    from edge_ad.cli.records import time_from_text
+    from edge_ad.cli.record_times import time_from_text
     from edge_ad.export.build import run_of
     from edge_ad.retraining.proposal import RetrainRequest, propose
     from edge_ad.streaming.records.reader import RecordFilter

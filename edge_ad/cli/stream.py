@@ -79,7 +79,7 @@ def stream(
     folder = open_recipes(recipes, groups, golden, has_ids=has_ids)
     observers = _observers(folder, verdicts, has_ids=has_ids)
     sinks = open_sinks(outputs, server)
-    sinks += plc_sinks(plc_servers, outputs.gpio, has_parts=verdicts.part is not None, is_asked=has_ids)
+    sinks += plc_sinks(plc_servers, outputs.gpio, has_parts=verdicts.part is not None)
     if isinstance(filters.trigger, HttpTrigger):
         sinks.append(filters.trigger.answers(len(opened)))
     switching = None if folder is None else (folder, warm_limits(recipes), observers)

@@ -170,22 +170,19 @@ def open_plc_servers(outputs: Outputs) -> dict[str, PlcServer]:
     return made
 
 
-def plc_sinks(
-    servers: Mapping[str, PlcServer], gpio: str | None = None, *, has_parts: bool, is_asked: bool
-) -> list[Sink]:
+def plc_sinks(servers: Mapping[str, PlcServer], gpio: str | None = None, *, has_parts: bool) -> list[Sink]:
     """A sink for each of these servers, and one for digital outputs.
 
     Args:
         servers: The servers.
         gpio: What ``--gpio`` says; None for no such outputs.
         has_parts: Whether ``--part`` says what a part is.
-        is_asked: Whether somebody asks for each part by a trigger.
     """
     if not servers and gpio is None:
         return []
     from edge_ad.plc import GpioOptions, GpioSink, ResultRule
 
-    rule = ResultRule(has_parts=has_parts, is_asked=is_asked)
+    rule = ResultRule(has_parts=has_parts)
     made: list[Sink] = [server.sink(rule) for server in servers.values()]
     return made if gpio is None else [*made, GpioSink(GpioOptions.parse(gpio), rule)]
 

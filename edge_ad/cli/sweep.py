@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +14,17 @@ if TYPE_CHECKING:
     from edge_ad.sweeps.cells import Cell
     from edge_ad.sweeps.controller import Answer
     from edge_ad.sweeps.progress import SweepProgress
+    from edge_ad.sweeps.search import Tried
     from edge_ad.sweeps.specification import SweepFile
 
 __all__ = ["sweep"]
 
 _FILE_HELP = "YAML: products, methods, parameters, seeds, limits, and where to run; docs/how-to/sweep.md shows one."
 _DRY_HELP = "Check the file and name the cells; nothing is run."
+_SEARCH_HELP = (
+    "Look for the parameters that the file's search names, by Optuna, on held-out good photos and pseudo-defects: no "
+    "test photo is opened."
+)
 _CLUSTER_HELP = "local or slurm, in place of the file's."
 _WORKERS_HELP = "Cells at the same time, in place of the file's; on SLURM, jobs that wait or run."
 
@@ -29,15 +35,20 @@ def sweep(
     cluster: Annotated[str | None, typer.Option(help=_CLUSTER_HELP)] = None,
     workers: Annotated[int | None, typer.Option(min=1, help=_WORKERS_HELP)] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of cells and results, in place of the file's.")] = None,
+    search: Annotated[bool, typer.Option("--search", help=_SEARCH_HELP)] = False,
     json: JsonOption = False,
 ) -> None:
     """Train and measure products x methods x parameters x seeds, each cell on its own.
 
-    A cell that has its result is not run again. What was stopped or killed goes on with the same command.
+    A cell that has its result is not run again, and one that failed is. What was stopped or killed goes on with the
+    same command.
     """
     from edge_ad.sweeps.plan import plan_cells
 
     found = _with_options(file, cluster, workers, out)
+    if search:
+        _search(found, as_json=json)
+        return
     cells = plan_cells(found)
     if dry_run:
         _print_plan(found, cells, as_json=json)
@@ -75,6 +86,34 @@ def _run(found: SweepFile, cells: list[Cell]) -> SweepProgress:
         return run_sweep(cells, found.out, executor, found.limits.limits, table)
 
 
+def _search(found: SweepFile, *, as_json: bool) -> None:
+    from edge_ad.cli.console import note, print_json, print_table
+    from edge_ad.sweeps.run import executor_of
+    from edge_ad.sweeps.search import SEARCH_FOLDER, TRIALS_FILE, run_search
+
+    total = 0 if found.search is None else found.search.trials
+
+    def show(tried: Tried, everything: Sequence[Tried]) -> None:
+        figure = tried.message if tried.held_out is None else f"held out {tried.held_out:.4f}"
+        note(f"{len(everything)}/{total} {_named(tried.parameters)}: {tried.state}, {figure}")
+
+    result = run_search(found, executor_of(found.run), found.limits.limits, show)
+    if as_json:
+        print_json(result)
+    else:
+        ranked = sorted(result.tried, key=lambda each: (each.state != "done", -(each.held_out or 0.0)))
+        rows = [[each.number, _named(each.parameters), each.state, each.held_out] for each in ranked]
+        print_table(["trial", "parameters", "state", "held_out"], rows)
+    given = " ".join(f"-p {name}={value}" for name, value in result.best.parameters.items())
+    note(f"Best: edge-ad train {result.method} {given}")
+    note(f"All {len(result.tried)}: {found.out / SEARCH_FOLDER / TRIALS_FILE}")
+
+
+def _named(values: Mapping[str, object]) -> str:
+    texts = (f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}" for name, value in values.items())
+    return ", ".join(texts)
+
+
 def _print_plan(found: SweepFile, cells: list[Cell], *, as_json: bool) -> None:
     from edge_ad.cli.console import note, print_json, print_table
     from edge_ad.sweeps.controller import known_answer
@@ -98,7 +137,7 @@ def _print_plan(found: SweepFile, cells: list[Cell], *, as_json: bool) -> None:
 
 def _parameters(cell: Cell) -> str:
     values = cell.labels["parameters"]
-    return ", ".join(f"{name}={value}" for name, value in values.items()) if isinstance(values, dict) else ""
+    return _named(values) if isinstance(values, dict) else ""
 
 
 def _report(found: SweepFile, answers: list[Answer], *, as_json: bool) -> None:

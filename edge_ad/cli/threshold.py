@@ -194,7 +194,7 @@ def _check_plausible(results: Sequence[Recalibrated]) -> None:
 
 def _photos(bundle: Bundle, wanted: Wanted) -> tuple[list[GoodPhoto], Path, GoodScores | None]:
     """The photos that were asked for, where they are from and, of a run, what else sets its thresholds."""
-    from edge_ad.cli.records import time_from_text
+    from edge_ad.cli.record_times import time_from_text
     from edge_ad.evaluation.good_photos import photos_of_folder, photos_of_records, photos_of_run
     from edge_ad.streaming.filters import Region
     from edge_ad.streaming.records.reader import RecordFilter

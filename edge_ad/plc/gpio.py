@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GpioSink"]
 
+_log = logging.getLogger(__name__)
 _COMMAND = "from edge_ad.plc.gpio_process import main; main()"
 _START_S, _END_S, _SAY_EVERY_S = 20.0, 3.0, 0.2
 _NOT_READY_S = 2.0  # after a pulse that was not given: a part went its way without it
@@ -89,6 +91,8 @@ class GpioSink(Sink):
             _end(process)
             why = answer.get("error", "its process does not answer")
             raise DeviceError(f"The GPIO lines of {self._options.chip} cannot be used: {why}.", "gpioinfo shows them.")
+        if not answer.get("is_prompt", True):
+            _log.warning("No real-time priority: GPIO pulses may come late when the cores are busy (LimitRTPRIO=50).")
         assert process.stdin is not None
         os.set_blocking(process.stdin.fileno(), False)  # a process that hangs must not hold up the stream
         self._is_over.clear()
@@ -98,15 +102,14 @@ class GpioSink(Sink):
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
         """Give a pulse for a frame, where frames are results."""
-        self._condition.judged()
+        if not result.reason:
+            self._condition.judged()
         self._captured[result.frame.source] = result.frame.captured_at
         self._pulse(self._results.of_result(result), result.frame.source)
 
     def unjudged(self, unjudged: Unjudged) -> None:
-        """Give an NG pulse for a part that could not be inspected."""
+        """Note why a frame is not judged of which nobody waits for a verdict."""
         self._condition.unjudged(unjudged)
-        self._captured[unjudged.frame.source] = unjudged.frame.captured_at
-        self._pulse(self._results.of_unjudged(unjudged), unjudged.frame.source)
 
     def event(self, event: Event) -> None:
         """Give a pulse for a part that is over."""

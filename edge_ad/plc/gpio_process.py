@@ -2,8 +2,8 @@
 
 It reads one JSON object per line from stdin: ``{"ready": true}``, ``{"pulse": "ng", "at": SECONDS}`` by the monotonic
 clock, or ``{"end": true}``, after which it gives what waits. At the end of stdin without that, all lines are made
-inactive at once. It writes ``{"open": true}``, ``{"alarm": TEXT}`` or ``{"error": TEXT}`` to stdout; an alarm also
-says how many pulses are ``lost``.
+inactive at once. It writes ``{"open": true, "is_prompt": ...}``, ``{"alarm": TEXT, "lost": PULSES}`` or ``{"error":
+TEXT}`` to stdout.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from edge_ad.plc.gpio_options import GpioOptions, Line
 from edge_ad.plc.gpio_pulses import PulseSchedule
 
-__all__ = ["GpioLines", "Lines", "main", "serve"]
+__all__ = ["GpioLines", "Lines", "main", "serve", "take_priority"]
 
 _LONGEST_WAIT_S = 1.0
 _PRIORITY = 50  # of the real-time scheduler, where that is allowed
@@ -102,16 +102,24 @@ def main() -> None:
     """Hold the lines that the first argument names, as JSON, until stdin ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the stream, which then ends this
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-    with suppress(OSError, AttributeError, PermissionError):
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+    is_prompt = take_priority()
     try:
         options = GpioOptions.from_dict(json.loads(sys.argv[1]))
         lines = GpioLines(options)
     except Exception as error:  # the stream says it to the user
         _write({"error": " ".join(str(error).split()) or type(error).__name__})
         return
-    _write({"open": True})
+    _write({"open": True, "is_prompt": is_prompt})
     serve(options, lines)
+
+
+def take_priority() -> bool:
+    """Be woken before other programs, where the system allows that; whether it does."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_PRIORITY))
+    except (AttributeError, OSError):
+        return False
+    return True
 
 
 def serve(options: GpioOptions, lines: Lines, stdin: int = 0) -> None:

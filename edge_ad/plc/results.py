@@ -8,17 +8,13 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from edge_ad.alignment import OTHER_LENGTH
-from edge_ad.part_position import CUT_OFF, NO_PART, SEVERAL_PARTS
-from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark, Result, Unjudged
-from edge_ad.streaming.golden.check import GOLDEN_CHECK
+from edge_ad.part_position import CUT_OFF, NO_PART
+from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark, Result
 from edge_ad.streaming.records.schema import regions_of
 
 __all__ = ["BETWEEN_PARTS", "PartResult", "PartResults", "ResultRule", "VerdictCode"]
 
 _MOST_32 = 2**32 - 1
-# A request waits for a frame that is sound and of the right size; then it may turn out that its part cannot be aligned.
-_NOT_ALIGNED = frozenset({NO_PART, CUT_OFF, SEVERAL_PARTS, OTHER_LENGTH, GOLDEN_CHECK})
 BETWEEN_PARTS = frozenset({NO_PART, CUT_OFF})
 """Why a frame is not judged that shows no part to be judged: nothing is wrong."""
 
@@ -77,13 +73,10 @@ class ResultRule:
 
     Attributes:
         has_parts: Whether parts are asked for, which have one or more frames: each finished part is a result. Else
-            each judged frame is.
-        is_asked: Whether somebody asks for each part by a trigger: then a part that could not be judged is a result
-            too, since it is on the line.
+            each frame with a verdict is.
     """
 
     has_parts: bool = False
-    is_asked: bool = False
 
 
 class PartResults:
@@ -119,25 +112,6 @@ class PartResults:
             bundle=result.bundle,
             at_unix=frame.captured_unix,
             recipe=result.recipe,
-        )
-
-    def of_unjudged(self, unjudged: Unjudged) -> PartResult | None:
-        """The result for a frame that could not be judged; None where it is none."""
-        frame, reason = unjudged.frame, unjudged.reason
-        if self._rule.has_parts or not self._rule.is_asked or reason not in _NOT_ALIGNED:
-            return None
-        sequence = self._next()
-        return PartResult(
-            sequence,
-            _number(frame.part, sequence),
-            frame.part,
-            VerdictCode.NOT_INSPECTED,
-            reason,
-            math.nan,
-            math.nan,
-            defective=1,
-            source=frame.source_index + 1,
-            at_unix=frame.captured_unix,
         )
 
     def of_event(self, event: Event) -> PartResult | None:

@@ -203,13 +203,13 @@ class PlcSink(Sink):
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
         """Put out the verdict on a frame, where frames are what is put out."""
-        self._server.condition.judged()
+        if not result.reason:
+            self._server.condition.judged()
         self._put(self._results.of_result(result))
 
     def unjudged(self, unjudged: Unjudged) -> None:
-        """Put out that a part could not be inspected; else only note it."""
+        """Note why a frame is not judged of which nobody waits for a verdict."""
         self._server.condition.unjudged(unjudged)
-        self._put(self._results.of_unjudged(unjudged))
 
     def event(self, event: Event) -> None:
         """Put out the verdict on a part, or note a fault."""

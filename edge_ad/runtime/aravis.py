@@ -80,6 +80,8 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "arv_gc_float_get_type": (c_size_t,),
     "arv_gc_integer_get_type": (c_size_t,),
     "arv_gc_string_get_type": (c_size_t,),
+    "arv_gv_device_get_type": (c_size_t,),
+    "arv_gv_device_is_controller": (c_int, c_void_p),
     # of GLib, which comes with Aravis
     "g_error_free": (None, POINTER(_GError)),
     "g_free": (None, c_void_p),
@@ -88,6 +90,11 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     "g_signal_connect_data": (c_uint64, c_void_p, c_char_p, ControlLost, c_void_p, c_void_p, c_int),
     "g_signal_handler_disconnect": (None, c_void_p, c_uint64),
     "g_type_check_instance_is_a": (c_int, c_void_p, c_size_t),
+}
+
+
+_OF_LATER_VERSIONS: dict[str, tuple[Any, ...]] = {
+    "arv_buffer_get_image_padding": (None, c_void_p, POINTER(c_int), POINTER(c_int)),
 }
 
 
@@ -133,7 +140,8 @@ class Aravis:
         library = ctypes.CDLL(path)
         self._functions: dict[str, Any] = {}
         self._looking = threading.Lock()
-        for name, (returned, *arguments) in _FUNCTIONS.items():
+        later = {name: types for name, types in _OF_LATER_VERSIONS.items() if hasattr(library, name)}
+        for name, (returned, *arguments) in (_FUNCTIONS | later).items():
             function = getattr(library, name)  # a library also finds what those that it needs have
             function.restype, function.argtypes = returned, arguments
             self._functions[name] = function
@@ -156,6 +164,20 @@ class Aravis:
         if error:
             raise self._error(error)
         return value
+
+    def is_controlled(self, device: int) -> bool:
+        """Whether this process controls a device: another one may, and Aravis opens it all the same to look at it."""
+        if not self.call("g_type_check_instance_is_a", device, self.call("arv_gv_device_get_type")):
+            return True  # USB gives a device to one process alone
+        return bool(self.call("arv_gv_device_is_controller", device))
+
+    def row_padding(self, buffer: int) -> int:
+        """Bytes after each row of a picture; 0 where the version of Aravis does not know."""
+        if "arv_buffer_get_image_padding" not in self._functions:
+            return 0
+        across, down = c_int(), c_int()
+        self.call("arv_buffer_get_image_padding", buffer, byref(across), byref(down))
+        return across.value
 
     def is_a(self, node: int, kind: str) -> bool:
         """Whether a node of a camera's features is of a kind, such as ``"enumeration"``."""

@@ -3,6 +3,7 @@
 from edge_ad.server.access import Limits
 from edge_ad.server.metrics import MetricsSink, metrics_sink
 from edge_ad.server.page import PageSink, web_sink
+from edge_ad.server.predictions import PredictionServer
 from edge_ad.server.server import HttpServer
 from edge_ad.server.trigger import HttpTrigger, http_trigger
 from edge_ad.server.users import Role, User, read_users
@@ -13,6 +14,7 @@ __all__ = [
     "Limits",
     "MetricsSink",
     "PageSink",
+    "PredictionServer",
     "Role",
     "User",
     "http_trigger",

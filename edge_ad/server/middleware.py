@@ -138,14 +138,14 @@ class AccessMiddleware:
             return None
 
     async def _read(self, receive: Receive) -> bytes | None:
-        body = b""
+        body = bytearray()
         while True:
             message = await receive()
-            body += bytes(message.get("body", b""))
+            body += message.get("body", b"")
             if message["type"] != "http.request" or len(body) > self._limits.body_bytes:
                 return None
             if not message.get("more_body", False):
-                return body
+                return bytes(body)
 
 
 class _Reply:

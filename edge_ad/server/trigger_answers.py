@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.outside_text import storable
-from edge_ad.streaming.frame import Frame, Result, Unjudged
-from edge_ad.streaming.records.schema import iso_time, record_of
+from edge_ad.streaming.frame import Frame, Result
+from edge_ad.streaming.records.schema import record_of
 from edge_ad.streaming.sinks.base import Sink
 
 __all__ = ["TriggerAnswers"]
@@ -65,13 +65,6 @@ class TriggerAnswers(Sink):
         """Give a verdict to those who wait for it."""
         if self._waiting:
             self._give(result.frame, record_of(result))
-
-    def unjudged(self, unjudged: Unjudged) -> None:
-        """A frame that could not be judged is no good part."""
-        frame = unjudged.frame
-        if self._waiting and unjudged.reason != "not triggered":
-            record = {"frame": frame.index, "time": iso_time(frame.captured_unix), "source": frame.source}
-            self._give(frame, record | {"verdict": "NG", "reason": unjudged.reason})
 
     def close(self) -> None:
         """Does nothing: who still waits is told so by the clock."""

@@ -63,11 +63,12 @@ def plain_chart(
 
 
 @chart_style()
-def pareto_chart(rows: Sequence[tuple[str, int]]) -> Figure:
+def pareto_chart(rows: Sequence[tuple[str, int]], unit: str) -> Figure:
     """Draw kinds or places of defects: a bar for each, and the share of all that the bars down to it make.
 
     Args:
         rows: Name and count, the most frequent first, at least one; what is beyond the twelfth is one bar.
+        unit: What is counted.
     """
     shown = list(rows[:_MOST_BARS])
     if rest := sum(count for _, count in rows[_MOST_BARS:]):
@@ -82,7 +83,7 @@ def pareto_chart(rows: Sequence[tuple[str, int]]) -> Figure:
     axes.set_yticks(list(places), names)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.18 * max(counts))
-    axes.set_xlabel("NG frames")
+    axes.set_xlabel(unit)
     axes.locator_params("x", integer=True)
     axes.grid(axis="x")
     return figure

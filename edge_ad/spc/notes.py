@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from edge_ad.spc.control_charts import Base
+from edge_ad.spc.periods import LEAST_NG
 from edge_ad.spc.statistics import Statistics
 
 __all__ = ["base_words", "span_words", "warnings_of"]
 
-_LEAST_NG = 5.0  # expected in a subgroup; below it the limits of a p chart promise too much
 _LEAST_SUBGROUPS = 20
 _MUCH_DISPERSION = 1.4
 _SHARE_OUTSIDE = 0.01
@@ -32,6 +32,8 @@ def base_words(found: Statistics) -> str:
 
 def warnings_of(found: Statistics) -> list[str]:
     """What speaks against the limits, or is left out of the charts; one sentence or two each."""
+    if not found.frames:
+        return ["No records match: look at the period, and at the names of source, bundle and recipe."]
     return [*_base_period(found), *_share(found), *_scores(found)]
 
 
@@ -71,11 +73,11 @@ def _share(found: Statistics) -> Iterator[str]:
         yield "No limits for the NG share follow from a base period in which none, or all, were NG."
         return
     usual = float(sorted(found.subgroups.frames)[len(found.subgroups) // 2]) if len(found.subgroups) else 0.0
-    if usual * base.centre < _LEAST_NG:
+    if usual * base.centre < LEAST_NG:
         yield (
-            f"In a usual subgroup {usual * base.centre:.1f} NG are expected; below {_LEAST_NG:g} a single one can be a "
+            f"In a usual subgroup {usual * base.centre:.1f} NG are expected; below {LEAST_NG:g} a single one can be a "
             "false signal. "
-            f"Take subgroups of {math.ceil(_LEAST_NG / base.centre)} frames or more: --subgroup."
+            f"Take subgroups of {math.ceil(LEAST_NG / base.centre)} frames or more: --subgroup."
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,8 @@ def statistics_data(found: Statistics) -> dict[str, Any]:
         "base_shares": _base(found.share_base),
         "base_scores": _base(found.mean_base),
         "subgroups": list(_subgroups(found)),
-        "pareto": [{"name": name, "ng": count} for name, count in found.pareto],
+        "kinds": [{"name": name, "frames": count} for name, count in found.kinds],
+        "places": [{"name": name, "ng": count} for name, count in found.pareto],
         "shifts": [{"name": each.name, "frames": each.frames, "ng": each.defective} for each in found.shifts],
     }
 
@@ -75,7 +76,9 @@ def render_statistics(found: Statistics, title: str, *, form: dict[str, Any] | N
         charts=list(_charts(found)),
         signals=signals[:_MOST_SIGNALS],
         older_signals=signals[_MOST_SIGNALS:],
-        pareto=markup(svg(pareto_chart(found.pareto), "Pareto chart of NG frames")) if found.pareto else "",
+        kinds=_pareto(found.kinds, "labelled frames"),
+        labelled=sum(count for _, count in found.kinds),
+        pareto=_pareto(found.pareto, "NG frames"),
         maps=[
             (each.source, each.photo is not None, markup(svg(place_chart(each), f"Regions of {each.source}")))
             for each in found.maps[:_MOST_MAPS]
@@ -111,6 +114,10 @@ def _charts(found: Statistics) -> Iterator[tuple[str, str, Any]]:
         else:
             continue
         yield name, text if chart is not None else "No limits.", markup(svg(figure, name))
+
+
+def _pareto(rows: Sequence[tuple[str, int]], unit: str) -> object:
+    return markup(svg(pareto_chart(rows, unit), f"Pareto chart of {unit}")) if rows else ""
 
 
 def _base_figures(base: Base | None, symbol: str) -> str:
@@ -151,6 +158,8 @@ def _filters(found: Statistics) -> Iterator[str]:
         yield f"source {storable(request.source)}"
     if request.bundle is not None:
         yield f"bundle {storable(request.bundle)}"
+    if request.recipe is not None:
+        yield f"recipe {storable(request.recipe)}"
     if request.shifts:
         yield "shifts " + ", ".join(storable(shift.name) for shift in request.shifts)
 

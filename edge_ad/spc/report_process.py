@@ -14,16 +14,21 @@ from typing import Any, TypeVar
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.outside_text import storable
 from edge_ad.spc.page import render_statistics
+from edge_ad.spc.periods import StatisticsRequest
 from edge_ad.spc.run_rules import RULE_SETS
 from edge_ad.spc.shifts import parse_shift
-from edge_ad.spc.statistics import Statistics, StatisticsRequest, statistics_of
+from edge_ad.spc.statistics import Statistics, statistics_of
 from edge_ad.streaming.records.reader import RecordReader
 
 __all__ = ["main", "page_of"]
 
 _LONGEST_S = 120
 _NICE = 10
-_MOST_SHOWN = 200
+_CHOICES = {
+    "sources": "SELECT name FROM sources ORDER BY id LIMIT 200",
+    "bundles": "SELECT hash FROM bundles ORDER BY id DESC LIMIT 200",
+    "recipes": "SELECT DISTINCT name FROM recipes ORDER BY name LIMIT 200",
+}
 _WIDTHS = {"": "automatic", "900": "15 min", "3600": "1 h", "14400": "4 h", "28800": "8 h", "86400": "1 day"}
 _Choice = TypeVar("_Choice")
 
@@ -49,8 +54,8 @@ def page_of(database: Path, fields: Mapping[str, str]) -> str:
     Args:
         database: The records.
         fields: What the form says: ``since``, ``until``, ``base_since`` and ``base_until`` as local times, ``shift``
-            (more than one with commas), ``subgroup`` in seconds, ``source``, ``bundle``, ``rules`` and ``between``;
-            each may be empty or missing.
+            (more than one with commas), ``subgroup`` in seconds, ``source``, ``bundle``, ``recipe``, ``rules`` and
+            ``between``; each may be empty or missing.
 
     Raises:
         UsageError: One of them cannot be used.
@@ -59,9 +64,8 @@ def page_of(database: Path, fields: Mapping[str, str]) -> str:
     """
     with RecordReader(database) as reader:
         found = statistics_of(reader, _request(fields))
-        names = ("SELECT name FROM sources ORDER BY id", "SELECT hash FROM bundles ORDER BY id DESC")
-        sources, bundles = ([storable(str(row[0])) for row in reader.select(text)][:_MOST_SHOWN] for text in names)
-    return render_statistics(found, database.name, form=_form(found, fields, sources, bundles))
+        choices = {name: [storable(str(row[0])) for row in reader.select(text)] for name, text in _CHOICES.items()}
+    return render_statistics(found, database.name, form=_form(found, fields, choices))
 
 
 def _request(fields: Mapping[str, str]) -> StatisticsRequest:
@@ -80,21 +84,24 @@ def _request(fields: Mapping[str, str]) -> StatisticsRequest:
         width_s=None if (width := _one_of(fields, "subgroup", list(_WIDTHS), "")) == "" else float(width),
         rules=_one_of(fields, "rules", list(RULE_SETS), "western-electric"),
         with_dispersion=fields.get("between") == "1",
+        recipe=text("recipe"),
     )
 
 
-def _form(found: Statistics, fields: Mapping[str, str], sources: list[str], bundles: list[str]) -> dict[str, Any]:
-    names = ("base_since", "base_until", "shift", "subgroup", "source", "bundle")
-    return {name: storable(fields.get(name, "")) for name in names} | {
-        "since": _field(found.period.since_unix),
-        "until": _field(found.period.until_unix),
-        "rules": found.request.rules,
-        "between": found.request.with_dispersion,
-        "sources": sources,
-        "bundles": bundles,
-        "rule_sets": list(RULE_SETS),
-        "subgroups": list(_WIDTHS.items()),
-    }
+def _form(found: Statistics, fields: Mapping[str, str], choices: dict[str, list[str]]) -> dict[str, Any]:
+    names = ("base_since", "base_until", "shift", "subgroup", "source", "bundle", "recipe")
+    return (
+        choices
+        | {name: storable(fields.get(name, "")) for name in names}
+        | {
+            "since": _field(found.period.since_unix),
+            "until": _field(found.period.until_unix),
+            "rules": found.request.rules,
+            "between": found.request.with_dispersion,
+            "rule_sets": list(RULE_SETS),
+            "subgroups": list(_WIDTHS.items()),
+        }
+    )
 
 
 def _field(at_unix: float) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from edge_ad.errors import DataError, UsageError
 from edge_ad.outside_text import storable
 from edge_ad.spc.control_charts import (
     Base,
@@ -19,48 +17,22 @@ from edge_ad.spc.control_charts import (
     share_base,
     share_chart,
 )
+from edge_ad.spc.kinds import count_kinds
+from edge_ad.spc.periods import (
+    StatisticsRequest,
+    base_period,
+    checked_spans,
+    fitting_width,
+    judged_period,
+    width_for_ng,
+)
 from edge_ad.spc.places import PlaceMap, count_places, place_maps, read_boxes
-from edge_ad.spc.run_rules import RULE_SETS, RuleSet, RunRule
-from edge_ad.spc.shifts import Shift, Span, subgroup_spans
+from edge_ad.spc.run_rules import RULE_SETS, RunRule
+from edge_ad.spc.shifts import Shift, Span
 from edge_ad.spc.subgroups import BundleCounts, Subgroups, check_times, read_counts
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 
-__all__ = ["ShiftCounts", "Statistics", "StatisticsRequest", "statistics_of"]
-
-_DAY_S = 86400.0
-_BASE_DAYS = 7
-_WIDTHS_S = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, _DAY_S, 7 * _DAY_S)
-_MOST_SUBGROUPS, _MOST_ASKED = 100, 2000
-
-
-@dataclass(frozen=True)
-class StatisticsRequest:
-    """What is asked for.
-
-    Attributes:
-        since_unix: Start of the period; None for the 24 hours that end with it.
-        until_unix: End of the period; None for the newest record.
-        base_since_unix: Start of the base period, from which the limits come; None for the seven days before the
-            period.
-        base_until_unix: Its end; given with its start.
-        source: Only this source.
-        bundle: Only what a bundle judged whose hash begins so.
-        shifts: Only these times of the day.
-        width_s: Length of a subgroup in seconds; None for one that gives at most a hundred of them.
-        rules: Name of the run rules.
-        with_dispersion: Widen limits by how much the subgroups of the base period differ.
-    """
-
-    since_unix: float | None = None
-    until_unix: float | None = None
-    base_since_unix: float | None = None
-    base_until_unix: float | None = None
-    source: str | None = None
-    bundle: str | None = None
-    shifts: tuple[Shift, ...] = ()
-    width_s: float | None = None
-    rules: RuleSet = "western-electric"
-    with_dispersion: bool = False
+__all__ = ["ShiftCounts", "Statistics", "statistics_of"]
 
 
 @dataclass(frozen=True)
@@ -90,7 +62,8 @@ class Statistics:
         share: p chart; None without its base.
         mean: X̄ chart; None without its base.
         ewma: EWMA chart; None without its base.
-        pareto: Kind or place of defects, and NG frames of it; most frequent first.
+        kinds: What people said the frames were, and how many; empty where nobody labelled any.
+        pareto: Place of defects, and NG frames with it; most frequent first.
         maps: Where regions were, by source.
         shifts: Each shift by itself.
         unjudged: Reason → frames that were not judged in the minutes of the period.
@@ -109,6 +82,7 @@ class Statistics:
     share: ControlChart | None
     mean: ControlChart | None
     ewma: ControlChart | None
+    kinds: list[tuple[str, int]]
     pareto: list[tuple[str, int]]
     maps: list[PlaceMap]
     shifts: list[ShiftCounts]
@@ -137,12 +111,15 @@ def statistics_of(reader: RecordReader, request: StatisticsRequest) -> Statistic
         DataError: The database is damaged, or nothing matches.
     """
     check_times(reader)
-    chosen = RecordFilter(source=request.source, bundle=request.bundle)
-    period = _period(reader, request)
-    base, is_given = _base_period(request, period)
-    width_s = request.width_s or _width(period, request.shifts)
-    spans, base_spans = _spans(period, width_s, request.shifts), _spans(base, width_s, request.shifts)
-    counts, base_counts = read_counts(reader, spans, chosen), read_counts(reader, base_spans, chosen)
+    chosen = RecordFilter(source=request.source, bundle=request.bundle, recipe=request.recipe)
+    period = judged_period(reader, request)
+    base, is_given = base_period(request, period)
+    width_s = request.width_s or fitting_width(period, request.shifts)
+    read = partial(_read, reader, chosen=chosen, shifts=request.shifts)
+    (spans, counts), (base_spans, base_counts) = read(period, width_s), read(base, width_s)
+    if request.width_s is None and (wider_s := width_for_ng(spans, counts, base_counts, width_s)) > width_s:
+        width_s = wider_s
+        (spans, counts), (base_spans, base_counts) = read(period, width_s), read(base, width_s)
     bundle = _most_frames(counts)
     found, before = Subgroups.of(spans, counts, bundle), Subgroups.of(base_spans, base_counts, bundle)
     shares, means = _share_base(before), _mean_base(before)
@@ -164,6 +141,7 @@ def statistics_of(reader: RecordReader, request: StatisticsRequest) -> Statistic
         share=None if shares is None else _share_chart(found, shares, rules, wide),
         mean=None if means is None else mean_chart(*of_means, means, rules, with_dispersion=wide),
         ewma=None if means is None else ewma_chart(*of_means, means, rules, with_dispersion=wide),
+        kinds=count_kinds(reader, spans, chosen),
         pareto=count_places(boxes, {each.source: each.size_wh for each in maps}),
         maps=maps,
         shifts=_by_shift(spans, counts, request.shifts, period),
@@ -171,45 +149,11 @@ def statistics_of(reader: RecordReader, request: StatisticsRequest) -> Statistic
     )
 
 
-def _period(reader: RecordReader, request: StatisticsRequest) -> Span:
-    until = request.until_unix
-    if until is None:
-        newest = reader.select("SELECT max(time_unix) FROM verdicts")[0][0]
-        if newest is None:
-            raise DataError(f"{reader.path} holds no verdicts.", "edge-ad stream --database FILE.sqlite writes them.")
-        until = newest + 1e-3
-    since = until - _DAY_S if request.since_unix is None else request.since_unix
-    return _checked(Span(since, until), "period")
-
-
-def _base_period(request: StatisticsRequest, period: Span) -> tuple[Span, bool]:
-    start, end = request.base_since_unix, request.base_until_unix
-    if (start is None) != (end is None):
-        raise UsageError("A base period has a start and an end.", "Give both --base-since and --base-until, or none.")
-    if start is None or end is None:
-        return Span(period.since_unix - _BASE_DAYS * _DAY_S, period.since_unix), False
-    return _checked(Span(start, end), "base period"), True
-
-
-def _checked(span: Span, name: str) -> Span:
-    if not (math.isfinite(span.since_unix) and span.since_unix < span.until_unix):
-        raise UsageError(f"The {name} ends before it starts.", "Give its start first, then its end.")
-    return span
-
-
-def _width(period: Span, shifts: Sequence[Shift]) -> float:
-    seconds = sum(each.seconds for each in subgroup_spans(period, period.seconds, shifts)) or period.seconds
-    return next((width for width in _WIDTHS_S if seconds / width <= _MOST_SUBGROUPS), _WIDTHS_S[-1])
-
-
-def _spans(period: Span, width_s: float, shifts: Sequence[Shift]) -> list[Span]:
-    if period.seconds / width_s > _MOST_ASKED:
-        message = f"There are {period.seconds / width_s:.0f} subgroups in the period."
-        raise UsageError(message, f"Take longer ones: at most {_MOST_ASKED}. Such as --subgroup 1h.")
-    spans = subgroup_spans(period, width_s, shifts)
-    if any(one.until_unix > other.since_unix + 1e-6 for one, other in itertools.pairwise(spans)):
-        raise UsageError("Two shifts overlap: their frames would be counted twice.", "Give shifts that do not.")
-    return spans
+def _read(
+    reader: RecordReader, period: Span, width_s: float, *, chosen: RecordFilter, shifts: Sequence[Shift]
+) -> tuple[list[Span], list[BundleCounts]]:
+    spans = checked_spans(period, width_s, shifts)
+    return spans, read_counts(reader, spans, chosen)
 
 
 def _most_frames(counts: Sequence[BundleCounts]) -> str:

@@ -19,6 +19,7 @@ VERDICT_COLUMNS = {
     "source": "(SELECT name FROM sources WHERE id = v.source)",
     "is_ng": "v.is_ng",
     "bundle": "(SELECT hash FROM bundles WHERE id = v.bundle)",
+    "recipe": "(SELECT name FROM recipes WHERE id = v.recipe)",
 }
 """The columns of a `RecordFilter` in a query of ``verdicts v``."""
 

@@ -20,6 +20,8 @@ from edge_ad.streaming.statistics import FrameCounters
 
 __all__ = ["ActiveSetup", "Capture", "Closed", "FairBuffer", "FixedSetup", "FrameBuffer"]
 
+_LASTING = frozenset({"another size", "another shape"})  # the next frame will be no better
+
 _Item = TypeVar("_Item")
 
 
@@ -283,6 +285,7 @@ class Capture:
         self._control, self._is_stopping, self._active = control, is_stopping, active
         self._region = filters.region
         self._counts = counts if filters.trigger is None else lambda reason: False  # it waits for a frame that can be
+        self._has_trigger = filters.trigger is not None
         self.is_reading = False
 
     @property
@@ -315,6 +318,7 @@ class Capture:
                 source_index=self._index,
                 path=self._source.path,
                 setup=setup,
+                is_due=self._source.is_triggered and not self._has_trigger,
             )
             self._counter.captured += 1
             reason = "paused" if self._control.is_paused else problem or self._filter.reason(frame)
@@ -323,9 +327,17 @@ class Capture:
                 reason = None if self._control.golden.lets_pass(frame.part) else GOLDEN_CHECK
             if reason is None:
                 yield frame
-            elif reason != GOLDEN_CHECK and self._counts(reason):
-                yield replace(frame, problem=reason)
+            elif self._gets_verdict(frame, reason):
+                yield replace(self._filter.named(frame), problem=reason)
             else:
                 self._counter.unjudged[reason] += 1
                 self._active.finished(setup)
                 yield Unjudged(replace(frame, setup=0), reason)
+
+    def _gets_verdict(self, frame: Frame, reason: str) -> bool:
+        """Whether a frame that cannot be judged is NG: its part is on the line, and no better frame of it will come."""
+        if reason == "paused" or self._counts(reason):
+            return reason != "paused"
+        if reason == GOLDEN_CHECK:
+            return frame.is_due or self._has_trigger
+        return frame.is_due or (reason in _LASTING and self._filter.is_asked_for(frame))

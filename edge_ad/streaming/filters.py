@@ -321,7 +321,13 @@ class FrameFilter:
             return unhealthy
         return None if self._trigger is None or self._trigger.fires(frame) else "not triggered"
 
+    def is_asked_for(self, frame: Frame) -> bool:
+        """Whether somebody asks for a part by the trigger, and this frame is the one for it; it then fires for it."""
+        return self._trigger is not None and self._trigger.gives_ids and self._trigger.fires(frame)
+
     def named(self, frame: Frame) -> Frame:
-        """A frame that is to be judged, with what the trigger calls its part."""
-        part = "" if self._trigger is None else storable(self._trigger.part_of(frame))
-        return replace(frame, part=part) if part else frame
+        """A frame that the trigger has fired for, with what it calls its part; any frame where there is no trigger."""
+        if self._trigger is None:
+            return frame
+        part = storable(self._trigger.part_of(frame))
+        return replace(frame, part=part, is_due=self._trigger.gives_ids or bool(part))

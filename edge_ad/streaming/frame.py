@@ -52,6 +52,7 @@ class Frame:
         path: The file it comes from, absolute; empty when it comes from a camera or the network.
         problem: Why it cannot be judged though a verdict is due, such as ``"black"``; empty where it can.
         setup: Number of what was active when it was captured, and judges it: a bundle, with its recipe.
+        is_due: Whether a verdict is due whatever it shows: its part was asked for, or started the exposure itself.
     """
 
     index: int
@@ -65,6 +66,7 @@ class Frame:
     path: str = ""
     problem: str = ""
     setup: int = 0
+    is_due: bool = False
 
 
 @dataclass(frozen=True)

@@ -72,12 +72,12 @@ def prepare(frame: Frame, judging: JudgingEngine, counts: Callable[[str], bool])
     Args:
         frame: The frame.
         judging: The engine, and the photos it was trained on.
-        counts: Reason → whether a frame that is not judged for it still gets a verdict. So does one of which a trigger
-            asked for the part: it is on the line, and would pass without one.
+        counts: Reason → whether a frame that is not judged for it still gets a verdict. So does one that is due: its
+            part is on the line, and would pass without one.
     """
     started = time.perf_counter()
     made = _input(frame, judging)
-    if made.problem and not (frame.part or counts(made.problem)):
+    if made.problem and not (frame.is_due or counts(made.problem)):
         return Unjudged(frame, made.problem)
     scene = None if judging.scene is None else SceneReading(measure_scene(made.image), judging.scene)
     return Prepared(frame, made, _ms_since(started), scene)

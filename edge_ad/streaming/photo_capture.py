@@ -135,7 +135,9 @@ class _Lanes:
             for index, source in enumerate(sources)
         ]
         self._threads = [
-            threading.Thread(target=self._run, args=(capture, lane), name=f"capture-{lane}", daemon=True)
+            threading.Thread(
+                target=self._run, args=(capture, accounts[lane], lane), name=f"capture-{lane}", daemon=True
+            )
             for lane, capture in enumerate(captures)
         ]
 
@@ -168,11 +170,13 @@ class _Lanes:
             return None
         return frames[0] if frames else None
 
-    def _run(self, capture: Capture, lane: int) -> None:
+    def _run(self, capture: Capture, counter: FrameCounters, lane: int) -> None:
         try:
             for item in capture.frames():
-                if isinstance(item, Frame):
+                if isinstance(item, Frame) and not item.problem:
                     self._frames.put(lane, item)
+                elif isinstance(item, Frame):
+                    counter.unjudged[item.problem] += 1
         except Closed:
             pass
         except BaseException as error:  # raised again by next

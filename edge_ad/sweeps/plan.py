@@ -15,7 +15,7 @@ from edge_ad.models.registry import method_class, parse_parameters
 from edge_ad.sweeps.cells import Cell, make_cell
 from edge_ad.sweeps.specification import MethodEntry, SweepFile
 
-__all__ = ["TASK", "photos_digest", "plan_cells", "training_cell"]
+__all__ = ["TASK", "photos_digest", "plan_cells", "product_digests", "training_cell"]
 
 TASK = "edge_ad.sweeps.training_task:train_and_measure"
 
@@ -29,7 +29,7 @@ def plan_cells(sweep: SweepFile) -> list[Cell]:
         DataError: A product has no photos of good parts, or two have one name.
         UsageError: A method or a parameter is wrong, or two cells are the same.
     """
-    digests = _digests(sweep.products)
+    digests = product_digests(sweep.products)
     variants = [variant for entry in sweep.methods for variant in _variants(sweep, entry)]
     cells = [
         training_cell(sweep, entry, values, product, digests[product], seed)
@@ -41,7 +41,12 @@ def plan_cells(sweep: SweepFile) -> list[Cell]:
     return cells
 
 
-def _digests(products: Sequence[Path]) -> dict[Path, str]:
+def product_digests(products: Sequence[Path]) -> dict[Path, str]:
+    """Folder of each product → the digest of its photos.
+
+    Raises:
+        DataError: One has no photos of good parts, or two have one name.
+    """
     names = [product.resolve().name for product in products]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"Two products are called {doubled[0]}.", "Rows tell them by the name of their folder.")

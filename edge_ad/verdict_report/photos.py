@@ -11,14 +11,18 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from edge_ad.detector import Detector
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_ad.detector import Detector, Photo
 from edge_ad.errors import DataError, UsageError
+from edge_ad.images import decode_image
 from edge_ad.outside_text import printable
 from edge_ad.photo_files import find_photos
 from edge_ad.regions import Region
 from edge_ad.streaming.frame import Result
 
-__all__ = ["UNJUDGED", "PhotoVerdict", "judge_photos", "list_photos"]
+__all__ = ["UNJUDGED", "PhotoVerdict", "judge_contents", "judge_photos", "list_photos"]
 
 UNJUDGED = "unjudged"
 _log = logging.getLogger(__name__)
@@ -121,6 +125,33 @@ def judge_photos(detector: Detector, paths: Sequence[Path]) -> Iterator[tuple[Ph
             yield from (_judge(detector, path) for path in chunk)
         else:
             yield from ((PhotoVerdict.of(*pair), pair[1]) for pair in zip(chunk, results, strict=True))
+
+
+def judge_contents(detector: Detector, photos: Sequence[tuple[str, bytes]]) -> list[PhotoVerdict]:
+    """Judge the contents of image files, up to ``detector.batch_size`` of them in one call.
+
+    Args:
+        detector: An open detector.
+        photos: Name and content of each.
+    """
+    decoded: list[NDArray[np.uint8] | PhotoVerdict] = [_decoded(detector, *photo) for photo in photos]
+    images: list[Photo] = [each for each in decoded if not isinstance(each, PhotoVerdict)]
+    results = iter(detector.predict(images))
+    pairs = zip(photos, decoded, strict=True)
+    return [
+        each if isinstance(each, PhotoVerdict) else PhotoVerdict.of(Path(photo[0]), next(results))
+        for photo, each in pairs
+    ]
+
+
+def _decoded(detector: Detector, name: str, content: bytes) -> NDArray[np.uint8] | PhotoVerdict:
+    try:
+        image = decode_image(content, name, detector.photos.significant_bits)
+    except DataError as error:
+        return PhotoVerdict(Path(name), UNJUDGED, None, detector.threshold, reason=error.message)
+    if problem := detector.photos.shape_problem(*image.shape[:2]):
+        return PhotoVerdict(Path(name), UNJUDGED, None, detector.threshold, reason=problem)
+    return image
 
 
 def _judge(detector: Detector, path: Path) -> tuple[PhotoVerdict, Result | None]:

@@ -23,6 +23,7 @@ from edge_ad.models.distillation import (
     ReverseDistillationParameters,
 )
 from edge_ad.models.draem import DraemParameters
+from edge_ad.models.draem.simulation import SimulationParameters
 from edge_ad.models.dsr import DsrParameters
 from edge_ad.models.ear import EarParameters
 from edge_ad.models.fader import FaderParameters
@@ -53,8 +54,9 @@ PARENTS: list[tuple[str, type[MethodParameters], type[MethodParameters] | None]]
     ("Parameters of a boundary around centres", CentredParameters, DiscriminatorParameters),
     ("`pbas`", PbasParameters, CentredParameters),
     ("`boundary-shuffling`", BoundaryShufflingParameters, CentredParameters),
-    ("`draem`", DraemParameters, MethodParameters),
-    ("`dsr`", DsrParameters, MethodParameters),
+    ("Parameters of what is trained on simulated defects", SimulationParameters, MethodParameters),
+    ("`draem`", DraemParameters, SimulationParameters),
+    ("`dsr`", DsrParameters, SimulationParameters),
     ("`cutpaste`", CutPasteParameters, FeatureParameters),
     ("Parameters of every student of a frozen teacher", DistillationParameters, MethodParameters),
     ("`reverse-distillation`", ReverseDistillationParameters, DistillationParameters),

@@ -211,7 +211,7 @@ def test_a_stream_answers_the_parts_that_the_plc_asks_for(engine: FakeEngine) ->
         source,
         threshold=9.0,
         control=control,
-        sinks=[server.sink(ResultRule(is_asked=True))],
+        sinks=[server.sink(ResultRule())],
         filters=FilterOptions(trigger=trigger),
         limits=Limits(max_seconds=30),
     )

@@ -359,7 +359,7 @@ def test_a_stream_answers_the_parts_that_a_client_asks_for(tmp_path: Path, engin
         FakeSource(None, is_live=True, interval_s=0.005),
         threshold=9.0,
         control=control,
-        sinks=[server.sink(ResultRule(is_asked=True))],
+        sinks=[server.sink(ResultRule())],
         filters=FilterOptions(trigger=trigger),
         limits=Limits(max_seconds=120),
     )

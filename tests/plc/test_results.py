@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from edge_ad.plc.results import PartResults, ResultRule, VerdictCode
-from edge_ad.streaming.frame import Unjudged
+from edge_ad.streaming.frame import Result
 from edge_ad.streaming.verdicts import PartObserver, PartRule
 from tests.streaming.results import make_result
 
@@ -38,7 +38,7 @@ def test_a_part_is_one_result_with_the_regions_of_its_worst_frame() -> None:
 
 
 def test_an_id_that_is_a_number_is_the_number_of_the_part() -> None:
-    results = PartResults(ResultRule(is_asked=True))
+    results = PartResults(ResultRule())
     made = [results.of_result(make_result(part=name)) for name in ("4711", "A-7", "", "99999999999")]
     assert [(one.part, one.part_id) for one in made if one] == [
         (4711, "4711"),
@@ -54,11 +54,7 @@ def test_no_number_is_not_inspected() -> None:
     assert (made.code, made.reason) == (VerdictCode.NOT_INSPECTED, "not finite")
 
 
-def test_a_part_that_was_asked_for_and_cannot_be_aligned_is_not_inspected() -> None:
-    frame = make_result(part="").frame
-    asked, running = PartResults(ResultRule(is_asked=True)), PartResults(ResultRule())
-    made = asked.of_unjudged(Unjudged(frame, "several parts"))
+def test_a_frame_whose_verdict_is_due_and_that_cannot_be_judged_is_not_inspected() -> None:
+    made = PartResults(ResultRule()).of_result(Result.of_unjudged(make_result(part="p7").frame, "black", 1.0, "b"))
     assert made is not None
-    assert (made.sequence, made.code) == (1, VerdictCode.NOT_INSPECTED)
-    assert asked.of_unjudged(Unjudged(frame, "not triggered")) is None
-    assert running.of_unjudged(Unjudged(frame, "several parts")) is None
+    assert (made.sequence, made.part_id, made.code, made.reason) == (1, "p7", VerdictCode.NOT_INSPECTED, "black")

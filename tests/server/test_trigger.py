@@ -18,7 +18,7 @@ import pytest
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.server import HttpServer, HttpTrigger, Limits, PageSink, http_trigger, metrics_sink
 from edge_ad.streaming.control import StreamControl
-from edge_ad.streaming.frame import Frame, Unjudged
+from edge_ad.streaming.frame import Frame, Result, Unjudged
 from edge_ad.streaming.triggers import Trigger, trigger_from_text
 from tests.streaming.fakes import FakeSource
 from tests.streaming.results import make_result, wait_until
@@ -102,8 +102,8 @@ def test_a_frame_that_was_not_judged_is_no_good_part(trigger: HttpTrigger) -> No
     thread = _answer(f"http://127.0.0.1:{trigger.port}/trigger?id=p7&wait=20", found)
     wait_until(lambda: trigger.last_id == "p7")
     frame = replace(_frame(3), part="p7")
-    sink.unjudged(Unjudged(frame, "not triggered"))
-    sink.unjudged(Unjudged(frame, "another shape"))
+    sink.unjudged(Unjudged(replace(frame, part=""), "black"))  # the trigger waits for a better one
+    sink.write(Result.of_unjudged(frame, "another shape", 1.0, "b"), None)
     thread.join()
     answer = json.loads(found[0][1])
     assert (answer["verdict"], answer["frames"][0]["reason"]) == ("NG", "another shape")

@@ -15,7 +15,9 @@ from edge_ad.errors import UsageError
 from edge_ad.spc import Span, StatisticsRequest, parse_shift, statistics_of
 from edge_ad.spc.notes import base_words, warnings_of
 from edge_ad.spc.statistics import Statistics
+from edge_ad.streaming.frame import Event, RecipeMark
 from edge_ad.streaming.records import RecordStore, UnjudgedRow, VerdictRow
+from edge_ad.streaming.records.labels import CONFIRMED, CORRECTED, WITHDRAWN
 from edge_ad.streaming.records.reader import RecordReader
 
 _DAY = 86400.0
@@ -102,6 +104,47 @@ def test_shifts_choose_and_are_compared(database: Path, monkeypatch: pytest.Monk
         _statistics(database, shifts=(early, parse_shift("13:00-15:00")))
 
 
+def test_what_people_said_of_frames_is_counted_by_kind(database: Path) -> None:
+    def said(kind: str, minute: int, label: str | None, verdict: str, what: str = "", at: float = 0.0) -> Event:
+        data = {"label": label, "verdict": verdict, "kind": what, "frame": minute, "at_unix": _START + 60 * minute}
+        return Event(kind, _START + 10 * _DAY + at, "line", data=data)
+
+    store = RecordStore(database, source="line")
+    first = 9 * 1440 + 9
+    events = [said(CONFIRMED, first + 10 * n, "defect", "NG", "scratch") for n in range(3)]
+    events += [said(CORRECTED, first + 30, "good", "NG"), said(CORRECTED, first + 31, "defect", "OK")]
+    events += [said(CONFIRMED, first + 40, "defect", "NG", "dent"), said(WITHDRAWN, first + 40, None, "NG", at=1.0)]
+    events += [said(CONFIRMED, 49, "defect", "NG", "before the period")]
+    store.commit(events)
+    store.close()
+    found = _statistics(database)
+    assert found.kinds == [("scratch", 3), ("false alarm", 1), ("defect, no kind given", 1)]
+    assert _statistics(database, bundle="b2").kinds == []
+    assert _statistics(database, source="another").kinds == []
+
+
+def test_a_recipe_is_a_filter(database: Path) -> None:
+    store = RecordStore(database, source="line")
+    at = _START + 10 * _DAY
+    rows = [
+        VerdictRow("line", "b3", n, at + n, 0.5, 1.0, n == 0, 3.0, 4.5, recipe=RecipeMark("caps", "c" * 64))
+        for n in range(9)
+    ]
+    store.commit(rows)
+    store.close()
+    assert _statistics(database, recipe="caps").frames == 9
+    nothing = _statistics(database, recipe="lids")
+    assert nothing.frames == 0
+    assert "No records match" in warnings_of(nothing)[0]
+
+
+def test_without_a_length_subgroups_are_long_enough_for_their_ng(database: Path) -> None:
+    found = _statistics(database, since_unix=_START + 8 * _DAY, until_unix=_START + 10 * _DAY)
+    # 1.2 NG an hour are expected, five in more than four hours; a subgroup of eight would leave six.
+    assert found.width_s == 7200.0
+    assert len(found.subgroups) == 24
+
+
 def test_places_are_counted_on_the_frame_as_its_picture_says(database: Path, tmp_path: Path) -> None:
     found = _statistics(database)
     assert found.pareto == [("middle right", 144)]  # nobody knows where the frame ends
@@ -133,7 +176,10 @@ def test_the_report_is_a_page_a_pdf_or_numbers(
 
 
 def test_a_pdf_has_the_charts(database: Path, tmp_path: Path) -> None:
-    pytest.importorskip("weasyprint", reason="the extra pdf is not installed")
+    try:
+        import weasyprint  # noqa: F401 - it loads libraries of the system
+    except (ImportError, OSError) as error:
+        pytest.skip(f"the extra pdf, or Pango, is not installed: {error}")
     assert main(["records", "report", str(database), "--out", str(tmp_path / "day.pdf")]) == 0
     content = (tmp_path / "day.pdf").read_bytes()
     assert content.startswith(b"%PDF-")
@@ -144,8 +190,9 @@ def test_a_pdf_has_the_charts(database: Path, tmp_path: Path) -> None:
     ("options", "told"),
     [
         (["--since", "2023-11-20", "--until", "2023-11-19"], "ends before it starts"),
+        (["--min-score", "0.5"], "has no effect on a report"),
         (["--subgroup", "5s"], "is no span of time"),
-        (["--since", "2023-11-15", "--subgroup", "1m"], "subgroups in the period"),
+        (["--since", "2023-11-15", "--subgroup", "1m"], "such subgroups"),
     ],
 )
 def test_what_cannot_be_reported_is_one_line(

@@ -129,6 +129,21 @@ def test_black_frame_counts_as_one_of_its_part_so_that_none_of_the_next_part_tak
     assert summary.frames + summary.dropped == 40
 
 
+class _TriggeredSource(NumberedSource):
+    @property
+    def is_triggered(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("policy", ["newest", "every"])
+def test_each_frame_whose_exposure_a_part_started_has_a_verdict(engine: FakeEngine, policy: Any) -> None:
+    source, sink = _TriggeredSource(12, is_live=True, interval_s=0.02), ListSink()
+    filters = FilterOptions(make_health=_IsBlack)
+    summary = run_stream(engine, source, threshold=9.0, sinks=[sink], filters=filters, policy=policy)
+    assert [result.frame.index for result in sink.results if result.reason == "black" and result.is_defective] == [10]
+    assert (summary.unjudged, summary.frames + summary.dropped) == ({}, 12)
+
+
 def test_black_frame_is_skipped_without_parts_and_while_a_trigger_waits(engine: FakeEngine) -> None:
     for trigger, observers in [(None, []), (EveryNth(1), [PartObserver(PartRule.parse("2/2"))])]:
         filters = FilterOptions(make_health=_IsBlack, trigger=trigger)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sources.folders import ImageFolderSource
 from edge_ad.streaming.statistics import Summary
 from edge_ad.streaming.triggers import Trigger
+from edge_ad.streaming.triggers.base import AskedTrigger
 from edge_ad.streaming.verdicts import PartObserver, PartRule
 from tests.rendered_part import render_part
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
@@ -54,6 +57,20 @@ class _Named(Trigger):
         return f"part {frame.index}"
 
 
+class _Asked(AskedTrigger):
+    """Somebody asks for a part when this frame has been captured; the frame itself answers."""
+
+    def __init__(self, identity: str, *, at: int) -> None:
+        super().__init__()
+        self._identity, self._at = identity, at
+
+    def fires(self, frame: Frame) -> bool:
+        if frame.index == self._at:
+            self.ask(self._identity)
+            return super().fires(replace(frame, captured_at=time.perf_counter()))
+        return super().fires(frame)
+
+
 def _opened(name: str, photos: PhotoSpec, product: str = "screw") -> OpenBundle:
     stack = ExitStack()
     engine = stack.enter_context(FakeEngine())
@@ -76,6 +93,22 @@ def test_frames_of_another_shape_are_not_judged_and_told_of_once() -> None:
     assert len(events) == 1
     assert "64×26" in events[0].text
     assert "32×32" in events[0].text
+
+
+@pytest.mark.parametrize("identity", ["p7", ""])
+@pytest.mark.parametrize("region", [None, Region(0, 0, 20, 20)])
+def test_who_asks_for_a_part_is_told_at_once_that_frames_have_another_shape_or_size(
+    identity: str, region: Region | None
+) -> None:
+    sink, trigger = ListSink(), _Asked(identity, at=1)
+    source = _Sizes((32, 32), *[(26, 64)] * 5, is_live=True)
+    summary = _stream(source, sink, SQUARE, filters=FilterOptions(region=region, trigger=trigger), policy="every")
+    reason = "another shape" if region is None else "another size"
+    assert [(result.frame.index, result.frame.part, result.reason) for result in sink.results] == [
+        (1, identity, reason)
+    ]
+    assert sink.results[0].is_defective
+    assert summary.sources[0].unjudged == {"not triggered": 1, reason: 4}
 
 
 def test_a_bundle_of_before_takes_every_shape() -> None:

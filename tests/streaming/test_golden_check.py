@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from edge_ad.errors import UsageError
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.filters import FilterOptions
-from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark, Result, Unjudged
+from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark, Result
 from edge_ad.streaming.golden import GoldenCheck, GoldenPlan, GoldenState
 from edge_ad.streaming.golden.check import Judged
 from edge_ad.streaming.golden.observer import GoldenObserver

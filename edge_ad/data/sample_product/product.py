@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,10 @@ from edge_ad.data.sample_product.scene import Scene
 from edge_ad.errors import UsageError
 from edge_ad.storage import atomic_directory
 
-__all__ = ["check_size", "render_product"]
+__all__ = ["LinePart", "check_size", "render_parts", "render_product"]
 
 _TRAIN, _TEST_GOOD, _TEST_DEFECTIVE, _CAMERA = range(4)
+_LINE = 6  # keeps the parts of a shift apart from those of the product and of the video
 _SMALLEST = 64
 _PARTS_PER_RECORDING = 12
 _FRAMES_PER_PART = 3
@@ -36,12 +37,34 @@ class _Part:
         kind: ``"good"``, or the kind of its defect.
         photo: File of the photo.
         mask: File of the mask; None for a good part.
+        has_dot: Whether it has the dot of ink.
     """
 
     key: tuple[int, ...]
     kind: str
     photo: Path
     mask: Path | None = None
+    has_dot: bool = False
+
+
+@dataclass(frozen=True)
+class LinePart:
+    """A part of a shift.
+
+    Attributes:
+        photo: Its photo.
+        kind: ``"good"``, or the kind of its defect.
+        mask: File of the mask of the defect; None for a good part.
+    """
+
+    photo: Path
+    kind: str
+    mask: Path | None
+
+    @property
+    def is_defective(self) -> bool:
+        """Whether it has a defect."""
+        return self.kind != "good"
 
 
 def render_product(
@@ -79,11 +102,59 @@ def render_product(
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UsageError(f"{root} exists and is not an empty folder.", "Give a new folder.")
     with atomic_directory(root) as folder:
-        recordings = _recordings(_parts(folder, seed, good, test_good, defects_per_kind))
-        with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # rendering and encoding release the lock
-            for _ in pool.map(lambda parts: _take_photos(parts, size_hw), recordings):
-                pass
+        _take_all(_recordings(_parts(folder, seed, good, test_good, defects_per_kind)), size_hw)
     return open_product(root)
+
+
+def render_parts(
+    root: Path,
+    *,
+    count: int,
+    defective: int,
+    first: int = 0,
+    has_dot: bool = False,
+    seed: int = 0,
+    size_hw: tuple[int, int] = (256, 256),
+) -> list[LinePart]:
+    """Render parts of a line's shift, one photo each, in the order in which they come.
+
+    Args:
+        root: New or empty folder: ``parts/00000.png`` and so on, and ``masks/``.
+        count: How many parts.
+        defective: How many of them have a defect, of all kinds in turn, spread over the shift.
+        first: Number of the first part: other numbers are other parts.
+        has_dot: Whether they have the dot of ink, a harmless variation.
+        seed: Another seed gives other parts.
+        size_hw: Height and width of the photos, in pixels; even, at least 64.
+
+    Raises:
+        UsageError: The folder is not empty, a video cannot have the size, or more defective parts than parts.
+        StorageError: The folder cannot be written.
+    """
+    check_size(size_hw)
+    if not 0 <= defective <= count or count < 1:
+        raise UsageError(f"{defective} of {count} parts cannot be defective.")
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise UsageError(f"{root} exists and is not an empty folder.", "Give a new folder.")
+    drawn = np.random.default_rng([seed, _LINE, first]).permutation(count)[:defective].tolist()
+    kinds = {part: DEFECT_KINDS[place % len(DEFECT_KINDS)] for place, part in enumerate(drawn)}
+    with atomic_directory(root) as folder:
+        for name in ("parts", "masks"):
+            (folder / name).mkdir()
+        parts = [
+            _line_part(folder, (seed, _LINE, first + place), first + place, kinds.get(place, "good"), has_dot=has_dot)
+            for place in range(count)
+        ]
+        _take_all(_recordings([parts]), size_hw)
+    return [
+        LinePart(root / "parts" / part.photo.name, part.kind, part.mask and root / "masks" / part.mask.name)
+        for part in parts
+    ]
+
+
+def _line_part(folder: Path, key: tuple[int, ...], number: int, kind: str, *, has_dot: bool) -> _Part:
+    mask = None if kind == "good" else folder / "masks" / f"{number:05d}_mask.png"
+    return _Part(key, kind, folder / "parts" / f"{number:05d}.png", mask, has_dot)
 
 
 def check_size(size_hw: tuple[int, int]) -> None:
@@ -126,6 +197,12 @@ def _recordings(folders: list[list[_Part]]) -> Iterator[list[_Part]]:
             yield parts[first : first + _PARTS_PER_RECORDING]
 
 
+def _take_all(recordings: Iterable[list[_Part]], size_hw: tuple[int, int]) -> None:
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:  # rendering and encoding release the lock
+        for _ in pool.map(lambda parts: _take_photos(parts, size_hw), recordings):
+            pass
+
+
 def _take_photos(parts: Sequence[_Part], size_hw: tuple[int, int]) -> None:
     """Record parts in sequence, and keep one frame of each."""
     rng = np.random.default_rng([*parts[0].key, _CAMERA])
@@ -140,7 +217,7 @@ def _take_photos(parts: Sequence[_Part], size_hw: tuple[int, int]) -> None:
 
 def _seen(part: _Part, size_hw: tuple[int, int]) -> NDArray[np.float32]:
     """The scene of a part, float32 (h, w, 3); writes the mask of its defect."""
-    scene = Scene(part.key, size_hw)
+    scene = Scene(part.key, size_hw, has_dot=part.has_dot)
     if part.mask is None:
         return scene.good()
     seen, mask = scene.defective(part.kind)

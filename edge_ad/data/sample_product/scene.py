@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from edge_ad.data.sample_product.defects import SHAPE_DEFECTS, SURFACE_DEFECTS
 from edge_ad.data.sample_product.drawing import Outline, flange
-from edge_ad.data.sample_product.surface import Light, Pose, belt, machine, photograph
+from edge_ad.data.sample_product.surface import Light, Pose, Surface, belt, machine, photograph
+from edge_ad.data.sample_product.variation import ink_dot
 
 __all__ = ["Scene"]
 
@@ -25,10 +26,11 @@ class Scene:
     Args:
         key: Seeds; the same key gives the same photo.
         size_hw: Height and width, in pixels.
+        has_dot: Whether the part has the dot of ink that a supplier sets on good parts.
     """
 
-    def __init__(self, key: Sequence[int], size_hw: tuple[int, int]) -> None:
-        self._key = tuple(key)
+    def __init__(self, key: Sequence[int], size_hw: tuple[int, int], *, has_dot: bool = False) -> None:
+        self._key, self._has_dot = tuple(key), has_dot
         rng = self._rng(0)
         self._light, self._pose = Light.draw(rng), Pose.draw(rng)
         self._belt = belt(size_hw, rng)
@@ -59,12 +61,18 @@ class Scene:
     def _with_defect(self, kind: str, rng: np.random.Generator) -> NDArray[np.float32]:
         if kind in SHAPE_DEFECTS:
             return self._photo(SHAPE_DEFECTS[kind](self._outline, rng))
-        surface = machine(self._outline, self._rng(1))
+        surface = self._machined(self._outline)
         SURFACE_DEFECTS[kind](self._outline, surface, rng)
         return photograph(surface, self._belt, self._light, self._pose)
 
     def _photo(self, outline: Outline) -> NDArray[np.float32]:
-        return photograph(machine(outline, self._rng(1)), self._belt, self._light, self._pose)
+        return photograph(self._machined(outline), self._belt, self._light, self._pose)
+
+    def _machined(self, outline: Outline) -> Surface:
+        surface = machine(outline, self._rng(1))
+        if self._has_dot:
+            ink_dot(outline, surface, self._rng(3))
+        return surface
 
     def _rng(self, *purpose: int) -> np.random.Generator:
         return np.random.default_rng([*self._key, *purpose])

@@ -140,6 +140,8 @@ SUPERSIMPLENET = Publication(
         "margin": Stated(0.5, "0.5", "0.5"),
         "focus": Stated(4.0, "", "4"),
         "classifier_width": Stated(128, "", "128"),
+        "spared": Stated(0, "", "all but what is marked is normal"),
+        "own_mean": Stated(False, "", "one mean over all anomalous positions"),
         "stop_gradient": Stated(None, "", "stopped without labels, and not with them"),
         "positions": Stated(1.0, "", "every position of an image"),
         "score": Stated("map", "", "", "without effect: the classification head gives the score"),

@@ -5,7 +5,7 @@ Of labelled defects some have the place marked and others do not; the segmentati
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from edge_ad.models.base import DetectorOutput, Stage
 from edge_ad.models.discriminators.classification import ClassificationHead
 from edge_ad.models.discriminators.discriminator import DISCRIMINATOR, Discriminator, DiscriminatorParameters
-from edge_ad.models.discriminators.labelled import LabelledMaps, TrainingMaps, defective_positions
+from edge_ad.models.discriminators.labelled import LabelledMaps, TrainingMaps, defective_positions, positions_beside
 from edge_ad.models.discriminators.losses import focal, masked_truncated_l1
 from edge_ad.models.discriminators.perlin_areas import perlin_areas
 from edge_ad.models.discriminators.publications import SUPERSIMPLENET
@@ -41,10 +41,15 @@ class SuperSimpleNetParameters(DiscriminatorParameters):
         upscaling: How much finer than the features the map is: 1, or 2 as in the paper.
         classifier_width: Channels of the convolution of the classification head.
         classifier_score: The image's score is that of the classification head, as in the paper; otherwise ``score``.
+        spared: Positions around a marked defect that are in no loss of the map, as they see part of it; with 0 all but
+            what is marked is normal, as in the authors' code.
+        own_mean: Marked defects have a mean of their own in the L1 loss; otherwise it is one with the areas of noise,
+            among which a small defect counts for nothing.
         stop_gradient: Whether the classification loss leaves the segmentation head alone; None where no defect is
             labelled.
     """
 
+    absent: ClassVar[Mapping[str, Any]] = {**DiscriminatorParameters.absent, "spared": 0, "own_mean": False}
     publication: ClassVar[Publication | None] = SUPERSIMPLENET
 
     epochs: int = Field(default=20, ge=1)
@@ -55,6 +60,8 @@ class SuperSimpleNetParameters(DiscriminatorParameters):
     upscaling: int = Field(default=1, ge=1, le=4)
     classifier_width: int = Field(default=32, ge=1, le=1024)
     classifier_score: bool = False
+    spared: int = Field(default=1, ge=0, le=8)
+    own_mean: bool = True
     stop_gradient: bool | None = None
 
     @model_validator(mode="after")
@@ -99,7 +106,8 @@ class SuperSimpleNet(Discriminator):
     def fit_labelled(self, features: Tensor, masks: Tensor, has_mask: Tensor) -> None:
         """Keep labelled defects to learn from; nothing was fitted on them, so that they are seen as new photos are."""
         positions = defective_positions(masks, self.map_hw)
-        self._labelled = LabelledMaps(self.head.standardisation(features), positions, has_mask.float())
+        spared = positions_beside(masks, positions, self.config.spared)
+        self._labelled = LabelledMaps(self.head.standardisation(features), positions, spared, has_mask.float())
 
     def stages(self) -> Sequence[Stage]:
         """As every discriminator's; with labelled defects, gradients are shortened to a length of 1."""
@@ -136,7 +144,7 @@ class SuperSimpleNet(Discriminator):
         return self.losses(logits, scores, maps)
 
     def losses(self, logits: Tensor, scores: Tensor, maps: TrainingMaps) -> dict[str, Tensor]:
-        """``L_seg = L1 + focal`` of maps whose defects are marked, and ``L_cls``, the focal loss of all images.
+        """``L_seg = L1 + focal`` of positions that are known, and ``L_cls``, the focal loss of all images.
 
         Args:
             logits: Of positions, (N, 1, h, w).
@@ -144,26 +152,26 @@ class SuperSimpleNet(Discriminator):
             maps: What they are of.
         """
         config = self.config
-        known = maps.has_mask > 0
-        map_logits, masks = logits[known], maps.masks[known]
-        normal, anomalous = masked_truncated_l1(map_logits, masks, config.margin)
-        return {
-            "normal": normal,
-            "anomalous": anomalous,
-            "map": focal(map_logits, masks, config.focus),
-            "score": focal(scores, maps.labels, config.focus),
-        }
+        judged = ((1 - maps.spared) * maps.has_mask[:, None, None, None]).flatten() > 0
+        map_logits, masks, marked = (part.flatten()[judged] for part in (logits, maps.masks, maps.marked))
+        if not config.own_mean:
+            marked = torch.zeros_like(marked)
+        noisy = marked == 0
+        normal, anomalous = masked_truncated_l1(map_logits[noisy], masks[noisy], config.margin)
+        terms = {"normal": normal, "anomalous": anomalous}
+        if not bool(noisy.all()):
+            terms["defective"] = masked_truncated_l1(map_logits[~noisy], masks[~noisy], config.margin)[1]
+        terms["map"] = focal(map_logits, masks, config.focus)
+        return {**terms, "score": focal(scores, maps.labels, config.focus)}
 
     def _good_maps(self, standardised: Tensor) -> TrainingMaps:
         count = len(standardised)
-        masks = standardised.new_zeros(count, 1, *self.map_hw)
-        return TrainingMaps(
-            self._projected(standardised), masks, standardised.new_zeros(count), standardised.new_ones(count)
-        )
+        nothing, ones = standardised.new_zeros(count, 1, *self.map_hw), standardised.new_ones(count)
+        return TrainingMaps(self._projected(standardised), nothing, nothing, nothing, torch.zeros_like(ones), ones)
 
     def _labelled_maps(self, drawn: LabelledMaps, device: torch.device) -> TrainingMaps:
-        standardised, masks, has_mask = (part.to(device) for part in drawn)
-        return TrainingMaps(self._projected(standardised), masks, torch.ones_like(has_mask), has_mask)
+        standardised, masks, spared, has_mask = (part.to(device) for part in drawn)
+        return TrainingMaps(self._projected(standardised), masks, masks, spared, torch.ones_like(has_mask), has_mask)
 
     def _projected(self, standardised: Tensor) -> Tensor:
         """(N, P, C) → u on the heads' map, (N, C, h, w)."""
@@ -176,10 +184,10 @@ class SuperSimpleNet(Discriminator):
         """Add noise in areas that hold no known defect; they are defective from then on, and so is their image."""
         features = maps.features
         areas = perlin_areas(len(features), self.map_hw, self.config.perlin_threshold, generator).to(features.device)
-        areas = areas * (1 - maps.masks) * maps.has_mask[:, None, None, None]
+        areas = areas * (1 - maps.masks) * (1 - maps.spared) * maps.has_mask[:, None, None, None]
         noisy = torch.where(areas > 0, add_noise(features, self.config.noise, generator), features)
         masks = torch.maximum(maps.masks, areas)
-        return TrainingMaps(noisy, masks, torch.maximum(maps.labels, masks.amax((1, 2, 3))), maps.has_mask)
+        return maps._replace(features=noisy, masks=masks, labels=torch.maximum(maps.labels, masks.amax((1, 2, 3))))
 
     def _segmented(self, projected: Tensor) -> Tensor:
         """Projected maps (N, C, h, w) → logits (N, 1, h, w)."""

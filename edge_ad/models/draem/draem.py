@@ -7,19 +7,17 @@ defects with exact masks, which differences matter.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from edge_ad.data.simulated_defects import DefectSimulator, Opacity, texture_photos
-from edge_ad.errors import UsageError
-from edge_ad.input_size import check_input_size
-from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
+from edge_ad.data.simulated_defects import Opacity
+from edge_ad.models.base import AnomalyDetector, DetectorOutput, Stage, TrainingBatch
 from edge_ad.models.draem.networks import WIDTHS, Discriminative, Reconstructive, Width, fold, unfold
+from edge_ad.models.draem.simulation import SimulationParameters
 from edge_ad.models.published import Publication, Stated
 from edge_ad.models.similarity import ssim
 from edge_ad.models.smoothing import PaddedMeanFilter
@@ -27,8 +25,6 @@ from edge_ad.models.smoothing import PaddedMeanFilter
 __all__ = ["Draem", "DraemParameters", "focal_loss", "windows"]
 
 _LEAST_SIDE = 32
-
-Schedule = Literal["step", "one-cycle", "fixed", "warm-up", "sgdr"]
 
 
 def focal_loss(logits: Tensor, masks: Tensor, *, focusing: float = 2.0) -> Tensor:
@@ -79,25 +75,14 @@ def _places(whole: int, side: int, count: int, generator: torch.Generator) -> Te
     return (middles - side // 2).clamp(0, whole - side)
 
 
-class DraemParameters(MethodParameters):
+class DraemParameters(SimulationParameters):
     """Parameters of DRAEM.
 
     Attributes:
         width: Size of both networks.
-        textures: Folder of photographs to paint defects with, searched with its subfolders; None renders textures.
         opacity: Range of β, the share of the texture inside a defect: ``code`` (0.2, 1], ``slide`` [0.1, 1].
-        clean_share: Share of the samples without a defect.
-        rotation: Training images are turned by up to this many degrees, either way; 0 leaves them.
-        rotation_share: Share of the images that are turned.
-        crop: Side of the windows that training cuts out of its images, pixels; 0 trains on whole images, as does a
-            window that is not smaller than they are.
-        crops: Windows of each image.
         ssim_weight: λ of the structural similarity.
-        focusing: γ of the focal loss.
-        epochs: Epochs; 0 lets the number of images decide (about ``steps`` steps).
         steps: Steps aimed at when ``epochs`` is 0.
-        learning_rate: Peak learning rate.
-        schedule: Learning-rate schedule.
     """
 
     smallest: ClassVar[Mapping[str, Any]] = {"width": "lean"}
@@ -136,19 +121,9 @@ class DraemParameters(MethodParameters):
     )
 
     width: Width = "lean"
-    textures: str | None = None
     opacity: Opacity = "code"
-    clean_share: float = Field(default=0.5, ge=0, lt=1)
-    rotation: float = Field(default=0.0, ge=0, le=180)
-    rotation_share: float = Field(default=1.0, ge=0, le=1)
-    crop: int = Field(default=128, ge=0)
-    crops: int = Field(default=2, ge=1, le=64)
     ssim_weight: float = Field(default=1.0, ge=0)
-    focusing: float = Field(default=2.0, ge=0)
-    epochs: int = Field(default=0, ge=0)
     steps: int = Field(default=1500, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    schedule: Schedule = "one-cycle"
 
 
 class Draem(AnomalyDetector):
@@ -174,17 +149,13 @@ class Draem(AnomalyDetector):
         super().__init__()
         self.config = config
         spec = WIDTHS[config.width]
-        multiple = self.size_multiple(config)
-        check_input_size(config.size, multiple, _LEAST_SIDE)
-        if config.crop and (config.crop % multiple or config.crop < _LEAST_SIDE):
-            hint = f"Give crop= a multiple of {multiple}, {_LEAST_SIDE} or more."
-            raise UsageError(f"The crop {config.crop} does not fit.", hint)
+        config.check_sizes(self.size_multiple(config), _LEAST_SIDE)
         self.block = spec.block
         self.reconstructive = Reconstructive(spec)
         self.discriminative = Discriminative(spec)
         self.smoothing = PaddedMeanFilter()
         if pretrained:
-            self.simulator = _simulator(config)
+            self.simulator = config.defects(config.opacity)
 
     @classmethod
     def size_multiple(cls, config: DraemParameters) -> int:
@@ -231,15 +202,3 @@ class Draem(AnomalyDetector):
     def reconstruct(self, images: Tensor) -> Tensor:
         """What normal would look like here, (N, 3, H, W) in [0, 1]."""
         return unfold(self.reconstructive(fold(images, self.block)), self.block).clamp(0, 1)
-
-
-def _simulator(config: DraemParameters) -> DefectSimulator:
-    photos = texture_photos(Path(config.textures)) if config.textures else ()
-    return DefectSimulator(
-        config.seed,
-        photos,
-        opacity=config.opacity,
-        clean_share=config.clean_share,
-        rotation=config.rotation,
-        rotation_share=config.rotation_share,
-    )

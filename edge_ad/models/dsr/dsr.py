@@ -9,17 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from edge_ad.data.simulated_defects import DefectSimulator, texture_photos
 from edge_ad.errors import UsageError
-from edge_ad.input_size import check_input_size
-from edge_ad.models.base import AnomalyDetector, DetectorOutput, MethodParameters, Stage, TrainingBatch
+from edge_ad.models.base import AnomalyDetector, DetectorOutput, Stage, TrainingBatch
 from edge_ad.models.draem.draem import focal_loss, windows
+from edge_ad.models.draem.simulation import SimulationParameters
 from edge_ad.models.dsr.autoencoder import LEADING_TO_CODES
 from edge_ad.models.dsr.networks import FORMS, Form, SegmentationUNet
 from edge_ad.models.dsr.pretrained import load_quantiser
@@ -35,58 +34,34 @@ __all__ = ["Dsr", "DsrParameters"]
 _MULTIPLE = 32
 _LEAST_SIDE = 64
 
-Schedule = Literal["step", "one-cycle", "fixed", "warm-up", "sgdr"]
 
-
-class DsrParameters(MethodParameters):
-    """Parameters of DSR.
+class DsrParameters(SimulationParameters):
+    """Parameters of DSR. ``textures`` are for the autoencoder's stage, ``epochs`` for the one after it.
 
     Attributes:
         form: Size of all networks.
         quantiser: File with a trained autoencoder in its authors' names, for ``published``; None trains one on the
             photos with simulated defects.
-        textures: Folder of photographs to paint defects with that the autoencoder shall reproduce, searched with its
-            subfolders; None renders textures.
         strength: Smallest anomaly strength λs; the largest is 1.
-        clean_share: Share of the samples without a defect.
-        rotation: Training images are turned by up to this many degrees, either way; 0 leaves them.
-        rotation_share: Share of the images that are turned.
-        crop: Side of the windows that training cuts out of its images, pixels; 0 trains on whole images, as does a
-            window that is not smaller than they are.
-        crops: Windows of each image.
         image_weight: Of the squared error of the object-specific image.
-        focusing: γ of the focal loss.
         quantiser_epochs: Epochs of the autoencoder; 0 lets the number of images decide, about ``quantiser_steps``.
         quantiser_steps: Steps aimed at when ``quantiser_epochs`` is 0.
-        epochs: Epochs of restriction, object-specific decoder and detection; 0 likewise.
-        steps: Steps aimed at when ``epochs`` is 0.
+        steps: Steps of restriction, object-specific decoder and detection that are aimed at when ``epochs`` is 0.
         upsampling_epochs: Epochs of the upsampling module; 0 likewise.
         upsampling_steps: Steps aimed at when ``upsampling_epochs`` is 0.
-        learning_rate: Peak learning rate of all stages.
-        schedule: Learning-rate schedule of all stages.
     """
 
     publication: ClassVar[Publication | None] = PUBLICATION
 
     form: Form = "edge"
     quantiser: str | None = None
-    textures: str | None = None
     strength: float = Field(default=0.2, ge=0.05, lt=1)
-    clean_share: float = Field(default=0.5, ge=0, lt=1)
-    rotation: float = Field(default=0.0, ge=0, le=180)
-    rotation_share: float = Field(default=1.0, ge=0, le=1)
-    crop: int = Field(default=128, ge=0)
-    crops: int = Field(default=2, ge=1, le=64)
     image_weight: float = Field(default=10.0, ge=0)
-    focusing: float = Field(default=2.0, ge=0)
     quantiser_epochs: int = Field(default=0, ge=0)
     quantiser_steps: int = Field(default=500, ge=1)
-    epochs: int = Field(default=0, ge=0)
     steps: int = Field(default=800, ge=1)
     upsampling_epochs: int = Field(default=0, ge=0)
     upsampling_steps: int = Field(default=200, ge=1)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    schedule: Schedule = "one-cycle"
 
 
 class Dsr(AnomalyDetector):
@@ -117,10 +92,7 @@ class Dsr(AnomalyDetector):
     def __init__(self, config: DsrParameters, *, pretrained: bool = True) -> None:
         super().__init__()
         self.config = config
-        check_input_size(config.size, _MULTIPLE, _LEAST_SIDE)
-        if config.crop and (config.crop % _MULTIPLE or config.crop < _LEAST_SIDE):
-            hint = f"Give crop= a multiple of {_MULTIPLE}, {_LEAST_SIDE} or more."
-            raise UsageError(f"The crop {config.crop} does not fit.", hint)
+        config.check_sizes(_MULTIPLE, _LEAST_SIDE)
         self.network = DualSubspaceNetwork(FORMS[config.form])
         self.upsampling = SegmentationUNet(8, FORMS[config.form])
         self.smoothing = PaddedMeanFilter()
@@ -135,14 +107,7 @@ class Dsr(AnomalyDetector):
             if config.form != "published":
                 raise UsageError("Only the published form takes a trained quantiser.", "Add form=published.")
             load_quantiser(self.network.autoencoder, Path(config.quantiser))
-        defects = DefectSimulator(
-            config.seed,
-            texture_photos(Path(config.textures)) if config.textures else (),
-            clean_share=config.clean_share,
-            rotation=config.rotation,
-            rotation_share=config.rotation_share,
-        )
-        self.simulator = StageSimulator(defects, tuple(stage.name for stage in self.stages()))
+        self.simulator = StageSimulator(config.defects(), tuple(stage.name for stage in self.stages()))
 
     @classmethod
     def size_multiple(cls, config: DsrParameters) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -13,7 +13,7 @@ from edge_ad.errors import DataError
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.records.schema import open_for_reading
 
-__all__ = ["CONFIRMED", "CORRECTED", "LABEL_COLUMNS", "WITHDRAWN", "LabelRow", "read_labels"]
+__all__ = ["CONFIRMED", "CORRECTED", "LABEL_COLUMNS", "WITHDRAWN", "LabelRow", "newest_words", "read_labels"]
 
 CORRECTED, CONFIRMED, WITHDRAWN = "verdict corrected", "verdict agreed", "correction withdrawn"
 """Kinds of the events: a verdict was wrong, an NG was right, and what was said is taken back."""
@@ -82,15 +82,8 @@ def read_labels(database: Path, chosen: RecordFilter | None = None) -> list[Labe
     Raises:
         DataError: There is no database of records, or it is damaged.
     """
-    newest: dict[object, dict[str, Any]] = {}
     with RecordReader(database) as reader:
-        for event in reader.events(chosen or RecordFilter()):
-            if event["event"] in (CORRECTED, CONFIRMED, WITHDRAWN):
-                data = event["data"]
-                key = data.get("pixels") or (event["source"], data.get("frame"), data.get("at_unix"))
-                newest.pop(key, None)
-                if event["event"] != WITHDRAWN:
-                    newest[key] = event
+        newest = newest_words(reader, chosen or RecordFilter())
     connection = open_for_reading(database)
     try:
         return list(_rows(connection, database, newest))
@@ -100,10 +93,28 @@ def read_labels(database: Path, chosen: RecordFilter | None = None) -> list[Labe
         connection.close()
 
 
-def _rows(
-    connection: sqlite3.Connection, database: Path, found: Mapping[object, Mapping[str, Any]]
-) -> Iterator[LabelRow]:
-    for event in found.values():
+def newest_words(reader: RecordReader, chosen: RecordFilter) -> list[dict[str, Any]]:
+    """The newest event about each labelled frame, oldest first; what was taken back is left out.
+
+    Args:
+        reader: The records.
+        chosen: Events of which time and source.
+
+    Raises:
+        DataError: The database is damaged.
+    """
+    newest: dict[object, dict[str, Any]] = {}
+    for event in reader.events(replace(chosen, kinds=(CORRECTED, CONFIRMED, WITHDRAWN))):
+        data = event["data"]
+        key = data.get("pixels") or (event["source"], data.get("frame"), data.get("at_unix"))
+        newest.pop(key, None)
+        if event["event"] != WITHDRAWN:
+            newest[key] = event
+    return list(newest.values())
+
+
+def _rows(connection: sqlite3.Connection, database: Path, found: Sequence[Mapping[str, Any]]) -> Iterator[LabelRow]:
+    for event in found:
         data: Mapping[str, Any] = event["data"]
         if data.get("label") not in ("good", "defect"):
             continue

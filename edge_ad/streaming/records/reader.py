@@ -54,6 +54,8 @@ class RecordFilter:
         limit: At most this many, the newest; None for all.
         confirmed: Only what a person confirmed in this way, such as ``"good"``.
         bundle: Only what a bundle judged whose hash begins so.
+        recipe: Only what was judged under the recipe of this name.
+        kinds: Of events, only these kinds; None for all.
     """
 
     since_unix: float | None = None
@@ -64,14 +66,16 @@ class RecordFilter:
     limit: int | None = None
     confirmed: str | None = None
     bundle: str | None = None
+    recipe: str | None = None
+    kinds: tuple[str, ...] | None = None
 
     def clause(self, time: str, **columns: str) -> tuple[str, list[object]]:
         """The SQL condition and its values.
 
         Args:
             time: Column of the time.
-            columns: Columns of ``source``, ``is_ng``, ``score``, ``confirmed`` and ``bundle`` (the hash), where the
-                table has them.
+            columns: Columns of ``source``, ``is_ng``, ``score``, ``confirmed``, ``bundle`` (the hash), ``recipe`` (the
+                name) and ``kind``, where the table has them.
         """
         is_ng = None if self.verdict is None else int(self.verdict == "NG")
         wanted: list[tuple[str | None, str, object]] = [
@@ -80,6 +84,7 @@ class RecordFilter:
             (columns.get("is_ng"), "=", is_ng),
             (columns.get("score"), ">=", self.min_score),
             (columns.get("confirmed"), "=", self.confirmed),
+            (columns.get("recipe"), "=", None if self.recipe is None else storable(self.recipe)),
         ]
         used = [(f"{column} {sign} ?", value) for column, sign, value in wanted if column and value is not None]
         parts, values = [part for part, _ in used], [value for _, value in used]
@@ -89,6 +94,9 @@ class RecordFilter:
         if self.bundle is not None and (column := columns.get("bundle")):
             parts.append(f"substr({column}, 1, length(?)) = ?")
             values += [self.bundle, self.bundle]
+        if self.kinds is not None and (column := columns.get("kind")):
+            parts.append(f"{column} IN ({', '.join('?' * len(self.kinds))})")
+            values += self.kinds
         return " AND ".join(parts) or "1", values
 
 
@@ -172,9 +180,9 @@ class RecordReader:
             yield [self._verdict(row) for row in rows]
 
     def events(self, chosen: RecordFilter) -> Iterator[dict[str, Any]]:
-        """Events, oldest first; of the filter, only time, source and limit apply."""
+        """Events, oldest first; of the filter, only time, source, kinds and limit apply."""
         statement = "SELECT id, time_unix, kind, source, text, data FROM events"
-        for row in self._newest(statement, "id", chosen, "time_unix", source="source"):
+        for row in self._newest(statement, "id", chosen, "time_unix", source="source", kind="kind"):
             cells = Cells(self._path, "events", row)
             yield {
                 "id": cells.whole("id"),
@@ -291,4 +299,5 @@ _OF_VERDICTS = {
     "score": "coalesce(v.score, 9e999)",
     "confirmed": "v.confirmed",
     "bundle": "(SELECT hash FROM bundles WHERE id = v.bundle)",
+    "recipe": "(SELECT name FROM recipes WHERE id = v.recipe)",
 }

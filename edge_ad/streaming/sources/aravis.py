@@ -21,7 +21,7 @@ __all__ = ["AravisDriver"]
 
 _POLL_US = 10_000  # a wait in Aravis cannot be cancelled
 _SUCCESS = 0  # ARV_BUFFER_STATUS_SUCCESS
-_PAYLOADS = frozenset({1, 5})  # image, image with chunk data
+_PAYLOADS = frozenset({1, 5, 0x4001})  # image, and image with chunk data as newer and older versions have it
 _NOT_WRITABLE = (-1, 0)  # undefined, read only
 _WRITE_ONLY = 1
 # In this order: an enumeration is an integer too.
@@ -61,6 +61,9 @@ class _AravisConnection:
         self._on_loss = ControlLost(lambda *_: self._is_lost.set())  # kept: the library calls it
         self._signal = aravis.call("g_signal_connect_data", self._device, b"control-lost", self._on_loss, None, None, 0)
         self.features: FeatureMap = _AravisFeatures(aravis, self._device)
+        if not aravis.is_controlled(self._device):
+            self.close()
+            raise DeviceError(f"The camera {self._name} is in use by another program.", "End that one first.")
 
     def start(self) -> None:
         size = self._checked("arv_camera_get_payload", self._camera)
@@ -119,7 +122,8 @@ class _AravisConnection:
         content: Any = (ctypes.c_uint8 * size.value).from_address(start) if start else b""
         data = np.frombuffer(content, np.uint8)
         number = call("arv_buffer_get_frame_id", handle)
-        return Buffer(number, is_complete, format_of_code(code), size_hw, 0, data, handle)
+        padding = self._aravis.row_padding(handle) if is_image else 0
+        return Buffer(number, is_complete, format_of_code(code), size_hw, padding, data, handle)
 
     def _checked(self, name: str, *arguments: Any) -> Any:
         try:

@@ -98,6 +98,14 @@ class Source(ABC):
         """Frames per second according to the source; None where it gives no plausible number."""
         return None
 
+    @property
+    def is_triggered(self) -> bool:
+        """Whether a part on the line starts each exposure: a frame that cannot be judged is a part all the same.
+
+        Known once it is open.
+        """
+        return False
+
     def expect_bits(self, significant_bits: int | None, *, takes_8_bits: bool) -> None:
         """Note the depth of the photos that were trained on; called before `open`.
 

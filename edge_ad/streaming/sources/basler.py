@@ -14,8 +14,8 @@ from edge_ad.errors import DeviceError, UsageError
 from edge_ad.runtime.machine_vision import load_pylon
 from edge_ad.streaming.sources.base import CameraSettings, FrameNumbers, Source
 from edge_ad.streaming.sources.genicam_features import apply_features, apply_options, change_settings, frame_rate
+from edge_ad.streaming.sources.options import SourceOptions
 from edge_ad.streaming.sources.pylon_features import PylonFeatures
-from edge_ad.streaming.sources.selection import SourceOptions
 
 __all__ = ["BaslerSource"]
 
@@ -52,6 +52,11 @@ class BaslerSource(Source):
         self._is_triggered = False
         self._numbers = FrameNumbers()
         self._cancelled = threading.Event()
+
+    @property
+    def is_triggered(self) -> bool:
+        """Whether the camera waits for a trigger."""
+        return self._is_triggered
 
     @property
     def fps(self) -> float | None:

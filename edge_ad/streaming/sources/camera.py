@@ -19,7 +19,7 @@ from edge_ad.image_limits import pixel_limit
 from edge_ad.opencv_log import silence_opencv
 from edge_ad.outside_text import storable
 from edge_ad.streaming.sources.base import Source
-from edge_ad.streaming.sources.selection import SourceOptions
+from edge_ad.streaming.sources.options import SourceOptions
 
 __all__ = ["CameraSource", "CsiSource", "OpenCVSource", "csi_pipeline", "open_capture", "quiet"]
 

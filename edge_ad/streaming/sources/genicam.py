@@ -21,8 +21,8 @@ from edge_ad.streaming.sources.genicam_features import (
     change_settings,
     frame_rate,
 )
+from edge_ad.streaming.sources.options import SourceOptions
 from edge_ad.streaming.sources.pixel_formats import format_of_name, to_bgr
-from edge_ad.streaming.sources.selection import SourceOptions
 
 __all__ = ["GenicamSource"]
 
@@ -71,6 +71,11 @@ class GenicamSource(Source):
         self._takes_8_bits = False
 
     @property
+    def is_triggered(self) -> bool:
+        """Whether the camera waits for a trigger, as it said when it was opened."""
+        return self._is_triggered
+
+    @property
     def fps(self) -> float | None:
         """Frames per second according to the camera when it was opened; None with a trigger, which sets the pace."""
         return self._fps
@@ -116,17 +121,21 @@ class GenicamSource(Source):
         """Stop and release the camera."""
         with self._is_used:
             connection, self._connection = self._connection, None
-            if connection is None:
-                return
-            self._numbers.restart()
-            # A library asks a camera that is gone again and again before it gives up; nobody waits for it at the end.
-            closing = threading.Thread(target=connection.close, name="close camera", daemon=True)
-            closing.start()
-            closing.join(_CLOSE_S if self._cancelled.is_set() else None)
+            if connection is not None:
+                self._numbers.restart()
+                self._close(connection)
 
     def cancel(self) -> None:
         """End the wait for a frame."""
         self._cancelled.set()
+
+    def _close(self, connection: Connection) -> None:
+        """Wait until it is closed: a library asks a camera that is gone for seconds. At the end nobody waits for it."""
+        closing = threading.Thread(target=connection.close, name="close camera", daemon=True)
+        closing.start()
+        while closing.is_alive() and not self._cancelled.is_set():
+            closing.join(_WAIT_S)
+        closing.join(_CLOSE_S)
 
     def _read(self) -> NDArray[np.uint8] | None:
         silent_since, corrupt = time.monotonic(), self.corrupt

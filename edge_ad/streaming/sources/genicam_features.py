@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from edge_ad.errors import UsageError
 from edge_ad.streaming.sources.base import CameraSettings
-from edge_ad.streaming.sources.selection import SourceOptions
+from edge_ad.streaming.sources.options import SourceOptions
 
 __all__ = [
     "Feature",

@@ -44,6 +44,11 @@ class ReconnectingSource(Source):
         """Frames per second that the source names."""
         return self._source.fps
 
+    @property
+    def is_triggered(self) -> bool:
+        """As the source says."""
+        return self._source.is_triggered
+
     def expect_bits(self, significant_bits: int | None, *, takes_8_bits: bool) -> None:
         """Ask the source whether it gives them."""
         self._source.expect_bits(significant_bits, takes_8_bits=takes_8_bits)

@@ -31,7 +31,7 @@ class Trigger(ABC):
     own thread, with its frames in order.
 
     Attributes:
-        gives_ids: Whether it can say which part a frame shows.
+        gives_ids: Whether somebody asks for each part by it, and can say which: a verdict is due then.
         lost: Requests given up because another one still waited for its frame.
         lost_id: Id of the newest of them.
     """

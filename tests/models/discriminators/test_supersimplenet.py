@@ -9,7 +9,7 @@ from torch import Tensor
 from edge_ad.models import create_detector
 from edge_ad.models.base import TrainingBatch
 from edge_ad.models.discriminators import SuperSimpleNet
-from edge_ad.models.discriminators.labelled import TrainingMaps, defective_positions
+from edge_ad.models.discriminators.labelled import TrainingMaps, defective_positions, positions_beside
 from edge_ad.models.discriminators.losses import focal, masked_truncated_l1
 from edge_ad.models.discriminators.perlin_areas import perlin_areas
 from tests.models.detectors import fit, train
@@ -40,13 +40,36 @@ def test_the_truncated_l1_is_taken_over_each_side_of_the_mask() -> None:
 
 def test_maps_whose_defects_nobody_marked_are_in_the_loss_of_the_score_alone() -> None:
     detector = _detector(focus=0)
-    maps = TrainingMaps(
-        torch.zeros(2, 1, 1, 1), torch.zeros(2, 1, 1, 1), torch.tensor([0.0, 1.0]), torch.tensor([1, 0])
-    )
+    nothing = torch.zeros(2, 1, 1, 1)
+    maps = TrainingMaps(nothing, nothing, nothing, nothing, torch.tensor([0.0, 1.0]), torch.tensor([1, 0]))
     terms = detector.losses(torch.tensor([0.0, 9.0]).reshape(2, 1, 1, 1), torch.zeros(2), maps)
     assert float(terms["normal"]) == pytest.approx(0.5)
     assert float(terms["map"]) == pytest.approx(math.log(2))
     assert float(terms["score"]) == pytest.approx(math.log(2))
+
+
+def test_a_marked_defect_has_its_own_mean_and_what_sees_part_of_it_is_in_none() -> None:
+    logits = torch.tensor([[[[0.25, 2.0], [-2.0, 0.0]]]])
+    masks, marked = torch.tensor([[[[0.0, 1.0], [1.0, 0.0]]]]), torch.tensor([[[[0.0, 0.0], [1.0, 0.0]]]])
+    spared, one = torch.tensor([[[[0.0, 0.0], [0.0, 1.0]]]]), torch.ones(1)
+    maps = TrainingMaps(logits, masks, marked, spared, one, one)
+    terms = _detector().losses(logits, torch.zeros(1), maps)
+    found = {name: float(terms[name]) for name in ("normal", "anomalous", "defective")}
+    assert found == {"normal": 0.75, "anomalous": 0.0, "defective": 2.5}
+    together = _detector(own_mean=False).losses(logits, torch.zeros(1), maps)
+    assert "defective" not in together
+    assert float(together["anomalous"]) == pytest.approx(1.25)
+
+
+def test_positions_that_a_mask_touches_and_their_neighbours_are_beside_the_defect() -> None:
+    masks = torch.zeros(1, 20, 20, dtype=torch.bool)
+    masks[0, 8:12, 8:13] = True  # all of the position in the middle of 5 x 5, and a rim of the next
+    positions = defective_positions(masks, (5, 5))
+    assert positions[0, 0].nonzero().tolist() == [[2, 2]]
+    beside = positions_beside(masks, positions, 1)[0, 0]
+    assert beside.sum() == 11
+    assert (beside[2, 2], beside[2, 4], beside[0].sum()) == (0, 1, 0)
+    assert positions_beside(masks, positions, 0).sum() == 0
 
 
 def test_half_of_the_maps_get_areas_of_noise_and_the_same_seed_the_same() -> None:

@@ -15,7 +15,7 @@ from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.streaming.sources import SourceOptions, camera_source, source_from_uri
 from edge_ad.streaming.sources.camera import CameraSource
 from edge_ad.streaming.sources.ffmpeg_sources import VideoFileSource
-from edge_ad.streaming.sources.selection import with_query
+from edge_ad.streaming.sources.options import with_query
 
 
 @pytest.mark.parametrize(

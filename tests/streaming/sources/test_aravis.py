@@ -70,6 +70,15 @@ def test_mistakes_are_one_line_with_the_nearest_name_or_the_range(camera: FakeGi
     assert "GV01, Aravis Fake at 127.0.0.1" in missing.value.hint
 
 
+def test_a_camera_that_another_program_controls_is_told_from_one_that_is_not_there(camera: FakeGigeCamera) -> None:
+    with (
+        source_from_uri(f"aravis://GV01?{_SMALL}"),
+        pytest.raises(DeviceError, match="in use by another program"),
+        source_from_uri(f"aravis://GV01?{_SMALL}"),
+    ):
+        pass
+
+
 def test_triggered_frames_come_one_for_one_and_a_loss_meanwhile_is_noticed(camera: FakeGigeCamera) -> None:
     with source_from_uri(f"aravis://GV01?{_SMALL}&hardware_trigger=Software") as source:
         connection = _inner(source)._connection

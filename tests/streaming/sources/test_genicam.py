@@ -14,9 +14,9 @@ from edge_ad.errors import DeviceError, UsageError
 from edge_ad.streaming.sources.genicam import GenicamSource
 from edge_ad.streaming.sources.genicam_driver import Buffer, FoundCamera
 from edge_ad.streaming.sources.genicam_features import Feature, FeatureRefusedError
+from edge_ad.streaming.sources.options import SourceOptions
 from edge_ad.streaming.sources.pixel_formats import format_of_name
 from edge_ad.streaming.sources.reconnecting import ReconnectingSource
-from edge_ad.streaming.sources.selection import SourceOptions
 
 _FEATURES = (
     (Feature("PixelFormat", "enumeration", True, choices=("Mono8", "Mono12", "BayerRG8", "Mono12Packed")), "Mono8"),
@@ -76,6 +76,7 @@ class FakeConnection:
     held: int = 0
     is_closed: bool = False
     when_empty: Callable[[], None] = lambda: None
+    can_close: threading.Event = field(default_factory=threading.Event)
 
     def start(self) -> None:
         assert not self.is_closed
@@ -99,6 +100,7 @@ class FakeConnection:
         return self.lost
 
     def close(self) -> None:
+        self.can_close.wait()
         self.is_closed = True
 
 
@@ -109,6 +111,7 @@ class FakeDriver:
         self.serials = list(serials or ("A1", "B2"))
         self.features = FakeFeatures(_FEATURES + _CHUNKS * chunks, refused or {})
         self.opened: list[str] = []
+        self.closes = True
         self.prepare: Callable[[FakeConnection], None] = lambda connection: None
         self.newest = FakeConnection(self.features)
 
@@ -118,6 +121,8 @@ class FakeDriver:
     def connect(self, camera: FoundCamera) -> FakeConnection:
         self.opened.append(camera.serial)
         self.newest = FakeConnection(self.features)
+        if self.closes:
+            self.newest.can_close.set()
         self.prepare(self.newest)
         return self.newest
 
@@ -381,3 +386,18 @@ def test_cancelling_ends_a_wait_for_a_trigger() -> None:
     source = _opened(driver, options=SourceOptions(hardware_trigger="Line0"))
     driver.newest.when_empty = source.cancel
     assert source.read() is None
+
+
+def test_a_camera_that_takes_long_to_close_is_waited_for_until_the_stream_is_to_end() -> None:
+    driver = FakeDriver()
+    driver.closes = False
+    source = _opened(driver)
+    closing = threading.Thread(target=source.close)
+    closing.start()
+    closing.join(0.3)
+    assert closing.is_alive()
+    source.cancel()
+    closing.join(60)
+    assert not closing.is_alive()
+    assert not driver.newest.is_closed
+    driver.newest.can_close.set()

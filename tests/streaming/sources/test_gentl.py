@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import threading
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ from edge_ad.cli import main
 from edge_ad.errors import DeviceError, MissingDependencyError, UsageError
 from edge_ad.runtime.gentl import load_genicam
 from edge_ad.streaming.sources import Source, SourceOptions, source_from_uri
+from edge_ad.streaming.sources.genapi_features import camera_port
 from edge_ad.streaming.sources.genicam import GenicamSource
 
 
@@ -104,6 +108,34 @@ def test_a_camera_that_stops_answering_twenty_times_comes_back(monkeypatch: pyte
             connection._events.unregister_event()  # what a producer does with the events of a camera that is gone
             assert source.read() is not None
         assert (source.gaps.count, source.gaps.reconnects) == (20, 20)
+
+
+class _Port:
+    """Of a camera, which keeps its description in a register."""
+
+    name = "Device"
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.is_there = content, True
+        self.url_info_list = (SimpleNamespace(url=f"Local:camera.zip;a000;{len(content):x}?SchemaVersion=1.1.0"),)
+
+    def read(self, address: int, length: int) -> tuple[int, bytes]:
+        if not self.is_there:
+            raise load_genicam()[0].IoException("gone")
+        assert address == 0xA000
+        return length, self.content[:length]
+
+
+def test_a_description_may_be_zipped_and_a_camera_that_is_gone_does_not_answer() -> None:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("camera.xml", "<RegisterDescription/>")
+    content = _Port(packed.getvalue())
+    port = camera_port(content)
+    assert port.description() == "<RegisterDescription/>"
+    assert port.answers()
+    content.is_there = False
+    assert not port.answers()
 
 
 def test_producers_are_found_by_file_by_folder_and_by_the_variable(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edge_ad.images import read_image
 from edge_ad.streaming.sources.pixel_formats import PixelFormat, format_of_code, format_of_name, known_formats, to_bgr
 
 
@@ -100,6 +105,15 @@ def test_grey_in_a_format_of_brightness_and_colour_stays_grey(name: str) -> None
     assert picture[0, 0, 0] == cv2.cvtColor(np.full((2, 2, 2), (126, 128), np.uint8), cv2.COLOR_YUV2BGR_YUY2)[0, 0, 0]
 
 
+@pytest.mark.parametrize("name", ["Mono10", "Mono12p", "Mono12Packed", "Mono14", "Mono16"])
+def test_a_frame_becomes_what_a_photo_of_its_depth_does(name: str, tmp_path: Path) -> None:
+    bits = _format(name).significant_bits
+    values = np.random.default_rng(2).integers(0, 1 << bits, (8, 10), np.uint16, endpoint=False)
+    cv2.imwrite(str(tmp_path / "photo.png"), values)
+    frame = to_bgr(_laid_out(values.reshape(-1), name), _format(name), (8, 10))
+    np.testing.assert_array_equal(frame, read_image(tmp_path / "photo.png", bits))
+
+
 def test_too_few_bytes_are_no_picture() -> None:
     with pytest.raises(ValueError, match="needs 48 bytes, not 47"):
         to_bgr(np.zeros(47, np.uint8), _format("Mono8"), (6, 8))
@@ -109,3 +123,20 @@ def test_a_format_is_found_by_its_code_and_by_names_of_before_the_standard() -> 
     assert all(format_of_code(_format(name).code) == _format(name) for name in known_formats())
     assert format_of_name("RGB8Packed") == _format("RGB8")
     assert format_of_code(0x01080002) is None  # Mono8s: signed
+
+
+@given(
+    st.sampled_from(known_formats()),
+    st.tuples(st.integers(-1, 9), st.integers(-1, 9)),
+    st.integers(0, 5),
+    st.integers(0, 600),
+)
+def test_any_size_and_number_of_bytes_is_a_picture_or_one_error(
+    name: str, size_hw: tuple[int, int], row_padding: int, length: int
+) -> None:
+    try:
+        picture = to_bgr(np.zeros(length, np.uint8), _format(name), size_hw, row_padding)
+    except ValueError:
+        return
+    assert picture.shape == (*size_hw, 3)
+    assert picture.dtype == np.uint8

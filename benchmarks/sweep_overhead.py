@@ -1,0 +1,103 @@
+"""What the engine of sweeps costs beside a plain shell loop over the same trainings, measured in turns.
+
+    python -m benchmarks.sweep_overhead --work DIR --out sweep_overhead.jsonl [--rounds 3]
+
+Both run the same cells, one after the other, each in a process of its own: ``loop`` is a ``for`` of sh that starts
+Python for each cell, ``sweep`` the engine with one local worker. Rounds take turns, since a busy machine slows both.
+``overhead_s`` is the difference for each cell; ``ratio`` is the time of the sweep over that of the loop. A third way is
+what users would write: ``edge-ad train`` and ``edge-ad evaluate`` for each cell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.suites.record import append_row, now
+from benchmarks.sweep_acceptance import sweep_file
+from edge_ad.sweeps.cell_folder import Order
+from edge_ad.sweeps.cells import Cell, Limits
+from edge_ad.sweeps.controller import folder_of, run_cells
+from edge_ad.sweeps.executors import LocalProcesses
+from edge_ad.sweeps.plan import plan_cells
+from edge_ad.sweeps.specification import read_sweep_file
+
+_CELLS = 5  # of one product and seed: every method once
+_ONE = "import sys; from edge_ad.sweeps.work import run_in_own_process; run_in_own_process(sys.argv[1])"
+_THREADS = "OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 OPENCV_FOR_THREADS_NUM=1"
+
+
+def by_sweep(cells: list[Cell], out: Path) -> None:
+    """All cells by the engine."""
+    answers = run_cells(cells, out, LocalProcesses(1), Limits(), lambda answer: None)
+    assert all(answer.finished is not None for answer in answers)
+
+
+def by_loop(cells: list[Cell], out: Path) -> None:
+    """All cells by a loop of the shell."""
+    for cell in cells:
+        folder_of(out, cell).give(Order(cell=cell, limits=Limits()))
+    folders = " ".join(shlex.quote(str(folder_of(out, cell).path)) for cell in cells)
+    _shell(f'for cell in {folders}; do {shlex.quote(sys.executable)} -c {shlex.quote(_ONE)} "$cell"; done')
+    assert all(folder_of(out, cell).finished() is not None for cell in cells)
+
+
+def by_commands(cells: list[Cell], out: Path) -> None:
+    """All cells by the commands that users have."""
+    program = f"{shlex.quote(sys.executable)} -m edge_ad"
+    for cell in cells:
+        arguments: Any = cell.arguments
+        given = " ".join(f"-p {name}={value}" for name, value in arguments["values"].items())
+        data, name = shlex.quote(arguments["product"]), f"{out.name}-{cell.key}"
+        train = f"{program} train {arguments['method']} --data {data} --runs {out} --name {name} {given} --workers 0"
+        _shell(f"{train} --no-check-photos && {program} evaluate {out / name} --data {data} --json")
+
+
+def _shell(script: str) -> None:
+    subprocess.run(["sh", "-c", f"export {_THREADS}; {script}"], check=True, capture_output=True)
+
+
+def main() -> None:
+    """Measure in turns, and append the row."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("sweep_overhead.jsonl"))
+    parser.add_argument("--rounds", type=int, default=3)
+    chosen = parser.parse_args()
+    work = chosen.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    cells = plan_cells(read_sweep_file(sweep_file(work)))[:_CELLS]
+    ways = {"sweep": by_sweep, "loop": by_loop, "commands": by_commands}
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    by_loop(cells, work / "warm-up")  # features are in the cache for all
+    for number in range(chosen.rounds):
+        turn = list(ways.items())
+        for name, run in turn[number % len(turn) :] + turn[: number % len(turn)]:
+            began = time.monotonic()
+            run(cells, work / f"{name}-{number}")
+            seconds[name].append(time.monotonic() - began)
+    pairs = list(zip(seconds["sweep"], seconds["loop"], strict=True))
+    row = {
+        "kind": "sweep_overhead",
+        "recorded": now(),
+        "cells": len(cells),
+        "seconds": seconds,
+        "overhead_s": median((sweep - loop) / len(cells) for sweep, loop in pairs),
+        "ratio": median(sweep / loop for sweep, loop in pairs),
+        "ratio_to_commands": median(
+            sweep / other for sweep, other in zip(seconds["sweep"], seconds["commands"], strict=True)
+        ),
+    }
+    append_row(chosen.out, row)
+    print(json.dumps(row))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""``edge-ad serve``: verdicts on photos that others send."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge_ad.cli.console import note
+from edge_ad.cli.options import BackendOption, PrecisionOption, ThreadsOption
+from edge_ad.credentials import WEB_TOKEN
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from edge_ad.detector import Detector
+    from edge_ad.server import HttpServer
+
+__all__ = ["serve"]
+
+_LOOK_S = 0.5
+_MOST_BYTES, _LONGEST_BODY_S = 64 << 20, 30.0
+
+
+def serve(
+    target: Annotated[
+        Path, typer.Argument(metavar="BUNDLE|RUN", help="Folder of a bundle, or of a run that holds one.")
+    ],
+    address: Annotated[
+        str, typer.Option("--listen", metavar="[HOST:]PORT", help="Where; by default for this machine only.")
+    ] = "127.0.0.1:8090",
+    token: Annotated[
+        str | None,
+        typer.Option("--web-token", envvar=WEB_TOKEN, help="What other machines must send; else one is made."),
+    ] = None,
+    backend: BackendOption = "auto",
+    precision: PrecisionOption = "auto",
+    threads: ThreadsOption = 0,
+) -> None:
+    """Judge photos that are sent by HTTP: POST /predict, with an image file as the body.
+
+    Photos that wait are judged together. What cannot be judged is answered with 422 and the reason, never with OK.
+    """
+    from edge_ad.detector import load
+    from edge_ad.listen_address import parse_address
+    from edge_ad.server import HttpServer, Limits, PredictionServer
+    from edge_ad.verdict_report import judge_contents
+
+    limits = Limits(body_bytes=_MOST_BYTES, body_s=_LONGEST_BODY_S)
+    server = HttpServer(token, limits=limits)
+    where = parse_address(address, port=8090, option="--listen")
+    with load(target, backend=backend, precision=precision, threads=threads) as detector:
+
+        def judge(photos: Sequence[tuple[str, bytes]]) -> list[Mapping[str, Any]]:
+            return [verdict.to_dict() for verdict in judge_contents(detector, photos)]
+
+        part = PredictionServer(server, where, judge, _facts(detector), detector.batch_size)
+        server.open()
+        try:
+            _tell(server, part.where().url)
+            while not threading.Event().wait(_LOOK_S):
+                server.check()
+        finally:
+            server.close()
+
+
+def _facts(detector: Detector) -> dict[str, Any]:
+    return {
+        "product": detector.product,
+        "method": detector.method,
+        "engine": detector.engine,
+        "threshold": detector.threshold,
+    }
+
+
+def _tell(server: HttpServer, url: str) -> None:
+    if server.is_new_token:
+        note(f"Token: {server.token}")
+    header = " -H 'Authorization: Bearer TOKEN'" if server.token else ""
+    note(f"Judging photos at {url}predict (Ctrl-C ends it).")
+    note(f"curl{header} --data-binary @photo.png '{url}predict?id=part-1'")

@@ -1,0 +1,282 @@
+"""Look for parameters by Optuna, on held-out good photos and pseudo-defects alone: no test photo is opened.
+
+A trial is a combination of parameters. Its cells are those of the sweep's products and seeds, one after the other; its
+figure is the mean of theirs. One that is worse than others were after as many cells is given up.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from edge_ad.errors import EdgeAdError, UsageError, require
+from edge_ad.models.registry import method_class, parse_parameters
+from edge_ad.storage import one_at_a_time, storage_errors, write_file
+from edge_ad.strict_json import to_json
+from edge_ad.sweeps.cells import Cell, Limits
+from edge_ad.sweeps.controller import Answer, Controller
+from edge_ad.sweeps.executors import Executor
+from edge_ad.sweeps.plan import product_digests, training_cell
+from edge_ad.sweeps.specification import Choice, MethodEntry, Range, Search, SweepFile
+
+__all__ = ["SEARCH_FOLDER", "TRIALS_FILE", "Found", "Tried", "run_search"]
+
+SEARCH_FOLDER, TRIALS_FILE = "search", "trials.jsonl"
+_JOURNAL = "journal.log"
+_FIRST_TRIALS = 5  # none of them is given up: there is nothing to compare with
+_MESSAGE, _STATES = "message", {"COMPLETE": "done", "PRUNED": "given up", "FAIL": "failed"}
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A combination that was tried.
+
+    Attributes:
+        number: Of the trial, from 0.
+        parameters: What was chosen for it.
+        state: ``done``, ``given up`` or ``failed``.
+        held_out: Mean image AUROC on held-out photos, of the cells that were run; None where none was.
+        message: Why it failed; empty where it did not.
+    """
+
+    number: int
+    parameters: Mapping[str, Any]
+    state: str
+    held_out: float | None
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search has found.
+
+    Attributes:
+        method: Whose parameters they are.
+        best: The best combination that was tried to its end.
+        tried: All of them.
+    """
+
+    method: str
+    best: Tried
+    tried: tuple[Tried, ...]
+
+
+@dataclass
+class _Trial:
+    trial: Any
+    cells: list[Cell]
+    figures: list[float] = field(default_factory=list)
+
+
+def run_search(
+    sweep: SweepFile,
+    executor: Executor,
+    limits: Limits,
+    show: Callable[[Tried, Sequence[Tried]], None] = lambda tried, all_of_them: None,
+) -> Found:
+    """Try combinations until there are as many as asked for; what was stopped or killed goes on.
+
+    Args:
+        sweep: With ``search`` and one method.
+        executor: Where cells run; as many combinations at the same time as it has workers.
+        limits: What each cell may use.
+        show: Called after each combination with it and with all.
+
+    Raises:
+        MissingDependencyError: Optuna is not installed.
+        UsageError: The file asks for no search, or for one that cannot be.
+        EdgeAdError: No combination could be tried to its end.
+        StorageError: A file cannot be written.
+        KeyboardInterrupt: Stopped; the same call goes on.
+    """
+    wanted, entry = _checked(sweep)
+    digests = product_digests(sweep.products)
+    folder, cells = sweep.out / SEARCH_FOLDER, sweep.out / "cells"
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        cells.mkdir(exist_ok=True)
+    with one_at_a_time(cells):
+        searcher = _Searcher(sweep, wanted, entry, digests, executor, limits)
+        tried = searcher.run(show)
+    write_file(folder / TRIALS_FILE, "".join(f"{to_json(each)}\n" for each in tried).encode())
+    done = [each for each in tried if each.state == "done" and each.held_out is not None]
+    if not done:
+        failed = next((each.message for each in tried if each.message), "none was tried to its end")
+        raise EdgeAdError(f"No combination could be tried: {failed}", f"All of them: {folder / TRIALS_FILE}")
+    best = max(done, key=lambda each: each.held_out or 0.0)
+    return Found(method_class(entry.method).method, best, tuple(tried))
+
+
+def _checked(sweep: SweepFile) -> tuple[Search, MethodEntry]:
+    if sweep.search is None:
+        raise UsageError("The file has no search.", "docs/how-to/sweep.md shows one.")
+    if len(sweep.methods) != 1 or sweep.methods[0].grid:
+        raise UsageError("A search is among the parameters of one method, without a grid.", "Leave the others out.")
+    if sweep.settings.all_photos:
+        raise UsageError("A search needs photos that are held out.", "Leave all_photos out of settings.")
+    entry, values = sweep.methods[0], _fixed(sweep)
+    for name, where in sweep.search.space.items():
+        for value in (where.low, where.high) if isinstance(where, Range) else where.choices:
+            parse_parameters(entry.method, {**values, name: value})
+    return sweep.search, entry
+
+
+def _fixed(sweep: SweepFile) -> dict[str, Any]:
+    (entry,) = sweep.methods
+    fields = method_class(entry.method).parameters_type.model_fields
+    return {**{name: value for name, value in sweep.parameters.items() if name in fields}, **entry.parameters}
+
+
+class _Searcher:
+    def __init__(
+        self,
+        sweep: SweepFile,
+        wanted: Search,
+        entry: MethodEntry,
+        digests: Mapping[Path, str],
+        executor: Executor,
+        limits: Limits,
+    ) -> None:
+        self._sweep, self._wanted, self._entry, self._digests = sweep, wanted, entry, digests
+        self._workers = executor.workers
+        self._controller = Controller(sweep.out, executor, limits)
+        self._study = _study(sweep, wanted, digests)
+        self._open: list[_Trial] = []
+
+    def run(self, show: Callable[[Tried, Sequence[Tried]], None]) -> list[Tried]:
+        """Try combinations; returns all that were tried, those of before too."""
+        try:
+            while self._ask_for_more() or self._open:
+                self._start_cells()
+                for trial in [ended for answer in self._controller.answers() for ended in self._take(answer)]:
+                    tried = self.tried()
+                    show(next(each for each in tried if each.number == trial.trial.number), tried)
+                self._controller.wait()
+        except BaseException:
+            self._controller.stop()
+            raise
+        return self.tried()
+
+    def tried(self) -> list[Tried]:
+        """Combinations that were tried; not those that a killed search has left."""
+        trials = self._study.get_trials(deepcopy=False)
+        found = [_tried(trial) for trial in trials if trial.state.name in _STATES]
+        return [each for each in found if each.state != "failed" or each.message]
+
+    def _ask_for_more(self) -> bool:
+        """Open as many trials as there are workers; whether there are any left to open."""
+        while (left := self._wanted.trials - len(self.tried()) - len(self._open)) > 0:
+            if len(self._open) >= self._workers:
+                break
+            trial = self._study.ask()
+            chosen = {name: _suggested(trial, name, where) for name, where in self._wanted.space.items()}
+            self._open.append(_Trial(trial, list(self._cells({**_fixed(self._sweep), **chosen}))))
+        return left > 0
+
+    def _cells(self, values: Mapping[str, Any]) -> Iterator[Cell]:
+        sweep = self._sweep.model_copy(update={"keep_runs": False})
+        for seed in sweep.seeds:
+            for product in sweep.products:
+                digest = self._digests[product]
+                yield training_cell(sweep, self._entry, values, product, digest, seed, held_out_only=True)
+
+    def _start_cells(self) -> None:
+        for trial in self._open:
+            cell = trial.cells[len(trial.figures)]
+            if cell.key not in {each.key for each in self._controller.running}:
+                self._controller.start(cell)
+
+    def _take(self, answer: Answer) -> Iterator[_Trial]:
+        """Give an answer to the trials that wait for it; those that it ends."""
+        for trial in list(self._open):
+            if trial.cells[len(trial.figures)].key == answer.cell.key and self._is_ended(trial, answer):
+                self._open.remove(trial)
+                yield trial
+
+    def _is_ended(self, trial: _Trial, answer: Answer) -> bool:
+        failed = _failed(answer)
+        if failed:
+            trial.trial.set_user_attr(_MESSAGE, failed)
+            self._tell(trial, "FAIL")
+            return True
+        assert answer.finished is not None
+        trial.figures.append(float(str(answer.finished.result["held_out"])))
+        if len(trial.figures) == len(trial.cells):
+            self._study.tell(trial.trial, fmean(trial.figures))
+            return True
+        trial.trial.report(fmean(trial.figures), len(trial.figures))
+        if trial.trial.should_prune():
+            self._tell(trial, "PRUNED")
+            return True
+        return False
+
+    def _tell(self, trial: _Trial, state: str) -> None:
+        self._study.tell(trial.trial, state=_optuna().trial.TrialState[state])
+
+
+def _failed(answer: Answer) -> str:
+    if answer.failure is not None:
+        return f"{answer.cell.words}: {answer.failure.message}"
+    if answer.finished is None or answer.finished.result.get("held_out") is None:
+        return f"{answer.cell.words}: no photo is held out"
+    return ""
+
+
+def _optuna() -> Any:
+    optuna = require("optuna", extra="sweep")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
+
+
+def _study(sweep: SweepFile, wanted: Search, digests: Mapping[Path, str]) -> Any:
+    """The study of a search on the disk; what a killed controller was at is asked for first."""
+    optuna = _optuna()
+    journal = optuna.storages.journal.JournalFileBackend(str(sweep.out / SEARCH_FOLDER / _JOURNAL))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a part of it is experimental
+        sampler = optuna.samplers.TPESampler(seed=wanted.seed, constant_liar=True)
+    study = optuna.create_study(
+        study_name=_name(sweep, wanted, digests),
+        storage=optuna.storages.JournalStorage(journal),
+        sampler=sampler,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=_FIRST_TRIALS),
+        direction="maximize",
+        load_if_exists=True,
+    )
+    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+        study.enqueue_trial(trial.params)
+    return study
+
+
+def _name(sweep: SweepFile, wanted: Search, digests: Mapping[Path, str]) -> str:
+    """The same for a search whose figures can be compared."""
+    content = {
+        "space": {name: where.model_dump() for name, where in wanted.space.items()},
+        "method": sweep.methods[0].model_dump(),
+        "parameters": sweep.parameters,
+        "settings": sweep.settings.model_dump(),
+        "seeds": sweep.seeds,
+        "photos": sorted((path.resolve().name, digest) for path, digest in digests.items()),
+    }
+    return hashlib.sha256(to_json(content).encode()).hexdigest()[:16]
+
+
+def _suggested(trial: Any, name: str, where: Range | Choice) -> Any:
+    if isinstance(where, Choice):
+        return trial.suggest_categorical(name, where.choices)
+    if isinstance(where.low, int) and isinstance(where.high, int):
+        return trial.suggest_int(name, where.low, where.high, log=where.log)
+    return trial.suggest_float(name, where.low, where.high, log=where.log)
+
+
+def _tried(trial: Any) -> Tried:
+    steps = trial.intermediate_values
+    held_out = trial.value if trial.state.name == "COMPLETE" else steps[max(steps)] if steps else None
+    message = str(trial.user_attrs.get(_MESSAGE, ""))
+    return Tried(trial.number, dict(trial.params), _STATES[trial.state.name], held_out, message)
