@@ -38,7 +38,7 @@ __all__ = ["ModbusServer", "ModbusSink"]
 _PORT = 502
 _MOST_CLIENTS = 32
 _START_S = 5.0
-_CLOSE_S = 3.0
+_END_S = 3.0
 _STALL_S = 10.0  # after which the kernel ends a connection whose client is gone
 _READ_COILS, _READ_BITS = 1, 2  # function codes
 _WRITE_COILS = (5, 15)
@@ -57,6 +57,7 @@ class ModbusServer(PlcServer):
     Args:
         address: ``HOST:PORT``, ``HOST`` or ``:PORT``; by default 127.0.0.1:502. Port 0 takes a free one.
         timeout_s: How long a result waits for its acknowledgement before the next one is put out; None for ever.
+        end_s: Longest that the end of a stream waits for the client to take what waits, in seconds.
 
     Raises:
         MissingDependencyError: pymodbus is not installed.
@@ -64,11 +65,11 @@ class ModbusServer(PlcServer):
         DeviceError: The port is in use or may not be used.
     """
 
-    def __init__(self, address: str = "", *, timeout_s: float | None = None) -> None:
+    def __init__(self, address: str = "", *, timeout_s: float | None = None, end_s: float = _END_S) -> None:
         super().__init__()
         require("pymodbus.server", extra="plc")
         logging.getLogger("pymodbus").addHandler(logging.NullHandler())  # what clients do wrong, not what we do
-        self._handshake = Handshake("Modbus", timeout_s=timeout_s)
+        self._handshake, self._end_s = Handshake("Modbus", timeout_s=timeout_s), end_s
         self._address = parse_address(address, port=_PORT, option="--modbus")
         listen(self._address, stall_s=_STALL_S).close()  # report a port in use before an engine is loaded
         self._written = dict.fromkeys(range(WRITABLE, WRITABLE + len(Writable) * 2), 0)
@@ -102,8 +103,8 @@ class ModbusServer(PlcServer):
         self._handshake.alarm.attach(control)
 
     def finish(self) -> None:
-        """Let the client take what waits, for three seconds at most."""
-        self._handshake.end(_CLOSE_S, lambda: self.clients > 0)
+        """Let the client take what waits, as long as is allowed."""
+        self._handshake.end(self._end_s, lambda: self.clients > 0)
 
     def _put(self, result: PartResult) -> None:
         self._handshake.put(result)

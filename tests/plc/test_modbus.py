@@ -40,7 +40,7 @@ class _Line:
     """A server and its sink, of a stream that runs."""
 
     def __init__(self, *, timeout_s: float | None = None) -> None:
-        self.server = ModbusServer("127.0.0.1:0", timeout_s=timeout_s)
+        self.server = ModbusServer("127.0.0.1:0", timeout_s=timeout_s, end_s=30.0)
         self.sink: Sink = self.server.sink(ResultRule())
         self.control = Running()
         self.sink.attach(self.control)
