@@ -27,9 +27,10 @@ from benchmarks.suites.record import append_row
 from edge_ad.data.sample_product import LinePart, render_parts, render_product
 from edge_ad.export.build import build_engines
 from edge_ad.retraining.proposal import Proposal, RetrainRequest, propose
+from edge_ad.streaming.bundle_opening import open_bundle
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Event, Result
-from edge_ad.streaming.hot_swap import BundleSwapper, open_bundle
+from edge_ad.streaming.hot_swap import BundleSwapper
 from edge_ad.streaming.records.brush import Stroke
 from edge_ad.streaming.records.corrections import CorrectionStore
 from edge_ad.streaming.records.labelling import JudgedFrame, label_frame

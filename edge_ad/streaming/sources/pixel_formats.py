@@ -164,8 +164,15 @@ def to_bgr(data: _Bytes, pixel_format: PixelFormat, size_hw: tuple[int, int], ro
         uint8 (H, W, 3) BGR, which shares no memory with ``data``.
 
     Raises:
-        ValueError: There are fewer bytes than the picture needs.
+        ValueError: There are fewer bytes than the picture needs, or the format has no picture of that size.
     """
+    try:
+        return _to_bgr(data, pixel_format, size_hw, row_padding)
+    except cv2.error as error:  # an odd width where two pixels share their colour
+        raise ValueError(f"{pixel_format.name} has no picture of {size_hw[1]}×{size_hw[0]}.") from error
+
+
+def _to_bgr(data: _Bytes, pixel_format: PixelFormat, size_hw: tuple[int, int], row_padding: int) -> _Bytes:
     height, width = size_hw
     packed = _without_padding(data, pixel_format, size_hw, row_padding)
     if pixel_format.name in _COLOURS:

@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edge_ad.images import read_image
@@ -121,3 +123,20 @@ def test_a_format_is_found_by_its_code_and_by_names_of_before_the_standard() -> 
     assert all(format_of_code(_format(name).code) == _format(name) for name in known_formats())
     assert format_of_name("RGB8Packed") == _format("RGB8")
     assert format_of_code(0x01080002) is None  # Mono8s: signed
+
+
+@given(
+    st.sampled_from(known_formats()),
+    st.tuples(st.integers(-1, 9), st.integers(-1, 9)),
+    st.integers(0, 5),
+    st.integers(0, 600),
+)
+def test_any_size_and_number_of_bytes_is_a_picture_or_one_error(
+    name: str, size_hw: tuple[int, int], row_padding: int, length: int
+) -> None:
+    try:
+        picture = to_bgr(np.zeros(length, np.uint8), _format(name), size_hw, row_padding)
+    except ValueError:
+        return
+    assert picture.shape == (*size_hw, 3)
+    assert picture.dtype == np.uint8
