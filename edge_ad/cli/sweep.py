@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["sweep"]
 
 _FILE_HELP = "YAML: products, methods, parameters, seeds, limits, and where to run; docs/how-to/sweep.md shows one."
-_DRY_HELP = "Check the file and name the cells; nothing is run."
+_DRY_HELP = "Check the file, and name the cells where there is no search; nothing is run."
 _SEARCH_HELP = (
     "Look for the parameters that the file's search names, by Optuna, on held-out good photos and pseudo-defects: no "
     "test photo is opened."
@@ -47,7 +47,7 @@ def sweep(
 
     found = _with_options(file, cluster, workers, out)
     if search:
-        _search(found, as_json=json)
+        _search(found, only_check=dry_run, as_json=json)
         return
     cells = plan_cells(found)
     if dry_run:
@@ -80,24 +80,28 @@ def _run(found: SweepFile, cells: list[Cell]) -> SweepProgress:
     from edge_ad.cli.sweep_table import SweepTable
     from edge_ad.sweeps.run import executor_of, run_sweep
 
-    executor = executor_of(found.run)
+    executor = executor_of(found.run, found.limits.limits)
     note(f"{len(cells)} cells in {found.out}")
     with SweepTable() as table:
         return run_sweep(cells, found.out, executor, found.limits.limits, table)
 
 
-def _search(found: SweepFile, *, as_json: bool) -> None:
+def _search(found: SweepFile, *, only_check: bool, as_json: bool) -> None:
     from edge_ad.cli.console import note, print_json, print_table
     from edge_ad.sweeps.run import executor_of
-    from edge_ad.sweeps.search import SEARCH_FOLDER, TRIALS_FILE, run_search
+    from edge_ad.sweeps.search import SEARCH_FOLDER, TRIALS_FILE, check_search, run_search
 
-    total = 0 if found.search is None else found.search.trials
+    total = check_search(found)[0].trials
+    if only_check:
+        note(f"{total} combinations, each of up to {len(found.products) * len(found.seeds)} cells, in {found.out}")
+        return
 
     def show(tried: Tried, everything: Sequence[Tried]) -> None:
         figure = tried.message if tried.held_out is None else f"held out {tried.held_out:.4f}"
         note(f"{len(everything)}/{total} {_named(tried.parameters)}: {tried.state}, {figure}")
 
-    result = run_search(found, executor_of(found.run), found.limits.limits, show)
+    limits = found.limits.limits
+    result = run_search(found, executor_of(found.run, limits), limits, show)
     if as_json:
         print_json(result)
     else:

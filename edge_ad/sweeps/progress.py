@@ -48,8 +48,9 @@ class SweepProgress:
         self._running: frozenset[str] = frozenset()
 
     def add(self, answer: Answer) -> None:
-        """Take an answer."""
+        """Take an answer; its cell runs no more."""
         self._answers[answer.cell.key] = answer
+        self._running -= {answer.cell.key}
 
     def runs(self, running: Sequence[Cell]) -> None:
         """Take what runs now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edge_ad.errors import DeviceError
 from edge_ad.sweeps.cells import Cell, Limits
 from edge_ad.sweeps.controller import Answer, run_cells
 from edge_ad.sweeps.executors import Executor, LocalProcesses, Slurm
@@ -17,16 +18,26 @@ __all__ = ["executor_of", "run_sweep"]
 _SLURM_JOBS = 100
 
 
-def executor_of(place: Place) -> Executor:
+def executor_of(place: Place, limits: Limits) -> Executor:
     """Where the cells of a sweep run.
+
+    Args:
+        place: As its file says.
+        limits: What each cell may use.
 
     Raises:
         MissingDependencyError: submitit is not installed.
-        DeviceError: There is no SLURM here.
+        DeviceError: There is no SLURM here, or there are fewer GPUs than cells at the same time need.
     """
     if place.cluster == "slurm":
         return Slurm(place.workers or _SLURM_JOBS, place.slurm)
-    return LocalProcesses(place.workers or 1, place.gpus)
+    workers = place.workers or 1
+    if (needed := workers * limits.gpus) > len(place.gpus):
+        raise DeviceError(
+            f"{workers} cells at the same time need {needed} GPUs, and the file names {len(place.gpus)}.",
+            "run: {gpus: [0, 1]}, or fewer workers",
+        )
+    return LocalProcesses(workers, place.gpus)
 
 
 def run_sweep(

@@ -24,7 +24,7 @@ from edge_ad.sweeps.executors import Executor
 from edge_ad.sweeps.plan import product_digests, training_cell
 from edge_ad.sweeps.specification import Choice, MethodEntry, Range, Search, SweepFile
 
-__all__ = ["SEARCH_FOLDER", "TRIALS_FILE", "Found", "Tried", "run_search"]
+__all__ = ["SEARCH_FOLDER", "TRIALS_FILE", "Found", "Tried", "check_search", "run_search"]
 
 SEARCH_FOLDER, TRIALS_FILE = "search", "trials.jsonl"
 _JOURNAL = "journal.log"
@@ -94,7 +94,7 @@ def run_search(
         StorageError: A file cannot be written.
         KeyboardInterrupt: Stopped; the same call goes on.
     """
-    wanted, entry = _checked(sweep)
+    wanted, entry = check_search(sweep)
     digests = product_digests(sweep.products)
     folder, cells = sweep.out / SEARCH_FOLDER, sweep.out / "cells"
     with storage_errors(folder):
@@ -112,7 +112,12 @@ def run_search(
     return Found(method_class(entry.method).method, best, tuple(tried))
 
 
-def _checked(sweep: SweepFile) -> tuple[Search, MethodEntry]:
+def check_search(sweep: SweepFile) -> tuple[Search, MethodEntry]:
+    """What is looked for, and the method whose parameters these are.
+
+    Raises:
+        UsageError: The file asks for no search, or for one that cannot be.
+    """
     if sweep.search is None:
         raise UsageError("The file has no search.", "docs/how-to/sweep.md shows one.")
     if len(sweep.methods) != 1 or sweep.methods[0].grid:

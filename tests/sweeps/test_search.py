@@ -129,6 +129,9 @@ def test_a_search_opens_no_test_photo(products: list[Path], tmp_path: Path, caps
     content["search"] = {"trials": 2, "space": {"neighbourhood": {"choices": [1, 3]}}}
     path = tmp_path / "sweep.yaml"
     path.write_text(yaml.safe_dump(content))
+    assert main(["sweep", str(path), "--search", "--dry-run"]) == 0
+    assert "2 combinations, each of up to 1 cells" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
     assert main(["sweep", str(path), "--search", "--json"]) == 0
     shown = capsys.readouterr()
     found = json.loads(shown.out)

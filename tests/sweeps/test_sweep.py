@@ -132,3 +132,12 @@ def test_a_file_that_is_no_yaml_is_one_line(tmp_path: Path, capsys: pytest.Captu
     path.write_text("out: [")
     assert main(["sweep", str(path)]) == 2
     assert "is no YAML" in capsys.readouterr().err
+
+
+def test_fewer_gpus_than_the_workers_need_are_told_before_anything_runs(
+    writes: Writes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = writes(limits={"gpus": 1}, run={"workers": 2, "gpus": [0]})
+    assert main(["sweep", str(path)]) == 3
+    assert "2 cells at the same time need 2 GPUs, and the file names 1" in capsys.readouterr().err
+    assert not (path.parent / "out").exists()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
+import sys
+from pathlib import Path
 from types import TracebackType
 
 import pytest
@@ -33,10 +35,14 @@ class FakeGigeCamera:
     Args:
         serial: Its serial number.
         lost_per_thousand: How many of a thousand packets it loses.
+        photos: Folder of photos of one size that it shows in turn as RGB8, or, grey with 12 bits, as Mono12p; None for
+            a pattern that moves.
     """
 
-    def __init__(self, serial: str = "GV01", lost_per_thousand: int = 0) -> None:
+    def __init__(self, serial: str = "GV01", lost_per_thousand: int = 0, photos: Path | None = None) -> None:
         self._command = [_PROGRAM, "-i", _ADDRESS[0], "-s", serial, "-r", str(lost_per_thousand)]
+        if photos is not None:
+            self._command = [sys.executable, str(Path(__file__).with_name("gige_photo_camera.py")), serial, str(photos)]
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> FakeGigeCamera:

@@ -9,14 +9,17 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from edge_ad.cli import main
 from edge_ad.errors import DeviceError, MissingDependencyError, UsageError
+from edge_ad.images import read_image
 from edge_ad.runtime.aravis import load_aravis
 from edge_ad.streaming.sources import Source, SourceOptions, source_from_uri
 from edge_ad.streaming.sources.genicam import GenicamSource
-from tests.runtime.tiny_bundle import tiny_bundle
+from tests.runtime.tiny_bundle import graph_info, threshold, tiny_bundle
 from tests.streaming.sources.fake_gige_camera import FakeGigeCamera, need_fake_camera
 
 _SMALL = "Width=128&Height=96"
@@ -101,6 +104,50 @@ def test_frames_that_lost_packets_are_counted_and_none_of_them_is_given() -> Non
             assert read < 2000
         assert source.source_count == read + source.corrupt + source.missed
         assert source.gaps.count == 0
+
+
+def test_twelve_bits_come_over_the_network_as_photos_of_twelve_bits_are_read(tmp_path: Path) -> None:
+    need_fake_camera()
+    values = np.random.default_rng(0).integers(0, 4096, (3, 96, 128), np.uint16)
+    paths = [tmp_path / f"{number}.png" for number in range(len(values))]
+    for path, photo in zip(paths, values, strict=True):
+        cv2.imwrite(str(path), photo)
+    expected = {read_image(path, 12).tobytes() for path in paths}
+    with FakeGigeCamera(photos=tmp_path):
+        source = source_from_uri(f"aravis://GV01?{_SMALL}&pixel_format=Mono12p", SourceOptions(fps=50))
+        source.expect_bits(12, takes_8_bits=False)
+        with source:
+            images = [source.read() for _ in range(30)]
+    assert {image.tobytes() for image in images if image is not None} == expected
+
+
+@pytest.mark.data
+def test_a_stream_judges_what_a_camera_shows_as_evaluate_judges_the_photos(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    need_fake_camera()
+    product, shown, records = tmp_path / "plates", tmp_path / "shown", tmp_path / "records.jsonl"
+    shown.mkdir()
+    for folder in ("train/good", "test/good", "test/defect"):
+        (product / folder).mkdir(parents=True)
+        for path in sorted((data_root / "metal_plate" / folder).glob("*.jpg"))[:3]:
+            photo = cv2.resize(read_image(path), (320, 320))
+            cv2.imwrite(str(product / folder / f"{path.stem}.png"), photo)
+            if folder.startswith("test"):
+                cv2.imwrite(str(shown / f"{folder[5:]}_{path.stem}.png"), photo)
+    middle = graph_info().model_copy(update={"threshold": threshold(1.7)})  # some of the photos are above it
+    bundle = tiny_bundle(tmp_path / "bundle", {"fp32": middle}).root
+    common = ("--backend", "onnxruntime", "--threads", "1")
+    assert main(["evaluate", str(bundle), "--data", str(product), *common, "--json"]) == 0
+    samples = json.loads(capsys.readouterr().out)["samples"]
+    with FakeGigeCamera(photos=shown):
+        address = "aravis://GV01?Width=320&Height=320&pixel_format=RGB8&fps=20"
+        limits = ("--max-frames", "40", "--save-records", str(records), "--headless", "--no-frame-health")
+        assert main(["stream", "--bundle", str(bundle), "--source", address, *common, *limits]) == 0
+    judged = [json.loads(line) for line in records.read_text().splitlines()]
+    expected = {(round(sample["score"], 4), sample["is_called_defective"]) for sample in samples}
+    assert {is_called_defective for _, is_called_defective in expected} == {False, True}
+    assert {(round(record["score"], 4), record["verdict"] == "NG") for record in judged} == expected
 
 
 @pytest.mark.slow
