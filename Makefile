@@ -18,7 +18,7 @@ AUDIT := $(VENV)-audit
 BINDINGS := 8.6.1=tensorrt-bindings 10.3.0=tensorrt-cu12-bindings 10.13.3.9=tensorrt-cu12-bindings \
 	11.4.0.106=tensorrt-cu13-bindings 12.9.10=cuda-bindings 13.5.0=cuda-bindings 1.9.0=cuda-pathfinder
 
-.PHONY: help demo test test-fast test-torchvision test-pythons check docs release audit fuzz bench peers accuracy has-bundle clean
+.PHONY: help gpu-check demo test test-fast test-torchvision test-pythons check docs release audit fuzz bench peers accuracy has-bundle clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make check   formatting, lint, types and import rules"
 	@echo "make docs    build the documentation in site/; fails on a broken link, or a page that is hard to read"
 	@echo "make release    build wheel, source distribution, sums and notes in dist/ and check them (ARGS=--rehearse before the tag)"
+	@echo "make gpu-check    check all that needs an NVIDIA GPU in at most 10 minutes; the report is gpu-check.md (ARGS='--bundle DIR')"
 	@echo "make audit   hold the pinned versions against known vulnerabilities; needs a way to an advisory database"
 	@echo "make fuzz    damage bundles, images, runs, records and requests for four minutes; fails when something is found (ARGS='--seed 1')"
 	@echo "make bench   measure bundles, rivals, scaling and the comparison itself, make the report (BUNDLE='path...', DATA='folder...')"
@@ -70,6 +71,10 @@ check: $(VENV)/.installed-dev
 # The links, the commands and the Python blocks of the pages are held by make test, which builds the site too.
 docs: $(VENV)/.installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
+
+# On a machine without a GPU it says of each step why it cannot run, and ends with 3.
+gpu-check: $(VENV)/.installed-train
+	$(BIN)/edge-ad doctor --gpu $(ARGS)
 
 # Nothing is uploaded.
 release: $(VENV)/.installed-dev

@@ -2,34 +2,84 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edge_ad.cli.console import print_facts, print_json, print_line, print_table
+from edge_ad.cli.console import note, print_facts, print_json, print_line, print_table
 from edge_ad.cli.options import JsonOption
-from edge_ad.errors import DeviceError
+from edge_ad.errors import DeviceError, UsageError
 
 if TYPE_CHECKING:
+    from edge_ad.gpu_check.report import GpuReport
     from edge_ad.runtime.doctor import SystemReport
 
 __all__ = ["doctor"]
 
+_REPORT = Path("gpu-check.md")
 
-def doctor(as_json: JsonOption = False) -> None:
-    """Show the backends, packages, cameras and devices of this machine.
 
-    Exits with code 3 when no bundle can run on this machine.
+def doctor(
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Check all that needs an NVIDIA GPU, in at most 10 minutes.")
+    ] = False,
+    bundle: Annotated[
+        Path | None, typer.Option(help="With --gpu: bundle to run; by default a small one is trained.")
+    ] = None,
+    report: Annotated[Path, typer.Option(help="With --gpu: file for the report.")] = _REPORT,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the backends, packages, cameras and devices of this machine, or check its NVIDIA GPU.
+
+    Exits with code 3 when no bundle, or with --gpu no step, can run on this machine, and with 1 when a step fails.
     """
+    if gpu:
+        _check_gpu(bundle, report, as_json=as_json)
+        return
+    if bundle is not None or report != _REPORT:
+        raise UsageError("--bundle and --report belong to the check of a GPU.", "Add --gpu.")
     from edge_ad.runtime.doctor import examine
 
-    report = examine()
+    found = examine()
     if as_json:
-        print_json({**report.to_dict(), "can_stream": report.can_stream})
+        print_json({**found.to_dict(), "can_stream": found.can_stream})
     else:
-        _print(report)
-    if not report.can_stream:
+        _print(found)
+    if not found.can_stream:
         raise typer.Exit(DeviceError.exit_code)
+
+
+def _check_gpu(bundle: Path | None, report: Path, *, as_json: bool) -> None:
+    from edge_ad.gpu_check.report import report_page
+    from edge_ad.gpu_check.run import check_gpu
+    from edge_ad.storage import write_file
+
+    if bundle is not None:
+        from edge_ad.bundle import Bundle
+
+        Bundle.open(bundle)  # a broken one is refused before anything is run
+    with tempfile.TemporaryDirectory(prefix="edge-ad-gpu-") as folder:
+        found = check_gpu(Path(folder), bundle=bundle.resolve() if bundle else None, log=note)
+    write_file(report, report_page(found).encode())
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        _print_gpu(found, report)
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)
+
+
+def _print_gpu(found: GpuReport, report: Path) -> None:
+    print_facts(found.machine)
+    for step in found.steps:
+        print_line()
+        print_line(f"{step.title}: {step.outcome} ({step.seconds:.1f} s)")
+        for line in filter(None, (step.why, step.hint)):
+            print_line(f"  {line}")
+    print_line()
+    print_line(f"{found.summary()} The report, to send back: {report}")
 
 
 def _print(report: SystemReport) -> None:
