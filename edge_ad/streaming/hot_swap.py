@@ -236,7 +236,7 @@ class EngineSwaps:
             The threshold before.
         """
         self.count += 1
-        before = self._control.use_bundle(new.bundle, new.threshold, new.mark)
+        before = self._control.use_bundle(new.bundle, new.threshold, new.mark, new.number)
         if new.recipe is not None:  # the switch tells of it
             return before
         text = f"The bundle {new.bundle['hash'][:12]} took over, with threshold {new.threshold:g}"

@@ -18,7 +18,7 @@ from edge_ad.streaming.recipe import BundleChoice, Recipe, RecipeShelf
 from edge_ad.streaming.sources.base import CameraSettings, Source
 from edge_ad.streaming.warm_bundles import WarmBundles, WarmLimits
 
-__all__ = ["RecipeSwitcher", "RunningLine", "bundle_key", "judging_for"]
+__all__ = ["RecipeSwitcher", "RunningLine", "bundle_key", "judging_for", "switch_event"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class RecipeSwitcher:
         first: The recipe that the stream begins with.
         shelf: The recipes it can be switched to.
         opener: Opens and checks a bundle.
-        on_recipe: Told of a recipe before the first frame that is captured under it.
+        on_recipe: Told of a recipe and its threshold before the first frame that is captured under it.
         limits: How many bundles stay open.
     """
 
@@ -56,7 +56,7 @@ class RecipeSwitcher:
         first: Recipe,
         shelf: RecipeShelf,
         opener: Callable[[BundleChoice], OpenBundle],
-        on_recipe: Callable[[Recipe], None] = lambda recipe: None,
+        on_recipe: Callable[[Recipe, float], None] = lambda recipe, threshold: None,
         limits: WarmLimits | None = None,
     ) -> None:
         self.first, self.shelf, self.limits = first, shelf, limits or WarmLimits(most=4)
@@ -89,7 +89,7 @@ class RecipeSwitcher:
             warm.release(opened.judging.engine)
             raise
         answer = replace(answer, ms=_ms_since(started))
-        line.control.emit(_switched(judging, recipe, asked.by, answer))
+        line.control.emit(switch_event(judging, recipe, asked.by, answer))
         return answer
 
     def _opened(self, recipe: Recipe, line: RunningLine) -> OpenBundle:
@@ -115,7 +115,8 @@ class RecipeSwitcher:
                 with suppress(EdgeAdError):
                     source.change(before)
             raise
-        self._on_recipe(recipe)
+        self._on_recipe(recipe, judging.threshold)
+        line.control.golden.use(recipe.golden, recipe.mark, judging.threshold)
         line.active.switch(judging)
 
     def _refuse(self, asked: RecipeRequest, control: StreamControl, error: BaseException) -> None:
@@ -157,8 +158,15 @@ def _check_fit(coming: JudgingEngine, line: RunningLine) -> None:
             raise UsageError("Its region reaches beyond the frame.", f"The frame has {width}×{height} pixels.")
 
 
-def _switched(judging: JudgingEngine, recipe: Recipe, by: str, answer: RecipeAnswer) -> Event:
-    """The audit entry."""
+def switch_event(judging: JudgingEngine, recipe: Recipe, by: str, answer: RecipeAnswer | None = None) -> Event:
+    """The audit entry of a switch, or of the recipe that a stream begins with.
+
+    Args:
+        judging: What judges under the recipe.
+        recipe: The recipe.
+        by: Who selected it.
+        answer: How long it took; None at the start.
+    """
     data: dict[str, Any] = {
         "recipe": recipe.mark.name,
         "recipe_hash": recipe.mark.hash,
@@ -166,12 +174,13 @@ def _switched(judging: JudgingEngine, recipe: Recipe, by: str, answer: RecipeAns
         "bundle": judging.bundle["hash"],
         "threshold": judging.threshold,
         "by": by,
-        "ms": answer.ms,
-        "was_warm": answer.was_warm,
+        "ms": None if answer is None else answer.ms,
+        "was_warm": None if answer is None else answer.was_warm,
     }
+    took = "." if answer is None else f", in {answer.ms:.0f} ms."
     text = (
         f"Recipe {recipe.mark.name} ({recipe.mark.hash[:12]}) selected by {by}: bundle {judging.bundle['hash'][:12]}, "
-        f"threshold {judging.threshold:g}, in {answer.ms:.0f} ms."
+        f"threshold {judging.threshold:g}{took}"
     )
     return Event("recipe switched", time.time(), text=text, data=data)
 
