@@ -15,7 +15,7 @@ from edge_ad.streaming.active_engine import JudgingEngine
 from edge_ad.streaming.bundle_opening import OpenBundle, Opener
 from edge_ad.streaming.control import StreamControl, SwapRequest
 from edge_ad.streaming.frame import Event
-from edge_ad.streaming.recipe_switch import RecipeSwitcher, RunningLine, bundle_key, judging_for
+from edge_ad.streaming.recipe_switch import RecipeSwitcher, RunningLine, bundle_key
 from edge_ad.streaming.warm_bundles import WarmBundles, WarmLimits
 
 __all__ = ["BundleSwapper", "EngineSwaps"]
@@ -49,7 +49,7 @@ class BundleSwapper:
         any_product: bool = False,
         recipes: RecipeSwitcher | None = None,
     ) -> None:
-        self.first = first.judging if recipes is None else judging_for(first, recipes.first)
+        self.first = first.judging if recipes is None else recipes.judging(first, recipes.first)
         self._opener, self._watched, self._cancel = opener, watched, cancel
         self._any_product, self._recipes = any_product, recipes
         key = None if recipes is None else bundle_key(recipes.first.bundle)

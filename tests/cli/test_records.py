@@ -242,7 +242,7 @@ def test_golden_checks_are_printed_with_who_signed_them(tmp_path: Path, capsys: 
         golden.judged(Judged(part, "", verdict, score, 1.0, "b1", 1_700_000_000.0, recipe_hash="ab12"))
     golden.sign("Otto (operator, 127.0.0.1)")
     store = RecordStore(path, source="line")
-    store.commit(golden.look(1.0))
+    store.commit(golden.look(RecipeMark("Plate", "ab12"), 1.0))
     store.close()
     assert main(["records", "golden", str(path)]) == 0
     out = capsys.readouterr().out
