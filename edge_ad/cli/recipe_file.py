@@ -13,9 +13,19 @@ from pydantic import ValidationError
 
 from edge_ad.cli.recipe_model import recipe_model, settings
 from edge_ad.errors import DataError, EdgeAdError, UsageError
+from edge_ad.streaming.golden.plan import GoldenPlan
 from edge_ad.strict_yaml import parse_yaml
 
-__all__ = ["SWITCHED", "Fault", "RecipeFile", "check_recipes", "find_recipe", "read_recipe", "recipe_paths"]
+__all__ = [
+    "SWITCHED",
+    "Fault",
+    "RecipeFile",
+    "check_recipes",
+    "find_recipe",
+    "read_golden",
+    "read_recipe",
+    "recipe_paths",
+]
 
 SWITCHED = frozenset(
     {"bundle", "backend", "precision", "threads", "threshold", "bundle-threshold"}
@@ -25,7 +35,7 @@ SWITCHED = frozenset(
 
 _ENDINGS = (".yaml", ".yml")
 _LARGEST_BYTES = 1 << 20
-_OWN = ("name", "number")
+_OWN = ("name", "number", "golden")
 _SAID = {"bool_type": "write true or false.", "int_type": "write a whole number.", "float_type": "write a number."}
 
 
@@ -57,6 +67,7 @@ class RecipeFile:
         name: What it is called: what the file says, else the file's name without its ending.
         number: By which a PLC selects it; 0 for none.
         given: Name of an option → its value, for what the file gives. Paths are absolute.
+        golden: The master parts that it asks for; None for none.
     """
 
     path: Path
@@ -64,6 +75,7 @@ class RecipeFile:
     name: str
     number: int
     given: Mapping[str, Any]
+    golden: GoldenPlan | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -131,6 +143,23 @@ def read_recipe(path: Path) -> RecipeFile:
     return recipe
 
 
+def read_golden(path: Path) -> GoldenPlan:
+    """Read a golden check from a file of its own.
+
+    Raises:
+        UsageError: It is wrong; the message has the first fault, and how many more there are.
+    """
+    try:
+        return GoldenPlan.model_validate(_content(path)[1])
+    except ValidationError as error:
+        faults = [_fault(path, found) for found in error.errors(include_url=False)]
+        more = f" And {len(faults) - 1} more." if len(faults) > 1 else ""
+        raise UsageError(f"{faults[0]}{more}", "docs/how-to/golden_check.md shows such a file.") from None
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        raise DataError(f"{path} cannot be read: {why}.", "Give a .yaml file.") from error
+
+
 def check_recipes(place: Path, *, opens_bundles: bool = True) -> tuple[list[RecipeFile], list[Fault]]:
     """Read recipes, and collect every fault.
 
@@ -164,10 +193,10 @@ def _read(path: Path) -> tuple[RecipeFile | None, list[Fault]]:
         document = recipe_model().model_validate(content)
     except ValidationError as error:
         return None, [_fault(path, found) for found in error.errors(include_url=False)]
-    values = document.model_dump(exclude_none=True)
+    values = {key: value for key, value in dict(document).items() if value is not None}
     name, number = values.get("title") or path.stem, values.get("number") or 0
     given = {one.name: values[one.parameter] for one in settings().values() if one.parameter in values}
-    recipe = RecipeFile(path.absolute(), hashlib.sha256(text).hexdigest(), name, number, given)
+    recipe = RecipeFile(path.absolute(), hashlib.sha256(text).hexdigest(), name, number, given, values.get("golden"))
     return replace(recipe, given={key: _placed(recipe, key) for key in given}), []
 
 

@@ -23,6 +23,7 @@ from edge_ad.cli.stream_options import (
 )
 from edge_ad.document import Document
 from edge_ad.errors import UsageError
+from edge_ad.streaming.golden.plan import GoldenPlan
 
 __all__ = ["Setting", "recipe_model", "settings"]
 
@@ -92,6 +93,10 @@ def recipe_model() -> type[BaseModel]:
             Field(default=None, description="Number by which a PLC selects it; each in a folder has one of its own."),
         ),
     }
+    given["golden"] = (
+        GoldenPlan | None,
+        Field(default=None, description="Master parts that the line must judge as recorded, again and again."),
+    )
     given |= {setting.parameter: _field_of(setting) for setting in settings().values()}
     return create_model("Recipe", __base__=Document, __doc__="A recipe of edge-ad stream.", **given)
 

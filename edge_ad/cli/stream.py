@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edge_ad.cli.stream_recipes import RecipeFolder
     from edge_ad.streaming.delivery import Observer
     from edge_ad.streaming.filters import FilterOptions
+    from edge_ad.streaming.golden import GoldenPlan
     from edge_ad.streaming.hot_swap import BundleSwapper
     from edge_ad.streaming.sinks import Sink
     from edge_ad.streaming.sources import Source
@@ -53,7 +54,8 @@ def stream(
     Of a file, every frame is judged. Of a live source, the newest frame is judged; when it is lost, the stream waits
     for its return. Ctrl-C ends the stream and completes its files.
     """
-    from edge_ad.cli.stream_recipes import open_recipes, warm_limits
+    from edge_ad.cli.recipe_file import read_golden
+    from edge_ad.cli.stream_recipes import check_golden, open_recipes, warm_limits
     from edge_ad.cli.stream_report import print_summary
     from edge_ad.cli.stream_setup import open_filters, open_plc_servers, open_sinks, open_sources, open_users, plc_sinks
     from edge_ad.server import HttpServer, HttpTrigger
@@ -72,7 +74,9 @@ def stream(
         plc_servers=plc_servers,
     )
     has_ids = filters.trigger is not None and filters.trigger.gives_ids
-    folder = open_recipes(recipes, groups, has_ids=has_ids)
+    golden = None if recipes.golden is None else read_golden(recipes.golden)
+    check_golden(golden, has_ids=has_ids)
+    folder = open_recipes(recipes, groups, golden, has_ids=has_ids)
     observers = _observers(folder, verdicts, has_ids=has_ids)
     sinks = open_sinks(outputs, server)
     sinks += plc_sinks(plc_servers, outputs.gpio, has_parts=verdicts.part is not None)
@@ -80,7 +84,9 @@ def stream(
         sinks.append(filters.trigger.answers(len(opened)))
     switching = None if folder is None else (folder, warm_limits(recipes), observers)
     with _swapper(engine, frames.batch or 1, switching) as swapper:
-        summary = _run(swapper, opened, engine.threshold, sinks, observers, filters, frames, ending)
+        golden = golden or (None if folder is None else folder.first.golden)
+        checked = (golden, verdicts.part is not None)
+        summary = _run(swapper, opened, engine.threshold, sinks, observers, filters, frames, ending, checked)
         # Before engines are closed: that waits for a bundle still being opened, and a device may not answer.
         print_summary(summary, as_json=ending.as_json)
     if summary.ended_by == "interrupted":
@@ -112,7 +118,7 @@ def _swapper(
     from edge_ad.runtime.verification import Verification
     from edge_ad.streaming.bundle_opening import OpenBundle, open_bundle, open_served_bundle
     from edge_ad.streaming.hot_swap import BundleSwapper
-    from edge_ad.streaming.operator_thresholds import with_operator_threshold
+    from edge_ad.streaming.operator_thresholds import OperatorThresholds, with_operator_threshold
     from edge_ad.streaming.recipe import BundleChoice
     from edge_ad.streaming.recipe_switch import RecipeSwitcher
     from edge_ad.streaming.verdicts import RecipeObservers
@@ -125,17 +131,12 @@ def _swapper(
     def opener(choice: BundleChoice) -> OpenBundle:
         if address is None:
             how: dict[str, Any] = {"backend": choice.backend, "precision": choice.precision, "threads": choice.threads}
-            opened = open_bundle(choice.path, **how, verification=verification)
-        else:
-            opened = open_served_bundle(choice.path, address, precision=choice.precision, **served)
-        return opened if choice.takes_bundle_threshold else with_operator_threshold(opened)
+            return open_bundle(choice.path, **how, verification=verification)
+        return open_served_bundle(choice.path, address, precision=choice.precision, **served)
 
     def chosen(root: Path) -> OpenBundle:
-        return opener(
-            BundleChoice(
-                root, asked.backend, asked.precision, asked.threads, takes_bundle_threshold=asked.takes_bundle_threshold
-            )
-        )
+        opened = opener(BundleChoice(root, asked.backend, asked.precision, asked.threads))
+        return opened if asked.takes_bundle_threshold else with_operator_threshold(opened)
 
     if switching is None:
         root = asked.bundle or _newest()
@@ -143,7 +144,7 @@ def _swapper(
         return BundleSwapper(chosen, chosen(root), watched, verification.cancel, any_product=asked.takes_any_product)
     folder, limits, (observers, *_) = switching
     assert isinstance(observers, RecipeObservers)
-    switcher = RecipeSwitcher(folder.first, folder, opener, observers.add, limits)
+    switcher = RecipeSwitcher(folder.first, folder, opener, observers.add, limits, OperatorThresholds().of)
     return BundleSwapper(chosen, opener(folder.first.bundle), cancel=verification.cancel, recipes=switcher)
 
 
@@ -173,24 +174,32 @@ def _run(
     filters: FilterOptions,
     frames: Frames,
     ending: Ending,
+    checked: tuple[GoldenPlan | None, bool],
 ) -> Summary:
     from edge_ad.cli.stream_report import ProgressLine, event_lines
     from edge_ad.streaming.control import StreamControl
+    from edge_ad.streaming.golden.observer import GoldenObserver
     from edge_ad.streaming.operator_thresholds import OperatorThresholds, tell_operator_threshold
+    from edge_ad.streaming.recipe_switch import switch_event
     from edge_ad.streaming.session import Limits, run_stream
 
     progress = ProgressLine(sources)
     first = swapper.first
     control = StreamControl(first.threshold, first.bundle, OperatorThresholds().keep)
-    if threshold is None and first.threshold_set:
+    golden, has_parts = checked
+    used = first.threshold if threshold is None else threshold
+    control.golden.use(golden, first.mark, used)
+    if first.recipe is not None:
+        control.emit(switch_event(first, first.recipe, "the start of the stream"))
+    elif threshold is None and first.threshold_set:
         tell_operator_threshold(control, first)
     try:
         return run_stream(
             first.engine,
             sources,
-            threshold=first.threshold if threshold is None else threshold,
+            threshold=used,
             sinks=[*sinks, event_lines(progress.write_line)],
-            observers=observers,
+            observers=[GoldenObserver(observers, control.golden, has_parts=has_parts)],
             limits=Limits(ending.max_frames, ending.max_seconds),
             on_progress=progress,
             control=control,

@@ -122,6 +122,13 @@ class Recipes:
         ),
     ] = None
 
+    golden: Annotated[
+        Path | None,
+        _recipe_option(
+            "--golden", metavar="FILE", help="Golden check: master parts that the line must judge as recorded."
+        ),
+    ] = None
+
     @property
     def overridden(self) -> frozenset[str]:
         """The options that the command line or a variable of the environment gives, by their names in the code."""

@@ -12,6 +12,7 @@ from edge_ad.cli.recipe_model import settings
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.streaming.filters import parse_region
 from edge_ad.streaming.frame import RecipeMark
+from edge_ad.streaming.golden.plan import GoldenPlan
 from edge_ad.streaming.recipe import BundleChoice, Recipe
 from edge_ad.streaming.sources.base import CameraSettings
 from edge_ad.streaming.warm_bundles import WarmLimits
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from edge_ad.cli.stream_options import Recipes
     from edge_ad.streaming.delivery import Observer
 
-__all__ = ["RecipeFolder", "open_recipes", "warm_limits"]
+__all__ = ["RecipeFolder", "check_golden", "open_recipes", "warm_limits"]
 
 _MEMORY = Path("/proc/meminfo")
 _RULES = ("part", "hysteresis", "cool_down", "drift", "scene")
@@ -35,11 +36,13 @@ class Running:
         values: Every option by its name in the code, as it is in use.
         overridden: Options of the command line, which no recipe changes.
         has_ids: Whether the trigger gives ids.
+        golden: What ``--golden`` gives, which no recipe changes; None where it is not given.
     """
 
     values: Mapping[str, Any]
     overridden: frozenset[str]
     has_ids: bool
+    golden: GoldenPlan | None = None
 
 
 class RecipeFolder:
@@ -140,9 +143,22 @@ class RecipeFolder:
             None if region is None else parse_region(region),
             {name: values[name] for name in _RULES},
             CameraSettings(values["exposure_us"], values["gain"]),
+            self._running.golden or file.golden,
         )
+        check_golden(recipe.golden, has_ids=self._running.has_ids)
         self.observers(recipe)  # raises what is wrong with its rules
         return recipe
+
+
+def check_golden(plan: GoldenPlan | None, *, has_ids: bool) -> None:
+    """Refuse master parts that are known by an id where nothing gives one.
+
+    Raises:
+        UsageError: They are.
+    """
+    if plan is not None and plan.identify == "barcode" and not has_ids:
+        message = "A golden check by barcode needs a trigger that gives ids."
+        raise UsageError(message, "Add --trigger http:PORT, mqtt://…, modbus or opcua; or identify: order.")
 
 
 def _read_or_error(path: Path) -> RecipeFile | EdgeAdError:
@@ -152,12 +168,15 @@ def _read_or_error(path: Path) -> RecipeFile | EdgeAdError:
         return error
 
 
-def open_recipes(asked: Recipes, groups: Iterable[object], *, has_ids: bool) -> RecipeFolder | None:
+def open_recipes(
+    asked: Recipes, groups: Iterable[object], golden: GoldenPlan | None, *, has_ids: bool
+) -> RecipeFolder | None:
     """The recipes of a stream; None where none is given.
 
     Args:
         asked: What the options say.
         groups: All other options.
+        golden: What ``--golden`` gives.
         has_ids: Whether the trigger gives ids.
 
     Raises:
@@ -169,7 +188,7 @@ def open_recipes(asked: Recipes, groups: Iterable[object], *, has_ids: bool) -> 
     if values["is_watched"]:
         raise UsageError("--watch-bundle does not go together with a recipe.", "Switch recipes instead.")
     first = find_recipe(asked.recipes, asked.recipe)
-    return RecipeFolder(asked.recipes or first, first, Running(values, asked.overridden, has_ids))
+    return RecipeFolder(asked.recipes or first, first, Running(values, asked.overridden, has_ids, golden))
 
 
 def warm_limits(asked: Recipes) -> WarmLimits:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge_ad.plc.results import BETWEEN_PARTS
 from edge_ad.streaming.frame import Event, Unjudged
+from edge_ad.streaming.golden.check import GOLDEN_CHECK, GoldenState
 
 if TYPE_CHECKING:
     from edge_ad.streaming.control import Progress, StreamControl
@@ -21,7 +22,7 @@ _LEAST_STALL_S = 2.0
 _STALL_LATENCIES = 5.0  # of the 99th percentile: a slow engine is not a stalled one
 # A camera that the PLC triggers gives no frame while the PLC waits for the fault to end.
 _PROBLEM_S = 2.0
-_NEUTRAL = BETWEEN_PARTS | {"paused"}
+_NEUTRAL = BETWEEN_PARTS | {"paused", GOLDEN_CHECK}
 
 
 class Fault(IntEnum):
@@ -40,6 +41,8 @@ class Fault(IntEnum):
     """Somebody paused the stream."""
     NOT_JUDGED = 6
     """Frames come that cannot be judged: black, over-exposed, frozen, of another size or shape."""
+    GOLDEN_CHECK = 7
+    """A golden check failed or was not done in time, and stops the line."""
 
 
 class LineCondition:
@@ -70,6 +73,17 @@ class LineCondition:
     def has_alarm(self) -> bool:
         """Whether an alarm of the stream is raised: an output fails, or a score is not finite."""
         return bool(self._alarms)
+
+    @property
+    def golden(self) -> GoldenState:
+        """What is known of the line by its master parts."""
+        return GoldenState.NONE if self._control is None else self._control.golden.state
+
+    def takes(self, part: str) -> bool:
+        """Whether a request for a part may be taken: there is no fault, or it is for a master part that ends one."""
+        fault, control = self.fault(), self._control
+        is_master = control is not None and control.golden.lets_pass(part)
+        return fault is Fault.NONE or (fault is Fault.GOLDEN_CHECK and is_master)
 
     def attach(self, control: StreamControl) -> None:
         """Follow this stream from now on."""
@@ -127,7 +141,9 @@ class LineCondition:
             return Fault.ENGINE_STALLED
         if self._lost:
             return Fault.SOURCE_LOST
-        return Fault.PAUSED if control.is_paused else Fault.NONE
+        if control.is_paused:
+            return Fault.PAUSED
+        return Fault.GOLDEN_CHECK if control.golden.is_blocking else Fault.NONE
 
 
 def _is_stalled(progress: Progress) -> bool:

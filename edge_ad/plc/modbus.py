@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from edge_ad.plc.modbus_map import (
     WRITABLE,
     Coil,
     LineState,
+    RecipeState,
     Status,
     Writable,
     encode,
@@ -26,9 +28,10 @@ from edge_ad.plc.modbus_map import (
 )
 from edge_ad.plc.results import PartResult, ResultRule
 from edge_ad.plc.server import PlcServer, PlcSink
+from edge_ad.streaming.frame import NO_RECIPE
 
 if TYPE_CHECKING:
-    from edge_ad.streaming.control import StreamControl
+    from edge_ad.streaming.control import RecipeAnswer, StreamControl
 
 __all__ = ["ModbusServer", "ModbusSink"]
 
@@ -71,6 +74,7 @@ class ModbusServer(PlcServer):
         listen(self._address, stall_s=_STALL_S).close()  # report a port in use before an engine is loaded
         self._written = dict.fromkeys(range(WRITABLE, WRITABLE + len(Writable) * 2), 0)
         self._trigger_bit: Status | None = None
+        self._recipe_asked: Future[RecipeAnswer] | None = None
         self._thread: LoopThread | None = None
         self._server: Any = None
 
@@ -152,7 +156,10 @@ class ModbusServer(PlcServer):
             for coil, is_set in enumerate(values, address):
                 self._write_coil(coil, is_set=bool(is_set))
         else:
+            before = self._number(Writable.RECIPE_NUMBER)
             self._written.update((place, int(value)) for place, value in enumerate(values, address))
+            if (number := self._number(Writable.RECIPE_NUMBER)) != before:
+                self._select_recipe(number)
             self._handshake.acknowledge_number(self._number(Writable.ACKNOWLEDGED_SEQUENCE))
         return None
 
@@ -166,10 +173,26 @@ class ModbusServer(PlcServer):
             is_taken = bool(self.ask(str(number) if number else ""))
             self._trigger_bit = Status.TRIGGER_ACCEPTED if is_taken else Status.TRIGGER_REFUSED
 
+    def _select_recipe(self, number: int) -> None:
+        """Switch to the recipe of a number that was written; 0 asks for nothing."""
+        if number and self.control is not None:
+            self._recipe_asked = self.control.switch_recipe(number, by="the PLC (Modbus)")
+        else:
+            self._recipe_asked = None
+
+    def _recipe_state(self) -> RecipeState:
+        asked = self._recipe_asked
+        if asked is None:
+            return RecipeState.NOTHING_ASKED
+        if not asked.done():
+            return RecipeState.UNDER_WAY
+        return RecipeState.DONE if asked.exception() is None else RecipeState.REFUSED
+
     def _number(self, first: int) -> int:
         return self._written[first] << 16 | self._written[first + 1]
 
     def _state(self) -> LineState:
+        control = self.control
         return LineState(
             self._handshake.state(),
             self.condition.fault(),
@@ -178,6 +201,10 @@ class ModbusServer(PlcServer):
             is_asked=self.is_asked,
             trigger_bit=self._trigger_bit,
             has_alarm=self.condition.has_alarm,
+            recipe=NO_RECIPE if control is None else control.recipe,
+            recipe_number=0 if control is None else control.recipe_number,
+            recipe_state=self._recipe_state(),
+            golden=self.condition.golden,
         )
 
 

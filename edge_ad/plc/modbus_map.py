@@ -12,15 +12,28 @@ from typing import Any, Final
 from edge_ad.plc.condition import Fault
 from edge_ad.plc.handshake import HandshakeState
 from edge_ad.plc.results import PartResult, VerdictCode
+from edge_ad.streaming.frame import NO_RECIPE, RecipeMark
+from edge_ad.streaming.golden.check import GoldenState
 
-__all__ = ["COILS", "REGISTERS", "WRITABLE", "Coil", "LineState", "Status", "Writable", "encode", "status_bits"]
+__all__ = [
+    "COILS",
+    "REGISTERS",
+    "WRITABLE",
+    "Coil",
+    "LineState",
+    "RecipeState",
+    "Status",
+    "Writable",
+    "encode",
+    "status_bits",
+]
 
-MAP_VERSION: Final = 1
+MAP_VERSION: Final = 2
 REGISTERS: Final = 56
 """Input registers from 0 on; the holding registers from 0 on show the same, read-only."""
 COILS: Final = 16
 WRITABLE: Final = 100
-"""First of the four holding registers that a client may write."""
+"""First of the six holding registers that a client may write."""
 
 _ID_BYTES: Final = 32
 _MOST_16, _MOST_32 = 2**16 - 1, 2**32 - 1
@@ -37,6 +50,7 @@ _REASONS = (
     "several parts",
     "part cut off",
     "part of another length",
+    "golden check",
 )
 _OTHER_REASON = 99
 
@@ -56,6 +70,8 @@ class Status(IntEnum):
     TRIGGER_ACCEPTED = 9
     TRIGGER_REFUSED = 10
     ALARM = 11
+    GOLDEN_DUE = 12
+    GOLDEN_FAILED = 13
 
 
 class Coil(IntEnum):
@@ -70,6 +86,16 @@ class Writable(IntEnum):
 
     ACKNOWLEDGED_SEQUENCE = WRITABLE
     PART_NUMBER = WRITABLE + 2
+    RECIPE_NUMBER = WRITABLE + 4
+
+
+class RecipeState(IntEnum):
+    """What became of the newest request for a recipe."""
+
+    NOTHING_ASKED = 0
+    UNDER_WAY = 1
+    DONE = 2
+    REFUSED = 3
 
 
 @dataclass(frozen=True)
@@ -84,6 +110,10 @@ class LineState:
         is_asked: Whether a part that the PLC asked for has no result yet.
         trigger_bit: What the newest trigger came to: accepted, refused, or None while the coil is not set.
         has_alarm: Whether an output fails or a result could not be handed over.
+        recipe: The recipe in use.
+        recipe_number: Its number; 0 for none.
+        recipe_state: What became of the newest request for a recipe.
+        golden: What is known of the line by its master parts.
     """
 
     handshake: HandshakeState
@@ -93,6 +123,10 @@ class LineState:
     is_asked: bool = False
     trigger_bit: Status | None = None
     has_alarm: bool = False
+    recipe: RecipeMark = NO_RECIPE
+    recipe_number: int = 0
+    recipe_state: RecipeState = RecipeState.NOTHING_ASKED
+    golden: GoldenState = GoldenState.NONE
 
 
 def status_bits(state: LineState) -> int:
@@ -110,6 +144,8 @@ def status_bits(state: LineState) -> int:
         Status.RESULT_WAITING: handshake.waiting > 0,
         Status.RESULT_LOST: handshake.lost > 0 or handshake.unacknowledged > 0,
         Status.ALARM: state.has_alarm,
+        Status.GOLDEN_DUE: state.golden in (GoldenState.DUE, GoldenState.UNDER_WAY, GoldenState.UNSIGNED),
+        Status.GOLDEN_FAILED: state.golden in (GoldenState.FAILED, GoldenState.OVERDUE),
     }
     if state.trigger_bit is not None:
         held[state.trigger_bit] = True
@@ -129,6 +165,10 @@ def encode(state: LineState) -> list[int]:
         _reason_code(state.problem),
         *_words(state.seconds),
         MAP_VERSION,
+        state.recipe_number,
+        *_words(int(state.recipe.hash[:8], 16) if _is_hash(state.recipe.hash) else 0),
+        int(state.recipe_state),
+        int(state.golden),
     ]
     id_words = _id_words("" if handshake.result is None else handshake.result.part_id)
     return [*registers, *[0] * (REGISTERS - len(registers) - len(id_words)), *id_words]

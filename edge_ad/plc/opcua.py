@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_ad.errors import require
+from edge_ad.errors import EdgeAdError, UsageError, require
 from edge_ad.listen_address import Address, listen, parse_address
 from edge_ad.plc.loop_thread import LoopThread
 from edge_ad.plc.opcua_nodes import Condition, InspectionNodes
@@ -21,6 +21,7 @@ from edge_ad.plc.opcua_security import CertificateFolder, guarded_server, make_u
 from edge_ad.plc.opcua_types import MACHINE_VISION, OWN, Namespaces, add_types
 from edge_ad.plc.results import PartResult, ResultRule
 from edge_ad.plc.server import PlcServer, PlcSink
+from edge_ad.streaming.frame import NO_RECIPE, RecipeMark
 from edge_ad.streaming.operator_thresholds import state_folder
 from edge_ad.streaming.sinks.hook import Alarm
 
@@ -73,6 +74,7 @@ class OpcuaServer(PlcServer):
         self._kept: deque[PartResult] = deque(maxlen=_KEPT)
         self._lock = threading.Lock()
         self._lost = 0
+        self._refusal = ""
         self._thread: LoopThread | None = None
         self._server: Any = None
         self._nodes: InspectionNodes | None = None
@@ -142,6 +144,26 @@ class OpcuaServer(PlcServer):
         """Judge frames again."""
         if self._control is not None:
             self._control.resume(_BY)
+
+    @property
+    def has_recipes(self) -> bool:
+        """Whether the stream can be switched between recipes."""
+        return self._control is not None and self._control.has_recipes
+
+    async def recipe(self, name: str, *, only_prepare: bool = False) -> RecipeMark:
+        """Switch to a recipe, or have its bundle opened only."""
+        control = self._control
+        if control is None:
+            raise UsageError("The stream does not run yet.")
+        try:
+            asked = await asyncio.to_thread(control.switch_recipe, name, by=_BY, only_prepare=only_prepare)
+            answer = await asyncio.wrap_future(asked)
+        except EdgeAdError as error:
+            self._refusal = str(error)
+            raise
+        self._refusal = ""
+        await self._show()
+        return answer.mark
 
     def since(self, sequence: int) -> tuple[Sequence[PartResult], int]:
         """The results that are kept and later than one, oldest first, and how many before them are not kept."""
@@ -249,6 +271,9 @@ class OpcuaServer(PlcServer):
                 condition.has_alarm,
                 self.seconds,
                 self._lost,
+                NO_RECIPE if self._control is None else self._control.recipe,
+                self._refusal,
+                condition.golden,
             )
         )
 

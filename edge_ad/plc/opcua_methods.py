@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from edge_ad.errors import EdgeAdError
 from edge_ad.plc.opcua_types import Namespaces, datatype_of
-from edge_ad.plc.opcua_values import inspection_of, standard_result_of
+from edge_ad.plc.opcua_values import inspection_of, recipe_id_of, standard_result_of
 from edge_ad.plc.results import PartResult
+from edge_ad.streaming.frame import RecipeMark
 
 if TYPE_CHECKING:
     from asyncua import Node
@@ -26,6 +28,13 @@ class Commands(Protocol):
 
     def resume(self) -> None:
         """Judge frames again."""
+
+    @property
+    def has_recipes(self) -> bool:
+        """Whether the stream can be switched between recipes."""
+
+    async def recipe(self, name: str, *, only_prepare: bool = False) -> RecipeMark:
+        """Switch to a recipe, or have its bundle opened only; raises an `EdgeAdError` where it is refused."""
 
     def since(self, sequence: int) -> tuple[Sequence[PartResult], int]:
         """The results that are kept and later than one, oldest first, and how many before them are not kept."""
@@ -76,7 +85,7 @@ class InspectionMethods:
             (root, own, "Trigger", self._trigger, "PartId:String", "PartId:String"),
             (root, own, "Pause", self._pause, "", ""),
             (root, own, "Resume", self._resume, "", ""),
-            (root, own, "SelectRecipe", _not_supported, "Name:String", ""),
+            (root, own, "SelectRecipe", self._select, "Name:String", ""),
             (
                 root,
                 own,
@@ -100,7 +109,7 @@ class InspectionMethods:
                 f"ResultHandle:Handle Result:ResultDataType {error}",
             ),
             (results, standard, "GetResultListFiltered", self._result_list, filters, f"{listed} {error}"),
-            (recipes, standard, "PrepareRecipe", _not_supported, recipe, f"{identity} IsCompleted:Boolean {error}"),
+            (recipes, standard, "PrepareRecipe", self._prepare, recipe, f"{identity} IsCompleted:Boolean {error}"),
             (recipes, standard, "UnprepareRecipe", _not_supported, recipe, f"{identity} {error}"),
         ):
             await self._add_method(parent, space, name, call, inputs, outputs)
@@ -135,6 +144,34 @@ class InspectionMethods:
         self._commands.resume()
         return []
 
+    async def _select(self, _parent: Any, name: Any) -> Any:
+        refused = await self._switched(name.Value or "")
+        return [] if refused is None else refused
+
+    async def _switched(self, name: str) -> Any:
+        """None, or the status code of a refusal; the status nodes say why."""
+        from asyncua import ua
+
+        if not self._commands.has_recipes:
+            return ua.StatusCode(ua.StatusCodes.BadNotSupported)
+        try:
+            await self._commands.recipe(name)
+        except EdgeAdError:
+            return ua.StatusCode(ua.StatusCodes.BadInvalidState)
+        return None
+
+    async def _prepare(self, _parent: Any, external: Any, internal: Any) -> Any:
+        from asyncua import ua
+
+        if not self._commands.has_recipes:
+            return ua.StatusCode(ua.StatusCodes.BadNotSupported)
+        given = [one.Value.Id for one in (external, internal) if one.Value is not None and one.Value.Id]
+        try:
+            mark = await self._commands.recipe(given[0] if given else "", only_prepare=True)
+        except EdgeAdError:
+            return ua.StatusCode(ua.StatusCodes.BadInvalidState)
+        return [_object_of(recipe_id_of(mark)), ua.Variant(True, ua.VariantType.Boolean), _no_error()]
+
     async def _since(self, _parent: Any, sequence: Any) -> Any:
         from asyncua import ua
 
@@ -145,18 +182,27 @@ class InspectionMethods:
             ua.Variant(lost, ua.VariantType.UInt32),
         ]
 
-    async def _start_single(self, parent: Any, _meas: Any, part: Any, *_: Any) -> Any:
+    async def _start_single(self, parent: Any, _meas: Any, part: Any, recipe: Any, *_: Any) -> Any:
         from asyncua import ua
 
+        if (refused := await self._asked_recipe(recipe)) is not None:
+            return refused
         part_id = "" if part.Value is None else part.Value.Id
         answer = await self._trigger(parent, ua.Variant(part_id or "", ua.VariantType.String))
         if isinstance(answer, ua.StatusCode):
             return answer
         return [_object_of(ua.JobIdDataType(Id=answer[0].Value)), _no_error()]
 
-    async def _start_continuous(self, _parent: Any, *_: Any) -> Any:
+    async def _asked_recipe(self, recipe: Any) -> Any:
+        """Switch to the recipe of a job; None where it has none, or where it is in use then."""
+        name = "" if recipe.Value is None else recipe.Value.Id or ""
+        return await self._switched(name) if name else None
+
+    async def _start_continuous(self, _parent: Any, _meas: Any, _part: Any, recipe: Any, *_: Any) -> Any:
         from asyncua import ua
 
+        if (refused := await self._asked_recipe(recipe)) is not None:
+            return refused
         self._commands.resume()
         return [_object_of(ua.JobIdDataType(Id=self._run)), _no_error()]
 

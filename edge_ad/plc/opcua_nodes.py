@@ -13,6 +13,8 @@ from edge_ad.plc.opcua_methods import Commands, InspectionMethods
 from edge_ad.plc.opcua_types import STATES, Namespaces, ObjectTypes, add_node, datatype_of
 from edge_ad.plc.opcua_values import inspection_of, standard_result_of, utc
 from edge_ad.plc.results import PartResult, VerdictCode
+from edge_ad.streaming.frame import NO_RECIPE, RecipeMark
+from edge_ad.streaming.golden.check import GoldenState
 
 if TYPE_CHECKING:
     from asyncua import Node, Server
@@ -60,6 +62,11 @@ _STATUS = {
     "Alarm": "Boolean",
     "Heartbeat": "UInt32",
     "ResultsLost": "UInt32",
+    "Recipe": "String",
+    "RecipeHash": "String",
+    "RecipeRefusal": "String",
+    "GoldenCheck": "Int32",
+    "GoldenCheckText": "String",
 }
 
 
@@ -75,6 +82,9 @@ class Condition:
         has_alarm: Whether an output of the stream fails, or a score is not finite.
         seconds: Since the server was opened.
         lost: Results that were never put out.
+        recipe: The recipe in use.
+        refusal: Why the newest request of a client for a recipe was refused; empty where it was not.
+        golden: What is known of the line by its master parts.
     """
 
     fault: Fault
@@ -84,6 +94,9 @@ class Condition:
     has_alarm: bool
     seconds: int
     lost: int
+    recipe: RecipeMark = NO_RECIPE
+    refusal: str = ""
+    golden: GoldenState = GoldenState.NONE
 
 
 class InspectionNodes:
@@ -192,6 +205,11 @@ class InspectionNodes:
             "Alarm": condition.has_alarm,
             "Heartbeat": condition.seconds,
             "ResultsLost": condition.lost,
+            "Recipe": condition.recipe.name,
+            "RecipeHash": condition.recipe.hash,
+            "RecipeRefusal": condition.refusal,
+            "GoldenCheck": int(condition.golden),
+            "GoldenCheckText": condition.golden.word,
         }
         for name, value in values.items():
             await self._write(f"{ROOT}.Status.{name}", value)

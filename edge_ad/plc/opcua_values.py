@@ -6,8 +6,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from edge_ad.plc.results import PartResult, VerdictCode
+from edge_ad.streaming.frame import RecipeMark
 
-__all__ = ["inspection_of", "standard_result_of", "utc"]
+__all__ = ["inspection_of", "recipe_id_of", "standard_result_of", "utc"]
 
 _COMPLETED, _FAILED = 1, 4  # ResultStateDataType
 
@@ -57,11 +58,20 @@ def standard_result_of(result: PartResult, run: str) -> Any:
         IsSimulated=False,
         ResultState=_FAILED if result.code is VerdictCode.NOT_INSPECTED else _COMPLETED,
         PartId=ua.PartIdDataType(Id=result.part_id or str(result.part)),
+        InternalRecipeId=recipe_id_of(result.recipe),
         InternalConfigurationId=configuration,
         JobId=ua.JobIdDataType(Id=run),
         CreationTime=utc(result.at_unix),
         ResultContent=[content],
     )
+
+
+def recipe_id_of(mark: RecipeMark) -> Any:
+    """A recipe as the standard's ``RecipeIdInternalDataType``."""
+    from asyncua import ua
+
+    content = bytes.fromhex(mark.hash) if _is_hex(mark.hash) else None
+    return ua.RecipeIdInternalDataType(Id=mark.name, Hash=content, HashAlgorithm="SHA-256")
 
 
 def utc(at_unix: float) -> datetime:

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 from edge_ad.part_position import CUT_OFF, NO_PART
-from edge_ad.streaming.frame import Event, Result
+from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark, Result
 from edge_ad.streaming.records.schema import regions_of
 
 __all__ = ["BETWEEN_PARTS", "PartResult", "PartResults", "ResultRule", "VerdictCode"]
@@ -48,6 +48,7 @@ class PartResult:
         source: Number of the source that gave the newest of them, from 1.
         bundle: Content hash of the bundle that judged it, hexadecimal; empty for none.
         at_unix: Wall-clock time of its newest frame, in seconds since the epoch.
+        recipe: The recipe that it was judged under.
     """
 
     sequence: int
@@ -63,6 +64,7 @@ class PartResult:
     source: int = 1
     bundle: str = ""
     at_unix: float = 0.0
+    recipe: RecipeMark = NO_RECIPE
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ class PartResults:
             source=frame.source_index + 1,
             bundle=result.bundle,
             at_unix=frame.captured_unix,
+            recipe=result.recipe,
         )
 
     def of_event(self, event: Event) -> PartResult | None:
@@ -131,6 +134,7 @@ class PartResults:
             source=self._sources.get(event.source, 0),
             bundle=str(data["bundle"]),
             at_unix=event.at_unix,
+            recipe=RecipeMark(str(data.get("recipe", "")), str(data.get("recipe_hash", ""))),
         )
 
     def _next(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import UsageError
-from edge_ad.plc.condition import Fault, LineCondition
+from edge_ad.plc.condition import LineCondition
 from edge_ad.plc.results import PartResult, PartResults, ResultRule
 from edge_ad.streaming.frame import Event, Result, Unjudged
 from edge_ad.streaming.sinks.base import Sink
@@ -63,10 +63,12 @@ class PlcServer(ABC):
 
     Attributes:
         condition: Whether the PLC may rely on the stream.
+        control: The handle on the stream; None before it is attached.
     """
 
     def __init__(self) -> None:
         self.condition = LineCondition()
+        self.control: StreamControl | None = None
         self._trigger: PlcTrigger | None = None
         self._asked = ""
         self._users = 0
@@ -113,7 +115,7 @@ class PlcServer(ABC):
             The id; empty where it is refused: there is no such trigger, the stream is not ready, or another part
             waits for its frame.
         """
-        if self._trigger is None or self.condition.fault() is not Fault.NONE:
+        if self._trigger is None or not self.condition.takes(identity):
             return ""
         asked = self._trigger.ask_part(identity)
         self._asked = asked or self._asked
@@ -131,6 +133,7 @@ class PlcServer(ABC):
 
     def attach(self, control: StreamControl) -> None:
         """Follow this stream."""
+        self.control = control
         self.condition.attach(control)
 
     def open(self) -> None:

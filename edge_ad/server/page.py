@@ -86,6 +86,8 @@ class PageSink(Sink, Part):
         from edge_ad.server.app import page_routes
         from edge_ad.server.confirmations import confirmation_routes
         from edge_ad.server.corrections import correction_routes
+        from edge_ad.server.golden import golden_routes
+        from edge_ad.server.recipes import recipe_routes
         from edge_ad.server.statistics import statistics_routes
 
         corrections = [] if self._corrections is None else correction_routes(self._state, self._corrections)
@@ -93,6 +95,8 @@ class PageSink(Sink, Part):
             *page_routes(),
             *data_routes(self._state, self._feed),
             *change_routes(self._state),
+            *recipe_routes(self._state),
+            *golden_routes(self._state),
             *corrections,
             *download_routes(self._state, self._database),
             *([] if self._database is None else confirmation_routes(self._database)),

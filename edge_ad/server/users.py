@@ -63,6 +63,8 @@ _POSTS = (
     (re.compile(r"/trigger"), Role.OPERATOR),
     (re.compile(r"/api/finds/\d+/label"), Role.OPERATOR),
     (re.compile(r"/api/records/confirm"), Role.OPERATOR),
+    (re.compile(r"/api/recipe"), Role.OPERATOR),
+    (re.compile(r"/api/golden/(begin|part|sign)"), Role.OPERATOR),
 )
 
 

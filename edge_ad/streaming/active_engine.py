@@ -45,6 +45,11 @@ class JudgingEngine:
         """Name and hash of the recipe."""
         return NO_RECIPE if self.recipe is None else self.recipe.mark
 
+    @property
+    def number(self) -> int:
+        """Number of the recipe; 0 for none."""
+        return 0 if self.recipe is None else self.recipe.number
+
 
 @dataclass
 class _Setup:

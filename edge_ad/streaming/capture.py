@@ -13,6 +13,7 @@ from edge_ad.photo_spec import PhotoSpec
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.filters import FilterOptions, FrameFilter, FrameShape
 from edge_ad.streaming.frame import Frame, Unjudged
+from edge_ad.streaming.golden.check import GOLDEN_CHECK
 from edge_ad.streaming.recipe import Recipe
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.statistics import FrameCounters
@@ -322,7 +323,10 @@ class Capture:
             self._counter.captured += 1
             reason = "paused" if self._control.is_paused else problem or self._filter.reason(frame)
             if reason is None:
-                yield self._filter.named(frame)
+                frame = self._filter.named(frame)
+                reason = None if self._control.golden.lets_pass(frame.part) else GOLDEN_CHECK
+            if reason is None:
+                yield frame
             elif self._gets_verdict(frame, reason):
                 yield replace(self._filter.named(frame), problem=reason)
             else:
@@ -334,4 +338,6 @@ class Capture:
         """Whether a frame that cannot be judged is NG: its part is on the line, and no better frame of it will come."""
         if reason == "paused" or self._counts(reason):
             return reason != "paused"
+        if reason == GOLDEN_CHECK:
+            return frame.is_due or self._has_trigger
         return frame.is_due or (reason in _LASTING and self._filter.is_asked_for(frame))

@@ -16,6 +16,7 @@ from edge_ad.errors import UsageError
 from edge_ad.masked_address import masked_text
 from edge_ad.outside_text import storable
 from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark
+from edge_ad.streaming.golden.check import GoldenCheck
 
 __all__ = [
     "BundleFacts",
@@ -172,6 +173,9 @@ class StreamControl:
         keep: Keeps a bundle's threshold that somebody set, for later streams, given the bundle, the value and who; it
             returns what became of it, as a sentence. None keeps nothing.
 
+    Attributes:
+        golden: The golden check; nothing is asked for before it has a plan.
+
     Raises:
         UsageError: The threshold is not a finite number.
     """
@@ -182,6 +186,7 @@ class StreamControl:
         bundle: BundleFacts | None = None,
         keep: Callable[[BundleFacts, float, str], str] | None = None,
     ) -> None:
+        self.golden = GoldenCheck()
         self._keep = keep or (lambda bundle, value, by: "")
         self._lock = threading.Lock()
         self._threshold = _finite(threshold)
@@ -190,7 +195,7 @@ class StreamControl:
         self._events: deque[Event] = deque(maxlen=_MOST_WAITING_EVENTS)
         self._asked_swap: SwapRequest | None = None
         self._asked_recipes: deque[RecipeRequest] = deque()
-        self._recipe = NO_RECIPE
+        self._recipe, self._recipe_number = NO_RECIPE, 0
         self._recipe_numbers: Callable[[], Mapping[str, int]] | None = None
         self._wake: Callable[[], None] = lambda: None
         self._take_progress: Callable[[], Progress] = Progress
@@ -210,6 +215,17 @@ class StreamControl:
     def recipe(self) -> RecipeMark:
         """The recipe that frames are captured under now."""
         return self._recipe
+
+    @property
+    def recipe_and_threshold(self) -> tuple[RecipeMark, float]:
+        """The recipe and the threshold of the same moment."""
+        with self._lock:
+            return self._recipe, self._threshold
+
+    @property
+    def recipe_number(self) -> int:
+        """Number by which a PLC selects that recipe; 0 for none."""
+        return self._recipe_number
 
     @property
     def has_recipes(self) -> bool:
@@ -358,7 +374,9 @@ class StreamControl:
         """Set the function that gives the progress."""
         self._take_progress = take
 
-    def use_bundle(self, bundle: BundleFacts, threshold: float, recipe: RecipeMark = NO_RECIPE) -> float:
+    def use_bundle(
+        self, bundle: BundleFacts, threshold: float, recipe: RecipeMark = NO_RECIPE, number: int = 0
+    ) -> float:
         """Note that another bundle or recipe holds from now on, with this threshold.
 
         Returns:
@@ -369,7 +387,8 @@ class StreamControl:
         """
         value = _finite(threshold)
         with self._lock:
-            before, self._bundle, self._threshold, self._recipe = self._threshold, bundle, value, recipe
+            before, self._bundle, self._threshold = self._threshold, bundle, value
+            self._recipe, self._recipe_number = recipe, number
         return before
 
     def _tell(self, kind: str, text: str, **data: Any) -> None:

@@ -174,6 +174,7 @@ class Unjudged:
     Attributes:
         frame: The frame.
         reason: ``"black"``, ``"over-exposed"``, ``"frozen"``, ``"not triggered"``, ``"paused"``,
+            ``"golden check"`` while one that failed stops the line,
             ``"another size"`` than the region was given for, ``"another shape"`` than was trained on, or, where the
             part is aligned, ``"no part"``, ``"several parts"``, ``"part cut off"`` or ``"part of another length"``.
     """
@@ -190,7 +191,9 @@ class Event:
         kind: ``"source lost"``, ``"source returned"``, ``"corrupt"``, ``"cut off"``, ``"request lost"``,
             ``"frame size"``, ``"another shape"``, ``"part"``, ``"drift"``, ``"drift over"``,
             ``"scene changed"``, ``"scene restored"``, ``"alarm"``, ``"alarm cleared"``,
-            ``"bundle swapped"``, ``"bundle refused"``, ``"threshold changed"``, ``"verdict corrected"``,
+            ``"bundle swapped"``, ``"bundle refused"``, ``"recipe switched"``, ``"recipe refused"``,
+            ``"golden check due"``, and so on with ``begun``, ``passed``, ``failed`` and ``waived``,
+            ``"threshold changed"``, ``"verdict corrected"``,
             ``"verdict agreed"``, ``"correction withdrawn"``, ``"paused"``, ``"resumed"``, ``"trail head"`` or
             ``"trail broken"``.
         at_unix: Wall-clock time, in seconds since the epoch.

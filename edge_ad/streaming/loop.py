@@ -174,6 +174,7 @@ class StreamLoop:
             self._watchdog.stopping()
             self._losses.look(is_last=True)
             self._delivery.end_observers()
+            self._look_at_golden()
             self._delivery.events(while_waiting=self._while_waiting)
         return ended_by
 
@@ -227,10 +228,15 @@ class StreamLoop:
             self._delivery.unjudged(item, while_waiting=self._while_waiting)
         self._outages.look()
         self._losses.look()
+        self._look_at_golden()
         self._swaps.refuse_requests()
         self._delivery.events(while_waiting=self._while_waiting)
         is_healthy = self._pipeline.stalled_s < self._watchdog.most_stalled_s
         self._watchdog.beat(is_healthy=is_healthy, status=self._status)
+
+    def _look_at_golden(self) -> None:
+        for event in self._control.golden.look(*self._control.recipe_and_threshold):
+            self._control.emit(event)
 
     def _deliver(self, result: Result) -> None:
         started = time.perf_counter()

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from edge_ad.streaming.filters import AnyRegion
 from edge_ad.streaming.frame import RecipeMark
+from edge_ad.streaming.golden.plan import GoldenPlan
 from edge_ad.streaming.sources.base import CameraSettings
 
 __all__ = ["BundleChoice", "Recipe", "RecipeShelf"]
@@ -47,6 +48,7 @@ class Recipe:
         region: Part of the frame that is judged; None for all of it.
         rules: Arguments of `observers_from_options`.
         camera: Settings of the cameras.
+        golden: The master parts that the line must judge as recorded; None for none.
     """
 
     mark: RecipeMark
@@ -56,6 +58,7 @@ class Recipe:
     region: AnyRegion | None = None
     rules: Mapping[str, Any] = field(default_factory=dict)
     camera: CameraSettings = field(default_factory=CameraSettings)
+    golden: GoldenPlan | None = None
 
 
 class RecipeShelf(Protocol):

@@ -102,10 +102,12 @@ class Controller:
         time.sleep(self._executor.poll_s)
 
     def stop(self) -> None:
-        """End what runs."""
+        """End what runs, and wait a moment for it: trainings save their last epoch."""
         for running in self._running.values():
             with suppress(OSError):
                 running.job.cancel()
+        for running in self._running.values():
+            running.job.release()
         self._running.clear()
 
     def _started(self, cell: Cell) -> Job:

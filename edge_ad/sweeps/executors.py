@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -34,7 +35,7 @@ class Job(Protocol):
         """Whether it runs, or waits for its turn."""
 
     def release(self) -> None:
-        """Give back what it held: the cell has answered."""
+        """Give back what it held: the cell has answered, or was ended."""
 
     def cancel(self) -> None:
         """End it; it goes on from its last checkpoint when it is started again."""
@@ -160,7 +161,8 @@ class _LocalJob(_Ended):
             time.sleep(LocalProcesses.poll_s / 4)
 
     def cancel(self) -> None:
-        self._job.cancel()
+        if self.is_running():
+            os.kill(int(self._job.job_id), signal.SIGTERM)  # it passes it on to the cell
 
 
 class _Holder(_Ended):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from edge_ad.errors import EdgeAdError
@@ -37,6 +39,8 @@ def run_in_own_process(path: str) -> None:
     Args:
         path: Folder of the cell.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):  # submitit lets the latter pass, and a shell's & the former
+        signal.signal(number, _stop)
     folder = CellFolder(Path(path))
     _keep_memory(folder.order().limits)
     run_cell(folder, Told(_to_the_log, lambda report: None, lambda done, total: None))
@@ -86,6 +90,11 @@ def _keep_memory(limits: Limits) -> None:
     if limits.memory_bytes is not None and resource is not None:
         # Not the address space: libraries reserve much more of it than they use.
         resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """End as by Ctrl-C: a training saves its last epoch."""
+    raise KeyboardInterrupt
 
 
 def _to_the_log(text: str) -> None:

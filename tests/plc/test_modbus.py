@@ -20,8 +20,11 @@ pytest.importorskip("pymodbus", reason="pymodbus is not installed")
 from edge_ad.cli.app import main
 from edge_ad.errors import DeviceError
 from edge_ad.plc import ModbusServer, ResultRule
+from edge_ad.streaming.control import RecipeAnswer
 from edge_ad.streaming.filters import FilterOptions
-from edge_ad.streaming.frame import Event
+from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark
+from edge_ad.streaming.golden import GoldenPlan
+from edge_ad.streaming.golden.check import Judged
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sinks import Sink
 from tests.plc.handmade import Plc, Running
@@ -97,7 +100,7 @@ def test_a_client_can_neither_change_results_nor_reach_beyond_the_map(plc: Plc) 
     for answer in (
         plc.client.write_register(6, 1),
         plc.client.write_registers(98, [0, 0, 0]),
-        plc.client.write_register(104, 1),
+        plc.client.write_register(106, 1),
         plc.client.write_coil(40, True),
         plc.client.read_input_registers(50, count=20),
     ):
@@ -275,6 +278,36 @@ def test_a_trigger_is_refused_while_the_stream_is_not_ready(line: _Line, plc: Pl
     plc.set(TRIGGER, True)
     bits = plc.bits()
     assert (bits[ACCEPTED], bits[REFUSED], bits[BUSY]) == (False, True, False)
+
+
+def test_a_recipe_is_selected_by_its_number_and_told(line: _Line, plc: Plc) -> None:
+    line.control.serve_requests(lambda: None, lambda: {"screws": 7, "plates": 8})
+    assert plc.registers()[33:37] == [0, 0, 0, 0]
+    plc.client.write_registers(104, [0, 7])
+    assert plc.registers()[36] == 1
+    asked = line.control.take_recipe_request()
+    assert asked is not None
+    assert (asked.name, asked.by) == ("screws", "the PLC (Modbus)")
+    mark = RecipeMark("screws", "89abcdef" + 56 * "0")
+    line.control.use_bundle(line.control.bundle, 1.0, mark, 7)
+    asked.answer.set_result(RecipeAnswer(mark, 7, was_warm=True))
+    assert plc.registers()[33:37] == [7, 0x89AB, 0xCDEF, 2]
+    plc.client.write_registers(104, [0, 7])  # a PLC writes its outputs again and again
+    assert line.control.take_recipe_request() is None
+    plc.client.write_registers(104, [0, 9])
+    assert plc.registers()[33:37] == [7, 0x89AB, 0xCDEF, 3]
+
+
+def test_a_golden_check_is_told_and_one_that_failed_is_a_fault(line: _Line, plc: Plc) -> None:
+    parts = [{"id": "M1", "expect": "OK"}, {"id": "M2", "expect": "NG"}]
+    golden = line.control.golden
+    golden.use(GoldenPlan.model_validate({"every": "8h", "parts": parts}), NO_RECIPE, 1.0)
+    assert (plc.registers()[37], plc.bits()[12:14], plc.bits()[READY]) == (2, [True, False], True)
+    for part in ("M1", "M2"):
+        golden.judged(Judged(part, "", "OK", 0.5, 1.0, "b1", 7.0))
+    line.sink.event(Event("golden check failed", 0.0))
+    assert (plc.registers()[1], plc.registers()[37], plc.bits()[12:14]) == (7, 5, [False, True])
+    assert not plc.bits()[READY]
 
 
 def test_a_port_in_use_is_one_line() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from edge_ad.cli.app import main
-from edge_ad.errors import DeviceError
+from edge_ad.errors import DeviceError, UsageError
 from edge_ad.plc import OpcuaServer, ResultRule
 from edge_ad.plc.opcua_types import MACHINE_VISION, OWN
+from edge_ad.streaming.control import RecipeAnswer
 from edge_ad.streaming.filters import FilterOptions
-from edge_ad.streaming.frame import Event
+from edge_ad.streaming.frame import Event, RecipeMark
 from edge_ad.streaming.session import Limits, run_stream
 from tests.plc.handmade import Running
 from tests.streaming.fakes import FakeEngine, FakeSource
@@ -283,6 +285,44 @@ def test_a_client_pauses_and_resumes_and_cannot_select_a_recipe(line: _Line) -> 
                     await plc.call(name, *values)
 
     asyncio.run(call())
+
+
+def test_a_client_selects_and_prepares_recipes_and_is_told_why_not(line: _Line) -> None:
+    mark, control, seen = RecipeMark("screws", BUNDLE), line.control, list[tuple[str, bool]]()
+
+    def serve() -> None:
+        asked = control.take_recipe_request()
+        assert asked is not None
+        seen.append((asked.name, asked.is_prepared_only))
+        if asked.name != "screws":
+            asked.answer.set_exception(UsageError(f"There is no recipe {asked.name}."))
+            return
+        if not asked.is_prepared_only:
+            control.use_bundle(control.bundle, 1.0, mark, 7)
+        asked.answer.set_result(RecipeAnswer(mark, 7, was_warm=True))
+
+    control.serve_requests(serve, lambda: {"screws": 7})
+
+    async def call() -> None:
+        async with _Plc(Client(line.url)) as plc:
+            with pytest.raises(ua.uaerrors.BadInvalidState):
+                await plc.call(".SelectRecipe", "plates")
+            await plc.until(".Status.RecipeRefusal", "There is no recipe plates.")
+            external, internal = ua.RecipeIdExternalDataType(Id="screws"), ua.RecipeIdInternalDataType()
+            found, is_complete, error = await plc.call(".RecipeManagement.PrepareRecipe", external, internal)
+            assert (found.Id, found.Hash, is_complete, error) == ("screws", bytes.fromhex(BUNDLE), True, 0)
+            assert await plc.read(".Status.Recipe") == ""
+            await plc.call(".SelectRecipe", "screws")
+            assert (await plc.read(".Status.Recipe"), await plc.read(".Status.RecipeHash")) == ("screws", BUNDLE)
+            assert await plc.read(".Status.RecipeRefusal") == ""
+            before = await plc.read(".Latest.SequenceNumber")
+            line.sink.write(replace(make_result(0, 0.5), recipe=mark), None)
+            await plc.until(".Latest.SequenceNumber", before + 1)
+            assert (await plc.read(".ResultManagement.Results.Latest")).InternalRecipeId.Id == "screws"
+
+    asyncio.run(call())
+    control.serve_requests(lambda: None)
+    assert seen == [("plates", False), ("screws", True), ("screws", False)]
 
 
 def test_a_stream_answers_the_parts_that_a_client_asks_for(tmp_path: Path, engine: FakeEngine) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from edge_ad.errors import DeviceError
+from edge_ad.storage import one_at_a_time
 from edge_ad.sweeps.cells import Cell, Limits, Told
 from edge_ad.sweeps.controller import ATTEMPTS, Answer, folder_of, run_cells
 from edge_ad.sweeps.executors import InThisProcess, LocalProcesses
@@ -104,6 +105,25 @@ def test_a_killed_controllers_cell_goes_on_and_is_taken_over(tmp_path: Path) -> 
     cells = [cell("wait", started=str(started), goes_on=str(goes_on)), cell("square", number=3)]
     answers = run_cells(cells, tmp_path / "out", LocalProcesses(1), Limits(), lambda answer: None, tick)
     assert results(answers) == [{"told": "go on", "times": 1}, {"square": 9}]
+
+
+def test_a_controller_that_is_stopped_ends_its_cells(tmp_path: Path) -> None:
+    started, goes_on = tmp_path / "started", tmp_path / "goes_on"
+    for pipe in (started, goes_on):
+        os.mkfifo(pipe)
+    waiting = cell("wait", started=str(started), goes_on=str(goes_on))
+
+    def stop(running: tuple[Cell, ...]) -> None:
+        if running:
+            assert started.read_text() == "started"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_cells([waiting], tmp_path / "out", LocalProcesses(1), Limits(), lambda answer: None, stop)
+    folder = folder_of(tmp_path / "out", waiting)
+    with one_at_a_time(folder.path):  # free when the cell's process has ended
+        assert folder.finished() is None
+        assert folder.failure() is None
 
 
 def test_a_cell_is_held_to_its_cores_memory_and_gpus(tmp_path: Path) -> None:

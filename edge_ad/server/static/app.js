@@ -5,6 +5,8 @@ import { loadEvents, loadParts, setUpLog, showAlarms, showPartsTab } from "./eve
 import { $, clock, element, setText, zone } from "./format.js";
 import { loadFinds, setUpGallery, shownList, updateCorrections } from "./gallery.js";
 import { followPictures, followState } from "./live.js";
+import { setUpGolden, updateGolden } from "./golden.js";
+import { setUpRecipe, updateRecipe } from "./recipe.js";
 import { Trend } from "./trend.js";
 import { isLost, showNoConnection, showNumbers, showVerdict, verdictOf } from "./verdict.js";
 
@@ -33,6 +35,8 @@ function onState(state) {
   showHeader(state, source);
   trend.update(source?.trend ?? [], state.now, state.threshold);
   updateControls(state);
+  updateRecipe(state);
+  updateGolden(state);
   updateCorrections(state);
   showPartsTab(state.parts > 0);
   refreshPictures();
@@ -124,6 +128,8 @@ function setUpView() {
 }
 
 setUpControls();
+setUpRecipe();
+setUpGolden();
 setUpGallery(() => {
   presses += 1;
   if (latest) refreshPictures();

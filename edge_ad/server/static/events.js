@@ -3,7 +3,7 @@
 import { get } from "./ask.js";
 import { $, clock, day, element, score, setText, zone } from "./format.js";
 
-const BAD = new Set(["alarm", "source lost", "drift", "scene changed", "bundle refused", "corrupt", "request lost", "another shape", "frame size"]);
+const BAD = new Set(["alarm", "source lost", "drift", "scene changed", "bundle refused", "recipe refused", "golden check due", "golden check failed", "corrupt", "request lost", "another shape", "frame size"]);
 
 export async function loadEvents() {
   const events = await get("/api/events");

@@ -32,7 +32,20 @@ __all__ = ["Alarm", "HookSink", "parse_command"]
 _CAPACITY = 16  # an ejector that far behind would hit other parts
 _CLOSE_S = 3.0
 _POLL_S = 0.1
-_KINDS = ("ng", "ng over", "drift", "scene changed", "source lost", "source returned", "alarm", "alarm cleared")
+_KINDS = frozenset(
+    {
+        "ng",
+        "ng over",
+        "drift",
+        "scene changed",
+        "source lost",
+        "source returned",
+        "alarm",
+        "alarm cleared",
+        "golden check due",
+        "golden check failed",
+    }
+)
 _FACTS = ("score", "threshold", "reason", "frame", "path", "part", "part_id", "regions")
 
 

@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +60,8 @@ class MqttSink(Sink):
         self._alarm = Alarm("mqtt")
         self._client = self._make_client()
         self._lock = threading.Lock()
+        self._order = threading.Lock()  # never taken by what paho calls while it holds its own lock of messages
+        self._held: deque[tuple[str, str]] = deque()
         self._is_connected = threading.Event()
         self._waiting = 0
         self._connection: BrokerConnection | None = None
@@ -114,11 +117,19 @@ class MqttSink(Sink):
             if self._waiting >= capacity:
                 self.dropped += 1
                 return
-        self._send(topic, to_json(record))
+            self._waiting += 1
+        with self._order:  # while paho connects again, a new message would overtake those that wait in it
+            if self._is_connected.is_set():
+                self._hand_over(topic, to_json(record))
+            else:
+                self._held.append((topic, to_json(record)))
 
     def _send(self, topic: str, payload: str, *, retain: bool = False) -> Any:
         with self._lock:
             self._waiting += 1
+        return self._hand_over(topic, payload, retain=retain)
+
+    def _hand_over(self, topic: str, payload: str, *, retain: bool = False) -> Any:
         return self._client.publish(f"{self._prefix}/{topic}", payload, qos=1, retain=retain)
 
     def _connected(self, _client: Any, _data: object, _flags: object, reason: Any, _properties: object) -> None:
@@ -126,7 +137,10 @@ class MqttSink(Sink):
             self._alarm.raise_once(f"{self._name} refuses the connection: {reason}.")
             return
         self._send("status", "online", retain=True)
-        self._is_connected.set()
+        with self._order:
+            while self._held:
+                self._hand_over(*self._held.popleft())
+            self._is_connected.set()
         self._alarm.clear(f"{self._name} is back.")
 
     def _gone(self, _client: Any, _data: object, _flags: object, reason: Any, _properties: object) -> None:

@@ -198,6 +198,8 @@ class _Line:
             "score": _finite(verdict.score),
             "threshold": _finite(verdict.threshold),
             "bundle": result.bundle,
+            "recipe": result.recipe.name,
+            "recipe_hash": result.recipe.hash,
         }
         return Event(kind, frame.captured_unix, self._name, text, facts | data)
 

@@ -24,7 +24,7 @@ _MOST_OPEN = 16  # parts that wait for a frame of another camera; beyond that th
 _RULE = re.compile(
     r"(?P<needed>\d{1,6})/(?:(?P<frames>\d{1,6})(?P<by_id>:id)?|gap:(?P<gap>\d+(?:\.\d+)?)(?P<unit>ms|s))"
 )
-_NOT_ASKED_FOR = frozenset({"paused", "not triggered"})
+_NOT_ASKED_FOR = frozenset({"paused", "not triggered", "golden check"})
 _BETWEEN_PARTS = frozenset({NO_PART, CUT_OFF})  # what a camera sees of parts that come and go
 
 

@@ -40,8 +40,13 @@ class RecipeObservers:
         self._counting = make(first)
         self._turns: list[_Turn] = []  # by number, the newest last
 
-    def add(self, recipe: Recipe) -> None:
-        """Take a recipe before the first frame that is captured under it; called from any thread."""
+    def add(self, recipe: Recipe, threshold: float) -> None:
+        """Take a recipe before the first frame that is captured under it; called from any thread.
+
+        Args:
+            recipe: The recipe.
+            threshold: Its threshold; the results have it too.
+        """
         self._recipes = {**self._recipes, recipe.mark: recipe}
         self._counting = self._make(recipe)
 

@@ -1,0 +1,333 @@
+"""The state of the golden check of a stream: asked for, under way, passed, failed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from enum import IntEnum
+from typing import Any
+
+from edge_ad.errors import UsageError
+from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark
+from edge_ad.streaming.golden.plan import GoldenPlan, MasterPart
+
+__all__ = ["GOLDEN_CHECK", "GOLDEN_KINDS", "GoldenCheck", "GoldenState", "Judged"]
+
+GOLDEN_CHECK = "golden check"
+"""Why a part is not judged while a golden check that has failed stops the line."""
+
+GOLDEN_KINDS = (
+    "golden check due",
+    "golden check begun",
+    "golden check passed",
+    "golden check failed",
+    "golden check waived",
+)
+"""Kinds of the events; ``"passed"``, ``"failed"`` and ``"waived"`` end a check."""
+
+
+class GoldenState(IntEnum):
+    """What is known of the line by its master parts."""
+
+    NONE = 0
+    """No golden check is asked for."""
+    VALID = 1
+    DUE = 2
+    UNDER_WAY = 3
+    UNSIGNED = 4
+    """All master parts were judged as recorded; a person has still to sign."""
+    FAILED = 5
+    OVERDUE = 6
+
+    @property
+    def word(self) -> str:
+        """Such as ``"under way"``."""
+        return self.name.replace("_", " ").lower()
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The verdict on a master part.
+
+    Attributes:
+        part: Its id.
+        expect: What it must be.
+        verdict: What the stream said.
+        score: Raw score; None where there is none.
+        threshold: Raw score above which it is NG.
+        bundle: Content hash of the bundle that judged it.
+        at_unix: When it was captured, in seconds since the epoch.
+        reason: Why it could not be judged; empty where it was.
+        recipe_hash: Hash of the recipe that it was judged under; empty for none.
+    """
+
+    part: str
+    expect: str
+    verdict: str
+    score: float | None
+    threshold: float | None
+    bundle: str
+    at_unix: float
+    reason: str = ""
+    recipe_hash: str = ""
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it was judged as recorded."""
+        return self.verdict == self.expect and not self.reason
+
+
+@dataclass
+class _Round:
+    """One check, from being asked for to its end."""
+
+    asked_at: float
+    asked_unix: float
+    why: str
+    by: str = ""
+    next_part: str = ""
+    judged: dict[str, Judged] = field(default_factory=dict)
+
+
+class GoldenCheck:
+    """Follows the master parts of a stream. Thread-safe.
+
+    A recipe with a plan of its own is asked for its master parts when it is selected, unless they were judged as
+    recorded under the same recipe, and that still counts. A changed threshold asks for them again.
+
+    Args:
+        clock: Monotonic time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._plan: GoldenPlan | None = None
+        self._recipe, self._threshold = NO_RECIPE, 0.0
+        self._state = GoldenState.NONE
+        self._is_stopped = False
+        self._round = _Round(0.0, 0.0, "")
+        self._valid: dict[RecipeMark, tuple[float, float]] = {}  # until when, and with which threshold
+        self._events: list[Event] = []
+
+    @property
+    def state(self) -> GoldenState:
+        """What is known now."""
+        return self._state
+
+    @property
+    def plan(self) -> GoldenPlan | None:
+        """What is asked for; None where nothing is."""
+        return self._plan
+
+    @property
+    def is_blocking(self) -> bool:
+        """Whether parts other than master parts must not be judged: a check failed, and none was passed since."""
+        return self._is_stopped
+
+    def is_master(self, part: str) -> bool:
+        """Whether this is the id of a master part that is known by its id."""
+        return self._plan is not None and self._plan.identify == "barcode" and self._master(part) is not None
+
+    def lets_pass(self, part: str) -> bool:
+        """Whether a frame of the part with this id, empty for none, may be judged."""
+        if not self._is_stopped or self.is_master(part):
+            return True
+        with self._lock:
+            return bool(self._round.next_part or self._in_order())
+
+    def use(self, plan: GoldenPlan | None, recipe: RecipeMark, threshold: float) -> None:
+        """Ask for what this recipe asks for, from now on."""
+        with self._lock:
+            self._plan, self._recipe, self._threshold = plan, recipe, threshold
+            self._is_stopped = False
+            until, with_threshold = self._valid.get(recipe, (float("-inf"), 0.0))
+            if plan is None:
+                self._state = GoldenState.NONE
+            elif self._clock() < until and with_threshold == threshold:
+                self._state = GoldenState.VALID
+            else:
+                self._ask(f"recipe {recipe.name}" if recipe.name else "start")
+
+    def look(self, recipe: RecipeMark, threshold: float) -> list[Event]:
+        """Look at the clock and the threshold.
+
+        Args:
+            recipe: What frames are captured under now; nothing is looked at while `use` was told of another one.
+            threshold: Its threshold.
+
+        Returns:
+            The events since the last call.
+        """
+        with self._lock:
+            plan, now = self._plan, self._clock()
+            if plan is not None and recipe == self._recipe:
+                changed, self._threshold = threshold != self._threshold, threshold
+                if self._state is GoldenState.VALID and changed:
+                    self._ask("changed threshold")
+                elif self._state is GoldenState.VALID and now >= self._valid[self._recipe][0]:
+                    self._ask(f"every {plan.every_s / 3600:g} h")
+                elif self._is_open and now > self._round.asked_at + plan.within_s:
+                    self._fail(GoldenState.OVERDUE, f"not done within {plan.within_s / 60:g} min")
+            events, self._events = self._events, []
+            return events
+
+    def begin(self, by: str) -> None:
+        """Begin the check, or begin it again.
+
+        Raises:
+            UsageError: No golden check is asked for.
+        """
+        with self._lock:
+            self._planned()
+            asked = self._round if self._is_open else _Round(self._clock(), time.time(), "again")
+            self._round = _Round(asked.asked_at, asked.asked_unix, asked.why, by)
+            self._state = GoldenState.UNDER_WAY
+            self._tell("begun", f"Golden check begun by {by}.", by=by)
+
+    def name_next(self, part: str, by: str) -> None:
+        """Say which master part is judged next.
+
+        Raises:
+            UsageError: There is no such part, or the check is not under way.
+        """
+        with self._lock:
+            plan = self._planned()
+            if plan.identify != "operator" or self._state is not GoldenState.UNDER_WAY:
+                raise UsageError("No master part is to be named now.", "Begin the check first.")
+            if self._master(part) is None:
+                listed = ", ".join(one.id for one in plan.parts)
+                raise UsageError(f"There is no master part {part}.", f"There are {listed}.")
+            self._round.next_part, self._round.by = part, by
+
+    def judged(self, verdict: Judged) -> None:
+        """Take the verdict on a part; one that is no master part now is left alone."""
+        with self._lock:
+            master = self._shown(verdict.part) if verdict.recipe_hash == self._recipe.hash else None
+            if master is None:
+                return
+            if self._state is not GoldenState.UNDER_WAY:
+                self.begin("its barcode")
+            made = Judged(**{**asdict(verdict), "part": master.id, "expect": master.expect})
+            self._round.judged[master.id] = made
+            self._round.next_part = ""
+            if len(self._round.judged) == len(self._planned().parts):
+                self._complete()
+
+    def sign(self, by: str) -> None:
+        """Sign a check that was passed.
+
+        Raises:
+            UsageError: There is none.
+        """
+        with self._lock:
+            if self._state is not GoldenState.UNSIGNED:
+                raise UsageError("There is no golden check to sign.", "Its master parts are judged first.")
+            self._pass(by)
+
+    def waive(self, by: str, why: str) -> None:
+        """Go on without a check that was passed, until the next one is due.
+
+        Raises:
+            UsageError: Nothing is due or failed, or no reason is given.
+        """
+        with self._lock:
+            plan = self._planned()
+            if self._state is GoldenState.VALID or not why.strip():
+                raise UsageError("A golden check that is due or failed is waived with a reason.")
+            self._valid[self._recipe] = (self._clock() + plan.every_s, self._threshold)
+            self._state, self._is_stopped = GoldenState.VALID, False
+            self._tell("waived", f"Golden check waived by {by}: {why}.", by=by, why=why)
+
+    def facts(self) -> dict[str, Any]:
+        """What is known, as plain data: ``state``, ``due_s`` (seconds left), ``blocking`` and the ``parts``."""
+        with self._lock:
+            plan, now = self._plan, self._clock()
+            if plan is None:
+                return {"state": GoldenState.NONE.word, "due_s": None, "blocking": False, "parts": []}
+            until = self._round.asked_at + plan.within_s
+            if self._state is GoldenState.VALID:
+                until = self._valid[self._recipe][0]
+            return {
+                "state": self._state.word,
+                "due_s": None if self._state in (GoldenState.FAILED, GoldenState.OVERDUE) else max(0.0, until - now),
+                "blocking": self.is_blocking,
+                "identify": plan.identify,
+                "sign": plan.is_signed,
+                "next": self._round.next_part or self._in_order(),
+                "parts": [self._part_facts(part) for part in plan.parts],
+            }
+
+    def _part_facts(self, part: MasterPart) -> dict[str, Any]:
+        judged = self._round.judged.get(part.id)
+        verdict, is_right = (None, None) if judged is None else (judged.reason or judged.verdict, judged.is_right)
+        return {"id": part.id, "expect": part.expect, "note": part.note, "verdict": verdict, "right": is_right}
+
+    @property
+    def _is_open(self) -> bool:
+        return self._state in (GoldenState.DUE, GoldenState.UNDER_WAY, GoldenState.UNSIGNED)
+
+    def _planned(self) -> GoldenPlan:
+        if self._plan is None:
+            raise UsageError("No golden check is asked for.", "A recipe asks for one with golden.")
+        return self._plan
+
+    def _master(self, part: str) -> MasterPart | None:
+        found = () if self._plan is None else self._plan.parts
+        return next((one for one in found if one.id == part), None)
+
+    def _in_order(self) -> str:
+        """The master part that the list asks for next; empty where the order does not matter."""
+        if self._plan is None or self._plan.identify != "order" or self._state is not GoldenState.UNDER_WAY:
+            return ""
+        return next((part.id for part in self._plan.parts if part.id not in self._round.judged), "")
+
+    def _shown(self, part: str) -> MasterPart | None:
+        """Which master part was shown; None for a part of the production."""
+        if self._plan is None or self._state in (GoldenState.NONE, GoldenState.VALID, GoldenState.UNSIGNED):
+            return None
+        if self._plan.identify == "barcode":
+            return self._master(part)
+        return self._master(self._round.next_part or self._in_order())
+
+    def _ask(self, why: str) -> None:
+        self._state = GoldenState.DUE
+        self._round = _Round(self._clock(), time.time(), why)
+        within = self._planned().within_s / 60
+        self._tell("due", f"Golden check due ({why}): show the master parts within {within:g} min.", why=why)
+
+    def _complete(self) -> None:
+        wrong = [judged for judged in self._round.judged.values() if not judged.is_right]
+        if wrong:
+            said = ", ".join(f"{one.part} was {one.reason or one.verdict}, not {one.expect}" for one in wrong)
+            self._fail(GoldenState.FAILED, said)
+        elif self._planned().is_signed:
+            self._state = GoldenState.UNSIGNED
+        else:
+            self._pass(self._round.by)
+
+    def _pass(self, by: str) -> None:
+        self._state, self._is_stopped = GoldenState.VALID, False
+        self._valid[self._recipe] = (self._clock() + self._planned().every_s, self._threshold)
+        count = len(self._round.judged)
+        self._tell("passed", f"Golden check passed: {count} master parts as recorded, signed by {by}.", by=by)
+
+    def _fail(self, state: GoldenState, why: str) -> None:
+        self._state, self._is_stopped = state, self._planned().on_failure == "stop"
+        self._valid.pop(self._recipe, None)
+        stops = " No part is judged until it is passed or waived." if self.is_blocking else ""
+        self._tell("failed", f"Golden check failed: {why}.{stops}", why=why, by=self._round.by)
+
+    def _tell(self, what: str, text: str, **data: object) -> None:
+        now = self._round
+        facts = {
+            "recipe": self._recipe.name,
+            "recipe_hash": self._recipe.hash,
+            "asked_unix": now.asked_unix,
+            "asked": now.why,
+            "begun_by": now.by,
+            "results": [{**asdict(one), "right": one.is_right} for one in now.judged.values()],
+        }
+        self._events.append(Event(f"golden check {what}", time.time(), text=text, data={**facts, **data}))

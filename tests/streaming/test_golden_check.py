@@ -1,0 +1,233 @@
+"""Golden check: master parts are asked for, judged as recorded or the line is stopped, and who signed is told."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from edge_ad.errors import UsageError
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.filters import FilterOptions
+from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark, Result
+from edge_ad.streaming.golden import GoldenCheck, GoldenPlan, GoldenState
+from edge_ad.streaming.golden.check import Judged
+from edge_ad.streaming.golden.observer import GoldenObserver
+from edge_ad.streaming.session import run_stream
+from edge_ad.streaming.triggers.base import AskedTrigger
+from edge_ad.streaming.verdicts import observers_from_options
+from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
+from tests.streaming.results import wait_until
+
+_PARTS = [{"id": "M1", "expect": "OK"}, {"id": "M2", "expect": "NG", "note": "scratch"}]
+
+
+def _plan(**changes: Any) -> GoldenPlan:
+    return GoldenPlan.model_validate({"every": "8h", "within": "15min", "parts": _PARTS, **changes})
+
+
+class _Check:
+    """A golden check with a clock that a test moves, and the events it gave."""
+
+    def __init__(self, plan: GoldenPlan, recipe: RecipeMark = NO_RECIPE) -> None:
+        self.now, self.events, self.recipe = 0.0, list[Event](), recipe
+        self.golden = GoldenCheck(lambda: self.now)
+        self.golden.use(plan, recipe, 1.0)
+        self.look()
+
+    def look(self, threshold: float = 1.0) -> list[str]:
+        found = self.golden.look(self.recipe, threshold)
+        self.events += found
+        return [event.kind.removeprefix("golden check ") for event in found]
+
+    def show(self, part: str, verdict: str, recipe: RecipeMark = NO_RECIPE) -> list[str]:
+        self.golden.judged(Judged(part, "", verdict, 0.5, 1.0, "b1", 7.0, recipe_hash=recipe.hash))
+        return self.look()
+
+
+def test_masters_judged_as_recorded_and_signed_hold_until_the_next_check() -> None:
+    check = _Check(_plan())
+    assert [event.kind for event in check.events] == ["golden check due"]
+    assert check.show("4711", "OK") == []  # a part of the production
+    assert check.show("M1", "OK") == ["begun"]
+    assert check.show("M2", "NG") == []
+    assert check.golden.state is GoldenState.UNSIGNED
+    check.golden.sign("Ada (operator)")
+    assert check.look() == ["passed"]
+    data = check.events[-1].data
+    assert (data["by"], [(one["part"], one["verdict"], one["right"]) for one in data["results"]]) == (
+        "Ada (operator)",
+        [("M1", "OK", True), ("M2", "NG", True)],
+    )
+    check.now = 8 * 3600 - 1.0
+    assert check.look() == []
+    check.now = 8 * 3600 + 1.0
+    assert check.look() == ["due"]
+    assert "every 8 h" in check.events[-1].text
+
+
+@pytest.mark.parametrize(("on_failure", "blocks"), [("stop", True), ("flag", False)])
+def test_wrong_verdict_fails_the_check_and_stops_the_line_where_asked(on_failure: str, blocks: bool) -> None:
+    check = _Check(_plan(**{"on-failure": on_failure}))
+    check.show("M2", "OK")
+    assert check.show("M1", "OK") == ["failed"]
+    assert "M2 was OK, not NG" in check.events[-1].text
+    assert check.golden.is_blocking is blocks
+    assert check.golden.lets_pass("4711") is not blocks
+    assert check.golden.lets_pass("M2")
+    assert [check.show("M1", "OK"), check.show("M2", "NG")] == [["begun"], []]  # once more, and right
+    assert check.golden.is_blocking is blocks  # until somebody signs
+    check.golden.sign("Ada")
+    assert (check.golden.state, check.golden.is_blocking) == (GoldenState.VALID, False)
+
+
+def test_stopped_line_judges_only_the_master_part_that_a_person_shows() -> None:
+    check = _Check(_plan(identify="operator", sign=False))
+    check.now = 15 * 60 + 1.0
+    assert check.look() == ["failed"]
+    check.golden.begin("Ada")
+    assert not check.golden.lets_pass("")
+    for part, verdict in (("M1", "OK"), ("M2", "NG")):
+        check.golden.name_next(part, "Ada")
+        assert check.golden.lets_pass("")
+        check.show("", verdict)
+    assert (check.golden.state, check.golden.lets_pass("")) == (GoldenState.VALID, True)
+
+
+def test_check_that_is_not_done_in_time_fails_and_can_be_waived_with_a_reason() -> None:
+    check = _Check(_plan())
+    check.now = 15 * 60 + 1.0
+    assert check.look() == ["failed"]
+    assert check.golden.state is GoldenState.OVERDUE
+    with pytest.raises(UsageError, match="reason"):
+        check.golden.waive("Ella", " ")
+    check.golden.waive("Ella", "master parts are at the laboratory")
+    assert check.look() == ["waived"]
+    assert (check.events[-1].data["by"], check.golden.is_blocking) == ("Ella", False)
+
+
+def test_unsigned_check_is_not_done() -> None:
+    check = _Check(_plan())
+    check.show("M1", "OK")
+    check.show("M2", "NG")
+    check.now = 15 * 60 + 1.0
+    assert check.look() == ["failed"]
+    with pytest.raises(UsageError, match="sign"):
+        check.golden.sign("Ada")
+
+
+def test_by_order_and_by_operator_a_person_begins_and_says_which() -> None:
+    check = _Check(_plan(identify="order", sign=False))
+    assert check.show("", "OK") == []  # nobody has begun
+    check.golden.begin("Ada")
+    assert [check.look(), check.show("", "OK"), check.show("", "NG")] == [["begun"], [], ["passed"]]
+    assert check.events[-1].data["by"] == "Ada"
+    check = _Check(_plan(identify="operator", sign=False))
+    check.golden.begin("Ada")
+    with pytest.raises(UsageError, match="no master part M9"):
+        check.golden.name_next("M9", "Ada")
+    check.golden.name_next("M2", "Ada")
+    check.show("", "NG")
+    assert check.show("", "OK") == []  # not named: a part of the production
+    check.golden.name_next("M1", "Ada")
+    assert check.show("", "OK") == ["passed"]
+
+
+def test_another_recipe_and_another_threshold_ask_again_and_a_valid_check_is_kept() -> None:
+    one, other = RecipeMark("one", "1" * 64), RecipeMark("other", "2" * 64)
+    check = _Check(_plan(sign=False), one)
+    assert check.show("M1", "OK", other) == []  # captured under another recipe
+    check.show("M1", "OK", one)
+    assert check.show("M2", "NG", one) == ["passed"]
+    check.golden.use(_plan(), other, 2.0)
+    assert check.look() == ["due"]
+    check.golden.use(_plan(), one, 1.0)
+    check.recipe = other  # the stream has not switched yet, and has the threshold of before
+    assert (check.look(2.0), check.golden.state) == ([], GoldenState.VALID)
+    check.recipe = one
+    assert (check.look(), check.golden.state) == ([], GoldenState.VALID)
+    assert check.look(0.9) == ["due"]
+    check.golden.use(None, other, 1.0)
+    assert check.golden.state is GoldenState.NONE
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"every": "8"}, "every"),
+        ({"every": "0h"}, "every"),
+        ({"parts": _PARTS[:1]}, "parts"),
+        ({"parts": [_PARTS[0], {"id": "M2", "expect": "OK"}]}, ""),
+        ({"parts": [_PARTS[0], {"id": "M1", "expect": "NG"}]}, ""),
+        ({"on-failure": "ignore"}, "on-failure"),
+        ({"partz": 1}, "partz"),
+    ],
+)
+def test_plan_that_would_show_nothing_is_refused(changes: dict[str, object], field: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        _plan(**changes)
+    assert ".".join(map(str, refused.value.errors()[0]["loc"])) == field
+
+
+class _Line(FakeSource):
+    """Shows a part, bright where it is bad; a part is asked for once the camera sees it."""
+
+    def __init__(self) -> None:
+        super().__init__(None, is_live=True, interval_s=0.002)
+        self.is_bad = False
+
+    def read(self) -> NDArray[np.uint8] | None:
+        image = super().read()
+        return image if image is None else np.full_like(image, 200 if self.is_bad else 60)
+
+
+@pytest.mark.parametrize("part", [None, "1/1:id"])
+def test_failed_check_stops_a_stream_for_all_but_master_parts(part: str | None) -> None:
+    masters = [{"id": "good 1", "expect": "OK"}, {"id": "bad 1", "expect": "NG"}, {"id": "bad 2", "expect": "OK"}]
+    control, trigger, sink, line = StreamControl(1.0), AskedTrigger(), ListSink(), _Line()
+    control.golden.use(_plan(parts=masters), NO_RECIPE, 1.0)
+    told = list[tuple[str, str]]()
+
+    def steer() -> None:
+        try:
+            for one in ("4711", "good 1", "bad 1", "bad 2", "4712", "good 1"):
+                line.is_bad, before = one.startswith("bad"), line.reads
+                wait_until(lambda: line.reads > before + 2)  # noqa: B023
+                count = len(told)
+                assert trigger.ask(one)
+                wait_until(lambda: len(told) > count)  # noqa: B023
+        finally:
+            control.stop()
+
+    class _Told(ListSink):
+        def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
+            told.append((result.frame.part, result.reason or ["OK", "NG"][result.is_defective]))
+
+    steering = threading.Thread(target=steer)
+    steering.start()
+    with FakeEngine() as engine:
+        run_stream(
+            engine,
+            line,
+            threshold=1.0,
+            sinks=[sink, _Told()],
+            observers=[GoldenObserver(observers_from_options(part=part), control.golden, has_parts=part is not None)],
+            control=control,
+            filters=FilterOptions(trigger=trigger),
+        )
+    steering.join()
+    assert told == [
+        ("4711", "OK"),
+        ("good 1", "OK"),
+        ("bad 1", "NG"),
+        ("bad 2", "NG"),
+        ("4712", "golden check"),
+        ("good 1", "OK"),
+    ]
+    kinds = [event.kind.removeprefix("golden check ") for event in sink.events if "golden" in event.kind]
+    assert kinds == ["due", "begun", "failed", "begun"]
+    assert control.golden.state is GoldenState.UNDER_WAY
