@@ -118,7 +118,7 @@ def _swapper(
     from edge_ad.runtime.verification import Verification
     from edge_ad.streaming.bundle_opening import OpenBundle, open_bundle, open_served_bundle
     from edge_ad.streaming.hot_swap import BundleSwapper
-    from edge_ad.streaming.operator_thresholds import with_operator_threshold
+    from edge_ad.streaming.operator_thresholds import OperatorThresholds, with_operator_threshold
     from edge_ad.streaming.recipe import BundleChoice
     from edge_ad.streaming.recipe_switch import RecipeSwitcher
     from edge_ad.streaming.verdicts import RecipeObservers
@@ -131,17 +131,12 @@ def _swapper(
     def opener(choice: BundleChoice) -> OpenBundle:
         if address is None:
             how: dict[str, Any] = {"backend": choice.backend, "precision": choice.precision, "threads": choice.threads}
-            opened = open_bundle(choice.path, **how, verification=verification)
-        else:
-            opened = open_served_bundle(choice.path, address, precision=choice.precision, **served)
-        return opened if choice.takes_bundle_threshold else with_operator_threshold(opened)
+            return open_bundle(choice.path, **how, verification=verification)
+        return open_served_bundle(choice.path, address, precision=choice.precision, **served)
 
     def chosen(root: Path) -> OpenBundle:
-        return opener(
-            BundleChoice(
-                root, asked.backend, asked.precision, asked.threads, takes_bundle_threshold=asked.takes_bundle_threshold
-            )
-        )
+        opened = opener(BundleChoice(root, asked.backend, asked.precision, asked.threads))
+        return opened if asked.takes_bundle_threshold else with_operator_threshold(opened)
 
     if switching is None:
         root = asked.bundle or _newest()
@@ -149,7 +144,7 @@ def _swapper(
         return BundleSwapper(chosen, chosen(root), watched, verification.cancel, any_product=asked.takes_any_product)
     folder, limits, (observers, *_) = switching
     assert isinstance(observers, RecipeObservers)
-    switcher = RecipeSwitcher(folder.first, folder, opener, observers.add, limits)
+    switcher = RecipeSwitcher(folder.first, folder, opener, observers.add, limits, OperatorThresholds().of)
     return BundleSwapper(chosen, opener(folder.first.bundle), cancel=verification.cancel, recipes=switcher)
 
 

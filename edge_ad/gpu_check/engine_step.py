@@ -120,7 +120,7 @@ def _compare_with_trtexec(bundle: Bundle, backend: TensorRtName, precision: Prec
     if program is None or engine is None:
         findings.facts["trtexec"] = "not installed"
         return
-    theirs = measure_with_trtexec(program, engine.path / PLAN_FILE, bundle.manifest.input_size_hw)
+    theirs = measure_with_trtexec(backend, program, engine.path / PLAN_FILE, bundle.manifest.input_size_hw)
     if not theirs.get("compute_ms"):
         findings.check(f"{precision}: {program.name} opens the plan", False)
         return

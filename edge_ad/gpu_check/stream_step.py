@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_ad.data.sample_product import render_line_video
 from edge_ad.demo import read_verdicts
-from edge_ad.errors import EdgeAdError
+from edge_ad.errors import DeviceError, EdgeAdError
 from edge_ad.gpu_check.engine_step import require_bundle
 from edge_ad.gpu_check.steps import CannotRunError, Findings, Work
 from edge_ad.runtime.backend import probe_backend
@@ -49,13 +49,22 @@ def check_stream(work: Work) -> Findings:
 
 
 def _first_that_opens(work: Work) -> str:
-    """The first backend on the GPU that opens the bundle."""
+    """The first backend on the GPU that opens the bundle.
+
+    Raises:
+        CannotRunError: None works here.
+        DeviceError: Some do, and none of them opens it.
+    """
     found = {name: probe_backend(name) for name in GPU_BACKENDS}
     reasons = [f"{name}: {status.why}" for name, status in found.items() if not status.available]
-    for name in (name for name, status in found.items() if status.available):
+    available = [name for name, status in found.items() if status.available]
+    if not available:
+        raise CannotRunError(f"No backend runs on a GPU here: {'; '.join(reasons)}.")
+    failures = []
+    for name in available:
         try:
             with open_engine(require_bundle(work), backend=name, precision="fp32"):
                 return name
         except EdgeAdError as error:
-            reasons.append(f"{name}: {error.message.rstrip('.')}")
-    raise CannotRunError(f"No backend runs on a GPU here: {'; '.join(reasons)}.")
+            failures.append(f"{name}: {error.message.rstrip('.')}")
+    raise DeviceError(f"No backend opens the bundle on the GPU: {'; '.join(failures)}.")

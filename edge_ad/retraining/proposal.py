@@ -184,7 +184,7 @@ def _compared(
     found: dict[str, Comparison] = {}
     settings: dict[str, Any] = {"precision": precision, "seconds": request.seconds, "log": log}
     if findings.compared:
-        root = write_findings(request.root / _FINDINGS / "compared", findings.compared)
+        root = write_findings(request.root / _FINDINGS / "compared" / old.product_name, findings.compared)
         good, defects = (tuple(path for path in (root / name,) if path.is_dir()) for name in ("good", "defect"))
         masks = root / "masks" if (root / "masks").is_dir() else None
         found[_FINDINGS] = compare_targets(bundles, None, Folders(good, defects, masks), **settings)

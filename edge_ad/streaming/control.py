@@ -217,6 +217,12 @@ class StreamControl:
         return self._recipe
 
     @property
+    def recipe_and_threshold(self) -> tuple[RecipeMark, float]:
+        """The recipe and the threshold of the same moment."""
+        with self._lock:
+            return self._recipe, self._threshold
+
+    @property
     def recipe_number(self) -> int:
         """Number by which a PLC selects that recipe; 0 for none."""
         return self._recipe_number

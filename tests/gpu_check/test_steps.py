@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from edge_ad.errors import DeviceError
 from edge_ad.gpu_check import cuda_step, engine_step, stream_step, training_step, trtexec
 from edge_ad.gpu_check.report import Check
 from edge_ad.gpu_check.stand_in import expected_results
@@ -193,6 +194,16 @@ def test_a_torch_without_cuda_cannot_train_on_it(monkeypatch: pytest.MonkeyPatch
         training_step.check_training(Work(Path(), Path()))
 
 
+def test_trtexec_is_asked_again_without_the_option_that_it_does_not_know(tmp_path: Path) -> None:
+    program = tmp_path / "tensorrt_rtx"
+    program.write_text(f"#!/bin/sh\ncase \"$*\" in *CudaGraph*) exit 1;; esac\ncat <<'END'\n{TRTEXEC}END\n")
+    program.chmod(0o755)
+    found = trtexec.measure_with_trtexec("tensorrt-rtx", program, tmp_path / "model.plan", (24, 32))
+    assert found["compute_ms"] == 4.0
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert trtexec.measure_with_trtexec("tensorrt-rtx", program, tmp_path / "model.plan", (24, 32)) == {}
+
+
 def test_what_trtexec_does_not_print_is_left_out() -> None:
     assert trtexec.parse_trtexec("&&&& FAILED TensorRT.trtexec") == {}
 
@@ -204,6 +215,19 @@ def test_a_stream_is_counted_and_held_against_the_cpu(monkeypatch: pytest.Monkey
     assert failed(findings) == []
     assert findings.facts["streamed on"] == "openvino"
     assert findings.checks[0] == Check("every frame has one verdict", True, "120")
+
+
+def test_a_stream_cannot_run_without_a_gpu_and_fails_where_nothing_opens(
+    gpu: Gpu,
+    tmp_path: Path,
+) -> None:
+    planned_bundle(tmp_path / "bundle", data=b"garbage")
+    with pytest.raises(DeviceError, match="No backend opens the bundle on the GPU: tensorrt: The plan"):
+        stream_step.check_stream(work_of(tmp_path))
+    gpu.install("tensorrt", None)
+    gpu.install("tensorrt_rtx", None)
+    with pytest.raises(CannotRunError, match="No backend runs on a GPU here: tensorrt: "):
+        stream_step.check_stream(work_of(tmp_path))
 
 
 def test_without_a_bundle_a_step_cannot_run(tmp_path: Path) -> None:

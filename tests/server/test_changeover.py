@@ -86,10 +86,10 @@ def test_an_operator_does_the_golden_check_and_an_engineer_waives_it(page: LiveP
         golden.judged(Judged("", "", verdict, 0.5, 1.0, "b1", 7.0))
     assert _post(page, "viewer", "/api/golden/sign").status == 403
     assert _post(page, "operator", "/api/golden/sign").json["state"] == "valid"
-    passed = golden.look(1.0)[-1]
+    passed = golden.look(NO_RECIPE, 1.0)[-1]
     assert (passed.kind, passed.data["by"]) == ("golden check passed", "Otto (operator, 127.0.0.1)")
     golden.use(plan, RecipeMark("Plate", "ab"), 1.0)
     assert _post(page, "operator", "/api/golden/waive", why="lost").status == 403
     assert _post(page, "engineer", "/api/golden/waive", why=" ").status == 400
     assert _post(page, "engineer", "/api/golden/waive", why="at the laboratory").json["state"] == "valid"
-    assert golden.look(1.0)[-1].data["why"] == "at the laboratory"
+    assert golden.look(RecipeMark("Plate", "ab"), 1.0)[-1].data["why"] == "at the laboratory"

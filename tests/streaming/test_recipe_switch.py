@@ -20,6 +20,7 @@ from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.filters import AnyRegion, Region, RegionOfShares, parse_region
 from edge_ad.streaming.frame import RecipeMark
 from edge_ad.streaming.hot_swap import BundleSwapper
+from edge_ad.streaming.operator_thresholds import OperatorThresholds
 from edge_ad.streaming.recipe import BundleChoice, Recipe
 from edge_ad.streaming.recipe_switch import RecipeSwitcher
 from edge_ad.streaming.session import run_stream
@@ -94,12 +95,14 @@ def _stream(
     sources: list[Source] | None = None,
     limits: WarmLimits | None = None,
     policy: Any = "auto",
+    kept: OperatorThresholds | None = None,
 ) -> StreamControl:
     bundles = bundles or _Bundles()
     first = bundles(recipes[0].bundle)
     control = StreamControl(bundle=first.judging.bundle)
     observers = RecipeObservers(recipes[0], lambda recipe: observers_from_options(**recipe.rules))
-    switcher = RecipeSwitcher(recipes[0], _Shelf(*recipes), bundles, observers.add, limits)
+    kept_of = (lambda bundle: None) if kept is None else kept.of
+    switcher = RecipeSwitcher(recipes[0], _Shelf(*recipes), bundles, observers.add, limits, kept_of)
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -202,6 +205,18 @@ def test_bundles_that_were_used_last_stay_open_within_the_number() -> None:
 
     _stream(recipes, sink, steer, bundles=bundles, limits=WarmLimits(most=2))
     assert [name for name, _ in bundles.opened] == ["32", "40", "48", "32"]
+
+
+def test_threshold_that_an_operator_sets_holds_when_the_warm_bundle_returns(tmp_path: Path) -> None:
+    sink, kept = ListSink(), OperatorThresholds(tmp_path)
+
+    def steer(control: StreamControl) -> None:
+        kept.keep(control.bundle, 7.5, "Ada")
+        for name in "ba":
+            control.switch_recipe(name, by="test").result(10)
+        assert (control.recipe.name, control.threshold) == ("a", 7.5)
+
+    _stream([_recipe("a", "32"), _recipe("b", "48")], sink, steer, kept=kept)
 
 
 def test_prepared_bundle_is_warm_and_nothing_is_switched() -> None:
