@@ -37,6 +37,8 @@ VERBS: dict[str, str] = {
     "calibrate": "Add an FP16 or INT8 graph to a bundle.",
     "build-engine": "Build a bundle's engine for this machine.",
     "verify": "Check that an engine gives the trained numbers.",
+    "publish": "Put a bundle into a registry, for devices to pull.",
+    "pull": "Get a bundle from a registry, checked and whole.",
     "stream": "Judge the frames of a camera, video or folder.",
     "serve": "Judge photos that others send by HTTP.",
     "recipe": "Check recipes: what a line needs for each product.",
