@@ -113,6 +113,44 @@ def test_a_plan_is_built_held_against_the_bundle_and_measured_beside_trtexec(
     gpu.cuda.verify()
 
 
+@pytest.mark.parametrize(("typed", "precision"), [(True, "fp16"), (False, "int8")])
+def test_a_dla_is_given_what_it_takes(
+    gpu: Gpu,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    typed: bool,
+    precision: str,
+) -> None:
+    planned_bundle(tmp_path / "bundle")
+    asked: dict[str, Any] = {}
+
+    def build(path: Path, **named: Any) -> list[Any]:
+        asked.update(named)
+        return [SimpleNamespace(engine=SimpleNamespace(sidecar=SimpleNamespace(options={"dla_core": "0"})))]
+
+    genuine = engine_step.open_engine
+    monkeypatch.setattr(engine_step, "build_engines", build)
+    monkeypatch.setattr(engine_step, "count_dla_cores", lambda backend: 2)
+    monkeypatch.setattr(engine_step, "probe_capabilities", lambda backend: None)
+    monkeypatch.setattr(engine_step, "is_typed_for_dla", lambda capabilities, options: typed)
+    # The double's plan is of the FP32 graph.
+    monkeypatch.setattr(engine_step, "open_engine", lambda bundle, **named: genuine(bundle, backend="tensorrt"))
+    findings = engine_step.check_dla(work_of(tmp_path))
+    assert failed(findings) == []
+    assert (asked["precisions"], asked["plan"].dla_core) == ([precision], 0)
+    assert findings.facts["DLA cores"] == 2
+
+
+def test_a_machine_without_a_dla_cannot_run_it(
+    gpu: Gpu,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(engine_step, "count_dla_cores", lambda backend: 0)
+    with pytest.raises(CannotRunError, match=r"TensorRT 10\.3\.0 finds no DLA here"):
+        engine_step.check_dla(work_of(tmp_path))
+
+
 def test_other_numbers_than_the_bundles_fail_the_step(
     gpu: Gpu,
     monkeypatch: pytest.MonkeyPatch,
