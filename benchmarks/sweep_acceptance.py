@@ -39,14 +39,20 @@ CELLS = PRODUCTS * len(METHODS) * len(SEEDS)
 _LOOK_S = 0.2
 
 
-def sweep_file(work: Path) -> Path:
-    """Render what is missing, and write the file of the sweep."""
+def sweep_file(work: Path, *, size: int = 64, good: int = 10) -> Path:
+    """Render what is missing, and write the file of the sweep.
+
+    Args:
+        work: Folder of both.
+        size: Side of photos and of the network's input, in pixels.
+        good: Photos of good parts of each product.
+    """
     products = [work / "products" / f"part-{index}" for index in range(PRODUCTS)]
     for index, product in enumerate(products):
         if not product.is_dir():
-            render_product(product, good=10, test_good=2, defects_per_kind=1, size_hw=(64, 64), seed=index)
+            render_product(product, good=good, test_good=2, defects_per_kind=1, size_hw=(size, size), seed=index)
     content = {"out": "out", "products": [str(product) for product in products], "methods": list(METHODS)}
-    content |= {"seeds": list(SEEDS), "parameters": {"size": 64}, "run": {"workers": WORKERS}, "keep_runs": False}
+    content |= {"seeds": list(SEEDS), "parameters": {"size": size}, "run": {"workers": WORKERS}, "keep_runs": False}
     path = work / "sweep.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return path
@@ -100,7 +106,8 @@ def _workers(out: Path) -> Iterator[int]:
             words = path.read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
-        if "submitit.core._submit" in words and any(word.startswith(str(out)) for word in words):
+        is_python = Path(words[0]).name.startswith("python")  # not srun, which has the same words
+        if is_python and "submitit.core._submit" in words and any(word.startswith(str(out)) for word in words):
             yield int(path.parent.name)
 
 

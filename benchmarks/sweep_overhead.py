@@ -1,6 +1,6 @@
 """What the engine of sweeps costs beside a plain shell loop over the same trainings, measured in turns.
 
-    python -m benchmarks.sweep_overhead --work DIR --out sweep_overhead.jsonl [--rounds 3]
+    python -m benchmarks.sweep_overhead --work DIR --out sweep_overhead.jsonl [--rounds 3] [--size 256 --good 40]
 
 Both run the same cells, one after the other, each in a process of its own: ``loop`` is a ``for`` of sh that starts
 Python for each cell, ``sweep`` the engine with one local worker. Rounds take turns, since a busy machine slows both.
@@ -70,10 +70,12 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--out", type=Path, default=Path("sweep_overhead.jsonl"))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--size", type=int, default=64, help="of photos and input, in pixels")
+    parser.add_argument("--good", type=int, default=10, help="photos of good parts")
     chosen = parser.parse_args()
     work = chosen.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
-    cells = plan_cells(read_sweep_file(sweep_file(work)))[:_CELLS]
+    cells = plan_cells(read_sweep_file(sweep_file(work, size=chosen.size, good=chosen.good)))[:_CELLS]
     ways = {"sweep": by_sweep, "loop": by_loop, "commands": by_commands}
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     by_loop(cells, work / "warm-up")  # features are in the cache for all
@@ -88,6 +90,8 @@ def main() -> None:
         "kind": "sweep_overhead",
         "recorded": now(),
         "cells": len(cells),
+        "size": chosen.size,
+        "good": chosen.good,
         "seconds": seconds,
         "overhead_s": median((sweep - loop) / len(cells) for sweep, loop in pairs),
         "ratio": median(sweep / loop for sweep, loop in pairs),

@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.growth import table as growth_table
 from benchmarks.peer_comparison import lines_table, peers_accuracy_table, speed_table
 from benchmarks.report.comparison import Limits, compare_results
 from benchmarks.report.results import Results, read_results
@@ -35,7 +36,7 @@ RESULTS = Path(__file__).parent / "results"
 _ROOT = Path(__file__).parents[1]
 _PAGES = ("index.md", "benchmarks.md", "distribution_shift.md", "peers.md")
 DOCUMENTS = tuple(_ROOT / "docs" / "results" / name for name in _PAGES)
-DOCUMENTS += (_ROOT / "docs" / "explanation" / "thresholds.md",)
+DOCUMENTS += tuple(_ROOT / "docs" / "explanation" / name for name in ("thresholds.md", "growth.md"))
 _BLOCK = re.compile(r"(<!-- table: ([\w-]+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 _GAUSSIAN = (
     "Rows of `patch-gaussian`: seed 0 of `discriminator_table.jsonl` (commands: `benchmarks/notes/discriminators.md`)."
@@ -76,6 +77,7 @@ _PEER_TIMES = (
 )
 _DETECTION = "python -m benchmarks.suites.detection BUNDLE --data DIR/metal_plate --out detection.jsonl"
 _SCALING = "python -m benchmarks.suites.scaling --what size batch sources --rounds 4 --seconds 0.3 --out scaling.jsonl"
+_GROWTH = "python -m benchmarks.growth --bundle BUNDLE --data FOLDER --out growth.jsonl"
 _SHIFT = "python -m benchmarks.shift_table --data DIR/<product>... --out shift.jsonl"
 _THRESHOLDS = "python -m benchmarks.threshold_splits --data DIR --turns 34 --out threshold_splits.jsonl"
 _ACCURACY = "python -m benchmarks.suites.accuracy_suite --data DIR/<product>... --out accuracy.jsonl"
@@ -88,6 +90,7 @@ def tables() -> dict[str, Source]:
 
 def _sources() -> dict[str, Source]:
     return {
+        "growth": Source("growth.jsonl", _GROWTH, growth_table),
         "accuracy": Source("engines.jsonl", _ENGINES, _accuracy),
         "precision": Source("engines.jsonl", _ENGINES, _precision),
         "latency": Source("engines.jsonl", _ENGINES, lambda path: markdown(latency_table(_latency(path)))),

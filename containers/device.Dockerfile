@@ -3,10 +3,10 @@
 #   docker run --rm --device /dev/video0 -v /srv/line:/line edge-ad-device stream --camera 0 --bundle /line/bundle --headless
 FROM python:3.11-slim-bookworm
 
-# What OpenCV's wheel links to.
+# What OpenCV's wheel links to, and Aravis for GigE Vision and USB3 Vision cameras.
 # hadolint ignore=DL3008
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 \
+    && apt-get install -y --no-install-recommends libaravis-0.8-0 libgl1 libglib2.0-0 \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /opt/edge-ad

@@ -8,6 +8,8 @@ __all__ = [
     "MQTT_CA",
     "MQTT_PASSWORD",
     "MQTT_USER",
+    "REGISTRY_PASSWORD",
+    "REGISTRY_USER",
     "TRIGGER_TOKEN",
     "WEBHOOK_TOKEN",
     "WEB_TOKEN",
@@ -21,6 +23,8 @@ WEBHOOK_TOKEN = "EDGE_AD_WEBHOOK_TOKEN"
 MQTT_USER = "EDGE_AD_MQTT_USER"
 MQTT_PASSWORD = "EDGE_AD_MQTT_PASSWORD"
 MQTT_CA = "EDGE_AD_MQTT_CA"
+REGISTRY_USER = "EDGE_AD_REGISTRY_USER"
+REGISTRY_PASSWORD = "EDGE_AD_REGISTRY_PASSWORD"
 
 # Every setting of this program, so that a secret that is added later is kept back too.
 _OWN = "EDGE_AD_"

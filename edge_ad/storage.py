@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import hashlib
 import logging
@@ -27,6 +28,7 @@ __all__ = [
     "disk_is_full",
     "is_taken",
     "one_at_a_time",
+    "remove_leftovers",
     "sha256_file",
     "storage_errors",
     "write_file",
@@ -36,6 +38,7 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _HASH_CHUNK_BYTES = 1 << 20
 _FULL_BELOW_BYTES = 1 << 16
+_AT_FDCWD, _RENAME_EXCHANGE = -100, 2  # of Linux: a path from the current folder; exchange two names
 _log = logging.getLogger(__name__)
 
 
@@ -81,7 +84,8 @@ def write_file(path: Path, content: bytes) -> None:
 def atomic_directory(target: Path) -> Iterator[Path]:
     """Fill a folder beside ``target`` and move it there when the block ends without an error.
 
-    An existing ``target`` is replaced: it is moved aside first and comes back if the move fails.
+    An existing ``target`` is replaced. Where the system and the disk can exchange two names (Linux), there is no moment
+    without it, even if the process is killed; elsewhere it is moved aside first, and comes back if the move fails.
 
     Yields:
         The empty folder to fill.
@@ -149,6 +153,21 @@ def is_taken(folder: Path) -> bool:
     return False
 
 
+def remove_leftovers(target: Path) -> None:
+    """Remove what `atomic_directory` of killed processes left beside a folder; to be called where no other one runs.
+
+    Where the disk cannot exchange names, and a process was killed between moving the old folder aside and the new one
+    to its place, the old one is moved back.
+    """
+    target = target.resolve()
+    for retired in sorted(target.parent.glob(f".{target.name}-????????.old")):
+        if not target.exists():
+            retired.rename(target)
+        shutil.rmtree(retired, ignore_errors=True)
+    for staged in target.parent.glob(f".{target.name}-????????.partial"):
+        shutil.rmtree(staged, ignore_errors=True)
+
+
 @contextmanager
 def storage_errors(target: Path) -> Iterator[None]:
     """Turn an ``OSError`` of the block into a `StorageError` that names ``target``."""
@@ -213,6 +232,10 @@ def _publish(staged: Path, target: Path) -> None:
         if path.is_file():
             _sync(path)
     _sync_directory(staged)
+    if target.exists() and _exchanged(staged, target):
+        _sync_directory(target.parent)
+        shutil.rmtree(staged, ignore_errors=True)
+        return
     retired = _sibling(target, "old") if target.exists() else None
     if retired is not None:
         target.rename(retired)
@@ -225,6 +248,17 @@ def _publish(staged: Path, target: Path) -> None:
     _sync_directory(target.parent)
     if retired is not None:
         shutil.rmtree(retired, ignore_errors=True)
+
+
+def _exchanged(first: Path, second: Path) -> bool:
+    """Let two names change places in one step: ``renameat2`` of Linux. False where that cannot be done."""
+    if not sys.platform.startswith("linux"):
+        return False
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)  # musl, and glibc before 2.28, lack it
+    if rename is None:
+        return False
+    result: int = rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second), _RENAME_EXCHANGE)
+    return result == 0
 
 
 def _sync(path: Path) -> None:

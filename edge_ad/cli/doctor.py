@@ -61,7 +61,7 @@ def _check_gpu(bundle: Path | None, report: Path, *, as_json: bool) -> None:
 
         Bundle.open(bundle)  # a broken one is refused before anything is run
     with tempfile.TemporaryDirectory(prefix="edge-ad-gpu-") as folder:
-        found = check_gpu(Path(folder), bundle=bundle.resolve() if bundle else None, log=note)
+        found = check_gpu(Path(folder), bundle=bundle, log=note)
     write_file(report, report_page(found).encode())
     if as_json:
         print_json(found.to_dict())

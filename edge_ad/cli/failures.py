@@ -35,6 +35,8 @@ _EXTRAS = {
     "safetensors": "train",
     "torch": "train",
     "transformers": "dino",
+    "cryptography": "fleet",
+    "oras": "fleet",
     "polygraphy": "tensorrt",
     "cuda": "tensorrt",
     "pycuda": "pycuda",

@@ -25,9 +25,11 @@ __all__ = [
     "MasksOption",
     "OptionalValueCommand",
     "PhotosToTest",
+    "PlainHttpOption",
     "PrecisionChoice",
     "PrecisionOption",
     "ThreadsOption",
+    "TrustOption",
     "named_folders",
     "takes_groups",
 ]
@@ -47,6 +49,15 @@ ThreadsOption: TypeAlias = Annotated[
 ]
 
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+PlainHttpOption: TypeAlias = Annotated[
+    bool, typer.Option("--plain-http", help="Speak to the registry without TLS; on this machine that is so anyway.")
+]
+
+TrustOption: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option("--trust", metavar="KEY.pub", help="Refuse what this public key (PEM) has not signed. Repeatable."),
+]
 
 GoodOption: TypeAlias = Annotated[
     list[Path] | None,

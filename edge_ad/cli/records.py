@@ -27,8 +27,8 @@ _MOST_CONFIRMED = 1_000_000
 
 def records(
     action: Annotated[
-        Literal["list", "export", "trend", "report", "confirm", "labels", "verify"],
-        typer.Argument(metavar="list|export|trend|report|confirm|labels|verify"),
+        Literal["list", "export", "trend", "report", "golden", "confirm", "labels", "verify"],
+        typer.Argument(metavar="list|export|trend|report|golden|confirm|labels|verify"),
     ],
     database: Annotated[Path, typer.Argument(metavar="DB", help="Database written by edge-ad stream --database.")],
     since: Annotated[
@@ -115,8 +115,9 @@ def records(
     with --out FILE.png. report holds a period against a stable one before it: control charts, places of defects and
     shifts, as a page with --out FILE.html or FILE.pdf. confirm notes that the parts of some records were good,
     whatever their verdict: false alarms, and parts that passed. edge-ad threshold sets thresholds on them. labels shows
-    what people said of single frames on the live page: false alarms, missed defects, their kinds and places. verify
-    finds what was changed, removed, exchanged or added since it was written.
+    what people said of single frames on the live page: false alarms, missed defects, their kinds and places. golden
+    prints every golden check, with who signed it, as an audit document. verify finds what was changed, removed,
+    exchanged or added since it was written.
     """
     from edge_ad.streaming.records.reader import RecordFilter, RecordReader
     from edge_ad.streaming.sinks.base import check_output
@@ -159,7 +160,11 @@ def records(
         report_statistics(database, request, out=out, as_json=as_json)
         return
     with RecordReader(database) as reader:
-        if action == "list":
+        if action == "golden":
+            from edge_ad.cli.golden_report import print_golden_checks
+
+            print_golden_checks(database, reader, chosen, as_json=as_json)
+        elif action == "list":
             _list(reader, chosen, events=events, as_json=as_json, out=out)
         elif action == "export":
             _export(reader, chosen, events=events, out=out)

@@ -75,8 +75,10 @@ def stream(
     )
     has_ids = filters.trigger is not None and filters.trigger.gives_ids
     golden = None if recipes.golden is None else read_golden(recipes.golden)
-    check_golden(golden, has_ids=has_ids)
-    folder = open_recipes(recipes, groups, golden, has_ids=has_ids)
+    runs_free = bool(sources.cameras) and filters.trigger is None and verdicts.part is None
+    told_apart = {"has_ids": has_ids, "runs_free": runs_free}
+    check_golden(golden, **told_apart)
+    folder = open_recipes(recipes, groups, golden, **told_apart)
     observers = _observers(folder, verdicts, has_ids=has_ids)
     sinks = open_sinks(outputs, server)
     sinks += plc_sinks(plc_servers, outputs.gpio, has_parts=verdicts.part is not None)
@@ -118,7 +120,7 @@ def _swapper(
     from edge_ad.runtime.verification import Verification
     from edge_ad.streaming.bundle_opening import OpenBundle, open_bundle, open_served_bundle
     from edge_ad.streaming.hot_swap import BundleSwapper
-    from edge_ad.streaming.operator_thresholds import with_operator_threshold
+    from edge_ad.streaming.operator_thresholds import OperatorThresholds, with_operator_threshold
     from edge_ad.streaming.recipe import BundleChoice
     from edge_ad.streaming.recipe_switch import RecipeSwitcher
     from edge_ad.streaming.verdicts import RecipeObservers
@@ -131,17 +133,12 @@ def _swapper(
     def opener(choice: BundleChoice) -> OpenBundle:
         if address is None:
             how: dict[str, Any] = {"backend": choice.backend, "precision": choice.precision, "threads": choice.threads}
-            opened = open_bundle(choice.path, **how, verification=verification)
-        else:
-            opened = open_served_bundle(choice.path, address, precision=choice.precision, **served)
-        return opened if choice.takes_bundle_threshold else with_operator_threshold(opened)
+            return open_bundle(choice.path, **how, verification=verification)
+        return open_served_bundle(choice.path, address, precision=choice.precision, **served)
 
     def chosen(root: Path) -> OpenBundle:
-        return opener(
-            BundleChoice(
-                root, asked.backend, asked.precision, asked.threads, takes_bundle_threshold=asked.takes_bundle_threshold
-            )
-        )
+        opened = opener(BundleChoice(root, asked.backend, asked.precision, asked.threads))
+        return opened if asked.takes_bundle_threshold else with_operator_threshold(opened)
 
     if switching is None:
         root = asked.bundle or _newest()
@@ -149,7 +146,7 @@ def _swapper(
         return BundleSwapper(chosen, chosen(root), watched, verification.cancel, any_product=asked.takes_any_product)
     folder, limits, (observers, *_) = switching
     assert isinstance(observers, RecipeObservers)
-    switcher = RecipeSwitcher(folder.first, folder, opener, observers.add, limits)
+    switcher = RecipeSwitcher(folder.first, folder, opener, observers.add, limits, OperatorThresholds().of)
     return BundleSwapper(chosen, opener(folder.first.bundle), cancel=verification.cancel, recipes=switcher)
 
 

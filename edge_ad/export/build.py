@@ -146,7 +146,7 @@ def _built(
     log: Log,
 ) -> list[BuiltEngine]:
     chosen = get_backend(name)
-    _check_options(chosen, plan)
+    _check_options(chosen, plan, precisions or ("fp16",))
     if target.run_root is None:
         bundle = Bundle.open(target.bundle_root)
         precisions = precisions or runnable(bundle, name)
@@ -159,10 +159,11 @@ def _built(
     return _timed(bundle, name, [_engine(bundle, name, precision, log) for precision in precisions], log)
 
 
-def _check_options(backend: Backend, plan: PlanOptions) -> None:
+def _check_options(backend: Backend, plan: PlanOptions, precisions: Sequence[Precision]) -> None:
     """TensorRT is asked what it can build before a run is exported and calibrated for it; others have no options."""
     if isinstance(backend, TensorRtBackend):
-        plan_key(backend.name, "fp32", plan)
+        for precision in precisions:
+            plan_key(backend.name, precision, plan)
     elif plan != _NO_PLAN_OPTIONS:
         raise UsageError(
             f"{backend.name} builds for the processor it runs on and has none of TensorRT's options.",

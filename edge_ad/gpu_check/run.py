@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
@@ -13,13 +14,14 @@ from edge_ad.gpu_check.process import run_step
 from edge_ad.gpu_check.report import GpuReport, StepResult
 from edge_ad.gpu_check.steps import STEPS, Step, Work
 from edge_ad.runtime.target import available_cores, processor
+from edge_ad.storage import storage_errors
 
 __all__ = ["LIMIT_S", "check_gpu"]
 
 LIMIT_S = 600.0
 """Longest that all steps may take together, in seconds."""
 
-_BUNDLE = "run/bundle"
+_OWN_BUNDLE = "run/bundle"
 _PACKAGES = (
     "torch",
     "onnxruntime",
@@ -45,13 +47,13 @@ def check_gpu(
 
     Args:
         folder: Empty folder for what the steps make.
-        bundle: Bundle to run; None to train and export a small one.
+        bundle: Bundle to run, of which a copy is used; None to train and export a small one.
         steps: The steps.
         limit_s: Longest that all may take together, in seconds; a step that no time is left for has failed.
         log: Told about each step.
     """
     began, made_at = time.monotonic(), datetime.now(timezone.utc).isoformat(timespec="seconds")
-    work = Work(folder, bundle or folder / _BUNDLE)
+    work = Work(folder, folder / _OWN_BUNDLE if bundle is None else _copied(bundle, folder))
     results = []
     for step in steps:
         if step.makes_bundle and bundle is not None:
@@ -66,6 +68,12 @@ def check_gpu(
         steps=tuple(results),
         seconds=round(time.monotonic() - began, 1),
     )
+
+
+def _copied(bundle: Path, folder: Path) -> Path:
+    """A copy of a bundle without its engines: they are built anew, and not in the user's folder."""
+    with storage_errors(folder):
+        return Path(shutil.copytree(bundle, folder / "bundle", ignore=shutil.ignore_patterns("engines")))
 
 
 def _no_time(step: Step, limit_s: float) -> StepResult:

@@ -5,30 +5,33 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+import sys
 from pathlib import Path
 
-from edge_ad.runtime.tensorrt.api import TensorRtName
+from edge_ad.runtime.tensorrt.backend import TensorRtBackend
 
 __all__ = ["find_trtexec", "measure_with_trtexec", "parse_trtexec"]
 
-_PROGRAMS: Mapping[TensorRtName, str] = {"tensorrt": "trtexec", "tensorrt-rtx": "tensorrt_rtx"}
 _JETPACK_FOLDER = "/usr/src/tensorrt/bin"
 _TIMES = {"h2d_ms": "H2D Latency", "compute_ms": "GPU Compute Time", "d2h_ms": "D2H Latency", "latency_ms": "Latency"}
 _LIMIT_S = 60
+_SHOWN_CHARACTERS = 1000
 
 
-def find_trtexec(backend: TensorRtName) -> Path | None:
+def find_trtexec(backend: TensorRtBackend) -> Path | None:
     """The program of a backend; None where it is not installed."""
-    name = _PROGRAMS[backend]
+    name = backend.measuring_program
     found = shutil.which(name) or shutil.which(name, path=_JETPACK_FOLDER)
     return None if found is None else Path(found)
 
 
-def measure_with_trtexec(program: Path, plan: Path, size_hw: tuple[int, int]) -> dict[str, float]:
-    """Times of one frame.
+def measure_with_trtexec(
+    backend: TensorRtBackend, program: Path, plan: Path, size_hw: tuple[int, int]
+) -> dict[str, float]:
+    """Times of one frame, launched as a CUDA graph where the program takes the option for it.
 
     Args:
+        backend: Whose plan it is.
         program: What `find_trtexec` found.
         plan: The plan.
         size_hw: Height and width of the frames, in pixels.
@@ -37,9 +40,13 @@ def measure_with_trtexec(program: Path, plan: Path, size_hw: tuple[int, int]) ->
         Medians in milliseconds, as `parse_trtexec` gives them; empty where the program fails.
     """
     shape = f"--shapes=image:1x{size_hw[0]}x{size_hw[1]}x3"
-    command = [str(program), f"--loadEngine={plan}", shape, "--useCudaGraph", "--warmUp=300", "--duration=3"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT_S, check=False)
-    return parse_trtexec(done.stdout) if done.returncode == 0 else {}
+    command = [str(program), f"--loadEngine={plan}", shape, "--warmUp=300", "--duration=3"]
+    for options in ([backend.graph_option], []):
+        done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=_LIMIT_S, check=False)
+        if done.returncode == 0:
+            return parse_trtexec(done.stdout)
+        sys.stdout.write(done.stdout[-_SHOWN_CHARACTERS:] + done.stderr[-_SHOWN_CHARACTERS:])  # into the step's log
+    return {}
 
 
 def parse_trtexec(output: str) -> dict[str, float]:

@@ -80,9 +80,9 @@ class LineCondition:
         return GoldenState.NONE if self._control is None else self._control.golden.state
 
     def takes(self, part: str) -> bool:
-        """Whether a request for a part may be taken: there is no fault, or it is a master part that ends one."""
+        """Whether a request for a part may be taken: there is no fault, or it is for a master part that ends one."""
         fault, control = self.fault(), self._control
-        is_master = control is not None and control.golden.is_master(part)
+        is_master = control is not None and control.golden.lets_pass(part)
         return fault is Fault.NONE or (fault is Fault.GOLDEN_CHECK and is_master)
 
     def attach(self, control: StreamControl) -> None:

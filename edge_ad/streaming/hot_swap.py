@@ -13,9 +13,10 @@ from edge_ad.errors import BundleError, EdgeAdError, UsageError
 from edge_ad.runtime.engine import Engine
 from edge_ad.streaming.active_engine import JudgingEngine
 from edge_ad.streaming.bundle_opening import OpenBundle, Opener
-from edge_ad.streaming.control import StreamControl, SwapRequest
+from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Event
-from edge_ad.streaming.recipe_switch import RecipeSwitcher, RunningLine, bundle_key, judging_for
+from edge_ad.streaming.recipe_switch import RecipeSwitcher, RunningLine, bundle_key
+from edge_ad.streaming.requests import SwapRequest
 from edge_ad.streaming.warm_bundles import WarmBundles, WarmLimits
 
 __all__ = ["BundleSwapper", "EngineSwaps"]
@@ -49,13 +50,14 @@ class BundleSwapper:
         any_product: bool = False,
         recipes: RecipeSwitcher | None = None,
     ) -> None:
-        self.first = first.judging if recipes is None else judging_for(first, recipes.first)
+        self.first = first.judging if recipes is None else recipes.judging(first, recipes.first)
         self._opener, self._watched, self._cancel = opener, watched, cancel
         self._any_product, self._recipes = any_product, recipes
         key = None if recipes is None else bundle_key(recipes.first.bundle)
         self._warm = WarmBundles(first, key, WarmLimits() if recipes is None else recipes.limits, self._not_closed)
         self._unused: list[JudgingEngine] = []
-        self._is_woken = self._is_ending = False
+        self._is_woken, self._is_ending = True, False  # what is requested before the start is served then
+        self._control: StreamControl | None = None
         self._changed = threading.Condition()
         self._seen = self._newest = _stamp(watched)
         self._line: RunningLine | None = None
@@ -69,10 +71,14 @@ class BundleSwapper:
     ) -> None:
         self.close()
 
+    def announce(self, control: StreamControl) -> None:
+        """Take the requests of a stream that is about to start."""
+        self._control = control
+        control.serve_requests(self._wake, None if self._recipes is None else self._recipes.shelf.names)
+
     def start(self, line: RunningLine) -> None:
-        """Start serving a stream."""
+        """Start serving the stream that was announced."""
         self._line = line
-        line.control.serve_requests(self._wake, None if self._recipes is None else self._recipes.shelf.names)
         self._thread = threading.Thread(target=self._serve, args=(line,), name="stream-swap", daemon=True)
         self._thread.start()
 
@@ -90,9 +96,9 @@ class BundleSwapper:
         self._cancel()
         if self._thread is not None:
             self._thread.join(_JOIN_TIMEOUT_S)  # finish opening a bundle first
-        if self._line is not None:
-            self._line.control.serve_requests(lambda: None)
-            _refuse_recipes(self._line.control, "The stream has ended.")
+        if self._control is not None:
+            self._control.serve_requests(lambda: None)
+            _refuse_recipes(self._control, "The stream has ended.")
         self._warm.close()
 
     def _wake(self) -> None:
@@ -215,6 +221,11 @@ class EngineSwaps:
         if self._swapper is not None:
             return self._swapper.first
         return JudgingEngine(engine, self._control.bundle, threshold)
+
+    def announce(self) -> None:
+        """Take requests from now on, which are served once the stream has started."""
+        if self._swapper is not None:
+            self._swapper.announce(self._control)
 
     def start(self, line: RunningLine) -> None:
         """Start serving requests."""

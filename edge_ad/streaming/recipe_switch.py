@@ -6,19 +6,23 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
 from edge_ad.streaming.bundle_opening import OpenBundle, manifest_hash
-from edge_ad.streaming.control import RecipeAnswer, RecipeRequest, StreamControl
+from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.filters import Region
 from edge_ad.streaming.frame import Event
 from edge_ad.streaming.recipe import BundleChoice, Recipe, RecipeShelf
+from edge_ad.streaming.requests import RecipeAnswer, RecipeRequest
 from edge_ad.streaming.sources.base import CameraSettings, Source
 from edge_ad.streaming.warm_bundles import WarmBundles, WarmLimits
 
-__all__ = ["RecipeSwitcher", "RunningLine", "bundle_key", "judging_for", "switch_event"]
+if TYPE_CHECKING:
+    from edge_ad.streaming.operator_thresholds import OperatorThreshold
+
+__all__ = ["RecipeSwitcher", "RunningLine", "bundle_key", "switch_event"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class RecipeSwitcher:
         opener: Opens and checks a bundle.
         on_recipe: Told of a recipe and its threshold before the first frame that is captured under it.
         limits: How many bundles stay open.
+        kept: Gives the threshold that an operator set for a bundle, asked at each switch; None for none.
     """
 
     def __init__(
@@ -58,8 +63,10 @@ class RecipeSwitcher:
         opener: Callable[[BundleChoice], OpenBundle],
         on_recipe: Callable[[Recipe, float], None] = lambda recipe, threshold: None,
         limits: WarmLimits | None = None,
+        kept: Callable[[BundleFacts], OperatorThreshold | None] = lambda bundle: None,
     ) -> None:
         self.first, self.shelf, self.limits = first, shelf, limits or WarmLimits(most=4)
+        self._kept = kept
         self._opener, self._on_recipe = opener, on_recipe
 
     def serve(self, asked: RecipeRequest, line: RunningLine, warm: WarmBundles) -> None:
@@ -74,11 +81,26 @@ class RecipeSwitcher:
         else:
             asked.answer.set_result(answer)
 
+    def judging(self, opened: OpenBundle, recipe: Recipe) -> JudgingEngine:
+        """What judges under a recipe, with its threshold: the recipe's, else an operator's, else the bundle's.
+
+        Raises:
+            BundleError: What an operator set cannot be read.
+        """
+        own = opened.judging
+        if recipe.threshold is not None:
+            said = f"set by recipe {recipe.mark.name}"
+            return replace(own, threshold=recipe.threshold, threshold_set=said, recipe=recipe)
+        found = None if recipe.bundle.takes_bundle_threshold else self._kept(own.bundle)
+        if found is None:
+            return replace(own, recipe=recipe)
+        return replace(own, threshold=found.value, threshold_set=f"set by {found.by} at {found.time}", recipe=recipe)
+
     def _carried_out(self, asked: RecipeRequest, line: RunningLine, warm: WarmBundles, started: float) -> RecipeAnswer:
         recipe = self.shelf.read(asked.name)
         opened, was_warm = warm.take(bundle_key(recipe.bundle), lambda: self._opened(recipe, line))
         try:
-            judging = judging_for(opened, recipe)
+            judging = self.judging(opened, recipe)
             _check_fit(judging, line)
             answer = RecipeAnswer(recipe.mark, recipe.number, was_warm)
             if asked.is_prepared_only:
@@ -130,14 +152,6 @@ class RecipeSwitcher:
 def bundle_key(choice: BundleChoice) -> Hashable:
     """The same for two recipes that can be judged by one open bundle: its content, and how it is run."""
     return replace(choice, path=choice.path.resolve()), manifest_hash(choice.path)
-
-
-def judging_for(opened: OpenBundle, recipe: Recipe) -> JudgingEngine:
-    """What judges under a recipe, with its threshold and region."""
-    own = opened.judging
-    threshold = own.threshold if recipe.threshold is None else recipe.threshold
-    said = own.threshold_set if recipe.threshold is None else f"set by recipe {recipe.mark.name}"
-    return replace(own, threshold=threshold, threshold_set=said, recipe=recipe)
 
 
 def _check_fit(coming: JudgingEngine, line: RunningLine) -> None:

@@ -81,6 +81,7 @@ def run_stream(
     swaps = EngineSwaps(control, swapper)
     first, filters = swaps.first(engine, threshold), filters or FilterOptions()
     control.use_bundle(control.bundle, threshold, first.mark, first.number)
+    swaps.announce()
     for item in sources:
         item.expect_bits(first.photos.significant_bits, takes_8_bits=filters.takes_8_bits)
     warm = _WarmUp(sources, policy, batch)

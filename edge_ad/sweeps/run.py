@@ -72,9 +72,6 @@ def run_sweep(
         progress.runs(running)
         show(progress, None)
 
-    try:
-        run_cells(cells, out, executor, limits, listen, tick)
-    finally:
-        if out.is_dir():
-            write_results(out, cells, progress.answers)
+    run_cells(cells, out, executor, limits, listen, tick)
+    write_results(out, cells, progress.answers)
     return progress

@@ -106,6 +106,7 @@ def test_a_folder_comes_back_when_the_move_fails(tmp_path: Path, monkeypatch: py
             raise OSError(errno.ENOSPC, "No space left on device")
         return rename(path, target)
 
+    monkeypatch.setattr("ctypes.CDLL", lambda *_name, **_options: object())  # a system that cannot exchange names
     monkeypatch.setattr(Path, "rename", fail_to_publish)
     with pytest.raises(StorageError), atomic_directory(tmp_path / "folder") as staged:
         (staged / "a").write_bytes(b"new")

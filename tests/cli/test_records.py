@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 from edge_ad.cli import main
-from edge_ad.streaming.frame import Event
+from edge_ad.streaming.frame import Event, RecipeMark
+from edge_ad.streaming.golden import GoldenCheck, GoldenPlan
+from edge_ad.streaming.golden.check import Judged
 from edge_ad.streaming.records import RecordStore, VerdictRow
 from edge_ad.streaming.records.schema import _STEPS, open_for_writing
 
@@ -229,3 +231,33 @@ def test_what_is_no_head_and_what_has_no_trail_is_one_line(
     assert main(["records", "verify", str(older)]) == 4
     assert "has no trail: an older edge-ad wrote it" in capsys.readouterr().err
     assert main(["records", "verify", str(tmp_path / "none.sqlite")]) == 2
+
+
+def test_golden_checks_are_printed_with_who_signed_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "line.sqlite"
+    golden = GoldenCheck()
+    parts = [{"id": "M1", "expect": "OK"}, {"id": "M2", "expect": "NG"}]
+    golden.use(GoldenPlan.model_validate({"every": "8h", "parts": parts}), RecipeMark("Plate", "ab12"), 1.0)
+    for part, verdict, score in (("M1", "OK", 0.25), ("M2", "NG", 2.5)):
+        golden.judged(Judged(part, "", verdict, score, 1.0, "b1", 1_700_000_000.0, recipe_hash="ab12"))
+    golden.sign("Otto (operator, 127.0.0.1)")
+    store = RecordStore(path, source="line")
+    store.commit(golden.look(RecipeMark("Plate", "ab12"), 1.0))
+    store.close()
+    assert main(["records", "golden", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "PASSED" in out
+    assert "signed by Otto (operator, 127.0.0.1)" in out
+    assert [line.split()[:6] for line in out.splitlines() if line.startswith("M")] == [
+        ["M1", "OK", "OK", "yes", "0.25", "1"],
+        ["M2", "NG", "NG", "yes", "2.5", "1"],
+    ]
+    assert main(["records", "golden", str(path), "--json"]) == 0
+    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    assert (check["outcome"], check["by"], check["recipe"]) == ("passed", "Otto (operator, 127.0.0.1)", "Plate")
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE events SET data = replace(data, 'Otto', 'Anna')")
+    connection.commit()
+    connection.close()
+    assert main(["records", "golden", str(path)]) == 4
+    assert "not as written" in capsys.readouterr().err

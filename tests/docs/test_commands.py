@@ -44,6 +44,11 @@ def parse(words: list[str]) -> None:
     """
     command = load_verb(words[0])
     arguments = [word for word in words[1:] if word not in _PLACEHOLDERS]
+    for option in ("--recipe", "--recipes"):  # whose files are not there
+        if words[0] == "stream" and option in arguments:
+            at = arguments.index(option)
+            words = [words[0], *arguments[:at], *arguments[at + 2 :]]
+            arguments = words[1:]
     if len(arguments) < len(words) - 1 or arguments in (["--help"], ["-h"]):  # the rest is left to the reader
         command.make_parser(typer.Context(command)).parse_args([word for word in arguments if word != "--help"])
     else:

@@ -9,6 +9,7 @@ from edge_ad.errors import DeviceError, MissingDependencyError
 from edge_ad.gpu_check.report import GpuReport, report_page
 from edge_ad.gpu_check.run import check_gpu
 from edge_ad.gpu_check.steps import CannotRunError, Findings, Step, Work
+from tests.runtime.tiny_bundle import tiny_bundle
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,6 +24,13 @@ def passes(work: Work) -> Findings:
 def finds_it(work: Work) -> Findings:
     findings = Findings()
     findings.check("what the step before left is there", (work.folder / "left for the next").is_file())
+    return findings
+
+
+def uses_the_bundle(work: Work) -> Findings:
+    findings = Findings()
+    (work.bundle / "engines").mkdir()  # a copy without the user's
+    findings.check("the manifest is there", (work.bundle / "manifest.json").is_file())
     return findings
 
 
@@ -119,3 +127,19 @@ def test_a_step_that_no_time_is_left_for_is_not_started(tmp_path: Path, monkeypa
 def test_where_nothing_can_run_the_exit_code_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(tmp_path, monkeypatch, "lacks_hardware").exit_code == 3
     assert run(tmp_path, monkeypatch, "lacks_hardware", "passes").exit_code == 0
+
+
+def test_a_bundle_of_the_users_is_copied_without_its_engines_and_none_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    bundle = tiny_bundle(tmp_path / "bundle")
+    (bundle.root / "engines" / "of the user").mkdir(parents=True)
+    names = ("passes", "uses_the_bundle")
+    steps = [
+        Step(name, name, f"tests.gpu_check.test_run:{name}", 60.0, makes_bundle=name == "passes") for name in names
+    ]
+    (tmp_path / "work").mkdir()
+    report = check_gpu(tmp_path / "work", bundle=bundle.root, steps=steps)
+    assert [(step.name, step.outcome) for step in report.steps] == [("uses_the_bundle", "passed")]
+    assert [path.name for path in (bundle.root / "engines").iterdir()] == ["of the user"]

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from edge_ad.errors import DeviceError
 from edge_ad.gpu_check import cuda_step, engine_step, stream_step, training_step, trtexec
 from edge_ad.gpu_check.report import Check
 from edge_ad.gpu_check.stand_in import expected_results
 from edge_ad.gpu_check.steps import CannotRunError, Findings, Work
 from edge_ad.gpu_check.training_step import check_curves
 from edge_ad.runtime.cuda.device import cuda_driver
+from edge_ad.runtime.tensorrt.backend import TensorRtRtxBackend
 from tests.runtime.tensorrt import cuda_double
 from tests.runtime.tensorrt.conftest import Gpu, gpu, planned_bundle
 from tests.runtime.tensorrt.cuda_double import COMPUTE_MS
@@ -112,6 +114,44 @@ def test_a_plan_is_built_held_against_the_bundle_and_measured_beside_trtexec(
     gpu.cuda.verify()
 
 
+@pytest.mark.parametrize(("typed", "precision"), [(True, "fp16"), (False, "int8")])
+def test_a_dla_is_given_what_it_takes(
+    gpu: Gpu,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    typed: bool,
+    precision: str,
+) -> None:
+    planned_bundle(tmp_path / "bundle")
+    asked: dict[str, Any] = {}
+
+    def build(path: Path, **named: Any) -> list[Any]:
+        asked.update(named)
+        return [SimpleNamespace(engine=SimpleNamespace(sidecar=SimpleNamespace(options={"dla_core": "0"})))]
+
+    genuine = engine_step.open_engine
+    monkeypatch.setattr(engine_step, "build_engines", build)
+    monkeypatch.setattr(engine_step, "count_dla_cores", lambda backend: 2)
+    monkeypatch.setattr(engine_step, "probe_capabilities", lambda backend: None)
+    monkeypatch.setattr(engine_step, "is_typed_for_dla", lambda capabilities, options: typed)
+    # The double's plan is of the FP32 graph.
+    monkeypatch.setattr(engine_step, "open_engine", lambda bundle, **named: genuine(bundle, backend="tensorrt"))
+    findings = engine_step.check_dla(work_of(tmp_path))
+    assert failed(findings) == []
+    assert (asked["precisions"], asked["plan"].dla_core) == ([precision], 0)
+    assert findings.facts["DLA cores"] == 2
+
+
+def test_a_machine_without_a_dla_cannot_run_it(
+    gpu: Gpu,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(engine_step, "count_dla_cores", lambda backend: 0)
+    with pytest.raises(CannotRunError, match=r"TensorRT 10\.3\.0 finds no DLA here"):
+        engine_step.check_dla(work_of(tmp_path))
+
+
 def test_other_numbers_than_the_bundles_fail_the_step(
     gpu: Gpu,
     monkeypatch: pytest.MonkeyPatch,
@@ -193,17 +233,40 @@ def test_a_torch_without_cuda_cannot_train_on_it(monkeypatch: pytest.MonkeyPatch
         training_step.check_training(Work(Path(), Path()))
 
 
+def test_trtexec_is_asked_again_without_the_option_that_it_does_not_know(tmp_path: Path) -> None:
+    program = tmp_path / "tensorrt_rtx"
+    program.write_text(f"#!/bin/sh\ncase \"$*\" in *CudaGraph*) exit 1;; esac\ncat <<'END'\n{TRTEXEC}END\n")
+    program.chmod(0o755)
+    found = trtexec.measure_with_trtexec(TensorRtRtxBackend(), program, tmp_path / "model.plan", (24, 32))
+    assert found["compute_ms"] == 4.0
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert trtexec.measure_with_trtexec(TensorRtRtxBackend(), program, tmp_path / "model.plan", (24, 32)) == {}
+
+
 def test_what_trtexec_does_not_print_is_left_out() -> None:
     assert trtexec.parse_trtexec("&&&& FAILED TensorRT.trtexec") == {}
 
 
 def test_a_stream_is_counted_and_held_against_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tiny_bundle(tmp_path / "bundle")
-    monkeypatch.setattr(stream_step, "GPU_BACKENDS", ("openvino",))
+    monkeypatch.setattr(stream_step, "gpu_backends", lambda: ["openvino"])
     findings = stream_step.check_stream(work_of(tmp_path))
     assert failed(findings) == []
     assert findings.facts["streamed on"] == "openvino"
     assert findings.checks[0] == Check("every frame has one verdict", True, "120")
+
+
+def test_a_stream_cannot_run_without_a_gpu_and_fails_where_nothing_opens(
+    gpu: Gpu,
+    tmp_path: Path,
+) -> None:
+    planned_bundle(tmp_path / "bundle", data=b"garbage")
+    with pytest.raises(DeviceError, match="No backend opens the bundle on the GPU: tensorrt: The plan"):
+        stream_step.check_stream(work_of(tmp_path))
+    gpu.install("tensorrt", None)
+    gpu.install("tensorrt_rtx", None)
+    with pytest.raises(CannotRunError, match="No backend runs on a GPU here: tensorrt: "):
+        stream_step.check_stream(work_of(tmp_path))
 
 
 def test_without_a_bundle_a_step_cannot_run(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import pytest
 
 from edge_ad.errors import UsageError
 from edge_ad.server import Role, User
-from edge_ad.streaming.control import RecipeAnswer
 from edge_ad.streaming.frame import NO_RECIPE, RecipeMark
 from edge_ad.streaming.golden import GoldenPlan
 from edge_ad.streaming.golden.check import Judged
+from edge_ad.streaming.requests import RecipeAnswer
 from tests.server.live_page import Answer, LivePage
 
 _USERS = {
@@ -86,10 +86,10 @@ def test_an_operator_does_the_golden_check_and_an_engineer_waives_it(page: LiveP
         golden.judged(Judged("", "", verdict, 0.5, 1.0, "b1", 7.0))
     assert _post(page, "viewer", "/api/golden/sign").status == 403
     assert _post(page, "operator", "/api/golden/sign").json["state"] == "valid"
-    passed = golden.look(1.0)[-1]
+    passed = golden.look(NO_RECIPE, 1.0)[-1]
     assert (passed.kind, passed.data["by"]) == ("golden check passed", "Otto (operator, 127.0.0.1)")
     golden.use(plan, RecipeMark("Plate", "ab"), 1.0)
     assert _post(page, "operator", "/api/golden/waive", why="lost").status == 403
     assert _post(page, "engineer", "/api/golden/waive", why=" ").status == 400
     assert _post(page, "engineer", "/api/golden/waive", why="at the laboratory").json["state"] == "valid"
-    assert golden.look(1.0)[-1].data["why"] == "at the laboratory"
+    assert golden.look(RecipeMark("Plate", "ab"), 1.0)[-1].data["why"] == "at the laboratory"

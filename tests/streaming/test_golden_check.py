@@ -34,13 +34,13 @@ class _Check:
     """A golden check with a clock that a test moves, and the events it gave."""
 
     def __init__(self, plan: GoldenPlan, recipe: RecipeMark = NO_RECIPE) -> None:
-        self.now, self.events = 0.0, list[Event]()
+        self.now, self.events, self.recipe = 0.0, list[Event](), recipe
         self.golden = GoldenCheck(lambda: self.now)
         self.golden.use(plan, recipe, 1.0)
         self.look()
 
     def look(self, threshold: float = 1.0) -> list[str]:
-        found = self.golden.look(threshold)
+        found = self.golden.look(self.recipe, threshold)
         self.events += found
         return [event.kind.removeprefix("golden check ") for event in found]
 
@@ -80,9 +80,22 @@ def test_wrong_verdict_fails_the_check_and_stops_the_line_where_asked(on_failure
     assert check.golden.lets_pass("4711") is not blocks
     assert check.golden.lets_pass("M2")
     assert [check.show("M1", "OK"), check.show("M2", "NG")] == [["begun"], []]  # once more, and right
-    assert not check.golden.is_blocking
+    assert check.golden.is_blocking is blocks  # until somebody signs
     check.golden.sign("Ada")
-    assert check.golden.state is GoldenState.VALID
+    assert (check.golden.state, check.golden.is_blocking) == (GoldenState.VALID, False)
+
+
+def test_stopped_line_judges_only_the_master_part_that_a_person_shows() -> None:
+    check = _Check(_plan(identify="operator", sign=False))
+    check.now = 15 * 60 + 1.0
+    assert check.look() == ["failed"]
+    check.golden.begin("Ada")
+    assert not check.golden.lets_pass("")
+    for part, verdict in (("M1", "OK"), ("M2", "NG")):
+        check.golden.name_next(part, "Ada")
+        assert check.golden.lets_pass("")
+        check.show("", verdict)
+    assert (check.golden.state, check.golden.lets_pass("")) == (GoldenState.VALID, True)
 
 
 def test_check_that_is_not_done_in_time_fails_and_can_be_waived_with_a_reason() -> None:
@@ -130,10 +143,13 @@ def test_another_recipe_and_another_threshold_ask_again_and_a_valid_check_is_kep
     assert check.show("M1", "OK", other) == []  # captured under another recipe
     check.show("M1", "OK", one)
     assert check.show("M2", "NG", one) == ["passed"]
-    check.golden.use(_plan(), other, 1.0)
+    check.golden.use(_plan(), other, 2.0)
     assert check.look() == ["due"]
     check.golden.use(_plan(), one, 1.0)
-    assert (check.golden.state, check.look()) == (GoldenState.VALID, [])
+    check.recipe = other  # the stream has not switched yet, and has the threshold of before
+    assert (check.look(2.0), check.golden.state) == ([], GoldenState.VALID)
+    check.recipe = one
+    assert (check.look(), check.golden.state) == ([], GoldenState.VALID)
     assert check.look(0.9) == ["due"]
     check.golden.use(None, other, 1.0)
     assert check.golden.state is GoldenState.NONE

@@ -20,13 +20,14 @@ from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.filters import AnyRegion, Region, RegionOfShares, parse_region
 from edge_ad.streaming.frame import RecipeMark
 from edge_ad.streaming.hot_swap import BundleSwapper
+from edge_ad.streaming.operator_thresholds import OperatorThresholds
 from edge_ad.streaming.recipe import BundleChoice, Recipe
 from edge_ad.streaming.recipe_switch import RecipeSwitcher
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sources import Source
 from edge_ad.streaming.sources.base import CameraSettings
 from edge_ad.streaming.verdicts import RecipeObservers, observers_from_options
-from edge_ad.streaming.warm_bundles import WarmLimits
+from edge_ad.streaming.warm_bundles import WarmBundles, WarmLimits
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
 from tests.streaming.results import wait_until
 
@@ -94,12 +95,14 @@ def _stream(
     sources: list[Source] | None = None,
     limits: WarmLimits | None = None,
     policy: Any = "auto",
+    kept: OperatorThresholds | None = None,
 ) -> StreamControl:
     bundles = bundles or _Bundles()
     first = bundles(recipes[0].bundle)
     control = StreamControl(bundle=first.judging.bundle)
     observers = RecipeObservers(recipes[0], lambda recipe: observers_from_options(**recipe.rules))
-    switcher = RecipeSwitcher(recipes[0], _Shelf(*recipes), bundles, observers.add, limits)
+    kept_of = (lambda bundle: None) if kept is None else kept.of
+    switcher = RecipeSwitcher(recipes[0], _Shelf(*recipes), bundles, observers.add, limits, kept_of)
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -202,6 +205,38 @@ def test_bundles_that_were_used_last_stay_open_within_the_number() -> None:
 
     _stream(recipes, sink, steer, bundles=bundles, limits=WarmLimits(most=2))
     assert [name for name, _ in bundles.opened] == ["32", "40", "48", "32"]
+
+
+def test_bundles_beyond_the_memory_are_closed_but_never_the_one_in_use() -> None:
+    bundles, used = _Bundles(), [0]
+
+    def opened(side: str) -> OpenBundle:
+        used[0] += 60
+        return bundles(BundleChoice(Path(side)))
+
+    failures = list[Exception]()
+    warm = WarmBundles(opened("8"), "a", WarmLimits(9, 100), failures.append, lambda: used[0])
+    taken = {name: warm.take(name, lambda side=side: opened(side))[0] for name, side in (("b", "16"), ("c", "32"))}
+    assert warm.count == 3  # all are in use, though they take 120
+    warm.release(taken["b"].judging.engine)
+    assert [engine.is_closed for _, engine in bundles.opened] == [False, True, False]
+    warm.release(taken["c"].judging.engine)
+    assert warm.take("c", lambda: opened("32"))[1]  # 60 are within the limit
+    warm.close()
+    assert all(engine.is_closed for _, engine in bundles.opened)
+    assert failures == []
+
+
+def test_threshold_that_an_operator_sets_holds_when_the_warm_bundle_returns(tmp_path: Path) -> None:
+    sink, kept = ListSink(), OperatorThresholds(tmp_path)
+
+    def steer(control: StreamControl) -> None:
+        kept.keep(control.bundle, 7.5, "Ada")
+        for name in "ba":
+            control.switch_recipe(name, by="test").result(10)
+        assert (control.recipe.name, control.threshold) == ("a", 7.5)
+
+    _stream([_recipe("a", "32"), _recipe("b", "48")], sink, steer, kept=kept)
 
 
 def test_prepared_bundle_is_warm_and_nothing_is_switched() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.errors import DeviceError
+from edge_ad.errors import DeviceError, StorageError
 from edge_ad.storage import one_at_a_time
 from edge_ad.sweeps.cells import Cell, Limits, Told
 from edge_ad.sweeps.controller import ATTEMPTS, Answer, folder_of, run_cells
@@ -143,9 +143,20 @@ def test_more_gpus_than_there_are_is_told_before_a_cell_waits_for_ever(tmp_path:
         run_cells([cell("surroundings")], tmp_path, LocalProcesses(1, [0]), Limits(gpus=2), lambda answer: None)
 
 
-def test_a_damaged_result_is_one_line(tmp_path: Path) -> None:
-    from edge_ad.errors import StorageError
+def test_a_sweep_that_is_stopped_keeps_the_results_that_are_there(tmp_path: Path) -> None:
+    cells = [cell("square", number=2), cell("square", number=3), cell("refuse")]
+    run_sweep(cells[:2], tmp_path, InThisProcess(SILENT), Limits())
+    before = (tmp_path / "results.jsonl").read_bytes()
 
+    def stop(*told: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(cells, tmp_path, InThisProcess(SILENT), Limits(), stop)
+    assert (tmp_path / "results.jsonl").read_bytes() == before
+
+
+def test_a_damaged_result_is_one_line(tmp_path: Path) -> None:
     each = cell("square", number=2)
     folder = folder_of(tmp_path, each)
     folder.path.mkdir(parents=True)

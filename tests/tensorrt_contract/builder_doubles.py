@@ -38,16 +38,19 @@ class BuilderWorld:
     Args:
         trt: Genuine bindings.
         parses: Whether the parser takes the graph.
+        dla_cores: How many DLA cores the machine has.
 
     Attributes:
         network_flags: What the network was created with.
+        parser_flags: Names of the flags of the parser.
         config: Double of the configuration.
         profile: Double of the optimisation profile.
     """
 
-    def __init__(self, trt: Any, *, parses: bool = True) -> None:
-        self.trt, self.parses = trt, parses
+    def __init__(self, trt: Any, *, parses: bool = True, dla_cores: int = 2) -> None:
+        self.trt, self.parses, self.dla_cores = trt, parses, dla_cores
         self.network_flags = 0
+        self.parser_flags: list[str] = []
         self.config = self._double(
             "IBuilderConfig",
             add_optimization_profile=lambda profile: 0,
@@ -81,6 +84,7 @@ class BuilderWorld:
         assert isinstance(logger, self.trt.ILogger)
         return self._double(
             "Builder",
+            num_DLA_cores=self.dla_cores,
             create_network=self._network,
             create_builder_config=lambda: self.config,
             create_optimization_profile=lambda: self.profile,
@@ -105,6 +109,7 @@ class BuilderWorld:
         error = {name: (lambda value=value: value) for name, value in answers.items() if hasattr(genuine, name)}
         return self._double(
             "OnnxParser",
+            set_flag=lambda flag: self.parser_flags.append(flag.name),
             parse_from_file=lambda path: self.parses,
             num_errors=1,
             get_error=lambda index: self._double("ParserError", **error),

@@ -18,9 +18,9 @@ from tests.tensorrt_contract.builder_doubles import install
 from tests.tensorrt_contract.spec_double import assert_nothing_missing
 
 
-def attempt(onnx: Path, precision: Precision, options: PlanOptions, *, parses: bool = True) -> dict[str, Any]:
+def attempt(onnx: Path, precision: Precision, options: PlanOptions, **world_options: Any) -> dict[str, Any]:
     """Build once, and say what the builder was told."""
-    world = install(parses=parses)
+    world = install(**world_options)
     try:
         built = build_plan(
             onnx, "tensorrt", precision, options, macs={"first": 7}, calibration_cache=b"TRT-8601-EntropyCalibration2\n"
@@ -39,6 +39,7 @@ def attempt(onnx: Path, precision: Precision, options: PlanOptions, *, parses: b
         "values": sorted(world.config.values),
         "calls": [name for name, _, _ in world.config.calls],
         "profile": [call[1] for call in world.profile.calls],
+        "parser flags": world.parser_flags,
     }
 
 
@@ -59,6 +60,8 @@ def main(onnx: Path, folder: Path) -> None:
         "again": attempt(onnx, "fp32", everything),
         "same": attempt(onnx, "fp32", PlanOptions(hardware_compatibility="same_compute_capability")),
         "dla": attempt(onnx, "int8", PlanOptions(dla_core=1)),
+        "dla fp16": attempt(onnx, "fp16", PlanOptions(dla_core=1)),
+        "no dla": attempt(onnx, "fp16", PlanOptions(dla_core=0), dla_cores=0),
         "unparsable": attempt(onnx, "fp32", PlanOptions(), parses=False),
     }
     print(json.dumps(answers))

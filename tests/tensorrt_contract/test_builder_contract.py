@@ -108,16 +108,40 @@ def test_a_level_that_came_later_is_refused_before(version: str, build: Build) -
         assert built["options"]["hardware_compatibility"] == "same_compute_capability"
 
 
-def test_a_dla_takes_the_implicit_path_and_is_refused_where_that_is_gone(version: str, build: Build) -> None:
+def test_a_dla_takes_ranges_before_tensorrt_11(version: str, build: Build) -> None:
     built = build("dla")
     if major(version) == 11:
         assert built["exit"] == 2
-        assert "has no implicit quantisation" in built["error"]
+        assert "takes a DLA's precision from the graph, and edge-ad builds FP16 for it, not INT8" in built["error"]
         return
     assert set(built["flags"]) == {"FP16", "INT8", "GPU_FALLBACK"}
     assert {"int8_calibrator", "default_device_type", "DLA_core"} <= set(built["values"])
     assert built["network"] == ["EXPLICIT_BATCH"]  # typed networks take no permissions
     assert built["profile"] == [["image", *[[1, 24, 32, 3]] * 3]]
+    assert built["parser flags"] == []
+
+
+def test_a_dla_takes_a_typed_fp16_graph_from_tensorrt_11_on(version: str, build: Build) -> None:
+    built = build("dla fp16")
+    assert {"default_device_type", "DLA_core"} <= set(built["values"])
+    assert "int8_calibrator" not in built["values"]
+    assert built["profile"] == [["image", *[[1, 24, 32, 3]] * 3]]
+    assert built["options"]["dla_core"] == "1"
+    if major(version) == 11:
+        assert built["flags"] == ["GPU_FALLBACK"]
+        assert built["network"] == ["STRONGLY_TYPED"]
+        assert built["options"]["strongly_typed"] == "true"
+        assert built["parser flags"] == ["ADJUST_FOR_DLA"]
+    else:
+        assert set(built["flags"]) == {"FP16", "GPU_FALLBACK"}
+        assert built["parser flags"] == []
+
+
+def test_a_machine_without_that_dla_core_is_refused_before_anything_is_parsed(version: str, build: Build) -> None:
+    built = build("no dla")
+    assert built["exit"] == 3
+    assert "finds 0 DLA cores here, and no core 0" in built["error"]
+    assert built["network"] == []
 
 
 def test_the_cache_calibrator_gives_the_cache_and_no_images(version: str, run_json: Callable[[str], Any]) -> None:

@@ -12,17 +12,22 @@ from typing import Any
 from edge_ad.bundle.plan_layers import PlanLayer
 from edge_ad.errors import DeviceError
 from edge_ad.export.tensorrt.capabilities import Capabilities, probe_capabilities
-from edge_ad.export.tensorrt.config import check_options, make_config
+from edge_ad.export.tensorrt.config import (
+    PlanOptions,
+    check_dla_core,
+    check_dla_precision,
+    check_options,
+    is_typed_for_dla,
+    make_config,
+    save_timing_cache,
+)
 from edge_ad.export.tensorrt.dla import make_calibrator
 from edge_ad.export.tensorrt.listing import ListedLayer, layers_from_inspector, layers_from_log, with_convolutions
-from edge_ad.export.tensorrt.parsing import BuildLog, first_reasons
-from edge_ad.export.tensorrt.config import PlanOptions
-from edge_ad.export.tensorrt.parsing import parse_network
-from edge_ad.export.tensorrt.config import save_timing_cache
+from edge_ad.export.tensorrt.parsing import BuildLog, first_reasons, parse_network
 from edge_ad.manifest import Precision
 from edge_ad.runtime.tensorrt.api import TensorRtName, tensorrt_module
 
-__all__ = ["BuiltPlan", "build_plan"]
+__all__ = ["BuiltPlan", "build_plan", "count_dla_cores"]
 
 Log = Callable[[str], None]
 
@@ -57,7 +62,7 @@ def build_plan(
     """Build a plan.
 
     Args:
-        onnx: Deploy graph that carries its own precision; for a DLA the FP32 graph.
+        onnx: Deploy graph that carries its own precision; for a DLA without typed networks the FP32 graph.
         backend: ``"tensorrt"`` or ``"tensorrt-rtx"``.
         precision: What the graph is.
         options: How to build.
@@ -67,18 +72,24 @@ def build_plan(
 
     Raises:
         BundleError: TensorRT cannot parse the graph.
-        DeviceError: TensorRT cannot build it; the message is TensorRT's own.
+        DeviceError: TensorRT cannot build it; the message is TensorRT's own. Or the DLA core is not there.
         MissingDependencyError: TensorRT is not installed or does not load.
         UsageError: This TensorRT does not have what the options ask for.
     """
     capabilities = probe_capabilities(backend)
     check_options(capabilities, options)
+    check_dla_precision(capabilities, options, precision)
     trt, start = tensorrt_module(backend), perf_counter()
     build_log = BuildLog(trt)
     builder = _make_builder(trt, build_log, backend)
-    network = parse_network(trt, capabilities, builder, build_log.logger, onnx, typed=options.dla_core is None)
+    check_dla_core(builder, capabilities, options)
+    typed_for_dla = is_typed_for_dla(capabilities, options)
+    is_typed = options.dla_core is None or typed_for_dla
+    network = parse_network(
+        trt, capabilities, builder, build_log.logger, onnx, typed=is_typed, adjusted_for_dla=typed_for_dla
+    )
     config, written = make_config(trt, capabilities, builder, network, options, precision, options.timing_cache, log)
-    if options.dla_core is not None and precision == "int8":
+    if not is_typed and precision == "int8":
         config.int8_calibrator = make_calibrator(trt, calibration_cache)
     serialized = builder.build_serialized_network(network, config)
     if serialized is None:
@@ -93,6 +104,18 @@ def build_plan(
     del serialized, config, network, builder
     gc.collect()
     return BuiltPlan(plan, layers, written, seconds)
+
+
+def count_dla_cores(backend: TensorRtName) -> int:
+    """How many DLA cores TensorRT finds on this machine.
+
+    Raises:
+        DeviceError: There is no GPU.
+        MissingDependencyError: TensorRT is not installed or does not load.
+    """
+    trt = tensorrt_module(backend)
+    log = BuildLog(trt)
+    return int(_make_builder(trt, log, backend).num_DLA_cores)
 
 
 def _make_builder(trt: Any, log: BuildLog, backend: TensorRtName) -> Any:

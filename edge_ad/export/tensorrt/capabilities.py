@@ -21,8 +21,9 @@ class Capabilities:
         explicit_batch: A network must be asked for an explicit batch, or may be.
         fp16_permission: FP16 kernels need a flag where the network is not strongly typed.
         int8_permission: INT8 kernels need a flag where the network is not strongly typed.
-        calibrator: Ranges of a network without Q/DQ can be given: what the DLA needs.
+        calibrator: Ranges of a network without Q/DQ can be given: what the implicit way to a DLA needs.
         dla: Layers can be sent to a DLA.
+        dla_typed: A DLA takes a strongly typed network, whose FP16 tensors say what it computes.
         progress: The builder reports its progress.
         error_nodes: A parser error names its node and operator.
         compute_capabilities: Targets, such as ``"sm89"``, it compiles for without such a GPU; none where it builds for
@@ -39,6 +40,7 @@ class Capabilities:
     int8_permission: bool
     calibrator: bool
     dla: bool
+    dla_typed: bool
     progress: bool
     error_nodes: bool
     compute_capabilities: tuple[str, ...]
@@ -65,6 +67,7 @@ def probe_capabilities(backend: TensorRtName) -> Capabilities:
         calibrator=hasattr(trt, "IInt8EntropyCalibrator2"),
         # TensorRT for RTX has the symbols and no DLA: what it compiles for has none.
         dla="DLA" in trt.DeviceType.__members__ and not hasattr(trt, "ComputeCapability"),
+        dla_typed="ADJUST_FOR_DLA" in trt.OnnxParserFlag.__members__ and not hasattr(trt, "ComputeCapability"),
         progress=hasattr(trt, "IProgressMonitor"),
         error_nodes=hasattr(trt.ParserError, "node_name"),
         compute_capabilities=_targets(trt),

@@ -13,7 +13,17 @@ from edge_ad.export.tensorrt.capabilities import Capabilities
 from edge_ad.export.tensorrt.parsing import make_progress_monitor
 from edge_ad.manifest import Precision
 
-__all__ = ['PlanOptions', 'attach_timing_cache', 'check_options', 'make_config', 'parse_targets', 'save_timing_cache']
+__all__ = [
+    "PlanOptions",
+    "attach_timing_cache",
+    "check_dla_core",
+    "check_dla_precision",
+    "check_options",
+    "is_typed_for_dla",
+    "make_config",
+    "parse_targets",
+    "save_timing_cache",
+]
 
 _MIB = 1 << 20
 
@@ -129,10 +139,43 @@ def check_options(capabilities: Capabilities, options: PlanOptions) -> None:
         raise UsageError(f"{name} has no hardware compatibility {level!r}.", f"It has: {have}.")
     if options.version_compatible and not capabilities.version_compatible:
         raise UsageError(f"{name} builds no version-compatible plans.", "Leave --version-compatible out.")
-    if options.dla_core is not None and not (capabilities.dla and capabilities.calibrator):
+    if options.dla_core is not None and not (capabilities.dla and (capabilities.calibrator or capabilities.dla_typed)):
         raise UsageError(
-            f"{name} has no implicit quantisation, and a DLA takes no Q/DQ nodes.",
-            "Build for the GPU, or on a Jetson Orin with TensorRT 8.6 or 10.3 (JetPack 6).",
+            f"{name} builds for no DLA.",
+            "Build for the GPU, on a Jetson Orin with TensorRT 8.6 to 10.7 (JetPack 6), or on an AGX Orin with 11.4.1.",
+        )
+
+
+def check_dla_precision(capabilities: Capabilities, options: PlanOptions, precision: Precision) -> None:
+    """Refuse a precision that a strongly typed network cannot bring to a DLA.
+
+    Raises:
+        UsageError: It is another than FP16; the hint is the way out.
+    """
+    if is_typed_for_dla(capabilities, options) and precision != "fp16":
+        raise UsageError(
+            f"{capabilities.backend} {capabilities.version} takes a DLA's precision from the graph, and edge-ad builds "
+            f"FP16 for it, not {precision.upper()}.",
+            "Build it with --precision fp16.",
+        )
+
+
+def is_typed_for_dla(capabilities: Capabilities, options: PlanOptions) -> bool:
+    """Whether the plan is for a DLA, from a strongly typed network; before TensorRT 11 it is not, and takes ranges."""
+    return options.dla_core is not None and capabilities.dla_typed and not capabilities.calibrator
+
+
+def check_dla_core(builder: Any, capabilities: Capabilities, options: PlanOptions) -> None:
+    """Refuse a DLA core that this machine does not have.
+
+    Raises:
+        DeviceError: TensorRT finds fewer.
+    """
+    if options.dla_core is not None and options.dla_core >= int(builder.num_DLA_cores):
+        raise DeviceError(
+            f"{capabilities.backend} {capabilities.version} finds {builder.num_DLA_cores} DLA cores here, and no core "
+            f"{options.dla_core}.",
+            "Build for the GPU: leave --dla out. See which boards and versions have a DLA: docs/reference/jetson.md",
         )
 
 
@@ -220,12 +263,12 @@ def _set_permissions(
     trt: Any, capabilities: Capabilities, config: Any, options: PlanOptions, precision: Precision
 ) -> dict[str, str]:
     """Allow what the graph carries, where the types of the graph do not say it themselves."""
-    implicit = options.dla_core is not None
+    implicit = options.dla_core is not None and not is_typed_for_dla(capabilities, options)
     flags: list[str] = []
     if implicit or not capabilities.strongly_typed:
         flags += ["FP16"] if capabilities.fp16_permission and (implicit or precision != "fp32") else []
         flags += ["INT8"] if capabilities.int8_permission and precision == "int8" else []
-    if implicit:
+    if options.dla_core is not None:
         config.default_device_type = trt.DeviceType.DLA
         config.DLA_core = options.dla_core
         flags.append("GPU_FALLBACK")

@@ -11,8 +11,7 @@ from edge_ad.bundle import Bundle, EngineDirectory, EngineKey, find_engine, writ
 from edge_ad.bundle.plan_layers import LAYERS_FILE, PLAN_FILE, convolution_share, layers_to_bytes
 from edge_ad.errors import BundleError, DeviceError, UsageError, require
 from edge_ad.export.tensorrt.capabilities import Capabilities, probe_capabilities
-from edge_ad.export.tensorrt.config import check_options
-from edge_ad.export.tensorrt.config import PlanOptions
+from edge_ad.export.tensorrt.config import PlanOptions, check_dla_precision, check_options, is_typed_for_dla
 from edge_ad.manifest import Precision
 from edge_ad.runtime.cuda.device import device_target
 from edge_ad.runtime.tensorrt.api import TensorRtName
@@ -30,10 +29,11 @@ def plan_key(backend: TensorRtName, precision: Precision, options: PlanOptions) 
     Raises:
         DeviceError: No target was asked for, and there is no GPU.
         MissingDependencyError: TensorRT is not installed, or no package that asks for the GPU.
-        UsageError: This TensorRT does not build for the target.
+        UsageError: This TensorRT does not build for the target, or not in this precision for a DLA.
     """
     capabilities = probe_capabilities(backend)
     check_options(capabilities, options)
+    check_dla_precision(capabilities, options, precision)
     return EngineKey(backend, precision, _target(capabilities, options), capabilities.version)
 
 
@@ -73,16 +73,17 @@ def build_tensorrt_engine(
     from edge_ad.export.tensorrt.qdq_check import check_qdq
     from edge_ad.export.tensorrt.sort_check import check_sorts
 
-    dla = options.dla_core is not None
-    precision: Precision = "fp32" if dla else key.precision
+    backend = cast("TensorRtName", key.backend)
+    # Without typed networks a DLA takes the FP32 graph and ranges.
+    implicit = options.dla_core is not None and not is_typed_for_dla(probe_capabilities(backend), options)
+    precision: Precision = "fp32" if implicit else key.precision
     path = bundle.graph_path(precision)
     model = _read(onnx, bundle.graph_bytes(precision), path)
     check_qdq(model, path.name)
     check_sorts(model, path.name)
-    backend = cast("TensorRtName", key.backend)
     if options.timing_cache is None:
         options = replace(options, timing_cache=bundle.root / _ENGINES / f"{backend}-{key.target}.timing-cache")
-    cache = ranges_for_dla(bundle, model, key.version) if dla and key.precision == "int8" else b""
+    cache = ranges_for_dla(bundle, model, key.version) if implicit and key.precision == "int8" else b""
 
     def save(folder: Path) -> Mapping[str, str]:
         built = build_plan(

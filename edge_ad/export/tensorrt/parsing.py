@@ -95,7 +95,14 @@ def make_progress_monitor(trt: Any, log: Log, *, every_s: float = _SHOWN_EVERY_S
 
 
 def parse_network(
-    trt: Any, capabilities: Capabilities, builder: Any, logger: Any, onnx: Path, *, typed: bool = True
+    trt: Any,
+    capabilities: Capabilities,
+    builder: Any,
+    logger: Any,
+    onnx: Path,
+    *,
+    typed: bool = True,
+    adjusted_for_dla: bool = False,
 ) -> Any:
     """Parse a deploy graph; weights in files beside it are found.
 
@@ -106,12 +113,15 @@ def parse_network(
         logger: Its logger.
         onnx: The file.
         typed: Whether tensors keep the types of the graph, where TensorRT can; else it chooses.
+        adjusted_for_dla: Let the parser change layers and shapes so that a DLA takes more of them.
 
     Raises:
         BundleError: TensorRT cannot parse it, with one sentence per error; or it is no deploy graph.
     """
     network = builder.create_network(_network_flags(trt, capabilities, typed=typed))
     parser = trt.OnnxParser(network, logger)
+    if adjusted_for_dla:
+        parser.set_flag(trt.OnnxParserFlag.ADJUST_FOR_DLA)
     if not parser.parse_from_file(str(onnx)):
         errors = [_describe(parser.get_error(index), capabilities) for index in range(parser.num_errors)]
         raise BundleError(

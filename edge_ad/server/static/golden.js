@@ -69,7 +69,7 @@ function show() {
 function how() {
   if (state.identify === "barcode") return "Show each master part; it is known by its code.";
   if (state.identify === "order") return "Press Begin, then show the master parts in this order.";
-  return "Press Begin. Press Next at a master part, then show it.";
+  return "Press Begin. Put a master part in place and press Next at it: the next verdict counts for it.";
 }
 
 function row(part) {

@@ -10,12 +10,14 @@ const REASONS = {
   frozen: "The picture does not change",
   corrupt: "The picture is damaged",
   paused: "Parts pass unjudged",
+  "golden check": "Golden check: parts are not judged",
 };
 
 // What to show for a source: state, word, and a line below it.
 export function verdictOf(source, state) {
   if (state.paused) return ["warn", "PAUSED", "Parts pass unjudged"];
   if (isLost(source, state)) return ["warn", "NO SIGNAL", "The camera does not answer"];
+  if (state.golden?.blocking) return ["warn", "STOPPED", "Golden check: parts are not judged"];
   if (!source || (source.score === undefined && !source.reason)) return ["wait", "–", "Waiting for the first frame"];
   if (source.reason === "paused") return ["wait", "–", "Waiting for the next frame"];
   if (source.reason) return ["warn", "NO VERDICT", REASONS[source.reason] ?? source.reason];

@@ -107,6 +107,7 @@ class GoldenCheck:
         self._plan: GoldenPlan | None = None
         self._recipe, self._threshold = NO_RECIPE, 0.0
         self._state = GoldenState.NONE
+        self._is_stopped = False
         self._round = _Round(0.0, 0.0, "")
         self._valid: dict[RecipeMark, tuple[float, float]] = {}  # until when, and with which threshold
         self._events: list[Event] = []
@@ -123,11 +124,8 @@ class GoldenCheck:
 
     @property
     def is_blocking(self) -> bool:
-        """Whether parts other than master parts must not be judged."""
-        plan = self._plan
-        return (
-            plan is not None and plan.on_failure == "stop" and self._state in (GoldenState.FAILED, GoldenState.OVERDUE)
-        )
+        """Whether parts other than master parts must not be judged: a check failed, and none was passed since."""
+        return self._is_stopped
 
     def is_master(self, part: str) -> bool:
         """Whether this is the id of a master part that is known by its id."""
@@ -135,12 +133,16 @@ class GoldenCheck:
 
     def lets_pass(self, part: str) -> bool:
         """Whether a frame of the part with this id, empty for none, may be judged."""
-        return not self.is_blocking or self.is_master(part)
+        if not self._is_stopped or self.is_master(part):
+            return True
+        with self._lock:
+            return bool(self._round.next_part or self._in_order())
 
     def use(self, plan: GoldenPlan | None, recipe: RecipeMark, threshold: float) -> None:
         """Ask for what this recipe asks for, from now on."""
         with self._lock:
             self._plan, self._recipe, self._threshold = plan, recipe, threshold
+            self._is_stopped = False
             until, with_threshold = self._valid.get(recipe, (float("-inf"), 0.0))
             if plan is None:
                 self._state = GoldenState.NONE
@@ -149,11 +151,19 @@ class GoldenCheck:
             else:
                 self._ask(f"recipe {recipe.name}" if recipe.name else "start")
 
-    def look(self, threshold: float) -> list[Event]:
-        """Look at the clock and the threshold; gives the events since the last call."""
+    def look(self, recipe: RecipeMark, threshold: float) -> list[Event]:
+        """Look at the clock and the threshold.
+
+        Args:
+            recipe: What frames are captured under now; nothing is looked at while `use` was told of another one.
+            threshold: Its threshold.
+
+        Returns:
+            The events since the last call.
+        """
         with self._lock:
             plan, now = self._plan, self._clock()
-            if plan is not None:
+            if plan is not None and recipe == self._recipe:
                 changed, self._threshold = threshold != self._threshold, threshold
                 if self._state is GoldenState.VALID and changed:
                     self._ask("changed threshold")
@@ -228,7 +238,7 @@ class GoldenCheck:
             if self._state is GoldenState.VALID or not why.strip():
                 raise UsageError("A golden check that is due or failed is waived with a reason.")
             self._valid[self._recipe] = (self._clock() + plan.every_s, self._threshold)
-            self._state = GoldenState.VALID
+            self._state, self._is_stopped = GoldenState.VALID, False
             self._tell("waived", f"Golden check waived by {by}: {why}.", by=by, why=why)
 
     def facts(self) -> dict[str, Any]:
@@ -299,13 +309,13 @@ class GoldenCheck:
             self._pass(self._round.by)
 
     def _pass(self, by: str) -> None:
-        self._state = GoldenState.VALID
+        self._state, self._is_stopped = GoldenState.VALID, False
         self._valid[self._recipe] = (self._clock() + self._planned().every_s, self._threshold)
         count = len(self._round.judged)
         self._tell("passed", f"Golden check passed: {count} master parts as recorded, signed by {by}.", by=by)
 
     def _fail(self, state: GoldenState, why: str) -> None:
-        self._state = state
+        self._state, self._is_stopped = state, self._planned().on_failure == "stop"
         self._valid.pop(self._recipe, None)
         stops = " No part is judged until it is passed or waived." if self.is_blocking else ""
         self._tell("failed", f"Golden check failed: {why}.{stops}", why=why, by=self._round.by)

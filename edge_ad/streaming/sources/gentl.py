@@ -64,6 +64,7 @@ class _GentlConnection:
         self._name = name
         self._stream: Any = None
         self._events: Any = None
+        self._chunks: Any = None
         self._announced: list[Any] = []
         self._heard_at = time.monotonic()
         self._device = info.create_device()
@@ -75,7 +76,6 @@ class _GentlConnection:
             self.close()
             raise self._not_opened(error) from None
         self.features: FeatureMap = GenapiFeatures(self._nodes)
-        self._chunks = self._chunk_adapter()
 
     def start(self) -> None:
         try:
@@ -98,6 +98,8 @@ class _GentlConnection:
             return self._buffer(self._events.buffer)
 
     def chunk(self, buffer: Buffer, name: str) -> int | None:
+        if self._chunks is None:
+            self._chunks = self._chunk_adapter()
         try:
             if isinstance(self._chunks, self._genapi.ChunkAdapterGeneric):
                 self._chunks.attach_buffer(buffer.handle.raw_buffer, buffer.handle.chunk_data_info_list)
@@ -122,6 +124,8 @@ class _GentlConnection:
         return not self._port.answers()
 
     def close(self) -> None:
+        if self._chunks is not None:
+            self._try(self._chunks.detach_node_map)  # an adapter lives until the process ends, and would keep the nodes
         if self._stream is not None:
             self._try(lambda: self._nodes.get_node("AcquisitionStop").execute())
             self._try(lambda: self._nodes.get_node("TLParamsLocked").from_string("0"))

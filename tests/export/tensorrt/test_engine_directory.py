@@ -18,7 +18,8 @@ from edge_ad.export.tensorrt.calibration_cache import LEVELS, read_cache
 from edge_ad.cli import main
 from edge_ad.errors import BundleError, DeviceError, MissingDependencyError, StorageError, UsageError
 from edge_ad.export.build import build_engines
-from edge_ad.export.tensorrt.builder import build_plan
+from edge_ad.export.tensorrt.builder import BuiltPlan, build_plan
+from edge_ad.export.tensorrt.capabilities import probe_capabilities
 from edge_ad.export.tensorrt.listing import convolution_macs
 from edge_ad.export.tensorrt.dla import activation_ranges, ranges_for_dla
 from edge_ad.export.tensorrt.engine import build_tensorrt_engine, plan_key
@@ -144,7 +145,7 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, int]) -> None
             "--backend tensorrt, which a Jetson needs",
         ),
         (PlanOptions(("sm90", "sm89")), "does not build for sm90;", "--backend tensorrt"),
-        (PlanOptions(("sm89",), dla_core=0), "a DLA takes no Q/DQ nodes", "Jetson Orin"),
+        (PlanOptions(("sm89",), dla_core=0), "builds for no DLA", "Jetson Orin"),
         (PlanOptions(("sm89",), version_compatible=True), "no version-compatible plans", "--version-compatible"),
         (PlanOptions(("sm89",), hardware_compatibility="ampere_plus"), "no hardware compatibility", "several targets"),
     ],
@@ -275,6 +276,32 @@ def test_a_full_disk_is_a_storage_error_and_leaves_no_engine(tmp_path: Path) -> 
         assert list(engines.iterdir()) == []
     finally:
         subprocess.run(["umount", str(engines)], check=True)
+
+
+@pytest.mark.usefixtures("rtx")
+@pytest.mark.parametrize(("typed", "graph"), [(True, "model.fp16.onnx"), (False, "model.onnx")])
+def test_a_dla_is_given_the_fp16_graph_where_it_takes_typed_networks(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch, typed: bool, graph: str
+) -> None:
+    capabilities = replace(
+        probe_capabilities("tensorrt-rtx"), compute_capabilities=(), dla=True, dla_typed=typed, calibrator=not typed
+    )
+    given: dict[str, object] = {}
+
+    def build(onnx: Path, *arguments: object, calibration_cache: bytes, **named: object) -> BuiltPlan:
+        given.update(graph=onnx.name, ranges=calibration_cache)
+        return BuiltPlan(b"a plan", [], {}, 1.0)
+
+    monkeypatch.setattr("edge_ad.export.tensorrt.engine.probe_capabilities", lambda backend: capabilities)
+    monkeypatch.setattr("edge_ad.export.tensorrt.engine.device_target", lambda: "sm87")
+    monkeypatch.setattr("edge_ad.export.tensorrt.builder.build_plan", build)
+    bundle = bundle.with_graph("fp16", graph_info("model.fp16.onnx"), {"model.fp16.onnx": bundle.graph_bytes("fp32")})
+    options = PlanOptions(dla_core=0)
+    build_tensorrt_engine(bundle, plan_key("tensorrt-rtx", "fp16", options), options)
+    assert given == {"graph": graph, "ranges": b""}
+    if typed:
+        with pytest.raises(UsageError, match="edge-ad builds FP16 for it, not INT8"):
+            plan_key("tensorrt-rtx", "int8", options)
 
 
 def test_ranges_for_a_dla_cover_every_float_tensor_and_keep_those_that_were_calibrated(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import sys
 import threading
@@ -98,6 +99,27 @@ def test_chunk_data_of_a_frame_is_read() -> None:
             numbers.append((connection.chunk(buffer, "ChunkNrBounces"), connection.chunk(buffer, "ChunkFrameID")))
             connection.release(buffer)
     assert all(isinstance(bounces, int) and frame is None for bounces, frame in numbers)
+
+
+def test_a_camera_that_is_opened_again_and_again_leaves_nothing_behind() -> None:
+    _, genapi = load_genicam()
+
+    def descriptions() -> int:
+        gc.collect()
+        return sum(isinstance(known, genapi.NodeMap) for known in gc.get_objects())
+
+    before = descriptions()
+    source = source_from_uri("genicam://1")
+    for _ in range(3):
+        with source:
+            connection = _inner(source)._connection
+            assert connection is not None
+            buffer = connection.fetch(5.0, threading.Event())
+            assert buffer is not None
+            assert connection.chunk(buffer, "ChunkNrBounces") is not None
+            connection.release(buffer)
+        del connection
+    assert descriptions() == before
 
 
 def test_a_camera_that_stops_answering_twenty_times_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
