@@ -38,6 +38,7 @@ class OnnxRuntimeGpuBackend(Backend):
         package: Distribution that brings it.
     """
 
+    runs_on_gpu = True
     provider: ClassVar[str]
     package: ClassVar[str]
 
