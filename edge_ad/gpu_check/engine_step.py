@@ -18,7 +18,6 @@ from edge_ad.runtime.backend import BackendStatus, get_backend, probe_backend
 from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.engines import engine_key, open_engine
 from edge_ad.runtime.parity import parity_of_engine, recorded_predictions
-from edge_ad.runtime.tensorrt.api import TensorRtName
 from edge_ad.runtime.tensorrt.backend import TensorRtBackend
 from edge_ad.runtime.timing import measure
 
@@ -95,7 +94,7 @@ def check_backend(name: str, work: Work) -> Findings:
             _check_numbers(bundle, engine, precision, findings)
             _measure(bundle, engine, precision, findings)
         if isinstance(backend, TensorRtBackend):
-            _compare_with_trtexec(bundle, backend.name, precision, findings)
+            _compare_with_trtexec(bundle, backend, precision, findings)
     return findings
 
 
@@ -139,8 +138,8 @@ def _measure(bundle: Bundle, engine: Engine, precision: Precision, findings: Fin
     findings.facts[f"{precision}: one frame, ms"] = facts
 
 
-def _compare_with_trtexec(bundle: Bundle, backend: TensorRtName, precision: Precision, findings: Findings) -> None:
-    program, engine = find_trtexec(backend), find_engine(bundle, engine_key(backend, precision))
+def _compare_with_trtexec(bundle: Bundle, backend: TensorRtBackend, precision: Precision, findings: Findings) -> None:
+    program, engine = find_trtexec(backend), find_engine(bundle, engine_key(backend.name, precision))
     if program is None or engine is None:
         findings.facts["trtexec"] = "not installed"
         return
