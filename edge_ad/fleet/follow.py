@@ -240,8 +240,12 @@ class Follower:
         self._log(f"{step}: {message}" if message else step)
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         update = {"step": step, "message": " ".join(message.split()), "digest": self._live(), "at": now}
-        self._save(self.state.model_copy(update=update))
-        self._tell(self.state)
+        new = self.state.model_copy(update=update)
+        if new.model_copy(update={"at": self.state.at}) == self.state:  # spare the device's flash
+            self.state = new
+        else:
+            self._save(new)
+        self._tell(new)
 
     def _save(self, state: FollowState) -> None:
         self.state = state

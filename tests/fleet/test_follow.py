@@ -56,9 +56,13 @@ def test_a_folder_stays_at_what_the_tag_names(registry: RegistryDouble, bundle: 
         state = round_of(registry, root)
         assert (state.step, state.digest, live(root)) == ("current", digest, digest)
     assert (root.parent / ".screw-follow" / "previous" / "notes.txt").read_bytes() == b"first"
-    assert json.loads((root.parent / ".screw-follow" / "state.json").read_text())["digest"] == digest
+    state_file = root.parent / ".screw-follow" / "state.json"
+    assert json.loads(state_file.read_text())["digest"] == digest
     registry.requests.clear()
     assert round_of(registry, root).step == "current"
+    written = state_file.stat().st_ino
+    assert round_of(registry, root).step == "current"
+    assert state_file.stat().st_ino == written  # nothing new: nothing is written
     assert not any("/blobs/" in request for request in registry.requests)
 
 
