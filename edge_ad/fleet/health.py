@@ -14,6 +14,7 @@ __all__ = ["Health", "HealthLimits", "health_problem", "parse_health", "read_hea
 _TIMEOUT_S = 5.0
 _SAMPLE = re.compile(r"(?P<name>edge_ad_[a-z_]+)(?:\{(?P<labels>.*)\})? (?P<value>\S+)(?: \d+)?")
 _ALARMS = {"edge_ad_alarms", "edge_ad_scene_changed"}
+_FINDINGS = {"drift", "golden check failed"}
 _LABEL = re.compile(r'([a-z_]+)="((?:[^"\\]|\\.)*)"')
 
 
@@ -24,7 +25,7 @@ class Health(Document):
         bundle: Hash of the bundle of its newest frame; empty before the first.
         fps: Frames per second, of all sources together.
         alarms: Alarms that are not cleared, and sources whose scene has changed.
-        failed_checks: Golden checks that have failed since it began.
+        findings: Golden checks that have failed, and drifts that were found, since it began.
         frames: Frames judged since it began.
         defective: Those that were defective.
     """
@@ -32,7 +33,7 @@ class Health(Document):
     bundle: str = ""
     fps: float = 0.0
     alarms: int = 0
-    failed_checks: int = 0
+    findings: int = 0
     frames: int = 0
     defective: int = 0
 
@@ -81,7 +82,7 @@ def parse_health(text: str) -> Health | None:
         bundle=bundles[0] if bundles else "",
         fps=sum(value for name, _, value in samples if name == "edge_ad_frames_per_second"),
         alarms=int(sum(value for name, _, value in samples if name in _ALARMS)),
-        failed_checks=int(sum(value for name, labels, value in samples if _is_failed_check(name, labels))),
+        findings=int(sum(value for name, labels, value in samples if _is_finding(name, labels))),
         frames=int(sum(value for _, value in frames)),
         defective=int(sum(value for labels, value in frames if labels.get("verdict") != "OK")),
     )
@@ -100,8 +101,8 @@ def health_problem(before: Health, start: Health | None, now: Health | None, lim
         return "the stream does not answer"
     if now.alarms > before.alarms:
         return f"{now.alarms} alarms instead of {before.alarms}"
-    if now.failed_checks > before.failed_checks:
-        return "a golden check failed"
+    if now.findings > before.findings:
+        return "a golden check failed, or drift was found"
     if now.fps < limits.least_fps_share * before.fps:
         return f"{now.fps:.3g} frames per second instead of {before.fps:.3g}"
     frames = now.frames - start.frames if start is not None else 0
@@ -111,8 +112,8 @@ def health_problem(before: Health, start: Health | None, now: Health | None, lim
     return ""
 
 
-def _is_failed_check(name: str, labels: dict[str, str]) -> bool:
-    return name == "edge_ad_events_total" and labels.get("kind") == "golden check failed"
+def _is_finding(name: str, labels: dict[str, str]) -> bool:
+    return name == "edge_ad_events_total" and labels.get("kind") in _FINDINGS
 
 
 def _samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:

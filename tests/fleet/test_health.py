@@ -21,13 +21,15 @@ def test_labels_and_numbers_are_summed() -> None:
 edge_ad_alarms 2.0
 edge_ad_scene_changed{source="a"} 1.0
 edge_ad_events_total{kind="golden check failed"} 4.0
+edge_ad_events_total{kind="drift"} 1.0
+edge_ad_events_total{kind="golden check passed"} 7.0
 edge_ad_bundle_info{bundle="abc"} 1.0
 edge_ad_frames_total{source="a {b} \\"c\\"",verdict="OK"} 90.0
 edge_ad_frames_total{source="a {b} \\"c\\"",verdict="NG"} 10.0
 edge_ad_frames_per_second{source="a"} 4.5
 edge_ad_frames_per_second{source="b"} NaN
 """
-    assert parse_health(text) == Health(bundle="abc", fps=4.5, alarms=3, failed_checks=4, frames=100, defective=10)
+    assert parse_health(text) == Health(bundle="abc", fps=4.5, alarms=3, findings=5, frames=100, defective=10)
 
 
 def test_another_page_is_no_health() -> None:
@@ -39,7 +41,7 @@ def test_another_page_is_no_health() -> None:
     [
         (None, "does not answer"),
         (START.model_copy(update={"alarms": 2}), "2 alarms instead of 1"),
-        (START.model_copy(update={"failed_checks": 1}), "a golden check failed"),
+        (START.model_copy(update={"findings": 1}), "a golden check failed"),
         (START.model_copy(update={"fps": 7.9}), "7.9 frames per second instead of 10"),
         (START.model_copy(update={"frames": 1200, "defective": 40}), "30 of 100 frames are defective"),
         (START.model_copy(update={"frames": 1200, "defective": 15, "fps": 8.0}), ""),

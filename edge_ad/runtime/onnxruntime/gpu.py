@@ -135,6 +135,7 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeGpuBackend):
     """ONNX Runtime's own CUDA provider, of the package onnxruntime-gpu."""
 
     name = "onnxruntime-cuda"
+    triton_platform = "onnxruntime_onnx"
     fastest_first = ("fp16", "fp32")  # it computes Q/DQ in float
     worth_building = ()
     provider = "CUDAExecutionProvider"

@@ -25,6 +25,7 @@ class TensorRtBackend(Backend):
     """
 
     name: ClassVar[TensorRtName] = "tensorrt"
+    triton_platform = "tensorrt_plan"
     fastest_first = ("int8", "fp16", "fp32")
     worth_building = ("int8", "fp16", "fp32")
     runs_plans_only = True
@@ -67,6 +68,7 @@ class TensorRtRtxBackend(TensorRtBackend):
     """TensorRT for RTX, which compiles ahead of time on a CPU for GPUs of other machines."""
 
     name = "tensorrt-rtx"
+    triton_platform = ""
     builds_without_gpu = True
     measuring_program = "tensorrt_rtx"
     graph_option = "--rtxCudaGraphStrategy=wholeGraph"
