@@ -89,6 +89,8 @@ def measured(run_folder: Path, product: Product) -> dict[str, Any]:
     run = load_run(run_folder)
     detector = run.detector
     size_hw, photos = detector.config.size_hw, run.split.photos.model_copy(update={"aspect_ratios": None})
+    if run.method == "supersimplenet":
+        detector.config = detector.config.model_copy(update={"classifier_score": False})
     found = evaluate(torch_predictor(detector), product, size_hw, photos=photos)
     row: dict[str, Any] = {name: found.metrics[name] for name in METRICS}
     if run.method == "supersimplenet":

@@ -28,6 +28,7 @@ __all__ = [
     "disk_is_full",
     "is_taken",
     "one_at_a_time",
+    "remove_leftovers",
     "sha256_file",
     "storage_errors",
     "write_file",
@@ -150,6 +151,21 @@ def is_taken(folder: Path) -> bool:
         if descriptor is not None:
             os.close(descriptor)
     return False
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove what `atomic_directory` of killed processes left beside a folder; to be called where no other one runs.
+
+    Where the disk cannot exchange names, and a process was killed between moving the old folder aside and the new one
+    to its place, the old one is moved back.
+    """
+    target = target.resolve()
+    for retired in sorted(target.parent.glob(f".{target.name}-????????.old")):
+        if not target.exists():
+            retired.rename(target)
+        shutil.rmtree(retired, ignore_errors=True)
+    for staged in target.parent.glob(f".{target.name}-????????.partial"):
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ EXEMPT = {
     "cli/failures.py",
     "evaluation/latency.py",
     "runtime/doctor.py",
+    "gpu_check/run.py",
     "data/pseudo_defects/painter.py",
     "models/mask_sources/parameters.py",
     "models/mask_sources/registry.py",

@@ -5,6 +5,7 @@
     reference.npz            held-out good photos with the FP32 outputs of the training framework
     precision/*.json         reports of the calibration
     engines/<backend>-<precision>-<target>/         engines, each with a sidecar engine.json
+    origin.json              of a bundle that was pulled from a registry: where it came from
 
 Nothing in a bundle is executed or unpickled.
 """

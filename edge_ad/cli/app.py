@@ -39,6 +39,7 @@ VERBS: dict[str, str] = {
     "verify": "Check that an engine gives the trained numbers.",
     "publish": "Put a bundle into a registry, for devices to pull.",
     "pull": "Get a bundle from a registry, checked and whole.",
+    "follow": "Keep a bundle at what a registry's tag names.",
     "stream": "Judge the frames of a camera, video or folder.",
     "serve": "Judge photos that others send by HTTP.",
     "recipe": "Check recipes: what a line needs for each product.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -40,7 +40,7 @@ class ServedModel:
     ] = ""
     precision: PrecisionOption = "auto"
     backend: Annotated[
-        Literal["onnxruntime", "tensorrt"],
+        str,
         _server_option("--backend", help="What runs it there: the graph, or a plan that build-engine built."),
     ] = "onnxruntime"
     target: Annotated[str, _server_option("--target", help="GPU of the plan, where there are several.")] = ""

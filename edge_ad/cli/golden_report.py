@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 __all__ = ["print_golden_checks"]
 
 _COLUMNS = ("part", "must be", "was", "right", "score", "threshold", "bundle", "time")
+_ASKED = "golden check due"
 _ENDS = ("golden check passed", "golden check failed", "golden check waived")
 
 
 def print_golden_checks(database: Path, reader: RecordReader, chosen: RecordFilter, *, as_json: bool) -> None:
-    """Print every golden check that was passed, failed or waived, and whether the records are as they were written.
+    """Print every golden check that was asked for, with its outcome, and whether the records are as they were written.
 
     Args:
         database: The database.
@@ -43,24 +44,36 @@ def print_golden_checks(database: Path, reader: RecordReader, chosen: RecordFilt
         raise TrailError(f"{database} does not agree with its trail: {report.problems[0]}", "edge-ad records verify")
 
 
-def _checks(events: Iterable[Mapping[str, Any]]) -> Iterable[dict[str, Any]]:
+def _checks(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Each check with its outcome; one that was asked for and has none was not done."""
+    asked: Mapping[str, Any] | None = None
     for event in events:
+        if event["event"] in (_ASKED, *_ENDS):
+            if event["event"] == _ASKED and asked is not None:
+                yield _check(asked, "not done")
+            asked = event if event["event"] == _ASKED else None
         if event["event"] in _ENDS:
-            data = event["data"]
-            yield {
-                "id": event["id"],
-                "time": event["time"],
-                "outcome": event["event"].removeprefix("golden check "),
-                "text": event["text"],
-                "asked_unix": data.get("asked_unix"),
-                "asked": data.get("asked", ""),
-                "begun_by": data.get("begun_by", ""),
-                "by": data.get("by", ""),
-                "why": data.get("why", ""),
-                "recipe": data.get("recipe", ""),
-                "recipe_hash": data.get("recipe_hash", ""),
-                "results": data.get("results", []),
-            }
+            yield _check(event, event["event"].removeprefix("golden check "))
+    if asked is not None:
+        yield _check(asked, "not done")
+
+
+def _check(event: Mapping[str, Any], outcome: str) -> dict[str, Any]:
+    data = event["data"]
+    return {
+        "id": event["id"],
+        "time": event["time"],
+        "outcome": outcome,
+        "text": event["text"],
+        "asked_unix": data.get("asked_unix"),
+        "asked": data.get("asked", ""),
+        "begun_by": data.get("begun_by", ""),
+        "by": data.get("by", ""),
+        "why": data.get("why", ""),
+        "recipe": data.get("recipe", ""),
+        "recipe_hash": data.get("recipe_hash", ""),
+        "results": data.get("results", []),
+    }
 
 
 def _print(database: Path, checks: list[dict[str, Any]], trail: str, head: str) -> None:
@@ -71,13 +84,13 @@ def _print(database: Path, checks: list[dict[str, Any]], trail: str, head: str) 
         print_line(f"{at}  {check['outcome'].upper()}  (event {check['id']})")
         print_line(check["text"])
         asked = "" if check["asked_unix"] is None else f" at {local_time(check['asked_unix'])}"
-        print_line(f"Asked for{asked}: {check['asked']}. Begun by {check['begun_by'] or 'nobody'}.")
+        print_line(f"Asked for{asked}, because of: {check['asked']}. Begun by {check['begun_by'] or 'nobody'}.")
         if check["recipe"]:
             print_line(f"Recipe {check['recipe']}, {check['recipe_hash']}")
         if check["results"]:
             print_table(_COLUMNS, [_row(one) for one in check["results"]])
     print_line()
-    print_line(f"{len(checks)} checks. Trail: {trail}. Head: {head}")
+    print_line(f"{len(checks)} {'check' if len(checks) == 1 else 'checks'}. Trail: {trail}. Head: {head}")
 
 
 def _row(one: Mapping[str, Any]) -> list[object]:

@@ -116,7 +116,9 @@ def _field_of(setting: Setting) -> tuple[Any, Any]:
     checks: list[Any] = [Field(**{name: at for name, at in limits.items() if at is not None})]
     if setting.name in _CHECKS:
         checks.append(AfterValidator(_checked(_CHECKS[setting.name])))
-    taken: Any = Annotated[(_TAKEN.get(setting.kind, setting.kind), *checks)]
+    taken: Any = _TAKEN.get(setting.kind, setting.kind)
+    for check in checks:
+        taken = Annotated[taken, check]
     annotation: Any = taken | None
     shown: dict[str, Any] = {}
     if f"--{setting.name}" in StreamCommand.may_be_bare:

@@ -75,8 +75,10 @@ def stream(
     )
     has_ids = filters.trigger is not None and filters.trigger.gives_ids
     golden = None if recipes.golden is None else read_golden(recipes.golden)
-    check_golden(golden, has_ids=has_ids)
-    folder = open_recipes(recipes, groups, golden, has_ids=has_ids)
+    runs_free = bool(sources.cameras) and filters.trigger is None and verdicts.part is None
+    told_apart = {"has_ids": has_ids, "runs_free": runs_free}
+    check_golden(golden, **told_apart)
+    folder = open_recipes(recipes, groups, golden, **told_apart)
     observers = _observers(folder, verdicts, has_ids=has_ids)
     sinks = open_sinks(outputs, server)
     sinks += plc_sinks(plc_servers, outputs.gpio, has_parts=verdicts.part is not None)

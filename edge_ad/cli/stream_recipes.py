@@ -36,12 +36,14 @@ class Running:
         values: Every option by its name in the code, as it is in use.
         overridden: Options of the command line, which no recipe changes.
         has_ids: Whether the trigger gives ids.
+        runs_free: Whether frames come one after the other, so that nothing says which of them shows the next part.
         golden: What ``--golden`` gives, which no recipe changes; None where it is not given.
     """
 
     values: Mapping[str, Any]
     overridden: frozenset[str]
     has_ids: bool
+    runs_free: bool = False
     golden: GoldenPlan | None = None
 
 
@@ -145,17 +147,25 @@ class RecipeFolder:
             CameraSettings(values["exposure_us"], values["gain"]),
             self._running.golden or file.golden,
         )
-        check_golden(recipe.golden, has_ids=self._running.has_ids)
+        check_golden(recipe.golden, has_ids=self._running.has_ids, runs_free=self._running.runs_free)
         self.observers(recipe)  # raises what is wrong with its rules
         return recipe
 
 
-def check_golden(plan: GoldenPlan | None, *, has_ids: bool) -> None:
-    """Refuse master parts that are known by an id where nothing gives one.
+def check_golden(plan: GoldenPlan | None, *, has_ids: bool, runs_free: bool) -> None:
+    """Refuse master parts that nothing tells apart.
+
+    Args:
+        plan: What is asked for; None for nothing.
+        has_ids: Whether the trigger gives ids.
+        runs_free: Whether frames come one after the other, so that nothing says which of them shows the next part.
 
     Raises:
-        UsageError: They are.
+        UsageError: They are known by an id, and nothing gives one; or by their order, and many frames show each.
     """
+    if plan is not None and plan.identify == "order" and runs_free:
+        message = "A golden check by order needs to know when the next part comes."
+        raise UsageError(message, "Add --trigger or --part; or identify: operator.")
     if plan is not None and plan.identify == "barcode" and not has_ids:
         message = "A golden check by barcode needs a trigger that gives ids."
         raise UsageError(message, "Add --trigger http:PORT, mqtt://…, modbus or opcua; or identify: order.")
@@ -169,7 +179,7 @@ def _read_or_error(path: Path) -> RecipeFile | EdgeAdError:
 
 
 def open_recipes(
-    asked: Recipes, groups: Iterable[object], golden: GoldenPlan | None, *, has_ids: bool
+    asked: Recipes, groups: Iterable[object], golden: GoldenPlan | None, *, has_ids: bool, runs_free: bool
 ) -> RecipeFolder | None:
     """The recipes of a stream; None where none is given.
 
@@ -178,6 +188,7 @@ def open_recipes(
         groups: All other options.
         golden: What ``--golden`` gives.
         has_ids: Whether the trigger gives ids.
+        runs_free: As `check_golden` takes it.
 
     Raises:
         UsageError: The first recipe is wrong, or an option does not go together with recipes.
@@ -188,7 +199,7 @@ def open_recipes(
     if values["is_watched"]:
         raise UsageError("--watch-bundle does not go together with a recipe.", "Switch recipes instead.")
     first = find_recipe(asked.recipes, asked.recipe)
-    return RecipeFolder(asked.recipes or first, first, Running(values, asked.overridden, has_ids, golden))
+    return RecipeFolder(asked.recipes or first, first, Running(values, asked.overridden, has_ids, runs_free, golden))
 
 
 def warm_limits(asked: Recipes) -> WarmLimits:

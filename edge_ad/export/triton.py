@@ -14,24 +14,21 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from edge_ad.bundle import Bundle, EngineDirectory, check_engine, list_engines
 from edge_ad.errors import BundleError, UsageError, require
 from edge_ad.manifest import Precision, Threshold
 from edge_ad.runtime.engine import INPUT_NAME, OUTPUT_NAMES
 from edge_ad.runtime.engines import choose_precision
-from edge_ad.runtime.tensorrt.backend import TensorRtBackend
+from edge_ad.runtime.backend import Backend, backend_names, get_backend
 from edge_ad.storage import atomic_directory, one_at_a_time, sha256_file, write_file
 
-__all__ = ["ServedBackend", "TritonOptions", "served_precision", "write_triton_model"]
-
-ServedBackend = Literal["onnxruntime", "tensorrt"]
+__all__ = ["TritonOptions", "served_precision", "write_triton_model"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PLAN_FILE = "model.plan"
 _WARM_UP = "image"
-_PLATFORMS = {"onnxruntime": ("onnxruntime_onnx", "model.onnx"), "tensorrt": ("tensorrt_plan", _PLAN_FILE)}
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class TritonOptions:
 
     Attributes:
         name: Of the model; empty for the bundle's product.
-        backend: ``"onnxruntime"`` for the graph, ``"tensorrt"`` for a plan that was built of it.
+        backend: What runs it there: one that has a platform of Triton's.
         target: GPU that the plan was built for, as ``edge-ad inspect`` names it; empty where there is one plan.
         most_images: Largest batch.
         longest_wait_us: How long a request waits for others to share a batch with, in microseconds.
@@ -48,7 +45,7 @@ class TritonOptions:
     """
 
     name: str = ""
-    backend: ServedBackend = "onnxruntime"
+    backend: str = "onnxruntime"
     target: str = ""
     most_images: int = 8
     longest_wait_us: int = 500
@@ -67,10 +64,19 @@ def served_precision(bundle: Bundle, asked: str, options: TritonOptions) -> Prec
         UsageError: There is no such precision.
         BundleError: The bundle has no such graph.
     """
-    if asked != "auto" or options.backend == "onnxruntime":
+    backend = _served_backend(options.backend)
+    if asked != "auto" or not backend.runs_plans_only:
         return choose_precision(bundle, asked)
-    built = {engine.sidecar.precision for engine in list_engines(bundle) if engine.sidecar.backend == "tensorrt"}
-    return next((name for name in TensorRtBackend.fastest_first if name in built), "fp32")
+    built = {engine.sidecar.precision for engine in list_engines(bundle) if engine.sidecar.backend == backend.name}
+    return next((name for name in backend.fastest_first if name in built), "fp32")
+
+
+def _served_backend(name: str) -> Backend:
+    backend = get_backend(name)
+    if not backend.triton_platform:
+        served = ", ".join(each for each in backend_names() if get_backend(each).triton_platform)
+        raise UsageError(f"Triton has no platform for {name}.", f"Choose one of: {served}.")
+    return backend
 
 
 def write_triton_model(bundle: Bundle, precision: Precision, folder: Path, options: TritonOptions) -> Path:
@@ -106,7 +112,7 @@ def write_triton_model(bundle: Bundle, precision: Precision, folder: Path, optio
         version = _version(model, source)
         if not version.is_dir():
             with atomic_directory(version) as staged:
-                write_file(staged / _PLATFORMS[options.backend][1], source.read_bytes())
+                write_file(staged / _file_of(_served_backend(options.backend)), source.read_bytes())
         write_file(model / "warmup" / _WARM_UP, image)
         write_file(model / "edge_ad.json", json.dumps(document, indent=2).encode() + b"\n")
         write_file(model / "config.pbtxt", config.encode())
@@ -115,10 +121,11 @@ def write_triton_model(bundle: Bundle, precision: Precision, folder: Path, optio
 
 def _source(bundle: Bundle, precision: Precision, options: TritonOptions) -> tuple[Path, Threshold]:
     """The checked file that the server loads, and the threshold on its scores."""
-    if options.backend == "onnxruntime":
+    backend = _served_backend(options.backend)
+    if not backend.runs_plans_only:
         bundle.read_file(bundle.graph(precision).file)
         return bundle.graph_path(precision), bundle.graph(precision).threshold
-    plan = _plan(bundle, precision, options.target)
+    plan = _plan(bundle, backend, precision, options.target)
     check_engine(plan)
     most = int(plan.sidecar.options.get("max_batch", "1"))
     if options.most_images > most:
@@ -126,18 +133,22 @@ def _source(bundle: Bundle, precision: Precision, options: TritonOptions) -> tup
     return plan.path / _PLAN_FILE, plan.sidecar.threshold
 
 
-def _plan(bundle: Bundle, precision: Precision, target: str) -> EngineDirectory:
+def _file_of(backend: Backend) -> str:
+    return _PLAN_FILE if backend.runs_plans_only else "model.onnx"
+
+
+def _plan(bundle: Bundle, backend: Backend, precision: Precision, target: str) -> EngineDirectory:
     plans = [
         engine
         for engine in list_engines(bundle)
-        if (engine.sidecar.backend, engine.sidecar.precision) == ("tensorrt", precision)
+        if (engine.sidecar.backend, engine.sidecar.precision) == (backend.name, precision)
         and target in ("", engine.sidecar.target)
         and engine.sidecar.onnx_sha256 == bundle.graph_sha256(precision)
     ]
     if not plans:
         raise BundleError(
-            f"{bundle.root} has no TensorRT plan of its {precision} graph{f' for {target}' if target else ''}.",
-            "Build it with the TensorRT of the server: edge-ad build-engine RUN --backend tensorrt",
+            f"{bundle.root} has no {backend.name} plan of its {precision} graph{f' for {target}' if target else ''}.",
+            f"Build it with the server's version: edge-ad build-engine RUN --backend {backend.name}",
         )
     if len(plans) > 1:
         names = ", ".join(engine.sidecar.target for engine in plans)
@@ -175,17 +186,16 @@ def _config(bundle: Bundle, precision: Precision, name: str, options: TritonOpti
     """``config.pbtxt``, in Triton's own schema."""
     schema: Any = require("tritonclient.grpc.model_config_pb2", extra="kserve")
     text_format: Any = require("google.protobuf.text_format", extra="kserve")
-    platform, file = _PLATFORMS[options.backend]
-    config = schema.ModelConfig(
-        name=name, platform=platform, default_model_filename=file, max_batch_size=options.most_images
-    )
+    backend = _served_backend(options.backend)
+    config = schema.ModelConfig(name=name, platform=backend.triton_platform, max_batch_size=options.most_images)
+    config.default_model_filename = _file_of(backend)
     height, width = bundle.manifest.input_size_hw
     config.input.add(name=INPUT_NAME, data_type=schema.TYPE_UINT8, dims=[height, width, 3])
     score = config.output.add(name=OUTPUT_NAMES[0], data_type=schema.TYPE_FP32, dims=[1])
     score.reshape.SetInParent()  # the graph gives one number an image; Triton's outputs have a dimension
     config.output.add(name=OUTPUT_NAMES[1], data_type=schema.TYPE_FP32, dims=[height, width])
     config.dynamic_batching.max_queue_delay_microseconds = options.longest_wait_us
-    config.instance_group.add(count=options.instances, kind=_kind(schema, options.backend))
+    config.instance_group.add(count=options.instances, kind=_kind(schema, backend))
     warm_up = config.model_warmup.add(name="a reference photo", batch_size=1, count=1)
     warm_up.inputs[INPUT_NAME].data_type = schema.TYPE_UINT8
     warm_up.inputs[INPUT_NAME].dims.extend([height, width, 3])
@@ -196,6 +206,6 @@ def _config(bundle: Bundle, precision: Precision, name: str, options: TritonOpti
     return str(text_format.MessageToString(config))
 
 
-def _kind(schema: Any, backend: ServedBackend) -> int:
+def _kind(schema: Any, backend: Backend) -> int:
     group = schema.ModelInstanceGroup
-    return int(group.KIND_GPU if backend == "tensorrt" else group.KIND_AUTO)
+    return int(group.KIND_GPU if backend.runs_on_gpu else group.KIND_AUTO)

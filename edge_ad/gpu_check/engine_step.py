@@ -8,19 +8,22 @@ from edge_ad.bundle import Bundle, find_engine
 from edge_ad.bundle.plan_layers import PLAN_FILE
 from edge_ad.export.build import build_engines
 from edge_ad.export.precisions import runnable
+from edge_ad.export.tensorrt.builder import count_dla_cores
+from edge_ad.export.tensorrt.capabilities import probe_capabilities
+from edge_ad.export.tensorrt.config import PlanOptions, is_typed_for_dla
 from edge_ad.gpu_check.steps import CannotRunError, Findings, Work
 from edge_ad.gpu_check.trtexec import find_trtexec, measure_with_trtexec
 from edge_ad.manifest import Precision
-from edge_ad.runtime.backend import get_backend, probe_backend
+from edge_ad.runtime.backend import BackendStatus, get_backend, probe_backend
 from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.engines import engine_key, open_engine
 from edge_ad.runtime.parity import parity_of_engine, recorded_predictions
-from edge_ad.runtime.tensorrt.api import TensorRtName
 from edge_ad.runtime.tensorrt.backend import TensorRtBackend
 from edge_ad.runtime.timing import measure
 
 __all__ = [
     "check_backend",
+    "check_dla",
     "check_onnxruntime_cuda",
     "check_onnxruntime_rtx",
     "check_tensorrt",
@@ -51,6 +54,22 @@ def check_tensorrt_rtx(work: Work) -> Findings:
     return check_backend("tensorrt-rtx", work)
 
 
+def check_dla(work: Work) -> Findings:
+    """TensorRT on the first DLA core: FP16 where it takes typed networks, else INT8."""
+    status = _require_available("tensorrt")
+    if (cores := count_dla_cores("tensorrt")) == 0:
+        raise CannotRunError(f"TensorRT {status.version} finds no DLA here.")
+    bundle, findings, options = require_bundle(work), Findings(), PlanOptions(dla_core=0)
+    precision: Precision = "fp16" if is_typed_for_dla(probe_capabilities("tensorrt"), options) else "int8"
+    findings.facts["DLA cores"] = cores
+    (built,) = build_engines(work.bundle, backend="tensorrt", precisions=[precision], plan=options, log=print)
+    findings.check("the plan is for the DLA", built.engine.sidecar.options["dla_core"] == "0", precision)
+    with open_engine(bundle, backend="tensorrt", precision=precision) as engine:
+        _check_numbers(bundle, engine, precision, findings)
+        _measure(bundle, engine, precision, findings)
+    return findings
+
+
 def check_backend(name: str, work: Work) -> Findings:
     """Build what the backend runs, hold it against the trained network, and measure it.
 
@@ -62,11 +81,7 @@ def check_backend(name: str, work: Work) -> Findings:
         CannotRunError: The backend does not work here, or there is no bundle.
         EdgeAdError: It cannot be built or opened.
     """
-    status = probe_backend(name)
-    if not status.available:
-        raise CannotRunError(
-            f"{name}: {status.why}.", f"Install it: {status.install_command}" * bool(status.install_command)
-        )
+    status = _require_available(name)
     bundle = require_bundle(work)
     backend, findings = get_backend(name), Findings()
     findings.facts["version"] = status.version
@@ -79,8 +94,16 @@ def check_backend(name: str, work: Work) -> Findings:
             _check_numbers(bundle, engine, precision, findings)
             _measure(bundle, engine, precision, findings)
         if isinstance(backend, TensorRtBackend):
-            _compare_with_trtexec(bundle, backend.name, precision, findings)
+            _compare_with_trtexec(bundle, backend, precision, findings)
     return findings
+
+
+def _require_available(name: str) -> BackendStatus:
+    status = probe_backend(name)
+    if not status.available:
+        hint = f"Install it: {status.install_command}" if status.install_command else ""
+        raise CannotRunError(f"{name}: {status.why}.", hint)
+    return status
 
 
 def require_bundle(work: Work) -> Bundle:
@@ -115,8 +138,8 @@ def _measure(bundle: Bundle, engine: Engine, precision: Precision, findings: Fin
     findings.facts[f"{precision}: one frame, ms"] = facts
 
 
-def _compare_with_trtexec(bundle: Bundle, backend: TensorRtName, precision: Precision, findings: Findings) -> None:
-    program, engine = find_trtexec(backend), find_engine(bundle, engine_key(backend, precision))
+def _compare_with_trtexec(bundle: Bundle, backend: TensorRtBackend, precision: Precision, findings: Findings) -> None:
+    program, engine = find_trtexec(backend), find_engine(bundle, engine_key(backend.name, precision))
     if program is None or engine is None:
         findings.facts["trtexec"] = "not installed"
         return

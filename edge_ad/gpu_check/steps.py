@@ -85,6 +85,7 @@ STEPS = (
     ),
     Step("onnxruntime-cuda", "ONNX Runtime on CUDA", f"{_PACKAGE}.engine_step:check_onnxruntime_cuda", 60),
     Step("tensorrt", "TensorRT", f"{_PACKAGE}.engine_step:check_tensorrt", 240),
+    Step("dla", "TensorRT on a DLA of a Jetson Orin", f"{_PACKAGE}.engine_step:check_dla", 120),
     Step("tensorrt-rtx", "TensorRT for RTX", f"{_PACKAGE}.engine_step:check_tensorrt_rtx", 120),
     Step("onnxruntime-rtx", "TensorRT for RTX in ONNX Runtime", f"{_PACKAGE}.engine_step:check_onnxruntime_rtx", 90),
     Step("stream", "A stream on the GPU", f"{_PACKAGE}.stream_step:check_stream", 60),

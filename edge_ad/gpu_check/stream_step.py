@@ -7,17 +7,15 @@ from edge_ad.demo import read_verdicts
 from edge_ad.errors import DeviceError, EdgeAdError
 from edge_ad.gpu_check.engine_step import require_bundle
 from edge_ad.gpu_check.steps import CannotRunError, Findings, Work
-from edge_ad.runtime.backend import probe_backend
+from edge_ad.runtime.backend import backend_names, get_backend, probe_backend
 from edge_ad.runtime.engines import open_engine
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import RecordsSink
 from edge_ad.streaming.sources import source_from_uri
 
-__all__ = ["GPU_BACKENDS", "check_stream"]
+__all__ = ["check_stream", "gpu_backends"]
 
-GPU_BACKENDS = ("tensorrt", "tensorrt-rtx", "onnxruntime-rtx", "onnxruntime-cuda")
-"""Backends that run on a GPU, the one to stream with first."""
-
+_REFERENCE = "onnxruntime"
 _SECONDS = 4
 _FPS = 30
 _MOST_OTHER_VERDICTS = 0.02  # a score near the threshold may fall on its other side
@@ -31,7 +29,7 @@ def check_stream(work: Work) -> Findings:
     if not video.is_file():
         render_line_video(video, seconds=_SECONDS, fps=_FPS, size_hw=(256, 256))
     verdicts, findings = {}, Findings()
-    for name in (backend, "onnxruntime"):
+    for name in (backend, _REFERENCE):
         records = work.folder / f"records-{name}.jsonl"
         with open_engine(bundle, backend=name, precision="fp32") as engine:
             threshold = engine.threshold.value
@@ -41,11 +39,16 @@ def check_stream(work: Work) -> Findings:
         findings.facts[f"{name}: frames per second"] = summary.to_dict()["fps"]
     expected = _SECONDS * _FPS
     findings.check("every frame has one verdict", len(verdicts[backend]) == expected, f"{len(verdicts[backend])}")
-    other = sum(verdicts[backend].get(frame) != verdict for frame, verdict in verdicts["onnxruntime"].items())
+    other = sum(verdicts[backend].get(frame) != verdict for frame, verdict in verdicts[_REFERENCE].items())
     is_same = other <= _MOST_OTHER_VERDICTS * expected
     findings.check("the verdicts are those of the CPU", is_same, f"{other} of {expected} are others")
     findings.facts["streamed on"] = backend
     return findings
+
+
+def gpu_backends() -> list[str]:
+    """Names of the backends that run on a GPU, the one to stream with first."""
+    return [name for name in backend_names() if get_backend(name).runs_on_gpu]
 
 
 def _first_that_opens(work: Work) -> str:
@@ -55,7 +58,7 @@ def _first_that_opens(work: Work) -> str:
         CannotRunError: None works here.
         DeviceError: Some do, and none of them opens it.
     """
-    found = {name: probe_backend(name) for name in GPU_BACKENDS}
+    found = {name: probe_backend(name) for name in gpu_backends()}
     reasons = [f"{name}: {status.why}" for name, status in found.items() if not status.available]
     available = [name for name, status in found.items() if status.available]
     if not available:

@@ -6,33 +6,27 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 
-from edge_ad.runtime.tensorrt.api import TensorRtName
+from edge_ad.runtime.tensorrt.backend import TensorRtBackend
 
 __all__ = ["find_trtexec", "measure_with_trtexec", "parse_trtexec"]
 
-_PROGRAMS: Mapping[TensorRtName, str] = {"tensorrt": "trtexec", "tensorrt-rtx": "tensorrt_rtx"}
-_GRAPH_OPTIONS: Mapping[TensorRtName, str] = {
-    "tensorrt": "--useCudaGraph",
-    "tensorrt-rtx": "--rtxCudaGraphStrategy=wholeGraph",
-}
 _JETPACK_FOLDER = "/usr/src/tensorrt/bin"
 _TIMES = {"h2d_ms": "H2D Latency", "compute_ms": "GPU Compute Time", "d2h_ms": "D2H Latency", "latency_ms": "Latency"}
 _LIMIT_S = 60
 _SHOWN_CHARACTERS = 1000
 
 
-def find_trtexec(backend: TensorRtName) -> Path | None:
+def find_trtexec(backend: TensorRtBackend) -> Path | None:
     """The program of a backend; None where it is not installed."""
-    name = _PROGRAMS[backend]
+    name = backend.measuring_program
     found = shutil.which(name) or shutil.which(name, path=_JETPACK_FOLDER)
     return None if found is None else Path(found)
 
 
 def measure_with_trtexec(
-    backend: TensorRtName, program: Path, plan: Path, size_hw: tuple[int, int]
+    backend: TensorRtBackend, program: Path, plan: Path, size_hw: tuple[int, int]
 ) -> dict[str, float]:
     """Times of one frame, launched as a CUDA graph where the program takes the option for it.
 
@@ -47,7 +41,7 @@ def measure_with_trtexec(
     """
     shape = f"--shapes=image:1x{size_hw[0]}x{size_hw[1]}x3"
     command = [str(program), f"--loadEngine={plan}", shape, "--warmUp=300", "--duration=3"]
-    for options in ([_GRAPH_OPTIONS[backend]], []):
+    for options in ([backend.graph_option], []):
         done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=_LIMIT_S, check=False)
         if done.returncode == 0:
             return parse_trtexec(done.stdout)

@@ -80,6 +80,7 @@ class MethodParameters(BaseModel):
         presets: Name → values that belong together; see `all_presets`.
         publication: What its paper and its authors' code say; None where it is ours.
         smallest: Values of the smallest network there is, to try a training out; no figure of it means anything.
+        taught: Values that are taken where defects are labelled; those that are asked for go before them.
         speeds: What may be asked for of `SPEEDS` → values, each costing more per frame and finding more than the last.
     """
 
@@ -87,6 +88,7 @@ class MethodParameters(BaseModel):
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     publication: ClassVar[Publication | None] = None
     smallest: ClassVar[Mapping[str, Any]] = {}
+    taught: ClassVar[Mapping[str, Any]] = {}
     speeds: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)

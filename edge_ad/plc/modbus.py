@@ -31,7 +31,8 @@ from edge_ad.plc.server import PlcServer, PlcSink
 from edge_ad.streaming.frame import NO_RECIPE
 
 if TYPE_CHECKING:
-    from edge_ad.streaming.control import RecipeAnswer, StreamControl
+    from edge_ad.streaming.control import StreamControl
+    from edge_ad.streaming.requests import RecipeAnswer
 
 __all__ = ["ModbusServer", "ModbusSink"]
 

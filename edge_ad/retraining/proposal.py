@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -134,7 +135,12 @@ def propose(
         read_findings(request.database, request.chosen), learns_from_defects=method.learns_from_defects
     )
     log(_split_words(findings))
-    new = _trained(request, old, findings, method.method, listen)
+    try:
+        new = _trained(request, old, findings, method.method, listen)
+    except BaseException:
+        if not (request.root / "run.json").exists():  # nothing that could be resumed
+            shutil.rmtree(request.root, ignore_errors=True)
+        raise
     bundles, precision = _bundles(old, new, log)
     comparisons = _compared(bundles, precision, findings, request, old, log)
     proposal = Proposal(*bundles, precision, findings.counts(), comparisons, request.root / "proposal" / "index.html")

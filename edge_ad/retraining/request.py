@@ -39,6 +39,9 @@ def training_request(
         raise CheckpointError(f"The photos of {run.root} are not in {run.product_root} any more.", "Put them back.")
     is_same = method == record.method
     values: dict[str, Any] = {name: value for name, value in record.parameters.items() if is_same or name in _SHARED}
+    labelled = _labelled(learned, method)
+    if labelled and not run.labelled:  # it learns from defects for the first time
+        values |= method_class(method).parameters_type.taught
     photos = run.split.photos
     return TrainingRequest(
         method=method,
@@ -55,7 +58,7 @@ def training_request(
         workers=workers,
         folders=_folders(run.folders, learned),
         false_alarm_rate=run.false_alarm_rate,
-        labelled=_labelled(learned, method),
+        labelled=labelled,
     )
 
 

@@ -73,6 +73,8 @@ class Backend(ABC):
         worth_building: Those that ``build-engine`` builds by default, in that order.
         tolerance: Largest difference of its FP32 outputs from the trained network's, as a share of the map's range.
         runs_plans_only: Whether it runs only plans that the export side has built.
+        runs_on_gpu: Whether it needs an NVIDIA GPU to run.
+        triton_platform: What runs its graphs or plans in Triton; empty where Triton has no such platform.
         fp16_arithmetic: Arithmetic of an FP16 graph, in words.
         polygraphy_environment: Environment variables with which polygraphy runs its engines.
     """
@@ -83,6 +85,8 @@ class Backend(ABC):
     worth_building: ClassVar[tuple[Precision, ...]] = ("int8", "fp32")
     tolerance: ClassVar[float] = 1e-3
     runs_plans_only: ClassVar[bool] = False
+    triton_platform: ClassVar[str] = ""
+    runs_on_gpu: ClassVar[bool] = False
     fp16_arithmetic: ClassVar[str] = ""
     polygraphy_environment: ClassVar[Mapping[str, str]] = {}
 

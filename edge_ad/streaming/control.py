@@ -10,22 +10,20 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, TypedDict
 
 from edge_ad.errors import UsageError
 from edge_ad.masked_address import masked_text
 from edge_ad.outside_text import storable
 from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark
 from edge_ad.streaming.golden.check import GoldenCheck
+from edge_ad.streaming.requests import RecipeAnswer, RecipeRequest, SwapRequest
 
 __all__ = [
     "BundleFacts",
     "Progress",
-    "RecipeAnswer",
-    "RecipeRequest",
     "SourceProgress",
     "StreamControl",
-    "SwapRequest",
 ]
 
 _MOST_WAITING_EVENTS = 10_000  # while a stream delivers nothing; beyond that the oldest are dropped
@@ -115,53 +113,6 @@ class BundleFacts(TypedDict):
     precision: str
     backend: str
     threshold: float
-
-
-class SwapRequest(NamedTuple):
-    """A request to swap the bundle.
-
-    Attributes:
-        path: Its folder.
-        by: Who asked.
-        any_product: Whether it may be of another product.
-    """
-
-    path: Path
-    by: str
-    any_product: bool
-
-
-@dataclass(frozen=True)
-class RecipeAnswer:
-    """What became of a request for a recipe.
-
-    Attributes:
-        mark: Name and hash of the recipe.
-        number: By which a PLC selects it; 0 for none.
-        was_warm: Whether its bundle was open already.
-        ms: From the request being taken to the first frame that may be captured under it.
-    """
-
-    mark: RecipeMark
-    number: int
-    was_warm: bool
-    ms: float = 0.0
-
-
-class RecipeRequest(NamedTuple):
-    """A request for a recipe.
-
-    Attributes:
-        name: Its name.
-        by: Who asks.
-        is_prepared_only: Whether its bundle is only to be opened.
-        answer: Set when it was carried out or refused.
-    """
-
-    name: str
-    by: str
-    is_prepared_only: bool
-    answer: Future[RecipeAnswer]
 
 
 class StreamControl:

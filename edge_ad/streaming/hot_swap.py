@@ -13,9 +13,10 @@ from edge_ad.errors import BundleError, EdgeAdError, UsageError
 from edge_ad.runtime.engine import Engine
 from edge_ad.streaming.active_engine import JudgingEngine
 from edge_ad.streaming.bundle_opening import OpenBundle, Opener
-from edge_ad.streaming.control import StreamControl, SwapRequest
+from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Event
 from edge_ad.streaming.recipe_switch import RecipeSwitcher, RunningLine, bundle_key
+from edge_ad.streaming.requests import SwapRequest
 from edge_ad.streaming.warm_bundles import WarmBundles, WarmLimits
 
 __all__ = ["BundleSwapper", "EngineSwaps"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import socket
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -68,6 +70,17 @@ class Broker:
         password = unquote(parts.password) if parts.password else credential(MQTT_PASSWORD)
         is_tls, topic = parts.scheme == "mqtts", unquote(topic).lstrip("/")
         return cls(parts.hostname, port, is_tls, topic, user, password, credential(MQTT_CA))
+
+    def prefix(self) -> str:
+        """The topic as a prefix to publish under: ``edge-ad/<name of this machine>`` if it has none.
+
+        Raises:
+            UsageError: It has a wildcard.
+        """
+        prefix = self.topic.strip("/")
+        if any(sign in "+#\0" for sign in prefix):
+            raise UsageError("An MQTT topic to publish to has no + and no #.", "Such as mqtt://host:1883/line-1")
+        return prefix or f"edge-ad/{re.sub('[^A-Za-z0-9_.-]', '-', socket.gethostname())}"
 
     def client(self, on_error: Callable[[Exception], None]) -> Any:
         """A client of paho-mqtt with this login and these certificates; it connects again after an error in its thread.

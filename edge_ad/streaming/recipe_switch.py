@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
 from edge_ad.streaming.bundle_opening import OpenBundle, manifest_hash
-from edge_ad.streaming.control import BundleFacts, RecipeAnswer, RecipeRequest, StreamControl
+from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.filters import Region
 from edge_ad.streaming.frame import Event
 from edge_ad.streaming.recipe import BundleChoice, Recipe, RecipeShelf
+from edge_ad.streaming.requests import RecipeAnswer, RecipeRequest
 from edge_ad.streaming.sources.base import CameraSettings, Source
 from edge_ad.streaming.warm_bundles import WarmBundles, WarmLimits
 

@@ -86,11 +86,12 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     speed = named_values(request, "speed", request.speed, kind.speeds)
     preset = named_values(request, "preset", request.preset, kind.all_presets())
     settings = training_settings(request, preset)
+    taught = kind.taught if request.labelled else {}
     own = {name: value for name, value in preset.items() if name not in TrainingSettings.names()}
     if request.ear is not None:
         request, start = _continued(request, request.ear, {**speed, **own})
     else:
-        request = replace(request, values={**speed, **own, **request.values})
+        request = replace(request, values={**taught, **speed, **own, **request.values})
     fixed = {key: value for key, value in request.values.items() if (key, value) != ("mosaic", "auto")}
     request = replace(request, method=method_class(request.method).method)  # runs record the name, not an alias
     parse_parameters(request.method, fixed)

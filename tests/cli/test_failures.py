@@ -85,7 +85,7 @@ def test_ctrl_c_exits_130_without_a_traceback(plant_verb: Plant, capsys: pytest.
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["trian"], "error: No such command 'trian'. Did you mean 'train'?"),
+        (["calibrat"], "error: No such command 'calibrat'. Did you mean 'calibrate'?"),
         (["--loud"], "error: No such option: --loud"),
         (["twice"], "error: Missing option '--times'."),
         (["twice", "--times", "many"], "error: Invalid value for '--times': "),

@@ -13,6 +13,7 @@ from edge_ad.bundle import Bundle
 from edge_ad.cli import main
 from edge_ad.cli.app import load_verb
 from edge_ad.cli.recipe_model import recipe_model, settings
+from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.strict_yaml import parse_yaml
 
 
@@ -129,3 +130,35 @@ def test_wrong_recipe_ends_the_command_with_one_line(
     err = capsys.readouterr().err
     assert said in err.splitlines()[0]
     assert len(err.splitlines()) == 2
+
+
+_GOLDEN = "every: 8h\nparts: [{id: M1, expect: OK}, {id: M2, expect: NG}]\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (_GOLDEN, "needs a trigger that gives ids"),
+        (_GOLDEN + "identify: order\n", "when the next part comes"),
+        (_GOLDEN + "every: 9h\n", "every is given twice"),
+        (_GOLDEN.replace("NG", "bad") + "on-failure: ignore\n", "on-failure"),
+    ],
+)
+def test_golden_check_that_cannot_be_done_is_one_line(
+    tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str], text: str, said: str
+) -> None:
+    path = _write(tmp_path / "golden.yaml", text)
+    assert main(["stream", "--bundle", str(bundle.root), "--camera", "0", "--golden", str(path), "--headless"]) == 2
+    assert said in capsys.readouterr().err.splitlines()[0]
+
+
+def test_golden_check_of_a_recipe_is_asked_for_and_recorded(tmp_path: Path, bundle: Bundle) -> None:
+    parts, database = _parts(tmp_path / "parts"), tmp_path / "line.sqlite"
+    golden = "golden:\n  " + (_GOLDEN + "identify: order\n").replace("\n", "\n  ")
+    recipe = _write(tmp_path / "plate.yaml", f"bundle: {bundle.root}\nname: Plate A\n{golden}")
+    chosen = ["--recipe", str(recipe), "--source", str(parts), "--database", str(database), "--headless", "--json"]
+    assert main(["stream", *chosen]) == 0
+    with RecordReader(database) as reader:
+        assert {record["recipe"] for record in reader.records(RecordFilter())} == {"Plate A"}
+        kinds = [event["event"] for event in reader.events(RecordFilter())]
+    assert {"recipe switched", "golden check due"} <= set(kinds)

@@ -243,17 +243,19 @@ def test_golden_checks_are_printed_with_who_signed_them(tmp_path: Path, capsys: 
     golden.sign("Otto (operator, 127.0.0.1)")
     store = RecordStore(path, source="line")
     store.commit(golden.look(RecipeMark("Plate", "ab12"), 1.0))
+    store.commit(golden.look(RecipeMark("Plate", "ab12"), 2.0))  # another threshold: asked for again, and never done
     store.close()
     assert main(["records", "golden", str(path)]) == 0
     out = capsys.readouterr().out
-    assert "PASSED" in out
+    assert [word for word in ("PASSED", "NOT DONE") if word in out] == ["PASSED", "NOT DONE"]
     assert "signed by Otto (operator, 127.0.0.1)" in out
     assert [line.split()[:6] for line in out.splitlines() if line.startswith("M")] == [
         ["M1", "OK", "OK", "yes", "0.25", "1"],
         ["M2", "NG", "NG", "yes", "2.5", "1"],
     ]
     assert main(["records", "golden", str(path), "--json"]) == 0
-    (check,) = json.loads(capsys.readouterr().out)["checks"]
+    check, not_done = json.loads(capsys.readouterr().out)["checks"]
+    assert (not_done["outcome"], not_done["asked"]) == ("not done", "changed threshold")
     assert (check["outcome"], check["by"], check["recipe"]) == ("passed", "Otto (operator, 127.0.0.1)", "Plate")
     connection = sqlite3.connect(path)
     connection.execute("UPDATE events SET data = replace(data, 'Otto', 'Anna')")

@@ -73,7 +73,7 @@ def test_a_plan_is_served_as_it_was_built(bundle: Bundle, tmp_path: Path) -> Non
         return {"max_batch": "4"}
 
     options = TritonOptions(name="m", backend="tensorrt", most_images=4)
-    with pytest.raises(BundleError, match="no TensorRT plan"):
+    with pytest.raises(BundleError, match="no tensorrt plan"):
         write_triton_model(bundle, "fp32", tmp_path / "models", options)
     write_engine(bundle, EngineKey("tensorrt", "fp32", "sm87", "10.3.0"), save)
     version = write_triton_model(bundle, "fp32", tmp_path / "models", options)
@@ -84,6 +84,11 @@ def test_a_plan_is_served_as_it_was_built(bundle: Bundle, tmp_path: Path) -> Non
     write_engine(bundle, EngineKey("tensorrt", "fp32", "sm101", "10.3.0"), save)
     with pytest.raises(UsageError, match="There are plans for sm101, sm87"):
         write_triton_model(bundle, "fp32", tmp_path / "models", options)
+
+
+def test_a_backend_that_triton_does_not_have_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no platform for openvino"):
+        write_triton_model(bundle, "fp32", tmp_path / "models", TritonOptions(backend="openvino"))
 
 
 def test_a_damaged_bundle_leaves_no_model(bundle: Bundle, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.docker_registry import DockerRegistry, find_docker_registry
 from edge_ad.bundle import Bundle
-from tests.fleet.docker_registry import PROGRAM, running_docker_registry
 from tests.fleet.registry_double import RegistryDouble, running_registry
 from tests.runtime.tiny_bundle import tiny_bundle
 
@@ -35,7 +35,7 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         with running_registry() as server:
             yield server.host
         return
-    if PROGRAM is None:
+    if find_docker_registry() is None:
         pytest.skip("docker-registry is not installed (Debian: apt install docker-registry)")
-    with running_docker_registry(tmp_path) as host:
-        yield host
+    with DockerRegistry(tmp_path) as registry:
+        yield registry.host

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ class RegistryDouble(ThreadingHTTPServer):
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[tuple[str, str], bytes] = {}
         self.login = ""  # "user:password", where one is needed
+        self.has_tokens = False  # whether the login is exchanged for tokens, each for what its scope allows
         self.given: dict[str, bytes] = {}  # blobs of which another content is given
         self.is_cut = False  # blobs end in the middle
         self.status = 0  # what every request is answered
@@ -52,7 +54,16 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.status:
             return self._answer(self.server.status)
         login = base64.b64encode(self.server.login.encode()).decode()
-        if self.server.login and self.headers.get("Authorization") != f"Basic {login}":
+        if self.server.has_tokens:
+            if url.path == "/token":
+                is_known = self.headers.get("Authorization") == f"Basic {login}"
+                token = json.dumps({"token": parse_qs(url.query)["scope"][0].rpartition(":")[2]}).encode()
+                return self._answer(200, token) if is_known else self._answer(401)
+            scope = "pull" if self.command in ("GET", "HEAD") else "pull,push"
+            if scope not in self.headers.get("Authorization", "").removeprefix("Bearer "):
+                realm = f'Bearer realm="http://{self.server.host}/token",scope="repository:line/screw:{scope}"'
+                return self._answer(401, headers={"Www-Authenticate": realm})
+        elif self.server.login and self.headers.get("Authorization") != f"Basic {login}":
             return self._answer(401, headers={"Www-Authenticate": 'Basic realm="plant"'})
         match = _PATH.fullmatch(url.path)
         if match is None:

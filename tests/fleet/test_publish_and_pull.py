@@ -167,6 +167,19 @@ def test_a_login_is_asked_for_refused_and_taken(
     assert publish(bundle, reference(registry.host)).files == len(bundle.manifest.files) + 1
 
 
+def test_a_login_is_exchanged_for_tokens_of_each_scope(
+    registry: RegistryDouble, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.login, registry.has_tokens = "line:secret", True
+    monkeypatch.setenv("EDGE_AD_REGISTRY_USER", "line")
+    monkeypatch.setenv("EDGE_AD_REGISTRY_PASSWORD", "secret")
+    digest = publish(bundle, reference(registry.host)).digest
+    assert pull(reference(registry.host), tmp_path / "screw").origin.digest == digest
+    monkeypatch.setenv("EDGE_AD_REGISTRY_PASSWORD", "wrong")
+    with pytest.raises(DeviceError, match="login"):
+        pull(reference(registry.host), tmp_path / "other")
+
+
 def test_a_file_name_that_leads_out_of_the_bundle_is_refused(
     registry: RegistryDouble, bundle: Bundle, tmp_path: Path
 ) -> None:

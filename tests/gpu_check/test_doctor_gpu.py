@@ -33,7 +33,7 @@ def test_without_a_gpu_each_step_says_why_it_cannot_run(
     assert {step["outcome"] for step in shown["steps"]} == {"cannot run"}
     assert all(step["why"].endswith(".") for step in shown["steps"])
     page = report.read_text()
-    assert "0 of 9 steps passed, 0 failed, 9 cannot run here." in page
+    assert "0 of 10 steps passed, 0 failed, 10 cannot run here." in page
     assert json.loads(page.partition("```json\n")[2].partition("```")[0]) == shown
 
 

@@ -14,6 +14,7 @@ from edge_ad.gpu_check.stand_in import expected_results
 from edge_ad.gpu_check.steps import CannotRunError, Findings, Work
 from edge_ad.gpu_check.training_step import check_curves
 from edge_ad.runtime.cuda.device import cuda_driver
+from edge_ad.runtime.tensorrt.backend import TensorRtRtxBackend
 from tests.runtime.tensorrt import cuda_double
 from tests.runtime.tensorrt.conftest import Gpu, gpu, planned_bundle
 from tests.runtime.tensorrt.cuda_double import COMPUTE_MS
@@ -113,6 +114,44 @@ def test_a_plan_is_built_held_against_the_bundle_and_measured_beside_trtexec(
     gpu.cuda.verify()
 
 
+@pytest.mark.parametrize(("typed", "precision"), [(True, "fp16"), (False, "int8")])
+def test_a_dla_is_given_what_it_takes(
+    gpu: Gpu,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    typed: bool,
+    precision: str,
+) -> None:
+    planned_bundle(tmp_path / "bundle")
+    asked: dict[str, Any] = {}
+
+    def build(path: Path, **named: Any) -> list[Any]:
+        asked.update(named)
+        return [SimpleNamespace(engine=SimpleNamespace(sidecar=SimpleNamespace(options={"dla_core": "0"})))]
+
+    genuine = engine_step.open_engine
+    monkeypatch.setattr(engine_step, "build_engines", build)
+    monkeypatch.setattr(engine_step, "count_dla_cores", lambda backend: 2)
+    monkeypatch.setattr(engine_step, "probe_capabilities", lambda backend: None)
+    monkeypatch.setattr(engine_step, "is_typed_for_dla", lambda capabilities, options: typed)
+    # The double's plan is of the FP32 graph.
+    monkeypatch.setattr(engine_step, "open_engine", lambda bundle, **named: genuine(bundle, backend="tensorrt"))
+    findings = engine_step.check_dla(work_of(tmp_path))
+    assert failed(findings) == []
+    assert (asked["precisions"], asked["plan"].dla_core) == ([precision], 0)
+    assert findings.facts["DLA cores"] == 2
+
+
+def test_a_machine_without_a_dla_cannot_run_it(
+    gpu: Gpu,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr(engine_step, "count_dla_cores", lambda backend: 0)
+    with pytest.raises(CannotRunError, match=r"TensorRT 10\.3\.0 finds no DLA here"):
+        engine_step.check_dla(work_of(tmp_path))
+
+
 def test_other_numbers_than_the_bundles_fail_the_step(
     gpu: Gpu,
     monkeypatch: pytest.MonkeyPatch,
@@ -198,10 +237,10 @@ def test_trtexec_is_asked_again_without_the_option_that_it_does_not_know(tmp_pat
     program = tmp_path / "tensorrt_rtx"
     program.write_text(f"#!/bin/sh\ncase \"$*\" in *CudaGraph*) exit 1;; esac\ncat <<'END'\n{TRTEXEC}END\n")
     program.chmod(0o755)
-    found = trtexec.measure_with_trtexec("tensorrt-rtx", program, tmp_path / "model.plan", (24, 32))
+    found = trtexec.measure_with_trtexec(TensorRtRtxBackend(), program, tmp_path / "model.plan", (24, 32))
     assert found["compute_ms"] == 4.0
     program.write_text("#!/bin/sh\nexit 1\n")
-    assert trtexec.measure_with_trtexec("tensorrt-rtx", program, tmp_path / "model.plan", (24, 32)) == {}
+    assert trtexec.measure_with_trtexec(TensorRtRtxBackend(), program, tmp_path / "model.plan", (24, 32)) == {}
 
 
 def test_what_trtexec_does_not_print_is_left_out() -> None:
@@ -210,7 +249,7 @@ def test_what_trtexec_does_not_print_is_left_out() -> None:
 
 def test_a_stream_is_counted_and_held_against_the_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     tiny_bundle(tmp_path / "bundle")
-    monkeypatch.setattr(stream_step, "GPU_BACKENDS", ("openvino",))
+    monkeypatch.setattr(stream_step, "gpu_backends", lambda: ["openvino"])
     findings = stream_step.check_stream(work_of(tmp_path))
     assert failed(findings) == []
     assert findings.facts["streamed on"] == "openvino"

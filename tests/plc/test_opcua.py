@@ -27,9 +27,9 @@ from edge_ad.cli.app import main
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.plc import OpcuaServer, ResultRule
 from edge_ad.plc.opcua_types import MACHINE_VISION, OWN
-from edge_ad.streaming.control import RecipeAnswer
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.frame import Event, RecipeMark
+from edge_ad.streaming.requests import RecipeAnswer
 from edge_ad.streaming.session import Limits, run_stream
 from tests.plc.handmade import Running
 from tests.streaming.fakes import FakeEngine, FakeSource

@@ -11,6 +11,7 @@ import pytest
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli.app import main
+from edge_ad.errors import DataError
 from edge_ad.retraining.findings import Finding, Findings, read_findings
 from edge_ad.streaming.frame import Frame
 from edge_ad.streaming.records.brush import Stroke
@@ -138,3 +139,15 @@ def test_records_without_labels_or_with_changed_pictures_are_refused(
     assert main([*refused, str(database)]) == 2
     assert "not what was labelled" in capsys.readouterr().err
     assert not run.with_name("refused").exists()
+
+
+def test_what_cannot_be_trained_leaves_nothing_behind(
+    run: Path, database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise DataError("The photos cannot be used.")
+
+    monkeypatch.setattr("edge_ad.retraining.proposal.train", fail)
+    assert main(["retrain", str(run), "--from-records", str(database), "--name", "broken"]) == 2
+    assert "cannot be used" in capsys.readouterr().err
+    assert not run.with_name("broken").exists()

@@ -8,6 +8,7 @@ import pytest
 
 from edge_ad.errors import MissingDependencyError
 from edge_ad.runtime import doctor
+from edge_ad.runtime.backend import backend_names
 from edge_ad.runtime.doctor import examine
 from edge_ad.runtime.peripherals import list_cameras
 
@@ -15,7 +16,7 @@ from edge_ad.runtime.peripherals import list_cameras
 def test_the_report_is_about_this_machine_and_is_json() -> None:
     report = examine()
     assert report.python == platform.python_version()
-    assert [backend.name for backend in report.backends] == ["tensorrt", "tensorrt-rtx", "openvino", "onnxruntime"]
+    assert [backend.name for backend in report.backends] == list(backend_names())
     assert report.can_stream
     assert json.loads(json.dumps(report.to_dict()))["processor"]["target"] == report.processor.target
 

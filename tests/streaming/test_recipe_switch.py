@@ -27,7 +27,7 @@ from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sources import Source
 from edge_ad.streaming.sources.base import CameraSettings
 from edge_ad.streaming.verdicts import RecipeObservers, observers_from_options
-from edge_ad.streaming.warm_bundles import WarmLimits
+from edge_ad.streaming.warm_bundles import WarmBundles, WarmLimits
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
 from tests.streaming.results import wait_until
 
@@ -205,6 +205,26 @@ def test_bundles_that_were_used_last_stay_open_within_the_number() -> None:
 
     _stream(recipes, sink, steer, bundles=bundles, limits=WarmLimits(most=2))
     assert [name for name, _ in bundles.opened] == ["32", "40", "48", "32"]
+
+
+def test_bundles_beyond_the_memory_are_closed_but_never_the_one_in_use() -> None:
+    bundles, used = _Bundles(), [0]
+
+    def opened(side: str) -> OpenBundle:
+        used[0] += 60
+        return bundles(BundleChoice(Path(side)))
+
+    failures = list[Exception]()
+    warm = WarmBundles(opened("8"), "a", WarmLimits(9, 100), failures.append, lambda: used[0])
+    taken = {name: warm.take(name, lambda side=side: opened(side))[0] for name, side in (("b", "16"), ("c", "32"))}
+    assert warm.count == 3  # all are in use, though they take 120
+    warm.release(taken["b"].judging.engine)
+    assert [engine.is_closed for _, engine in bundles.opened] == [False, True, False]
+    warm.release(taken["c"].judging.engine)
+    assert warm.take("c", lambda: opened("32"))[1]  # 60 are within the limit
+    warm.close()
+    assert all(engine.is_closed for _, engine in bundles.opened)
+    assert failures == []
 
 
 def test_threshold_that_an_operator_sets_holds_when_the_warm_bundle_returns(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_a_run_keeps_its_labelled_defects_and_learned_something_from_them(
     assert plain.labelled == []
     assert [Path(record.photo).name for record in taught.labelled] == ["0.png", "1.png", "2.png"]
     assert [len(record.masks) for record in taught.labelled] == [0, 1, 1]
+    assert [run.parameters["classifier_score"] for run in (plain, taught)] == [False, True]
     weights = [run.detector.state_dict()["head.hidden.weight"] for run in (plain, taught)]
     assert not torch.equal(*weights)
 

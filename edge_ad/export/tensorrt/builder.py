@@ -27,7 +27,7 @@ from edge_ad.export.tensorrt.parsing import BuildLog, first_reasons, parse_netwo
 from edge_ad.manifest import Precision
 from edge_ad.runtime.tensorrt.api import TensorRtName, tensorrt_module
 
-__all__ = ["BuiltPlan", "build_plan"]
+__all__ = ["BuiltPlan", "build_plan", "count_dla_cores"]
 
 Log = Callable[[str], None]
 
@@ -104,6 +104,18 @@ def build_plan(
     del serialized, config, network, builder
     gc.collect()
     return BuiltPlan(plan, layers, written, seconds)
+
+
+def count_dla_cores(backend: TensorRtName) -> int:
+    """How many DLA cores TensorRT finds on this machine.
+
+    Raises:
+        DeviceError: There is no GPU.
+        MissingDependencyError: TensorRT is not installed or does not load.
+    """
+    trt = tensorrt_module(backend)
+    log = BuildLog(trt)
+    return int(_make_builder(trt, log, backend).num_DLA_cores)
 
 
 def _make_builder(trt: Any, log: BuildLog, backend: TensorRtName) -> Any:

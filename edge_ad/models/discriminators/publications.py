@@ -164,6 +164,8 @@ SUPERSIMPLENET = Publication(
         "and neighbours beyond the border are left out of the average.",
         "A labelled defect that covers no position by half marks the one that it covers most; the authors' sampling "
         "of masks loses it.",
+        "A map is shifted to have the score of its image as its maximum, which moves the pixels of one image against "
+        "those of another.",
         "Each step takes as many labelled defects as good photos, drawn anew; the authors mirror defects and draw good "
         "photos to match.",
         "The last layer of the segmentation head has a bias, and the classification head sees the adapted features, as "

@@ -40,7 +40,8 @@ class SuperSimpleNetParameters(DiscriminatorParameters):
         focus: γ of the focal losses.
         upscaling: How much finer than the features the map is: 1, or 2 as in the paper.
         classifier_width: Channels of the convolution of the classification head.
-        classifier_score: The image's score is that of the classification head, as in the paper; otherwise ``score``.
+        classifier_score: The image's score is that of the classification head, as in the paper, and is taken where
+            defects are labelled; otherwise ``score``.
         spared: Positions around a marked defect that are in no loss of the map, as they see part of it; with 0 all but
             what is marked is normal, as in the authors' code.
         own_mean: Marked defects have a mean of their own in the L1 loss; otherwise it is one with the areas of noise,
@@ -51,6 +52,7 @@ class SuperSimpleNetParameters(DiscriminatorParameters):
 
     absent: ClassVar[Mapping[str, Any]] = {**DiscriminatorParameters.absent, "spared": 0, "own_mean": False}
     publication: ClassVar[Publication | None] = SUPERSIMPLENET
+    taught: ClassVar[Mapping[str, Any]] = {"classifier_score": True}
 
     epochs: int = Field(default=20, ge=1)
     noise: float = Field(default=1.0, gt=0, le=100)
@@ -206,8 +208,13 @@ class SuperSimpleNet(Discriminator):
         return super().score_patches(self._upscaled(features))
 
     def score_features(self, features: Tensor) -> DetectorOutput:
-        """The map of the segmentation head, and its maximum or what the classification head says."""
+        """The map of the segmentation head, and its maximum or what the classification head says.
+
+        A map is shifted to have the head's score as its maximum: then the places above the threshold are those that
+        the verdict is about.
+        """
         if not self.config.classifier_score:
             return super().score_features(features)
         projected, logits = self.head.judge(self._upscaled(features))
-        return DetectorOutput(self.classifier(projected, logits), self.map_of(logits))
+        score, anomaly_map = self.classifier(projected, logits), self.map_of(logits)
+        return DetectorOutput(score, anomaly_map + (score[:, None, None, None] - anomaly_map.amax((1, 2, 3), True)))

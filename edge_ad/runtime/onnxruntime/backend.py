@@ -93,6 +93,7 @@ class OnnxRuntimeBackend(Backend):
     """ONNX Runtime's CPU provider: runs everywhere, and is the reference for the others."""
 
     name = "onnxruntime"
+    triton_platform = "onnxruntime_onnx"
     tolerance: ClassVar[float] = 1e-4
     fp16_arithmetic = (
         "float32 where ONNX Runtime has no FP16 kernel for this processor: weights are rounded to FP16, "

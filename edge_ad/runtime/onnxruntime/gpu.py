@@ -38,6 +38,7 @@ class OnnxRuntimeGpuBackend(Backend):
         package: Distribution that brings it.
     """
 
+    runs_on_gpu = True
     provider: ClassVar[str]
     package: ClassVar[str]
 
@@ -134,6 +135,7 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeGpuBackend):
     """ONNX Runtime's own CUDA provider, of the package onnxruntime-gpu."""
 
     name = "onnxruntime-cuda"
+    triton_platform = "onnxruntime_onnx"
     fastest_first = ("fp16", "fp32")  # it computes Q/DQ in float
     worth_building = ()
     provider = "CUDAExecutionProvider"

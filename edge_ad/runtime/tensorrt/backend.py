@@ -20,13 +20,19 @@ class TensorRtBackend(Backend):
 
     Attributes:
         builds_without_gpu: Whether plans can be built on a machine without the GPU.
+        measuring_program: NVIDIA's own program that measures a plan.
+        graph_option: What makes it launch the plan as a CUDA graph.
     """
 
     name: ClassVar[TensorRtName] = "tensorrt"
+    triton_platform = "tensorrt_plan"
     fastest_first = ("int8", "fp16", "fp32")
     worth_building = ("int8", "fp16", "fp32")
     runs_plans_only = True
+    runs_on_gpu = True
     builds_without_gpu: ClassVar[bool] = False
+    measuring_program: ClassVar[str] = "trtexec"
+    graph_option: ClassVar[str] = "--useCudaGraph"
 
     def probe(self) -> BackendStatus:
         """Whether it is installed and there is a GPU; if not, whether it can build."""
@@ -62,7 +68,10 @@ class TensorRtRtxBackend(TensorRtBackend):
     """TensorRT for RTX, which compiles ahead of time on a CPU for GPUs of other machines."""
 
     name = "tensorrt-rtx"
+    triton_platform = ""
     builds_without_gpu = True
+    measuring_program = "tensorrt_rtx"
+    graph_option = "--rtxCudaGraphStrategy=wholeGraph"
     polygraphy_environment: ClassVar[Mapping[str, str]] = {"POLYGRAPHY_USE_TENSORRT_RTX": "1"}
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 
 from edge_ad.document import Document
 
 __all__ = ["GoldenPlan", "MasterPart"]
 
-_SPAN = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>s|min|h|d)")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)")
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _MOST_PARTS = 100
 _LONGEST_ID = 64
@@ -22,14 +22,16 @@ def _seconds(value: object) -> object:
     match = _SPAN.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         raise ValueError("write a time such as 30min or 8h")
-    return float(match["number"]) * _SECONDS[match["unit"]]
+    return float(match[1]) * _SECONDS[match[2]]
 
 
 def _text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-_Span = Annotated[float, BeforeValidator(_seconds, json_schema_input_type=str), Field(gt=0)]
+_Span = Annotated[
+    float, BeforeValidator(_seconds), Field(gt=0), WithJsonSchema({"type": "string", "pattern": _SPAN.pattern})
+]
 
 
 class MasterPart(Document):
@@ -41,7 +43,7 @@ class MasterPart(Document):
         note: What is wrong with it, or where it is kept.
     """
 
-    model_config = ConfigDict(title="Master part")
+    model_config = ConfigDict(title="Master part", json_schema_extra={"description": "A part whose verdict is known."})
 
     id: Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=_LONGEST_ID)]
     expect: Literal["OK", "NG"]
@@ -61,10 +63,19 @@ class GoldenPlan(Document):
         parts: The master parts.
     """
 
-    model_config = ConfigDict(title="Golden check", populate_by_name=True)
+    model_config = ConfigDict(
+        title="Golden check",
+        populate_by_name=True,
+        json_schema_extra={"description": "When which parts are asked for."},
+    )
 
     every_s: _Span = Field(alias="every", description="Time from one check to the next, such as 8h.")
-    within_s: _Span = Field(default=900.0, alias="within", description="Time that a check may take, such as 15min.")
+    within_s: _Span = Field(
+        default=900.0,
+        alias="within",
+        description="Time that a check may take, such as 15min.",
+        json_schema_extra={"default": "15min"},
+    )
     on_failure: Literal["stop", "flag"] = Field(default="stop", alias="on-failure")
     identify: Literal["barcode", "order", "operator"] = "barcode"
     is_signed: bool = Field(default=True, alias="sign", description="Whether a person signs a check that was passed.")

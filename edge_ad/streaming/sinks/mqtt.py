@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import socket
 import threading
 import time
 from collections import deque
@@ -13,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import UsageError
 from edge_ad.streaming.frame import Event, Result
 from edge_ad.streaming.mqtt import Broker, BrokerConnection
 from edge_ad.streaming.records.schema import event_record, record_of
@@ -55,7 +52,7 @@ class MqttSink(Sink):
     delivery = "lossy"
 
     def __init__(self, broker: Broker) -> None:
-        self._broker, self._prefix = broker, _prefix(broker)
+        self._broker, self._prefix = broker, broker.prefix()
         self._name = f"MQTT broker {broker.host}:{broker.port}"
         self._alarm = Alarm("mqtt")
         self._client = self._make_client()
@@ -158,10 +155,3 @@ class MqttSink(Sink):
     def _say_if_not_connected(self) -> None:
         if self._connection is not None and not self._is_connected.is_set():
             self._alarm.raise_once(f"{self._name} cannot be reached.")
-
-
-def _prefix(broker: Broker) -> str:
-    prefix = broker.topic.strip("/")
-    if any(sign in "+#\0" for sign in prefix):
-        raise UsageError("An MQTT topic to publish to has no + and no #.", "Such as mqtt://host:1883/line-1")
-    return prefix or f"edge-ad/{re.sub('[^A-Za-z0-9_.-]', '-', socket.gethostname())}"

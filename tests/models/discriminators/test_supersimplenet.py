@@ -109,8 +109,9 @@ def test_labelled_defects_are_told_from_good_parts_that_look_alike_without_them(
         train(detector, TrainingBatch(torch.empty(4, 0), features), stage, steps=60)
         detector.eval()
         with torch.no_grad():
-            pairs = detector.score_features(defective), detector.score_features(good)
-            shifts[is_labelled] = [float((a - b).mean()) for a, b in zip(*pairs, strict=True)]
+            scores = [detector.score_features(features).score for features in (defective, good)]
+            maps = [detector.score_patches(features)[..., 2:4, 2:4] for features in (defective, good)]
+            shifts[is_labelled] = [float((one - other).mean()) for one, other in (scores, maps)]
     assert shifts[True][0] > 2 * abs(shifts[False][0])
     assert shifts[True][1] > 2 * abs(shifts[False][1])
 
@@ -124,3 +125,15 @@ def test_the_classification_loss_reaches_the_segmentation_head_with_labels_alone
         terms["score"].backward()  # type: ignore[no-untyped-call]
         gradient = detector.head.out.weight.grad
         assert (gradient is not None and bool(gradient.abs().sum() > 0)) == reaches
+
+
+def test_the_highest_place_of_a_map_has_the_score_of_the_second_head(images: Tensor) -> None:
+    detector = _detector(classifier_score=True)
+    fit(detector, images)
+    with torch.no_grad():
+        score, anomaly_map = detector(images)
+        detector.config = detector.config.model_copy(update={"classifier_score": False})
+        plain = detector(images).anomaly_map
+    torch.testing.assert_close(anomaly_map.amax((1, 2, 3)), score)
+    shifts = anomaly_map - plain
+    torch.testing.assert_close(shifts, shifts[..., :1, :1].expand_as(shifts), rtol=1e-4, atol=1e-4)

@@ -15,7 +15,7 @@ import pytest
 from edge_ad.errors import DeviceError, MissingDependencyError, UsageError
 from edge_ad.images import read_image
 from edge_ad.streaming.sources import Source, SourceOptions, source_from_uri
-from edge_ad.streaming.sources.base import FrameNumbers
+from edge_ad.streaming.sources.base import CameraSettings, FrameNumbers
 from edge_ad.streaming.sources.basler import BaslerSource
 
 
@@ -216,3 +216,15 @@ def test_frame_numbers_say_how_many_were_made_and_missed(numbers: list[int], cou
     frames.restart()
     frames.see(9000)
     assert (frames.count, frames.missed) == (count + 1, missed)
+
+
+def test_exposure_of_a_running_camera_is_changed_exactly_or_not_at_all() -> None:
+    with source_from_uri("basler://0?width=64&height=48", SourceOptions(exposure_us=2000.0)) as source:
+        assert source.read() is not None
+        exposure = _inner(source)._camera.GetNodeMap().GetNode("ExposureTime")
+        source.change(CameraSettings(exposure_us=5000.0))
+        assert exposure.GetValue() == pytest.approx(5000.0)
+        with pytest.raises(UsageError, match="did not take ExposureTime"):
+            source.change(CameraSettings(exposure_us=1e12))
+        assert exposure.GetValue() == pytest.approx(5000.0)
+        assert source.read() is not None

@@ -1,0 +1,103 @@
+"""``edge-ad follow``: a folder that stays at what a tag names."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from edge_ad.cli.console import note, print_json, print_line
+from edge_ad.cli.options import BackendOption, JsonOption, PlainHttpOption, TrustOption
+from edge_ad.errors import EdgeAdError
+
+if TYPE_CHECKING:
+    from edge_ad.fleet.follow import Prepare
+    from edge_ad.fleet.state import FollowState, Step
+
+__all__ = ["follow"]
+
+
+def follow(
+    reference: Annotated[str, typer.Argument(metavar="REGISTRY/NAME:TAG", help="The tag to follow.")],
+    into: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the bundle, for stream --watch-bundle.")],
+    every: Annotated[float, typer.Option(min=1.0, metavar="S", help="Seconds between two looks at the tag.")] = 60.0,
+    once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
+    backend: BackendOption = "auto",
+    build: Annotated[bool, typer.Option("--build/--no-build", help="Build the engine of this device.")] = True,
+    trust: TrustOption = None,
+    health: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL", help="Metrics of the stream: http://127.0.0.1:9464/metrics. Go back if it suffers."
+        ),
+    ] = None,
+    trial: Annotated[float, typer.Option(min=0.0, metavar="S", help="How long a new bundle is tried.")] = 120.0,
+    min_fps: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Smallest share of the frames per second of before.")
+    ] = 0.8,
+    max_defective: Annotated[
+        float, typer.Option(min=0.0, max=1.0, help="Largest share of defective frames during the trial.")
+    ] = 1.0,
+    mqtt: Annotated[
+        str | None, typer.Option(metavar="URL", help="Publish the state, retained, at mqtt://host/prefix.")
+    ] = None,
+    plain_http: PlainHttpOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Follow a tag of a registry: pull what it names, build its engine, verify it, and swap the folder.
+
+    A bundle that is not signed as asked, damaged or does not give its trained numbers here is refused, and the present
+    one stays. With --health, the stream that uses the folder is watched for a while; if it suffers, the folder goes
+    back. A refused bundle is not tried again. While the registry is away, the device keeps what it has.
+
+    Raises:
+        UsageError: The reference, the folder or an address cannot be used.
+        EdgeAdError: With --once, the tag's bundle is not in use afterwards.
+    """
+    from edge_ad.fleet import ArtifactReference, read_public_key
+    from edge_ad.fleet.follow import Follower, FollowOptions
+    from edge_ad.fleet.health import HealthLimits, read_health
+    from edge_ad.fleet.state import StatePublisher
+    from edge_ad.streaming.mqtt import Broker
+
+    limits = HealthLimits(least_fps_share=min_fps, most_defective_share=max_defective)
+    keys = tuple(read_public_key(path) for path in trust or ())
+    options = FollowOptions(keys, plain_http, health, limits, trial)
+    if health is not None:
+        read_health(health)  # a wrong address is refused now
+    with ExitStack() as stack:
+        publisher = None if mqtt is None else stack.enter_context(StatePublisher(Broker.parse(mqtt)))
+
+        def tell(state: FollowState) -> None:
+            if publisher is not None:
+                publisher.publish(state)
+
+        steps = _steps(backend, is_built=build)
+        follower = Follower(ArtifactReference.parse(reference), into, steps, options, tell=tell, log=note)
+        stack.enter_context(follower.alone())
+        while True:
+            state = follower.check()
+            if once:
+                _report(state, as_json=as_json)
+                return
+            time.sleep(every)
+
+
+def _steps(backend: str, *, is_built: bool) -> list[tuple[Step, Prepare]]:
+    from edge_ad.fleet.preparation import build_in_child, verify_candidate
+
+    verifying: tuple[Step, Prepare] = ("verifying", partial(verify_candidate, backend=backend))
+    return [("building", partial(build_in_child, backend=backend, log=note)), verifying] if is_built else [verifying]
+
+
+def _report(state: FollowState, *, as_json: bool) -> None:
+    if as_json:
+        print_json(state)
+    else:
+        print_line(f"{state.step} {state.digest}".rstrip())
+    if state.step != "current":
+        raise EdgeAdError(f"The bundle of {state.reference} is not in use: {state.step}. {state.message}")

@@ -1,0 +1,260 @@
+"""A device that follows a tag: what the tag names is pulled, built, verified, swapped in, tried out, or refused.
+
+Beside the folder ``screw`` of the bundle lies ``.screw-follow``:
+
+    candidate-…/     the bundle that is being prepared; removed when a killed agent starts again
+    previous/        the bundle before the present one, for going back
+    state.json       see `FollowState`
+
+The folder of the bundle is only ever exchanged as a whole. Which bundle it holds is said by ``origin.json`` in it, so
+the two cannot contradict each other, wherever the agent is killed. A bundle is refused in the state before the folder
+goes back to the previous one: a killed agent finishes that when it starts again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from pathlib import Path
+
+from edge_ad.bundle import Bundle
+from edge_ad.bundle.bundle import MANIFEST_FILE, check_replaceable
+from edge_ad.errors import BundleError, DeviceError, MissingDependencyError, QualityGateError, StorageError, UsageError
+from edge_ad.fleet.health import Health, HealthLimits, health_problem, read_health
+from edge_ad.fleet.pulling import Origin, fill_folder, read_origin
+from edge_ad.fleet.reference import ArtifactReference
+from edge_ad.fleet.registry_client import RegistryClient
+from edge_ad.fleet.signatures import PublicKey, check_signature
+from edge_ad.fleet.state import FollowState, Step, Trial, read_state, write_state
+from edge_ad.storage import atomic_directory, clone_tree, is_taken, one_at_a_time, remove_leftovers, sha256_file
+
+__all__ = ["FollowOptions", "Follower"]
+
+_STATE_FILE = "state.json"
+_CANDIDATE = "candidate-"
+_OBSERVE_S = 2.0
+_IN_A_ROW = 3
+
+Prepare = Callable[[Path], None]
+"""Builds an engine in a folder, or verifies it; raises BundleError or QualityGateError where the bundle is at fault."""
+
+
+@dataclass(frozen=True)
+class FollowOptions:
+    """How to follow.
+
+    Attributes:
+        trusted: Keys of which one must have signed a bundle; none asks for no signature.
+        plain_http: Speak HTTP without TLS.
+        health: Address of the metrics of the stream that uses the folder; None for no trial.
+        limits: When its health has fallen.
+        trial_s: How long a new bundle is tried, in seconds.
+        observe_s: Time between two looks at it, in seconds.
+    """
+
+    trusted: Sequence[PublicKey] = ()
+    plain_http: bool = False
+    health: str | None = None
+    limits: HealthLimits = field(default_factory=HealthLimits)
+    trial_s: float = 120.0
+    observe_s: float = _OBSERVE_S
+
+
+class Follower:
+    """Keeps a folder at what a tag names.
+
+    Args:
+        reference: The tag.
+        root: Folder of the bundle.
+        prepare: What is done with a candidate before it is used, in this order: step → function.
+        options: How to follow.
+        tell: Told of every state.
+        log: Called with a line for each step.
+
+    Raises:
+        UsageError: The reference is pinned, or ``root`` is something else than a bundle.
+    """
+
+    def __init__(
+        self,
+        reference: ArtifactReference,
+        root: Path,
+        prepare: Sequence[tuple[Step, Prepare]],
+        options: FollowOptions,
+        *,
+        tell: Callable[[FollowState], None] = lambda state: None,
+        log: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        if reference.is_pinned:
+            raise UsageError("A digest never changes: there is nothing to follow.", "Name a tag, or use edge-ad pull.")
+        self._reference, self._root, self._prepare, self._options = reference, root.resolve(), prepare, options
+        self._tell, self._log = tell, log
+        self._work = self._root.with_name(f".{self._root.name}-follow")
+        self._previous = self._work / "previous"
+        self.state = FollowState(reference=reference.words)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, no other agent follows into this folder; what a killed one left is put in order.
+
+        Raises:
+            UsageError: Another one does.
+            BundleError: The folder holds something else than a bundle.
+            StorageError: No space or no permission.
+        """
+        held = self._work / "agent"  # a folder of its own: what builds an engine holds the folder of the candidate
+        held.mkdir(parents=True, exist_ok=True)
+        if is_taken(held):
+            raise UsageError(f"Another edge-ad follow keeps {self._root}.", "Stop it, or name another folder.")
+        with one_at_a_time(held):
+            self._put_in_order()
+            yield
+
+    def check(self) -> FollowState:
+        """Do one round: what the tag names now is used, or refused, or it is tried again later.
+
+        Returns:
+            The state after it.
+        """
+        try:
+            self._round()
+        except (DeviceError, MissingDependencyError, UsageError, StorageError) as error:  # not the bundle's fault
+            self._set("waiting", str(error))
+        return self.state
+
+    def _round(self) -> None:
+        trial = self.state.trial
+        if trial is not None and trial.digest == self._live():  # the agent was ended during it
+            self._try_out(trial)
+        with RegistryClient(self._reference, plain_http=self._options.plain_http) as client:
+            digest = client.digest(self._reference.name)
+            if digest == self._live():
+                self._set("current")
+            elif digest in self.state.refused:
+                self._set("refused", self.state.refused[digest])
+            else:
+                self._update(client, digest)
+
+    def _update(self, client: RegistryClient, digest: str) -> None:
+        candidate = self._work / f"{_CANDIDATE}{secrets.token_hex(4)}"
+        try:
+            self._make(client, digest, candidate)
+            trial = self._planned_trial(digest)
+            self._save(self.state.model_copy(update={"trial": trial}))
+            self._use(candidate)
+        except (BundleError, QualityGateError) as error:
+            self._save(self.state.refusing(digest, str(error)))
+            self._set("refused", str(error))
+            return
+        finally:
+            shutil.rmtree(candidate, ignore_errors=True)
+        if trial is not None:
+            self._try_out(trial)
+        else:
+            self._set("current", "" if self._options.health is None else "used without a trial: no stream answered")
+
+    def _planned_trial(self, digest: str) -> Trial | None:
+        """The trial of a bundle; None where there is no stream to watch."""
+        before = None if self._options.health is None else read_health(self._options.health)
+        return None if before is None else Trial(digest=digest, before=before)
+
+    def _make(self, client: RegistryClient, digest: str, candidate: Path) -> None:
+        self._set("pulling", digest)
+        if self._options.trusted:
+            check_signature(client, digest, self._options.trusted)
+        origin = Origin(reference=self._reference.words, digest=digest, is_signed=bool(self._options.trusted))
+        with atomic_directory(candidate) as staged:
+            fill_folder(client, origin, staged, known=self._root, log=self._log)
+        for step, prepare in self._prepare:
+            self._set(step, digest)
+            prepare(candidate)
+
+    def _use(self, candidate: Path) -> None:
+        """Let the candidate take the place of the present bundle, which is kept."""
+        check_replaceable(self._root)
+        if (self._root / MANIFEST_FILE).is_file():
+            self._log("keeping the present bundle")
+            _copy(self._root, self._previous)
+        self._log("replacing the bundle")
+        with one_at_a_time(self._root.parent):
+            _copy(candidate, self._root)
+
+    def _try_out(self, trial: Trial) -> None:
+        self._set("on trial", trial.digest)
+        problem = self._problem_of(trial.before, _hash(self._root))
+        if problem:
+            self._save(self.state.refusing(trial.digest, problem).model_copy(update={"trial": None}))
+            self._go_back(problem)
+        else:
+            self._save(self.state.model_copy(update={"trial": None}))
+            self._set("current")
+
+    def _problem_of(self, before: Health, bundle: str) -> str:
+        """Watch the stream until the time is over, or its health was bad three times in a row."""
+        url, limits = self._options.health, self._options.limits
+        until, start, bad, problem = time.monotonic() + self._options.trial_s, None, 0, ""
+        while url is not None:
+            time.sleep(self._options.observe_s)
+            now = read_health(url)
+            is_used = now is not None and now.bundle == bundle
+            start = start or (now if is_used else None)
+            problem = health_problem(before, start, now, limits)
+            bad = bad + 1 if problem else 0
+            if bad == _IN_A_ROW:
+                return problem
+            if time.monotonic() > until:
+                return problem if start is not None else "the stream did not take it over"
+        return ""
+
+    def _go_back(self, why: str) -> None:
+        if not (self._previous / MANIFEST_FILE).is_file():
+            self._set("refused", f"{why}; there is no earlier bundle to go back to")
+            return
+        self._log("going back to the previous bundle")
+        with one_at_a_time(self._root.parent):
+            _copy(self._previous, self._root)
+        self._set("rolled back", why)
+
+    def _put_in_order(self) -> None:
+        remove_leftovers(self._previous)
+        with one_at_a_time(self._root.parent):
+            remove_leftovers(self._root)
+        for candidate in (*self._work.glob(f"{_CANDIDATE}*"), *self._work.glob(f".{_CANDIDATE}*")):
+            shutil.rmtree(candidate, ignore_errors=True)
+        check_replaceable(self._root)
+        self.state = read_state(self._work / _STATE_FILE, self._reference.words)
+        live = self._live()
+        if live in self.state.refused:  # killed before the folder went back
+            self._go_back(self.state.refused[live])
+
+    def _live(self) -> str:
+        origin = read_origin(self._root)
+        return "" if origin is None else origin.digest
+
+    def _set(self, step: Step, message: str = "") -> None:
+        self._log(f"{step}: {message}" if message else step)
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        update = {"step": step, "message": " ".join(message.split()), "digest": self._live(), "at": now}
+        self._save(self.state.model_copy(update=update))
+        self._tell(self.state)
+
+    def _save(self, state: FollowState) -> None:
+        self.state = state
+        with suppress(StorageError):  # a full disk: the bundle in the folder stays in use
+            write_state(self._work / _STATE_FILE, state)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Let ``target`` hold the files of ``source``, with its engines, in one step."""
+    with atomic_directory(target) as staged:
+        clone_tree(source, staged)
+    Bundle.open(target)
+
+
+def _hash(root: Path) -> str:
+    return sha256_file(root / MANIFEST_FILE)
