@@ -21,13 +21,18 @@ _METRICS = ("image_auroc", "pixel_auroc", "pro")
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A row for each product and method: image AUROC / pixel AUROC / PRO of both engines, and layers in INT8."""
-    lines = ["| product | method | FP32 | INT8 | INT8 layers |", "|---|---|---|---|--:|"]
-    for row in sorted(rows, key=lambda row: (row["product"], row["method"] != "patch-gaussian", row["method"])):
+    """A row for each run: image AUROC / pixel AUROC / PRO of both engines, and layers in INT8."""
+    lines = ["| product | method | seed | FP32 | INT8 | INT8 layers |", "|---|---|--:|---|---|--:|"]
+    for row in sorted(rows, key=_place):
         int8 = _shown(row["int8"]) if "int8" in row else "refused by the gate" if "refused" in row else "–"
         layers = f"{row['int8_layers']} of {row['int8_layers'] + row['returned']}" if "int8" in row else "–"
-        lines.append(f"| `{row['product']}` | `{row['method']}` | {_shown(row['fp32'])} | {int8} | {layers} |")
+        run = f"`{row['product']}` | `{row['method']}` | {row['seed']}"
+        lines.append(f"| {run} | {_shown(row['fp32'])} | {int8} | {layers} |")
     return "\n".join(lines)
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, bool, str, int]:
+    return row["product"], row["method"] != "patch-gaussian", row["method"], row["seed"]
 
 
 def _shown(metrics: Mapping[str, float]) -> str:

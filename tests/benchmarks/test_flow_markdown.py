@@ -12,15 +12,16 @@ def test_the_page_shows_the_recorded_rows() -> None:
 
 def test_a_precision_that_was_refused_has_no_figures() -> None:
     metrics = {"image_auroc": 0.9, "pixel_auroc": 0.8, "pixel_ap": 0.5, "pro": 0.7}
-    refused = {"product": "a", "method": "msflow", "fp32": metrics, "refused": "error: INT8 fails."}
+    refused = {"product": "a", "method": "msflow", "seed": 1, "fp32": metrics, "refused": "error: INT8 fails."}
     passed = {
         "product": "a",
         "method": "patch-gaussian",
+        "seed": 0,
         "fp32": metrics,
         "int8": metrics,
         "int8_layers": 9,
         "returned": 2,
     }
     lines = table([refused, passed]).splitlines()
-    assert lines[2] == "| `a` | `patch-gaussian` | 0.900 / 0.800 / 0.700 | 0.900 / 0.800 / 0.700 | 9 of 11 |"
-    assert lines[3] == "| `a` | `msflow` | 0.900 / 0.800 / 0.700 | refused by the gate | – |"
+    assert lines[2] == "| `a` | `patch-gaussian` | 0 | 0.900 / 0.800 / 0.700 | 0.900 / 0.800 / 0.700 | 9 of 11 |"
+    assert lines[3] == "| `a` | `msflow` | 1 | 0.900 / 0.800 / 0.700 | refused by the gate | – |"
