@@ -33,7 +33,9 @@ __all__ = ["FeatureCache", "byte_limit", "cached_features", "compute_features", 
 _BATCH = 8
 _MOST_PIXELS = _BATCH * 512 * 512  # of a batch: large pictures would fill the memory
 _SUFFIX, _UNFINISHED, _LOCK = ".npy", ".partial", ".lock"
-_NAME = re.compile(r"[0-9a-f]{64}(\.(npy|features|safetensors)|-[0-9a-f]{8}\.partial)")  # nothing else there is ours
+_PASSING = (_UNFINISHED, _LOCK)  # what a process takes away itself, unless it is killed
+# Nothing else there is ours.
+_NAME = re.compile(r"[0-9a-f]{64}(\.(npy|features|safetensors|lock)|-[0-9a-f]{8}\.partial)")
 _ABANDONED_S = 3600.0
 _KEPT_TYPES = {torch.float16, torch.float32, torch.float64}  # NumPy has no bfloat16
 _NO_ARRAY = (OSError, ValueError, TypeError, SyntaxError, TokenError)  # what NumPy raises for a damaged header
@@ -272,7 +274,7 @@ def make_room(folder: Path, needed_bytes: int, limit_bytes: int, in_use: Collect
     if excess > sum(file.size for file in old):
         return False
     for file in old:
-        if excess > 0 or file.path.suffix == _UNFINISHED:
+        if excess > 0 or file.path.suffix in _PASSING:
             with suppress(OSError):  # Windows: somebody has it mapped
                 file.path.unlink(missing_ok=True)
                 excess -= file.size
@@ -280,7 +282,7 @@ def make_room(folder: Path, needed_bytes: int, limit_bytes: int, in_use: Collect
 
 
 def _is_being_written(file: _File) -> bool:
-    return file.path.suffix == _UNFINISHED and time.time() - file.used_at <= _ABANDONED_S
+    return file.path.suffix in _PASSING and time.time() - file.used_at <= _ABANDONED_S
 
 
 def _files(folder: Path) -> Iterator[_File]:

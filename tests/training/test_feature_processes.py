@@ -43,11 +43,12 @@ def test_what_a_killed_process_left_is_never_read_and_deleted_after_an_hour(tmp_
     with _start(tmp_path / "never.npy", "stop") as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "half\n"
-        (left,) = folder.iterdir()
+        left = sorted(folder.iterdir())
         process.kill()
     features = cached_features(Slow(), pictures())
     assert torch.equal(features, compute_features(Slow(), pictures()))
-    assert sorted(path.suffix for path in folder.iterdir()) == [".npy", ".partial"]
-    os.utime(left, (time.time() - 4000,) * 2)
+    assert sorted(path.suffix for path in folder.iterdir()) == [".lock", ".npy", ".partial"]
+    for path in left:
+        os.utime(path, (time.time() - 4000,) * 2)
     cached_features(Slow(), pictures(9))
     assert [path.suffix for path in folder.iterdir()] == [".npy", ".npy"]

@@ -121,7 +121,7 @@ class _AravisConnection:
         start = call("arv_buffer_get_data", handle, byref(size))
         content: Any = (ctypes.c_uint8 * size.value).from_address(start) if start else b""
         data = np.frombuffer(content, np.uint8)
-        number = call("arv_buffer_get_frame_id", handle)
+        number = call("arv_buffer_get_frame_id", handle) or None  # GigE Vision numbers from 1: 0 is none
         padding = self._aravis.row_padding(handle) if is_image else 0
         return Buffer(number, is_complete, format_of_code(code), size_hw, padding, data, handle)
 
