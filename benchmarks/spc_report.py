@@ -22,6 +22,7 @@ _Made = TypeVar("_Made")
 
 
 def main() -> None:
+    """Record, measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--records", type=int, default=1_000_000)
     count = parser.parse_args().records

@@ -137,6 +137,32 @@ def test_by_order_and_by_operator_a_person_begins_and_says_which() -> None:
     assert check.show("", "OK") == ["passed"]
 
 
+def test_a_line_that_a_failed_check_stopped_is_not_freed_by_selecting_its_recipe_again() -> None:
+    plan, recipe = _plan(**{"on-failure": "stop"}), RecipeMark("a", "1" * 64)
+    check = _Check(plan, recipe)
+    check.show("M1", "NG", recipe)
+    assert check.show("M2", "NG", recipe) == ["failed"]
+    check.golden.use(None, RecipeMark("b", "2" * 64), 1.0)
+    assert check.golden.lets_pass("4711")
+    check.golden.use(plan, recipe, 1.0)
+    assert (check.golden.state, check.golden.lets_pass("4711")) == (GoldenState.FAILED, False)
+    check.golden.waive("Ada (engineer)", "the part is worn")
+    check.golden.use(plan, recipe, 1.0)
+    assert (check.golden.state, check.golden.lets_pass("4711")) == (GoldenState.VALID, True)
+
+
+@pytest.mark.parametrize("shown", [["M1"], ["M1", "M2"]])
+def test_master_parts_judged_with_another_threshold_are_shown_again_in_the_same_time(shown: list[str]) -> None:
+    check = _Check(_plan())
+    for part in shown:
+        check.show(part, "OK" if part == "M1" else "NG")
+    assert check.look(threshold=2.0) == ["due"]
+    assert check.golden.state is GoldenState.DUE
+    assert [part["verdict"] for part in check.golden.facts()["parts"]] == [None, None]
+    check.now = 15 * 60 + 1.0
+    assert check.look(threshold=2.0) == ["failed"]
+
+
 def test_another_recipe_and_another_threshold_ask_again_and_a_valid_check_is_kept() -> None:
     one, other = RecipeMark("one", "1" * 64), RecipeMark("other", "2" * 64)
     check = _Check(_plan(sign=False), one)

@@ -110,6 +110,7 @@ class GoldenCheck:
         self._is_stopped = False
         self._round = _Round(0.0, 0.0, "")
         self._valid: dict[RecipeMark, tuple[float, float]] = {}  # until when, and with which threshold
+        self._failed: dict[RecipeMark, GoldenState] = {}  # whoever selects such a recipe again is not let through
         self._events: list[Event] = []
 
     @property
@@ -146,6 +147,9 @@ class GoldenCheck:
             until, with_threshold = self._valid.get(recipe, (float("-inf"), 0.0))
             if plan is None:
                 self._state = GoldenState.NONE
+            elif recipe in self._failed:
+                self._round = _Round(self._clock(), time.time(), "failed before")
+                self._state, self._is_stopped = self._failed[recipe], plan.on_failure == "stop"
             elif self._clock() < until and with_threshold == threshold:
                 self._state = GoldenState.VALID
             else:
@@ -167,6 +171,8 @@ class GoldenCheck:
                 changed, self._threshold = threshold != self._threshold, threshold
                 if self._state is GoldenState.VALID and changed:
                     self._ask("changed threshold")
+                elif self._is_open and changed and self._round.judged:
+                    self._begin_again()
                 elif self._state is GoldenState.VALID and now >= self._valid[self._recipe][0]:
                     self._ask(f"every {plan.every_s / 3600:g} h")
                 elif self._is_open and now > self._round.asked_at + plan.within_s:
@@ -238,6 +244,7 @@ class GoldenCheck:
             if self._state is GoldenState.VALID or not why.strip():
                 raise UsageError("A golden check that is due or failed is waived with a reason.")
             self._valid[self._recipe] = (self._clock() + plan.every_s, self._threshold)
+            self._failed.pop(self._recipe, None)
             self._state, self._is_stopped = GoldenState.VALID, False
             self._tell("waived", f"Golden check waived by {by}: {why}.", by=by, why=why)
 
@@ -298,6 +305,13 @@ class GoldenCheck:
         within = self._planned().within_s / 60
         self._tell("due", f"Golden check due ({why}): show the master parts within {within:g} min.", why=why)
 
+    def _begin_again(self) -> None:
+        """Ask for all master parts: some were judged with another threshold. There is no more time for it."""
+        asked = self._round
+        self._round = _Round(asked.asked_at, asked.asked_unix, asked.why)
+        self._state = GoldenState.DUE
+        self._tell("due", "Golden check due (changed threshold): show all master parts again.", why="changed threshold")
+
     def _complete(self) -> None:
         wrong = [judged for judged in self._round.judged.values() if not judged.is_right]
         if wrong:
@@ -311,12 +325,14 @@ class GoldenCheck:
     def _pass(self, by: str) -> None:
         self._state, self._is_stopped = GoldenState.VALID, False
         self._valid[self._recipe] = (self._clock() + self._planned().every_s, self._threshold)
+        self._failed.pop(self._recipe, None)
         count = len(self._round.judged)
         self._tell("passed", f"Golden check passed: {count} master parts as recorded, signed by {by}.", by=by)
 
     def _fail(self, state: GoldenState, why: str) -> None:
         self._state, self._is_stopped = state, self._planned().on_failure == "stop"
         self._valid.pop(self._recipe, None)
+        self._failed[self._recipe] = state
         stops = " No part is judged until it is passed or waived." if self.is_blocking else ""
         self._tell("failed", f"Golden check failed: {why}.{stops}", why=why, by=self._round.by)
 
