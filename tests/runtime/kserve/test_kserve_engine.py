@@ -97,6 +97,17 @@ def test_a_graph_that_is_loaded_under_the_same_version_ends_it(bundle: Bundle, s
             _infer_until_it_fails(engine)
 
 
+def test_a_graph_of_which_nothing_is_said_any_more_is_held_to_the_recorded_outputs(
+    bundle: Bundle, server: ModelServer
+) -> None:
+    with _engine(bundle, server) as engine:
+        engine.infer(_frames(1))
+        server.parameters.clear()
+        server.load(deploy_graph(seed=1), version=server.version)
+        with pytest.raises(BundleError, match="does not give the trained numbers"):
+            _infer_until_it_fails(engine)
+
+
 def test_another_version_is_held_to_the_recorded_outputs_before_its_answer_is_used(bundle: Bundle) -> None:
     server = ModelServer(deploy_graph(), has_config=False)
     with _engine(bundle, server) as engine:
