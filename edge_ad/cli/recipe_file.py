@@ -33,6 +33,9 @@ SWITCHED = frozenset(
 )
 """What a running stream can take from another recipe; all else must be the same."""
 
+_ALL_OR_NONE = ("bundle", "part", "exposure", "gain")
+"""Options that a running stream cannot go without under one recipe when another one gives them."""
+
 _ENDINGS = (".yaml", ".yml")
 _LARGEST_BYTES = 1 << 20
 _OWN = ("name", "number", "golden")
@@ -94,7 +97,8 @@ def recipe_paths(place: Path) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise DataError(f"There is no recipe at {place}.", "Give a .yaml file, or a folder of them.")
-    found = sorted(path for path in place.iterdir() if path.suffix.lower() in _ENDINGS and path.is_file())
+    # A link to nowhere is a recipe too, one that cannot be read.
+    found = sorted(path for path in place.iterdir() if path.suffix.lower() in _ENDINGS and not path.is_dir())
     if not found:
         raise DataError(f"There is no recipe in {place}.", f"Recipes end in {' or '.join(_ENDINGS)}.")
     return found
@@ -177,7 +181,7 @@ def check_recipes(place: Path, *, opens_bundles: bool = True) -> tuple[list[Reci
     if opens_bundles:
         faults += [fault for path in paths for fault in _bundle_faults(path)]
     if place.is_dir():
-        faults += _alike(recipes) + _not_switched(recipes)
+        faults += _alike(recipes) + _not_switched(recipes) + _given_by_some(recipes)
     return recipes, faults
 
 
@@ -267,4 +271,14 @@ def _not_switched(recipes: Sequence[RecipeFile]) -> list[Fault]:
             if name not in SWITCHED and value != first:
                 text = f"a running stream cannot change it, and {recipes[0].path.name} has another value."
                 faults.append(Fault(recipe.path, name, text))
+    return faults
+
+
+def _given_by_some(recipes: Sequence[RecipeFile]) -> list[Fault]:
+    """Options that a recipe lacks, and that it cannot do without since another one gives them."""
+    faults = list[Fault]()
+    for name in _ALL_OR_NONE:
+        givers = [recipe.path.name for recipe in recipes if name in recipe.given]
+        lacking = [recipe for recipe in recipes if name not in recipe.given] if givers else []
+        faults += [Fault(recipe.path, name, f"give it here too, as {givers[0]} does.") for recipe in lacking]
     return faults

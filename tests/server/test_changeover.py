@@ -68,6 +68,17 @@ def test_what_is_no_name_or_number_is_refused(page: LivePage, recipe: object) ->
     assert _post(page, "operator", "/api/recipe", recipe=recipe).status == 400
 
 
+def test_misspelt_or_doubled_name_is_refused_before_the_line_is_switched(page: LivePage) -> None:
+    seen = _serve_recipes(page)
+    refused = _post(page, "operator", "/api/recipe", recipe="Plate", prepar=True)
+    assert refused.status == 400
+    assert "Did you mean prepare?" in refused.text
+    doubled = '{"by": "Otto", "recipe": "Plate", "recipe": "Rod"}'
+    headers = {"content-type": "application/json", "authorization": f"Bearer {_USERS['operator'].token}"}
+    assert page.request("POST", "/api/recipe", doubled, headers).status == 400
+    assert seen == []
+
+
 def test_a_stream_without_recipes_says_so(page: LivePage) -> None:
     refused = _post(page, "operator", "/api/recipe", recipe="Plate")
     assert refused.status == 409

@@ -11,7 +11,7 @@ from edge_ad.document import Document
 
 __all__ = ["GoldenPlan", "MasterPart"]
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)")
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|min|h|d)")
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _MOST_PARTS = 100
 _LONGEST_ID = 64
@@ -30,7 +30,10 @@ def _text(value: object) -> object:
 
 
 _Span = Annotated[
-    float, BeforeValidator(_seconds), Field(gt=0), WithJsonSchema({"type": "string", "pattern": _SPAN.pattern})
+    float,
+    BeforeValidator(_seconds),
+    Field(gt=0, allow_inf_nan=False),
+    WithJsonSchema({"type": "string", "pattern": f"^{_SPAN.pattern}$"}),
 ]
 
 
