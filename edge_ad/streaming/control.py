@@ -168,10 +168,10 @@ class StreamControl:
         return self._recipe
 
     @property
-    def recipe_and_threshold(self) -> tuple[RecipeMark, float]:
-        """The recipe and the threshold of the same moment."""
+    def judging(self) -> tuple[RecipeMark, float, str]:
+        """The recipe, the threshold and the content hash of the bundle, of the same moment."""
         with self._lock:
-            return self._recipe, self._threshold
+            return self._recipe, self._threshold, self._bundle["hash"]
 
     @property
     def recipe_number(self) -> int:

@@ -138,7 +138,7 @@ class RecipeSwitcher:
                     source.change(before)
             raise
         self._on_recipe(recipe, judging.threshold)
-        line.control.golden.use(recipe.golden, recipe.mark, judging.threshold)
+        line.control.golden.use(recipe.golden, recipe.mark, judging.threshold, judging.bundle["hash"])
         line.active.switch(judging)
 
     def _refuse(self, asked: RecipeRequest, control: StreamControl, error: BaseException) -> None:

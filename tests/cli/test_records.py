@@ -15,7 +15,7 @@ import pytest
 from edge_ad.cli import main
 from edge_ad.streaming.frame import Event, RecipeMark
 from edge_ad.streaming.golden import GoldenCheck, GoldenPlan
-from edge_ad.streaming.golden.check import Judged
+from edge_ad.streaming.golden.state import Judged
 from edge_ad.streaming.records import RecordStore, VerdictRow
 from edge_ad.streaming.records.schema import _STEPS, open_for_writing
 

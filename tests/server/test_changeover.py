@@ -10,7 +10,7 @@ from edge_ad.errors import UsageError
 from edge_ad.server import Role, User
 from edge_ad.streaming.frame import NO_RECIPE, RecipeMark
 from edge_ad.streaming.golden import GoldenPlan
-from edge_ad.streaming.golden.check import Judged
+from edge_ad.streaming.golden.state import Judged
 from edge_ad.streaming.requests import RecipeAnswer
 from tests.server.live_page import Answer, LivePage
 
