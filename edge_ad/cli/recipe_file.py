@@ -38,6 +38,7 @@ _ALL_OR_NONE = ("bundle", "part", "exposure", "gain")
 
 _ENDINGS = (".yaml", ".yml")
 _LARGEST_BYTES = 1 << 20
+_GOLDEN_HINT = "docs/how-to/golden_check.md shows such a file."
 _OWN = ("name", "number", "golden")
 _SAID = {"bool_type": "write true or false.", "int_type": "write a whole number.", "float_type": "write a number."}
 
@@ -154,11 +155,16 @@ def read_golden(path: Path) -> GoldenPlan:
         UsageError: It is wrong; the message has the first fault, and how many more there are.
     """
     try:
-        return GoldenPlan.model_validate(_content(path)[1])
+        content = _content(path)[1]
+        if not isinstance(content, dict):
+            raise UsageError(f"{path} is no golden check: write NAME: VALUE, one in a line.", _GOLDEN_HINT)
+        if "golden" in content:
+            raise UsageError(f"{path} is a golden check itself: leave out the line golden:.", _GOLDEN_HINT)
+        return GoldenPlan.model_validate(content)
     except ValidationError as error:
         faults = [_fault(path, found) for found in error.errors(include_url=False)]
         more = f" And {len(faults) - 1} more." if len(faults) > 1 else ""
-        raise UsageError(f"{faults[0]}{more}", "docs/how-to/golden_check.md shows such a file.") from None
+        raise UsageError(f"{faults[0]}{more}", _GOLDEN_HINT) from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise DataError(f"{path} cannot be read: {why}.", "Give a .yaml file.") from error

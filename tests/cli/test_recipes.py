@@ -160,6 +160,8 @@ _GOLDEN = "every: 8h\nparts: [{id: M1, expect: OK}, {id: M2, expect: NG}]\n"
         (_GOLDEN, "needs a trigger that gives ids"),
         (_GOLDEN + "identify: order\n", "when the next part comes"),
         (_GOLDEN + "every: 9h\n", "every is given twice"),
+        ("golden: {every: 8h}\n", "leave out the line golden:"),
+        ("- M1\n", "write NAME: VALUE"),
         (_GOLDEN.replace("NG", "bad") + "on-failure: ignore\n", "on-failure"),
     ],
 )

@@ -42,7 +42,8 @@ class _Check:
     def look(self, threshold: float = 1.0, bundle: str = "") -> list[str]:
         found = self.golden.look(self.recipe, threshold, bundle)
         self.events += found
-        return [event.kind.removeprefix("golden check ") for event in found]
+        kinds = [event.kind.removeprefix("golden check ") for event in found]
+        return [kind for kind in kinds if kind != "judged"]
 
     def show(self, part: str, verdict: str, recipe: RecipeMark = NO_RECIPE) -> list[str]:
         self.golden.judged(Judged(part, "", verdict, 0.5, 1.0, "b1", 7.0, recipe_hash=recipe.hash))
@@ -310,5 +311,5 @@ def test_failed_check_stops_a_stream_for_all_but_master_parts(part: str | None) 
         ("good 1", "OK"),
     ]
     kinds = [event.kind.removeprefix("golden check ") for event in sink.events if "golden" in event.kind]
-    assert kinds == ["due", "begun", "failed", "begun"]
+    assert kinds == ["due", "begun", *["judged"] * 3, "failed", "begun", "judged"]
     assert control.golden.state is GoldenState.UNDER_WAY

@@ -10,7 +10,7 @@ from typing import Any
 
 from edge_ad.errors import UsageError
 from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark
-from edge_ad.streaming.golden.plan import GoldenPlan, MasterPart
+from edge_ad.streaming.golden.plan import GoldenPlan, MasterPart, time_text
 from edge_ad.streaming.golden.state import GoldenState, Judged
 
 __all__ = ["GoldenCheck"]
@@ -124,9 +124,9 @@ class GoldenCheck:
                 elif self._is_open and not is_same and self._round.judged:
                     self._begin_again(changed)
                 elif self._state is GoldenState.VALID and now >= self._valid[self._recipe][0]:
-                    self._ask(f"every {plan.every_s / 3600:g} h")
+                    self._ask(f"every {time_text(plan.every_s)}")
                 elif self._is_open and now > self._round.asked_at + plan.within_s:
-                    self._fail(GoldenState.OVERDUE, f"not done within {plan.within_s / 60:g} min")
+                    self._fail(GoldenState.OVERDUE, f"not done within {time_text(plan.within_s)}")
             events, self._events = self._events, []
             return events
 
@@ -172,6 +172,7 @@ class GoldenCheck:
             if self._is_replaced(self._round.judged.get(master.id)):
                 self._round.judged[master.id] = made
             self._round.next_part = ""
+            self._tell("judged", f"Master part {made.said}.", by=self._round.by)
             if len(self._round.judged) == len(self._planned().parts):
                 self._complete()
 
@@ -258,7 +259,7 @@ class GoldenCheck:
         within_s = self._planned().within_s
         left_s = min(within_s, self._left.pop(self._recipe, within_s))
         self._round = _Round(self._clock() - (within_s - left_s), time.time(), why)
-        within = f"{left_s / 60:.3g} min"
+        within = time_text(max(0.0, left_s))
         self._tell("due", f"Golden check due ({why}): show the master parts within {within}.", why=why)
 
     def _leave(self) -> None:
@@ -286,8 +287,7 @@ class GoldenCheck:
 
     def _complete(self) -> None:
         if wrong := self._wrong():
-            said = ", ".join(f"{one.part} was {one.reason or one.verdict}, not {one.expect}" for one in wrong)
-            self._fail(GoldenState.FAILED, said)
+            self._fail(GoldenState.FAILED, ", ".join(one.said for one in wrong))
         elif self._planned().is_signed:
             self._state = GoldenState.UNSIGNED
         else:

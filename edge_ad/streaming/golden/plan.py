@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_v
 
 from edge_ad.document import Document
 
-__all__ = ["GoldenPlan", "MasterPart"]
+__all__ = ["GoldenPlan", "MasterPart", "time_text"]
 
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|min|h|d)")
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
@@ -23,6 +23,12 @@ def _seconds(value: object) -> object:
     if match is None:
         raise ValueError("write a time such as 30min or 8h")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def time_text(seconds: float) -> str:
+    """A time as a plan gives it, such as ``"15 min"``."""
+    unit = next((name for name in ("h", "min") if seconds >= _SECONDS[name]), "s")
+    return f"{seconds / _SECONDS[unit]:.3g} {unit}"
 
 
 def _text(value: object) -> object:

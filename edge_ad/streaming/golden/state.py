@@ -13,6 +13,7 @@ GOLDEN_CHECK = "golden check"
 GOLDEN_KINDS = (
     "golden check due",
     "golden check begun",
+    "golden check judged",
     "golden check passed",
     "golden check failed",
     "golden check waived",
@@ -69,3 +70,8 @@ class Judged:
     def is_right(self) -> bool:
         """Whether it was judged as recorded."""
         return self.verdict == self.expect and not self.reason
+
+    @property
+    def said(self) -> str:
+        """Such as ``"GP-014 was OK, not NG"``."""
+        return f"{self.part} was {self.reason or self.verdict}" + ("" if self.is_right else f", not {self.expect}")
