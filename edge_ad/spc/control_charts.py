@@ -182,9 +182,10 @@ def _chart(
 
 def _base(values: NDArray[np.float64], sizes: NDArray[np.int64], centre: float, sigma: float) -> Base:
     z = _standardised(values, sigma / np.sqrt(sizes), centre)
+    outside = int(np.count_nonzero(np.abs(z) > _LIMIT))
     z = z[np.isfinite(z)]
     dispersion = float(np.mean(np.abs(np.diff(z)))) / _D2 if len(z) > 1 else math.nan
-    return Base(centre, sigma, dispersion, len(values), int(np.count_nonzero(np.abs(z) > _LIMIT)))
+    return Base(centre, sigma, dispersion, len(values), outside)
 
 
 def _sigma(base: Base, sizes: NDArray[np.int64], *, with_dispersion: bool) -> NDArray[np.float64]:

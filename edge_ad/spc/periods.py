@@ -26,7 +26,8 @@ __all__ = [
 _DAY_S = 86400.0
 _BASE_DAYS = 7
 _WIDTHS_S = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, _DAY_S, 7 * _DAY_S)
-_LEAST_SUBGROUPS, _MOST_SUBGROUPS, _MOST_ASKED = 20, 100, 2000
+_LEAST_SUBGROUPS, _MOST_SUBGROUPS = 20, 100
+_MOST_ASKED, _MOST_OF_BASE = 2000, 20_000  # those of the base period are not drawn
 
 LEAST_NG = 5.0
 """NG that should be expected in a subgroup: below, the limits of a p chart promise too much."""
@@ -102,10 +103,11 @@ def _checked(span: Span, name: str) -> Span:
     return span
 
 
-def fitting_width(period: Span, shifts: Sequence[Shift]) -> float:
-    """The shortest usual length in seconds that gives at most a hundred subgroups."""
+def fitting_width(period: Span, base: Span, shifts: Sequence[Shift]) -> float:
+    """The shortest usual length in seconds that gives at most a hundred subgroups, and not too many before them."""
     seconds = sum(each.seconds for each in subgroup_spans(period, period.seconds, shifts)) or period.seconds
-    return next((width for width in _WIDTHS_S if seconds / width <= _MOST_SUBGROUPS), _WIDTHS_S[-1])
+    possible = (width for width in _WIDTHS_S if base.seconds / width <= _MOST_OF_BASE)
+    return next((width for width in possible if seconds / width <= _MOST_SUBGROUPS), _WIDTHS_S[-1])
 
 
 def width_for_ng(
@@ -121,15 +123,16 @@ def width_for_ng(
     return next((width for width in possible if width >= wanted_s), max(possible, default=width_s))
 
 
-def checked_spans(period: Span, width_s: float, shifts: Sequence[Shift]) -> list[Span]:
+def checked_spans(period: Span, width_s: float, shifts: Sequence[Shift], *, is_base: bool = False) -> list[Span]:
     """The subgroups of a period, see `subgroup_spans`.
 
     Raises:
-        UsageError: There are more than 2000, or two shifts overlap.
+        UsageError: There are more than 2000, or 20,000 in a base period, or two shifts overlap.
     """
-    if period.seconds / width_s > _MOST_ASKED:
-        message = f"A period of {period.seconds / _DAY_S:.3g} days has {period.seconds / width_s:.0f} such subgroups."
-        raise UsageError(message, f"Take longer ones: at most {_MOST_ASKED}. Such as --subgroup 1h.")
+    name, most = ("base period", _MOST_OF_BASE) if is_base else ("period", _MOST_ASKED)
+    if period.seconds / width_s > most:
+        message = f"A {name} of {period.seconds / _DAY_S:.3g} days has {period.seconds / width_s:.0f} such subgroups."
+        raise UsageError(message, f"Take longer ones: at most {most}. Such as --subgroup 1h.")
     spans = subgroup_spans(period, width_s, shifts)
     if any(one.until_unix > other.since_unix + 1e-6 for one, other in itertools.pairwise(spans)):
         raise UsageError("Two shifts overlap: their frames would be counted twice.", "Give shifts that do not.")

@@ -60,10 +60,11 @@ def find_signals(z: NDArray[np.float64], rules: tuple[RunRule, ...]) -> tuple[Si
 
 
 def _completed(z: NDArray[np.float64], rule: RunRule) -> list[int]:
-    if len(z) < rule.points:
+    if not len(z):
         return []
-    windows = np.lib.stride_tricks.sliding_window_view(z, rule.points)
-    return [int(place) + rule.points - 1 for place in np.flatnonzero(rule.test(windows))]
+    before = np.full(rule.points - 1, np.nan)  # two of the first two points are two of three
+    windows = np.lib.stride_tricks.sliding_window_view(np.concatenate((before, z)), rule.points)
+    return [int(place) for place in np.flatnonzero(rule.test(windows))]
 
 
 def _same_side(z: NDArray[np.float64]) -> NDArray[np.bool_]:

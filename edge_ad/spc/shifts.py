@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
@@ -79,31 +80,44 @@ def subgroup_spans(period: Span, width_s: float, shifts: Sequence[Shift] = ()) -
         period: The period.
         width_s: Length of a subgroup in seconds, above 0.
         shifts: Only these times; a subgroup lies in one shift and starts with it. Without any, subgroups start at
-            multiples of their length after local midnight.
+            multiples of their length after local midnight, those of whole days at midnight.
 
     Returns:
-        Spans that do not overlap, oldest first; where one shift ends, or the period, a subgroup is shorter.
+        Spans that do not overlap, oldest first; where one shift ends, the day or the period, a subgroup is shorter.
     """
     if not shifts:
-        return _cut(period, _first_edge(period.since_unix, width_s), width_s)
+        return [each for days, step_s in _days(period, width_s) for each in _cut(days, period, step_s)]
     spans = [span for shift in shifts for span in shift.spans(period)]
-    cut = [each for span in spans for each in _cut(span, span.since_unix, width_s)]
+    cut = [each for span in spans for each in _cut(span, span, width_s)]
     return sorted(cut, key=lambda span: span.since_unix)
 
 
-def _cut(span: Span, edge: float, width_s: float) -> list[Span]:
+def _days(period: Span, width_s: float) -> Iterator[tuple[Span, float]]:
+    """The local days of a period, as many together as a subgroup has, and the length of the subgroups in them.
+
+    A day on which the clock changes has 23 or 25 hours. What is longer than a day and no number of days is counted
+    from the first midnight on.
+    """
+    day = datetime.fromtimestamp(period.since_unix).date()
+    if width_s > _DAY_S and width_s % _DAY_S:
+        yield Span(_local(day, time()), period.until_unix), width_s
+        return
+    while (start := _local(day, time())) < period.until_unix:
+        day += timedelta(days=max(1, round(width_s / _DAY_S)))
+        days = Span(start, _local(day, time()))
+        yield days, width_s if width_s < _DAY_S else days.seconds
+
+
+def _cut(span: Span, period: Span, width_s: float) -> list[Span]:
+    """What of a span lies in a period, cut from the start of the span on."""
+    span, edge = _common(span, period), span.since_unix
+    first = max(0, math.floor((span.since_unix - edge) / width_s))
     made = []
-    for number in range(int((span.until_unix - edge) // width_s) + 1):
+    for number in range(first, math.floor((span.until_unix - edge) / width_s) + 1):
         part = _common(Span(edge + number * width_s, edge + (number + 1) * width_s), span)
         if part.seconds > 0:
             made.append(part)
     return made
-
-
-def _first_edge(at_unix: float, width_s: float) -> float:
-    moment = datetime.fromtimestamp(at_unix)
-    midnight = moment.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
-    return at_unix - (at_unix - midnight) % width_s if width_s <= _DAY_S else midnight
 
 
 def _common(one: Span, other: Span) -> Span:

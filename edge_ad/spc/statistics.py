@@ -114,12 +114,12 @@ def statistics_of(reader: RecordReader, request: StatisticsRequest) -> Statistic
     chosen = RecordFilter(source=request.source, bundle=request.bundle, recipe=request.recipe)
     period = judged_period(reader, request)
     base, is_given = base_period(request, period)
-    width_s = request.width_s or fitting_width(period, request.shifts)
+    width_s = request.width_s or fitting_width(period, base, request.shifts)
     read = partial(_read, reader, chosen=chosen, shifts=request.shifts)
-    (spans, counts), (base_spans, base_counts) = read(period, width_s), read(base, width_s)
+    (spans, counts), (base_spans, base_counts) = read(period, width_s), read(base, width_s, is_base=True)
     if request.width_s is None and (wider_s := width_for_ng(spans, counts, base_counts, width_s)) > width_s:
         width_s = wider_s
-        (spans, counts), (base_spans, base_counts) = read(period, width_s), read(base, width_s)
+        (spans, counts), (base_spans, base_counts) = read(period, width_s), read(base, width_s, is_base=True)
     bundle = _most_frames(counts)
     found, before = Subgroups.of(spans, counts, bundle), Subgroups.of(base_spans, base_counts, bundle)
     shares, means = _share_base(before), _mean_base(before)
@@ -150,9 +150,15 @@ def statistics_of(reader: RecordReader, request: StatisticsRequest) -> Statistic
 
 
 def _read(
-    reader: RecordReader, period: Span, width_s: float, *, chosen: RecordFilter, shifts: Sequence[Shift]
+    reader: RecordReader,
+    period: Span,
+    width_s: float,
+    *,
+    chosen: RecordFilter,
+    shifts: Sequence[Shift],
+    is_base: bool = False,
 ) -> tuple[list[Span], list[BundleCounts]]:
-    spans = checked_spans(period, width_s, shifts)
+    spans = checked_spans(period, width_s, shifts, is_base=is_base)
     return spans, read_counts(reader, spans, chosen)
 
 
@@ -195,11 +201,11 @@ def _by_shift(
 ) -> list[ShiftCounts]:
     made = []
     for shift in shifts:
+        times = shift.spans(period)
         inside = {
             index
             for index, span in enumerate(spans)
-            for each in shift.spans(period)
-            if each.since_unix <= span.since_unix < each.until_unix
+            if any(each.since_unix <= span.since_unix < each.until_unix for each in times)
         }
         rows = [row for row in counts if row.subgroup in inside]
         made.append(ShiftCounts(shift.name, sum(row.frames for row in rows), sum(row.defective for row in rows)))

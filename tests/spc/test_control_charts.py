@@ -95,5 +95,18 @@ def test_each_nelson_rule_is_found_at_the_point_that_completes_it() -> None:
     assert _found(turning[:8], nelson=True) == [(7, 8)]
 
 
+def test_the_first_points_complete_a_pattern_that_needs_no_more_of_them() -> None:
+    assert _found([2.1, 2.1, 0.0], nelson=False) == [(1, 2)]
+    assert _found([-1.1] * 4, nelson=False) == [(3, 3)]
+    assert _found([2.5, 2.5], nelson=True) == [(1, 5)]
+    assert _found([0.1] * 7, nelson=False) == []
+
+
+def test_subgroups_without_any_spread_that_differ_are_beyond_their_limits() -> None:
+    base = mean_base(np.array([0.5, 0.5, 0.8]), np.zeros(3), np.array([10, 10, 10]))
+    assert base is not None
+    assert (base.sigma, base.outside) == (0.0, 3)  # none of them is the mean
+
+
 def test_a_point_without_a_value_is_part_of_no_pattern() -> None:
     assert _found([0.1] * 4 + [_NAN] + [0.1] * 4, nelson=False) == []

@@ -57,3 +57,13 @@ def test_subgroups_begin_with_their_shift_or_at_whole_hours(in_zone: Callable[[s
 def test_what_is_no_shift_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is no shift"):
         parse_shift(text)
+
+
+def test_subgroups_begin_at_midnight_after_the_clock_has_changed(in_zone: Callable[[str], None]) -> None:
+    in_zone("Europe/Berlin")
+    period = Span(_at("2026-10-24T12:00"), _at("2026-10-27T00:00"))
+    assert _hours(subgroup_spans(period, 24 * _HOUR)) == ["24 12:00+12", "25 00:00+25", "26 00:00+24"]
+    assert _hours(subgroup_spans(period, 12 * _HOUR))[1:] == ["25 00:00+12", "25 11:00+12", "25 23:00+1", "26 00:00+12",
+                                                              "26 12:00+12"]  # fmt: skip
+    week = Span(_at("2026-10-23T00:00"), _at("2026-11-02T00:00"))
+    assert _hours(subgroup_spans(week, 7 * 24 * _HOUR)) == ["23 00:00+169", "30 00:00+72"]

@@ -145,6 +145,15 @@ def test_without_a_length_subgroups_are_long_enough_for_their_ng(database: Path)
     assert len(found.subgroups) == 24
 
 
+@pytest.mark.parametrize(("hours", "width_s"), [(1, 60.0), (8, 900.0)])
+def test_a_short_period_is_held_against_seven_days_too(hours: int, width_s: float, database: Path) -> None:
+    end = _START + 9 * _DAY
+    found = _statistics(database, since_unix=end - 3600 * hours, until_unix=end)
+    assert (found.width_s, found.frames) == (width_s, 60 * hours)
+    assert found.share_base is not None
+    assert found.share_base.subgroups == 7 * _DAY / width_s
+
+
 def test_places_are_counted_on_the_frame_as_its_picture_says(database: Path, tmp_path: Path) -> None:
     found = _statistics(database)
     assert found.pareto == [("middle right", 144)]  # nobody knows where the frame ends
@@ -192,7 +201,8 @@ def test_a_pdf_has_the_charts(database: Path, tmp_path: Path) -> None:
         (["--since", "2023-11-20", "--until", "2023-11-19"], "ends before it starts"),
         (["--min-score", "0.5"], "has no effect on a report"),
         (["--subgroup", "5s"], "is no span of time"),
-        (["--since", "2023-11-15", "--subgroup", "1m"], "such subgroups"),
+        (["--since", "2023-11-15", "--subgroup", "1m"], "A period of 10"),
+        (["--base-since", "2003-11-15", "--base-until", "2023-11-15", "--subgroup", "15m"], "A base period of 7.3"),
     ],
 )
 def test_what_cannot_be_reported_is_one_line(
