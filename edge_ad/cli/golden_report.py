@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 __all__ = ["print_golden_checks"]
 
 _COLUMNS = ("part", "must be", "was", "right", "score", "threshold", "bundle", "time")
-_ASKED = "golden check due"
+_STEPS = ("golden check due", "golden check begun", "golden check judged")
 _ENDS = ("golden check passed", "golden check failed", "golden check waived")
+
+_NOT_DONE = "not done"
 
 
 def print_golden_checks(database: Path, reader: RecordReader, chosen: RecordFilter, *, as_json: bool) -> None:
@@ -46,16 +48,22 @@ def print_golden_checks(database: Path, reader: RecordReader, chosen: RecordFilt
 
 def _checks(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Each check with its outcome; one that was asked for and has none was not done."""
-    asked: Mapping[str, Any] | None = None
+    reached: Mapping[str, Any] | None = None  # the newest step of a check that has not ended
     for event in events:
-        if event["event"] in (_ASKED, *_ENDS):
-            if event["event"] == _ASKED and asked is not None:
-                yield _check(asked, "not done")
-            asked = event if event["event"] == _ASKED else None
-        if event["event"] in _ENDS:
+        if event["event"] not in (*_STEPS, *_ENDS):
+            continue
+        is_step = event["event"] in _STEPS
+        if is_step and reached is not None and _asked_unix(event) != _asked_unix(reached):
+            yield _check(reached, _NOT_DONE)
+        reached = event if is_step else None
+        if not is_step:
             yield _check(event, event["event"].removeprefix("golden check "))
-    if asked is not None:
-        yield _check(asked, "not done")
+    if reached is not None:
+        yield _check(reached, _NOT_DONE)
+
+
+def _asked_unix(event: Mapping[str, Any]) -> object:
+    return event["data"].get("asked_unix")
 
 
 def _check(event: Mapping[str, Any], outcome: str) -> dict[str, Any]:
@@ -64,7 +72,7 @@ def _check(event: Mapping[str, Any], outcome: str) -> dict[str, Any]:
         "id": event["id"],
         "time": event["time"],
         "outcome": outcome,
-        "text": event["text"],
+        "text": f"Last of it: {event['text']}" if outcome == _NOT_DONE else event["text"],
         "asked_unix": data.get("asked_unix"),
         "asked": data.get("asked", ""),
         "begun_by": data.get("begun_by", ""),

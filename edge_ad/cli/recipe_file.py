@@ -33,8 +33,12 @@ SWITCHED = frozenset(
 )
 """What a running stream can take from another recipe; all else must be the same."""
 
+_ALL_OR_NONE = ("bundle", "part", "exposure", "gain")
+"""Options that a running stream cannot go without under one recipe when another one gives them."""
+
 _ENDINGS = (".yaml", ".yml")
 _LARGEST_BYTES = 1 << 20
+_GOLDEN_HINT = "docs/how-to/golden_check.md shows such a file."
 _OWN = ("name", "number", "golden")
 _SAID = {"bool_type": "write true or false.", "int_type": "write a whole number.", "float_type": "write a number."}
 
@@ -94,7 +98,8 @@ def recipe_paths(place: Path) -> list[Path]:
         return [place]
     if not place.is_dir():
         raise DataError(f"There is no recipe at {place}.", "Give a .yaml file, or a folder of them.")
-    found = sorted(path for path in place.iterdir() if path.suffix.lower() in _ENDINGS and path.is_file())
+    # A link to nowhere is a recipe too, one that cannot be read.
+    found = sorted(path for path in place.iterdir() if path.suffix.lower() in _ENDINGS and not path.is_dir())
     if not found:
         raise DataError(f"There is no recipe in {place}.", f"Recipes end in {' or '.join(_ENDINGS)}.")
     return found
@@ -150,11 +155,16 @@ def read_golden(path: Path) -> GoldenPlan:
         UsageError: It is wrong; the message has the first fault, and how many more there are.
     """
     try:
-        return GoldenPlan.model_validate(_content(path)[1])
+        content = _content(path)[1]
+        if not isinstance(content, dict):
+            raise UsageError(f"{path} is no golden check: write NAME: VALUE, one in a line.", _GOLDEN_HINT)
+        if "golden" in content:
+            raise UsageError(f"{path} is a golden check itself: leave out the line golden:.", _GOLDEN_HINT)
+        return GoldenPlan.model_validate(content)
     except ValidationError as error:
         faults = [_fault(path, found) for found in error.errors(include_url=False)]
         more = f" And {len(faults) - 1} more." if len(faults) > 1 else ""
-        raise UsageError(f"{faults[0]}{more}", "docs/how-to/golden_check.md shows such a file.") from None
+        raise UsageError(f"{faults[0]}{more}", _GOLDEN_HINT) from None
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise DataError(f"{path} cannot be read: {why}.", "Give a .yaml file.") from error
@@ -177,7 +187,7 @@ def check_recipes(place: Path, *, opens_bundles: bool = True) -> tuple[list[Reci
     if opens_bundles:
         faults += [fault for path in paths for fault in _bundle_faults(path)]
     if place.is_dir():
-        faults += _alike(recipes) + _not_switched(recipes)
+        faults += _alike(recipes) + _not_switched(recipes) + _given_by_some(recipes)
     return recipes, faults
 
 
@@ -267,4 +277,14 @@ def _not_switched(recipes: Sequence[RecipeFile]) -> list[Fault]:
             if name not in SWITCHED and value != first:
                 text = f"a running stream cannot change it, and {recipes[0].path.name} has another value."
                 faults.append(Fault(recipe.path, name, text))
+    return faults
+
+
+def _given_by_some(recipes: Sequence[RecipeFile]) -> list[Fault]:
+    """Options that a recipe lacks, and that it cannot do without since another one gives them."""
+    faults = list[Fault]()
+    for name in _ALL_OR_NONE:
+        givers = [recipe.path.name for recipe in recipes if name in recipe.given]
+        lacking = [recipe for recipe in recipes if name not in recipe.given] if givers else []
+        faults += [Fault(recipe.path, name, f"give it here too, as {givers[0]} does.") for recipe in lacking]
     return faults

@@ -190,7 +190,7 @@ def _run(
     control = StreamControl(first.threshold, first.bundle, OperatorThresholds().keep)
     golden, has_parts = checked
     used = first.threshold if threshold is None else threshold
-    control.golden.use(golden, first.mark, used)
+    control.golden.use(golden, first.mark, used, first.bundle["hash"])
     if first.recipe is not None:
         control.emit(switch_event(first, first.recipe, "the start of the stream"))
     elif threshold is None and first.threshold_set:

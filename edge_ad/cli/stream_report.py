@@ -30,6 +30,7 @@ _TOLD = frozenset(
         "recipe refused",
         "golden check due",
         "golden check begun",
+        "golden check judged",
         "golden check passed",
         "golden check failed",
         "golden check waived",

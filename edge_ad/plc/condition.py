@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge_ad.plc.results import BETWEEN_PARTS
 from edge_ad.streaming.frame import Event, Unjudged
-from edge_ad.streaming.golden.check import GOLDEN_CHECK, GoldenState
+from edge_ad.streaming.golden.state import GOLDEN_CHECK, GoldenState
 
 if TYPE_CHECKING:
     from edge_ad.streaming.control import Progress, StreamControl

@@ -13,7 +13,7 @@ from edge_ad.plc.condition import Fault
 from edge_ad.plc.handshake import HandshakeState
 from edge_ad.plc.results import PartResult, VerdictCode
 from edge_ad.streaming.frame import NO_RECIPE, RecipeMark
-from edge_ad.streaming.golden.check import GoldenState
+from edge_ad.streaming.golden.state import GoldenState
 
 __all__ = [
     "COILS",

@@ -14,7 +14,7 @@ from edge_ad.plc.opcua_types import STATES, Namespaces, ObjectTypes, add_node, d
 from edge_ad.plc.opcua_values import inspection_of, standard_result_of, utc
 from edge_ad.plc.results import PartResult, VerdictCode
 from edge_ad.streaming.frame import NO_RECIPE, RecipeMark
-from edge_ad.streaming.golden.check import GoldenState
+from edge_ad.streaming.golden.state import GoldenState
 
 if TYPE_CHECKING:
     from asyncua import Node, Server

@@ -124,7 +124,7 @@ def change_routes(state: PageState) -> list[Route]:
         return json_response({"frames": len(records), "defective": would_be, "defective_now": are})
 
     async def set_threshold(request: Request) -> Response:
-        body = await json_object(request)
+        body = await json_object(request, "value", "bundle")
         value, bundle = finite_number(body.get("value"), "value"), body.get("bundle")
         if bundle is not None and not isinstance(bundle, str):
             raise UsageError("bundle must be the content hash of a bundle.")

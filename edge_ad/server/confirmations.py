@@ -24,7 +24,7 @@ def confirmation_routes(database: Path) -> list[Route]:
     """
 
     async def confirm(request: Request) -> Response:
-        body = await json_object(request)
+        body = await json_object(request, "ids", "withdraw")
         by, ids, withdraw = who(request, body), body.get("ids"), body.get("withdraw", False)
         if not isinstance(ids, list) or not ids or not all(type(number) is int and number > 0 for number in ids):
             raise UsageError("ids must be the numbers of records, at least one.")

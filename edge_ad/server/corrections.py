@@ -29,7 +29,7 @@ def correction_routes(state: PageState, store: CorrectionStore) -> list[Route]:
     """
 
     async def label_find(request: Request) -> Response:
-        body = await json_object(request)
+        body = await json_object(request, "label", "frame", "kind", "place")
         number, by = request.path_params["number"], who(request, body)
         found = state.original(number)
         if found is None:

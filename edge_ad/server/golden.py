@@ -30,7 +30,7 @@ def golden_routes(state: PageState) -> list[Route]:
         return json_response(state.control.golden.facts())
 
     async def name_part(request: Request) -> Response:
-        body = await json_object(request)
+        body = await json_object(request, "part")
         state.control.golden.name_next(_line(body.get("part"), "part"), who(request, body))
         return json_response(state.control.golden.facts())
 
@@ -39,7 +39,7 @@ def golden_routes(state: PageState) -> list[Route]:
         return json_response(state.control.golden.facts())
 
     async def waive(request: Request) -> Response:
-        body = await json_object(request)
+        body = await json_object(request, "why")
         state.control.golden.waive(who(request, body), _line(body.get("why"), "why"))
         return json_response(state.control.golden.facts())
 

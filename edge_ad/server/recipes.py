@@ -32,7 +32,7 @@ def recipe_routes(state: PageState) -> list[Route]:
         return json_response({"recipe": control.recipe.name, "hash": control.recipe.hash, "recipes": found})
 
     async def switch(request: Request) -> Response:
-        body = await json_object(request)
+        body = await json_object(request, "recipe", "prepare")
         asked, by, only_prepare = _asked(body), who(request, body), body.get("prepare", False)
         if not isinstance(only_prepare, bool):
             raise UsageError("prepare must be true or false.")

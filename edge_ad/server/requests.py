@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from edge_ad.bundle.documents import parse_json
 from edge_ad.errors import UsageError
+from edge_ad.registry import did_you_mean
 from edge_ad.server.users import LONGEST_NAME, User
 from edge_ad.strict_json import to_json
 
@@ -69,22 +70,30 @@ def finite_number(value: object, name: str) -> float:
     return result
 
 
-async def json_object(request: Request) -> dict[str, Any]:
-    """The body as an object. Only JSON is taken: a form of another site cannot send it."""
+async def json_object(request: Request, *names: str) -> dict[str, Any]:
+    """The body as an object. Only JSON is taken: a form of another site cannot send it.
+
+    Args:
+        request: The request.
+        names: What it may have beside ``by``; ``"prepar": true`` must not switch what was only to be prepared.
+
+    Raises:
+        UsageError: It is no such object.
+    """
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
         raise UsageError("Send JSON, with content-type application/json.")
     try:
-        body = json.loads(await request.body(), parse_constant=_no_constant)
+        body = parse_json(await request.body())
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
-        raise UsageError("Send a JSON object.")
+        raise UsageError("Send a JSON object, with each name once and no NaN.")
+    known = ("by", *names)
+    for name in body.keys() - set(known):
+        raise UsageError(
+            f"There is no {name[:40]!r} here.", f"{did_you_mean(name[:40], known)}Known: {', '.join(known)}."
+        )
     return body
-
-
-def _no_constant(constant: str) -> None:
-    """NaN and infinities, which Python reads but JSON does not have."""
-    raise ValueError(constant)
 
 
 def who(request: Request, body: dict[str, Any]) -> str:

@@ -13,7 +13,7 @@ from edge_ad.photo_spec import PhotoSpec
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.filters import FilterOptions, FrameFilter, FrameShape
 from edge_ad.streaming.frame import Frame, Unjudged
-from edge_ad.streaming.golden.check import GOLDEN_CHECK
+from edge_ad.streaming.golden.state import GOLDEN_CHECK
 from edge_ad.streaming.recipe import Recipe
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.statistics import FrameCounters

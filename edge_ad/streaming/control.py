@@ -168,10 +168,10 @@ class StreamControl:
         return self._recipe
 
     @property
-    def recipe_and_threshold(self) -> tuple[RecipeMark, float]:
-        """The recipe and the threshold of the same moment."""
+    def judging(self) -> tuple[RecipeMark, float, str]:
+        """The recipe, the threshold and the content hash of the bundle, of the same moment."""
         with self._lock:
-            return self._recipe, self._threshold
+            return self._recipe, self._threshold, self._bundle["hash"]
 
     @property
     def recipe_number(self) -> int:
@@ -268,6 +268,7 @@ class StreamControl:
         try:
             request = RecipeRequest(self._recipe_named(recipe), by, only_prepare, answer)
         except UsageError as error:
+            self.tell_refused(recipe, by, error)
             answer.set_exception(error)
             return answer
         self._asked_recipes.append(request)
@@ -282,6 +283,9 @@ class StreamControl:
         found = [name for name, number in self.recipes().items() if number == recipe and number]
         if not found:
             raise UsageError(f"There is no recipe with number {recipe}.", "edge-ad recipe check DIR lists them.")
+        if len(found) > 1:
+            message = f"Several recipes have the number {recipe}: {', '.join(found)}."
+            raise UsageError(message, "edge-ad recipe check DIR names their files.")
         return found[0]
 
     def emit(self, event: Event) -> None:
@@ -294,6 +298,12 @@ class StreamControl:
         return self._take_progress()
 
     # What follows is for the session that runs the stream.
+
+    def tell_refused(self, recipe: str | int, by: str, error: BaseException) -> None:
+        """Note that a recipe was asked for and refused."""
+        why, present = " ".join(str(error).split()), self._recipe.name
+        text = f"The recipe {recipe} was refused, and {present or 'the present one'} stays in use: {why}"
+        self._tell("recipe refused", text, recipe=str(recipe), by=by, why=why, present=present)
 
     def take_events(self) -> list[Event]:
         """Take the events that were not delivered yet, oldest first."""

@@ -192,7 +192,7 @@ class Event:
             ``"frame size"``, ``"another shape"``, ``"part"``, ``"drift"``, ``"drift over"``,
             ``"scene changed"``, ``"scene restored"``, ``"alarm"``, ``"alarm cleared"``,
             ``"bundle swapped"``, ``"bundle refused"``, ``"recipe switched"``, ``"recipe refused"``,
-            ``"golden check due"``, and so on with ``begun``, ``passed``, ``failed`` and ``waived``,
+            ``"golden check due"``, and so on with ``begun``, ``judged``, ``passed``, ``failed`` and ``waived``,
             ``"threshold changed"``, ``"verdict corrected"``,
             ``"verdict agreed"``, ``"correction withdrawn"``, ``"paused"``, ``"resumed"``, ``"trail head"`` or
             ``"trail broken"``.

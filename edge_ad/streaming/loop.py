@@ -235,7 +235,7 @@ class StreamLoop:
         self._watchdog.beat(is_healthy=is_healthy, status=self._status)
 
     def _look_at_golden(self) -> None:
-        for event in self._control.golden.look(*self._control.recipe_and_threshold):
+        for event in self._control.golden.look(*self._control.judging):
             self._control.emit(event)
 
     def _deliver(self, result: Result) -> None:

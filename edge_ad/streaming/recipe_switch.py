@@ -131,14 +131,11 @@ class RecipeSwitcher:
                 undo.callback(_restore, source.change(recipe.camera))
             self._on_recipe(recipe, judging.threshold)
             undo.pop_all()
-        line.control.golden.use(recipe.golden, recipe.mark, judging.threshold)
+        line.control.golden.use(recipe.golden, recipe.mark, judging.threshold, judging.bundle["hash"])
         line.active.switch(judging)
 
     def _refuse(self, asked: RecipeRequest, control: StreamControl, error: BaseException) -> None:
-        why = " ".join(str(error).split())
-        text = f"The recipe {asked.name} was refused, and {control.recipe.name} stays in use: {why}"
-        data = {"recipe": asked.name, "by": asked.by, "why": why, "present": control.recipe.name}
-        control.emit(Event("recipe refused", time.time(), text=text, data=data))
+        control.tell_refused(asked.name, asked.by, error)
         asked.answer.set_exception(error)
 
 

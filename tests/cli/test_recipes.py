@@ -70,7 +70,7 @@ def test_check_of_a_folder_finds_names_twice_and_what_a_running_stream_cannot_ch
 ) -> None:
     _write(tmp_path / "a.yaml", f"bundle: {bundle.root}\nnumber: 1\nname: Plate\n")
     _write(tmp_path / "b.yaml", f"bundle: {bundle.root}\nnumber: 1\nname: Plate\nregion: 10%,0%,50%,50%\n")
-    _write(tmp_path / "c.yaml", "trigger: every:2\nthreshold: 0.4\n")
+    _write(tmp_path / "c.yaml", f"bundle: {bundle.root}\ntrigger: every:2\nthreshold: 0.4\n")
     assert main(["recipe", "check", str(tmp_path)]) == 2
     out = capsys.readouterr().out
     assert [line.split(": ")[1] for line in out.splitlines()] == ["name", "number", "trigger"]
@@ -78,6 +78,25 @@ def test_check_of_a_folder_finds_names_twice_and_what_a_running_stream_cannot_ch
     (tmp_path / "c.yaml").unlink()
     assert main(["recipe", "check", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["recipes"][0]["name"] == "Plate"
+
+
+def test_check_of_a_folder_finds_what_only_some_recipes_give(
+    tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _write(tmp_path / "a.yaml", f"bundle: {bundle.root}\npart: 2/5\nexposure: 100\n")
+    _write(tmp_path / "b.yaml", f"bundle: {bundle.root}\npart: 1/3\ngain: 2\n")
+    _write(tmp_path / "c.yaml", "part: 1/1\nexposure: 50\ngain: 1\n")
+    _write(tmp_path / "d.yaml", f"bundle: {bundle.root}\nexposure: 50\ngain: 1\n")
+    (tmp_path / "e.yaml").symlink_to("nowhere")
+    assert main(["recipe", "check", str(tmp_path)]) == 2
+    lines = [line.removeprefix(f"{tmp_path}/").split(": ")[:2] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(lines) == [
+        ["a.yaml", "gain"],
+        ["b.yaml", "exposure"],
+        ["c.yaml", "bundle"],
+        ["d.yaml", "part"],
+        ["e.yaml", "cannot be read"],
+    ]
 
 
 def test_schema_describes_what_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
@@ -141,6 +160,8 @@ _GOLDEN = "every: 8h\nparts: [{id: M1, expect: OK}, {id: M2, expect: NG}]\n"
         (_GOLDEN, "needs a trigger that gives ids"),
         (_GOLDEN + "identify: order\n", "when the next part comes"),
         (_GOLDEN + "every: 9h\n", "every is given twice"),
+        ("golden: {every: 8h}\n", "leave out the line golden:"),
+        ("- M1\n", "write NAME: VALUE"),
         (_GOLDEN.replace("NG", "bad") + "on-failure: ignore\n", "on-failure"),
     ],
 )

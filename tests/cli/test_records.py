@@ -15,7 +15,7 @@ import pytest
 from edge_ad.cli import main
 from edge_ad.streaming.frame import Event, RecipeMark
 from edge_ad.streaming.golden import GoldenCheck, GoldenPlan
-from edge_ad.streaming.golden.check import Judged
+from edge_ad.streaming.golden.state import Judged
 from edge_ad.streaming.records import RecordStore, VerdictRow
 from edge_ad.streaming.records.schema import _STEPS, open_for_writing
 
@@ -243,7 +243,10 @@ def test_golden_checks_are_printed_with_who_signed_them(tmp_path: Path, capsys: 
     golden.sign("Otto (operator, 127.0.0.1)")
     store = RecordStore(path, source="line")
     store.commit(golden.look(RecipeMark("Plate", "ab12"), 1.0))
-    store.commit(golden.look(RecipeMark("Plate", "ab12"), 2.0))  # another threshold: asked for again, and never done
+    store.commit(golden.look(RecipeMark("Plate", "ab12"), 2.0))  # another threshold: asked for again, and cut off
+    golden.begin("Anna")
+    golden.judged(Judged("M2", "", "OK", 0.75, 1.0, "b1", 1_700_000_000.0, recipe_hash="ab12"))
+    store.commit(golden.look(RecipeMark("Plate", "ab12"), 2.0))
     store.close()
     assert main(["records", "golden", str(path)]) == 0
     out = capsys.readouterr().out
@@ -252,10 +255,11 @@ def test_golden_checks_are_printed_with_who_signed_them(tmp_path: Path, capsys: 
     assert [line.split()[:6] for line in out.splitlines() if line.startswith("M")] == [
         ["M1", "OK", "OK", "yes", "0.25", "1"],
         ["M2", "NG", "NG", "yes", "2.5", "1"],
+        ["M2", "NG", "OK", "no", "0.75", "1"],
     ]
     assert main(["records", "golden", str(path), "--json"]) == 0
     check, not_done = json.loads(capsys.readouterr().out)["checks"]
-    assert (not_done["outcome"], not_done["asked"]) == ("not done", "changed threshold")
+    assert (not_done["outcome"], not_done["asked"], not_done["begun_by"]) == ("not done", "changed threshold", "Anna")
     assert (check["outcome"], check["by"], check["recipe"]) == ("passed", "Otto (operator, 127.0.0.1)", "Plate")
     connection = sqlite3.connect(path)
     connection.execute("UPDATE events SET data = replace(data, 'Otto', 'Anna')")

@@ -26,7 +26,7 @@ from edge_ad.plc import ModbusServer, ResultRule
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark
 from edge_ad.streaming.golden import GoldenPlan
-from edge_ad.streaming.golden.check import Judged
+from edge_ad.streaming.golden.state import Judged
 from edge_ad.streaming.requests import RecipeAnswer
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sinks import Sink

@@ -10,7 +10,7 @@ from edge_ad.errors import UsageError
 from edge_ad.server import Role, User
 from edge_ad.streaming.frame import NO_RECIPE, RecipeMark
 from edge_ad.streaming.golden import GoldenPlan
-from edge_ad.streaming.golden.check import Judged
+from edge_ad.streaming.golden.state import Judged
 from edge_ad.streaming.requests import RecipeAnswer
 from tests.server.live_page import Answer, LivePage
 
@@ -66,6 +66,17 @@ def test_an_operator_switches_the_recipe_by_name_or_number_and_is_told_why_not(p
 def test_what_is_no_name_or_number_is_refused(page: LivePage, recipe: object) -> None:
     _serve_recipes(page)
     assert _post(page, "operator", "/api/recipe", recipe=recipe).status == 400
+
+
+def test_misspelt_or_doubled_name_is_refused_before_the_line_is_switched(page: LivePage) -> None:
+    seen = _serve_recipes(page)
+    refused = _post(page, "operator", "/api/recipe", recipe="Plate", prepar=True)
+    assert refused.status == 400
+    assert "Did you mean prepare?" in refused.text
+    doubled = '{"by": "Otto", "recipe": "Plate", "recipe": "Rod"}'
+    headers = {"content-type": "application/json", "authorization": f"Bearer {_USERS['operator'].token}"}
+    assert page.request("POST", "/api/recipe", doubled, headers).status == 400
+    assert seen == []
 
 
 def test_a_stream_without_recipes_says_so(page: LivePage) -> None:

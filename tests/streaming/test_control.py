@@ -46,6 +46,18 @@ def test_control_of_no_stream_has_zeros_and_keeps_the_newest_request() -> None:
     assert control.take_swap() is None
 
 
+def test_number_of_no_recipe_or_of_two_is_refused_and_recorded() -> None:
+    control = StreamControl()
+    control.serve_requests(lambda: None, lambda: {"Plate": 7, "Rod": 7, "Cup": 8})
+    for number, why in ((7, "Plate, Rod"), (9, "no recipe with number 9")):
+        with pytest.raises(UsageError, match=why):
+            control.switch_recipe(number, by="the PLC").result(0)
+        (event,) = control.take_events()
+        assert (event.kind, event.data["by"]) == ("recipe refused", "the PLC")
+        assert why in event.text
+    assert control.take_recipe_request() is None
+
+
 def test_stream_that_cannot_open_bundles_refuses_one(engine: FakeEngine) -> None:
     control, sink = StreamControl(), ListSink()
     control.swap_bundle(Path("next"), by="x")

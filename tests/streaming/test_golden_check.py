@@ -15,8 +15,8 @@ from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark, Result
 from edge_ad.streaming.golden import GoldenCheck, GoldenPlan, GoldenState
-from edge_ad.streaming.golden.check import Judged
 from edge_ad.streaming.golden.observer import GoldenObserver
+from edge_ad.streaming.golden.state import Judged
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.triggers.base import AskedTrigger
 from edge_ad.streaming.verdicts import observers_from_options
@@ -39,10 +39,11 @@ class _Check:
         self.golden.use(plan, recipe, 1.0)
         self.look()
 
-    def look(self, threshold: float = 1.0) -> list[str]:
-        found = self.golden.look(self.recipe, threshold)
+    def look(self, threshold: float = 1.0, bundle: str = "") -> list[str]:
+        found = self.golden.look(self.recipe, threshold, bundle)
         self.events += found
-        return [event.kind.removeprefix("golden check ") for event in found]
+        kinds = [event.kind.removeprefix("golden check ") for event in found]
+        return [kind for kind in kinds if kind != "judged"]
 
     def show(self, part: str, verdict: str, recipe: RecipeMark = NO_RECIPE) -> list[str]:
         self.golden.judged(Judged(part, "", verdict, 0.5, 1.0, "b1", 7.0, recipe_hash=recipe.hash))
@@ -151,6 +152,61 @@ def test_a_line_that_a_failed_check_stopped_is_not_freed_by_selecting_its_recipe
     assert (check.golden.state, check.golden.lets_pass("4711")) == (GoldenState.VALID, True)
 
 
+def test_wrong_verdict_is_not_undone_by_showing_the_part_again_or_by_beginning_again() -> None:
+    check = _Check(_plan())
+    check.show("M2", "OK")
+    check.show("M2", "NG")
+    assert check.show("M1", "OK") == ["failed"]
+    check = _Check(_plan())
+    check.show("M2", "OK")
+    check.golden.begin("Ada")
+    assert check.look() == ["failed", "begun"]
+    assert not check.golden.lets_pass("4711")
+
+
+def test_selecting_a_recipe_again_gives_an_open_check_no_more_time_and_no_other_verdict() -> None:
+    one, other = RecipeMark("one", "1" * 64), RecipeMark("other", "2" * 64)
+    check = _Check(_plan(), one)
+    check.now = 10 * 60.0
+    check.golden.use(None, other, 1.0)
+    check.now = 60 * 60.0  # time under another recipe does not count
+    check.golden.use(_plan(), one, 1.0)
+    assert check.look() == ["due"]
+    assert check.golden.facts()["due_s"] == pytest.approx(5 * 60)
+    check.golden.use(_plan(), one, 1.0)
+    check.now += 5 * 60 + 1.0
+    assert check.look()[-1] == "failed"
+    check = _Check(_plan(), one)
+    check.show("M2", "OK", one)
+    check.golden.use(None, other, 1.0)
+    check.golden.use(_plan(), one, 1.0)
+    assert (check.golden.state, check.look()) == (GoldenState.FAILED, ["failed"])
+
+
+def test_another_bundle_with_the_same_threshold_asks_again() -> None:
+    check = _Check(_plan(sign=False))
+    check.show("M1", "OK")
+    assert check.show("M2", "NG") == ["passed"]
+    assert check.look(bundle="b2") == ["due"]
+    assert "another bundle" in check.events[-1].text
+    recipe = RecipeMark("one", "1" * 64)
+    check = _Check(_plan(sign=False), recipe)
+    check.show("M1", "OK", recipe)
+    assert check.show("M2", "NG", recipe) == ["passed"]
+    check.golden.use(_plan(sign=False), recipe, 1.0, "b2")
+    assert check.look(bundle="b2") == ["due"]
+
+
+def test_part_of_the_production_is_not_taken_for_a_master_part_that_was_never_shown() -> None:
+    check = _Check(_plan(identify="operator"))
+    check.golden.begin("Ada")
+    check.golden.name_next("M1", "Ada")
+    check.now = 15 * 60 + 1.0
+    assert check.look() == ["begun", "failed"]
+    assert not check.golden.lets_pass("")
+    assert check.show("", "OK") == []
+
+
 @pytest.mark.parametrize("shown", [["M1"], ["M1", "M2"]])
 def test_master_parts_judged_with_another_threshold_are_shown_again_in_the_same_time(shown: list[str]) -> None:
     check = _Check(_plan())
@@ -255,5 +311,5 @@ def test_failed_check_stops_a_stream_for_all_but_master_parts(part: str | None) 
         ("good 1", "OK"),
     ]
     kinds = [event.kind.removeprefix("golden check ") for event in sink.events if "golden" in event.kind]
-    assert kinds == ["due", "begun", "failed", "begun"]
+    assert kinds == ["due", "begun", *["judged"] * 3, "failed", "begun", "judged"]
     assert control.golden.state is GoldenState.UNDER_WAY

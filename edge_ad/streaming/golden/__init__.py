@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edge_ad.streaming.golden.check import GoldenCheck, GoldenState
+from edge_ad.streaming.golden.check import GoldenCheck
 from edge_ad.streaming.golden.plan import GoldenPlan, MasterPart
+from edge_ad.streaming.golden.state import GoldenState
 
 __all__ = ["GoldenCheck", "GoldenPlan", "GoldenState", "MasterPart"]

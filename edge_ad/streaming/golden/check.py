@@ -6,77 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from enum import IntEnum
 from typing import Any
 
 from edge_ad.errors import UsageError
 from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark
-from edge_ad.streaming.golden.plan import GoldenPlan, MasterPart
+from edge_ad.streaming.golden.plan import GoldenPlan, MasterPart, time_text
+from edge_ad.streaming.golden.state import GoldenState, Judged
 
-__all__ = ["GOLDEN_CHECK", "GOLDEN_KINDS", "GoldenCheck", "GoldenState", "Judged"]
-
-GOLDEN_CHECK = "golden check"
-"""Why a part is not judged while a golden check that has failed stops the line."""
-
-GOLDEN_KINDS = (
-    "golden check due",
-    "golden check begun",
-    "golden check passed",
-    "golden check failed",
-    "golden check waived",
-)
-"""Kinds of the events; ``"passed"``, ``"failed"`` and ``"waived"`` end a check."""
-
-
-class GoldenState(IntEnum):
-    """What is known of the line by its master parts."""
-
-    NONE = 0
-    """No golden check is asked for."""
-    VALID = 1
-    DUE = 2
-    UNDER_WAY = 3
-    UNSIGNED = 4
-    """All master parts were judged as recorded; a person has still to sign."""
-    FAILED = 5
-    OVERDUE = 6
-
-    @property
-    def word(self) -> str:
-        """Such as ``"under way"``."""
-        return self.name.replace("_", " ").lower()
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The verdict on a master part.
-
-    Attributes:
-        part: Its id.
-        expect: What it must be.
-        verdict: What the stream said.
-        score: Raw score; None where there is none.
-        threshold: Raw score above which it is NG.
-        bundle: Content hash of the bundle that judged it.
-        at_unix: When it was captured, in seconds since the epoch.
-        reason: Why it could not be judged; empty where it was.
-        recipe_hash: Hash of the recipe that it was judged under; empty for none.
-    """
-
-    part: str
-    expect: str
-    verdict: str
-    score: float | None
-    threshold: float | None
-    bundle: str
-    at_unix: float
-    reason: str = ""
-    recipe_hash: str = ""
-
-    @property
-    def is_right(self) -> bool:
-        """Whether it was judged as recorded."""
-        return self.verdict == self.expect and not self.reason
+__all__ = ["GoldenCheck"]
 
 
 @dataclass
@@ -95,7 +32,8 @@ class GoldenCheck:
     """Follows the master parts of a stream. Thread-safe.
 
     A recipe with a plan of its own is asked for its master parts when it is selected, unless they were judged as
-    recorded under the same recipe, and that still counts. A changed threshold asks for them again.
+    recorded under the same recipe, threshold and bundle, and that still counts. Another threshold or bundle asks for
+    them again. What was judged wrongly stays so until the check has failed: nobody shows a part until it fits.
 
     Args:
         clock: Monotonic time in seconds.
@@ -105,11 +43,12 @@ class GoldenCheck:
         self._clock = clock
         self._lock = threading.RLock()
         self._plan: GoldenPlan | None = None
-        self._recipe, self._threshold = NO_RECIPE, 0.0
+        self._recipe, self._detector = NO_RECIPE, (0.0, "")  # threshold, and hash of the bundle
         self._state = GoldenState.NONE
         self._is_stopped = False
         self._round = _Round(0.0, 0.0, "")
-        self._valid: dict[RecipeMark, tuple[float, float]] = {}  # until when, and with which threshold
+        self._valid: dict[RecipeMark, tuple[float, tuple[float, str]]] = {}  # until when, and for which detector
+        self._left: dict[RecipeMark, float] = {}  # seconds for a check that was open when another recipe was selected
         self._failed: dict[RecipeMark, GoldenState] = {}  # whoever selects such a recipe again is not let through
         self._events: list[Event] = []
 
@@ -139,28 +78,38 @@ class GoldenCheck:
         with self._lock:
             return bool(self._round.next_part or self._in_order())
 
-    def use(self, plan: GoldenPlan | None, recipe: RecipeMark, threshold: float) -> None:
-        """Ask for what this recipe asks for, from now on."""
+    def use(self, plan: GoldenPlan | None, recipe: RecipeMark, threshold: float, bundle: str = "") -> None:
+        """Ask for what this recipe asks for, from now on.
+
+        Args:
+            plan: What it asks for; None for nothing.
+            recipe: The recipe.
+            threshold: Raw score that judges under it.
+            bundle: Content hash of the bundle that judges under it.
+        """
         with self._lock:
-            self._plan, self._recipe, self._threshold = plan, recipe, threshold
+            self._leave()
+            self._plan, self._recipe, self._detector = plan, recipe, (threshold, bundle)
             self._is_stopped = False
-            until, with_threshold = self._valid.get(recipe, (float("-inf"), 0.0))
+            until, detector = self._valid.get(recipe, (float("-inf"), None))
             if plan is None:
                 self._state = GoldenState.NONE
             elif recipe in self._failed:
                 self._round = _Round(self._clock(), time.time(), "failed before")
                 self._state, self._is_stopped = self._failed[recipe], plan.on_failure == "stop"
-            elif self._clock() < until and with_threshold == threshold:
+            elif self._clock() < until and detector == self._detector:
                 self._state = GoldenState.VALID
+                self._left.pop(recipe, None)
             else:
                 self._ask(f"recipe {recipe.name}" if recipe.name else "start")
 
-    def look(self, recipe: RecipeMark, threshold: float) -> list[Event]:
-        """Look at the clock and the threshold.
+    def look(self, recipe: RecipeMark, threshold: float, bundle: str = "") -> list[Event]:
+        """Look at the clock, the threshold and the bundle.
 
         Args:
             recipe: What frames are captured under now; nothing is looked at while `use` was told of another one.
             threshold: Its threshold.
+            bundle: Content hash of the bundle that judges.
 
         Returns:
             The events since the last call.
@@ -168,15 +117,16 @@ class GoldenCheck:
         with self._lock:
             plan, now = self._plan, self._clock()
             if plan is not None and recipe == self._recipe:
-                changed, self._threshold = threshold != self._threshold, threshold
-                if self._state is GoldenState.VALID and changed:
-                    self._ask("changed threshold")
-                elif self._is_open and changed and self._round.judged:
-                    self._begin_again()
+                changed = "another bundle" if bundle != self._detector[1] else "changed threshold"
+                is_same, self._detector = (threshold, bundle) == self._detector, (threshold, bundle)
+                if self._state is GoldenState.VALID and not is_same:
+                    self._ask(changed)
+                elif self._is_open and not is_same and self._round.judged:
+                    self._begin_again(changed)
                 elif self._state is GoldenState.VALID and now >= self._valid[self._recipe][0]:
-                    self._ask(f"every {plan.every_s / 3600:g} h")
+                    self._ask(f"every {time_text(plan.every_s)}")
                 elif self._is_open and now > self._round.asked_at + plan.within_s:
-                    self._fail(GoldenState.OVERDUE, f"not done within {plan.within_s / 60:g} min")
+                    self._fail(GoldenState.OVERDUE, f"not done within {time_text(plan.within_s)}")
             events, self._events = self._events, []
             return events
 
@@ -188,6 +138,8 @@ class GoldenCheck:
         """
         with self._lock:
             self._planned()
+            if self._is_open and self._wrong():
+                self._complete()
             asked = self._round if self._is_open else _Round(self._clock(), time.time(), "again")
             self._round = _Round(asked.asked_at, asked.asked_unix, asked.why, by)
             self._state = GoldenState.UNDER_WAY
@@ -217,8 +169,10 @@ class GoldenCheck:
             if self._state is not GoldenState.UNDER_WAY:
                 self.begin("its barcode")
             made = Judged(**{**asdict(verdict), "part": master.id, "expect": master.expect})
-            self._round.judged[master.id] = made
+            if self._is_replaced(self._round.judged.get(master.id)):
+                self._round.judged[master.id] = made
             self._round.next_part = ""
+            self._tell("judged", f"Master part {made.said}.", by=self._round.by)
             if len(self._round.judged) == len(self._planned().parts):
                 self._complete()
 
@@ -243,9 +197,10 @@ class GoldenCheck:
             plan = self._planned()
             if self._state is GoldenState.VALID or not why.strip():
                 raise UsageError("A golden check that is due or failed is waived with a reason.")
-            self._valid[self._recipe] = (self._clock() + plan.every_s, self._threshold)
+            self._valid[self._recipe] = (self._clock() + plan.every_s, self._detector)
             self._failed.pop(self._recipe, None)
             self._state, self._is_stopped = GoldenState.VALID, False
+            self._round.next_part = ""
             self._tell("waived", f"Golden check waived by {by}: {why}.", by=by, why=why)
 
     def facts(self) -> dict[str, Any]:
@@ -301,22 +256,38 @@ class GoldenCheck:
 
     def _ask(self, why: str) -> None:
         self._state = GoldenState.DUE
-        self._round = _Round(self._clock(), time.time(), why)
-        within = self._planned().within_s / 60
-        self._tell("due", f"Golden check due ({why}): show the master parts within {within:g} min.", why=why)
+        within_s = self._planned().within_s
+        left_s = min(within_s, self._left.pop(self._recipe, within_s))
+        self._round = _Round(self._clock() - (within_s - left_s), time.time(), why)
+        within = time_text(max(0.0, left_s))
+        self._tell("due", f"Golden check due ({why}): show the master parts within {within}.", why=why)
 
-    def _begin_again(self) -> None:
-        """Ask for all master parts: some were judged with another threshold. There is no more time for it."""
+    def _leave(self) -> None:
+        """Keep what an open check has come to: selecting its recipe again gives no more time, and no other verdict."""
+        self._left.pop(self._recipe, None)
+        if self._is_open and self._wrong():
+            self._complete()
+        elif self._is_open:
+            self._left[self._recipe] = self._round.asked_at + self._planned().within_s - self._clock()
+
+    def _begin_again(self, why: str) -> None:
+        """Ask for all master parts: some were judged by another detector. There is no more time for it."""
         asked = self._round
         self._round = _Round(asked.asked_at, asked.asked_unix, asked.why)
         self._state = GoldenState.DUE
-        self._tell("due", "Golden check due (changed threshold): show all master parts again.", why="changed threshold")
+        self._tell("due", f"Golden check due ({why}): show all master parts again.", why=why)
+
+    def _wrong(self) -> list[Judged]:
+        return [judged for judged in self._round.judged.values() if not judged.is_right]
+
+    @staticmethod
+    def _is_replaced(before: Judged | None) -> bool:
+        """Whether a part that is shown again counts: not after a wrong verdict, only after a photo without one."""
+        return before is None or before.is_right or bool(before.reason)
 
     def _complete(self) -> None:
-        wrong = [judged for judged in self._round.judged.values() if not judged.is_right]
-        if wrong:
-            said = ", ".join(f"{one.part} was {one.reason or one.verdict}, not {one.expect}" for one in wrong)
-            self._fail(GoldenState.FAILED, said)
+        if wrong := self._wrong():
+            self._fail(GoldenState.FAILED, ", ".join(one.said for one in wrong))
         elif self._planned().is_signed:
             self._state = GoldenState.UNSIGNED
         else:
@@ -324,7 +295,7 @@ class GoldenCheck:
 
     def _pass(self, by: str) -> None:
         self._state, self._is_stopped = GoldenState.VALID, False
-        self._valid[self._recipe] = (self._clock() + self._planned().every_s, self._threshold)
+        self._valid[self._recipe] = (self._clock() + self._planned().every_s, self._detector)
         self._failed.pop(self._recipe, None)
         count = len(self._round.judged)
         self._tell("passed", f"Golden check passed: {count} master parts as recorded, signed by {by}.", by=by)
@@ -333,6 +304,7 @@ class GoldenCheck:
         self._state, self._is_stopped = state, self._planned().on_failure == "stop"
         self._valid.pop(self._recipe, None)
         self._failed[self._recipe] = state
+        self._round.next_part = ""
         stops = " No part is judged until it is passed or waived." if self.is_blocking else ""
         self._tell("failed", f"Golden check failed: {why}.{stops}", why=why, by=self._round.by)
 

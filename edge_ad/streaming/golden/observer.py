@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from edge_ad.streaming.frame import Event, Result
-from edge_ad.streaming.golden.check import GoldenCheck, Judged
+from edge_ad.streaming.golden.check import GoldenCheck
+from edge_ad.streaming.golden.state import Judged
 from edge_ad.streaming.records.schema import verdict_name
 from edge_ad.streaming.verdicts.observers import CountingObserver, EndingObserver, Observer
 

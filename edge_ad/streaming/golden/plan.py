@@ -9,9 +9,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_v
 
 from edge_ad.document import Document
 
-__all__ = ["GoldenPlan", "MasterPart"]
+__all__ = ["GoldenPlan", "MasterPart", "time_text"]
 
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|h|d)")
+_SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|min|h|d)")
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _MOST_PARTS = 100
 _LONGEST_ID = 64
@@ -25,12 +25,21 @@ def _seconds(value: object) -> object:
     return float(match[1]) * _SECONDS[match[2]]
 
 
+def time_text(seconds: float) -> str:
+    """A time as a plan gives it, such as ``"15 min"``."""
+    unit = next((name for name in ("h", "min") if seconds >= _SECONDS[name]), "s")
+    return f"{seconds / _SECONDS[unit]:.3g} {unit}"
+
+
 def _text(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 _Span = Annotated[
-    float, BeforeValidator(_seconds), Field(gt=0), WithJsonSchema({"type": "string", "pattern": _SPAN.pattern})
+    float,
+    BeforeValidator(_seconds),
+    Field(gt=0, allow_inf_nan=False),
+    WithJsonSchema({"type": "string", "pattern": f"^{_SPAN.pattern}$"}),
 ]
 
 
