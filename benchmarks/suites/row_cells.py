@@ -16,7 +16,8 @@ from benchmarks.suites.record import append_row, read_lines, rounded
 from edge_ad.strict_json import to_json
 from edge_ad.sweeps.cells import Cell, Limits, Told, make_cell
 from edge_ad.sweeps.controller import Answer, folder_of, run_cells
-from edge_ad.sweeps.executors import Executor, InThisProcess, LocalProcesses
+from edge_ad.sweeps.executors import Executor, InThisProcess
+from edge_ad.sweeps.local_processes import LocalProcesses
 
 __all__ = ["add_cell_options", "measure_missing", "row_cell"]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +11,10 @@ import typer
 
 from edge_ad.cli.console import note, print_json, print_line
 from edge_ad.cli.options import BackendOption, JsonOption, PlainHttpOption, TrustOption
-from edge_ad.errors import EdgeAdError
+from edge_ad.errors import EdgeAdError, UsageError
 
 if TYPE_CHECKING:
-    from edge_ad.fleet.follow import Prepare
-    from edge_ad.fleet.state import FollowState, Step
+    from edge_ad.fleet.state import FollowState
 
 __all__ = ["follow"]
 
@@ -28,6 +26,10 @@ def follow(
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
     backend: BackendOption = "auto",
     build: Annotated[bool, typer.Option("--build/--no-build", help="Build the engine of this device.")] = True,
+    golden: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder with OK and NG: photos that a new bundle must judge so."),
+    ] = None,
     trust: TrustOption = None,
     health: Annotated[
         str | None,
@@ -50,9 +52,10 @@ def follow(
 ) -> None:
     """Follow a tag of a registry: pull what it names, build its engine, verify it, and swap the folder.
 
-    A bundle that is not signed as asked, damaged or does not give its trained numbers here is refused, and the present
-    one stays. With --health, the stream that uses the folder is watched for a while; if it suffers, the folder goes
-    back. A refused bundle is not tried again. While the registry is away, the device keeps what it has.
+    A bundle that is not signed as asked, damaged, does not give its trained numbers here or judges a golden photo
+    wrongly is refused, and the present one stays. With --health, the stream that uses the folder is watched for a
+    while; if it suffers, the folder goes back. A refused bundle is not tried again. While the registry is away, the
+    device keeps what it has.
 
     Raises:
         UsageError: The reference, the folder or an address cannot be used.
@@ -61,9 +64,15 @@ def follow(
     from edge_ad.fleet import ArtifactReference, read_public_key
     from edge_ad.fleet.follow import Follower, FollowOptions
     from edge_ad.fleet.health import HealthLimits, read_health
+    from edge_ad.fleet.preparation import Preparation, check_golden_folder
     from edge_ad.fleet.state import StatePublisher
     from edge_ad.streaming.mqtt import Broker
 
+    tag = ArtifactReference.parse(reference)
+    if tag.is_pinned:
+        raise UsageError("A digest never changes: there is nothing to follow.", "Name a tag, or use edge-ad pull.")
+    if golden is not None:
+        check_golden_folder(golden)
     limits = HealthLimits(least_fps_share=min_fps, most_defective_share=max_defective)
     keys = tuple(read_public_key(path) for path in trust or ())
     options = FollowOptions(keys, plain_http, health, limits, trial)
@@ -76,8 +85,8 @@ def follow(
             if publisher is not None:
                 publisher.publish(state)
 
-        steps = _steps(backend, is_built=build)
-        follower = Follower(ArtifactReference.parse(reference), into, steps, options, tell=tell, log=note)
+        steps = Preparation(backend=backend, builds=build, golden=golden, log=note).steps()
+        follower = Follower(tag, into, steps, options, tell=tell, log=note)
         stack.enter_context(follower.alone())
         while True:
             state = follower.check()
@@ -85,13 +94,6 @@ def follow(
                 _report(state, as_json=as_json)
                 return
             time.sleep(every)
-
-
-def _steps(backend: str, *, is_built: bool) -> list[tuple[Step, Prepare]]:
-    from edge_ad.fleet.preparation import build_in_child, verify_candidate
-
-    verifying: tuple[Step, Prepare] = ("verifying", partial(verify_candidate, backend=backend))
-    return [("building", partial(build_in_child, backend=backend, log=note)), verifying] if is_built else [verifying]
 
 
 def _report(state: FollowState, *, as_json: bool) -> None:

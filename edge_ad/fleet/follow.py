@@ -2,7 +2,7 @@
 
 Beside the folder ``screw`` of the bundle lies ``.screw-follow``:
 
-    candidate-…/     the bundle that is being prepared; removed when a killed agent starts again
+    candidate-…/     the bundle that is being prepared; kept while the backend does not work, so that it is pulled once
     previous/        the bundle before the present one, for going back
     state.json       see `FollowState`
 
@@ -13,7 +13,6 @@ goes back to the previous one: a killed agent finishes that when it starts again
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,24 +23,34 @@ from pathlib import Path
 
 from edge_ad.bundle import Bundle
 from edge_ad.bundle.bundle import MANIFEST_FILE, check_replaceable
-from edge_ad.errors import BundleError, DeviceError, MissingDependencyError, QualityGateError, StorageError, UsageError
+from edge_ad.errors import (
+    BundleError,
+    DeviceError,
+    EdgeAdError,
+    MissingDependencyError,
+    QualityGateError,
+    StorageError,
+    UsageError,
+)
 from edge_ad.fleet.health import Health, HealthLimits, health_problem, read_health
-from edge_ad.fleet.pulling import Origin, fill_folder, read_origin
+from edge_ad.fleet.preparation import Prepare
+from edge_ad.fleet.pulling import checked_origin, fill_folder, holds, is_vouched_for, read_origin, write_origin
 from edge_ad.fleet.reference import ArtifactReference
 from edge_ad.fleet.registry_client import RegistryClient
-from edge_ad.fleet.signatures import PublicKey, check_signature
+from edge_ad.fleet.signatures import PublicKey, SignatureError
 from edge_ad.fleet.state import FollowState, Step, Trial, read_state, write_state
 from edge_ad.storage import atomic_directory, clone_tree, is_taken, one_at_a_time, remove_leftovers, sha256_file
 
-__all__ = ["FollowOptions", "Follower"]
+__all__ = ["FolderTakenError", "FollowOptions", "Follower"]
 
 _STATE_FILE = "state.json"
 _CANDIDATE = "candidate-"
 _OBSERVE_S = 2.0
 _IN_A_ROW = 3
 
-Prepare = Callable[[Path], None]
-"""Builds an engine in a folder, or verifies it; raises BundleError or QualityGateError where the bundle is at fault."""
+
+class FolderTakenError(UsageError):
+    """Another agent keeps the folder."""
 
 
 @dataclass(frozen=True)
@@ -66,18 +75,19 @@ class FollowOptions:
 
 
 class Follower:
-    """Keeps a folder at what a tag names.
+    """Keeps a folder at what a tag names; at a digest, where that is given.
 
     Args:
-        reference: The tag.
+        reference: The tag, or a digest.
         root: Folder of the bundle.
         prepare: What is done with a candidate before it is used, in this order: step → function.
         options: How to follow.
         tell: Told of every state.
         log: Called with a line for each step.
 
-    Raises:
-        UsageError: The reference is pinned, or ``root`` is something else than a bundle.
+    Attributes:
+        state: The state after the last round.
+        problem: What the last round failed with, the bundle or else; None for nothing.
     """
 
     def __init__(
@@ -90,27 +100,26 @@ class Follower:
         tell: Callable[[FollowState], None] = lambda state: None,
         log: Callable[[str], None] = lambda text: None,
     ) -> None:
-        if reference.is_pinned:
-            raise UsageError("A digest never changes: there is nothing to follow.", "Name a tag, or use edge-ad pull.")
         self._reference, self._root, self._prepare, self._options = reference, root.resolve(), prepare, options
         self._tell, self._log = tell, log
         self._work = self._root.with_name(f".{self._root.name}-follow")
         self._previous = self._work / "previous"
         self.state = FollowState(reference=reference.words)
+        self.problem: EdgeAdError | None = None
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Inside, no other agent follows into this folder; what a killed one left is put in order.
 
         Raises:
-            UsageError: Another one does.
+            FolderTakenError: Another one does.
             BundleError: The folder holds something else than a bundle.
             StorageError: No space or no permission.
         """
         held = self._work / "agent"  # a folder of its own: what builds an engine holds the folder of the candidate
         held.mkdir(parents=True, exist_ok=True)
         if is_taken(held):
-            raise UsageError(f"Another edge-ad follow keeps {self._root}.", "Stop it, or name another folder.")
+            raise FolderTakenError(f"Another edge-ad follow keeps {self._root}.", "Stop it, or name another folder.")
         with one_at_a_time(held):
             self._put_in_order()
             yield
@@ -121,38 +130,63 @@ class Follower:
         Returns:
             The state after it.
         """
+        self.problem = None
         try:
             self._round()
         except (DeviceError, MissingDependencyError, UsageError, StorageError) as error:  # not the bundle's fault
+            self.problem = _alone(error)
             self._set("waiting", str(error))
         return self.state
+
+    def forget_refusals(self) -> None:
+        """Try again what was refused before."""
+        self._save(self.state.model_copy(update={"refused": {}}))
 
     def _round(self) -> None:
         trial = self.state.trial
         if trial is not None and trial.digest == self._live():  # the agent was ended during it
             self._try_out(trial)
         with RegistryClient(self._reference, plain_http=self._options.plain_http) as client:
-            digest = client.digest(self._reference.name)
-            if digest == self._live():
-                self._set("current")
-            elif digest in self.state.refused:
+            digest = self._reference.name if self._reference.is_pinned else client.digest(self._reference.name)
+            candidate = self._work / f"{_CANDIDATE}{digest.removeprefix('sha256:')}"
+            self._remove_candidates(but=candidate)
+            if digest in self.state.refused:
                 self._set("refused", self.state.refused[digest])
+            elif digest == self._live():
+                self._keep(client, digest)
             else:
-                self._update(client, digest)
+                self._update(client, digest, candidate)
 
-    def _update(self, client: RegistryClient, digest: str) -> None:
-        candidate = self._work / f"{_CANDIDATE}{secrets.token_hex(4)}"
+    def _keep(self, client: RegistryClient, digest: str) -> None:
+        """Keep the bundle that is there, if it is signed as is asked now."""
+        try:
+            if not is_vouched_for(self._root, self._options.trusted):
+                write_origin(self._root, checked_origin(client, self._reference, digest, self._options.trusted))
+        except SignatureError as error:
+            self.problem = _alone(error)
+            self._go_back(str(error))
+        else:
+            self._set("current")
+
+    def _update(self, client: RegistryClient, digest: str, candidate: Path) -> None:
+        is_kept = False
         try:
             self._make(client, digest, candidate)
             trial = self._planned_trial(digest)
             self._save(self.state.model_copy(update={"trial": trial}))
             self._use(candidate)
+        except (DeviceError, MissingDependencyError):  # it is tried again
+            is_kept = True
+            raise
         except (BundleError, QualityGateError) as error:
-            self._save(self.state.refusing(digest, str(error)))
+            self.problem = _alone(error)
+            if not isinstance(error, SignatureError):  # which may still come, and costs no download
+                self._save(self.state.refusing(digest, str(error)))
             self._set("refused", str(error))
             return
         finally:
-            shutil.rmtree(candidate, ignore_errors=True)
+            if not is_kept:
+                shutil.rmtree(candidate, ignore_errors=True)
         if trial is not None:
             self._try_out(trial)
         else:
@@ -165,11 +199,10 @@ class Follower:
 
     def _make(self, client: RegistryClient, digest: str, candidate: Path) -> None:
         self._set("pulling", digest)
-        if self._options.trusted:
-            check_signature(client, digest, self._options.trusted)
-        origin = Origin(reference=self._reference.words, digest=digest, is_signed=bool(self._options.trusted))
-        with atomic_directory(candidate) as staged:
-            fill_folder(client, origin, staged, known=self._root, log=self._log)
+        origin = checked_origin(client, self._reference, digest, self._options.trusted)
+        if not holds(candidate, digest):
+            with atomic_directory(candidate) as staged:
+                fill_folder(client, origin, staged, known=self._root, log=self._log)
         for step, prepare in self._prepare:
             self._set(step, digest)
             prepare(candidate)
@@ -212,7 +245,8 @@ class Follower:
         return ""
 
     def _go_back(self, why: str) -> None:
-        if not (self._previous / MANIFEST_FILE).is_file():
+        has_previous = (self._previous / MANIFEST_FILE).is_file()
+        if not has_previous or not is_vouched_for(self._previous, self._options.trusted):
             self._set("refused", f"{why}; there is no earlier bundle to go back to")
             return
         self._log("going back to the previous bundle")
@@ -224,13 +258,17 @@ class Follower:
         remove_leftovers(self._previous)
         with one_at_a_time(self._root.parent):
             remove_leftovers(self._root)
-        for candidate in (*self._work.glob(f"{_CANDIDATE}*"), *self._work.glob(f".{_CANDIDATE}*")):
-            shutil.rmtree(candidate, ignore_errors=True)
+        self._remove_candidates()
         check_replaceable(self._root)
         self.state = read_state(self._work / _STATE_FILE, self._reference.words)
         live = self._live()
         if live in self.state.refused:  # killed before the folder went back
             self._go_back(self.state.refused[live])
+
+    def _remove_candidates(self, *, but: Path | None = None) -> None:
+        for candidate in (*self._work.glob(f"{_CANDIDATE}*"), *self._work.glob(f".{_CANDIDATE}*")):
+            if candidate != but:
+                shutil.rmtree(candidate, ignore_errors=True)
 
     def _live(self) -> str:
         origin = read_origin(self._root)
@@ -251,6 +289,11 @@ class Follower:
         self.state = state
         with suppress(StorageError):  # a full disk: the bundle in the folder stays in use
             write_state(self._work / _STATE_FILE, state)
+
+
+def _alone(error: EdgeAdError) -> EdgeAdError:
+    """The same error without its traceback, which would keep connections alive."""
+    return type(error)(error.message, error.hint)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -17,10 +17,21 @@ from edge_ad.errors import BundleError, StorageError, UsageError
 from edge_ad.fleet.artifact import Descriptor, bundle_files, parse_manifest
 from edge_ad.fleet.reference import ArtifactReference
 from edge_ad.fleet.registry_client import RegistryClient
-from edge_ad.fleet.signatures import PublicKey, check_signature
-from edge_ad.storage import atomic_directory, one_at_a_time, sha256_file
+from edge_ad.fleet.signatures import PublicKey, check_signature, fingerprint
+from edge_ad.storage import atomic_directory, one_at_a_time, sha256_file, write_file
 
-__all__ = ["ORIGIN_FILE", "Origin", "Pulled", "fill_folder", "pull", "read_origin"]
+__all__ = [
+    "ORIGIN_FILE",
+    "Origin",
+    "Pulled",
+    "checked_origin",
+    "fill_folder",
+    "holds",
+    "is_vouched_for",
+    "pull",
+    "read_origin",
+    "write_origin",
+]
 
 ORIGIN_FILE = "origin.json"
 """Beside the files that the manifest of a bundle lists, as engines are: where a pulled bundle came from."""
@@ -36,12 +47,14 @@ class Origin(Document):
         reference: What was asked for.
         digest: Of the artifact's manifest.
         is_signed: Whether a trusted key had signed it.
+        signed_by: Fingerprint of that key; empty for none.
     """
 
     schema_version: int = _ORIGIN_VERSION
     reference: str
     digest: str
     is_signed: bool
+    signed_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,10 +102,10 @@ def pull(
     check_replaceable(root)
     with RegistryClient(reference, plain_http=plain_http) as client:
         digest = reference.name if reference.is_pinned else client.digest(reference.name)
-        if trusted:
-            check_signature(client, digest, trusted)
-        origin = Origin(reference=reference.words, digest=digest, is_signed=bool(trusted))
-        if _holds(root, digest):
+        origin = checked_origin(client, reference, digest, trusted)
+        if holds(root, digest):
+            if not is_vouched_for(root, trusted):
+                write_origin(root, origin)
             return Pulled(root, origin, 0, was_current=True)
         with one_at_a_time(_existing_parent(root)), atomic_directory(root) as staged:
             received = fill_folder(client, origin, staged, known=root, log=log)
@@ -136,19 +149,25 @@ def fill_folder(
         received += blob.size
         log(f"{name}: {blob.size} bytes received")
     _check_complete(Bundle.open(folder), files, origin.reference)
-    (folder / ORIGIN_FILE).write_bytes(to_bytes(origin))
+    write_origin(folder, origin)
     return received
 
 
-def read_origin(root: Path) -> Origin | None:
-    """Where the bundle in a folder came from; None where it was not pulled, or that cannot be read."""
-    with suppress(OSError, BundleError):
-        path = root / ORIGIN_FILE
-        return parse_document(path.read_bytes(), path, Origin, supported_version=_ORIGIN_VERSION, hint="")
-    return None
+def checked_origin(
+    client: RegistryClient, reference: ArtifactReference, digest: str, trusted: Sequence[PublicKey]
+) -> Origin:
+    """Where a bundle comes from, after its signature was checked.
+
+    Raises:
+        BundleError: None of the trusted keys has signed it.
+        DeviceError: The registry does not answer.
+    """
+    signer = check_signature(client, digest, trusted) if trusted else ""
+    return Origin(reference=reference.words, digest=digest, is_signed=bool(signer), signed_by=signer)
 
 
-def _holds(root: Path, digest: str) -> bool:
+def holds(root: Path, digest: str) -> bool:
+    """Whether a folder holds the bundle of this digest, unchanged."""
     origin = read_origin(root)
     if origin is None or origin.digest != digest:
         return False
@@ -157,6 +176,29 @@ def _holds(root: Path, digest: str) -> bool:
     except (BundleError, UsageError):
         return False  # damaged: pull it again
     return True
+
+
+def is_vouched_for(root: Path, trusted: Sequence[PublicKey]) -> bool:
+    """Whether one of the keys had signed the bundle in a folder when that was checked; true where there are no keys."""
+    origin = read_origin(root)
+    return not trusted or (origin is not None and origin.signed_by in {fingerprint(key) for key in trusted})
+
+
+def write_origin(root: Path, origin: Origin) -> None:
+    """Write beside the files of a bundle where it came from.
+
+    Raises:
+        StorageError: No space or no permission.
+    """
+    write_file(root / ORIGIN_FILE, to_bytes(origin))
+
+
+def read_origin(root: Path) -> Origin | None:
+    """Where the bundle in a folder came from; None where it was not pulled, or that cannot be read."""
+    with suppress(OSError, BundleError):
+        path = root / ORIGIN_FILE
+        return parse_document(path.read_bytes(), path, Origin, supported_version=_ORIGIN_VERSION, hint="")
+    return None
 
 
 def _took(known: Path, blob: Descriptor, path: Path) -> bool:

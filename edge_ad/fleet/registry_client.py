@@ -17,10 +17,10 @@ from edge_ad.credentials import REGISTRY_PASSWORD, REGISTRY_USER, credential
 from edge_ad.errors import BundleError, DeviceError, UsageError, require
 from edge_ad.fleet.artifact import MANIFEST_TYPE, Descriptor, digest_of
 from edge_ad.fleet.reference import ArtifactReference, is_digest
+from edge_ad.fleet.registry_session import guard_session
 
 __all__ = ["RegistryClient"]
 
-_CONNECT_S, _READ_S = 10.0, 60.0
 _LARGEST_MANIFEST_BYTES = 4 << 20  # what the distribution specification asks of every registry
 _CHUNK_BYTES = 1 << 20
 _DIGEST_HEADER = "Docker-Content-Digest"
@@ -198,7 +198,7 @@ class RegistryClient:
 
     def _connection(self, login: str) -> Any:
         registry = self._oras.Registry(self._reference.host, insecure=self._is_plain, auth_backend=login)
-        registry.session.request = partial(registry.session.request, timeout=(_CONNECT_S, _READ_S))
+        guard_session(registry.session, self._reference.host, is_plain=self._is_plain)
         return registry
 
     def _checked(self, registry: Any, once: Callable[..., Any], url: str, method: str = "GET", **arguments: Any) -> Any:
@@ -228,6 +228,9 @@ class RegistryClient:
         except failures.SSLError as error:
             hint = "Name its authority with REQUESTS_CA_BUNDLE; a registry without TLS needs --plain-http."
             raise DeviceError(f"The registry {host} has no certificate that is trusted here.", hint) from error
+        except failures.InvalidSchema as error:
+            message = f"The registry {host} sends its clients to an address without TLS, or to none of HTTP."
+            raise DeviceError(message, "Do not use this registry, or use --plain-http.") from error
         except failures.RequestException as error:
             kind = "does not answer in time" if isinstance(error, failures.Timeout) else "does not answer"
             raise DeviceError(f"The registry {host} {kind}.", _AWAY_HINT) from error

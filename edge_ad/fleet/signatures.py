@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
@@ -24,7 +25,16 @@ from edge_ad.fleet.artifact import Descriptor, ImageManifest, parse_manifest, to
 from edge_ad.fleet.reference import ArtifactReference
 from edge_ad.fleet.registry_client import RegistryClient
 
-__all__ = ["PrivateKey", "PublicKey", "check_signature", "read_private_key", "read_public_key", "sign"]
+__all__ = [
+    "PrivateKey",
+    "PublicKey",
+    "SignatureError",
+    "check_signature",
+    "fingerprint",
+    "read_private_key",
+    "read_public_key",
+    "sign",
+]
 
 PrivateKey = Any
 """A private key of the package cryptography: Ed25519 or ECDSA P-256."""
@@ -39,6 +49,10 @@ _MOST_SIGNATURES = 20
 _KEY_HINT = (
     "Make a pair: openssl genpkey -algorithm ed25519 -out line.key; openssl pkey -in line.key -pubout -out line.pub"
 )
+
+
+class SignatureError(BundleError):
+    """None of the trusted keys has signed a bundle; it may be signed later."""
 
 
 def read_private_key(path: Path) -> PrivateKey:
@@ -92,21 +106,34 @@ def sign(client: RegistryClient, reference: ArtifactReference, digest: str, key:
     client.put_manifest(_tag(digest), to_bytes(manifest))
 
 
-def check_signature(client: RegistryClient, digest: str, trusted: Sequence[PublicKey]) -> None:
+def check_signature(client: RegistryClient, digest: str, trusted: Sequence[PublicKey]) -> str:
     """Refuse an artifact that none of the trusted keys has signed.
 
+    Returns:
+        `fingerprint` of the key that has.
+
     Raises:
-        BundleError: It is not signed, or by other keys only.
+        SignatureError: It is not signed, or by other keys only.
         DeviceError: The registry does not answer.
     """
     layers = _signature_layers(client, digest)
     if not layers:
-        raise BundleError(f"{digest} is not signed.", "Publish it with --sign KEY, where you trust it.")
+        raise SignatureError(f"{digest} is not signed.", "Publish it with --sign KEY, where you trust it.")
     for layer in layers:
         payload = client.blob(layer)
-        if any(_is_valid(key, layer, payload, digest) for key in trusted):
-            return
-    raise BundleError(f"{digest} is not signed by a key that is trusted here.", "Do not use it, or trust its key too.")
+        for key in trusted:
+            if _is_valid(key, layer, payload, digest):
+                return fingerprint(key)
+    raise SignatureError(
+        f"{digest} is not signed by a key that is trusted here.", "Do not use it, or trust its key too."
+    )
+
+
+def fingerprint(key: PublicKey) -> str:
+    """``sha256:`` and the SHA-256 of a public key (SubjectPublicKeyInfo, DER)."""
+    serialization = require("cryptography.hazmat.primitives.serialization", extra="fleet")
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return f"sha256:{hashlib.sha256(der).hexdigest()}"
 
 
 def _signature_layers(client: RegistryClient, digest: str) -> list[Descriptor]:

@@ -21,7 +21,9 @@ from edge_ad.strict_json import to_json
 
 __all__ = ["FollowState", "StatePublisher", "Step", "Trial", "read_state", "write_state"]
 
-Step = Literal["current", "pulling", "building", "verifying", "on trial", "refused", "rolled back", "waiting"]
+Step = Literal[
+    "current", "pulling", "building", "verifying", "golden check", "on trial", "refused", "rolled back", "waiting"
+]
 """What a device does, or did last: ``refused`` and ``rolled back`` keep the old bundle, ``waiting`` tries again."""
 
 _SCHEMA_VERSION = 1

@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -27,6 +27,9 @@ class RegistryDouble(ThreadingHTTPServer):
         self.given: dict[str, bytes] = {}  # blobs of which another content is given
         self.is_cut = False  # blobs end in the middle
         self.status = 0  # what every request is answered
+        self.redirects: dict[str, str] = {}  # digest of a blob → where its content is said to be
+        self.is_endless = False  # whether every answer but those of blobs never ends
+        self.logins: list[str] = []  # every Authorization that came
         self.sent_blob_bytes = 0
         self.requests: list[str] = []
 
@@ -51,6 +54,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         url = urlsplit(self.path)
         self.server.requests.append(f"{self.command} {url.path}")
+        self.server.logins += self.headers.get_all("Authorization") or []
+        if self.server.is_endless:
+            return self._never_end()
         if self.server.status:
             return self._answer(self.server.status)
         login = base64.b64encode(self.server.login.encode()).decode()
@@ -95,12 +101,22 @@ class _Handler(BaseHTTPRequestHandler):
         return self._answer(201)
 
     def _blob(self, digest: str) -> None:
+        if digest in self.server.redirects:
+            return self._answer(307, headers={"Location": self.server.redirects[digest]})
         content = self.server.given.get(digest, self.server.blobs.get(digest))
         if content is None:
             return self._answer(404)
         if self.command == "GET":
             self.server.sent_blob_bytes += len(content)
         return self._answer(200, content)
+
+    def _never_end(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.close_connection = True
+        with suppress(OSError):  # the client has gone
+            while True:
+                self.wfile.write(bytes(1 << 20))
 
     def _answer(self, status: int, content: bytes = b"", headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

@@ -11,12 +11,13 @@ import pytest
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
 from edge_ad.errors import BundleError, UsageError
-from edge_ad.fleet import ArtifactReference, publish, read_origin
+from edge_ad.fleet import ArtifactReference, publish, read_origin, read_private_key, read_public_key
 from edge_ad.fleet.follow import Follower, FollowOptions, Prepare
 from edge_ad.fleet.state import FollowState, Step
 from edge_ad.storage import sha256_file
 from tests.fleet.metrics_page import running_metrics
 from tests.fleet.registry_double import RegistryDouble
+from tests.fleet.test_signatures import make_pair
 from tests.runtime.tiny_bundle import tiny_bundle
 
 ROOT = Path(__file__).parents[2]
@@ -132,6 +133,35 @@ def test_a_bundle_that_the_stream_does_not_take_over_is_rolled_back(
         page.taken = "the old one"
         state = round_of(registry, root, FollowOptions(health=page.url, observe_s=0.0, trial_s=0))
     assert (state.step, state.message, live(root)) == ("rolled back", "the stream did not take it over", good)
+
+
+def test_a_bundle_that_is_signed_after_it_was_refused_is_used(
+    registry: RegistryDouble, bundle: Bundle, tmp_path: Path
+) -> None:
+    root, (private, public) = tmp_path / "screw", make_pair(tmp_path, "line")
+    options = FollowOptions(trusted=[read_public_key(public)])
+    publish(bundle, reference(registry))
+    assert round_of(registry, root, options).step == "refused"
+    assert not root.exists()
+    publish(bundle, reference(registry), key=read_private_key(private))  # the same digest
+    assert round_of(registry, root, options).step == "current"
+
+
+def test_a_bundle_in_use_must_be_signed_once_a_key_is_trusted(
+    registry: RegistryDouble, bundle: Bundle, tmp_path: Path
+) -> None:
+    root, (private, public) = tmp_path / "screw", make_pair(tmp_path, "line")
+    options = FollowOptions(trusted=[read_public_key(public)])
+    signed = publish(bundle, reference(registry), key=read_private_key(private)).digest
+    round_of(registry, root)  # nobody asked for a signature
+    assert round_of(registry, root, options).step == "current"
+    round_of(registry, root, FollowOptions())
+    unsigned = publish(bundle.with_files({"notes.txt": b"second"}), reference(registry)).digest
+    round_of(registry, root)
+    assert live(root) == unsigned
+    state = round_of(registry, root, options)
+    assert (state.step, live(root)) == ("rolled back", signed)
+    assert "is not signed" in state.message
 
 
 def test_two_agents_do_not_keep_one_folder(registry: RegistryDouble, tmp_path: Path) -> None:
