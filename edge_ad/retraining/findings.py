@@ -38,6 +38,7 @@ class Finding:
         mask: Mask of the defect; None where nobody marked the place.
         verdict: What the line had said, ``"OK"`` or ``"NG"``.
         by: Who labelled it.
+        bundle: Content hash of the bundle that judged it; empty where it is not known.
         record: Number of its record; 0 where that is gone.
     """
 
@@ -47,6 +48,7 @@ class Finding:
     mask: Path | None = None
     verdict: str = "NG"
     by: str = ""
+    bundle: str = ""
     record: int = 0
 
 
@@ -119,6 +121,7 @@ def read_findings(database: Path, chosen: RecordFilter | None = None) -> list[Fi
             Path(label.mask) if label.mask else None,
             label.verdict,
             label.by,
+            label.bundle,
             label.record or 0,
         )
         for label in kept
@@ -138,7 +141,10 @@ def _confirmed(database: Path, chosen: RecordFilter) -> list[Finding]:
         records = list(reader.records(replace(chosen, confirmed=CONFIRMED_GOOD, verdict="NG")))
     there = [record for record in records if record["image_is_there"]]
     _tell_missing(len(records) - len(there), "confirmed NG records")
-    return [Finding(Path(record["image"]), "good", verdict="NG", record=record["id"]) for record in there]
+    return [
+        Finding(Path(record["image"]), "good", verdict="NG", bundle=record["bundle"], record=record["id"])
+        for record in there
+    ]
 
 
 def _tell_missing(count: int, what: str) -> None:
