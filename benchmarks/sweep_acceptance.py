@@ -25,7 +25,8 @@ import yaml
 
 from benchmarks.suites.record import append_row, now
 from edge_ad.data.sample_product import render_product
-from edge_ad.storage import sha256_file
+from edge_ad.storage import is_taken, sha256_file
+from edge_ad.sweeps.cell_folder import CellFolder
 
 METHODS = (
     {"method": "patch-gaussian"},
@@ -64,7 +65,8 @@ def row(path: Path, cluster: str, out: Path) -> dict[str, Any]:
     began = time.monotonic()
     first = subprocess.Popen(command)
     _wait(first, out, CELLS // 6)
-    killed = next(_workers(out), 0)
+    while not (killed := next(_workers(out), 0)) and first.poll() is None:
+        time.sleep(_LOOK_S)
     if killed:
         os.kill(killed, signal.SIGKILL)
     _wait(first, out, CELLS // 3)
@@ -84,7 +86,7 @@ def row(path: Path, cluster: str, out: Path) -> dict[str, Any]:
         "results_when_the_controller_was_killed": at_kill,
         "seconds": round(seconds, 1),
         "cell_seconds": round(sum(cost["seconds"] for cost in costs), 1),
-        "processes": sum(len(list(folder.glob("*_submitted.pkl"))) for folder in out.glob("cells/*/job")),
+        "processes": sum(len(list(out.glob(f"cells/*/job/{name}"))) for name in ("*.log", "*_submitted.pkl")),
         "sha256": sha256_file(out / "results.jsonl"),
     }
 
@@ -101,14 +103,9 @@ def _results(out: Path) -> int:
 
 def _workers(out: Path) -> Iterator[int]:
     """Processes that run a cell below a folder."""
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        is_python = Path(words[0]).name.startswith("python")  # not srun, which has the same words
-        if is_python and "submitit.core._submit" in words and any(word.startswith(str(out)) for word in words):
-            yield int(path.parent.name)
+    for path in out.glob("cells/*"):
+        if is_taken(path) and (holder := CellFolder(path).holder()) is not None:
+            yield holder.process
 
 
 def main() -> int:

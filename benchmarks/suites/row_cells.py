@@ -16,7 +16,8 @@ from benchmarks.suites.record import append_row, read_lines, rounded
 from edge_ad.strict_json import to_json
 from edge_ad.sweeps.cells import Cell, Limits, Told, make_cell
 from edge_ad.sweeps.controller import Answer, folder_of, run_cells
-from edge_ad.sweeps.executors import Executor, InThisProcess, LocalProcesses
+from edge_ad.sweeps.executors import Executor, InThisProcess
+from edge_ad.sweeps.local_processes import LocalProcesses
 
 __all__ = ["add_cell_options", "measure_missing", "row_cell"]
 
@@ -66,8 +67,10 @@ def measure_missing(
 
     def listen(answer: Answer) -> None:
         if answer.finished is None:
+            assert answer.failure is not None
             failed.append(answer.cell)
-            print(f"{answer.cell.words}: failed: {answer.failure}", file=sys.stderr, flush=True)
+            said = [answer.failure.message, answer.failure.hint, *answer.failure.trace]
+            print(f"error: {answer.cell.words}:", *filter(None, said), sep="\n  ", file=sys.stderr, flush=True)
             return
         rows: Any = answer.finished.result.get("rows", [answer.finished.result])
         for row in rows:

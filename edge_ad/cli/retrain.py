@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_ad.cli.options import JsonOption
+from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
     from edge_ad.retraining.proposal import Proposal
@@ -28,6 +31,14 @@ def retrain(
     ] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only findings labelled from this time on.")] = None,
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Only findings labelled before.")] = None,
+    bundle: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HASH",
+            help="Take findings of this bundle too, by the start of its hash; by default those of the run's own bundle "
+            "and of the runs it was retrained from. Repeatable.",
+        ),
+    ] = None,
     method: Annotated[
         str, typer.Option(help="Another method, such as supersimplenet, which learns from labelled defects too.")
     ] = "",
@@ -51,7 +62,14 @@ def retrain(
     chosen = RecordFilter(time_from_text(since, option="--since"), time_from_text(until, option="--until"))
     run = run_of(target)
     request = RetrainRequest(
-        target, records, run.parent / name if name else _next(run), chosen, method, device, seconds=seconds
+        target,
+        records,
+        run.parent / name if name else _next(run),
+        chosen,
+        method,
+        device,
+        seconds=seconds,
+        bundles=_hashes(bundle or ()),
     )
     with EpochProgress() as listen:
         proposal = propose(request, listen=listen, log=note)
@@ -65,6 +83,12 @@ def _next(run: Path) -> Path:
     """``plate`` → ``plate-2``, or the first number that is free."""
     numbers = (run.with_name(f"{run.name}-{number}") for number in range(2, 10_000))
     return next(path for path in numbers if not path.exists())
+
+
+def _hashes(given: Iterable[str]) -> tuple[str, ...]:
+    if wrong := [one for one in given if not re.fullmatch("[0-9a-f]{6,64}", one)]:
+        raise UsageError(f"{wrong[0]!r} is not the start of a hash.", "Six digits or more of 0-9 and a-f.")
+    return tuple(given)
 
 
 def _print(proposal: Proposal) -> None:

@@ -57,8 +57,8 @@ def main() -> None:
     try:
         findings = getattr(importlib.import_module(module), function)(work)
         failed = [check.name for check in findings.checks if not check.passed]
-        why = f"Failed: {'; '.join(failed)}." if failed else ""
-        found = {"outcome": "failed" if failed else "passed", "why": why, **asdict(findings)}
+        why = f"Failed: {'; '.join(failed)}." if failed else "" if findings.checks else "It checked nothing."
+        found = {"outcome": "failed" if why else "passed", "why": why, **asdict(findings)}
     except CannotRunError as error:
         found = {"outcome": "cannot run", "why": error.why, "hint": error.hint}
     except MissingDependencyError as error:

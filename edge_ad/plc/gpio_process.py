@@ -66,7 +66,7 @@ class GpioLines:
             for line in options.outputs.values()
         }
         self._outputs = gpiod.request_lines(options.chip, consumer="edge-ad", config=settings)
-        self._encoder = None
+        self._encoder, self._edges_seen = None, 0
         if options.encoder is not None:
             edge = gpiod.LineSettings(
                 direction=Direction.INPUT, edge_detection=Edge.RISING, active_low=options.encoder.is_inverted
@@ -81,7 +81,12 @@ class GpioLines:
         """Moments of the encoder's edges, as the kernel noted them."""
         if self._encoder is None or not self._encoder.wait_edge_events(0):
             return []
-        return [event.timestamp_ns / 1e9 for event in self._encoder.read_edge_events()]
+        found: list[float] = []
+        for event in self._encoder.read_edge_events():
+            # The kernel numbers them from 1, and drops those that it has no room for: they count all the same.
+            found += [event.timestamp_ns / 1e9] * max(1, event.line_seqno - self._edges_seen)
+            self._edges_seen = event.line_seqno
+        return found
 
     def fileno(self) -> int:
         """Of the encoder; -1 without one."""
@@ -145,7 +150,7 @@ def _serve(schedule: PulseSchedule, lines: Lines, stdin: int) -> None:
         left = _LONGEST_WAIT_S if moment is None else min(max(0.0, moment - time.monotonic()), _LONGEST_WAIT_S)
         readable, _, _ = select.select(waiting, [], [], left)
         for at in lines.edges():
-            schedule.edge(at)
+            schedule.edge(at, time.monotonic())
         if stdin in readable:
             content = os.read(stdin, 65536)
             if not content:

@@ -72,10 +72,18 @@ class PulseSchedule:
             heapq.heappush(self._due, (now if delay_s is None else captured_at + delay_s, output))
         self.run(now)
 
-    def edge(self, at: float) -> None:
-        """Count an edge of the encoder, at the time that the kernel noted."""
+    def edge(self, at: float, now: float) -> None:
+        """Count an edge of the encoder, and begin the pulses that are due with it.
+
+        Args:
+            at: When it was, as the kernel noted.
+            now: The time; many edges may have come since.
+        """
         self._edges.append(at)
         self._count += 1
+        if self._due and self._due[0][0] <= self._count:
+            self._end_pulses(now)
+            self._begin_due(now, now - at)
 
     def run(self, now: float) -> float | None:
         """Do what is due.
@@ -83,11 +91,8 @@ class PulseSchedule:
         Returns:
             When to be called again at the latest; None where only an edge or a word of the stream changes anything.
         """
-        for output in [name for name, until in self._active.items() if until <= now]:
-            del self._active[output]
-            self._set_line(output, False)
-        while self._due and self._due[0][0] <= self._position(now):
-            self._begin(*heapq.heappop(self._due), now)
+        self._end_pulses(now)
+        self._begin_due(now, 0.0)
         self._watch(now)
         return min(self._next_moments(), default=None)
 
@@ -99,13 +104,31 @@ class PulseSchedule:
         for output in self._options.outputs:
             self._set_line(output, False)
 
-    def _begin(self, due: float, output: str, now: float) -> None:
-        is_by_time = self._options.delay_counts is None
+    def _end_pulses(self, now: float) -> None:
+        for output in [name for name, until in self._active.items() if until <= now]:
+            del self._active[output]
+            self._set_line(output, False)
+
+    def _begin_due(self, now: float, since_edge_s: float) -> None:
+        """Begin what is due, at a count that was reached some seconds ago."""
+        while self._due and self._due[0][0] <= self._position(now):
+            due, output = heapq.heappop(self._due)
+            late = self._lateness(due, now, since_edge_s)
+            if late:
+                text = f"A pulse on {output} was not given: the verdict came {late} too late. Make the delay longer."
+                self._tell(text, 1)
+            else:
+                self._begin(output, now)
+
+    def _lateness(self, due: float, now: float, since_edge_s: float) -> str:
+        """By how much a pulse comes too late; empty where it does not."""
         late = self._position(now) - due
-        if late > (self._options.pulse_s if is_by_time else 1):
-            how = f"{1e3 * late:.0f} ms" if is_by_time else f"{late:.0f} pulses of the encoder"
-            self._tell(f"A pulse on {output} was not given: the verdict came {how} too late. Make the delay longer.", 1)
-            return
+        if self._options.delay_counts is not None and late > 1:
+            return f"{late:.0f} pulses of the encoder"
+        late_s = since_edge_s if self._options.delay_counts is not None else late
+        return f"{1e3 * late_s:.0f} ms" if late_s > self._options.pulse_s else ""
+
+    def _begin(self, output: str, now: float) -> None:
         if output in self._active:
             self._tell(f"Two pulses on {output} ran into each other. Make them shorter.", 1)
         else:

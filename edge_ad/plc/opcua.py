@@ -167,7 +167,10 @@ class OpcuaServer(PlcServer):
 
     def since(self, sequence: int) -> tuple[Sequence[PartResult], int]:
         """The results that are kept and later than one, oldest first, and how many before them are not kept."""
-        found = [result for result in self._kept if result.sequence > sequence]
+        kept = list(self._kept)
+        if kept and sequence > kept[-1].sequence:  # of the stream before this one, which began at 1
+            sequence = 0
+        found = [result for result in kept if result.sequence > sequence]
         return found, found[0].sequence - sequence - 1 if found else 0
 
     def _put(self, result: PartResult) -> None:

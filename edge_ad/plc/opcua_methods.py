@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_ad.errors import EdgeAdError
 from edge_ad.plc.opcua_types import Namespaces, datatype_of
-from edge_ad.plc.opcua_values import inspection_of, recipe_id_of, standard_result_of
+from edge_ad.plc.opcua_values import inspection_of, recipe_id_of, result_state_of, standard_result_of
 from edge_ad.plc.results import PartResult
 from edge_ad.streaming.frame import RecipeMark
 
@@ -220,12 +220,18 @@ class InspectionMethods:
             return ua.StatusCode(ua.StatusCodes.BadNotFound)
         return [_handle(), _object_of(standard_result_of(found[0], self._run)), _no_error()]
 
-    async def _result_list(self, _parent: Any, _state: Any, _meas: Any, part: Any, *rest: Any) -> Any:
+    async def _result_list(self, _parent: Any, state: Any, meas: Any, part: Any, *rest: Any) -> Any:
         from asyncua import ua
 
-        *_, most, start, _timeout = (one.Value for one in rest)
+        *others, most, start, _timeout = (one.Value for one in rest)
+        if any(one is not None and one.Id for one in (meas.Value, *others)):
+            return ua.StatusCode(ua.StatusCodes.BadNotSupported)  # a list of what was not asked for would be wrong
         part_id = "" if part.Value is None else part.Value.Id
-        found = [one for one in self._commands.since(0)[0] if part_id in ("", None, one.part_id, str(one.part))]
+        found = [
+            one
+            for one in self._commands.since(0)[0]
+            if part_id in ("", None, one.part_id, str(one.part)) and state.Value in (0, None, result_state_of(one))
+        ]
         newest_first = found[::-1][start or 0 :]
         listed = newest_first[: most or None]
         return [

@@ -60,10 +60,10 @@ class CertificateFolder:
             der: The certificate.
         """
         with suppress(OSError):
-            is_trusted = any(_der_of(path) == der for path in sorted(self.trusted.iterdir()))
+            is_trusted = der != b"" and any(_der_of(path) == der for path in sorted(self.trusted.iterdir()))
             if is_trusted and _is_valid_now(der):
                 return True
-            if not is_trusted:
+            if der and not is_trusted:
                 self._reject(der)
         return False
 
@@ -98,8 +98,8 @@ def _der_of(path: Path) -> bytes:
 
     if path.suffix.lower() not in _ENDINGS:
         return b""
-    content = path.read_bytes()
-    with suppress(ValueError):
+    with suppress(OSError, ValueError):  # one file that cannot be read shuts out nobody else
+        content = path.read_bytes()
         is_text = content.lstrip().startswith(b"-----BEGIN")
         found = x509.load_pem_x509_certificate(content) if is_text else x509.load_der_x509_certificate(content)
         return bytes(found.public_bytes(Encoding.DER))

@@ -8,7 +8,7 @@ from typing import Any
 from edge_ad.plc.results import PartResult, VerdictCode
 from edge_ad.streaming.frame import RecipeMark
 
-__all__ = ["inspection_of", "recipe_id_of", "standard_result_of", "utc"]
+__all__ = ["inspection_of", "recipe_id_of", "result_state_of", "standard_result_of", "utc"]
 
 _COMPLETED, _FAILED = 1, 4  # ResultStateDataType
 
@@ -56,7 +56,7 @@ def standard_result_of(result: PartResult, run: str) -> Any:
         ResultId=ua.ResultIdDataType(Id=f"{run}-{result.sequence}"),
         IsPartial=False,
         IsSimulated=False,
-        ResultState=_FAILED if result.code is VerdictCode.NOT_INSPECTED else _COMPLETED,
+        ResultState=result_state_of(result),
         PartId=ua.PartIdDataType(Id=result.part_id or str(result.part)),
         InternalRecipeId=recipe_id_of(result.recipe),
         InternalConfigurationId=configuration,
@@ -64,6 +64,11 @@ def standard_result_of(result: PartResult, run: str) -> Any:
         CreationTime=utc(result.at_unix),
         ResultContent=[content],
     )
+
+
+def result_state_of(result: PartResult) -> int:
+    """The standard's ``ResultStateDataType``: completed, or failed where the part could not be inspected."""
+    return _FAILED if result.code is VerdictCode.NOT_INSPECTED else _COMPLETED
 
 
 def recipe_id_of(mark: RecipeMark) -> Any:

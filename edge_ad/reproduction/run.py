@@ -20,7 +20,8 @@ from edge_ad.reproduction.tables import Table
 from edge_ad.reproduction.training import parse_choice
 from edge_ad.sweeps.cells import Limits, Told
 from edge_ad.sweeps.controller import Answer, folder_of, run_cells
-from edge_ad.sweeps.executors import Executor, InThisProcess, LocalProcesses
+from edge_ad.sweeps.executors import Executor, InThisProcess
+from edge_ad.sweeps.local_processes import LocalProcesses
 from edge_ad.training.precision import choose_device
 
 __all__ = ["ROWS_FILE", "Reproduction", "reproduce", "shared_gpus"]

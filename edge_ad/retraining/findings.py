@@ -37,6 +37,7 @@ class Finding:
         mask: Mask of the defect; None where nobody marked the place.
         verdict: What the line had said, ``"OK"`` or ``"NG"``.
         by: Who labelled it.
+        bundle: Content hash of the bundle that judged it; empty where it is not known.
     """
 
     photo: Path
@@ -45,6 +46,7 @@ class Finding:
     mask: Path | None = None
     verdict: str = "NG"
     by: str = ""
+    bundle: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def read_findings(database: Path, chosen: RecordFilter | None = None) -> list[Fi
     _tell_missing(len(labels) - len(kept), "labels")
     findings = [
         Finding(Path(label.photo), label.label, label.kind, Path(label.mask) if label.mask else None, label.verdict,
-                label.by)
+                label.by, label.bundle)
         for label in kept
     ]  # fmt: skip
     found = _once([*findings, *_confirmed(database, chosen or RecordFilter())])
@@ -128,7 +130,7 @@ def _confirmed(database: Path, chosen: RecordFilter) -> list[Finding]:
         records = list(reader.records(replace(chosen, confirmed=CONFIRMED_GOOD, verdict="NG")))
     there = [record for record in records if record["image_is_there"]]
     _tell_missing(len(records) - len(there), "confirmed NG records")
-    return [Finding(Path(record["image"]), "good", verdict="NG") for record in there]
+    return [Finding(Path(record["image"]), "good", verdict="NG", bundle=record["bundle"]) for record in there]
 
 
 def _tell_missing(count: int, what: str) -> None:

@@ -20,6 +20,7 @@ from edge_ad.export.bundle_export import export_run, is_current
 from edge_ad.manifest import Precision
 from edge_ad.models.registry import method_class
 from edge_ad.retraining.findings import Findings, read_findings, write_findings
+from edge_ad.retraining.lineage import own_bundles, own_findings
 from edge_ad.retraining.page import render_proposal
 from edge_ad.retraining.request import earlier_defects, training_request
 from edge_ad.storage import sha256_file, write_file
@@ -51,6 +52,7 @@ class RetrainRequest:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         workers: Processes that simulate defects, for a method that learns from them.
         seconds: Time to measure the latency of each bundle for.
+        bundles: Starts of the hashes of other bundles of the product, whose findings count too.
     """
 
     target: Path
@@ -61,6 +63,7 @@ class RetrainRequest:
     device: str = "auto"
     workers: int = 0
     seconds: float = 2.0
+    bundles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,9 +134,8 @@ def propose(
         raise UsageError(f"{request.root} is there already.", "Give another --name.")
     old = load_run(run_of(request.target))
     method = method_class(request.method or old.method)
-    findings = Findings.split(
-        read_findings(request.database, request.chosen), learns_from_defects=method.learns_from_defects
-    )
+    found = own_findings(read_findings(request.database, request.chosen), own_bundles(old.root), request.bundles, log)
+    findings = Findings.split(found, learns_from_defects=method.learns_from_defects)
     log(_split_words(findings))
     try:
         new = _trained(request, old, findings, method.method, listen)

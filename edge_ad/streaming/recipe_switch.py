@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -126,24 +126,22 @@ class RecipeSwitcher:
     def _switch(self, judging: JudgingEngine, recipe: Recipe, line: RunningLine) -> None:
         now = line.active.now.recipe
         before = CameraSettings() if now is None else now.camera
-        changed: list[Source] = []
-        try:
-            if recipe.camera != before:
-                for source in line.sources:
-                    source.change(recipe.camera)
-                    changed.append(source)
-        except EdgeAdError:
-            for source in changed:
-                with suppress(EdgeAdError):
-                    source.change(before)
-            raise
-        self._on_recipe(recipe, judging.threshold)
+        with ExitStack() as undo:
+            for source in line.sources if recipe.camera != before else ():
+                undo.callback(_restore, source.change(recipe.camera))
+            self._on_recipe(recipe, judging.threshold)
+            undo.pop_all()
         line.control.golden.use(recipe.golden, recipe.mark, judging.threshold, judging.bundle["hash"])
         line.active.switch(judging)
 
     def _refuse(self, asked: RecipeRequest, control: StreamControl, error: BaseException) -> None:
         control.tell_refused(asked.name, asked.by, error)
         asked.answer.set_exception(error)
+
+
+def _restore(settings: Callable[[], None]) -> None:
+    with suppress(EdgeAdError):  # a camera that has gone takes them when it returns
+        settings()
 
 
 def bundle_key(choice: BundleChoice) -> Hashable:

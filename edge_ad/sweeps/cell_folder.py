@@ -17,7 +17,7 @@ from edge_ad.sweeps.cells import Cell, Limits
 
 _Record = TypeVar("_Record", bound=Document)
 
-__all__ = ["CellFolder", "Cost", "Failure", "Finished", "Order"]
+__all__ = ["CellFolder", "Cost", "Failure", "Finished", "Holder", "Order"]
 
 
 class Cost(Document):
@@ -66,6 +66,20 @@ class Order(Document):
     limits: Limits
 
 
+class Holder(Document):
+    """The process that works in the folder of a cell, while another cannot.
+
+    Attributes:
+        process: Its number.
+        host: Name of its machine.
+        gpus: Indices of the GPUs that were given to it.
+    """
+
+    process: int
+    host: str
+    gpus: tuple[int, ...] = ()
+
+
 class CellFolder:
     """The folder of one cell: the order, then the result or the failure; its task works beside them.
 
@@ -76,7 +90,8 @@ class CellFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.jobs = path / "job"
-        self._order, self._result, self._failure = (path / f"{name}.json" for name in ("cell", "result", "failure"))
+        names = ("cell", "result", "failure", "holder")
+        self._order, self._result, self._failure, self._holder = (path / f"{name}.json" for name in names)
 
     def give(self, order: Order) -> None:
         """Write what is to be done, and forget why it failed before.
@@ -91,9 +106,27 @@ class CellFolder:
         """What is to be done.
 
         Raises:
+            StorageError: It is damaged, or not there.
+        """
+        if (order := _parsed(Order, self._order)) is None:
+            raise StorageError(f"{self._order} is not there.", "Give the command of the sweep again.")
+        return order
+
+    def hold(self, holder: Holder) -> None:
+        """Write who works here.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        _write(self._holder, holder)
+
+    def holder(self) -> Holder | None:
+        """Who works here, or did last; None where nobody has.
+
+        Raises:
             StorageError: It is damaged.
         """
-        return Order.model_validate(_read(self._order))
+        return _parsed(Holder, self._holder)
 
     def finish(self, result: Mapping[str, Any], cost: Cost) -> None:
         """Write the result.
@@ -135,14 +168,20 @@ def _write(path: Path, content: object) -> None:
 def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
     except ValueError as error:
         raise StorageError(f"{path} is damaged: {error}.", "Delete it: the cell is run again.") from error
+    except OSError as error:
+        raise StorageError(
+            f"{path} cannot be read: {error.strerror}.", "Look at the disk and at who may read it."
+        ) from error
 
 
 def _parsed(kind: type[_Record], path: Path) -> _Record | None:
-    try:
-        return kind.model_validate(_read(path))
-    except FileNotFoundError:
+    if (content := _read(path)) is None:
         return None
+    try:
+        return kind.model_validate(content)
     except ValidationError as error:
         raise StorageError(f"{path} is not of this version.", "Delete it: the cell is run again.") from error

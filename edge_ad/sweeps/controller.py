@@ -11,7 +11,7 @@ from pathlib import Path
 from edge_ad.storage import one_at_a_time, storage_errors
 from edge_ad.sweeps.cell_folder import CellFolder, Failure, Finished, Order
 from edge_ad.sweeps.cells import Cell, Limits
-from edge_ad.sweeps.executors import Executor, Job
+from edge_ad.sweeps.executors import Executor, HasEnded, Job
 
 __all__ = ["ATTEMPTS", "Answer", "Controller", "folder_of", "known_answer", "run_cells"]
 
@@ -73,13 +73,25 @@ class Controller:
         return len(self._running) < self._executor.workers
 
     def start(self, cell: Cell) -> None:
-        """Start a cell, or take over the job that an earlier controller has started for it.
+        """Start a cell, unless it has its result or an earlier controller has started it: then that is its answer.
 
         Raises:
             EdgeAdError: It cannot be started.
         """
-        job = self._executor.adopted(folder_of(self._out, cell)) or self._started(cell)
-        self._running[cell.key] = _Running(cell, job, attempts=1)
+        if not self.takes_over(cell):
+            self._running[cell.key] = _Running(cell, self._started(cell), attempts=1)
+
+    def takes_over(self, cell: Cell) -> bool:
+        """Whether a cell has its result or still runs for an earlier controller; its answer is waited for.
+
+        Raises:
+            EdgeAdError: Nothing can tell.
+        """
+        folder = folder_of(self._out, cell)
+        job = HasEnded() if folder.finished() is not None else self._executor.adopted(folder)
+        if job is not None:
+            self._running[cell.key] = _Running(cell, job, attempts=1)
+        return job is not None
 
     def answers(self) -> Iterator[Answer]:
         """Cells that have answered since the last call; one whose process was killed is started again.
@@ -99,7 +111,7 @@ class Controller:
 
     def wait(self) -> None:
         """Until it is worth while to look again."""
-        time.sleep(self._executor.poll_s)
+        self._executor.wait()
 
     def stop(self) -> None:
         """End what runs, and wait a moment for it: trainings save their last epoch."""
@@ -194,6 +206,7 @@ def _run_cells(
     waiting = [cell for key, cell in {cell.key: cell for cell in cells}.items() if key not in answers]
     controller = Controller(out, executor, limits)
     try:
+        waiting = [cell for cell in waiting if not controller.takes_over(cell)]  # before any other has their place
         while waiting or controller.running:
             while waiting and controller.has_room:
                 controller.start(waiting.pop(0))

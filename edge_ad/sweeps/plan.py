@@ -15,9 +15,11 @@ from edge_ad.models.registry import method_class, parse_parameters
 from edge_ad.sweeps.cells import Cell, make_cell
 from edge_ad.sweeps.specification import MethodEntry, SweepFile
 
-__all__ = ["TASK", "photos_digest", "plan_cells", "product_digests", "training_cell"]
+__all__ = ["TASK", "check_values", "photos_digest", "plan_cells", "product_digests", "training_cell"]
 
 TASK = "edge_ad.sweeps.training_task:train_and_measure"
+_SAME_SIZE = {".bmp", ".pbm", ".pgm", ".pnm", ".ppm", ".tif", ".tiff"}  # photos of one camera, mostly not compressed
+_PART_BYTES = 1 << 16
 
 
 def plan_cells(sweep: SweepFile) -> list[Cell]:
@@ -56,18 +58,35 @@ def product_digests(products: Sequence[Path]) -> dict[Path, str]:
 
 
 def photos_digest(folder: Path) -> str:
-    """A hash of the names and sizes of what is in a product's folder: photos that are added make other cells of it.
+    """A hash of what is in a product's folder: photos that are added or taken anew make other cells of it.
+
+    It is of names and sizes, and of 64 KiB from the middle of files whose size does not tell what they show.
 
     Args:
         folder: Of the product.
+
+    Raises:
+        DataError: A file cannot be read.
     """
     digest = hashlib.sha256()
     for root, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
             path = Path(root) / name
-            digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\n".encode())
+            try:
+                digest.update(os.fsencode(path.relative_to(folder).as_posix()) + b"\0" + _content(path) + b"\n")
+            except OSError as error:
+                raise DataError(f"{path} cannot be read: {error.strerror}.", "Take it away, or mend it.") from error
     return digest.hexdigest()[:16]
+
+
+def _content(path: Path) -> bytes:
+    size = path.stat().st_size
+    if path.suffix.lower() not in _SAME_SIZE:
+        return str(size).encode()
+    with path.open("rb") as file:
+        file.seek(max(0, size - _PART_BYTES) // 2)
+        return str(size).encode() + b"\0" + file.read(_PART_BYTES)
 
 
 def _variants(sweep: SweepFile, entry: MethodEntry) -> Iterator[tuple[MethodEntry, dict[str, Any]]]:
@@ -75,18 +94,30 @@ def _variants(sweep: SweepFile, entry: MethodEntry) -> Iterator[tuple[MethodEntr
     common = {name: value for name, value in sweep.parameters.items() if name in fields}
     for chosen in itertools.product(*entry.grid.values()):
         values = {**common, **entry.parameters, **dict(zip(entry.grid, chosen, strict=True))}
-        _check(sweep, entry, values)
+        check_values(sweep, entry, values)
         yield entry, values
 
 
-def _check(sweep: SweepFile, entry: MethodEntry, values: Mapping[str, Any]) -> None:
+def check_values(sweep: SweepFile, entry: MethodEntry, values: Mapping[str, Any]) -> None:
+    """Refuse what no cell could be trained with.
+
+    Args:
+        sweep: The sweep.
+        entry: One of its methods.
+        values: All its parameters.
+
+    Raises:
+        UsageError: A parameter or a seed is wrong, or a parameter of the sweep is none of any method's.
+    """
     if "seed" in values:
         raise UsageError(f"{entry.method} is given a seed among its parameters.", "Name it under seeds.")
     everywhere = [method_class(each.method).parameters_type.model_fields for each in sweep.methods]
     for name in sweep.parameters:
         if not any(name in fields for fields in everywhere):
             raise UsageError(f"No method of the sweep has a parameter {name}.", "Look at parameters in the file.")
-    parse_parameters(entry.method, {name: value for name, value in values.items() if (name, value) != _AUTO})
+    fixed = {name: value for name, value in values.items() if (name, value) != _AUTO}
+    for seed in sweep.seeds:
+        parse_parameters(entry.method, {**fixed, "seed": seed})
 
 
 _AUTO = ("mosaic", "auto")
@@ -123,7 +154,8 @@ def training_cell(
         "settings": sweep.settings.model_dump(mode="json"),
         "held_out_only": held_out_only,
     }
-    more = {"product": str(product.resolve()), "device": sweep.device, "keep_run": sweep.keep_runs}
+    device = "cuda" if sweep.limits.gpus and sweep.device == "auto" else sweep.device  # not the CPU without a word
+    more = {"product": str(product.resolve()), "device": device, "keep_run": sweep.keep_runs}
     labels = {"product": product.resolve().name, "method": method, "parameters": dict(values), "seed": seed}
     labels |= {name: value for name, value in (("preset", entry.preset), ("speed", entry.speed)) if value}
     identity = {**what, "product": product.resolve().name, "photos": digest}

@@ -8,9 +8,11 @@ from pathlib import Path
 from edge_ad.errors import DeviceError
 from edge_ad.sweeps.cells import Cell, Limits
 from edge_ad.sweeps.controller import Answer, run_cells
-from edge_ad.sweeps.executors import Executor, LocalProcesses, Slurm
+from edge_ad.sweeps.executors import Executor
+from edge_ad.sweeps.local_processes import LocalProcesses
 from edge_ad.sweeps.progress import SweepProgress
 from edge_ad.sweeps.results import write_results
+from edge_ad.sweeps.slurm import Slurm
 from edge_ad.sweeps.specification import Place
 
 __all__ = ["executor_of", "run_sweep"]

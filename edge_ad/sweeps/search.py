@@ -15,13 +15,13 @@ from statistics import fmean
 from typing import Any
 
 from edge_ad.errors import EdgeAdError, UsageError, require
-from edge_ad.models.registry import method_class, parse_parameters
+from edge_ad.models.registry import method_class
 from edge_ad.storage import one_at_a_time, storage_errors, write_file
 from edge_ad.strict_json import to_json
 from edge_ad.sweeps.cells import Cell, Limits
 from edge_ad.sweeps.controller import Answer, Controller
 from edge_ad.sweeps.executors import Executor
-from edge_ad.sweeps.plan import product_digests, training_cell
+from edge_ad.sweeps.plan import check_values, product_digests, training_cell
 from edge_ad.sweeps.specification import Choice, MethodEntry, Range, Search, SweepFile
 
 __all__ = ["SEARCH_FOLDER", "TRIALS_FILE", "Found", "Tried", "check_search", "run_search"]
@@ -127,7 +127,7 @@ def check_search(sweep: SweepFile) -> tuple[Search, MethodEntry]:
     entry, values = sweep.methods[0], _fixed(sweep)
     for name, where in sweep.search.space.items():
         for value in (where.low, where.high) if isinstance(where, Range) else where.choices:
-            parse_parameters(entry.method, {**values, name: value})
+            check_values(sweep, entry, {**values, name: value})
     return sweep.search, entry
 
 
@@ -242,17 +242,18 @@ def _study(sweep: SweepFile, wanted: Search, digests: Mapping[Path, str]) -> Any
     """The study of a search on the disk; what a killed controller was at is asked for first."""
     optuna = _optuna()
     journal = optuna.storages.journal.JournalFileBackend(str(sweep.out / SEARCH_FOLDER / _JOURNAL))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a part of it is experimental
-        sampler = optuna.samplers.TPESampler(seed=wanted.seed, constant_liar=True)
     study = optuna.create_study(
         study_name=_name(sweep, wanted, digests),
         storage=optuna.storages.JournalStorage(journal),
-        sampler=sampler,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=_FIRST_TRIALS),
         direction="maximize",
         load_if_exists=True,
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a part of it is experimental
+        # One that goes on with the seed of the beginning would propose the first combinations again.
+        seed = wanted.seed + len(study.get_trials(deepcopy=False))
+        study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
     for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         study.enqueue_trial(trial.params)

@@ -71,7 +71,7 @@ class Place(Document):
 
     cluster: Literal["local", "slurm"] = "local"
     workers: int | None = Field(default=None, ge=1)
-    gpus: tuple[int, ...] = ()
+    gpus: tuple[Annotated[int, Field(ge=0)], ...] = ()
     slurm: dict[str, str | int] = Field(default_factory=dict)
 
 
@@ -112,7 +112,7 @@ class Search(Document):
 
     space: Annotated[dict[str, Range | Choice], Field(min_length=1)]
     trials: int = Field(default=20, ge=1)
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=1 << 31)
 
 
 def _entry(value: Any) -> Any:
@@ -150,6 +150,12 @@ class SweepFile(Document):
     device: str = "auto"
     keep_runs: bool = True
     search: Search | None = None
+
+    @model_validator(mode="after")
+    def _has_its_gpus(self) -> SweepFile:
+        if self.device.startswith("cuda") and not self.limits.gpus:
+            raise ValueError(f"device {self.device} needs limits: {{gpus: 1}}")
+        return self
 
 
 def read_sweep_file(path: Path) -> SweepFile:

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,7 @@ from typing import Any
 from edge_ad.errors import EdgeAdError
 from edge_ad.outside_text import printable
 from edge_ad.storage import one_at_a_time
-from edge_ad.sweeps.cell_folder import CellFolder, Cost, Failure
+from edge_ad.sweeps.cell_folder import CellFolder, Cost, Failure, Holder
 from edge_ad.sweeps.cells import Cell, Limits, Told, task_of
 
 if sys.platform == "win32":
@@ -25,28 +25,36 @@ if sys.platform == "win32":
 else:
     import resource
 
-__all__ = ["THREAD_VARIABLES", "run_cell", "run_in_own_process"]
+__all__ = ["THREAD_VARIABLES", "run_cell", "run_in_own_process", "stop_by_signal"]
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 """Read once, when a library is loaded: set before Python starts."""
 
 _TRACE_LINES = 12
+_NO_MEMORY = ("can't allocate memory", "Cannot allocate memory", "Insufficient memory", "CUDA out of memory")
+"""As torch, the system, OpenCV and CUDA say it."""
 
 
-def run_in_own_process(path: str) -> None:
-    """Run the cell of a folder in a process of its own, within its limits.
+def run_in_own_process(path: str, gpus: Sequence[int] = ()) -> None:
+    """Run the cell of a folder in a process of its own, within its memory.
 
     Args:
         path: Folder of the cell.
+        gpus: Indices of the GPUs that were given to it.
     """
     for number in (signal.SIGINT, signal.SIGTERM):  # submitit lets the latter pass, and a shell's & the former
-        signal.signal(number, _stop)
+        signal.signal(number, stop_by_signal)
     folder = CellFolder(Path(path))
     _keep_memory(folder.order().limits)
-    run_cell(folder, Told(_to_the_log, lambda report: None, lambda done, total: None))
+    run_cell(folder, Told(_to_the_log, lambda report: None, lambda done, total: None), gpus)
 
 
-def run_cell(folder: CellFolder, told: Told) -> None:
+def stop_by_signal(number: int, frame: FrameType | None) -> None:
+    """End as by Ctrl-C, as the handler of a signal: a training saves its last epoch."""
+    raise KeyboardInterrupt
+
+
+def run_cell(folder: CellFolder, told: Told, gpus: Sequence[int] = ()) -> None:
     """Run a cell and write what became of it; one that has its result is left as it is.
 
     Another process that runs the same cell is waited for.
@@ -54,6 +62,7 @@ def run_cell(folder: CellFolder, told: Told) -> None:
     Args:
         folder: Its folder, with the order.
         told: Who is told.
+        gpus: Indices of the GPUs that were given to this process.
 
     Raises:
         KeyboardInterrupt: It was stopped; nothing is written.
@@ -62,6 +71,7 @@ def run_cell(folder: CellFolder, told: Told) -> None:
     with one_at_a_time(folder.path):
         if folder.finished() is not None:
             return
+        folder.hold(Holder(process=os.getpid(), host=platform.node(), gpus=tuple(gpus)))
         began, cpu_before = time.monotonic(), _cpu_seconds()
         try:
             result = _result_of(folder.order().cell, folder.path, told)
@@ -78,7 +88,7 @@ def _result_of(cell: Cell, path: Path, told: Told) -> Mapping[str, Any]:
 def _failure_of(error: Exception) -> Failure:
     if isinstance(error, EdgeAdError):
         return Failure(message=error.message, hint=error.hint)
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY):
         return Failure(message="Its memory was not enough.", hint="Give more: limits, memory.")
     lines = "".join(traceback.format_exception(error)).splitlines()
     message = printable(f"{type(error).__name__}: {error}".splitlines()[0])
@@ -89,12 +99,9 @@ def _keep_memory(limits: Limits) -> None:
     """Hold this process to its memory; cores, GPUs and time are held from outside."""
     if limits.memory_bytes is not None and resource is not None:
         # Not the address space: libraries reserve much more of it than they use.
-        resource.setrlimit(resource.RLIMIT_DATA, (limits.memory_bytes, limits.memory_bytes))
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    """End as by Ctrl-C: a training saves its last epoch."""
-    raise KeyboardInterrupt
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        allowed = limits.memory_bytes if most == resource.RLIM_INFINITY else min(limits.memory_bytes, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
 
 
 def _to_the_log(text: str) -> None:

@@ -41,6 +41,10 @@ def fails(work: Work) -> Findings:
     return findings
 
 
+def checks_nothing(work: Work) -> Findings:
+    return Findings()
+
+
 def crashes(work: Work) -> Findings:
     import os
     import signal
@@ -85,7 +89,7 @@ def test_each_step_says_what_it_found_and_none_takes_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("passes", "crashes", "fails", "raises", "device_fails", "lacks_hardware", "lacks_a_package", "finds_it")
-    report = run(tmp_path, monkeypatch, *names)
+    report = run(tmp_path, monkeypatch, *names, "checks_nothing")
     found = {step.name: (step.outcome, step.why, step.hint) for step in report.steps}
     assert found == {
         "passes": ("passed", "", ""),
@@ -96,13 +100,14 @@ def test_each_step_says_what_it_found_and_none_takes_the_others(
         "lacks_hardware": ("cannot run", "There is no NVIDIA driver.", "Install it."),
         "lacks_a_package": ("cannot run", "pycuda is not installed.", "Install it: pip install pycuda"),
         "finds_it": ("passed", "", ""),
+        "checks_nothing": ("failed", "It checked nothing.", ""),
     }
     logs = {step.name: step.log[-1:] for step in report.steps if step.log}
     assert logs["crashes"] == ("about to crash",)
     assert logs["raises"] == ("ValueError: of a kind that nobody expected",)
     assert report.exit_code == 1
     page = report_page(report)
-    assert "2 of 8 steps passed, 4 failed, 2 cannot run here." in page
+    assert "2 of 9 steps passed, 5 failed, 2 cannot run here." in page
     assert "- FAILED: a plan gives numbers (NaN | NaN)" in page
     assert "- time, ms: 1.235" in page
     content = json.loads(page.partition("```json\n")[2].partition("```")[0])

@@ -119,20 +119,34 @@ def test_two_pulses_that_run_into_each_other_are_told() -> None:
 def test_a_delay_by_encoder_counts_from_the_capture_and_stands_still_with_the_conveyor() -> None:
     bench = _Bench("gpiochip0,ng=17,pulse=50ms,delay=5p,encoder=5")
     for at in (1.0, 1.1, 1.2, 1.3):
-        bench.schedule.edge(at)
+        bench.schedule.edge(at, at)
     bench.schedule.ask("ng", captured_at=1.15, now=1.35)  # captured at a count of 2: due at 7
     assert bench.schedule.run(9.0) is None
     for at in (9.1, 9.2):
-        bench.schedule.edge(at)
+        bench.schedule.edge(at, at)
     bench.schedule.run(9.2)
     assert bench.active == set()
-    bench.schedule.edge(9.3)
+    bench.schedule.edge(9.3, 9.3)
     bench.schedule.run(9.3)
     assert bench.active == {"ng"}
     for at in (9.4, 9.5, 9.6):
-        bench.schedule.edge(at)
+        bench.schedule.edge(at, at)
     bench.schedule.ask("ng", captured_at=1.15, now=9.7)  # three counts after its place
     assert "3 pulses of the encoder too late" in bench.told[0]
+
+
+def test_a_pulse_is_given_at_its_count_though_the_edges_after_it_came_in_the_same_moment() -> None:
+    bench = _Bench("gpiochip0,ng=17,pulse=50ms,delay=5p,encoder=5")
+    bench.schedule.ask("ng", captured_at=1.0, now=1.0)
+    for edge in range(20):  # of a fast encoder, read together
+        bench.schedule.edge(1.001 + 1e-4 * edge, now=1.01)
+    assert (bench.active, bench.told) == ({"ng"}, [])
+    bench.schedule.run(1.07)
+    bench.schedule.ask("ng", captured_at=1.08, now=1.08)
+    for edge in range(20):
+        bench.schedule.edge(1.081 + 1e-4 * edge, now=1.2)  # read long after they came
+    assert bench.active == set()
+    assert "119 ms too late" in bench.told[0]
 
 
 def test_ready_needs_a_word_every_second_and_alive_changes_meanwhile() -> None:
@@ -161,7 +175,10 @@ def test_lines_are_asked_of_libgpiod_as_its_interface_is(monkeypatch: pytest.Mon
     monkeypatch.setattr(gpiod, "request_lines", asked)
     outputs, encoder = requests
     encoder.wait_edge_events.return_value = True
-    encoder.read_edge_events.return_value = [SimpleNamespace(timestamp_ns=2_500_000_000)]
+    encoder.read_edge_events.return_value = [
+        SimpleNamespace(timestamp_ns=2_500_000_000, line_seqno=1),
+        SimpleNamespace(timestamp_ns=3_500_000_000, line_seqno=4),  # two were lost in a full buffer
+    ]
     lines = GpioLines(GpioOptions.parse("gpiochip0,ng=!17,ready=READY,delay=3p,encoder=5"))
     settings = asked.call_args_list[0].kwargs["config"]
     assert settings[17].direction is gpiod.line.Direction.OUTPUT
@@ -170,7 +187,7 @@ def test_lines_are_asked_of_libgpiod_as_its_interface_is(monkeypatch: pytest.Mon
     assert asked.call_args_list[1].kwargs["config"][5].edge_detection is gpiod.line.Edge.RISING
     lines.set("ready", True)
     outputs.set_value.assert_called_once_with("READY", gpiod.line.Value.ACTIVE)
-    assert lines.edges() == [2.5]
+    assert lines.edges() == [2.5, 3.5, 3.5, 3.5]
     lines.close()
     outputs.release.assert_called_once_with()
     encoder.release.assert_called_once_with()

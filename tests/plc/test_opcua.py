@@ -26,6 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from edge_ad.cli.app import main
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.plc import OpcuaServer, ResultRule
+from edge_ad.plc.opcua_security import CertificateFolder
 from edge_ad.plc.opcua_types import MACHINE_VISION, OWN
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.frame import Event, RecipeMark
@@ -242,6 +243,63 @@ def test_a_client_that_dies_and_returns_gets_what_it_missed(line: _Line) -> None
             return [number - before for number in got]
 
     assert asyncio.run(die_and_return()) == [1, 2, 3, 4]
+
+
+def test_a_client_of_an_earlier_run_gets_all_that_is_kept(line: _Line) -> None:
+    async def ask() -> tuple[list[int], int]:
+        async with _Plc(Client(line.url)) as plc:
+            newest = await plc.read(".Latest.SequenceNumber")
+            found, lost = await plc.call(".GetResultsSince", ua.Variant(newest + 5000, ua.VariantType.UInt32))
+            return [result.SequenceNumber for result in found], lost
+
+    line.put(0.5)
+    wait_until(lambda: bool(line.server.since(0)[0]))
+    numbers, lost = asyncio.run(ask())
+    assert numbers[-1] - numbers[0] + 1 == len(numbers) > 0
+    assert lost == numbers[0] - 1
+
+
+def test_a_list_of_results_is_of_what_was_asked_for_or_refused(line: _Line) -> None:
+    async def ask(state: int, part: str, job: str = "") -> list[tuple[str, int]]:
+        async with _Plc(Client(line.url)) as plc:
+            structure, whole = ua.VariantType.ExtensionObject, ua.VariantType.UInt32
+            ids = (ua.RecipeIdExternalDataType, ua.RecipeIdInternalDataType, ua.ConfigurationIdDataType)
+            kinds = (ua.MeasIdDataType, ua.PartIdDataType, *ids, ua.ConfigurationIdDataType, ua.ProductIdDataType)
+            given = [ua.Variant(kind(Id=part if kind is ua.PartIdDataType else ""), structure) for kind in kinds]
+            job_id = ua.Variant(ua.JobIdDataType(Id=job), structure)
+            numbers = [ua.Variant(2, whole), ua.Variant(0, whole), ua.Variant(0, ua.VariantType.Int32)]
+            answer = await plc.call(
+                ".ResultManagement.GetResultListFiltered",
+                ua.Variant(state, ua.VariantType.Int32),
+                *given,
+                job_id,
+                *numbers,
+            )
+            return [(one.PartId.Id, one.ResultState) for one in answer[3]]
+
+    line.put(0.5, 1.5, math.nan)
+    wait_until(lambda: any(math.isnan(one.score) for one in line.server.since(0)[0][-1:]))
+    newest = asyncio.run(ask(0, ""))
+    assert [state for _, state in newest] == [4, 1]
+    assert {state for _, state in asyncio.run(ask(1, ""))} == {1}
+    assert asyncio.run(ask(0, newest[1][0])) == [newest[1]]
+    with pytest.raises(ua.UaStatusCodeError, match="not supported"):
+        asyncio.run(ask(0, "", job="another"))
+
+
+def test_a_file_that_is_no_certificate_lets_nobody_in_and_shuts_nobody_out(tmp_path: Path) -> None:
+    from asyncua.crypto import cert_gen
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    certificates = CertificateFolder(tmp_path / "own")
+    asyncio.run(certificates.prepare("urn:line", "line"))
+    key = cert_gen.generate_private_key()
+    certificate = cert_gen.generate_self_signed_app_certificate(key, "plc", {}, [], [], 10).public_bytes(Encoding.DER)
+    (certificates.trusted / "plc.der").write_bytes(certificate)
+    (certificates.trusted / "a.der").mkdir()  # cannot be read as a file
+    (certificates.trusted / "notes.txt").write_text("of the plant")
+    assert certificates.trusts(certificate)
+    assert not certificates.trusts(b"")
 
 
 def test_under_a_fault_nothing_is_ok(line: _Line) -> None:

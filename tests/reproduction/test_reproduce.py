@@ -18,7 +18,7 @@ from edge_ad.reproduction.run import reproduce, shared_gpus
 from edge_ad.reproduction.tables import Table, read_tables, table_of
 from edge_ad.reproduction.training import Workshop
 from edge_ad.sweeps.cells import Told
-from edge_ad.sweeps.executors import LocalProcesses
+from edge_ad.sweeps.local_processes import LocalProcesses
 
 ROOT = Path(__file__).parents[2]
 CATEGORIES = {"mvtec": "carpet,capsule,screw", "visa": "candle,pcb1,fryum", "mpdd": "connector,tubes,metal_plate"}

@@ -13,6 +13,7 @@ from edge_ad.bundle import Bundle
 from edge_ad.cli.app import main
 from edge_ad.errors import DataError
 from edge_ad.retraining.findings import Finding, Findings, read_findings
+from edge_ad.retraining.lineage import own_bundles, own_findings
 from edge_ad.streaming.frame import Frame
 from edge_ad.streaming.records.brush import Stroke
 from edge_ad.streaming.records.corrections import CorrectionStore, Label
@@ -31,6 +32,9 @@ def _photo(rng: np.random.Generator, *, has_mark: bool = False, has_scratch: boo
     if has_scratch:
         image[30:34, 18:46] = 10
     return cv2.add(image, rng.integers(0, 20, image.shape, dtype=np.uint8))
+
+
+_LINE = "ab" * 32  # hash of the bundle that judged
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +56,7 @@ def database(tmp_path: Path) -> Path:
         label: Label = "defect" if index % 3 == 2 else "good"
         image = _photo(rng, has_mark=label == "good", has_scratch=label == "defect")
         frame = Frame(index, image, float(index), 1.7e9 + index, 1.0, source="cam")
-        judged = JudgedFrame("OK" if label == "defect" else "NG", "cam", index, "", 1.7e9 + index, 1.0, 2.0, "hash")
+        judged = JudgedFrame("OK" if label == "defect" else "NG", "cam", index, "", 1.7e9 + index, 1.0, 2.0, _LINE)
         place = (Stroke(40, ((300, 500), (700, 500))),) if index == 2 else ()
         kind = "scratch" if label == "defect" else ""
         _, event = label_frame(store, frame, judged, label=label, by="Ada", kind=kind, place=place)
@@ -94,7 +98,8 @@ def test_a_proposal_is_trained_compared_and_written_and_nothing_else_is_touched(
 ) -> None:
     before = (run / "bundle" / "manifest.json").read_bytes()
     capsys.readouterr()
-    assert main(["retrain", str(run), "--from-records", str(database), "--seconds", "0.1", "--json"]) == 0
+    chosen = ["--from-records", str(database), "--bundle", _LINE[:12]]
+    assert main(["retrain", str(run), *chosen, "--seconds", "0.1", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["findings"] == {"learned_good": 4, "learned_defect": 0, "compared_good": 2, "compared_defect": 3}
     old, new = found["comparisons"]["findings"]["candidates"]
@@ -109,7 +114,8 @@ def test_a_proposal_is_trained_compared_and_written_and_nothing_else_is_touched(
     page = (again.root / "proposal" / "index.html").read_text()
     assert "4 photos of good parts" in page
     assert (again.root / "proposal" / "findings" / "index.html").is_file()
-    assert main(["retrain", str(run), "--from-records", str(database), "--name", "squares-2"]) == 2
+    assert main(["retrain", str(run), *chosen, "--name", "squares-2"]) == 2
+    assert own_bundles(again.root) > own_bundles(run)
 
 
 def test_a_method_that_learns_from_defects_is_taught_those_of_the_line(
@@ -119,6 +125,7 @@ def test_a_method_that_learns_from_defects_is_taught_those_of_the_line(
     run = _trained(product, tmp_path, "supersimplenet", *tiny)
     capsys.readouterr()
     arguments = [str(run / "bundle"), "--from-records", str(database), "--name", "taught", "--seconds", "0.1", "--json"]
+    arguments += ["--bundle", _LINE]
     assert main(["retrain", *arguments]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["findings"]["learned_defect"] == 2
@@ -141,6 +148,23 @@ def test_records_without_labels_or_with_changed_pictures_are_refused(
     assert not run.with_name("refused").exists()
 
 
+def test_findings_of_another_product_are_learned_by_nobody(
+    run: Path, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refused = ["retrain", str(run), "--name", "refused", "--from-records", str(database)]
+    assert main(refused) == 2
+    error = capsys.readouterr().err
+    assert "abababababab: 9" in error
+    assert "--bundle HASH" in error
+    assert main([*refused, "--bundle", "xyz"]) == 2
+    assert not run.with_name("refused").exists()
+    said, (own,) = list[str](), own_bundles(run)
+    mixed = [Finding(Path("plate"), "good", bundle=own), Finding(Path("rod"), "good", bundle=_LINE)]
+    assert own_findings(mixed, own_bundles(run), (), said.append) == mixed[:1]
+    assert "abababababab: 1" in said[0]
+    assert own_findings(mixed, own_bundles(run), (_LINE[:8],), said.append) == mixed
+
+
 def test_what_cannot_be_trained_leaves_nothing_behind(
     run: Path, database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -148,6 +172,6 @@ def test_what_cannot_be_trained_leaves_nothing_behind(
         raise DataError("The photos cannot be used.")
 
     monkeypatch.setattr("edge_ad.retraining.proposal.train", fail)
-    assert main(["retrain", str(run), "--from-records", str(database), "--name", "broken"]) == 2
+    assert main(["retrain", str(run), "--from-records", str(database), "--name", "broken", "--bundle", _LINE]) == 2
     assert "cannot be used" in capsys.readouterr().err
     assert not run.with_name("broken").exists()

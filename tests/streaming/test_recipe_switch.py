@@ -262,26 +262,28 @@ class _Camera(FakeSource):
         super().__init__(None, is_live=True, interval_s=0.002, size_hw=(40, 40))
         self.most_us, self.exposure_us = most_us, 100.0
 
-    def change(self, settings: CameraSettings) -> None:
-        wanted = settings.exposure_us or 100.0
+    def change(self, settings: CameraSettings) -> Callable[[], None]:
+        before, wanted = self.exposure_us, settings.exposure_us or self.exposure_us
         if wanted > self.most_us:
             raise UsageError(f"{self.name} takes {self.most_us:g} at most.")
         self.exposure_us = wanted
+        return lambda: setattr(self, "exposure_us", before)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "why"),
+    ("camera", "wanted", "why"),
     [
-        (_recipe("wrong", "broken"), "SHA-256"),
-        (_recipe("wrong", "48", region=Region(30, 30, 20, 20), camera=_EXPOSED), "beyond the frame"),
-        (_recipe("wrong", "48", camera=CameraSettings(exposure_us=900.0)), "500 at most"),
-        (_recipe("wrong", "48", camera=CameraSettings(gain=2.0)), "gives no exposure"),
+        (_EXPOSED, _recipe("wrong", "broken"), "SHA-256"),
+        (_EXPOSED, _recipe("wrong", "48", region=Region(30, 30, 20, 20), camera=_EXPOSED), "beyond the frame"),
+        (_EXPOSED, _recipe("wrong", "48", camera=CameraSettings(exposure_us=900.0)), "500 at most"),
+        (CameraSettings(), _recipe("wrong", "48", camera=CameraSettings(exposure_us=900.0)), "500 at most"),
+        (_EXPOSED, _recipe("wrong", "48", camera=CameraSettings(gain=2.0)), "gives no exposure"),
     ],
 )
-def test_recipe_that_cannot_be_taken_whole_changes_nothing(wanted: Recipe, why: str) -> None:
+def test_recipe_that_cannot_be_taken_whole_changes_nothing(camera: CameraSettings, wanted: Recipe, why: str) -> None:
     cameras = [_Camera(1000.0), _Camera(500.0)]
     cameras[1].rename("second")
-    before = _recipe("a", "32", camera=_EXPOSED)
+    before = _recipe("a", "32", camera=camera)
     sink = ListSink()
 
     def steer(control: StreamControl) -> None:

@@ -63,6 +63,19 @@ def wait(arguments: Mapping[str, Any], folder: Path, told: Told) -> dict[str, An
     return {"told": Path(arguments["goes_on"]).read_text(), "times": times}
 
 
+def hang(arguments: Mapping[str, Any], folder: Path, told: Told) -> dict[str, Any]:
+    """Say through the named pipe that it runs, and listen to no signal that can be listened to."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, lambda number, frame: None)
+    Path(arguments["started"]).write_text("started")
+    while True:
+        signal.pause()
+
+
+def server_of_this_process(arguments: Mapping[str, Any], folder: Path, told: Told) -> dict[str, Any]:
+    return {"server": os.getppid()}
+
+
 def _count(folder: Path) -> int:
     with (folder / "calls").open("a") as file:
         file.write(".")

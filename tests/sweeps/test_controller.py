@@ -12,14 +12,13 @@ import pytest
 from edge_ad.errors import DeviceError, StorageError
 from edge_ad.storage import one_at_a_time
 from edge_ad.sweeps.cells import Cell, Limits, Told
-from edge_ad.sweeps.controller import ATTEMPTS, Answer, folder_of, run_cells
-from edge_ad.sweeps.executors import InThisProcess, LocalProcesses
+from edge_ad.sweeps.controller import ATTEMPTS, Answer, Controller, folder_of, run_cells
+from edge_ad.sweeps.executors import InThisProcess
+from edge_ad.sweeps.local_processes import LocalProcesses
 from edge_ad.sweeps.run import run_sweep
 from edge_ad.sweeps.work import THREAD_VARIABLES
 from tests.sweeps.conftest import ROOT
 from tests.sweeps.tasks import cell
-
-pytest.importorskip("submitit", reason="submitit is not installed")
 
 SILENT = Told(lambda text: None, lambda report: None, lambda done, total: None)
 CONTROLLER = """
@@ -27,7 +26,7 @@ import sys
 from pathlib import Path
 from edge_ad.sweeps.cells import Limits
 from edge_ad.sweeps.controller import run_cells
-from edge_ad.sweeps.executors import LocalProcesses
+from edge_ad.sweeps.local_processes import LocalProcesses
 from tests.sweeps.tasks import cell
 
 out = Path(sys.argv[1])
@@ -52,6 +51,16 @@ def test_a_cell_is_run_once_and_its_result_is_found_again(tmp_path: Path) -> Non
     assert results(again) == results(first)
     assert [answer.is_new for answer in (*first, *again)] == [True, True, False, False]
     assert [calls(tmp_path, each) for each in cells] == [1, 1]
+
+
+def test_a_cell_that_has_its_result_answers_without_a_process(tmp_path: Path) -> None:
+    known = cell("square", number=2)
+    run_cells([known], tmp_path, InThisProcess(SILENT), Limits(), lambda answer: None)
+    controller = Controller(tmp_path, LocalProcesses(1), Limits())
+    controller.start(known)
+    assert results(list(controller.answers())) == [{"square": 4}]
+    assert controller.running == ()
+    assert not folder_of(tmp_path, known).jobs.exists()
 
 
 def test_failures_are_apart_from_results_and_tried_again_next_time(tmp_path: Path) -> None:

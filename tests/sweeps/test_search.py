@@ -83,6 +83,16 @@ def test_a_search_that_was_killed_goes_on_with_what_it_was_at(
     assert searched(asked(products, tmp_path)).tried == found.tried
 
 
+def test_a_search_that_goes_on_proposes_other_combinations_than_at_its_beginning(
+    products: list[Path], tmp_path: Path, calls: list[Mapping[str, Any]]
+) -> None:
+    space = {"noise": {"low": 0.01, "high": 0.1}, "hidden": {"low": 8, "high": 64}}
+    for trials in (3, 6):
+        found = searched(asked(products, tmp_path, search={"space": space, "trials": trials}))
+    noises = [each.parameters["noise"] for each in found.tried]
+    assert len(noises) == len(set(noises)) == 6
+
+
 def test_other_photos_or_parameters_are_another_search(
     products: list[Path], tmp_path: Path, calls: list[Mapping[str, Any]]
 ) -> None:
@@ -108,6 +118,8 @@ def test_combinations_that_all_fail_are_one_line(
         ({"methods": ["simplenet", "pbas"]}, "of one method"),
         ({"settings": {"all_photos": True}}, "held out"),
         ({"search": {"space": {"hiden": {"low": 8, "high": 64}}}}, "has no parameter hiden"),
+        ({"search": {"space": {"seed": {"low": 0, "high": 9}}}}, "Name it under seeds|given a seed"),
+        ({"parameters": {"sise": 64}}, "No method of the sweep has a parameter sise"),
         ({"search": {"space": {"hidden": {"low": -8, "high": 64}}}}, "Parameter hidden"),
     ],
 )
@@ -120,7 +132,6 @@ def test_what_cannot_be_searched_is_told_before_anything_runs(
 
 
 def test_a_search_opens_no_test_photo(products: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("submitit", reason="submitit is not installed")
     product = tmp_path / "bolt"
     shutil.copytree(products[0], product)
     for path in [*(product / "test").rglob("*.png"), *(product / "ground_truth").rglob("*.png")]:

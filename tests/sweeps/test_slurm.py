@@ -1,8 +1,8 @@
 """The same cells on a real SLURM of one node: the same results, and what is killed is done again."""
 
+import itertools
 import json
 import os
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +12,10 @@ import yaml
 
 from edge_ad.cli.app import main
 from edge_ad.errors import DeviceError, EdgeAdError, UsageError
+from edge_ad.sweeps.cell_folder import Order
 from edge_ad.sweeps.cells import Cell, Limits
 from edge_ad.sweeps.controller import folder_of, run_cells
-from edge_ad.sweeps.executors import Slurm
+from edge_ad.sweeps.slurm import Slurm
 from tests.sweeps.one_node_slurm import missing_programs, one_node_slurm
 from tests.sweeps.tasks import cell
 
@@ -120,17 +121,59 @@ def test_a_machine_without_slurm_says_so(monkeypatch: pytest.MonkeyPatch, tmp_pa
         Slurm()
 
 
-def test_a_squeue_that_does_not_answer_ends_no_job(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name, answer in (("sbatch", ""), ("squeue", "echo 7; echo 9")):
-        (tmp_path / name).write_text(f"#!/bin/sh\n{answer}\n")
-        (tmp_path / name).chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+class Queue:
+    """sbatch and squeue of a cluster that is not there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.says("echo 7; echo 9")
+        self._program("sbatch", "echo Submitted batch job 11")
+
+    def says(self, script: str) -> None:
+        """What squeue does."""
+        self._program("squeue", script)
+
+    def _program(self, name: str, script: str) -> None:
+        path = self._folder / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+
+@pytest.fixture
+def queue(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Queue:
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    clock = itertools.count(1e6, 10.0)
+    monkeypatch.setattr("edge_ad.sweeps.slurm.time.monotonic", lambda: next(clock))
+    return Queue(folder)
+
+
+def test_a_squeue_that_does_not_answer_ends_no_job(queue: Queue, tmp_path: Path) -> None:
     cluster = Slurm()
     assert cluster.alive() == {"7", "9"}
-
-    def silent(*arguments: object, **options: object) -> None:
-        raise subprocess.TimeoutExpired("squeue", 1.0)
-
-    monkeypatch.setattr("edge_ad.sweeps.executors.subprocess.run", silent)
-    monkeypatch.setattr("edge_ad.sweeps.executors.time.monotonic", lambda: 1e9)
+    queue.says("exit 1")
     assert cluster.alive() == {"7", "9"}
+    waiting = cell("square", number=2)
+    folder = folder_of(tmp_path / "out", waiting)
+    folder.give(Order(cell=waiting, limits=Limits()))
+    job = cluster.start(folder, Limits())
+    assert job.is_running()  # nobody has said anything since it was submitted
+    queue.says("echo 11")
+    assert job.is_running()
+    queue.says("echo 9")
+    assert not job.is_running()
+
+
+def test_a_job_that_may_still_run_is_not_started_twice(queue: Queue, tmp_path: Path) -> None:
+    waiting = cell("square", number=2)
+    folder = folder_of(tmp_path / "out", waiting)
+    folder.give(Order(cell=waiting, limits=Limits()))
+    Slurm().start(folder, Limits())
+    queue.says("exit 1")
+    with pytest.raises(DeviceError, match="squeue does not answer"):
+        run_cells([waiting], tmp_path / "out", Slurm(), Limits(), lambda answer: None)
+    queue.says("echo 11")
+    assert Slurm().adopted(folder) is not None
+    queue.says("echo 9")
+    assert Slurm().adopted(folder) is None

@@ -1,6 +1,7 @@
 """A sweep from its file to its rows, by the command that users have."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,6 @@ import yaml
 from edge_ad.cli.app import main
 from edge_ad.sweeps.plan import photos_digest, plan_cells
 from edge_ad.sweeps.specification import read_sweep_file
-
-pytest.importorskip("submitit", reason="submitit is not installed")
 
 Writes = Callable[..., Path]
 
@@ -62,6 +61,24 @@ def test_a_cell_keeps_its_key_wherever_it_runs_and_gets_another_with_other_photo
         assert photos_digest(products[0]) != before
     finally:
         more.unlink()
+
+
+def test_a_photo_taken_anew_makes_other_cells_also_where_its_size_is_the_same(tmp_path: Path) -> None:
+    photo = tmp_path / "train" / "good" / os.fsdecode(b"part-\xff.bmp")
+    photo.parent.mkdir(parents=True)
+    digests = []
+    for shade in (0, 0, 1):
+        photo.write_bytes(bytes([shade]) * 200_000)
+        digests.append(photos_digest(tmp_path))
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_cell_with_a_gpu_does_not_fall_back_on_the_processor(writes: Writes) -> None:
+    def device(**changes: object) -> object:
+        return plan_cells(read_sweep_file(writes(**changes)))[0].arguments["device"]
+
+    assert device() == "auto"
+    assert device(limits={"gpus": 1}, run={"gpus": [0]}) == "cuda"
 
 
 def test_a_sweep_is_checked_run_and_not_run_again(writes: Writes, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,6 +134,9 @@ def test_a_cell_that_fails_ends_the_command_with_its_reason(
         ({"limits": {"memory": "much"}}, "limits.memory"),
         ({"wrong": 1}, "wrong"),
         ({"run": {"cluster": "moon"}}, "run.cluster"),
+        ({"run": {"gpus": [-1]}}, "run.gpus"),
+        ({"seeds": [0, -1]}, "Parameter seed of patch-gaussian"),
+        ({"device": "cuda"}, "device cuda needs limits: {gpus: 1}"),
     ],
 )
 def test_what_is_wrong_in_the_file_is_one_line(

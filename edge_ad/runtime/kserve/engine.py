@@ -175,13 +175,16 @@ class KServeEngine(Engine):
         """A server may have started again between two calls, and have another graph under the same version."""
         if self._served.graph and time.monotonic() > self._checked_at + _HASH_EVERY_S:
             self._check_graph()
+            if not self._served.graph:  # it says no hash any more
+                self._check_numbers()
             self._checked_at = time.monotonic()
         elif time.monotonic() > self._checked_at + _NUMBERS_EVERY_S:
             self._check_model()
 
     def _check_graph(self) -> None:
-        served = self._connection.served(self._bundle.manifest.input_size_hw)
-        _check_graph(self._bundle, cast("Precision", self._description.precision), served, self._connection.address)
+        self._served = self._connection.served(self._bundle.manifest.input_size_hw)
+        precision = cast("Precision", self._description.precision)
+        _check_graph(self._bundle, precision, self._served, self._connection.address)
 
     def _check_numbers(self) -> None:
         """Hold the model to the recorded outputs.

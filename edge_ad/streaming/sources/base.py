@@ -7,6 +7,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -122,8 +123,11 @@ class Source(ABC):
                 "Train on photos of this source, or judge its frames anyway with --allow-8-bit.",
             )
 
-    def change(self, settings: CameraSettings) -> None:
+    def change(self, settings: CameraSettings) -> Callable[[], None]:
         """Take other settings while it is open; may be called while another thread reads.
+
+        Returns:
+            What sets it back to those that it had; it raises a DeviceError where it does not answer.
 
         Raises:
             UsageError: It cannot, or not with these values; it goes on with those it had.
@@ -131,6 +135,7 @@ class Source(ABC):
         if settings != CameraSettings():
             message = f"{self.name} takes no exposure or gain while it runs."
             raise UsageError(message, "Give it by the command line, the same for every recipe.")
+        return lambda: None
 
     @abstractmethod
     def open(self) -> None:

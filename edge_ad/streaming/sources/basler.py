@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import cv2
@@ -13,7 +14,14 @@ from numpy.typing import NDArray
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.runtime.machine_vision import load_pylon
 from edge_ad.streaming.sources.base import CameraSettings, FrameNumbers, Source
-from edge_ad.streaming.sources.genicam_features import apply_features, apply_options, change_settings, frame_rate
+from edge_ad.streaming.sources.genicam_features import (
+    apply_features,
+    apply_options,
+    change_settings,
+    frame_rate,
+    read_settings,
+    restore_settings,
+)
 from edge_ad.streaming.sources.options import SourceOptions
 from edge_ad.streaming.sources.pylon_features import PylonFeatures
 
@@ -84,16 +92,26 @@ class BaslerSource(Source):
             self.close()
             raise
 
-    def change(self, settings: CameraSettings) -> None:
+    def change(self, settings: CameraSettings) -> Callable[[], None]:
         """Set exposure and gain of the running camera, exactly or not at all; a reconnection keeps them."""
-        camera = self._camera
+        camera, options = self._camera, self._options
         if camera is None:
             raise UsageError(f"{self.name} is gone.", "Try again when it has returned.")
         try:
             features = PylonFeatures(camera.GetNodeMap())
-            self._options = change_settings(self.name, features, self._options, settings)
+            before = read_settings(features)
+            self._options = change_settings(self.name, features, options, settings)
         except self._genicam.GenericException as error:
             raise UsageError(f"{self.name} does not answer: {_first_line(error)}") from None
+        return partial(self._restore, options, before)
+
+    def _restore(self, options: SourceOptions, before: Mapping[str, str]) -> None:
+        camera, self._options = self._camera, options
+        try:
+            if camera is not None:
+                restore_settings(PylonFeatures(camera.GetNodeMap()), before)
+        except self._genicam.GenericException as error:
+            raise DeviceError(f"{self.name} does not answer: {_first_line(error)}") from None
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next complete frame; None when the camera is gone, or when cancelled."""

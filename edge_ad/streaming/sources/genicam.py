@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from edge_ad.streaming.sources.genicam_features import (
     apply_options,
     change_settings,
     frame_rate,
+    read_settings,
+    restore_settings,
 )
 from edge_ad.streaming.sources.options import SourceOptions
 from edge_ad.streaming.sources.pixel_formats import format_of_name, to_bgr
@@ -102,13 +105,21 @@ class GenicamSource(Source):
             self.close()
             raise
 
-    def change(self, settings: CameraSettings) -> None:
+    def change(self, settings: CameraSettings) -> Callable[[], None]:
         """Set exposure and gain of the running camera, exactly or not at all; a reconnection keeps them."""
         with self._is_used:
             if self._connection is None:
                 raise UsageError(f"{self.name} is gone.", "Try again when it has returned.")
-            features = self._connection.features
-            self._options = change_settings(self.name, features, self._options, settings)
+            features, options = self._connection.features, self._options
+            before = read_settings(features)
+            self._options = change_settings(self.name, features, options, settings)
+        return partial(self._restore, options, before)
+
+    def _restore(self, options: SourceOptions, before: Mapping[str, str]) -> None:
+        with self._is_used:
+            self._options = options
+            if self._connection is not None:
+                restore_settings(self._connection.features, before)
 
     def read(self) -> NDArray[np.uint8] | None:
         """The next complete frame; None when the camera is gone, or when cancelled."""

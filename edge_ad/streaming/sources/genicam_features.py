@@ -22,6 +22,8 @@ __all__ = [
     "as_limit",
     "change_settings",
     "frame_rate",
+    "read_settings",
+    "restore_settings",
 ]
 
 Kind = Literal["integer", "float", "boolean", "enumeration", "string", "command", "other"]
@@ -30,6 +32,8 @@ _CLOSE_ENOUGH = 0.02  # cameras round to what the sensor supports
 _FRAME_RATES = ("ResultingFrameRate", "ResultingFrameRateAbs", "AcquisitionFrameRate", "AcquisitionFrameRateAbs")
 _TRUE, _FALSE = frozenset({"1", "true", "on", "yes"}), frozenset({"0", "false", "off", "no"})
 _MOST_SHOWN = 12
+# A value before what chooses it by itself, which locks it.
+_CHANGED = ("ExposureTime", "ExposureTimeAbs", "ExposureAuto", "Gain", "GainRaw", "GainAuto")
 _NO_LIMIT = 2.0**62  # what a camera gives as the limit of a number that has none is larger
 _NEAR = 0.5  # share of a name that is the same in one that may have been meant
 
@@ -194,11 +198,28 @@ def change_settings(
         exposure_us=now.exposure_us if settings.exposure_us is None else settings.exposure_us,
         gain=now.gain if settings.gain is None else settings.gain,
     )
+    before = read_settings(features)
     notes = [] if wanted == now else list(apply_options(camera, features, wanted))
     if notes:
-        list(apply_options(camera, features, now))
+        restore_settings(features, before)
         raise UsageError(f"{camera} {notes[0]}", "Choose a value that it takes.")
     return replace(options, exposure_us=wanted.exposure_us, gain=wanted.gain)
+
+
+def read_settings(features: FeatureMap) -> dict[str, str]:
+    """The features that `change_settings` may change, as the camera has them: name → value."""
+    values = ((name, features.value(name)) for name in _CHANGED)
+    return {name: value for name, value in values if value is not None}
+
+
+def restore_settings(features: FeatureMap, before: Mapping[str, str]) -> None:
+    """Set features to what `read_settings` gave.
+
+    Raises:
+        DeviceError: The camera does not answer.
+    """
+    for name, value in before.items():
+        _set_if_there(features, name, value)
 
 
 def frame_rate(features: FeatureMap) -> float | None:

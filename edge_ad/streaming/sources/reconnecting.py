@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,9 +54,9 @@ class ReconnectingSource(Source):
         """Ask the source whether it gives them."""
         self._source.expect_bits(significant_bits, takes_8_bits=takes_8_bits)
 
-    def change(self, settings: CameraSettings) -> None:
+    def change(self, settings: CameraSettings) -> Callable[[], None]:
         """Have the source take other settings."""
-        self._source.change(settings)
+        return self._source.change(settings)
 
     def open(self) -> None:
         """Open the source."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def _engine(bundle: Bundle, server: ModelServer) -> KServeEngine:
 
 
 def _infer_until_it_fails(engine: KServeEngine) -> None:
-    while True:
+    until = time.monotonic() + 5.0  # the graph is asked for every second
+    while time.monotonic() < until:
         engine.infer(_frames(1))
 
 
@@ -94,6 +96,17 @@ def test_a_graph_that_is_loaded_under_the_same_version_ends_it(bundle: Bundle, s
         engine.infer(_frames(1))
         server.parameters["edge_ad.graph"] = "0" * 64
         with pytest.raises(BundleError, match="another graph"):
+            _infer_until_it_fails(engine)
+
+
+def test_a_graph_of_which_nothing_is_said_any_more_is_held_to_the_recorded_outputs(
+    bundle: Bundle, server: ModelServer
+) -> None:
+    with _engine(bundle, server) as engine:
+        engine.infer(_frames(1))
+        server.parameters.clear()
+        server.load(deploy_graph(seed=1), version=server.version)
+        with pytest.raises(BundleError, match="does not give the trained numbers"):
             _infer_until_it_fails(engine)
 
 

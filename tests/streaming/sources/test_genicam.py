@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edge_ad.errors import DeviceError, UsageError
+from edge_ad.streaming.sources.base import CameraSettings
 from edge_ad.streaming.sources.genicam import GenicamSource
 from edge_ad.streaming.sources.genicam_driver import Buffer, FoundCamera
 from edge_ad.streaming.sources.genicam_features import Feature, FeatureRefusedError
@@ -302,6 +303,19 @@ def test_a_value_that_the_camera_refuses_for_a_reason_of_its_own_is_told_with_it
         _opened(driver, ExposureTime="500")
     source = _opened(driver, options=SourceOptions(exposure_us=500))
     assert list(source.notes) == ["test camera 0 did not take ExposureTime 500: the sensor is busy."]
+
+
+def test_settings_that_are_refused_or_taken_back_leave_the_camera_as_it_was() -> None:
+    driver = FakeDriver()
+    source = _opened(driver)  # exposes as it finds right
+    before = dict(driver.features.values)
+    with pytest.raises(UsageError, match="has no Gain to set"):
+        source.change(CameraSettings(exposure_us=500.0, gain=3.0))
+    assert driver.features.values == before
+    take_back = source.change(CameraSettings(exposure_us=500.0))
+    assert driver.features.values["ExposureTime"] == "500.0"
+    take_back()
+    assert driver.features.values == before
 
 
 def test_a_pixel_format_that_is_not_read_names_those_of_the_camera_that_are() -> None:

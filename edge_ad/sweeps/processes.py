@@ -1,0 +1,54 @@
+"""Processes of this machine that need not be children of this one, by Linux's descriptors of processes."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+import weakref
+from collections.abc import Iterable
+from contextlib import suppress
+
+__all__ = ["Process", "wait_for_an_end"]
+
+
+class Process:
+    """A process; no other one is taken for it when its number is given again.
+
+    Args:
+        number: Of it, while it is there.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.descriptor: int | None = None
+        with suppress(ProcessLookupError):
+            self.descriptor = os.pidfd_open(number)
+            weakref.finalize(self, os.close, self.descriptor)
+
+    def has_ended(self, within_s: float = 0.0) -> bool:
+        """Whether it has ended, or ends within some seconds."""
+        return wait_for_an_end([self], within_s)
+
+    def send(self, number: int) -> None:
+        """Send it a signal, if it is still there."""
+        if self.descriptor is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.descriptor, number)
+
+
+def wait_for_an_end(processes: Iterable[Process], within_s: float) -> bool:
+    """Wait until one of them has ended; whether one has.
+
+    Args:
+        processes: Where there are none, the time is waited for.
+        within_s: How long, at most.
+    """
+    watch, there = select.poll(), [process.descriptor for process in processes]
+    if None in there:
+        return True
+    for descriptor in there:
+        watch.register(descriptor or 0, select.POLLIN)
+    if not there:
+        time.sleep(within_s)
+    return bool(watch.poll(1000 * within_s)) if there else False
