@@ -137,6 +137,11 @@ def propose(
     found = own_findings(read_findings(request.database, request.chosen), own_bundles(old.root), request.bundles, log)
     findings = Findings.split(found, learns_from_defects=method.learns_from_defects)
     log(_split_words(findings))
+    if not findings.learned:
+        raise DataError(
+            f"There is nothing that {method.method} can learn from: it learns from good parts, and all are defects.",
+            "Label false alarms, or learn from defects: --method supersimplenet.",
+        )
     try:
         new = _trained(request, old, findings, method.method, listen)
     except BaseException:
