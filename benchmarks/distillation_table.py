@@ -5,19 +5,20 @@
     python -m benchmarks.distillation_table --show results.jsonl
 
 A method is written ``name`` or ``name:parameter=value,parameter=value``. Methods that differ in ``matching`` alone,
-which no student's training sees, share one training. Photos are shifted at their own resolution, as the papers do. A
-cell is image AUROC, and false alarms and recall at the threshold that the product's rule sets on held-out unshifted
-photos. ``seconds`` is CPU time of the training with its preparation, on one thread. Rows that the file has already are
-not measured again.
+which no student's training sees, share one training: they are one cell of a sweep. Photos are shifted at their own
+resolution, as the papers do. A cell is image AUROC, and false alarms and recall at the threshold that the product's
+rule sets on held-out unshifted photos. ``seconds`` is CPU time of the training with its preparation, on one thread
+where ``--cores`` is not given. Rows that the file has already are not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.suites.accuracy_suite import split_method
+from benchmarks.suites.record import read_lines
+from benchmarks.suites.row_cells import add_cell_options, measure_missing, row_cell
 from edge_ad.data.products import Product, open_product
 from edge_ad.data.shift_kinds import parse_shifts
 from edge_ad.data.splits import GoodSplit, split_good
@@ -35,6 +38,7 @@ from edge_ad.evaluation.thresholds import fit_threshold
 from edge_ad.images import read_resized
 from edge_ad.models import create_detector, method_class
 from edge_ad.models.base import AnomalyDetector
+from edge_ad.sweeps.cells import Cell, Told
 from edge_ad.training.feature_cache import to_tensor
 from edge_ad.training.loop import LoopSettings, run_stages
 from edge_ad.training.preparation import fit_photos, prepare
@@ -60,6 +64,7 @@ METHODS = (
     f"patch-gaussian:{ROBUST}",
 )
 SHIFTS = tuple(f"imagenet-c/{name}:3" for name in ("brightness", "contrast", "defocus-blur", "gaussian-noise"))
+_KEY = ("product", "seed", "method", "batch_size")
 _BATCH = 8
 _NEVER_TRAINED = ("matching", "matching_share")
 
@@ -131,52 +136,70 @@ def figures(detector: AnomalyDetector, split: GoodSplit, pictures: Pictures) -> 
     return found
 
 
-def rows(arguments: argparse.Namespace, done: set[tuple[Any, ...]], *, size: int = 256) -> Iterator[dict[str, Any]]:
-    """Measure what is not done, one row at a time."""
-    for root in arguments.data:
-        product = open_product(root)
-        for seed in arguments.seeds:
-            split = split_good(product.good, seed=seed)
-            pictures, known = Pictures(product, split, (size, size)), dict[str, tuple[AnomalyDetector, float]]()
-            for method in arguments.methods:
-                if (product.name, seed, method, arguments.batch_size) in done:
-                    continue
-                detector, seconds = _with_matching(split, method, seed, size, arguments.batch_size, known)
-                yield {
-                    "product": product.name,
-                    "seed": seed,
-                    "method": method,
-                    "batch_size": arguments.batch_size,
-                    "seconds": round(seconds, 1),
-                    "shifts": figures(detector, split, pictures),
-                }
+def measure_cell(arguments: Mapping[str, Any], folder: Path, told: Told) -> dict[str, Any]:
+    """The rows of methods that share a training."""
+    product, size, seed = open_product(Path(arguments["data"])), arguments["size"], arguments["seed"]
+    split = split_good(product.good, seed=seed)
+    pictures, known = Pictures(product, split, (size, size)), None
+    rows = []
+    for method in arguments["methods"]:
+        name, values = _values(method, size, seed)
+        if known is None:
+            known = trained(split, name, _plain(name, values), arguments["batch_size"])
+        detector = _with_matching(known[0], split, method, size, seed)
+        labels = {"product": product.name, "seed": seed, "method": method, "batch_size": arguments["batch_size"]}
+        rows.append({**labels, "seconds": round(known[1], 1), "shifts": figures(detector, split, pictures)})
+    return {"rows": rows}
 
 
-def _with_matching(
-    split: GoodSplit,
-    method: str,
-    seed: int,
-    size: int,
-    batch_size: int,
-    known: dict[str, tuple[AnomalyDetector, float]],
-) -> tuple[AnomalyDetector, float]:
-    """A detector whose training may have served a method that differs in its matching alone."""
+def _values(method: str, size: int, seed: int) -> tuple[str, dict[str, Any]]:
     name, given = split_method(method)
-    values: dict[str, Any] = {"size": size, "seed": seed, **given}
+    return name, {"size": size, "seed": seed, **given}
+
+
+def _plain(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters that a training sees."""
     shares = "matching_share" in method_class(name).parameters_type.model_fields
-    plain = {key: value for key, value in values.items() if not (shares and key in _NEVER_TRAINED)}
-    key = json.dumps([name, plain], sort_keys=True)
-    if key not in known:
-        known[key] = trained(split, name, plain, batch_size)
-    detector, seconds = known[key]
-    if plain == values:
-        return detector, seconds
+    return {key: value for key, value in values.items() if not (shares and key in _NEVER_TRAINED)}
+
+
+def _with_matching(detector: AnomalyDetector, split: GoodSplit, method: str, size: int, seed: int) -> AnomalyDetector:
+    """The trained detector as a method that differs in its matching alone has it."""
+    name, values = _values(method, size, seed)
+    if _plain(name, values) == values:
+        return detector
     matched = create_detector(name, values)
     missing, unexpected = matched.load_state_dict(detector.state_dict(), strict=False)
     if unexpected or any(".matching." not in each for each in missing):
         raise ValueError(f"{method} is another network than {name}")
     fit_photos(matched, read_resized(split.fit, (size, size), split.photos))
-    return matched.eval(), seconds
+    return matched.eval()
+
+
+def cells_of(chosen: argparse.Namespace) -> list[Cell]:
+    """A cell for each training that is asked for."""
+    groups: dict[str, list[str]] = {}
+    for method in chosen.methods:
+        name, values = _values(method, chosen.size, 0)
+        groups.setdefault(json.dumps([name, _plain(name, values)], sort_keys=True), []).append(method)
+    return [
+        row_cell(
+            "benchmarks.distillation_table:measure_cell",
+            {"product": data.resolve().name, "seed": seed, "method": methods[0], "batch_size": chosen.batch_size},
+            data=str(data.resolve()),
+            methods=methods,
+            size=chosen.size,
+        )
+        for data in chosen.data
+        for seed in chosen.seeds
+        for methods in groups.values()
+    ]
+
+
+def rows_of(cell: Cell) -> list[dict[str, Any]]:
+    """What tells the rows of a cell apart."""
+    methods: Any = cell.arguments["methods"]
+    return [{**cell.labels, "method": method} for method in methods]
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:
@@ -195,31 +218,26 @@ def table(found: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def main(show: Callable[[str], None] = print) -> None:
-    """Measure and append, or show."""
+def main(arguments: list[str] | None = None) -> int:
+    """Measure the rows that are asked for, or print recorded ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, nargs="+", default=[])
-    parser.add_argument("--methods", nargs="+", default=METHODS)
+    parser.add_argument("--data", type=Path, nargs="+")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--batch-size", type=int, default=4)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--out", type=Path, default=Path("distillation_table.jsonl"))
     parser.add_argument("--show", type=Path)
-    arguments = parser.parse_args()
-    path = arguments.show or arguments.out
-    if path is None:
-        parser.error("give --out or --show")
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    found = [json.loads(line) for line in lines]
-    if arguments.show:
-        show(table(found))
-        return
-    torch.set_num_threads(1)
-    done = {(row["product"], row["seed"], row["method"], row["batch_size"]) for row in found}
-    for row in rows(arguments, done):
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        show(table([row]).splitlines()[-1])
+    add_cell_options(parser)
+    parser.set_defaults(cores=1)
+    chosen = parser.parse_args(arguments)
+    if chosen.show is not None:
+        print(table(read_lines(chosen.show)))
+        return 0
+    if chosen.data is None:
+        parser.error("--data FOLDER is needed")
+    return 1 if measure_missing(cells_of(chosen), _KEY, chosen, rows_of) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

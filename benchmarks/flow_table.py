@@ -1,10 +1,12 @@
 """MSFlow beside the patch Gaussian: both engines of one run on the test images of a product.
 
     python -m benchmarks.flow_table --data FOLDER... --runs FOLDER --out flow_table.jsonl [--methods METHOD...]
+        [--workers 2 --cores 1]
     python -m benchmarks.distillation_latency --methods patch-gaussian msflow... --out flow_latency.jsonl
 
 A method is written ``name`` or ``name:parameter=value,parameter=value``. Runs are trained and built by the commands
-that users have, with ``--geometry auto``; what is under ``--runs`` already is not made again. A build whose gate
+that users have, with ``--geometry auto``; what is under ``--runs`` already is not made again. Each row is a cell of a
+sweep. A build whose gate
 refuses INT8 is a row that says so. Test photos of a shape that no training photo has are judged all the same: they
 belong to the product's test. Rows that the file has are not measured again. Afterwards: ``python -m
 benchmarks.flow_markdown``.
@@ -13,19 +15,21 @@ benchmarks.flow_markdown``.
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks.discriminator_int8 import edge_ad, metrics_of
 from benchmarks.suites.accuracy_suite import run_name, split_method
-from benchmarks.suites.record import append_row, read_lines
+from benchmarks.suites.row_cells import add_cell_options, measure_missing, row_cell
 from edge_ad.bundle import Bundle
+from edge_ad.sweeps.cells import Cell, Told
 
 METHODS = ("patch-gaussian", "msflow")
+_KEY = ("product", "method", "seed")
 _PRECISIONS = ("fp32", "int8")
 
 
@@ -56,26 +60,36 @@ def row(data: Path, runs: Path, method: str, seed: int) -> dict[str, Any]:
     return found | {name: metrics_of(run, data, name) for name in _PRECISIONS} | layers
 
 
-def rows(chosen: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """What the file does not have yet."""
-    done = {(row["product"], row["method"], row["seed"]) for row in read_lines(chosen.out)}
-    for data, seed, method in product(chosen.data, chosen.seeds, chosen.methods):
-        if (data.name, method, seed) not in done:
-            yield row(data, chosen.runs, method, seed)
+def measure_cell(arguments: Mapping[str, Any], folder: Path, told: Told) -> dict[str, Any]:
+    """The row of a cell."""
+    return row(Path(arguments["data"]), Path(arguments["runs"]), arguments["method"], arguments["seed"])
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure and append."""
+def cells_of(chosen: argparse.Namespace) -> list[Cell]:
+    """A cell for each row that is asked for."""
+    return [
+        row_cell(
+            "benchmarks.flow_table:measure_cell",
+            {"product": data.resolve().name, "method": method, "seed": seed},
+            data=str(data.resolve()),
+            runs=str(chosen.runs.resolve()),
+        )
+        for data, seed, method in product(chosen.data, chosen.seeds, chosen.methods)
+    ]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure the rows that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, nargs="+", required=True)
     parser.add_argument("--runs", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("flow_table.jsonl"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--methods", nargs="+", default=list(METHODS))
-    for found in rows(parser.parse_args(arguments)):
-        append_row(parser.parse_args(arguments).out, found)
-        print(json.dumps(found), flush=True)
+    add_cell_options(parser)
+    chosen = parser.parse_args(arguments)
+    return 1 if measure_missing(cells_of(chosen), _KEY, chosen) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

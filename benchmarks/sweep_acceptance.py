@@ -65,7 +65,8 @@ def row(path: Path, cluster: str, out: Path) -> dict[str, Any]:
     began = time.monotonic()
     first = subprocess.Popen(command)
     _wait(first, out, CELLS // 6)
-    killed = next(_workers(out), 0)
+    while not (killed := next(_workers(out), 0)) and first.poll() is None:
+        time.sleep(_LOOK_S)
     if killed:
         os.kill(killed, signal.SIGKILL)
     _wait(first, out, CELLS // 3)

@@ -4,31 +4,37 @@
 
 They are fitted on EfficientNet-Lite0 with our weights (`benchmarks.suites.anomalib_fit`), exported by anomalib, and
 judge the test photos through its inferencer. They get all photos as we bring them to 256x256. The models stay in
-``--work/<product>``, where `benchmarks.suites.peers` times them. Rows that the file has are not measured again. The
-rows of ours are `benchmarks.suites.accuracy_suite`'s; ``patch-gaussian:geometry=stretch`` has the same pixels.
+``--work/<product>``, where `benchmarks.suites.peers` times them. Each row is a cell of a sweep. Rows that the file has
+are not measured again. The rows of ours are `benchmarks.suites.accuracy_suite`'s; ``patch-gaussian:geometry=stretch``
+has the same pixels.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.suites.record import append_row, now, read_lines
+from benchmarks.suites.record import now
+from benchmarks.suites.row_cells import add_cell_options, measure_missing, row_cell
 from edge_ad.data.products import Product, open_product
 from edge_ad.errors import EdgeAdError
 from edge_ad.evaluation.evaluate import image_metrics, pixel_metrics
 from edge_ad.images import read_image
 from edge_ad.resizing import resize
+from edge_ad.storage import one_at_a_time, write_file
+from edge_ad.sweeps.cells import Cell, Told
 
 PEERS = ("PaDiM-Lite0", "PaDiM-Lite0-152", "PatchCore-Lite0")
+_KEY = ("product", "seed", "method")
 _SIZE = 256
 _FIT = Path(__file__).with_name("anomalib_fit.py")
 _DIGITS = 4
@@ -49,9 +55,10 @@ def measure(name: str, data: Path, seed: int, work: Path, python: Path) -> dict[
     """
     product, folder = open_product(data), work / data.name
     source = folder / "input.pt"
-    if not source.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_input(source, product)
+    folder.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(folder):  # all peers of a product share it
+        if not source.is_file():
+            write_input(source, product)
     found = _fitted([str(python.absolute()), str(_FIT), name, str(source), str(folder), str(seed)], folder)
     with np.load(folder / f"{name}.npz") as said:
         metrics = image_metrics(product.test, said["scores"])
@@ -76,8 +83,10 @@ def write_input(path: Path, product: Product) -> None:
         "train": torch.from_numpy(photos),
         "test": torch.from_numpy(_photos(sample.path for sample in product.test)),
     }
+    whole = io.BytesIO()
     with torch.no_grad():
-        torch.save({**given, "weights": dict(weights), "features": backbone(first)}, path)
+        torch.save({**given, "weights": dict(weights), "features": backbone(first)}, whole)
+    write_file(path, whole.getvalue())
 
 
 def _photos(paths: Iterable[Path]) -> NDArray[np.uint8]:
@@ -94,23 +103,27 @@ def _fitted(command: Sequence[str], folder: Path) -> dict[str, float]:
     return found
 
 
-def run_missing(chosen: Any) -> int:
-    """Measure what is missing; returns how many failed."""
-    done = {(row["product"], row["seed"], row["method"]) for row in read_lines(chosen.out)}
-    wanted = [(name, data, seed) for seed in chosen.seeds for data in chosen.data for name in chosen.peers]
-    failed = 0
-    for name, data, seed in wanted:
-        if (data.name, seed, f"anomalib {name}") in done:
-            continue
-        try:
-            row = measure(name, data, seed, chosen.work, chosen.anomalib_python)
-        except EdgeAdError as error:
-            print(f"error: {name} on {data.name}, seed {seed}: {error}", file=sys.stderr)
-            failed += 1
-            continue
-        append_row(chosen.out, row)
-        print(json.dumps(row), flush=True)
-    return failed
+def measure_cell(arguments: Mapping[str, Any], folder: Path, told: Told) -> dict[str, Any]:
+    """As `measure`, as the task of a cell."""
+    data, work, python = (Path(arguments[name]) for name in ("data", "work", "python"))
+    return measure(arguments["peer"], data, arguments["seed"], work, python)
+
+
+def cells_of(chosen: argparse.Namespace) -> list[Cell]:
+    """A cell for each row that is asked for."""
+    return [
+        row_cell(
+            f"{__package__}.peer_accuracy:measure_cell",
+            {"product": data.name, "seed": seed, "method": f"anomalib {name}"},
+            peer=name,
+            data=str(data),
+            work=str(chosen.work),
+            python=str(chosen.anomalib_python.absolute()),
+        )
+        for seed in chosen.seeds
+        for data in chosen.data
+        for name in chosen.peers
+    ]
 
 
 def parser() -> argparse.ArgumentParser:
@@ -122,12 +135,14 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--anomalib-python", type=Path, required=True, help="interpreter of anomalib's environment")
     made.add_argument("--work", type=lambda text: Path(text).resolve(), default=Path("runs/peers").resolve())
     made.add_argument("--out", type=Path, default=Path("peer_accuracy.jsonl"))
+    add_cell_options(made)
     return made
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure what is missing."""
-    return 1 if run_missing(parser().parse_args(arguments)) else 0
+    chosen = parser().parse_args(arguments)
+    return 1 if measure_missing(cells_of(chosen), _KEY, chosen) else 0
 
 
 if __name__ == "__main__":

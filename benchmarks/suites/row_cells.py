@@ -67,8 +67,10 @@ def measure_missing(
 
     def listen(answer: Answer) -> None:
         if answer.finished is None:
+            assert answer.failure is not None
             failed.append(answer.cell)
-            print(f"{answer.cell.words}: failed: {answer.failure}", file=sys.stderr, flush=True)
+            said = [answer.failure.message, answer.failure.hint, *answer.failure.trace]
+            print(f"error: {answer.cell.words}:", *filter(None, said), sep="\n  ", file=sys.stderr, flush=True)
             return
         rows: Any = answer.finished.result.get("rows", [answer.finished.result])
         for row in rows:

@@ -73,8 +73,9 @@ def test_what_a_peer_says_is_measured_and_one_that_fails_is_told(
     monkeypatch.setattr(peer_accuracy, "_FIT", tmp_path / "fit.py")
     out = tmp_path / "rows.jsonl"
     words = ["--data", str(product), "--anomalib-python", sys.executable, "--work", str(tmp_path / "work")]
+    words += ["--workers", "0"]
     assert peer_accuracy.main([*words, "--out", str(out)]) == 1
-    assert "PatchCore-Lite0 on plate, seed 0: no memory" in capsys.readouterr().err
+    assert "plate seed 0 anomalib PatchCore-Lite0:\n  no memory" in capsys.readouterr().err
     (row,) = read_lines(out)
     assert row["method"] == "anomalib PaDiM-Lite0"
     assert (row["image_auroc"], row["cpu_seconds"]) == (1.0, 2.5)
