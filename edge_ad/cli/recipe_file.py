@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from edge_ad.cli.recipe_model import recipe_model, settings
+from edge_ad.cli.stream_bundle import is_in_registry
 from edge_ad.errors import DataError, EdgeAdError, UsageError
 from edge_ad.streaming.golden.plan import GoldenPlan
 from edge_ad.strict_yaml import parse_yaml
@@ -221,6 +222,8 @@ def _content(path: Path) -> tuple[bytes, object]:
 def _placed(recipe: RecipeFile, name: str) -> Any:
     """A value; a relative path is one from the folder of the recipe."""
     value = recipe.given[name]
+    if name == "bundle":
+        return value if is_in_registry(value) else str(_from_folder(recipe.path, Path(value)))
     return _from_folder(recipe.path, value) if settings()[name].is_path else value
 
 
@@ -244,6 +247,7 @@ def _names(place: Sequence[object]) -> list[str]:
 def _bundle_faults(path: Path) -> list[Fault]:
     """What is wrong with the bundle, whatever else is wrong with its recipe."""
     from edge_ad.bundle import Bundle
+    from edge_ad.fleet import ArtifactReference
 
     try:
         content = _content(path)[1]
@@ -251,7 +255,9 @@ def _bundle_faults(path: Path) -> list[Fault]:
         return []  # told already
     bundle = content.get("bundle") if isinstance(content, dict) else None
     try:
-        if isinstance(bundle, str):
+        if isinstance(bundle, str) and is_in_registry(bundle):
+            ArtifactReference.parse(bundle)
+        elif isinstance(bundle, str):
             Bundle.open(_from_folder(path, Path(bundle)))
     except EdgeAdError as error:
         return [Fault(path, "bundle", str(error))]

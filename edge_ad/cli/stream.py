@@ -13,6 +13,7 @@ from edge_ad.cli.stream_options import (
     Frames,
     Outputs,
     Recipes,
+    Registry,
     Sources,
     SourceSettings,
     StreamCommand,
@@ -21,6 +22,7 @@ from edge_ad.cli.stream_options import (
 )
 
 if TYPE_CHECKING:
+    from edge_ad.cli.stream_bundle import BundlePlaces
     from edge_ad.cli.stream_recipes import RecipeFolder
     from edge_ad.streaming.delivery import Observer
     from edge_ad.streaming.filters import FilterOptions
@@ -42,6 +44,7 @@ _INTERRUPTED = 130
 def stream(
     recipes: Recipes,
     engine: StreamEngine,
+    registry: Registry,
     sources: Sources,
     settings: SourceSettings,
     frames: Frames,
@@ -55,6 +58,7 @@ def stream(
     for its return. Ctrl-C ends the stream and completes its files.
     """
     from edge_ad.cli.recipe_file import read_golden
+    from edge_ad.cli.stream_bundle import BundlePlaces
     from edge_ad.cli.stream_recipes import check_golden, open_recipes, warm_limits
     from edge_ad.cli.stream_report import print_summary
     from edge_ad.cli.stream_setup import open_filters, open_plc_servers, open_sinks, open_sources, open_users, plc_sinks
@@ -78,17 +82,18 @@ def stream(
     runs_free = bool(sources.cameras) and filters.trigger is None and verdicts.part is None
     told_apart = {"has_ids": has_ids, "runs_free": runs_free}
     check_golden(golden, **told_apart)
-    folder = open_recipes(recipes, groups, golden, **told_apart)
+    places = BundlePlaces(engine, registry, frames.batch or 1)
+    folder = open_recipes(recipes, groups, golden, places.folder, **told_apart)
     observers = _observers(folder, verdicts, has_ids=has_ids)
     sinks = open_sinks(outputs, server)
     sinks += plc_sinks(plc_servers, outputs.gpio, has_parts=verdicts.part is not None)
     if isinstance(filters.trigger, HttpTrigger):
         sinks.append(filters.trigger.answers(len(opened)))
     switching = None if folder is None else (folder, warm_limits(recipes), observers)
-    with _swapper(engine, frames.batch or 1, switching) as swapper:
+    with _swapper(engine, frames.batch or 1, places, switching) as swapper:
         golden = golden or (None if folder is None else folder.first.golden)
         checked = (golden, verdicts.part is not None)
-        summary = _run(swapper, opened, engine.threshold, sinks, observers, filters, frames, ending, checked)
+        summary = _run(swapper, opened, engine, places, sinks, observers, filters, frames, ending, checked)
         # Before engines are closed: that waits for a bundle still being opened, and a device may not answer.
         print_summary(summary, as_json=ending.as_json)
     if summary.ended_by == "interrupted":
@@ -114,7 +119,10 @@ def _observers(folder: RecipeFolder | None, verdicts: VerdictOptions, *, has_ids
 
 
 def _swapper(
-    asked: StreamEngine, batch: int, switching: tuple[RecipeFolder, WarmLimits, list[Observer]] | None
+    asked: StreamEngine,
+    batch: int,
+    places: BundlePlaces,
+    switching: tuple[RecipeFolder, WarmLimits, list[Observer]] | None,
 ) -> BundleSwapper:
     from edge_ad.runtime.kserve import parse_server_address
     from edge_ad.runtime.verification import Verification
@@ -141,7 +149,7 @@ def _swapper(
         return opened if asked.takes_bundle_threshold else with_operator_threshold(opened)
 
     if switching is None:
-        root = asked.bundle or _newest()
+        root = places.folder(asked.bundle)
         watched = root if asked.is_watched else None
         return BundleSwapper(chosen, chosen(root), watched, verification.cancel, any_product=asked.takes_any_product)
     folder, limits, (observers, *_) = switching
@@ -158,19 +166,11 @@ def _refuse_local_engine(asked: StreamEngine) -> None:
         raise UsageError("--backend and --threads have no effect with --server.", "Leave them out.")
 
 
-def _newest() -> Path:
-    from edge_ad.bundle import newest_bundle
-    from edge_ad.cli.console import note
-
-    newest = newest_bundle(Path.cwd())
-    note(f"Bundle: {newest.root} (the newest here)")
-    return newest.root
-
-
 def _run(
     swapper: BundleSwapper,
     sources: list[Source],
-    threshold: float | None,
+    engine: StreamEngine,
+    places: BundlePlaces,
     sinks: list[Sink],
     observers: list[Observer],
     filters: FilterOptions,
@@ -186,7 +186,7 @@ def _run(
     from edge_ad.streaming.session import Limits, run_stream
 
     progress = ProgressLine(sources)
-    first = swapper.first
+    first, threshold = swapper.first, engine.threshold
     control = StreamControl(first.threshold, first.bundle, OperatorThresholds().keep)
     golden, has_parts = checked
     used = first.threshold if threshold is None else threshold
@@ -195,20 +195,22 @@ def _run(
         control.emit(switch_event(first, first.recipe, "the start of the stream"))
     elif threshold is None and first.threshold_set:
         tell_operator_threshold(control, first)
+    followed = engine.bundle if engine.is_watched else None
     try:
-        return run_stream(
-            first.engine,
-            sources,
-            threshold=used,
-            sinks=[*sinks, event_lines(progress.write_line)],
-            observers=[GoldenObserver(observers, control.golden, has_parts=has_parts)],
-            limits=Limits(ending.max_frames, ending.max_seconds),
-            on_progress=progress,
-            control=control,
-            policy=frames.policy,
-            batch=frames.batch,
-            filters=filters,
-            swapper=swapper,
-        )
+        with places.following(followed, control):
+            return run_stream(
+                first.engine,
+                sources,
+                threshold=used,
+                sinks=[*sinks, event_lines(progress.write_line)],
+                observers=[GoldenObserver(observers, control.golden, has_parts=has_parts)],
+                limits=Limits(ending.max_frames, ending.max_seconds),
+                on_progress=progress,
+                control=control,
+                policy=frames.policy,
+                batch=frames.batch,
+                filters=filters,
+                swapper=swapper,
+            )
     finally:
         progress.end()

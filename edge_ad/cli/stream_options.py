@@ -10,7 +10,15 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from edge_ad.cli.options import BackendOption, JsonOption, OptionalValueCommand, PrecisionOption, ThreadsOption
+from edge_ad.cli.options import (
+    BackendOption,
+    JsonOption,
+    OptionalValueCommand,
+    PlainHttpOption,
+    PrecisionOption,
+    ThreadsOption,
+    TrustOption,
+)
 from edge_ad.credentials import WEB_TOKEN
 
 __all__ = [
@@ -18,6 +26,7 @@ __all__ = [
     "Frames",
     "Outputs",
     "Recipes",
+    "Registry",
     "SourceSettings",
     "Sources",
     "StreamCommand",
@@ -39,7 +48,12 @@ class StreamEngine:
     """The bundle, and how to run it."""
 
     bundle: Annotated[
-        Path | None, typer.Option("--bundle", help="Bundle; by default the newest one below this folder.")
+        str | None,
+        typer.Option(
+            "--bundle",
+            metavar="FOLDER|oci://REGISTRY/NAME:TAG",
+            help="Bundle; by default the newest one below this folder. One in a registry is pulled.",
+        ),
     ] = None
     backend: BackendOption = "auto"
     precision: PrecisionOption = "auto"
@@ -72,7 +86,9 @@ class StreamEngine:
     is_watched: Annotated[
         bool,
         typer.Option(
-            "--watch-bundle", help="When the bundle's folder is replaced, switch to the new one between two frames."
+            "--watch-bundle",
+            help="When the bundle's folder is replaced, or the tag in the registry names another bundle, "
+            "switch to the new one between two frames.",
         ),
     ] = False
     takes_any_product: Annotated[
@@ -85,6 +101,23 @@ class StreamEngine:
             "--allow-unverified", help="Use a bundle without recorded outputs, whose engine cannot be verified."
         ),
     ] = False
+
+
+@dataclass(frozen=True)
+class Registry:
+    """How a registry of bundles is asked."""
+
+    trust: TrustOption = None
+    plain_http: PlainHttpOption = False
+    every_s: Annotated[
+        float,
+        typer.Option(
+            "--watch-every",
+            min=1.0,
+            metavar="S",
+            help="With --watch-bundle and a tag in a registry: seconds between two looks at it.",
+        ),
+    ] = 60.0
 
 
 @dataclass(frozen=True)

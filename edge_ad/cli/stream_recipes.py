@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_ad.cli.recipe_file import SWITCHED, RecipeFile, find_recipe, read_recipe, recipe_paths
 from edge_ad.cli.recipe_model import settings
+from edge_ad.cli.stream_bundle import is_in_registry
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.streaming.filters import parse_region
 from edge_ad.streaming.frame import RecipeMark
@@ -38,6 +40,7 @@ class Running:
         has_ids: Whether the trigger gives ids.
         runs_free: Whether frames come one after the other, so that nothing says which of them shows the next part.
         golden: What ``--golden`` gives, which no recipe changes; None where it is not given.
+        folder_of: Gives the folder of a bundle, which is pulled from a registry where it is there.
     """
 
     values: Mapping[str, Any]
@@ -45,6 +48,7 @@ class Running:
     has_ids: bool
     runs_free: bool = False
     golden: GoldenPlan | None = None
+    folder_of: Callable[[str], Path] = Path
 
 
 class RecipeFolder:
@@ -66,6 +70,7 @@ class RecipeFolder:
         self._place, self._running = place, running
         self._read: dict[Path, tuple[_Stamp, RecipeFile | EdgeAdError]] = {}
         self.first = self._recipe(read_recipe(first))
+        self._pull_bundles()
 
     def names(self) -> Mapping[str, int]:
         """Name of each recipe that can be read now → its number; in the order of their files."""
@@ -88,6 +93,14 @@ class RecipeFolder:
         from edge_ad.streaming.verdicts import observers_from_options
 
         return observers_from_options(**recipe.rules, has_ids=self._running.has_ids)
+
+    def _pull_bundles(self) -> None:
+        """Pull what recipes name in a registry, so that a switch does not wait for it."""
+        for file in self._files():
+            bundle = None if isinstance(file, EdgeAdError) else self._value(file, "bundle")
+            if bundle is not None and is_in_registry(bundle):
+                with suppress(EdgeAdError):  # told when it is selected
+                    self._running.folder_of(bundle)
 
     def _files(self) -> Iterable[RecipeFile | EdgeAdError]:
         for path in recipe_paths(self._place):
@@ -133,7 +146,7 @@ class RecipeFolder:
         recipe = Recipe(
             RecipeMark(file.name, file.hash),
             BundleChoice(
-                bundle,
+                self._running.folder_of(bundle),
                 values["backend"],
                 values["precision"],
                 values["threads"],
@@ -179,7 +192,13 @@ def _read_or_error(path: Path) -> RecipeFile | EdgeAdError:
 
 
 def open_recipes(
-    asked: Recipes, groups: Iterable[object], golden: GoldenPlan | None, *, has_ids: bool, runs_free: bool
+    asked: Recipes,
+    groups: Iterable[object],
+    golden: GoldenPlan | None,
+    folder_of: Callable[[str], Path],
+    *,
+    has_ids: bool,
+    runs_free: bool,
 ) -> RecipeFolder | None:
     """The recipes of a stream; None where none is given.
 
@@ -187,6 +206,7 @@ def open_recipes(
         asked: What the options say.
         groups: All other options.
         golden: What ``--golden`` gives.
+        folder_of: Gives the folder of a bundle.
         has_ids: Whether the trigger gives ids.
         runs_free: As `check_golden` takes it.
 
@@ -199,7 +219,8 @@ def open_recipes(
     if values["is_watched"]:
         raise UsageError("--watch-bundle does not go together with a recipe.", "Switch recipes instead.")
     first = find_recipe(asked.recipes, asked.recipe)
-    return RecipeFolder(asked.recipes or first, first, Running(values, asked.overridden, has_ids, runs_free, golden))
+    running = Running(values, asked.overridden, has_ids, runs_free, golden, folder_of)
+    return RecipeFolder(asked.recipes or first, first, running)
 
 
 def warm_limits(asked: Recipes) -> WarmLimits:

@@ -104,6 +104,7 @@ class Follower:
         self._tell, self._log = tell, log
         self._work = self._root.with_name(f".{self._root.name}-follow")
         self._previous = self._work / "previous"
+        self._is_damaged = False
         self.state = FollowState(reference=reference.words)
         self.problem: EdgeAdError | None = None
 
@@ -210,12 +211,13 @@ class Follower:
     def _use(self, candidate: Path) -> None:
         """Let the candidate take the place of the present bundle, which is kept."""
         check_replaceable(self._root)
-        if (self._root / MANIFEST_FILE).is_file():
+        if (self._root / MANIFEST_FILE).is_file() and not self._is_damaged:
             self._log("keeping the present bundle")
             _copy(self._root, self._previous)
         self._log("replacing the bundle")
         with one_at_a_time(self._root.parent):
             _copy(candidate, self._root)
+        self._is_damaged = False
 
     def _try_out(self, trial: Trial) -> None:
         self._set("on trial", trial.digest)
@@ -260,6 +262,7 @@ class Follower:
             remove_leftovers(self._root)
         self._remove_candidates()
         check_replaceable(self._root)
+        self._is_damaged = self._root.exists() and not _opens(self._root)
         self.state = read_state(self._work / _STATE_FILE, self._reference.words)
         live = self._live()
         if live in self.state.refused:  # killed before the folder went back
@@ -271,7 +274,7 @@ class Follower:
                 shutil.rmtree(candidate, ignore_errors=True)
 
     def _live(self) -> str:
-        origin = read_origin(self._root)
+        origin = None if self._is_damaged else read_origin(self._root)
         return "" if origin is None else origin.digest
 
     def _set(self, step: Step, message: str = "") -> None:
@@ -301,6 +304,14 @@ def _copy(source: Path, target: Path) -> None:
     with atomic_directory(target) as staged:
         clone_tree(source, staged)
     Bundle.open(target)
+
+
+def _opens(root: Path) -> bool:
+    try:
+        Bundle.open(root)
+    except (BundleError, UsageError):
+        return False
+    return True
 
 
 def _hash(root: Path) -> str:

@@ -48,7 +48,7 @@ def test_yaml_that_means_something_else_is_refused(text: str) -> None:
 
 def test_every_option_of_stream_but_the_recipes_themselves_can_stand_in_a_recipe() -> None:
     options = {parameter.name: parameter.opts[0].removeprefix("--") for parameter in load_verb("stream").params}
-    others = {"recipe", "recipes", "most_bundles", "most_mb", "golden"}
+    others = {"recipe", "recipes", "most_bundles", "most_mb", "golden", "trust", "plain_http", "every_s"}
     assert {name: one for name, one in options.items() if name not in others} == {
         setting.parameter: name for name, setting in settings().items()
     }

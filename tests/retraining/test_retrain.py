@@ -11,14 +11,15 @@ import pytest
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli.app import main
+from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError
-from edge_ad.retraining.findings import Finding, Findings, read_findings
+from edge_ad.retraining.findings import Finding, Findings, not_learned, read_findings
 from edge_ad.retraining.lineage import own_bundles, own_findings
 from edge_ad.streaming.frame import Frame
 from edge_ad.streaming.records.brush import Stroke
 from edge_ad.streaming.records.corrections import CorrectionStore, Label
 from edge_ad.streaming.records.labelling import JudgedFrame, label_frame
-from edge_ad.streaming.records.store import RecordStore, Row
+from edge_ad.streaming.records.store import RecordStore, Row, VerdictRow
 from edge_ad.training.runs import load_run
 
 SMALL = ["--size", "64", "-p", "weights=random", "-p", "rank=4", "--geometry", "stretch", "--no-check-photos"]
@@ -91,6 +92,30 @@ def test_the_later_third_of_the_findings_is_kept_to_compare_on(database: Path) -
     assert plain.counts() == {"learned_good": 4, "learned_defect": 0, "compared_good": 2, "compared_defect": 3}
     two = Findings.split([Finding(Path("a"), "good"), Finding(Path("b"), "good")], learns_from_defects=True)
     assert two.compared == ()
+
+
+def test_findings_are_in_the_order_of_their_parts_whenever_they_were_labelled(tmp_path: Path) -> None:
+    rng, store = np.random.default_rng(2), CorrectionStore(tmp_path / "corrected")
+    records = RecordStore(tmp_path / "line.sqlite", source="cam")
+    records.commit([VerdictRow("cam", "hash", n, 1.7e9 + n, 2.0, 1.0, True, 3.0, 4.0) for n in range(3)])
+    for index in (2, 0, 1):
+        frame = Frame(index, _photo(rng), float(index), 1.7e9 + index, 1.0, source="cam")
+        judged = JudgedFrame("NG", "cam", index, "", 1.7e9 + index, 1.0, 2.0, "hash")
+        _, event = label_frame(store, frame, judged, label="good", by="Ada")
+        assert event is not None
+        records.commit([event])
+    records.close()
+    assert [finding.record for finding in read_findings(tmp_path / "line.sqlite")] == [1, 2, 3]
+
+
+def test_what_the_run_has_learned_from_is_not_compared_on(database: Path) -> None:
+    found = read_findings(database)
+    good, defect = (content_hash(found[place].photo) for place in (0, 2))
+    fresh = not_learned(found, {good}, {defect, content_hash(found[1].photo)})  # the last one as another label
+    assert fresh == [found[1], *found[3:]]
+    every = {content_hash(finding.photo) for finding in found}
+    with pytest.raises(DataError, match="has learned from all"):
+        not_learned(found, every, every)
 
 
 def test_a_proposal_is_trained_compared_and_written_and_nothing_else_is_touched(

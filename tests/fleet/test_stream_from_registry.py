@@ -1,0 +1,211 @@
+"""``edge-ad stream`` with a bundle in a registry: pulled, kept for a start without the registry, and followed."""
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from edge_ad.bundle import Bundle
+from edge_ad.cli import main
+from edge_ad.fleet import ArtifactReference, publish, read_origin, read_private_key, read_public_key
+from edge_ad.fleet.follow import FollowOptions
+from edge_ad.fleet.registry_bundles import RegistryBundles, cached_folder
+from edge_ad.fleet.state import FollowState
+from tests.fleet.registry_double import RegistryDouble
+from tests.fleet.test_signatures import make_pair
+from tests.streaming.results import wait_until
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.setenv("EDGE_AD_CACHE", str(tmp_path / "cache"))
+    yield
+    assert not [thread for thread in threading.enumerate() if thread.name == "stream-follow"]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(3):
+        assert cv2.imwrite(str(folder / f"{number}.png"), np.full((24, 32, 3), 80 * number, np.uint8))
+    return folder
+
+
+@pytest.fixture
+def stream(registry: RegistryDouble, photos: Path) -> Callable[..., int]:
+    def run(*arguments: str, tag: str = "stable") -> int:
+        common = ["--backend", "onnxruntime", "--threads", "1", "--headless", "--no-frame-health", "--json"]
+        return main(["stream", "--bundle", address(registry, tag), "--source", str(photos), *common, *arguments])
+
+    return run
+
+
+def address(registry: RegistryDouble, tag: str = "stable") -> str:
+    return f"oci://{registry.host}/line/screw:{tag}"
+
+
+def reference(registry: RegistryDouble, tag: str = "stable") -> ArtifactReference:
+    return ArtifactReference.parse(address(registry, tag))
+
+
+def test_a_stream_pulls_its_bundle_and_goes_on_without_the_registry(
+    registry: RegistryDouble, bundle: Bundle, stream: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = publish(bundle, reference(registry)).digest
+    assert stream() == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 3
+    assert any((cached_folder(reference(registry)) / "engines").iterdir())  # of this device
+    registry.requests.clear()
+    assert stream() == 0
+    assert not any("/blobs/" in request for request in registry.requests)
+    capsys.readouterr()
+    registry.status = 503
+    assert stream() == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["frames"] == 3
+    assert f"The bundle that was pulled before is used: {digest}" in err
+
+
+@pytest.mark.parametrize(("status", "code"), [(503, 3), (0, 2)])
+def test_a_first_start_without_a_bundle_is_one_clear_error(
+    registry: RegistryDouble, stream: Callable[..., int], capsys: pytest.CaptureFixture[str], status: int, code: int
+) -> None:
+    registry.status = status
+    assert stream() == code
+    (error,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert f"No bundle of {registry.host}/line/screw:stable was pulled here before." in error
+    assert ("answers 503" if status else "is not in the registry") in error
+
+
+def test_a_wrong_signature_never_starts(
+    registry: RegistryDouble,
+    bundle: Bundle,
+    stream: Callable[..., int],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (private, public), (foreign, _) = make_pair(tmp_path, "line"), make_pair(tmp_path, "foreign")
+    publish(bundle, reference(registry), key=read_private_key(foreign))
+    assert stream("--trust", str(public)) == 1
+    assert "not signed by a key that is trusted" in capsys.readouterr().err
+    assert stream() == 0  # pulled without asking
+    registry.status = 503
+    assert stream("--trust", str(public)) == 3
+    assert "not known to be signed" in capsys.readouterr().err
+    registry.status = 0
+    assert stream("--trust", str(public)) == 1
+    publish(bundle, reference(registry), key=read_private_key(private))
+    assert stream("--trust", str(public)) == 0
+    registry.status = 503
+    assert stream("--trust", str(public)) == 0
+
+
+def test_a_cached_bundle_that_was_damaged_is_pulled_again_or_refused(
+    registry: RegistryDouble, bundle: Bundle, stream: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    publish(bundle, reference(registry))
+    assert stream() == 0
+    graph = cached_folder(reference(registry)) / "model.onnx"
+    for status, code in ((503, 3), (0, 0)):
+        graph.unlink()
+        graph.write_bytes(b"x")
+        registry.status = status
+        assert stream() == code
+    assert "What was pulled before is damaged." in capsys.readouterr().err
+    assert graph.read_bytes() == (bundle.root / "model.onnx").read_bytes()
+
+
+def test_references_have_folders_of_their_own() -> None:
+    words = ["a.b:5/c/d:e", "a.b:5/c:d", "a.b/c/d:e", f"a.b/c/d@sha256:{'0' * 64}", f"a.b/c/d:sha256-{'0' * 64}"]
+    assert len({cached_folder(ArtifactReference.parse(text)) for text in words}) == len(words)
+
+
+def test_a_digest_is_asked_for_once(registry: RegistryDouble, bundle: Bundle) -> None:
+    pinned = f"oci://{registry.host}/line/screw@{publish(bundle, reference(registry)).digest}"
+    root = RegistryBundles(FollowOptions()).folder(pinned)
+    registry.status = 503
+    assert RegistryBundles(FollowOptions()).folder(pinned) == root
+
+
+def test_the_tag_is_followed_while_the_stream_runs(registry: RegistryDouble, bundle: Bundle, tmp_path: Path) -> None:
+    private, public = make_pair(tmp_path, "line")
+    key, told = read_private_key(private), list[FollowState]()
+    bundles = RegistryBundles(FollowOptions(trusted=[read_public_key(public)]))
+    publish(bundle, reference(registry), key=key)
+    root = bundles.folder(address(registry))
+    with bundles.following(address(registry), told.append, every_s=0.02):
+        second = publish(bundle.with_files({"notes.txt": b"second"}), reference(registry), key=key).digest
+        wait_until(lambda: bool(told) and told[-1].digest == second)
+        publish(bundle.with_files({"notes.txt": b"unsigned"}), reference(registry))
+        wait_until(lambda: told[-1].step == "refused")
+        with bundles.following(address(registry), told.append, every_s=0.02):  # another stream waits for its turn
+            assert RegistryBundles(FollowOptions()).folder(address(registry)) == root
+    origin = read_origin(root)
+    assert origin is not None
+    assert origin.digest == second
+
+
+def test_a_running_stream_takes_over_what_its_tag_names(
+    registry: RegistryDouble,
+    bundle: Bundle,
+    stream: Callable[..., int],
+    tmp_path: Path,
+) -> None:
+    publish(bundle, reference(registry))
+    records, is_running = tmp_path / "records.jsonl", threading.Event()
+
+    def judged_by() -> set[str]:
+        lines = records.read_text().splitlines(keepends=True) if records.exists() else []
+        return {json.loads(line)["bundle"] for line in lines if line.endswith("\n")}
+
+    def release() -> None:
+        wait_until(lambda: len(judged_by()) == 1, 60)
+        publish(bundle.with_files({"notes.txt": b"second"}), reference(registry))
+        wait_until(lambda: len(judged_by()) == 2, 60)
+        if is_running.is_set():
+            os.kill(os.getpid(), signal.SIGINT)
+
+    releasing = threading.Thread(target=release)
+    releasing.start()
+    is_running.set()
+    pace = ["--loop", "--fps", "50", "--pace", "source", "--max-seconds", "120"]
+    code = stream("--watch-bundle", "--watch-every", "1", *pace, "--save-records", str(records))
+    is_running.clear()
+    releasing.join()
+    assert code == 130
+    assert len(judged_by()) == 2
+
+
+def test_recipes_take_their_bundles_from_the_registry_at_the_start(
+    registry: RegistryDouble, bundle: Bundle, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipes = tmp_path / "recipes"
+    recipes.mkdir()
+    for tag in ("plate", "screw"):
+        publish(bundle.with_files({"notes.txt": tag.encode()}), reference(registry, tag))
+        (recipes / f"{tag}.yaml").write_text(f"bundle: {address(registry, tag)}\n")
+    assert main(["recipe", "check", str(recipes)]) == 0
+    command = ["stream", "--recipes", str(recipes), "--recipe", "plate", "--source", str(photos), "--headless"]
+    assert main([*command, "--backend", "onnxruntime", "--no-frame-health"]) == 0
+    assert all(cached_folder(reference(registry, tag)).is_dir() for tag in ("plate", "screw"))
+    (recipes / "screw.yaml").write_text("bundle: oci://nowhere\n")
+    assert main(["recipe", "check", str(recipes)]) == 2
+    assert "no reference to a registry" in capsys.readouterr().out
+
+
+def test_a_bundle_that_does_not_run_here_is_tried_again_at_the_next_start(
+    registry: RegistryDouble, bundle: Bundle, stream: Callable[..., int]
+) -> None:
+    (wrong := bundle.reference()).scores[:] += 1
+    publish(bundle.with_files({"reference.npz": wrong.to_bytes()}), reference(registry))
+    for _ in range(2):
+        registry.sent_blob_bytes = 0
+        assert stream() == 1
+        assert registry.sent_blob_bytes > 0
