@@ -139,6 +139,11 @@ def propose(
     fresh = not_learned(found, trained_on(old.root), learned_defects(old.root))
     findings = Findings.split(fresh, learns_from_defects=method.learns_from_defects)
     log(_split_words(findings))
+    if not findings.learned:
+        raise DataError(
+            f"There is nothing that {method.method} can learn from: it learns from good parts, and all are defects.",
+            "Label false alarms, or learn from defects: --method supersimplenet.",
+        )
     try:
         new = _trained(request, old, findings, method.method, listen)
     except BaseException:

@@ -190,6 +190,17 @@ def test_findings_of_another_product_are_learned_by_nobody(
     assert own_findings(mixed, own_bundles(run), (_LINE[:8],), said.append) == mixed
 
 
+def test_defects_alone_teach_nothing_to_a_method_that_learns_from_good_parts(
+    run: Path, tmp_path: Path, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for picture in (tmp_path / "corrected" / "good").iterdir():
+        picture.unlink()
+    refused = ["retrain", str(run), "--name", "refused", "--bundle", _LINE, "--from-records", str(database)]
+    assert main(refused) == 2
+    assert "all are defects" in capsys.readouterr().err
+    assert not run.with_name("refused").exists()
+
+
 def test_what_cannot_be_trained_leaves_nothing_behind(
     run: Path, database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
