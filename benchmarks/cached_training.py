@@ -89,7 +89,8 @@ def measure(
     assert isinstance(backbone, nn.Module)
     held_out = images[:2]
     cached = fit_to_images(detector, images, held_out, lambda batch: compute_features(backbone, batch))
-    cross_fit = CrossFit(getattr(detector, "head", detector).standardisation, compute_features(backbone, images))
+    standardisation: Any = getattr(detector, "head", detector).standardisation
+    cross_fit = CrossFit(standardisation, compute_features(backbone, images))
     live = InTheLoop(images, cached.frozen, backbone=backbone, cross_fit=cross_fit)
     seconds: dict[str, list[float]] = {"cached": [], "loop": []}
     weights = {}

@@ -88,7 +88,7 @@ def counts(detector: Detector, video: Path, truth: Sequence[Part]) -> Counts:
     return Counts(
         alarms=sum(result.is_defective for result in good),
         good=len(good),
-        found=sum(share > 0.5 for share in parts),
+        found=sum(bool(share > 0.5) for share in parts),
         defective=len(parts),
         highest=max(result.score for result in good) / detector.threshold,
     )

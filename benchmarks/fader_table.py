@@ -77,6 +77,7 @@ def _rows_of_source(
     bare.unet = Mosaic()  # type: ignore[assignment]
     yield from _rows_of(product, split, bare, source, "no-network", 0.0)
     ear = create_detector("ear", values)
+    assert isinstance(ear, Ear)
     data, _ = _fit(ear, split)
     seconds = _train(ear, data)
     yield from _rows_of(product, split, ear, source, "ear", seconds)

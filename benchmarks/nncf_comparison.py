@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from edge_ad.calibration.gate import Gated
-    from edge_ad.evaluation.evaluate import Evaluation
+    from edge_ad.evaluation.results import Evaluation
     from edge_ad.export.recipes import Calibration
     from edge_ad.runtime.engine import Engine
 
@@ -88,7 +89,7 @@ def quantise(
         onnx.save(model, folder / _FLOAT)
         np.save(folder / _FRAMES, frames)
         (folder / _LAYERS).write_text(json.dumps(list(layers)))
-        command = [python, __file__, "--quantise", folder, *(["--exact-bias"] if exact_bias else [])]
+        command = [str(python), __file__, "--quantise", str(folder), *(["--exact-bias"] if exact_bias else [])]
         subprocess.run(command, check=True, capture_output=True, text=True)
         return onnx.load(folder / _INT8)
 
@@ -180,7 +181,7 @@ def _measured(calibration: Calibration, backend: str, graphs: dict[str, ModelPro
             name: stack.enter_context(open_graph(graph, backend, "fp32" if name == "fp32" else "int8", threshold))
             for name, graph in {"fp32": calibration.model, **graphs}.items()
         }
-        times = interleaved_medians({name: lambda it=engine: it.infer(frame) for name, engine in engines.items()})
+        times = interleaved_medians({name: partial(engine.infer, frame) for name, engine in engines.items()})
         test = _on_test_images(calibration, engines)
     return {
         "test": test,
@@ -226,9 +227,7 @@ def _noise(calibration: Calibration, graphs: dict[str, ModelProto]) -> dict[str,
         calibration.held.threshold, lambda photos: backbone_features(calibration.model, output, photos)
     )
     return {
-        name: [
-            round(value, 1) for value in noise.decibels(lambda photos, it=graph: backbone_features(it, output, photos))
-        ]
+        name: [round(value, 1) for value in noise.decibels(partial(backbone_features, graph, output))]
         for name, graph in graphs.items()
     }
 

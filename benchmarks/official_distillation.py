@@ -153,8 +153,9 @@ def compare_rd4ad(folder: Path) -> Iterator[tuple[str, float]]:
         their_loss, our_loss = loss(levels, their_levels), level_loss(levels, our_levels)
         yield f"loss, {words}", relative(our_loss, their_loss)
         their_loss.backward()
-        our_loss.backward()
-        gradients = (bottleneck.fine[0].conv.weight.grad, their_bottleneck.conv1.weight.grad)
+        our_loss.backward()  # type: ignore[no-untyped-call]
+        ours_first: Any = bottleneck.fine[0]
+        gradients = (ours_first.conv.weight.grad, their_bottleneck.conv1.weight.grad)
         yield f"gradient at the first convolution, {words}", relative(*gradients)
     maps = official_functions(folder / "test.py")["cal_anomaly_map"]
     their_map = gaussian_filter(

@@ -110,10 +110,11 @@ def compare_gradient(ours: TwoLevelAutoencoder, theirs: Any, images: Tensor) -> 
     # Its input is a ReLU's output already; in place, autograd would refuse it.
     theirs._encoder_t._residual_stack._layers[0]._block[0].inplace = False
     theirs(images)[2].square().mean().backward()
-    ours.decode(ours.encode(images)[1]).square().mean().backward()
+    ours.decode(ours.encode(images)[1]).square().mean().backward()  # type: ignore[no-untyped-call]
+    first: Any = ours.fine_encoder[0]
     yield (
         "gradient through the codes",
-        relative(ours.fine_encoder[0].weight.grad, theirs._encoder_b._conv_1.weight.grad),
+        relative(first.weight.grad, theirs._encoder_b._conv_1.weight.grad),
     )
 
 
@@ -183,7 +184,8 @@ def _ranks(replaced: Tensor, latents: Tensor, codes: Tensor, grid: Tensor) -> Te
     """Rank of each replaced cell's code among the distances of its latent."""
     rows, new = (part.permute(0, 2, 3, 1)[grid[:, 0] > 0] for part in (latents, replaced.to(latents)))
     distances, own = torch.cdist(rows, codes), (rows - new).norm(dim=1, keepdim=True)
-    return (distances < own - 1e-6).sum(1)
+    ranks: Tensor = (distances < own - 1e-6).sum(1)
+    return ranks
 
 
 def _words(ranks: Tensor) -> str:

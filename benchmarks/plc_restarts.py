@@ -95,12 +95,13 @@ def modbus(folder: Path, count: int, kills: int) -> tuple[list[int], int]:
 def mqtt(folder: Path, count: int, kills: int) -> tuple[list[int], int]:
     """Numbers that the receiver got, and results that the sink gave up."""
     import paho.mqtt.client as paho
+    from paho.mqtt.enums import CallbackAPIVersion
 
     settings = f"allow_anonymous true\npersistence true\npersistence_location {folder}/\nmax_queued_messages 0\n"
     broker = Mosquitto(folder, settings)
     broker.start()
     numbers: list[int] = []
-    receiver = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="receiver", clean_session=False)
+    receiver = paho.Client(CallbackAPIVersion.VERSION2, client_id="receiver", clean_session=False)
     receiver.on_connect = lambda client, *_: client.subscribe("line-1/verdict", qos=1)
     receiver.on_message = lambda _, __, message: numbers.append(json.loads(message.payload)["frame"])
     receiver.reconnect_delay_set(1, 1)

@@ -96,7 +96,7 @@ class DecodedFrames(Source):
 
 def hold(port: int, kind: str) -> None:
     """Hold five hundred connections from another address of this machine; each comes back when it is cut."""
-    selector, unread = selectors.DefaultSelector(), []
+    selector, unread = selectors.DefaultSelector(), list[socket.socket]()
     started, attempts, dripped_at = time.monotonic(), 0, 0.0
     while True:
         allowed = _CONNECTIONS + _ATTEMPTS_PER_S * (time.monotonic() - started)

@@ -47,15 +47,16 @@ def main() -> None:
 def heard(count: int) -> list[tuple[str, bytes]]:
     """Topic and payload of every message of a stream with that many results."""
     import paho.mqtt.client as paho
+    from paho.mqtt.enums import CallbackAPIVersion
 
     messages: list[tuple[str, bytes]] = []
     is_ready = threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         broker = Mosquitto(Path(folder))
         broker.start()
-        listener = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        listener = paho.Client(CallbackAPIVersion.VERSION2)
         listener.on_subscribe = lambda *_: is_ready.set()
-        listener.on_message = lambda _, __, message: messages.append((message.topic, message.payload))
+        listener.on_message = lambda _, __, message: messages.append((message.topic, bytes(message.payload)))
         listener.connect("127.0.0.1", broker.port)
         listener.subscribe("spBv1.0/#")
         listener.loop_start()

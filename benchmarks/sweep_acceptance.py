@@ -52,8 +52,9 @@ def sweep_file(work: Path, *, size: int = 64, good: int = 10) -> Path:
     for index, product in enumerate(products):
         if not product.is_dir():
             render_product(product, good=good, test_good=2, defects_per_kind=1, size_hw=(size, size), seed=index)
-    content = {"out": "out", "products": [str(product) for product in products], "methods": list(METHODS)}
-    content |= {"seeds": list(SEEDS), "parameters": {"size": size}, "run": {"workers": WORKERS}, "keep_runs": False}
+    content: dict[str, object] = {"out": "out", "products": [str(product) for product in products]}
+    content |= {"methods": list(METHODS), "seeds": list(SEEDS), "parameters": {"size": size}}
+    content |= {"run": {"workers": WORKERS}, "keep_runs": False}
     path = work / "sweep.yaml"
     path.write_text(yaml.safe_dump(content), encoding="utf-8")
     return path

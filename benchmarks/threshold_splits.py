@@ -134,7 +134,8 @@ def _orthonormal(columns: Tensor) -> Tensor:
     inner = (columns.transpose(1, 2) @ columns).double()
     scale = inner.diagonal(dim1=1, dim2=2).mean(1)[:, None, None]
     lower = torch.linalg.cholesky(inner + 1e-9 * scale * torch.eye(inner.shape[1], dtype=inner.dtype))
-    return torch.linalg.solve_triangular(lower, columns.double().transpose(1, 2), upper=False).transpose(1, 2).float()
+    solved: Tensor = torch.linalg.solve_triangular(lower, columns.double().transpose(1, 2), upper=False)
+    return solved.transpose(1, 2).float()
 
 
 @torch.inference_mode()
@@ -149,7 +150,8 @@ def _along_axis(detector: PatchGaussian) -> Tensor:
     """(size, side): what a peak of a patch on the diagonal becomes on the diagonal of the map is its square."""
     side = detector.grid_hw[0]
     peaks = torch.diag_embed(torch.eye(side))[:, None]
-    maps = detector.smoothing(F.interpolate(peaks, detector.config.size_hw, mode="bilinear", align_corners=False))
+    shown = F.interpolate(peaks, detector.config.size_hw, mode="bilinear", align_corners=False)
+    maps: Tensor = detector.smoothing(shown)
     return maps[:, 0].diagonal(dim1=1, dim2=2).clamp_min(0).sqrt().T
 
 

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 _SIZE_HW = (256, 256)
-_ONE_PHOTO = {"dynamic_axes": {}}  # a batch of any size is slower, and PatchCore cannot be exported with it
+# A batch of any size is slower, and PatchCore cannot be exported with it.
+_ONE_PHOTO: dict[str, dict[str, Any]] = {"dynamic_axes": {}}
 
 
 def stfpm() -> Any:

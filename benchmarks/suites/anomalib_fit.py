@@ -137,7 +137,7 @@ def fit(model: Any, photos: Tensor) -> None:
     """Fit on uint8 (N, H, W, 3) RGB."""
     model.model.train()
     with torch.no_grad():
-        for part in photos.split(_BATCH):
+        for part in photos.split(_BATCH):  # type: ignore[no-untyped-call]
             model.model(model.pre_processor(_to_float(part)))
         model.fit()
     model.eval()
@@ -173,7 +173,7 @@ def main() -> None:
         saved = model.to_openvino(root, "model", input_size=size_hw, onnx_kwargs={"dynamic_axes": {}})
         for suffix in (".bin", ".xml"):  # the .xml last: it says that both are there
             folder.joinpath(name + suffix).write_bytes(saved.with_suffix(suffix).read_bytes())
-    np.savez(folder / f"{name}.npz", **judged(folder / f"{name}.xml", given["test"]))
+    np.savez(folder / f"{name}.npz", **judged(folder / f"{name}.xml", given["test"]))  # type: ignore[arg-type]
     loop = {"coreset_cpu_seconds": Coreset.loop_seconds} if Coreset.loop_seconds else {}
     print(json.dumps({"cpu_seconds": seconds, **loop, "backbone_difference": difference}))
 

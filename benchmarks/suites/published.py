@@ -34,7 +34,6 @@ class Published:
         return f"{self.data} {' / '.join('–' if value is None else f'{value:.1f}' for value in values)}"
 
 
-_METRICS = ("image_auroc", "pixel_auroc", "pro")
 _OWN_TABLES: dict[str, tuple[str, tuple[str, ...]]] = {
     "draem": ("DRAEM paper, 700 epochs, 97 million weights", ("003/1", "003/2")),
     "ear": ("FADeR paper, tables 1 to 5", ("002/1", "002/2")),
@@ -54,7 +53,10 @@ def _published(method: str) -> tuple[Published, ...]:
         for part in table.parts:
             means = zip(table.metrics, part.mean[at], strict=True)
             found.setdefault(part.dataset, {}).update({name: factor * mean for name, mean in means if mean is not None})
-    return tuple(Published(DATASETS[key].name, *map(means.get, _METRICS), source) for key, means in found.items())
+    return tuple(
+        Published(DATASETS[key].name, means["image_auroc"], means.get("pixel_auroc"), means.get("pro"), source)
+        for key, means in found.items()
+    )
 
 
 PUBLISHED: dict[str, tuple[Published, ...]] = {method: _published(method) for method in _OWN_TABLES}

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -126,7 +127,7 @@ def over_images(chosen: Any, data: Path) -> list[tuple[float, float]]:
     good = open_product(data).good
     split = split_good(good, seed=0)
     held_out = read_resized(split.calibrate, (256, 256), split.photos)
-    cost: dict[float, list[float]] = {count: [] for count in chosen.images}
+    cost: dict[int, list[float]] = {count: [] for count in chosen.images}
     for _ in range(max(2, chosen.rounds // 2)):
         for count, values in cost.items():
             detector = create_detector("patch-gaussian", {"size": 256})
@@ -136,7 +137,7 @@ def over_images(chosen: Any, data: Path) -> list[tuple[float, float]]:
             images = read_resized((good * (count // len(good) + 1))[:count], (256, 256))
             began = time.perf_counter()
             fit_photos(detector, images)
-            fit_to_images(detector, images, held_out, lambda batch, network=backbone: compute_features(network, batch))
+            fit_to_images(detector, images, held_out, partial(compute_features, backbone))
             values.append(time.perf_counter() - began)
     return [(count, median(values)) for count, values in cost.items()]
 

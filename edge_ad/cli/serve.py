@@ -35,6 +35,14 @@ def serve(
         str | None,
         typer.Option("--web-token", envvar=WEB_TOKEN, help="What other machines must send; else one is made."),
     ] = None,
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--web-host",
+            metavar="NAME",
+            help="Host name under which a reverse proxy on this machine serves it. Repeatable.",
+        ),
+    ] = None,
     backend: BackendOption = "auto",
     precision: PrecisionOption = "auto",
     threads: ThreadsOption = 0,
@@ -49,7 +57,7 @@ def serve(
     from edge_ad.verdict_report import judge_contents
 
     limits = Limits(body_bytes=_MOST_BYTES, body_s=_LONGEST_BODY_S)
-    server = HttpServer(token, limits=limits)
+    server = HttpServer(token, hosts=hosts or (), limits=limits)
     where = parse_address(address, port=8090, option="--listen")
     with load(target, backend=backend, precision=precision, threads=threads) as detector:
 

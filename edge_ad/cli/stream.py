@@ -11,7 +11,6 @@ from edge_ad.cli.options import takes_groups
 from edge_ad.cli.stream_options import (
     Ending,
     Frames,
-    Outputs,
     Recipes,
     Registry,
     Sources,
@@ -20,6 +19,7 @@ from edge_ad.cli.stream_options import (
     StreamEngine,
     VerdictOptions,
 )
+from edge_ad.cli.stream_outputs import Outputs
 
 if TYPE_CHECKING:
     from edge_ad.cli.stream_bundle import BundlePlaces

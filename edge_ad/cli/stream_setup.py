@@ -14,7 +14,7 @@ from edge_ad.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from edge_ad.cli.stream_options import Outputs
+    from edge_ad.cli.stream_outputs import Outputs
     from edge_ad.plc import PlcServer
     from edge_ad.server import HttpServer, User
     from edge_ad.streaming.filters import FilterOptions

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,10 +15,11 @@ from edge_ad.errors import DataError
 from edge_ad.outside_text import printable
 from edge_ad.storage import storage_errors
 from edge_ad.streaming.records.confirmation import CONFIRMED_GOOD
+from edge_ad.streaming.records.corrections import parse_kind
 from edge_ad.streaming.records.labels import read_labels
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 
-__all__ = ["Finding", "Findings", "read_findings", "write_findings"]
+__all__ = ["Finding", "Findings", "not_learned", "read_findings", "write_findings"]
 
 _COMPARED_SHARE = 1 / 3
 _NAMED = 3
@@ -38,6 +39,7 @@ class Finding:
         verdict: What the line had said, ``"OK"`` or ``"NG"``.
         by: Who labelled it.
         bundle: Content hash of the bundle that judged it; empty where it is not known.
+        record: Number of its record; 0 where that is gone.
     """
 
     photo: Path
@@ -47,6 +49,7 @@ class Finding:
     verdict: str = "NG"
     by: str = ""
     bundle: str = ""
+    record: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,10 +99,11 @@ def read_findings(database: Path, chosen: RecordFilter | None = None) -> list[Fi
         chosen: Of which time and source; None for all.
 
     Returns:
-        In the order in which they were labelled; the same picture once.
+        In the order of their records; the same picture once.
 
     Raises:
         DataError: No database of records, nothing in it with a picture, or a picture that was changed since.
+        UsageError: A kind of defect that is no name of a folder.
     """
     labels = read_labels(database, chosen)
     if changed := [label.photo for label in labels if label.files == "changed"]:
@@ -110,11 +114,20 @@ def read_findings(database: Path, chosen: RecordFilter | None = None) -> list[Fi
     kept = [label for label in labels if label.files == "as labelled"]
     _tell_missing(len(labels) - len(kept), "labels")
     findings = [
-        Finding(Path(label.photo), label.label, label.kind, Path(label.mask) if label.mask else None, label.verdict,
-                label.by, label.bundle)
+        Finding(
+            Path(label.photo),
+            label.label,
+            parse_kind(label.kind or None),
+            Path(label.mask) if label.mask else None,
+            label.verdict,
+            label.by,
+            label.bundle,
+            label.record or 0,
+        )
         for label in kept
-    ]  # fmt: skip
+    ]
     found = _once([*findings, *_confirmed(database, chosen or RecordFilter())])
+    found.sort(key=lambda finding: finding.record)
     if not found:
         raise DataError(
             f"There is no labelled frame with a picture in {database}.",
@@ -124,13 +137,14 @@ def read_findings(database: Path, chosen: RecordFilter | None = None) -> list[Fi
 
 
 def _confirmed(database: Path, chosen: RecordFilter) -> list[Finding]:
-    from dataclasses import replace
-
     with RecordReader(database) as reader:
         records = list(reader.records(replace(chosen, confirmed=CONFIRMED_GOOD, verdict="NG")))
     there = [record for record in records if record["image_is_there"]]
     _tell_missing(len(records) - len(there), "confirmed NG records")
-    return [Finding(Path(record["image"]), "good", verdict="NG", bundle=record["bundle"]) for record in there]
+    return [
+        Finding(Path(record["image"]), "good", verdict="NG", bundle=record["bundle"], record=record["id"])
+        for record in there
+    ]
 
 
 def _tell_missing(count: int, what: str) -> None:
@@ -144,6 +158,24 @@ def _once(findings: Iterable[Finding]) -> list[Finding]:
     for finding in findings:
         found.setdefault(content_hash(finding.photo), finding)
     return list(found.values())
+
+
+def not_learned(findings: Sequence[Finding], good: Container[str], defects: Container[str]) -> list[Finding]:
+    """The findings that a run has not learned from with the same label: what it has learned, it learns again anyway.
+
+    Args:
+        findings: The findings.
+        good: Content hashes of the good photos that it learned from.
+        defects: Likewise of the defects.
+
+    Raises:
+        DataError: It has learned from all of them.
+    """
+    learned = {"good": good, "defect": defects}
+    found = [finding for finding in findings if content_hash(finding.photo) not in learned[finding.label]]
+    if not found:
+        raise DataError("The run has learned from all that is labelled.", "Label more findings on the live page.")
+    return found
 
 
 def write_findings(root: Path, findings: Sequence[Finding]) -> Path:

@@ -19,7 +19,7 @@ from edge_ad.export.build import build_engines, run_of
 from edge_ad.export.bundle_export import export_run, is_current
 from edge_ad.manifest import Precision
 from edge_ad.models.registry import method_class
-from edge_ad.retraining.findings import Findings, read_findings, write_findings
+from edge_ad.retraining.findings import Findings, not_learned, read_findings, write_findings
 from edge_ad.retraining.lineage import own_bundles, own_findings
 from edge_ad.retraining.page import render_proposal
 from edge_ad.retraining.request import earlier_defects, training_request
@@ -27,6 +27,7 @@ from edge_ad.storage import sha256_file, write_file
 from edge_ad.streaming.records.reader import RecordFilter
 from edge_ad.strict_json import to_json
 from edge_ad.training.loop import EpochReport
+from edge_ad.training.predictor import learned_defects, trained_on
 from edge_ad.training.runs import Run, load_run, read_record
 from edge_ad.training.target_comparison import compare_targets
 from edge_ad.training.train import train
@@ -135,8 +136,14 @@ def propose(
     old = load_run(run_of(request.target))
     method = method_class(request.method or old.method)
     found = own_findings(read_findings(request.database, request.chosen), own_bundles(old.root), request.bundles, log)
-    findings = Findings.split(found, learns_from_defects=method.learns_from_defects)
+    fresh = not_learned(found, trained_on(old.root), learned_defects(old.root))
+    findings = Findings.split(fresh, learns_from_defects=method.learns_from_defects)
     log(_split_words(findings))
+    if not findings.learned:
+        raise DataError(
+            f"There is nothing that {method.method} can learn from: it learns from good parts, and all are defects.",
+            "Label false alarms, or learn from defects: --method supersimplenet.",
+        )
     try:
         new = _trained(request, old, findings, method.method, listen)
     except BaseException:
@@ -172,7 +179,7 @@ def _trained(
 
 
 def _bundles(old: Run, new: Run, log: Log) -> tuple[tuple[Path, Path], Precision]:
-    """The bundles of both, the new one with the graphs of the old one, and the fastest precision that both have."""
+    """The bundles of both, the new one with the graphs of the old one, and INT8 where both have it, else FP32."""
     there = (old.root / "bundle" / "manifest.json").is_file()
     old_bundle = Bundle.open(old.root / "bundle") if there else is_current(old) or export_run(old, log)
     wanted: tuple[Precision, ...] = tuple(old_bundle.manifest.graphs)

@@ -22,6 +22,7 @@ Judge = Callable[[Sequence[tuple[str, bytes]]], Sequence[Mapping[str, Any]]]
 
 _LONGEST_ID = 200
 _MOST_WAITING = 64
+_UNNAMED = "the photo"
 _Waiting = tuple[tuple[str, bytes], "asyncio.Future[Mapping[str, Any]]"]
 
 
@@ -81,15 +82,18 @@ class PredictionServer(Part):
     async def _predict(self, request: Request) -> Response:
         from starlette.responses import PlainTextResponse, Response
 
+        asked = request.query_params.multi_items()
+        if any(name != "id" for name, _ in asked) or len(asked) > 1:
+            return PlainTextResponse("Only ?id=NAME is known here, once.\n", 400)
         name = request.query_params.get("id", "")
         if len(name) > _LONGEST_ID:
             return PlainTextResponse(f"An id has at most {_LONGEST_ID} characters.\n", 400)
         answer: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
         try:
-            self._waiting.put_nowait(((name, await request.body()), answer))
+            self._waiting.put_nowait(((name or _UNNAMED, await request.body()), answer))
         except asyncio.QueueFull:
             return PlainTextResponse("Too many photos wait; try again.\n", 503, {"retry-after": "1"})
-        document = await answer
+        document = {**await answer, "path": name}  # as it was given, which a path need not be
         return Response(to_json(document), 422 if document["reason"] else 200, media_type="application/json")
 
     async def _health(self, request: Request) -> Response:

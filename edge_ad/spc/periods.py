@@ -12,6 +12,7 @@ from edge_ad.spc.run_rules import RuleSet
 from edge_ad.spc.shifts import Shift, Span, subgroup_spans
 from edge_ad.spc.subgroups import BundleCounts
 from edge_ad.streaming.records.reader import RecordReader
+from edge_ad.streaming.records.schema import iso_time
 
 __all__ = [
     "LEAST_NG",
@@ -26,6 +27,7 @@ __all__ = [
 _DAY_S = 86400.0
 _BASE_DAYS = 7
 _WIDTHS_S = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, _DAY_S, 7 * _DAY_S)
+_WHOLE_HOURS = (1, 2, 4, 8)
 _LEAST_SUBGROUPS, _MOST_SUBGROUPS = 20, 100
 _MOST_ASKED, _MOST_OF_BASE = 2000, 20_000  # those of the base period are not drawn
 
@@ -71,7 +73,7 @@ def judged_period(reader: RecordReader, request: StatisticsRequest) -> Span:
 
     Raises:
         UsageError: It ends before it starts.
-        DataError: There are no records.
+        DataError: There are no records, or none since its start.
     """
     until = request.until_unix
     if until is None:
@@ -79,6 +81,9 @@ def judged_period(reader: RecordReader, request: StatisticsRequest) -> Span:
         if newest is None:
             raise DataError(f"{reader.path} holds no verdicts.", "edge-ad stream --database FILE.sqlite writes them.")
         until = newest + 1e-3
+        if request.since_unix is not None and request.since_unix >= until:
+            message = f"{reader.path} holds no verdicts of that time: the newest is of {iso_time(newest)}."
+            raise DataError(message, "Give an earlier start.")
     since = until - _DAY_S if request.since_unix is None else request.since_unix
     return _checked(Span(since, until), "period")
 
@@ -132,7 +137,9 @@ def checked_spans(period: Span, width_s: float, shifts: Sequence[Shift], *, is_b
     name, most = ("base period", _MOST_OF_BASE) if is_base else ("period", _MOST_ASKED)
     if period.seconds / width_s > most:
         message = f"A {name} of {period.seconds / _DAY_S:.3g} days has {period.seconds / width_s:.0f} such subgroups."
-        raise UsageError(message, f"Take longer ones: at most {most}. Such as --subgroup 1h.")
+        long_enough = next((f"{hours}h" for hours in _WHOLE_HOURS if period.seconds / 3600 / hours <= most), "")
+        needed = long_enough or f"{math.ceil(period.seconds / _DAY_S / most)}d"
+        raise UsageError(message, f"Take longer ones: at most {most}. Such as --subgroup {needed}.")
     spans = subgroup_spans(period, width_s, shifts)
     if any(one.until_unix > other.since_unix + 1e-6 for one, other in itertools.pairwise(spans)):
         raise UsageError("Two shifts overlap: their frames would be counted twice.", "Give shifts that do not.")

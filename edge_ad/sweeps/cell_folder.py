@@ -17,7 +17,7 @@ from edge_ad.sweeps.cells import Cell, Limits
 
 _Record = TypeVar("_Record", bound=Document)
 
-__all__ = ["CellFolder", "Cost", "Failure", "Finished", "Holder", "Order"]
+__all__ = ["CellFolder", "Cost", "Failure", "Finished", "Holder", "Looked", "Order"]
 
 
 class Cost(Document):
@@ -66,6 +66,16 @@ class Order(Document):
     limits: Limits
 
 
+class Looked(Document):
+    """Looks at a training before its end.
+
+    Attributes:
+        figures: Number of the look, from 1 → image AUROC on held-out photos.
+    """
+
+    figures: dict[int, float] = Field(default_factory=dict)
+
+
 class Holder(Document):
     """The process that works in the folder of a cell, while another cannot.
 
@@ -90,8 +100,8 @@ class CellFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.jobs = path / "job"
-        names = ("cell", "result", "failure", "holder")
-        self._order, self._result, self._failure, self._holder = (path / f"{name}.json" for name in names)
+        names = ("cell", "result", "failure", "holder", "looks")
+        self._order, self._result, self._failure, self._holder, self._looks = (path / f"{name}.json" for name in names)
 
     def give(self, order: Order) -> None:
         """Write what is to be done, and forget why it failed before.
@@ -143,6 +153,26 @@ class CellFolder:
             StorageError: It cannot be written.
         """
         _write(self._failure, failure)
+
+    def look(self, number: int, figure: float) -> None:
+        """Write what a training has come to.
+
+        Args:
+            number: Of the look, from 1.
+            figure: Image AUROC on held-out photos.
+
+        Raises:
+            StorageError: It cannot be written.
+        """
+        _write(self._looks, Looked(figures={**self.looked(), number: figure}))
+
+    def looked(self) -> dict[int, float]:
+        """Number of each look → its figure.
+
+        Raises:
+            StorageError: It is damaged.
+        """
+        return (_parsed(Looked, self._looks) or Looked()).figures
 
     def finished(self) -> Finished | None:
         """The result; None while there is none.

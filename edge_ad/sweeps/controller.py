@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -108,6 +109,14 @@ class Controller:
                 running.job.release()
                 del self._running[running.cell.key]
                 yield answer
+
+    def give_up(self, cell: Cell) -> None:
+        """End a cell that runs, and forget what it has done."""
+        running = self._running.pop(cell.key, None)
+        if running is not None:
+            running.job.cancel()
+            running.job.release()
+            shutil.rmtree(folder_of(self._out, cell).path, ignore_errors=True)
 
     def wait(self) -> None:
         """Until it is worth while to look again."""

@@ -132,6 +132,7 @@ def training_cell(
     seed: int,
     *,
     held_out_only: bool = False,
+    looks: int = 0,
 ) -> Cell:
     """The cell of one training.
 
@@ -143,6 +144,7 @@ def training_cell(
         digest: Of its photos.
         seed: Of the training.
         held_out_only: Look at no test image: the figure of held-out good photos alone.
+        looks: How often it is judged before its end, on the same photos.
     """
     method = method_class(entry.method).method
     what: dict[str, Any] = {
@@ -156,6 +158,7 @@ def training_cell(
     }
     device = "cuda" if sweep.limits.gpus and sweep.device == "auto" else sweep.device  # not the CPU without a word
     more = {"product": str(product.resolve()), "device": device, "keep_run": sweep.keep_runs}
+    more |= {"looks": looks}
     labels = {"product": product.resolve().name, "method": method, "parameters": dict(values), "seed": seed}
     labels |= {name: value for name, value in (("preset", entry.preset), ("speed", entry.speed)) if value}
     identity = {**what, "product": product.resolve().name, "photos": digest}

@@ -1,7 +1,8 @@
 """Look for parameters by Optuna, on held-out good photos and pseudo-defects alone: no test photo is opened.
 
 A trial is a combination of parameters. Its cells are those of the sweep's products and seeds, one after the other; its
-figure is the mean of theirs. One that is worse than others were after as many cells is given up.
+figure is the mean of theirs. One that is worse than others were after as many cells, and as many looks at the next one,
+is given up.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from edge_ad.models.registry import method_class
 from edge_ad.storage import one_at_a_time, storage_errors, write_file
 from edge_ad.strict_json import to_json
 from edge_ad.sweeps.cells import Cell, Limits
-from edge_ad.sweeps.controller import Answer, Controller
+from edge_ad.sweeps.controller import Answer, Controller, folder_of
 from edge_ad.sweeps.executors import Executor
 from edge_ad.sweeps.plan import check_values, product_digests, training_cell
 from edge_ad.sweeps.specification import Choice, MethodEntry, Range, Search, SweepFile
@@ -71,6 +72,12 @@ class _Trial:
     trial: Any
     cells: list[Cell]
     figures: list[float] = field(default_factory=list)
+    looked: int = 0
+
+    @property
+    def cell(self) -> Cell:
+        """The one that is waited for."""
+        return self.cells[len(self.figures)]
 
 
 def run_search(
@@ -158,7 +165,8 @@ class _Searcher:
         try:
             while self._ask_for_more() or self._open:
                 self._start_cells()
-                for trial in [ended for answer in self._controller.answers() for ended in self._take(answer)]:
+                ended = [trial for answer in self._controller.answers() for trial in self._take(answer)]
+                for trial in (*ended, *self._given_up()):
                     tried = self.tried()
                     show(next(each for each in tried if each.number == trial.trial.number), tried)
                 self._controller.wait()
@@ -188,18 +196,18 @@ class _Searcher:
         for seed in sweep.seeds:
             for product in sweep.products:
                 digest = self._digests[product]
-                yield training_cell(sweep, self._entry, values, product, digest, seed, held_out_only=True)
+                looks = self._wanted.looks
+                yield training_cell(sweep, self._entry, values, product, digest, seed, held_out_only=True, looks=looks)
 
     def _start_cells(self) -> None:
         for trial in self._open:
-            cell = trial.cells[len(trial.figures)]
-            if cell.key not in {each.key for each in self._controller.running}:
-                self._controller.start(cell)
+            if trial.cell.key not in {each.key for each in self._controller.running}:
+                self._controller.start(trial.cell)
 
     def _take(self, answer: Answer) -> Iterator[_Trial]:
         """Give an answer to the trials that wait for it; those that it ends."""
         for trial in list(self._open):
-            if trial.cells[len(trial.figures)].key == answer.cell.key and self._is_ended(trial, answer):
+            if trial.cell.key == answer.cell.key and self._is_ended(trial, answer):
                 self._open.remove(trial)
                 yield trial
 
@@ -210,15 +218,40 @@ class _Searcher:
             self._tell(trial, "FAIL")
             return True
         assert answer.finished is not None
+        self._report_looks(trial)
         trial.figures.append(float(str(answer.finished.result["held_out"])))
+        trial.looked = 0
         if len(trial.figures) == len(trial.cells):
             self._study.tell(trial.trial, fmean(trial.figures))
             return True
-        trial.trial.report(fmean(trial.figures), len(trial.figures))
-        if trial.trial.should_prune():
+        self._report(trial, trial.figures)
+        return self._is_pruned(trial)
+
+    def _given_up(self) -> Iterator[_Trial]:
+        """End the trials whose training shows before its end that it is worse."""
+        for trial in list(self._open):
+            if self._report_looks(trial) and self._is_pruned(trial):
+                self._open.remove(trial)
+                if all(other.cell.key != trial.cell.key for other in self._open):
+                    self._controller.give_up(trial.cell)
+                yield trial
+
+    def _report_looks(self, trial: _Trial) -> bool:
+        """Report the looks at the cell that is waited for; whether there are new ones."""
+        looks = folder_of(self._sweep.out, trial.cell).looked()
+        new = sorted(number for number in looks if number > trial.looked)
+        for trial.looked in new:
+            self._report(trial, [*trial.figures, looks[trial.looked]])
+        return bool(new)
+
+    def _report(self, trial: _Trial, figures: Sequence[float]) -> None:
+        trial.trial.report(fmean(figures), len(trial.figures) * (self._wanted.looks + 1) + trial.looked)
+
+    def _is_pruned(self, trial: _Trial) -> bool:
+        worse: bool = trial.trial.should_prune()
+        if worse:
             self._tell(trial, "PRUNED")
-            return True
-        return False
+        return worse
 
     def _tell(self, trial: _Trial, state: str) -> None:
         self._study.tell(trial.trial, state=_optuna().trial.TrialState[state])
@@ -268,6 +301,7 @@ def _name(sweep: SweepFile, wanted: Search, digests: Mapping[Path, str]) -> str:
         "parameters": sweep.parameters,
         "settings": sweep.settings.model_dump(),
         "seeds": sweep.seeds,
+        "looks": wanted.looks,
         "photos": sorted((path.resolve().name, digest) for path, digest in digests.items()),
     }
     return hashlib.sha256(to_json(content).encode()).hexdigest()[:16]

@@ -108,11 +108,13 @@ class Search(Document):
         space: Parameter → where to look.
         trials: How many combinations are tried.
         seed: Of the sampler.
+        looks: How often a training is judged before its end, so that it may be given up.
     """
 
     space: Annotated[dict[str, Range | Choice], Field(min_length=1)]
     trials: int = Field(default=20, ge=1)
     seed: int = Field(default=0, ge=0, lt=1 << 31)
+    looks: int = Field(default=0, ge=0, le=20)
 
 
 def _entry(value: Any) -> Any:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from edge_ad.data.products import open_product
 from edge_ad.data.pseudo_defects import KINDS
+from edge_ad.data.splits import GoodSplit
 from edge_ad.errors import UsageError
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.models.base import AnomalyDetector
+from edge_ad.sweeps.cell_folder import CellFolder
 from edge_ad.sweeps.cells import Told
+from edge_ad.sweeps.looks import Looks
 from edge_ad.training.cross_fitting import without_first_fold
 from edge_ad.training.held_out_defects import separation
 from edge_ad.training.precision import choose_device
@@ -42,8 +45,10 @@ def train_and_measure(arguments: Mapping[str, Any], folder: Path, told: Told) ->
         DataError: Photos cannot be used.
         UsageError: A parameter is wrong.
     """
+    if arguments.get("looks"):
+        told = dataclasses.replace(told, epoch=_looking(arguments, folder, told))
     run = load_run(trained(arguments, folder / RUN, told))
-    figures: dict[str, Any] = {"held_out": held_out_separation(run, arguments["device"])}
+    figures: dict[str, Any] = {"held_out": held_out_separation(run.detector, run.split, arguments["device"])}
     if not arguments["held_out_only"]:
         figures |= _test_metrics(run, Path(arguments["product"]), arguments["device"], told)
     if not arguments["keep_run"]:
@@ -72,22 +77,35 @@ def trained(arguments: Mapping[str, Any], root: Path, told: Told) -> Path:
     return train(dataclasses.replace(request, **settings), told.epoch)
 
 
-def held_out_separation(run: Run, device: str) -> float | None:
-    """Image AUROC of good photos that a run's weights have not seen against the same ones with pseudo-defects.
+def _looking(arguments: Mapping[str, Any], folder: Path, told: Told) -> Callable[[Any], None]:
+    def judge(detector: AnomalyDetector, split: GoodSplit) -> float | None:
+        return held_out_separation(detector, split, arguments["device"])
+
+    look = Looks(folder / RUN, CellFolder(folder), arguments["looks"], judge)
+
+    def listen(report: Any) -> None:
+        told.epoch(report)
+        look(report)
+
+    return listen
+
+
+def held_out_separation(detector: AnomalyDetector, split: GoodSplit, device: str) -> float | None:
+    """Image AUROC of good photos that a detector's weights have not seen against the same ones with pseudo-defects.
 
     A method that learns from pseudo-defects is judged by the kinds that it has not seen, where there are any.
 
     Args:
-        run: Finished.
+        detector: In evaluation mode, on the CPU and left there.
+        split: What it was trained on, and what not.
         device: Where to compute.
 
     Returns:
         It, or None where every photo was trained on.
     """
-    split = run.split
     if split.has_no_held_out or len(split.folds) == 1:
         return None
-    detector = without_first_fold(run.detector, split)
+    detector = without_first_fold(detector, split)
     found_on = choose_device(device)
     figure = separation(detector.to(found_on), split, found_on, _unseen_kinds(detector))
     detector.cpu()

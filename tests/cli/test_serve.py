@@ -51,6 +51,14 @@ def _post(url: str, content: bytes, name: str) -> tuple[int, dict[str, Any]]:
         return error.code, json.loads(body) if body.startswith(b"{") else {"text": body.decode()}
 
 
+def _status(request: urllib.request.Request) -> int:
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 @pytest.fixture
 def bundle(tmp_path: Path) -> Path:
     return tiny_bundle(tmp_path / "plate").root
@@ -72,6 +80,23 @@ def test_photos_are_judged_as_predict_judges_them(bundle: Path, tmp_path: Path) 
     assert damaged[0] == 422
     assert (damaged[1]["verdict"], damaged[1]["score"]) == ("unjudged", None)
     assert health == {"product": "test"}
+
+
+def test_an_id_comes_back_as_it_was_given_and_what_is_not_known_is_refused() -> None:
+    names = list[str]()
+
+    def judge(photos: Sequence[tuple[str, bytes]]) -> list[Mapping[str, Any]]:
+        names.extend(name for name, _ in photos)
+        return [{"path": str(Path(name)), "verdict": "OK", "reason": ""} for name, _ in photos]
+
+    with _served(judge) as url:
+        for name in ("belt//7/", "."):
+            assert _post(url, b"1", name) == (200, {"path": name, "verdict": "OK", "reason": ""})
+        assert _post(url, b"1", "")[1]["path"] == ""
+        for query in ("a&id=b", "a&threshold=9"):
+            status, said = _post(url, b"1", query)
+            assert (status, said["text"]) == (400, "Only ?id=NAME is known here, once.\n")
+    assert names == ["belt//7/", ".", "the photo"]
 
 
 def _slow_judge(started: threading.Event, released: threading.Event, groups: list[int]) -> Judge:
@@ -107,11 +132,14 @@ def test_photos_that_wait_are_judged_together_and_too_many_are_refused() -> None
 
 def test_the_command_serves_until_it_is_ended(bundle: Path) -> None:
     command = [sys.executable, "-m", "edge_ad", "serve", str(bundle), "--listen", "127.0.0.1:0"]
+    command += ["--web-host", "line.example"]
     with subprocess.Popen([*command, "--backend", "onnxruntime"], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         line = next(line for line in process.stderr if line.startswith("Judging photos at "))
         url = line.split()[3].removesuffix("predict")
         assert _post(url, _png(1), "part")[1]["verdict"] in ("OK", "NG")
+        for host, status in (("line.example", 200), ("evil.example", 421)):
+            assert _status(urllib.request.Request(f"{url}health", headers={"Host": host})) == status
         process.terminate()
         process.stderr.read()
     assert process.returncode == 143

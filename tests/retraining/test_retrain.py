@@ -11,14 +11,15 @@ import pytest
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli.app import main
+from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError
-from edge_ad.retraining.findings import Finding, Findings, read_findings
+from edge_ad.retraining.findings import Finding, Findings, not_learned, read_findings
 from edge_ad.retraining.lineage import own_bundles, own_findings
 from edge_ad.streaming.frame import Frame
 from edge_ad.streaming.records.brush import Stroke
 from edge_ad.streaming.records.corrections import CorrectionStore, Label
 from edge_ad.streaming.records.labelling import JudgedFrame, label_frame
-from edge_ad.streaming.records.store import RecordStore, Row
+from edge_ad.streaming.records.store import RecordStore, Row, VerdictRow
 from edge_ad.training.runs import load_run
 
 SMALL = ["--size", "64", "-p", "weights=random", "-p", "rank=4", "--geometry", "stretch", "--no-check-photos"]
@@ -93,6 +94,30 @@ def test_the_later_third_of_the_findings_is_kept_to_compare_on(database: Path) -
     assert two.compared == ()
 
 
+def test_findings_are_in_the_order_of_their_parts_whenever_they_were_labelled(tmp_path: Path) -> None:
+    rng, store = np.random.default_rng(2), CorrectionStore(tmp_path / "corrected")
+    records = RecordStore(tmp_path / "line.sqlite", source="cam")
+    records.commit([VerdictRow("cam", "hash", n, 1.7e9 + n, 2.0, 1.0, True, 3.0, 4.0) for n in range(3)])
+    for index in (2, 0, 1):
+        frame = Frame(index, _photo(rng), float(index), 1.7e9 + index, 1.0, source="cam")
+        judged = JudgedFrame("NG", "cam", index, "", 1.7e9 + index, 1.0, 2.0, "hash")
+        _, event = label_frame(store, frame, judged, label="good", by="Ada")
+        assert event is not None
+        records.commit([event])
+    records.close()
+    assert [finding.record for finding in read_findings(tmp_path / "line.sqlite")] == [1, 2, 3]
+
+
+def test_what_the_run_has_learned_from_is_not_compared_on(database: Path) -> None:
+    found = read_findings(database)
+    good, defect = (content_hash(found[place].photo) for place in (0, 2))
+    fresh = not_learned(found, {good}, {defect, content_hash(found[1].photo)})  # the last one as another label
+    assert fresh == [found[1], *found[3:]]
+    every = {content_hash(finding.photo) for finding in found}
+    with pytest.raises(DataError, match="has learned from all"):
+        not_learned(found, every, every)
+
+
 def test_a_proposal_is_trained_compared_and_written_and_nothing_else_is_touched(
     run: Path, database: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +188,17 @@ def test_findings_of_another_product_are_learned_by_nobody(
     assert own_findings(mixed, own_bundles(run), (), said.append) == mixed[:1]
     assert "abababababab: 1" in said[0]
     assert own_findings(mixed, own_bundles(run), (_LINE[:8],), said.append) == mixed
+
+
+def test_defects_alone_teach_nothing_to_a_method_that_learns_from_good_parts(
+    run: Path, tmp_path: Path, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for picture in (tmp_path / "corrected" / "good").iterdir():
+        picture.unlink()
+    refused = ["retrain", str(run), "--name", "refused", "--bundle", _LINE, "--from-records", str(database)]
+    assert main(refused) == 2
+    assert "all are defects" in capsys.readouterr().err
+    assert not run.with_name("refused").exists()
 
 
 def test_what_cannot_be_trained_leaves_nothing_behind(

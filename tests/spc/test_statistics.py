@@ -195,10 +195,20 @@ def test_a_pdf_has_the_charts(database: Path, tmp_path: Path) -> None:
     assert len(content) > 20_000
 
 
+def test_length_of_subgroups_that_is_proposed_is_long_enough(
+    database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["records", "report", str(database), "--since", "1970-01-01", "--until", "2100-01-01", "--subgroup"]
+    assert main([*asked, "15m"]) == 2
+    proposed = capsys.readouterr().err.rpartition("--subgroup ")[2].strip(".\n")
+    assert main([*asked, proposed]) == 0
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
         (["--since", "2023-11-20", "--until", "2023-11-19"], "ends before it starts"),
+        (["--since", "2030-01-01"], "holds no verdicts of that time: the newest is of 20"),
         (["--min-score", "0.5"], "has no effect on a report"),
         (["--subgroup", "5s"], "is no span of time"),
         (["--since", "2023-11-15", "--subgroup", "1m"], "A period of 10"),

@@ -11,10 +11,16 @@ import yaml
 
 from edge_ad.cli.app import main
 from edge_ad.errors import EdgeAdError, UsageError
+from edge_ad.sweeps.cell_folder import CellFolder
 from edge_ad.sweeps.cells import Limits, Told
 from edge_ad.sweeps.executors import InThisProcess
+from edge_ad.sweeps.local_processes import LocalProcesses
+from edge_ad.sweeps.looks import epoch_of_look
+from edge_ad.sweeps.plan import photos_digest, training_cell
 from edge_ad.sweeps.search import Found, Tried, run_search
 from edge_ad.sweeps.specification import SweepFile
+from edge_ad.sweeps.training_task import train_and_measure
+from edge_ad.training.checkpoints import load_tensors
 
 pytest.importorskip("optuna", reason="optuna is not installed")
 
@@ -91,6 +97,42 @@ def test_a_search_that_goes_on_proposes_other_combinations_than_at_its_beginning
         found = searched(asked(products, tmp_path, search={"space": space, "trials": trials}))
     noises = [each.parameters["noise"] for each in found.tried]
     assert len(noises) == len(set(noises)) == 6
+
+
+def test_a_training_that_is_worse_than_others_is_ended_before_its_end(
+    products: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edge_ad.sweeps.plan.TASK", "tests.sweeps.tasks:look_and_wait")
+    wanted = {"space": {"noise": {"low": 0.1, "high": 0.5}}, "trials": 7, "looks": 1}
+    sweep = asked(products[:1], tmp_path, seeds=[0], search=wanted)
+    found = run_search(sweep, LocalProcesses(1), Limits())
+    assert [each.state for each in found.tried] == ["done"] * 5 + ["given up"] * 2
+    assert [each.held_out for each in found.tried[5:]] == [0.0, 0.0]
+    assert len(list((tmp_path / "cells").iterdir())) == 5  # nothing is left of those that were given up
+
+
+def test_looks_change_no_training_and_open_no_test_photo(products: list[Path], tmp_path: Path) -> None:
+    product = tmp_path / "bolt"
+    shutil.copytree(products[0], product)
+    for path in [*(product / "test").rglob("*.png"), *(product / "ground_truth").rglob("*.png")]:
+        path.write_bytes(b"no photo")
+    sweep = asked([product], tmp_path, parameters={"size": 64, "epochs": 6, "levels": [16]})
+    digest, entry, results = photos_digest(product), sweep.methods[0], []
+    for looks in (0, 2):
+        cell = training_cell(sweep, entry, sweep.parameters, product, digest, 0, held_out_only=True, looks=looks)
+        folder = CellFolder(tmp_path / str(looks))
+        results.append(train_and_measure(cell.arguments, folder.path, SILENT))
+        weights = load_tensors(folder.path / "run" / "checkpoint.safetensors")[0]
+        results[-1] |= {name: tensor.tolist() for name, tensor in weights.items()}
+    assert results[0] == results[1]
+    looked = folder.looked()
+    assert set(looked) == {1, 2}
+    assert all(0 <= figure <= 1 for figure in looked.values())
+
+
+@pytest.mark.parametrize(("looks", "epochs", "after"), [(1, 10, [5]), (3, 8, [2, 4, 6]), (3, 2, [1, 1, 2])])
+def test_looks_are_spread_over_a_training(looks: int, epochs: int, after: list[int]) -> None:
+    assert [epoch_of_look(number, looks, epochs) for number in range(1, looks + 1)] == after
 
 
 def test_other_photos_or_parameters_are_another_search(
