@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 __all__ = [
+    "COSIGN_PASSWORD",
     "MQTT_CA",
     "MQTT_PASSWORD",
     "MQTT_USER",
@@ -25,6 +26,7 @@ MQTT_PASSWORD = "EDGE_AD_MQTT_PASSWORD"
 MQTT_CA = "EDGE_AD_MQTT_CA"
 REGISTRY_USER = "EDGE_AD_REGISTRY_USER"
 REGISTRY_PASSWORD = "EDGE_AD_REGISTRY_PASSWORD"
+COSIGN_PASSWORD = "COSIGN_PASSWORD"  # as cosign itself calls it
 
 # Every setting of this program, so that a secret that is added later is kept back too.
 _OWN = "EDGE_AD_"
@@ -42,4 +44,5 @@ def credential(variable: str) -> str | None:
 
 def environment_for_child() -> dict[str, str]:
     """The environment that another program is started with: this one's, without ours and without the service's."""
-    return {name: text for name, text in os.environ.items() if not name.startswith(_OWN) and name not in _OF_SERVICE}
+    kept_back = _OF_SERVICE | {COSIGN_PASSWORD}
+    return {name: text for name, text in os.environ.items() if not name.startswith(_OWN) and name not in kept_back}

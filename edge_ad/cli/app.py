@@ -40,6 +40,7 @@ VERBS: dict[str, str] = {
     "publish": "Put a bundle into a registry, for devices to pull.",
     "pull": "Get a bundle from a registry, checked and whole.",
     "follow": "Keep a bundle at what a registry's tag names.",
+    "fleet": "Show the devices that follow tags, on one page.",
     "stream": "Judge the frames of a camera, video or folder.",
     "serve": "Judge photos that others send by HTTP.",
     "recipe": "Check recipes: what a line needs for each product.",

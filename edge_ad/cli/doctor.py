@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,6 +57,7 @@ def _check_gpu(bundle: Path | None, report: Path, *, as_json: bool) -> None:
     from edge_ad.gpu_check.run import check_gpu
     from edge_ad.storage import write_file
 
+    _check_report_file(report)  # ten minutes of checks are not to be lost for it
     if bundle is not None:
         from edge_ad.bundle import Bundle
 
@@ -69,6 +71,13 @@ def _check_gpu(bundle: Path | None, report: Path, *, as_json: bool) -> None:
         _print_gpu(found, report)
     if found.exit_code:
         raise typer.Exit(found.exit_code)
+
+
+def _check_report_file(report: Path) -> None:
+    if report.is_dir():
+        raise UsageError(f"{report} is a folder.", f"Name a file: --report {report / _REPORT}")
+    if not (report.parent.is_dir() and os.access(report.parent, os.W_OK)):
+        raise UsageError(f"{report} cannot be written: {report.parent} is no folder to write into.", "--report FILE")
 
 
 def _print_gpu(found: GpuReport, report: Path) -> None:

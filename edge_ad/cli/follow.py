@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import socket
 import time
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_ad.cli.console import note, print_json, print_line
-from edge_ad.cli.options import BackendOption, JsonOption, PlainHttpOption, TrustOption
+from edge_ad.cli.options import BackendOption, JsonOption, OptionalValueCommand, PlainHttpOption, TrustOption
+from edge_ad.credentials import WEB_TOKEN, credential
 from edge_ad.errors import EdgeAdError, UsageError
 
 if TYPE_CHECKING:
+    from edge_ad.fleet.report import DeviceReport
     from edge_ad.fleet.state import FollowState
 
-__all__ = ["follow"]
+__all__ = ["COMMAND", "follow"]
+
+
+class FollowCommand(OptionalValueCommand):
+    """Accepts ``--metrics`` without an address."""
+
+    may_be_bare = frozenset({"--metrics"})
+
+
+COMMAND = FollowCommand
 
 
 def follow(
@@ -47,6 +60,10 @@ def follow(
     mqtt: Annotated[
         str | None, typer.Option(metavar="URL", help="Publish the state, retained, at mqtt://host/prefix.")
     ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="[HOST:PORT]", help="Serve the state for Prometheus; 127.0.0.1:9465 if nothing is given."),
+    ] = None,
     plain_http: PlainHttpOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -65,7 +82,8 @@ def follow(
     from edge_ad.fleet.follow import Follower, FollowOptions
     from edge_ad.fleet.health import HealthLimits, read_health
     from edge_ad.fleet.preparation import Preparation, check_golden_folder
-    from edge_ad.fleet.state import StatePublisher
+    from edge_ad.fleet.publisher import ReportPublisher
+    from edge_ad.fleet.report import DeviceReport
     from edge_ad.streaming.mqtt import Broker
 
     tag = ArtifactReference.parse(reference)
@@ -79,11 +97,19 @@ def follow(
     if health is not None:
         read_health(health)  # a wrong address is refused now
     with ExitStack() as stack:
-        publisher = None if mqtt is None else stack.enter_context(StatePublisher(Broker.parse(mqtt)))
+        broker = None if mqtt is None else Broker.parse(mqtt)
+        tellers: list[Callable[[DeviceReport], None]] = []
+        if broker is not None:
+            tellers.append(stack.enter_context(ReportPublisher(broker)).publish)
+        if metrics is not None:
+            name = socket.gethostname() if broker is None else broker.prefix()
+            tellers.append(stack.enter_context(_served(metrics, name)))
 
         def tell(state: FollowState) -> None:
-            if publisher is not None:
-                publisher.publish(state)
+            is_watched = health is not None
+            report = DeviceReport.of(state, every_s=every, is_watched=is_watched, health=follower.health)
+            for teller in tellers:
+                teller(report)
 
         steps = Preparation(backend=backend, builds=build, golden=golden, log=note).steps()
         follower = Follower(tag, into, steps, options, tell=tell, log=note)
@@ -94,6 +120,26 @@ def follow(
                 _report(state, as_json=as_json)
                 return
             time.sleep(every)
+
+
+@contextmanager
+def _served(metrics: str, name: str) -> Iterator[Callable[[DeviceReport], None]]:
+    """Inside, what the given function was told last is served for Prometheus."""
+    from edge_ad.fleet.devices import OwnDevice
+    from edge_ad.listen_address import parse_address
+    from edge_ad.server import HttpServer
+    from edge_ad.server.fleet import DeviceMetrics
+
+    own, server = OwnDevice(name), HttpServer(credential(WEB_TOKEN))
+    part = DeviceMetrics(server, parse_address(metrics, port=9465, option="--metrics"), own.seen)
+    server.open()
+    try:
+        if server.is_new_token:
+            note(f"Token: {server.token}")
+        note(f"Metrics: {part.where().url}metrics")
+        yield own.tell
+    finally:
+        server.close()
 
 
 def _report(state: FollowState, *, as_json: bool) -> None:

@@ -14,13 +14,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, create_m
 from edge_ad.cli.stream_options import (
     Ending,
     Frames,
-    Outputs,
     Sources,
     SourceSettings,
     StreamCommand,
     StreamEngine,
     VerdictOptions,
 )
+from edge_ad.cli.stream_outputs import Outputs
 from edge_ad.document import Document
 from edge_ad.errors import UsageError
 from edge_ad.streaming.golden.plan import GoldenPlan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,9 +14,12 @@ from edge_ad.cli.console import note, print_json, print_table
 from edge_ad.cli.options import JsonOption
 from edge_ad.cli.record_times import local_iso, span_from_text, time_from_text
 from edge_ad.cli.record_trend import show_trend
+from edge_ad.cli.statistics_report import report_statistics
 from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
+    from edge_ad.spc import StatisticsRequest
+    from edge_ad.spc.run_rules import RuleSet
     from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 
 __all__ = ["records"]
@@ -140,23 +143,8 @@ def records(
         recipe=recipe,
     )
     if action == "report":
-        from edge_ad.cli.statistics_report import report_statistics
-        from edge_ad.spc import StatisticsRequest, parse_shift
-
         _refuse_for_report({"--verdict": verdict, "--min-score": min_score, "--limit": limit, "--events": events})
-        request = StatisticsRequest(
-            chosen.since_unix,
-            chosen.until_unix,
-            time_from_text(base_since, option="--base-since"),
-            time_from_text(base_until, option="--base-until"),
-            source,
-            bundle,
-            tuple(parse_shift(text) for text in shifts or ()),
-            span_from_text(subgroup, option="--subgroup"),
-            rules,
-            with_dispersion,
-            recipe,
-        )
+        request = _request(chosen, (base_since, base_until), shifts or [], subgroup, rules, wide=with_dispersion)
         report_statistics(database, request, out=out, as_json=as_json)
         return
     with RecordReader(database) as reader:
@@ -174,6 +162,32 @@ def records(
             _confirm(database, reader, chosen, ids=ids, by=by, withdraw=withdraw, as_json=as_json)
         else:
             show_trend(reader, chosen, out=out, as_json=as_json, title=database.name)
+
+
+def _request(
+    chosen: RecordFilter,
+    base: tuple[str | None, str | None],
+    shifts: Sequence[str],
+    subgroup: str | None,
+    rules: RuleSet,
+    *,
+    wide: bool,
+) -> StatisticsRequest:
+    from edge_ad.spc import StatisticsRequest, parse_shift
+
+    return StatisticsRequest(
+        chosen.since_unix,
+        chosen.until_unix,
+        time_from_text(base[0], option="--base-since"),
+        time_from_text(base[1], option="--base-until"),
+        chosen.source,
+        chosen.bundle,
+        tuple(map(parse_shift, shifts)),
+        span_from_text(subgroup, option="--subgroup"),
+        rules,
+        wide,
+        chosen.recipe,
+    )
 
 
 def _refuse_for_report(given: Mapping[str, object]) -> None:

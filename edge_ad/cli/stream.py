@@ -11,7 +11,6 @@ from edge_ad.cli.options import takes_groups
 from edge_ad.cli.stream_options import (
     Ending,
     Frames,
-    Outputs,
     Recipes,
     Registry,
     Sources,
@@ -20,6 +19,7 @@ from edge_ad.cli.stream_options import (
     StreamEngine,
     VerdictOptions,
 )
+from edge_ad.cli.stream_outputs import Outputs
 
 if TYPE_CHECKING:
     from edge_ad.cli.stream_bundle import BundlePlaces
@@ -67,7 +67,7 @@ def stream(
 
     opened = open_sources(sources.cameras or [], sources.uris or [], SourceOptions(**vars(settings)))
     groups = (engine, sources, settings, frames, verdicts, outputs, ending)
-    server = HttpServer(outputs.web_token, users=open_users(outputs), hosts=tuple(outputs.web_hosts or ()))
+    server = HttpServer(outputs.web_token, users=open_users(outputs.web_users), hosts=tuple(outputs.web_hosts or ()))
     plc_servers = open_plc_servers(outputs)
     filters = open_filters(
         frames.region,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_ad.cli.console import note
@@ -13,7 +14,7 @@ from edge_ad.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
-    from edge_ad.cli.stream_options import Outputs
+    from edge_ad.cli.stream_outputs import Outputs
     from edge_ad.plc import PlcServer
     from edge_ad.server import HttpServer, User
     from edge_ad.streaming.filters import FilterOptions
@@ -272,7 +273,7 @@ def _served(outputs: Outputs, server: HttpServer) -> list[Sink]:
     return made
 
 
-def open_users(outputs: Outputs) -> list[User]:
+def open_users(path: Path | None) -> list[User]:
     """Read who may see and change what; says when others can read the file.
 
     Raises:
@@ -280,7 +281,6 @@ def open_users(outputs: Outputs) -> list[User]:
     """
     from edge_ad.server import read_users
 
-    path = outputs.web_users
     if path is None:
         return []
     users = read_users(path)

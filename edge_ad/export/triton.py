@@ -22,13 +22,14 @@ from edge_ad.manifest import Precision, Threshold
 from edge_ad.runtime.engine import INPUT_NAME, OUTPUT_NAMES
 from edge_ad.runtime.engines import choose_precision
 from edge_ad.runtime.backend import Backend, backend_names, get_backend
-from edge_ad.storage import atomic_directory, one_at_a_time, sha256_file, write_file
+from edge_ad.storage import atomic_directory, one_at_a_time, sha256_file, storage_errors, write_file
 
 __all__ = ["TritonOptions", "served_precision", "write_triton_model"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _PLAN_FILE = "model.plan"
 _WARM_UP = "image"
+_DOCUMENT_FILE = "edge_ad.json"
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ def write_triton_model(bundle: Bundle, precision: Precision, folder: Path, optio
 
     Raises:
         BundleError: The bundle has no such graph or plan, or no reference photos; or one is damaged.
-        UsageError: A name that no model may have, or a batch that the plan does not take.
+        UsageError: A name that no model may have, or that a model of another product has, or a batch that the plan does
+            not take.
         StorageError: No space or no permission; what was there is untouched.
         MissingDependencyError: The extra ``kserve`` is not installed.
     """
@@ -107,16 +109,28 @@ def write_triton_model(bundle: Bundle, precision: Precision, folder: Path, optio
     config = _config(bundle, precision, name, options)
     document = _document(bundle, precision, threshold)
     image = bundle.reference().images[0].tobytes()
-    folder.mkdir(parents=True, exist_ok=True)
-    with one_at_a_time(folder):
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with one_at_a_time(folder), storage_errors(model):
+        _check_product(model, bundle.manifest.product)
         version = _version(model, source)
         if not version.is_dir():
             with atomic_directory(version) as staged:
                 write_file(staged / _file_of(_served_backend(options.backend)), source.read_bytes())
         write_file(model / "warmup" / _WARM_UP, image)
-        write_file(model / "edge_ad.json", json.dumps(document, indent=2).encode() + b"\n")
+        write_file(model / _DOCUMENT_FILE, json.dumps(document, indent=2).encode() + b"\n")
         write_file(model / "config.pbtxt", config.encode())
     return version
+
+
+def _check_product(model: Path, product: str) -> None:
+    """Refuse a model of another product: its streams would lose their server."""
+    try:
+        there = json.loads((model / _DOCUMENT_FILE).read_bytes())["product"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return  # not there, or not ours
+    if there != product:
+        raise UsageError(f"{model} serves {there}, not {product}.", "Give another name: --model NAME")
 
 
 def _source(bundle: Bundle, precision: Precision, options: TritonOptions) -> tuple[Path, Threshold]:
@@ -158,7 +172,7 @@ def _plan(bundle: Bundle, backend: Backend, precision: Precision, target: str) -
 
 def _version(model: Path, source: Path) -> Path:
     """The newest version where its file is the same, else the one after it."""
-    versions = sorted((path for path in model.glob("*") if path.name.isdecimal()), key=lambda path: int(path.name))
+    versions = sorted((path for path in model.glob("*") if path.name.isdecimal() and path.is_dir()), key=lambda path: int(path.name))
     if versions:
         newest = versions[-1]
         files = list(newest.iterdir())

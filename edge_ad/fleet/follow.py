@@ -88,6 +88,7 @@ class Follower:
     Attributes:
         state: The state after the last round.
         problem: What the last round failed with, the bundle or else; None for nothing.
+        health: What the stream that uses the folder said last; None where it is not asked, or does not answer.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class Follower:
         self._is_damaged = False
         self.state = FollowState(reference=reference.words)
         self.problem: EdgeAdError | None = None
+        self.health: Health | None = None
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -132,6 +134,7 @@ class Follower:
             The state after it.
         """
         self.problem = None
+        self._ask_stream()
         try:
             self._round()
         except (DeviceError, MissingDependencyError, UsageError, StorageError) as error:  # not the bundle's fault
@@ -195,8 +198,12 @@ class Follower:
 
     def _planned_trial(self, digest: str) -> Trial | None:
         """The trial of a bundle; None where there is no stream to watch."""
-        before = None if self._options.health is None else read_health(self._options.health)
+        before = self._ask_stream()
         return None if before is None else Trial(digest=digest, before=before)
+
+    def _ask_stream(self) -> Health | None:
+        self.health = None if self._options.health is None else read_health(self._options.health)
+        return self.health
 
     def _make(self, client: RegistryClient, digest: str, candidate: Path) -> None:
         self._set("pulling", digest)
@@ -231,11 +238,11 @@ class Follower:
 
     def _problem_of(self, before: Health, bundle: str) -> str:
         """Watch the stream until the time is over, or its health was bad three times in a row."""
-        url, limits = self._options.health, self._options.limits
+        limits = self._options.limits
         until, start, bad, problem = time.monotonic() + self._options.trial_s, None, 0, ""
-        while url is not None:
+        while self._options.health is not None:
             time.sleep(self._options.observe_s)
-            now = read_health(url)
+            now = self._ask_stream()
             is_used = now is not None and now.bundle == bundle
             start = start or (now if is_used else None)
             problem = health_problem(before, start, now, limits)

@@ -14,14 +14,17 @@ import base64
 import binascii
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from edge_ad.bundle.documents import parse_json
+from edge_ad.credentials import COSIGN_PASSWORD
 from edge_ad.errors import BundleError, UsageError, require
 from edge_ad.fleet.artifact import Descriptor, ImageManifest, parse_manifest, to_bytes
+from edge_ad.fleet.cosign_keys import decrypt_cosign_key, is_cosign_key
 from edge_ad.fleet.reference import ArtifactReference
 from edge_ad.fleet.registry_client import RegistryClient
 
@@ -56,15 +59,21 @@ class SignatureError(BundleError):
 
 
 def read_private_key(path: Path) -> PrivateKey:
-    """Read a key to sign with: PEM (PKCS #8), not encrypted.
+    """Read a key to sign with: PEM (PKCS #8), not encrypted; or one of cosign, whose password is in COSIGN_PASSWORD.
 
     Raises:
-        UsageError: It is none.
-        MissingDependencyError: cryptography is not installed.
+        UsageError: It is none, or the password is missing or wrong.
+        MissingDependencyError: cryptography is not installed; or, for a key of cosign, PyNaCl.
     """
     serialization = require("cryptography.hazmat.primitives.serialization", extra="fleet")
-    key = _loaded(path, "private", lambda content: serialization.load_pem_private_key(content, password=None))
-    return _checked_kind(key, path)
+
+    def load(content: bytes) -> PrivateKey:
+        if is_cosign_key(content):
+            der = decrypt_cosign_key(content, os.environ.get(COSIGN_PASSWORD))
+            return serialization.load_der_private_key(der, password=None)
+        return serialization.load_pem_private_key(content, password=None)
+
+    return _checked_kind(_loaded(path, "private", load), path)
 
 
 def read_public_key(path: Path) -> PublicKey:

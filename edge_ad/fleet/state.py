@@ -1,13 +1,10 @@
-"""State of a device that follows a tag: kept in a file, and published by MQTT as a retained message."""
+"""State of a device that follows a tag, kept in a file."""
 
 from __future__ import annotations
 
 import logging
-import threading
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -16,10 +13,8 @@ from edge_ad.document import Document
 from edge_ad.errors import BundleError
 from edge_ad.fleet.health import Health
 from edge_ad.storage import write_file
-from edge_ad.streaming.mqtt import Broker, BrokerConnection
-from edge_ad.strict_json import to_json
 
-__all__ = ["FollowState", "StatePublisher", "Step", "Trial", "read_state", "write_state"]
+__all__ = ["FollowState", "Step", "Trial", "read_state", "write_state"]
 
 Step = Literal[
     "current", "pulling", "building", "verifying", "golden check", "on trial", "refused", "rolled back", "waiting"
@@ -28,8 +23,6 @@ Step = Literal[
 
 _SCHEMA_VERSION = 1
 _MOST_REFUSED = 50
-_CLOSE_S = 2.0
-_HANG_UP_S = 0.5
 _log = logging.getLogger(__name__)
 
 
@@ -97,58 +90,3 @@ def write_state(path: Path, state: FollowState) -> None:
         StorageError: No space or no permission.
     """
     write_file(path, to_bytes(state))
-
-
-class StatePublisher:
-    """Publishes the state as a retained message under ``<prefix>/bundle``, in the background.
-
-    Args:
-        broker: Where to publish.
-
-    Raises:
-        MissingDependencyError: paho-mqtt is not installed.
-        UsageError: The certificates or the topic cannot be used.
-    """
-
-    def __init__(self, broker: Broker) -> None:
-        self._topic = f"{broker.prefix()}/bundle"
-        self._lock, self._newest = threading.Lock(), ""
-        self._last: Any = None
-        self._is_connected = threading.Event()
-        self._client = broker.client(lambda error: _log.warning("The MQTT broker cannot be reached: %s", error))
-        self._client.on_connect, self._client.on_disconnect = self._connected, self._gone
-        self._connection = BrokerConnection(self._client, broker)
-
-    def __enter__(self) -> StatePublisher:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Wait for the broker's acknowledgement of the last state, two seconds at most."""
-        if self._newest and self._is_connected.wait(_CLOSE_S):
-            with suppress(RuntimeError, ValueError):  # the connection was lost
-                self._last.wait_for_publish(_CLOSE_S)
-        self._connection.close(_HANG_UP_S)
-
-    def publish(self, state: FollowState) -> None:
-        """Publish a state; while the broker is away, the newest one waits."""
-        with self._lock:
-            self._newest = to_json(state.model_dump(exclude={"trial"}))
-            if self._is_connected.is_set():
-                self._send()
-
-    def _send(self) -> None:
-        self._last = self._client.publish(self._topic, self._newest, qos=1, retain=True)
-
-    def _connected(self, _client: Any, _data: object, _flags: object, reason: Any, _properties: object) -> None:
-        if reason.is_failure:
-            _log.warning("The MQTT broker refuses the connection: %s", reason)
-            return
-        with self._lock:
-            if self._newest:
-                self._send()
-            self._is_connected.set()
-
-    def _gone(self, *_: object) -> None:
-        self._is_connected.clear()

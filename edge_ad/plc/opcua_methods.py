@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from edge_ad.errors import EdgeAdError
 from edge_ad.plc.opcua_types import Namespaces, datatype_of
@@ -15,6 +15,22 @@ if TYPE_CHECKING:
     from asyncua import Node
 
 __all__ = ["Commands", "InspectionMethods"]
+
+# Arguments as ``NAME:TYPE``, [] for an array; those of the standard's methods have its names.
+_ERROR = "Error:Int32"
+_CAUSE = "Cause:Int32 CauseDescription:String"
+_JOB = (
+    "MeasId:MeasIdDataType PartId:PartIdDataType RecipeId:RecipeIdExternalDataType"
+    " ProductId:ProductIdDataType Parameters[]:BaseDataType"
+)
+_RECIPE = "ExternalId:RecipeIdExternalDataType InternalIdIn:RecipeIdInternalDataType"
+_FILTERS = (
+    "ResultState:ResultStateDataType MeasId:MeasIdDataType PartId:PartIdDataType"
+    " ExternalRecipeId:RecipeIdExternalDataType InternalRecipeId:RecipeIdInternalDataType"
+    " ExternalConfigurationId:ConfigurationIdDataType InternalConfigurationId:ConfigurationIdDataType"
+    " ProductId:ProductIdDataType JobId:JobIdDataType MaxResults:UInt32 StartIndex:UInt32 Timeout:Int32"
+)
+_LISTED = "IsComplete:Boolean ResultCount:UInt32 ResultHandle:Handle ResultList[]:ResultDataType"
 
 
 class Commands(Protocol):
@@ -38,6 +54,13 @@ class Commands(Protocol):
 
     def since(self, sequence: int) -> tuple[Sequence[PartResult], int]:
         """The results that are kept and later than one, oldest first, and how many before them are not kept."""
+
+
+class _Method(NamedTuple):
+    name: str
+    call: Callable[..., Awaitable[Any]]
+    inputs: str
+    outputs: str
 
 
 class InspectionMethods:
@@ -66,53 +89,48 @@ class InspectionMethods:
             recipes: Its recipe management.
         """
         own, standard = self._spaces.own, self._spaces.standard
-        error = "Error:Int32"
-        cause = "Cause:Int32 CauseDescription:String"
-        job = (
-            "MeasId:MeasIdDataType PartId:PartIdDataType RecipeId:RecipeIdExternalDataType"
-            " ProductId:ProductIdDataType Parameters[]:BaseDataType"
-        )
-        recipe = "ExternalId:RecipeIdExternalDataType InternalIdIn:RecipeIdInternalDataType"
-        identity = "InternalIdOut:RecipeIdInternalDataType"
-        filters = (
-            "ResultState:ResultStateDataType MeasId:MeasIdDataType PartId:PartIdDataType"
-            " ExternalRecipeId:RecipeIdExternalDataType InternalRecipeId:RecipeIdInternalDataType"
-            " ExternalConfigurationId:ConfigurationIdDataType InternalConfigurationId:ConfigurationIdDataType"
-            " ProductId:ProductIdDataType JobId:JobIdDataType MaxResults:UInt32 StartIndex:UInt32 Timeout:Int32"
-        )
-        listed = "IsComplete:Boolean ResultCount:UInt32 ResultHandle:Handle ResultList[]:ResultDataType"
-        for parent, space, name, call, inputs, outputs in (
-            (root, own, "Trigger", self._trigger, "PartId:String", "PartId:String"),
-            (root, own, "Pause", self._pause, "", ""),
-            (root, own, "Resume", self._resume, "", ""),
-            (root, own, "SelectRecipe", self._select, "Name:String", ""),
-            (
-                root,
-                own,
-                "GetResultsSince",
-                self._since,
-                "SequenceNumber:UInt32",
-                "Results[]:InspectionDataType Lost:UInt32",
-            ),
-            (machine, standard, "Halt", _not_supported, cause, error),
-            (machine, standard, "Reset", _not_supported, cause, error),
-            (automatic, standard, "StartSingleJob", self._start_single, job, f"JobId:JobIdDataType {error}"),
-            (automatic, standard, "StartContinuous", self._start_continuous, job, f"JobId:JobIdDataType {error}"),
-            (automatic, standard, "Stop", self._stop, cause, error),
-            (automatic, standard, "Abort", _not_supported, cause, error),
-            (
-                results,
-                standard,
-                "GetResultById",
-                self._result_by_id,
-                "ResultId:ResultIdDataType Timeout:Int32",
-                f"ResultHandle:Handle Result:ResultDataType {error}",
-            ),
-            (results, standard, "GetResultListFiltered", self._result_list, filters, f"{listed} {error}"),
-            (recipes, standard, "PrepareRecipe", self._prepare, recipe, f"{identity} IsCompleted:Boolean {error}"),
-            (recipes, standard, "UnprepareRecipe", _not_supported, recipe, f"{identity} {error}"),
+        for parent, space, methods in (
+            (root, own, self._of_system()),
+            (machine, standard, _OF_STATE_MACHINE),
+            (automatic, standard, self._of_jobs()),
+            (results, standard, self._of_results()),
+            (recipes, standard, self._of_recipes()),
         ):
-            await self._add_method(parent, space, name, call, inputs, outputs)
+            for method in methods:
+                await self._add_method(parent, space, *method)
+
+    def _of_system(self) -> Sequence[_Method]:
+        since = "Results[]:InspectionDataType Lost:UInt32"
+        return (
+            _Method("Trigger", self._trigger, "PartId:String", "PartId:String"),
+            _Method("Pause", self._pause, "", ""),
+            _Method("Resume", self._resume, "", ""),
+            _Method("SelectRecipe", self._select, "Name:String", ""),
+            _Method("GetResultsSince", self._since, "SequenceNumber:UInt32", since),
+        )
+
+    def _of_jobs(self) -> Sequence[_Method]:
+        job = f"JobId:JobIdDataType {_ERROR}"
+        return (
+            _Method("StartSingleJob", self._start_single, _JOB, job),
+            _Method("StartContinuous", self._start_continuous, _JOB, job),
+            _Method("Stop", self._stop, _CAUSE, _ERROR),
+            _Method("Abort", _not_supported, _CAUSE, _ERROR),
+        )
+
+    def _of_results(self) -> Sequence[_Method]:
+        by_id = ("ResultId:ResultIdDataType Timeout:Int32", f"ResultHandle:Handle Result:ResultDataType {_ERROR}")
+        return (
+            _Method("GetResultById", self._result_by_id, *by_id),
+            _Method("GetResultListFiltered", self._result_list, _FILTERS, f"{_LISTED} {_ERROR}"),
+        )
+
+    def _of_recipes(self) -> Sequence[_Method]:
+        identity = "InternalIdOut:RecipeIdInternalDataType"
+        return (
+            _Method("PrepareRecipe", self._prepare, _RECIPE, f"{identity} IsCompleted:Boolean {_ERROR}"),
+            _Method("UnprepareRecipe", _not_supported, _RECIPE, f"{identity} {_ERROR}"),
+        )
 
     async def _add_method(
         self, parent: Node, space: int, name: str, call: Callable[..., Awaitable[Any]], inputs: str, outputs: str
@@ -249,6 +267,12 @@ async def _not_supported(_parent: Any, *_: Any) -> Any:
     from asyncua import ua
 
     return ua.StatusCode(ua.StatusCodes.BadNotSupported)
+
+
+_OF_STATE_MACHINE = (
+    _Method("Halt", _not_supported, _CAUSE, _ERROR),
+    _Method("Reset", _not_supported, _CAUSE, _ERROR),
+)
 
 
 def _refusal(asked: str | None) -> Any:

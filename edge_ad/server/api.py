@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,10 @@ def data_routes(state: PageState, feed: Feed) -> list[Route]:
         state: What there is to show.
         feed: What is sent live.
     """
+    return [*_live_routes(feed), *_kept_routes(state)]
 
+
+def _live_routes(feed: Feed) -> list[Route]:
     async def live(request: Request) -> Response:
         return _Watch(feed, _while_logged_in(request, feed.states()), media_type=_EVENTS)
 
@@ -71,6 +74,10 @@ def data_routes(state: PageState, feed: Feed) -> list[Route]:
             return Response(status_code=204)
         return Response(found.jpeg, media_type="image/jpeg", headers={"x-serial": str(found.serial)})
 
+    return _reading({"/api/live": live, "/stream.mjpg": motion, "/api/picture": picture})
+
+
+def _kept_routes(state: PageState) -> list[Route]:
     async def trend(request: Request) -> Response:
         slice_s, count = SPANS[span := choice(request, "span", tuple(SPANS))]
         rows = state.trend(whole_number(request, "source", default=0, most=_MOST_SOURCES), span)
@@ -95,17 +102,19 @@ def data_routes(state: PageState, feed: Feed) -> list[Route]:
     async def events(request: Request) -> Response:
         return json_response(state.events())
 
-    answers = {
-        "/api/live": live,
-        "/stream.mjpg": motion,
-        "/api/picture": picture,
-        "/api/trend": trend,
-        "/api/finds": finds,
-        "/api/finds/{number:int}": find,
-        "/api/passes": passes,
-        "/api/parts": parts,
-        "/api/events": events,
-    }
+    return _reading(
+        {
+            "/api/trend": trend,
+            "/api/finds": finds,
+            "/api/finds/{number:int}": find,
+            "/api/passes": passes,
+            "/api/parts": parts,
+            "/api/events": events,
+        }
+    )
+
+
+def _reading(answers: Mapping[str, Callable[[Request], Awaitable[Response]]]) -> list[Route]:
     return [Route(path, answer, methods=["GET"]) for path, answer in answers.items()]
 
 
@@ -177,8 +186,7 @@ def download_routes(state: PageState, database: Path | None) -> list[Route]:
             first = await asyncio.to_thread(_next_page, pages)
         return _file(_export(first, pages, exports), "csv", "text/csv")
 
-    answers = {"/api/records.json": as_json, "/api/records.csv": as_csv, "/api/database.csv": stored}
-    return [Route(path, answer, methods=["GET"]) for path, answer in answers.items()]
+    return _reading({"/api/records.json": as_json, "/api/records.csv": as_csv, "/api/database.csv": stored})
 
 
 def stored_records(path: Path, newest: int) -> Generator[list[dict[str, Any]], None, None]:

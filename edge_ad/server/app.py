@@ -1,4 +1,4 @@
-"""The app that granian runs, and the routes of its pages: the live page, its files and the login."""
+"""The app that granian runs, and the routes of its pages: a page, its files and the login."""
 
 from __future__ import annotations
 
@@ -33,16 +33,21 @@ def make_app(routes: Sequence[BaseRoute]) -> Starlette:
     return app
 
 
-def page_routes() -> list[BaseRoute]:
-    """Routes of the live page, its files, the login and the logout."""
+def page_routes(page: str = "page.html", *, title: str = "Live inspection") -> list[BaseRoute]:
+    """Routes of a page, its files, the login and the logout.
+
+    Args:
+        page: Template of the page.
+        title: What the login calls it.
+    """
     templates = Jinja2Templates(env=Environment(loader=PackageLoader("edge_ad.server"), autoescape=True))
 
     async def show_page(request: Request) -> Response:
         user = request.state.user
-        return templates.TemplateResponse(request, "page.html", {"role": user.role.word, "user": user.name})
+        return templates.TemplateResponse(request, page, {"role": user.role.word, "user": user.name})
 
     def login_page(request: Request, status: int, message: str, headers: dict[str, str] | None = None) -> Response:
-        return templates.TemplateResponse(request, "login.html", {"message": message}, status, headers)
+        return templates.TemplateResponse(request, "login.html", {"message": message, "title": title}, status, headers)
 
     async def show_login(request: Request) -> Response:
         if _access(request).standing(request.headers, _client(request)) is Standing.LOGGED_IN:

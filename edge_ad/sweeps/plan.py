@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ __all__ = ["TASK", "check_values", "photos_digest", "plan_cells", "product_diges
 TASK = "edge_ad.sweeps.training_task:train_and_measure"
 _SAME_SIZE = {".bmp", ".pbm", ".pgm", ".pnm", ".ppm", ".tif", ".tiff"}  # photos of one camera, mostly not compressed
 _PART_BYTES = 1 << 16
+_MOST_CELLS = 20_000
 
 
 def plan_cells(sweep: SweepFile) -> list[Cell]:
@@ -29,9 +31,10 @@ def plan_cells(sweep: SweepFile) -> list[Cell]:
 
     Raises:
         DataError: A product has no photos of good parts, or two have one name.
-        UsageError: A method or a parameter is wrong, or two cells are the same.
+        UsageError: A method or a parameter is wrong, two cells are the same, or there are far too many.
     """
-    digests = product_digests(sweep.products)
+    _refuse_too_many(sweep)
+    digests = product_digests(sweep)
     variants = [variant for entry in sweep.methods for variant in _variants(sweep, entry)]
     cells = [
         training_cell(sweep, entry, values, product, digests[product], seed)
@@ -43,16 +46,23 @@ def plan_cells(sweep: SweepFile) -> list[Cell]:
     return cells
 
 
-def product_digests(products: Sequence[Path]) -> dict[Path, str]:
+def product_digests(sweep: SweepFile) -> dict[Path, str]:
     """Folder of each product → the digest of its photos.
 
     Raises:
         DataError: One has no photos of good parts, or two have one name.
+        UsageError: The results would lie among the photos of one.
     """
+    products = sweep.products
     names = [product.resolve().name for product in products]
     if doubled := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"Two products are called {doubled[0]}.", "Rows tell them by the name of their folder.")
     for product in products:
+        if sweep.out.resolve().is_relative_to(product.resolve()):
+            message = (
+                f"{sweep.out} lies in the product {product.name}: results would change what its cells are made of."
+            )
+            raise UsageError(message, "Give a folder of its own, such as out: sweeps/first")
         list_good_photos(product)
     return {product: photos_digest(product) for product in products}
 
@@ -163,6 +173,15 @@ def training_cell(
     labels |= {name: value for name, value in (("preset", entry.preset), ("speed", entry.speed)) if value}
     identity = {**what, "product": product.resolve().name, "photos": digest}
     return make_cell(TASK, {**what, **more}, labels, group=method, identity=identity)
+
+
+def _refuse_too_many(sweep: SweepFile) -> None:
+    """Count the cells without making them: grids multiply."""
+    combinations = sum(math.prod(len(values) for values in entry.grid.values()) for entry in sweep.methods)
+    count = len(sweep.products) * len(sweep.seeds) * combinations
+    if count > _MOST_CELLS:
+        message = f"The sweep has {count:,} cells, and at most {_MOST_CELLS:,} are taken."
+        raise UsageError(message, "Make several sweeps, or look for parameters with --search.")
 
 
 def _refuse_doubles(cells: Sequence[Cell]) -> None:

@@ -102,7 +102,7 @@ def run_search(
         KeyboardInterrupt: Stopped; the same call goes on.
     """
     wanted, entry = check_search(sweep)
-    digests = product_digests(sweep.products)
+    digests = product_digests(sweep)
     folder, cells = sweep.out / SEARCH_FOLDER, sweep.out / "cells"
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, ByteSize, Field, JsonValue, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, JsonValue, ValidationError, model_validator
 
 from edge_ad.data.geometry import AskedGeometry
 from edge_ad.document import Document
@@ -47,9 +47,18 @@ class Settings(Document):
     false_alarm_rate: float = Field(default=0.05, gt=0, lt=1)
 
 
+_LEAST_MEMORY = 256 << 20  # the libraries of a training alone take more
+
+
+def _check_memory(size: ByteSize) -> ByteSize:
+    if size < _LEAST_MEMORY:
+        raise ValueError(f"{int(size):,} bytes are too few for a training; give a unit, such as 6GiB")
+    return size
+
+
 class _FileLimits(Document):
     cores: int = Field(default=1, ge=1)
-    memory: ByteSize | None = None
+    memory: Annotated[ByteSize, AfterValidator(_check_memory)] | None = None
     gpus: int = Field(default=0, ge=0)
     minutes: int = Field(default=24 * 60, ge=1)
 

@@ -76,24 +76,9 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
         StorageError: The run cannot be written.
         KeyboardInterrupt: Stopped; the last whole epoch is saved.
     """
-    if (request.root / "run.json").exists():
-        raise UsageError(f"There is a run in {request.root} already.", "Give another --name, or --resume it.")
-    choose_device(request.device)
-    conformal_rank(1, request.false_alarm_rate)  # refuses one that is none
-    byte_limit()  # a wrong one must not leave a run that never began
-    start: dict[str, Tensor] | None = None
-    kind = method_class(request.method).parameters_type
-    speed = named_values(request, "speed", request.speed, kind.speeds)
-    preset = named_values(request, "preset", request.preset, kind.all_presets())
-    settings = training_settings(request, preset)
-    taught = kind.taught if request.labelled else {}
-    own = {name: value for name, value in preset.items() if name not in TrainingSettings.names()}
-    if request.ear is not None:
-        request, start = _continued(request, request.ear, {**speed, **own})
-    else:
-        request = replace(request, values={**taught, **speed, **own, **request.values})
+    _check_before(request)
+    request, settings, start = _with_all_values(request)
     fixed = {key: value for key, value in request.values.items() if (key, value) != ("mosaic", "auto")}
-    request = replace(request, method=method_class(request.method).method)  # runs record the name, not an alias
     parse_parameters(request.method, fixed)
     if request.labelled:
         check_learns_from_defects(request.method)
@@ -117,12 +102,47 @@ def train(request: TrainingRequest, listen: Listener) -> Path:
     if values != fixed:
         detector = create_detector(request.method, values)
     record = _new_record(request, settings, product, split, detector, choices, samples)
-    if start is not None:  # before the record: a run that is killed in between never began
-        save_tensors(request.root / RESUME_FILE, {f"detector.{name}": value for name, value in start.items()}, {
-            "stage": str(len(detector.stages()) - 1), "epoch": "0",
-        })  # fmt: skip
+    if start is not None:
+        _write_start(request.root, detector, start)
     write_record(request.root, record)
     return _train(request.root, record, detector, split, product.root, listen)
+
+
+def _check_before(request: TrainingRequest) -> None:
+    """Refuse what is wrong before a photo is read: a refused request leaves no run behind."""
+    if (request.root / "run.json").exists():
+        raise UsageError(f"There is a run in {request.root} already.", "Give another --name, or --resume it.")
+    choose_device(request.device)
+    conformal_rank(1, request.false_alarm_rate)
+    byte_limit()
+
+
+def _with_all_values(
+    request: TrainingRequest,
+) -> tuple[TrainingRequest, TrainingSettings, dict[str, Tensor] | None]:
+    """The request with its method's own name and every value that is set, by its preset or by the run it goes on from.
+
+    Returns:
+        That, the settings of the training, and the weights to start from; None for those of a new detector.
+    """
+    kind = method_class(request.method).parameters_type
+    speed = named_values(request, "speed", request.speed, kind.speeds)
+    preset = named_values(request, "preset", request.preset, kind.all_presets())
+    settings = training_settings(request, preset)
+    taught = kind.taught if request.labelled else {}
+    own = {name: value for name, value in preset.items() if name not in TrainingSettings.names()}
+    start: dict[str, Tensor] | None = None
+    if request.ear is not None:
+        request, start = _continued(request, request.ear, {**speed, **own})
+    else:
+        request = replace(request, values={**taught, **speed, **own, **request.values})
+    return replace(request, method=method_class(request.method).method), settings, start
+
+
+def _write_start(root: Path, detector: AnomalyDetector, start: Mapping[str, Tensor]) -> None:
+    """Write the weights to start from, before the record: a run that is killed in between never began."""
+    tensors = {f"detector.{name}": value for name, value in start.items()}
+    save_tensors(root / RESUME_FILE, tensors, {"stage": str(len(detector.stages()) - 1), "epoch": "0"})
 
 
 def resume(root: Path, listen: Listener, *, method: str | None = None) -> Path:

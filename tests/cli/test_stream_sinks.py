@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_ad.cli.stream_options import Outputs
+from edge_ad.cli.stream_outputs import Outputs
 from edge_ad.cli.stream_setup import open_sinks
 from edge_ad.errors import UsageError
 from edge_ad.server import HttpServer

@@ -12,7 +12,7 @@ from tritonclient.grpc import model_config_pb2
 
 from edge_ad.bundle import Bundle, EngineKey, write_engine
 from edge_ad.cli import main
-from edge_ad.errors import BundleError, UsageError
+from edge_ad.errors import BundleError, StorageError, UsageError
 from edge_ad.export.triton import TritonOptions, write_triton_model
 from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
 
@@ -96,6 +96,22 @@ def test_a_damaged_bundle_leaves_no_model(bundle: Bundle, tmp_path: Path) -> Non
     with pytest.raises(BundleError):
         write_triton_model(bundle, "fp32", tmp_path / "models", TritonOptions())
     assert not (tmp_path / "models").exists()
+
+
+def test_a_model_of_another_product_is_not_written_over(bundle: Bundle, tmp_path: Path) -> None:
+    written = write_triton_model(bundle, "fp32", tmp_path / "models", TritonOptions(name="m")).parent
+    said = json.loads((written / "edge_ad.json").read_text())
+    (written / "edge_ad.json").write_text(json.dumps(said | {"product": "rod"}))
+    before = {path: path.read_bytes() for path in written.rglob("*") if path.is_file()}
+    with pytest.raises(UsageError, match="serves rod, not test"):
+        write_triton_model(bundle, "fp32", tmp_path / "models", TritonOptions(name="m"))
+    assert {path: path.read_bytes() for path in written.rglob("*") if path.is_file()} == before
+
+
+def test_a_repository_that_is_a_file_is_one_line(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "models").touch()
+    with pytest.raises(StorageError, match="models"):
+        write_triton_model(bundle, "fp32", tmp_path / "models", TritonOptions())
 
 
 def test_the_command_says_how_a_stream_reaches_the_model(

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
@@ -66,6 +67,63 @@ def test_the_signature_has_the_layout_that_cosign_specifies(
     assert critical["image"] == {"docker-manifest-digest": digest}
     signature = base64.b64decode(layer["annotations"]["dev.cosignproject.cosign/signature"])
     read_public_key(public).verify(signature, payload)  # raises where it does not hold
+
+
+def write_cosign_key(
+    path: Path, der: bytes, password: str, *, n: int = 65536, kind: str = "SIGSTORE", damage: int = 0
+) -> Path:
+    """A key as cosign writes it; its parameters are those of go-securesystemslib."""
+    secret = pytest.importorskip("nacl.secret", reason="PyNaCl is not installed")
+    salt, nonce = bytes(range(32)), bytes(range(24))
+    key = Scrypt(salt=salt, length=32, n=min(n, 131072), r=8, p=1).derive(password.encode())
+    box = bytearray(secret.SecretBox(key).encrypt(der, nonce).ciphertext)
+    box[0] ^= damage
+    document = {
+        "kdf": {"name": "scrypt", "params": {"N": n, "r": 8, "p": 1}, "salt": base64.b64encode(salt).decode()},
+        "cipher": {"name": "nacl/secretbox", "nonce": base64.b64encode(nonce).decode()},
+        "ciphertext": base64.b64encode(box).decode(),
+    }
+    name = f"ENCRYPTED {kind} PRIVATE KEY"
+    body = base64.encodebytes(json.dumps(document).encode()).decode()
+    path.write_text(f"-----BEGIN {name}-----\n{body}-----END {name}-----\n")
+    return path
+
+
+def to_der(key: ec.EllipticCurvePrivateKey) -> bytes:
+    encoding, form = serialization.Encoding.DER, serialization.PrivateFormat.PKCS8
+    return key.private_bytes(encoding, form, serialization.NoEncryption())
+
+
+@pytest.mark.parametrize(
+    ("kind", "n", "password"), [("COSIGN", 32768, "secret"), ("SIGSTORE", 65536, ""), ("SIGSTORE", 131072, "schlüssel")]
+)
+def test_a_key_that_cosign_encrypted_signs_with_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, n: int, password: str
+) -> None:
+    made = ec.generate_private_key(ec.SECP256R1())
+    path = write_cosign_key(tmp_path / "cosign.key", to_der(made), password, n=n, kind=kind)
+    monkeypatch.delenv("COSIGN_PASSWORD", raising=False)
+    with pytest.raises(UsageError, match="The key is encrypted"):
+        read_private_key(path)
+    monkeypatch.setenv("COSIGN_PASSWORD", "wrong")
+    with pytest.raises(UsageError, match="does not open the key"):
+        read_private_key(path)
+    monkeypatch.setenv("COSIGN_PASSWORD", password)
+    assert read_private_key(path).private_numbers() == made.private_numbers()
+
+
+def test_a_key_of_cosign_that_is_damaged_or_costs_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COSIGN_PASSWORD", "secret")
+    der = to_der(ec.generate_private_key(ec.SECP256R1()))
+    for path, match in (
+        (write_cosign_key(tmp_path / "damaged.key", der, "secret", damage=1), "does not open"),
+        (write_cosign_key(tmp_path / "costly.key", der, "secret", n=1 << 30), "not known here"),
+        (write_cosign_key(tmp_path / "none.key", b"no key", "secret"), "holds no private key"),
+    ):
+        with pytest.raises(UsageError, match=match):
+            read_private_key(path)
 
 
 def test_keys_that_are_none_are_one_line(bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

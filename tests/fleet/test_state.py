@@ -1,13 +1,8 @@
-"""The state of a device, in its file and at a broker."""
+"""The state of a device in its file."""
 
-import json
 from pathlib import Path
 
-import pytest
-
-from benchmarks.mosquitto import Mosquitto, find_mosquitto
-from edge_ad.fleet.state import FollowState, StatePublisher, read_state, write_state
-from edge_ad.streaming.mqtt import Broker
+from edge_ad.fleet.state import FollowState, read_state, write_state
 
 
 def test_a_state_is_read_again_and_one_of_another_tag_or_a_damaged_one_is_begun_anew(tmp_path: Path) -> None:
@@ -26,17 +21,3 @@ def test_the_newest_refusals_are_remembered() -> None:
     assert len(state.refused) == 50
     assert "sha256:59" in state.refused
     assert "sha256:9" not in state.refused
-
-
-def test_a_broker_keeps_the_newest_state(tmp_path: Path) -> None:
-    if find_mosquitto() is None:
-        pytest.skip("mosquitto is not installed")
-    subscribe = pytest.importorskip("paho.mqtt.subscribe", reason="paho-mqtt is not installed")
-    with Mosquitto(tmp_path) as broker:
-        where = Broker.parse(f"mqtt://127.0.0.1:{broker.port}/line-1")
-        with StatePublisher(where) as publisher:
-            for step in ("pulling", "current"):
-                publisher.publish(FollowState(reference="a:1/b:c", step=step, digest="sha256:1"))
-        message = subscribe.simple("line-1/bundle", hostname="127.0.0.1", port=broker.port)
-    assert message.retain
-    assert json.loads(message.payload)["step"] == "current"

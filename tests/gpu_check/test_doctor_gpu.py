@@ -47,6 +47,15 @@ def test_a_broken_bundle_is_refused_before_anything_runs(tmp_path: Path, capsys:
     assert not (tmp_path / "report.md").exists()
 
 
+@pytest.mark.parametrize("place", [".", "nowhere/report.md"])
+def test_a_report_that_cannot_be_written_is_refused_before_anything_runs(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("edge_ad.gpu_check.run.check_gpu", lambda *_, **__: pytest.fail("it runs"))
+    assert main(["doctor", "--gpu", "--report", str(tmp_path / place)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
 def test_the_genuine_package_passes_on_a_driver_in_host_memory(
     stub: Path,
     tmp_path: Path,

@@ -141,7 +141,7 @@ def test_address_option_takes_an_address_or_none(
     words: tuple[str, ...], metrics: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from edge_ad.cli import stream_setup
-    from edge_ad.cli.stream_options import Outputs
+    from edge_ad.cli.stream_outputs import Outputs
 
     asked: list[str | None] = []
 

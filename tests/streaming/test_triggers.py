@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import mqtt_sink
 from edge_ad.streaming.triggers import Trigger, trigger_from_text
 from edge_ad.streaming.triggers.base import AskedTrigger
+from tests.streaming.brokers import broker_with_password
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
 from tests.streaming.slow_peers import dripping, peer
 
@@ -212,15 +211,9 @@ def test_trigger_and_sink_take_the_same_login_and_certificates(monkeypatch: pyte
 
 def test_mqtt_trigger_logs_in_with_what_the_environment_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
-    if find_mosquitto() is None or (tool := shutil.which("mosquitto_passwd")) is None:
+    if find_mosquitto() is None:
         pytest.skip("mosquitto is not installed")
-    passwords = tmp_path / "passwords"
-    subprocess.run([tool, "-b", "-c", str(passwords), "line", "s3cret"], check=True, capture_output=True)
-    passwords.chmod(0o644)  # mosquitto reads it as its own user
-    for folder in (tmp_path, *tmp_path.parents[:3]):  # with a process of the tests per core, one more
-        if folder.name.startswith(("pytest", "popen")) or folder == tmp_path:
-            folder.chmod(0o755)
-    broker = Mosquitto(tmp_path, f"allow_anonymous false\npassword_file {passwords}\n")
+    broker = broker_with_password(tmp_path)
     broker.start()
     try:
         monkeypatch.setenv("EDGE_AD_MQTT_USER", "line")

@@ -132,7 +132,9 @@ def test_a_cell_that_fails_ends_the_command_with_its_reason(
         ({"products": ["nowhere"]}, "nowhere"),
         ({"limits": {"cores": 0}}, "limits.cores"),
         ({"limits": {"memory": "much"}}, "limits.memory"),
+        ({"limits": {"memory": 6}}, "6 bytes are too few"),
         ({"wrong": 1}, "wrong"),
+        ({"seeds": list(range(20_000))}, "has 120,000 cells"),
         ({"run": {"cluster": "moon"}}, "run.cluster"),
         ({"run": {"gpus": [-1]}}, "run.gpus"),
         ({"seeds": [0, -1]}, "Parameter seed of patch-gaussian"),
@@ -145,6 +147,15 @@ def test_what_is_wrong_in_the_file_is_one_line(
     assert main(["sweep", str(writes(**changes)), "--dry-run"]) == 2
     error, hint = capsys.readouterr().err.splitlines()
     assert said in f"{error} {hint}"
+
+
+def test_results_are_not_written_among_the_photos(
+    writes: Writes, products: list[Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = writes(out="elsewhere")
+    assert main(["sweep", str(path), "--out", str(products[0] / "sweep")]) == 2
+    assert "lies in the product" in capsys.readouterr().err
+    assert not (products[0] / "sweep").exists()
 
 
 def test_a_file_that_is_no_yaml_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,23 +8,18 @@ import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import DataError, UsageError, require
 from edge_ad.streaming.frame import Event, Result
-from edge_ad.streaming.mqtt import Broker, BrokerConnection
+from edge_ad.streaming.mqtt import Broker
 from edge_ad.streaming.records.schema import event_record, record_of
-from edge_ad.streaming.sinks.base import Sink
-from edge_ad.streaming.sinks.hook import Alarm
+from edge_ad.streaming.sinks.broker import BrokerSink
 from edge_ad.streaming.sinks.sparkplug_payload import DataType, Metric, decode, encode
-from edge_ad.streaming.sources.base import Source
 from edge_ad.strict_json import to_json
-
-if TYPE_CHECKING:
-    from edge_ad.streaming.control import StreamControl
 
 __all__ = ["METRICS", "SparkplugSink"]
 
@@ -46,11 +41,10 @@ METRICS: dict[str, DataType] = {
 
 _REBIRTH = "Node Control/Rebirth"
 _CAPACITY = 1000  # results and events that wait for the broker
-_CONNECT_S, _CLOSE_S, _HANG_UP_S, _LONGEST_RECONNECT_S = 5.0, 3.0, 0.5, 10
 _ID = re.compile(r"[^/+#\0]{1,64}")
 
 
-class SparkplugSink(Sink):
+class SparkplugSink(BrokerSink):
     """An edge node with one device, whose metrics are those of the newest verdict and event.
 
     NBIRTH and DBIRTH after each connection and whenever a host asks for them (``Node Control/Rebirth``), DDATA for each
@@ -67,37 +61,17 @@ class SparkplugSink(Sink):
         UsageError: The identity or the address cannot be used.
     """
 
-    delivery = "lossy"
-
     def __init__(self, broker: Broker, identity: str) -> None:
         require("google.protobuf", extra="sparkplug")
         if broker.topic:
             raise UsageError("With --sparkplug the broker's address has no topic.", "The names of Sparkplug are it.")
-        self._broker = broker
+        super().__init__(broker)
+        self._client.on_pre_connect, self._client.on_message = self._prepare, self._commanded
         self._group, self._node, self._device = _identity(identity)
-        self._name = f"MQTT broker {broker.host}:{broker.port}"
-        self._alarm = Alarm("mqtt")
         self._lock = threading.RLock()
-        self._client = self._make_client()
-        self._connection: BrokerConnection | None = None
-        self._late: threading.Timer | None = None
-        self._source_name = ""
-        self._is_born = threading.Event()
         self._births, self._seq, self._results = -1, 0, 0
         self._newest: dict[str, Metric] = {name: Metric(name, kind, None) for name, kind in METRICS.items()}
         self._waiting: deque[list[Metric]] = deque()
-
-    def attach(self, control: StreamControl) -> None:
-        """Raise alarms there."""
-        self._alarm.attach(control)
-
-    def begin(self, source: Source) -> None:
-        """Connect in the background: the stream does not wait for the broker."""
-        self._source_name = source.name
-        self._connection = BrokerConnection(self._client, self._broker)
-        self._late = threading.Timer(_CONNECT_S, self._say_if_not_connected)
-        self._late.daemon = True
-        self._late.start()
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
         """Publish a verdict."""
@@ -123,31 +97,25 @@ class SparkplugSink(Sink):
         """Publish an event, as JSON in a metric."""
         self._tell([Metric("Event", "String", to_json(event_record(event)), int(1e3 * event.at_unix))])
 
-    def close(self) -> None:
-        """Publish what waits and the death certificate, for three seconds at most."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        if self._late is not None:
-            self._late.cancel()
-        if self._is_born.wait(_CLOSE_S):  # a short stream can end before the connection is made
-            last = self._client.publish(self._topic("NDEATH"), self._death(), qos=1)
-            with suppress(RuntimeError, ValueError):  # the connection was lost: the last will reports it
-                last.wait_for_publish(_CLOSE_S)
-        connection.close(_HANG_UP_S)
-        self.dropped += len(self._waiting)
+    def _greet(self) -> None:
+        self._client.subscribe(self._topic("NCMD"), qos=1)
+        with self._lock:
+            self._give_birth()
+            self._is_up.set()
+            while self._waiting:
+                late = [replace(metric, is_historical=True) for metric in self._waiting.popleft()]
+                self._publish("DDATA", late)
 
-    def _make_client(self) -> Any:
-        client = self._broker.client(self._failed)
-        client.on_pre_connect, client.on_connect = self._prepare, self._connected
-        client.on_disconnect, client.on_message = self._gone, self._commanded
-        client.reconnect_delay_set(min_delay=1, max_delay=_LONGEST_RECONNECT_S)
-        return client
+    def _farewell(self) -> Any:
+        return self._client.publish(self._topic("NDEATH"), self._death(), qos=1)
+
+    def _left(self) -> int:
+        return len(self._waiting)
 
     def _tell(self, metrics: list[Metric]) -> None:
         with self._lock:
             self._newest |= {metric.name: metric for metric in metrics}
-            if self._is_born.is_set():
+            if self._is_up.is_set():
                 self._publish("DDATA", metrics)
                 return
             self._waiting.append(metrics)
@@ -167,19 +135,6 @@ class SparkplugSink(Sink):
             self._births = (self._births + 1) % 256
             self._client.will_set(self._topic("NDEATH"), self._death(), qos=1, retain=False)
 
-    def _connected(self, client: Any, _data: object, _flags: object, reason: Any, _properties: object) -> None:
-        if reason.is_failure:
-            self._alarm.raise_once(f"{self._name} refuses the connection: {reason}.")
-            return
-        client.subscribe(self._topic("NCMD"), qos=1)
-        with self._lock:
-            self._give_birth()
-            self._is_born.set()
-            while self._waiting:
-                late = [replace(metric, is_historical=True) for metric in self._waiting.popleft()]
-                self._publish("DDATA", late)
-        self._alarm.clear(f"{self._name} is back.", lost=self.dropped)
-
     def _give_birth(self) -> None:
         self._seq = 0
         self._publish("NBIRTH", [self._birth_number(), Metric(_REBIRTH, "Boolean", False)])
@@ -192,18 +147,10 @@ class SparkplugSink(Sink):
                 with self._lock:
                     self._give_birth()
 
-    def _gone(self, _client: Any, _data: object, _flags: object, reason: Any, _properties: object) -> None:
-        with self._lock:
-            self._is_born.clear()
-        if self._connection is not None:
-            self._alarm.raise_once(f"{self._name} is gone: {reason}.")
-
-    def _failed(self, error: Exception) -> None:
-        self._alarm.raise_once(f"{self._name}: the connection failed ({error}); connecting again.")
-
-    def _say_if_not_connected(self) -> None:
-        if self._connection is not None and not self._is_born.is_set():
-            self._alarm.raise_once(f"{self._name} cannot be reached.")
+    def _gone(self, *told: Any) -> None:
+        with self._lock:  # what is told from now on waits
+            self._is_up.clear()
+        super()._gone(*told)
 
     def _birth_number(self) -> Metric:
         return Metric("bdSeq", "Int64", self._births)

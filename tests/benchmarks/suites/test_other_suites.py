@@ -228,7 +228,9 @@ def test_a_training_that_fails_is_counted_and_leaves_no_row(
     (tmp_path / "empty").mkdir()
     out = tmp_path / "rows.jsonl"
     assert accuracy_suite.main(["--data", str(tmp_path / "empty"), "--methods", "none", "--out", str(out)]) == 1
-    assert "empty size 256 seed 0 share 1.0 none: failed" in capfd.readouterr().err
+    err = capfd.readouterr().err
+    assert "error: empty size 256 seed 0 share 1.0 none:" in err
+    assert "No images of good parts" in err
     assert not out.exists()
 
 

@@ -14,53 +14,31 @@ from typing import Any
 
 import pytest
 
-from benchmarks.mosquitto import Mosquitto, find_mosquitto
+from benchmarks.mosquitto import Mosquitto
 from edge_ad.errors import UsageError
 from edge_ad.streaming.frame import Event
 from edge_ad.streaming.mqtt import Broker
 from edge_ad.streaming.sinks import mqtt_sink
 from edge_ad.streaming.sinks.mqtt import MqttSink
+from tests.streaming.brokers import Listener, broker_with_password, let_others_read, needs_broker
 from tests.streaming.fakes import FakeSource
 from tests.streaming.results import Told, make_result, wait_until
 
-paho: Any = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
-needs_broker = pytest.mark.skipif(
-    find_mosquitto() is None, reason="there is no mosquitto here: apt-get install mosquitto"
-)
+pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
 
 
-class _Subscriber:
+class _Subscriber(Listener):
     """Everything that is published under line-1, as topic and payload."""
 
     def __init__(self, port: int) -> None:
         self.heard: list[tuple[str, str]] = []
-        self.is_ready = False
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="subscriber", clean_session=False)
-        self._client.on_connect = lambda client, *_: client.subscribe("line-1/#", qos=1)
-        self._client.on_subscribe = self._subscribed
-        self._client.on_message = lambda _, __, message: self.heard.append((message.topic, message.payload.decode()))
-        self._client.reconnect_delay_set(1, 1)
-        self._client.connect("127.0.0.1", port)
-        self._client.loop_start()
-        wait_until(lambda: self.is_ready)
+        super().__init__(port, "line-1/#", name="subscriber")
 
-    def _subscribed(self, *_: object) -> None:
-        self.is_ready = True
+    def take(self, message: Any) -> None:
+        self.heard.append((message.topic, message.payload.decode()))
 
     def frames(self) -> list[int]:
         return [json.loads(payload)["frame"] for topic, payload in list(self.heard) if topic == "line-1/verdict"]
-
-    def close(self) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path)
-    broker.start()
-    yield broker
-    broker.stop()
 
 
 @pytest.fixture
@@ -137,6 +115,7 @@ def test_the_last_will_says_offline_when_the_stream_is_killed(broker: Mosquitto,
     program = f"""
 import sys, time
 from edge_ad.streaming.sinks import mqtt_sink
+from tests.streaming.brokers import Listener, broker_with_password, let_others_read, needs_broker
 from tests.streaming.fakes import FakeSource
 sink = mqtt_sink("mqtt://127.0.0.1:{broker.port}/line-1")
 sink.begin(FakeSource(None))
@@ -150,8 +129,8 @@ time.sleep(60)
 
 
 def test_a_broker_that_is_never_there_costs_a_bounded_queue_and_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edge_ad.streaming.sinks.mqtt._CONNECT_S", 0.05)
-    monkeypatch.setattr("edge_ad.streaming.sinks.mqtt._CLOSE_S", 0.2)
+    monkeypatch.setattr("edge_ad.streaming.sinks.broker._CONNECT_S", 0.05)
+    monkeypatch.setattr("edge_ad.streaming.sinks.broker._CLOSE_S", 0.2)
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         told = Told()
@@ -171,18 +150,10 @@ def test_a_broker_that_is_never_there_costs_a_bounded_queue_and_an_alarm(monkeyp
 
 @needs_broker
 def test_a_login_is_used_and_a_wrong_one_is_an_alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    if (tool := shutil.which("mosquitto_passwd")) is None:
-        pytest.skip("there is no mosquitto_passwd here")
-    passwords = tmp_path / "passwords"
-    subprocess.run([tool, "-b", "-c", str(passwords), "line", "s3cret"], check=True, capture_output=True)
-    passwords.chmod(0o644)  # mosquitto reads it as its own user
-    for folder in (tmp_path, *tmp_path.parents[:3]):  # with a process of the tests per core, one more
-        if folder.name.startswith(("pytest", "popen")) or folder == tmp_path:
-            folder.chmod(0o755)
-    broker = Mosquitto(tmp_path, f"allow_anonymous false\npassword_file {passwords}\n")
+    broker = broker_with_password(tmp_path)
     broker.start()
     try:
-        monkeypatch.setattr("edge_ad.streaming.sinks.mqtt._CLOSE_S", 0.2)
+        monkeypatch.setattr("edge_ad.streaming.sinks.broker._CLOSE_S", 0.2)
         monkeypatch.setenv("EDGE_AD_MQTT_USER", "line")
         for password, expected in (("wrong", ["alarm"]), ("s3cret", [])):
             monkeypatch.setenv("EDGE_AD_MQTT_PASSWORD", password)
@@ -208,13 +179,11 @@ def test_tls_trusts_only_the_certificates_it_was_given(tmp_path: Path, monkeypat
     subprocess.run([openssl, "req", "-x509", *kind, *subject, *files], check=True, capture_output=True)
     for path in (key, certificate):
         path.chmod(0o644)
-    for folder in (tmp_path, *tmp_path.parents[:3]):  # with a process of the tests per core, one more
-        if folder.name.startswith(("pytest", "popen")) or folder == tmp_path:
-            folder.chmod(0o755)
+    let_others_read(tmp_path)
     broker = Mosquitto(tmp_path, f"allow_anonymous true\ncertfile {certificate}\nkeyfile {key}\n")
     broker.start()
-    monkeypatch.setattr("edge_ad.streaming.sinks.mqtt._CONNECT_S", 0.5)
-    monkeypatch.setattr("edge_ad.streaming.sinks.mqtt._CLOSE_S", 0.2)
+    monkeypatch.setattr("edge_ad.streaming.sinks.broker._CONNECT_S", 0.5)
+    monkeypatch.setattr("edge_ad.streaming.sinks.broker._CLOSE_S", 0.2)
     try:
         for ca_file, is_connected in ((certificate, True), (None, False)):
             if ca_file is None:

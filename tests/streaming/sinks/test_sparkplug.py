@@ -10,61 +10,36 @@ from typing import Any
 
 import pytest
 
-from benchmarks.mosquitto import Mosquitto, find_mosquitto
+from benchmarks.mosquitto import Mosquitto
 from edge_ad.errors import DataError, UsageError
 from edge_ad.streaming.frame import Event
 from edge_ad.streaming.sinks import mqtt_sink
 from edge_ad.streaming.sinks.sparkplug import METRICS, SparkplugSink
 from edge_ad.streaming.sinks.sparkplug_payload import Metric, decode, encode
+from tests.streaming.brokers import Listener, needs_broker
 from tests.streaming.fakes import FakeSource
 from tests.streaming.results import Told, make_result, wait_until
 
-paho: Any = pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
 pytest.importorskip("google.protobuf", reason="protobuf is not installed")
-needs_broker = pytest.mark.skipif(
-    find_mosquitto() is None, reason="there is no mosquitto here: apt-get install mosquitto"
-)
 _NODE = "spBv1.0/plant/{}/line-3"
 _DEVICE = _NODE + "/camera"
 
 
-class _Host:
+class _Host(Listener):
     """A host application: every message as kind, number and metrics."""
 
     def __init__(self, port: int) -> None:
         self.heard: list[tuple[str, int | None, dict[str, Metric]]] = []
-        self.is_ready = False
-        self.client = paho.Client(paho.CallbackAPIVersion.VERSION2)
-        self.client.on_connect = lambda client, *_: client.subscribe("spBv1.0/#", qos=1)
-        self.client.on_subscribe = self._subscribed
-        self.client.on_message = self._take
-        self.client.reconnect_delay_set(1, 1)
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
-        wait_until(lambda: self.is_ready)
+        super().__init__(port, "spBv1.0/#")
 
-    def _subscribed(self, *_: object) -> None:
-        self.is_ready = True
-
-    def _take(self, _client: Any, _data: object, message: Any) -> None:
+    def take(self, message: Any) -> None:
         if "/NCMD/" not in message.topic:
             seq, metrics = decode(message.payload)
             self.heard.append((message.topic, seq, {metric.name: metric for metric in metrics}))
 
     def of(self, kind: str) -> list[tuple[int | None, dict[str, Metric]]]:
         return [(seq, metrics) for topic, seq, metrics in list(self.heard) if topic.split("/")[2] == kind]
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Mosquitto]:
-    broker = Mosquitto(tmp_path)
-    broker.start()
-    yield broker
-    broker.stop()
 
 
 @pytest.fixture
@@ -170,6 +145,7 @@ def test_the_broker_tells_the_death_of_a_stream_that_is_killed(broker: Mosquitto
     program = f"""
 import time
 from edge_ad.streaming.sinks import mqtt_sink
+from tests.streaming.brokers import Listener, needs_broker
 from tests.streaming.fakes import FakeSource
 sink = mqtt_sink("mqtt://127.0.0.1:{broker.port}", "plant/line-3")
 sink.begin(FakeSource(None))

@@ -1,0 +1,191 @@
+"""The devices of a fleet as a broker knows them: each one's newest report, and how old that is."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+
+from pydantic import ValidationError
+
+from edge_ad.bundle.documents import parse_json
+from edge_ad.fleet.publisher import AGENT_TOPIC, OFFLINE, ONLINE, REPORT_TOPIC
+from edge_ad.fleet.report import DeviceReport
+
+__all__ = ["Devices", "OwnDevice", "SeenDevice", "Standing"]
+
+_MOST_DEVICES = 10_000
+_LONGEST_NAME, _LARGEST_BYTES = 300, 64 << 10
+_MISSED_LOOKS, _SPARE_S = 3, 30.0
+_LONGEST_STEP_S = 2 * 3600.0
+_LONG_STEPS = {"pulling", "building", "verifying", "golden check", "on trial"}
+
+
+class Standing(IntEnum):
+    """How a device stands, worst first."""
+
+    FAILED = 0
+    """Its new bundle is not used, or its stream does not answer or has alarms."""
+    LOST = 1
+    """It has not been heard of for too long."""
+    WAITING = 2
+    """It tries again: registry, disk or backend."""
+    WORKING = 3
+    """A new bundle is on its way."""
+    CURRENT = 4
+
+    @property
+    def word(self) -> str:
+        """Such as ``"failed"``."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class SeenDevice:
+    """A device as it is known now.
+
+    Attributes:
+        name: Its topic without the last part.
+        report: What it said last.
+        age_s: How long ago, in seconds: by the clock here if it was heard here, else by its own.
+        is_online: Whether the broker has its agent's connection; None where it does not say.
+    """
+
+    name: str
+    report: DeviceReport
+    age_s: float
+    is_online: bool | None
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it should have said something since."""
+        longest = _LONGEST_STEP_S if self.report.step in _LONG_STEPS else _MISSED_LOOKS * self.report.every_s + _SPARE_S
+        return self.is_online is False or self.age_s > longest
+
+    @property
+    def standing(self) -> Standing:
+        """How it stands; a failure is one however old it is."""
+        report = self.report
+        has_alarms = report.health is not None and report.health.alarms > 0
+        if report.step in ("refused", "rolled back") or report.stream == "does not answer" or has_alarms:
+            return Standing.FAILED
+        if self.is_stale:
+            return Standing.LOST
+        if report.step == "current":
+            return Standing.CURRENT
+        return Standing.WORKING if report.step in _LONG_STEPS else Standing.WAITING
+
+
+@dataclass
+class _Known:
+    payload: bytes
+    report: DeviceReport
+    heard: float | None  # monotonic time; None where it was said before this process listened
+
+
+class Devices:
+    """Takes the messages of a broker. Thread-safe.
+
+    Args:
+        clock: Monotonic time in seconds.
+        wall: Seconds since the epoch.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, wall: Callable[[], float] = time.time) -> None:
+        self._clock, self._wall = clock, wall
+        self._lock = threading.Lock()
+        self._known: dict[str, _Known] = {}
+        self._is_online: dict[str, bool] = {}
+
+    def take(self, topic: str, payload: bytes, *, is_retained: bool) -> None:
+        """Take a message; an empty one of the broker forgets the device.
+
+        Args:
+            topic: Full topic.
+            payload: Content.
+            is_retained: Whether it was said before this process listened.
+        """
+        name, _, last = topic.rpartition("/")
+        if not 0 < len(name) <= _LONGEST_NAME or len(payload) > _LARGEST_BYTES:
+            return
+        with self._lock:
+            if last == AGENT_TOPIC:
+                self._note_agent(name, payload)
+            elif last == REPORT_TOPIC:
+                self._note_report(name, payload, is_retained=is_retained)
+
+    def seen(self) -> list[SeenDevice]:
+        """All devices, the worst first."""
+        now, unix = self._clock(), self._wall()
+        with self._lock:
+            found = [
+                SeenDevice(name, known.report, _age(known, now, unix), self._is_online.get(name))
+                for name, known in self._known.items()
+            ]
+        return sorted(found, key=lambda device: (device.standing, _natural(device.name)))
+
+    def _note_agent(self, name: str, payload: bytes) -> None:
+        if payload in (ONLINE.encode(), OFFLINE.encode()) and (name in self._is_online or self._has_room):
+            self._is_online[name] = payload == ONLINE.encode()
+        elif not payload:
+            self._is_online.pop(name, None)
+
+    def _note_report(self, name: str, payload: bytes, *, is_retained: bool) -> None:
+        if not payload:
+            self._known.pop(name, None)
+            return
+        known = self._known.get(name)
+        if known is None and not self._has_room:
+            return
+        if is_retained and known is not None and known.payload == payload:  # this process connected again
+            return
+        try:
+            report = DeviceReport.model_validate(parse_json(payload))
+        except (ValidationError, ValueError, RecursionError):
+            report = DeviceReport(reference="", step="unreadable", message="Its report cannot be read here.")
+        self._known[name] = _Known(payload, report, None if is_retained else self._clock())
+
+    @property
+    def _has_room(self) -> bool:
+        return max(len(self._known), len(self._is_online)) < _MOST_DEVICES
+
+
+def _natural(name: str) -> list[str | int]:
+    """A key that puts line-10 behind line-9."""
+    return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"([0-9]+)", name))]
+
+
+def _age(known: _Known, now: float, unix: float) -> float:
+    if known.heard is not None:
+        return now - known.heard
+    try:
+        return max(0.0, unix - datetime.fromisoformat(known.report.at).timestamp())
+    except ValueError:  # it does not say
+        return float("inf")
+
+
+class OwnDevice:
+    """This device, of which its own agent tells. Thread-safe.
+
+    Args:
+        name: What it is called.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._told: tuple[DeviceReport, float] | None = None
+
+    def tell(self, report: DeviceReport) -> None:
+        """Take what the agent says now."""
+        self._told = report, time.monotonic()
+
+    def seen(self) -> list[SeenDevice]:
+        """The device; nothing before its agent has said something."""
+        if self._told is None:
+            return []
+        report, heard = self._told
+        return [SeenDevice(self._name, report, time.monotonic() - heard, is_online=True)]
