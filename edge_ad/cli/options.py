@@ -23,6 +23,7 @@ __all__ = [
     "GoodOption",
     "JsonOption",
     "MasksOption",
+    "MlflowOption",
     "OptionalValueCommand",
     "PhotosToTest",
     "PlainHttpOption",
@@ -52,6 +53,11 @@ JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON 
 
 PlainHttpOption: TypeAlias = Annotated[
     bool, typer.Option("--plain-http", help="Speak to the registry without TLS; on this machine that is so anyway.")
+]
+
+MlflowOption: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--mlflow", metavar="URI", envvar="MLFLOW_TRACKING_URI", help="MLflow server of models:/NAME@ALIAS."),
 ]
 
 TrustOption: TypeAlias = Annotated[

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edge_ad.cli.console import note, print_facts, print_json
-from edge_ad.cli.options import JsonOption, PlainHttpOption, TrustOption
+from edge_ad.cli.options import JsonOption, MlflowOption, PlainHttpOption, TrustOption
+
+if TYPE_CHECKING:
+    from edge_ad.fleet import Pulled
 
 __all__ = ["pull"]
 
 
 def pull(
     reference: Annotated[
-        str, typer.Argument(metavar="REGISTRY/NAME:TAG", help="What to pull; @sha256:DIGEST instead of :TAG pins it.")
+        str,
+        typer.Argument(
+            metavar="REGISTRY/NAME:TAG", help="What to pull; @sha256:DIGEST pins it. Or models:/NAME@ALIAS."
+        ),
     ],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the bundle; a bundle in it is replaced.")],
     trust: TrustOption = None,
     plain_http: PlainHttpOption = False,
+    mlflow: MlflowOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Pull a bundle from an OCI registry: whole and checked, or not at all.
+    """Pull a bundle from an OCI registry or an MLflow server: whole and checked, or not at all.
 
     Every file is compared with its SHA-256 before the folder is replaced in one step. Files that the old bundle has
     too are not downloaded.
@@ -34,10 +41,13 @@ def pull(
     """
     from edge_ad.fleet import ArtifactReference, read_public_key
     from edge_ad.fleet import pull as pull_bundle
+    from edge_ad.fleet.mlflow_models import is_model
 
-    what = ArtifactReference.parse(reference)
-    keys = [read_public_key(path) for path in trust or ()]
-    pulled = pull_bundle(what, folder, trusted=keys, plain_http=plain_http, log=note)
+    if is_model(reference):
+        pulled = _pulled_model(reference, folder, mlflow, is_trusting=trust is not None)
+    else:
+        keys = [read_public_key(path) for path in trust or ()]
+        pulled = pull_bundle(ArtifactReference.parse(reference), folder, trusted=keys, plain_http=plain_http, log=note)
     if as_json:
         print_json(pulled)
         return
@@ -50,3 +60,14 @@ def pull(
             "changed": "no, it was there" if pulled.was_current else "yes",
         }
     )
+
+
+def _pulled_model(reference: str, folder: Path, address: str | None, *, is_trusting: bool) -> Pulled:
+    from edge_ad.errors import UsageError
+    from edge_ad.fleet.mlflow_models import ModelReference, pull_model
+
+    if is_trusting:
+        raise UsageError("Models of MLflow are not signed.", "Leave --trust out, or pull from an OCI registry.")
+    if address is None:
+        raise UsageError(f"Which server has {reference}?", "--mlflow http://HOST:5000, or MLFLOW_TRACKING_URI")
+    return pull_model(ModelReference.parse(reference), folder, address, log=note)

@@ -13,6 +13,7 @@ from edge_ad.cli.options import JsonOption
 if TYPE_CHECKING:
     from edge_ad.sweeps.cells import Cell
     from edge_ad.sweeps.controller import Answer
+    from edge_ad.sweeps.mlflow_runs import MlflowRuns
     from edge_ad.sweeps.progress import SweepProgress
     from edge_ad.sweeps.search import Tried
     from edge_ad.sweeps.specification import SweepFile
@@ -26,6 +27,7 @@ _SEARCH_HELP = (
     "test photo is opened."
 )
 _CLUSTER_HELP = "local or slurm, in place of the file's."
+_MLFLOW_HELP = "MLflow server on which each finished cell is a run, in an experiment with the name of the folder."
 _WORKERS_HELP = "Cells at the same time, in place of the file's; on SLURM, jobs that wait or run."
 
 
@@ -36,6 +38,7 @@ def sweep(
     workers: Annotated[int | None, typer.Option(min=1, help=_WORKERS_HELP)] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of cells and results, in place of the file's.")] = None,
     search: Annotated[bool, typer.Option("--search", help=_SEARCH_HELP)] = False,
+    mlflow: Annotated[str | None, typer.Option(metavar="URI", help=_MLFLOW_HELP)] = None,
     json: JsonOption = False,
 ) -> None:
     """Train and measure products x methods x parameters x seeds, each cell on its own.
@@ -43,17 +46,22 @@ def sweep(
     A cell that has its result is not run again, and one that failed is. What was stopped or killed goes on with the
     same command.
     """
+    from edge_ad.errors import UsageError
     from edge_ad.sweeps.plan import plan_cells
 
     found = _with_options(file, cluster, workers, out)
     if search:
+        if mlflow is not None:
+            raise UsageError(
+                "A search has no runs for MLflow.", "Leave --mlflow out: trials.jsonl has the combinations."
+            )
         _search(found, only_check=dry_run, as_json=json)
         return
     cells = plan_cells(found)
     if dry_run:
         _print_plan(found, cells, as_json=json)
     else:
-        answers = _run(found, cells).answers
+        answers = _run(found, cells, mlflow).answers
         _report(found, [answers[cell.key] for cell in cells], as_json=json)
 
 
@@ -75,15 +83,32 @@ def _with_options(file: Path, cluster: str | None, workers: int | None, out: Pat
     return found.model_copy(update=changes)
 
 
-def _run(found: SweepFile, cells: list[Cell]) -> SweepProgress:
+def _run(found: SweepFile, cells: list[Cell], mlflow: str | None) -> SweepProgress:
     from edge_ad.cli.console import note
     from edge_ad.cli.sweep_table import SweepTable
     from edge_ad.sweeps.run import executor_of, run_sweep
 
-    executor = executor_of(found.run, found.limits.limits)
+    executor, runs = executor_of(found.run, found.limits.limits), _mlflow_runs(found, mlflow)
     note(f"{len(cells)} cells in {found.out}")
     with SweepTable() as table:
-        return run_sweep(cells, found.out, executor, found.limits.limits, table)
+
+        def show(progress: SweepProgress, answer: Answer | None) -> None:
+            table(progress, answer)
+            if runs is not None and answer is not None:
+                runs.try_to_add(answer)
+
+        progress = run_sweep(cells, found.out, executor, found.limits.limits, show)
+    if runs is not None:
+        note(f"{runs.add_all(progress.answers.values())} runs on MLflow")
+    return progress
+
+
+def _mlflow_runs(found: SweepFile, address: str | None) -> MlflowRuns | None:
+    if address is None:
+        return None
+    from edge_ad.sweeps.mlflow_runs import MlflowRuns
+
+    return MlflowRuns(address, found.out.resolve().name)
 
 
 def _search(found: SweepFile, *, only_check: bool, as_json: bool) -> None:

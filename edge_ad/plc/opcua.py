@@ -246,7 +246,7 @@ class OpcuaServer(PlcServer):
         result = self._pending[0]
         self._kept.append(result)
         try:
-            await nodes.put(result)
+            await nodes.put(result, is_asked=self.is_asked)
         except Exception as error:  # one result that cannot be shown must not stop the later ones
             self._lost += 1
             self._alarm.raise_once(f"The OPC UA server cannot put out result {result.sequence}: {error}.")

@@ -145,11 +145,16 @@ class InspectionNodes:
             event.event.SourceNode, event.event.SourceName = root.nodeid, ROOT
             self._events.append(event)
 
-    async def put(self, result: PartResult) -> None:
-        """Show a result, and tell who subscribed to events."""
+    async def put(self, result: PartResult, *, is_asked: bool) -> None:
+        """Show a result, and tell who subscribed to events.
+
+        Args:
+            result: The result.
+            is_asked: Whether a part was asked for since, which has no result yet: then this one is OK for nobody.
+        """
         from asyncua import ua
 
-        self._newest, self._is_asked = result, False
+        self._newest, self._is_asked = result, is_asked
         first: Mapping[str, Any] = result.regions[0] if result.regions else {}
         inspection = inspection_of(result)
         values = {

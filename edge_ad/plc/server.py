@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -145,7 +146,12 @@ class PlcServer(ABC):
         with self._opening:
             if self._users == 0:
                 self._opened_at = time.monotonic()
-                self._start()
+                try:
+                    self._start()
+                except BaseException:
+                    with suppress(Exception):  # what kept it from starting is raised
+                        self._stop()
+                    raise
             self._users += 1
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ the cells go on. It imports and computes nothing: threads of a computation would
 
 from __future__ import annotations
 
+import atexit
 import faulthandler
 import gc
 import importlib
@@ -44,6 +45,7 @@ class ForkOrder(Document):
 
 def main() -> None:
     """Serve until stdin ends; a process of a cell returns when its cell has answered."""
+    atexit.register(_leave, os.getpid())  # the first one is called last
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)  # what a library prints is no answer
         for line in sys.stdin:
@@ -57,6 +59,14 @@ def main() -> None:
         else:
             return
     _run(order)
+
+
+def _leave(server: int) -> None:
+    """End the process of a cell here: to take the interpreter down would copy all that it shares with the server."""
+    if os.getpid() != server:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _import_task(task: str) -> None:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -424,6 +425,33 @@ def test_a_stream_answers_the_parts_that_a_client_asks_for(tmp_path: Path, engin
     player.join()
     assert found == [(1, "part 31"), (2, "32")]
     assert (summary.ended_by, summary.frames) == ("stopped", 2)
+
+
+def test_a_result_that_comes_after_the_next_part_was_asked_for_is_ok_for_nobody(tmp_path: Path) -> None:
+    line = _Line(tmp_path)
+    trigger = line.server.trigger()
+    assert line.server.ask("A") == "A"
+    assert trigger.fires(make_result(0, at=time.perf_counter() + 1).frame)
+    assert line.server.ask("B") == "B"
+    line.sink.write(make_result(0, 0.5, part="A"), None)
+    seen = asyncio.run(_latest(line.url, 1))
+    line.sink.write(make_result(1, 0.5, part="B"), None)
+    assert [seen, asyncio.run(_latest(line.url, 2))] == [("A", False), ("B", True)]
+    line.sink.close()
+
+
+async def _latest(url: str, sequence: int) -> tuple[str, bool]:
+    async with _Plc(Client(url)) as plc:
+        await plc.until(".Latest.SequenceNumber", sequence)
+        return await plc.read(".Latest.PartId"), await plc.read(".Latest.IsOk")
+
+
+def test_a_server_that_cannot_start_leaves_nothing_running(tmp_path: Path) -> None:
+    (tmp_path / "own.key").write_text("without its certificate")
+    server, before = OpcuaServer("127.0.0.1:0", folder=tmp_path), set(threading.enumerate())
+    with pytest.raises(UsageError, match=r"no own\.der"):
+        server.open()
+    assert set(threading.enumerate()) == before
 
 
 async def _client_with_certificate(url: str, folder: Path, server: OpcuaServer) -> Client:

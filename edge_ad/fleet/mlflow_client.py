@@ -1,0 +1,62 @@
+"""The client of an MLflow server, and what it says when something is wrong."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from edge_ad.errors import DeviceError, require
+from edge_ad.masked_address import masked_text
+from edge_ad.outside_text import printable
+
+__all__ = ["mlflow_client", "mlflow_errors"]
+
+_SETTINGS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # nobody outside is told what is trained here
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+
+
+def mlflow_client(address: str) -> Any:
+    """An ``MlflowClient`` for runs and for models.
+
+    What the environment says of MLflow is kept; without it, nothing is reported to its makers, and a server that is not
+    there is not waited for long.
+
+    Args:
+        address: ``http://HOST:PORT``, or another address that MLflow takes.
+
+    Raises:
+        MissingDependencyError: mlflow is not installed.
+    """
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
+    mlflow = require("mlflow", extra="mlflow")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    with mlflow_errors(address):
+        return mlflow.MlflowClient(tracking_uri=address, registry_uri=address)
+
+
+@contextmanager
+def mlflow_errors(address: str) -> Iterator[None]:
+    """Turn what MLflow raises into one line.
+
+    Raises:
+        DeviceError: The server does not answer, or refuses.
+    """
+    failures = (
+        require("mlflow.exceptions", extra="mlflow").MlflowException,
+        require("requests", extra="mlflow").RequestException,
+    )
+    try:
+        yield
+    except failures as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        said = printable(masked_text(lines[0]))[:300]
+        raise DeviceError(f"MLflow refuses, or does not answer: {said}", "Is the address right: --mlflow?") from error
