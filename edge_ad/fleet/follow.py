@@ -39,7 +39,15 @@ from edge_ad.fleet.reference import ArtifactReference
 from edge_ad.fleet.registry_client import RegistryClient
 from edge_ad.fleet.signatures import PublicKey, SignatureError
 from edge_ad.fleet.state import FollowState, Step, Trial, read_state, write_state
-from edge_ad.storage import atomic_directory, clone_tree, is_taken, one_at_a_time, remove_leftovers, sha256_file
+from edge_ad.storage import (
+    atomic_directory,
+    clone_tree,
+    is_taken,
+    one_at_a_time,
+    remove_leftovers,
+    sha256_file,
+    storage_errors,
+)
 
 __all__ = ["FolderTakenError", "FollowOptions", "Follower"]
 
@@ -120,7 +128,8 @@ class Follower:
             StorageError: No space or no permission.
         """
         held = self._work / "agent"  # a folder of its own: what builds an engine holds the folder of the candidate
-        held.mkdir(parents=True, exist_ok=True)
+        with storage_errors(held):
+            held.mkdir(parents=True, exist_ok=True)
         if is_taken(held):
             raise FolderTakenError(f"Another edge-ad follow keeps {self._root}.", "Stop it, or name another folder.")
         with one_at_a_time(held):

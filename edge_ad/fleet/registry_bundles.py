@@ -137,7 +137,7 @@ class RegistryBundles:
                 continue  # what the other one brings is used
             except PreparationCancelledError:
                 return
-            except EdgeAdError as error:
+            except (EdgeAdError, OSError) as error:
                 self._log(str(error))
 
 
