@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from edge_ad.sweeps.controller import Answer
     from edge_ad.sweeps.mlflow_runs import MlflowRuns
     from edge_ad.sweeps.progress import SweepProgress
-    from edge_ad.sweeps.search import Tried
     from edge_ad.sweeps.specification import SweepFile
+    from edge_ad.sweeps.study import Tried
 
 __all__ = ["sweep"]
 
