@@ -22,8 +22,9 @@ from benchmarks.plc_latency import NoSource
 from edge_ad.plc import GpioOptions, GpioSink, ResultRule
 from edge_ad.plc.gpio_process import serve, take_priority
 from edge_ad.prediction import Prediction, Verdict
-from edge_ad.streaming.control import Progress, StreamControl
+from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Frame, Result
+from edge_ad.streaming.progress import Progress
 
 _DELAY_S, _INTERVAL_S = 0.05, 0.02
 _ROOT = Path(__file__).parents[1]

@@ -22,7 +22,8 @@ from pathlib import Path
 
 from benchmarks.plc_latency import NoSource, make_result
 from edge_ad.plc import OpcuaServer, ResultRule
-from edge_ad.streaming.control import Progress, StreamControl
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.progress import Progress
 from edge_ad.streaming.sinks import Sink
 
 _INTERVAL_S = 0.005

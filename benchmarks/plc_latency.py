@@ -24,8 +24,9 @@ import numpy as np
 
 from edge_ad.plc import ModbusServer, OpcuaServer, PlcServer, ResultRule
 from edge_ad.prediction import Prediction, Verdict
-from edge_ad.streaming.control import Progress, StreamControl
+from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Frame, Result
+from edge_ad.streaming.progress import Progress
 from edge_ad.streaming.sources import Source
 
 _INTERVAL_S = 0.01

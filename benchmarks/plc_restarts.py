@@ -24,7 +24,8 @@ from typing import Any
 from benchmarks.mosquitto import Mosquitto
 from benchmarks.plc_latency import NoSource, make_result
 from edge_ad.plc import ModbusServer, ResultRule
-from edge_ad.streaming.control import Progress, StreamControl
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.progress import Progress
 from edge_ad.streaming.sinks import Sink, mqtt_sink
 
 _INTERVAL_S = 0.005

@@ -41,10 +41,11 @@ from benchmarks.soak_steps import Step, SteppedSource, Steps, Watcher
 from edge_ad.errors import EdgeAdError
 from edge_ad.runtime.verification import Verification
 from edge_ad.streaming.bundle_opening import OpenBundle, open_bundle
-from edge_ad.streaming.control import Progress, StreamControl
+from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.filters import FilterOptions, FrameHealth
 from edge_ad.streaming.frame import Event
 from edge_ad.streaming.hot_swap import BundleSwapper
+from edge_ad.streaming.progress import Progress
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sinks import RecordsSink, mqtt_sink, ng_images_sink, records_sink
 from edge_ad.streaming.statistics import Summary

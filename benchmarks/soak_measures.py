@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from edge_ad.streaming.control import Progress
+from edge_ad.streaming.progress import Progress
 
 __all__ = ["Measures"]
 

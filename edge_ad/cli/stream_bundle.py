@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_ad.cli.console import note
+from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
     from edge_ad.cli.stream_options import Registry, StreamEngine
@@ -43,11 +44,14 @@ class BundlePlaces:
         """The folder of a bundle; of the newest one below this folder where none is named.
 
         Raises:
+            UsageError: A signature is asked for, and it is a folder, which has none.
             EdgeAdError: The registry has no such bundle, or it cannot be used, and none was pulled before.
         """
-        if place is None:
-            return _newest()
-        return self._registry.folder(place) if is_in_registry(place) else Path(place)
+        if place is not None and is_in_registry(place):
+            return self._registry.folder(place)
+        if self._asked.trust:
+            raise UsageError("--trust is about bundles in a registry.", "Write --bundle oci://REGISTRY/NAME:TAG.")
+        return _newest() if place is None else Path(place)
 
     @contextmanager
     def following(self, place: str | None, control: StreamControl) -> Iterator[None]:

@@ -11,7 +11,7 @@ from edge_ad.cli.console import local_time, note, print_facts, print_json, print
 from edge_ad.masked_address import masked_text
 
 if TYPE_CHECKING:
-    from edge_ad.streaming.control import Progress
+    from edge_ad.streaming.progress import Progress
     from edge_ad.streaming.sinks import Sink
     from edge_ad.streaming.sources import Source
     from edge_ad.streaming.statistics import Summary

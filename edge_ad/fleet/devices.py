@@ -164,7 +164,7 @@ def _age(known: _Known, now: float, unix: float) -> float:
         return now - known.heard
     try:
         return max(0.0, unix - datetime.fromisoformat(known.report.at).timestamp())
-    except ValueError:  # it does not say
+    except (ValueError, OverflowError, OSError):  # it does not say, or no such time
         return float("inf")
 
 

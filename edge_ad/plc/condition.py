@@ -13,7 +13,8 @@ from edge_ad.streaming.frame import Event, Unjudged
 from edge_ad.streaming.golden.state import GOLDEN_CHECK, GoldenState
 
 if TYPE_CHECKING:
-    from edge_ad.streaming.control import Progress, StreamControl
+    from edge_ad.streaming.control import StreamControl
+    from edge_ad.streaming.progress import Progress
 
 __all__ = ["Fault", "LineCondition"]
 

@@ -279,6 +279,9 @@ class Engine(ABC):
         self._is_open = False
         self._close()
 
+    def give_up(self) -> None:  # noqa: B027 - most engines wait for nothing
+        """Wait no longer for what may never come, such as a server that is away: the stream is to end. Any thread."""
+
     def describe(self) -> EngineDescription:
         """What the engine is and where it runs."""
         return self._description

@@ -1,31 +1,23 @@
-"""Who may see and control the stream: tokens, sessions, and a budget for each address."""
+"""Who may see and control the stream, by tokens, and as which of its users."""
 
 from __future__ import annotations
 
 import copy
 import enum
-import hashlib
 import hmac
-import ipaddress
 import math
 import re
-import secrets
-import threading
-import time
-from collections import OrderedDict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from edge_ad.errors import UsageError
+from edge_ad.server.budgets import Budgets, ip_of
+from edge_ad.server.sessions import Sessions, token_digest
 from edge_ad.server.users import ANYBODY, Role, User, is_token
 
-__all__ = ["SESSION_S", "Access", "Budgets", "Limits", "Sessions", "Standing", "session_name"]
+__all__ = ["Access", "Limits", "Standing", "session_name"]
 
-SESSION_S = 30 * 24 * 3600  # so that nobody has to log a monitor at the line in every morning
-_MOST_SESSIONS = 1024
-_MOST_ADDRESSES = 4096
-_IPV6_PREFIX = 64  # one customer, and often one machine, has all addresses below it
 _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 _HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*|\[[0-9A-Fa-f:.]+\]")
 
@@ -184,9 +176,9 @@ class Access:
 
     def user_with(self, candidate: str, path: str = "") -> User | None:
         """Whose token it is; None for nobody's. It is compared with each, in the same time for every wrong one."""
-        given, found = _digest(candidate.encode("utf-8", "replace")), None
+        given, found = token_digest(candidate.encode("utf-8", "replace")), None
         for user in self._known(path):
-            if hmac.compare_digest(given, _digest(user.token.encode())):
+            if hmac.compare_digest(given, token_digest(user.token.encode())):
                 found = user
         return found
 
@@ -230,99 +222,6 @@ class Access:
         return Standing.WRONG if self._guesses.spend(client) else Standing.BLOCKED
 
 
-class Sessions:
-    """Who is logged in: until logout, for a month at most, or until the stream ends. Thread-safe.
-
-    Sessions are kept here and not in the cookie, so that ending one invalidates every copy of its cookie. Only their
-    digests are kept. Beyond 1024 the oldest ends.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: OrderedDict[bytes, tuple[float, User]] = OrderedDict()  # digest → when it ends, oldest first
-
-    def begin(self, user: User = ANYBODY) -> str:
-        """Begin a session; returns the value of its cookie, 256 random bits."""
-        name = secrets.token_hex(32)
-        with self._lock:
-            self._open[_digest(name.encode())] = time.monotonic() + SESSION_S, user
-            while len(self._open) > _MOST_SESSIONS:
-                self._open.popitem(last=False)
-        return name
-
-    def is_open(self, name: str) -> bool:
-        """Whether a session is open."""
-        return self.user(name) is not None
-
-    def user(self, name: str) -> User | None:
-        """Whose session it is; None where it is not open."""
-        with self._lock:
-            ends, user = self._open.get(_digest(name.encode("utf-8", "replace")), (0.0, ANYBODY))
-        return user if ends > time.monotonic() else None
-
-    def end(self, name: str) -> None:
-        """End a session, if there is one of that name."""
-        with self._lock:
-            self._open.pop(_digest(name.encode("utf-8", "replace")), None)
-
-
-class Budgets:
-    """A token bucket for each address (IPv6: for each /64): actions spend from it, and it refills with time.
-
-    Used from several threads. Memory is bounded: beyond 4096 addresses the one that has spent nothing for longest is
-    forgotten, which is the one whose budget has refilled most.
-
-    Args:
-        per_s: How much it refills per second.
-        at_once: How much it holds at most.
-        most_addresses: How many are remembered.
-    """
-
-    def __init__(self, per_s: float, at_once: float, *, most_addresses: int = _MOST_ADDRESSES) -> None:
-        self._per_s, self._at_once, self._most_addresses = per_s, at_once, most_addresses
-        self._lock = threading.Lock()
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # network → what was left, and when
-
-    def __len__(self) -> int:
-        """How many addresses are remembered."""
-        with self._lock:
-            return len(self._left)
-
-    def spend(self, address: str) -> bool:
-        """Take one from the budget of an address; False, and nothing is taken, when there is none."""
-        return self._take(address, 0.0) == 0.0
-
-    def wait_s(self, address: str) -> float:
-        """Seconds until an address has one to spend; 0 when it has."""
-        with self._lock:
-            return max(0.0, 1 - self._at(_network(address), time.monotonic())) / self._per_s
-
-    def reserve(self, address: str, longest_s: float) -> float:
-        """Take one, in advance when there is none.
-
-        Returns:
-            Seconds until it is there: the longest, and nothing is taken, when that takes longer.
-        """
-        return self._take(address, longest_s)
-
-    def _take(self, address: str, longest_s: float) -> float:
-        network, now = _network(address), time.monotonic()
-        with self._lock:
-            left = self._at(network, now)
-            wait_s = max(0.0, 1 - left) / self._per_s
-            if wait_s > longest_s:
-                return max(longest_s, 1e-9)
-            self._left[network] = left - 1, now
-            self._left.move_to_end(network)
-            while len(self._left) > self._most_addresses:
-                self._left.popitem(last=False)
-            return wait_s
-
-    def _at(self, network: str, now: float) -> float:
-        left, at = self._left.get(network, (self._at_once, now))
-        return min(self._at_once, left + self._per_s * (now - at))
-
-
 def _client_address(peer: str, forwarded: str) -> str:
     """The IP address of the client, also behind a reverse proxy on this machine.
 
@@ -331,7 +230,7 @@ def _client_address(peer: str, forwarded: str) -> str:
         forwarded: The request's ``X-Forwarded-For``. Its last entry counts, and only from this machine: the proxy wrote
             that one, and what precedes it came from the client.
     """
-    own, client = _ip(peer), _ip(forwarded.rpartition(",")[2].strip())
+    own, client = ip_of(peer), ip_of(forwarded.rpartition(",")[2].strip())
     return peer if client is None or own is None or not own.is_loopback else str(client)
 
 
@@ -350,23 +249,6 @@ def _own_hosts(host: str) -> frozenset[str]:
     return _LOOPBACK_NAMES | ({f"[{host}]" if ":" in host else host.lower()} if host else set())
 
 
-def _network(address: str) -> str:
-    """Key of an address's budget: IPv4 unchanged, IPv6 without its last half; empty for what is not an address."""
-    ip = _ip(address)
-    if ip is None or ip.version == 4:
-        return "" if ip is None else str(ip)
-    return str(ipaddress.ip_network((int(ip), _IPV6_PREFIX), strict=False))
-
-
-def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """An address without its zone; IPv4 that is written as IPv6 is IPv4."""
-    try:
-        ip = ipaddress.ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(ip, "ipv4_mapped", None) or ip
-
-
 def _bearer(headers: Mapping[str, str]) -> str | None:
     """The token that a program shows; None where it shows none."""
     kind, _, candidate = headers.get("authorization", "").partition(" ")
@@ -379,11 +261,6 @@ def _host(name: str) -> str:
             f"{name} is not a host name.", "Give the name alone, such as line.example: no https://, no port."
         )
     return name.lower()
-
-
-def _digest(value: bytes) -> bytes:
-    """A digest: of the same length for every value, so that the time of a comparison does not tell the length."""
-    return hashlib.sha256(value).digest()
 
 
 def _netloc(origin: str) -> str:

@@ -14,8 +14,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.templating import Jinja2Templates
 
 from edge_ad.errors import EdgeAdError, StorageError
-from edge_ad.server.access import SESSION_S, Access, Standing, session_name
+from edge_ad.server.access import Access, Standing, session_name
 from edge_ad.server.feed import Busy
+from edge_ad.server.sessions import SESSION_S
 from edge_ad.server.users import Role, User
 
 __all__ = ["make_app", "page_routes"]

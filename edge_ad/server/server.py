@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from edge_ad.errors import DeviceError, require
 from edge_ad.listen_address import Address, listen
-from edge_ad.server.access import Access, Budgets, Limits
+from edge_ad.server.access import Access, Limits
+from edge_ad.server.budgets import Budgets
 from edge_ad.server.listener import cut_connections, granian_on
 from edge_ad.server.users import User, new_token
 

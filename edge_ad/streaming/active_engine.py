@@ -134,6 +134,13 @@ class ActiveEngine:
         if unused is not None:
             self._on_unused(unused.judging)
 
+    def give_up(self) -> None:
+        """Have no engine wait any longer for a server that is away."""
+        with self._lock:
+            engines = [setup.judging.engine for setup in self._setups.values()]
+        for engine in engines:
+            engine.give_up()
+
     def switch(self, coming: JudgingEngine) -> None:
         """Have another engine judge every frame that is captured from now on."""
         with self._lock:

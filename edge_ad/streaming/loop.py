@@ -13,12 +13,13 @@ from typing import Any
 
 from edge_ad.errors import DeviceError, EdgeAdError
 from edge_ad.streaming.capture import Closed
-from edge_ad.streaming.control import Progress, StreamControl
+from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.delivery import Delivery
 from edge_ad.streaming.frame import Result, Unjudged
 from edge_ad.streaming.hot_swap import EngineSwaps
 from edge_ad.streaming.losses import LossWatch, OutageWatch
 from edge_ad.streaming.pipeline import Pipeline
+from edge_ad.streaming.progress import Progress
 from edge_ad.streaming.sources.base import Source
 from edge_ad.streaming.statistics import StreamStatistics, Summary, total_unjudged
 from edge_ad.streaming.triggers import Trigger

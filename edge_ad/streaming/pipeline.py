@@ -161,7 +161,7 @@ class Pipeline:
         return item
 
     def stop(self) -> None:
-        """Stop capturing; what was captured still comes out.
+        """Stop capturing; what was captured still comes out, if the engine is there.
 
         A later call gives up the sources whose read has still not returned.
         """
@@ -170,6 +170,7 @@ class Pipeline:
             self._stopped_at = time.perf_counter()
         for source in self._sources:
             source.cancel()
+        self._active.give_up()
         if not self._last_read_s():
             for lane, capture in enumerate(self._captures):
                 if capture.is_reading:

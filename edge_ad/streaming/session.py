@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from edge_ad.errors import StorageError, UsageError
 from edge_ad.runtime.engine import Engine
 from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
-from edge_ad.streaming.control import Progress, StreamControl
+from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.delivery import Delivery, Observer
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.hot_swap import BundleSwapper, EngineSwaps
 from edge_ad.streaming.inference import opencv_beside, warm_up
 from edge_ad.streaming.loop import Limits, StopSignals, StreamLoop
 from edge_ad.streaming.pipeline import Pipeline, Policy, keeps_newest
+from edge_ad.streaming.progress import Progress
 from edge_ad.streaming.recipe_switch import RunningLine
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources.base import Source

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edge_ad.prediction import NOT_FINITE
-from edge_ad.streaming.control import SourceProgress
 from edge_ad.streaming.frame import Result
 from edge_ad.streaming.losses import Gap, GapLog
+from edge_ad.streaming.progress import SourceProgress
 from edge_ad.streaming.sources.base import Source
 
 __all__ = [

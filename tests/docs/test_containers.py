@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from edge_ad.server.metrics import StreamMetrics
-from edge_ad.streaming.control import Progress, SourceProgress
 from edge_ad.streaming.frame import Event, Unjudged
+from edge_ad.streaming.progress import Progress, SourceProgress
 from tests.docs.pages import ROOT
 from tests.docs.test_commands import parse
 from tests.streaming.results import Told, make_result

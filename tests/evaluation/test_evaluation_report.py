@@ -16,10 +16,10 @@ from edge_ad.errors import DataError, StorageError, UsageError
 from edge_ad.evaluation import drawing
 from edge_ad.evaluation.charts import score_histogram, svg
 from edge_ad.evaluation.drawing import Canvas, fitted, text_width
-from edge_ad.evaluation.evaluate import decide
 from edge_ad.evaluation.page import render_page
 from edge_ad.evaluation.report import choose_samples, report_sections, write_report
 from edge_ad.evaluation.results import Evaluation
+from edge_ad.evaluation.sample_metrics import decide
 from edge_ad.evaluation.sheet import SheetRow, SheetSection, draw_sheet
 from edge_ad.evaluation.thresholds import fit_threshold
 

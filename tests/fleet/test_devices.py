@@ -125,6 +125,13 @@ def test_a_report_that_cannot_be_read_is_a_device_that_waits(devices: Devices, p
     assert only(devices).standing is Standing.WAITING
 
 
+@pytest.mark.parametrize("at", ["", "yesterday", "0001-01-01T00:00:00", "9999-12-31T23:59:59+00:00"])
+def test_a_time_that_is_none_does_not_disturb(devices: Devices, at: str) -> None:
+    payload = to_json({"reference": "a:1/b:c", "step": "current", "at": at}).encode()
+    devices.take("line-1/bundle", payload, is_retained=True)
+    assert only(devices).is_stale == (not at.startswith("9"))
+
+
 def test_messages_that_are_too_much_are_left_out(devices: Devices) -> None:
     devices.take("line-1/bundle", report(message="x" * 70_000), is_retained=False)
     devices.take(f"{'x' * 400}/bundle", report(), is_retained=False)

@@ -122,6 +122,30 @@ def test_a_cached_bundle_that_was_damaged_is_pulled_again_or_refused(
     assert graph.read_bytes() == (bundle.root / "model.onnx").read_bytes()
 
 
+def test_a_cache_that_cannot_be_written_is_one_clear_error(
+    registry: RegistryDouble,
+    bundle: Bundle,
+    stream: Callable[..., int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("EDGE_AD_CACHE", str(tmp_path / "file"))
+    publish(bundle, reference(registry))
+    assert stream() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+
+
+def test_a_signature_that_is_asked_of_a_folder_is_no_empty_promise(
+    bundle: Bundle, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["stream", "--bundle", str(bundle.root), "--source", str(photos), "--headless"]
+    assert main([*command, "--trust", str(make_pair(tmp_path, "line")[1])]) == 2
+    assert "--trust is about bundles in a registry" in capsys.readouterr().err
+
+
 def test_references_have_folders_of_their_own() -> None:
     words = ["a.b:5/c/d:e", "a.b:5/c:d", "a.b/c/d:e", f"a.b/c/d@sha256:{'0' * 64}", f"a.b/c/d:sha256-{'0' * 64}"]
     assert len({cached_folder(ArtifactReference.parse(text)) for text in words}) == len(words)

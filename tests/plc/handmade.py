@@ -7,7 +7,7 @@ from dataclasses import replace
 from pymodbus.client import ModbusTcpClient
 
 from edge_ad.plc.results import PartResult, VerdictCode
-from edge_ad.streaming.control import Progress
+from edge_ad.streaming.progress import Progress
 from tests.streaming.results import Told
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from edge_ad.plc.condition import Fault, LineCondition
-from edge_ad.streaming.control import Progress
 from edge_ad.streaming.frame import Event, Unjudged
+from edge_ad.streaming.progress import Progress
 from tests.plc.handmade import Running
 from tests.streaming.results import make_result
 

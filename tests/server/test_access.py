@@ -8,7 +8,9 @@ import pytest
 
 from edge_ad.errors import UsageError
 from edge_ad.server import Limits
-from edge_ad.server.access import SESSION_S, Access, Budgets, Sessions, Standing
+from edge_ad.server.access import Access, Standing
+from edge_ad.server.budgets import Budgets
+from edge_ad.server.sessions import SESSION_S, Sessions
 
 _TOKEN = "a-token-of-the-user"
 _COOKIE = "edge_ad"

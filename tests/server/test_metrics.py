@@ -15,8 +15,8 @@ from edge_ad.errors import DeviceError, UsageError
 from edge_ad.scene import SceneLimits, SceneMeasures, SceneReading
 from edge_ad.server import HttpServer, MetricsSink, metrics_sink
 from edge_ad.server.metrics import StreamMetrics
-from edge_ad.streaming.control import Progress, SourceProgress
 from edge_ad.streaming.frame import Event, Unjudged
+from edge_ad.streaming.progress import Progress, SourceProgress
 from tests.streaming.fakes import FakeSource
 from tests.streaming.results import Told, make_result
 

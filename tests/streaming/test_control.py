@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from edge_ad.errors import BundleError, UsageError
-from edge_ad.streaming.control import BundleFacts, Progress, StreamControl, SwapRequest
+from edge_ad.streaming.control import BundleFacts, StreamControl, SwapRequest
 from edge_ad.streaming.operator_thresholds import OperatorThresholds
+from edge_ad.streaming.progress import Progress
 from edge_ad.streaming.session import run_stream
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
 

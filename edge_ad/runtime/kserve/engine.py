@@ -94,6 +94,10 @@ class KServeEngine(Engine):
             raise
         return self
 
+    def give_up(self) -> None:
+        """Wait no longer for a server that is away: what it has not answered is not judged."""
+        self._is_ending.set()
+
     def _open(self) -> None:
         self._is_ending.clear()
         self._connection.open()
@@ -158,7 +162,8 @@ class KServeEngine(Engine):
             self._reconnections += 1
             _log.warning("%s answers again, and gives the recorded outputs.", address)
             return
-        raise DeviceError(f"{address} was waited for when the stream ended.")
+        message = f"{address} was away when the stream ended: the frames that it had not answered are not judged."
+        raise DeviceError(message, "Start the server, and judge them again.")
 
     def _check_model(self) -> None:
         """Hold the model to the bundle, by what the server says of it and by its numbers: it may be another now.

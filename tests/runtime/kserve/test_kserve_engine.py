@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,12 @@ from edge_ad.cli import main
 from edge_ad.errors import BundleError, DeviceError, UsageError
 from edge_ad.runtime.engines import open_engine
 from edge_ad.runtime.kserve import KServeEngine, ServerAddress, parse_server_address, served_engine
+from edge_ad.streaming.control import StreamControl
+from edge_ad.streaming.session import run_stream
 from tests.runtime.kserve.model_server import ModelServer
 from tests.runtime.tiny_bundle import SIZE_HW, deploy_graph, tiny_bundle
+from tests.streaming.fakes import FakeSource, ListSink
+from tests.streaming.results import wait_until
 
 
 @pytest.fixture
@@ -77,6 +82,27 @@ def test_a_server_that_was_away_is_waited_for_and_no_frame_is_left_out(bundle: B
     with _engine(bundle, server) as engine:
         given = [prediction.score for prediction in engine.infer_many(some_time_away())]
     assert given == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_stream_that_is_to_end_waits_no_longer_for_a_server_that_is_away(bundle: Bundle, server: ModelServer) -> None:
+    control, sink = StreamControl(1.0), ListSink()
+
+    def steer() -> None:
+        wait_until(lambda: len(sink.results) > 3)
+        server.stop()
+        control.stop()
+
+    steering, back_again = (
+        threading.Thread(target=steer),
+        threading.Timer(20.0, server.start),
+    )  # a stream that waits ends
+    back_again.start()
+    with _engine(bundle, server) as engine:
+        steering.start()
+        with pytest.raises(DeviceError, match="was away when the stream ended"):
+            run_stream(engine, FakeSource(None), threshold=1.0, control=control, sinks=[sink])
+    back_again.cancel()
+    steering.join()
 
 
 def test_another_graph_behind_the_address_ends_it_when_the_server_comes_back(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edge_ad.errors import DataError
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sources import Source, SourceOptions, source_from_uri
-from edge_ad.streaming.sources.video_reader import DamageFilter
+from edge_ad.streaming.sources.damage_filter import DamageFilter
 from tests.streaming.fakes import FakeEngine, ListSink
 
 _FRAMES, _KEY_EVERY, _SIZE_HW = 60, 15, (96, 160)
