@@ -120,7 +120,7 @@ def find_recipe(place: Path | None, name: str) -> Path:
         for path in (Path(name), *([] if place is None else [place / name])):
             if path.is_file():
                 return path
-        raise DataError(f"There is no recipe {name}.", "Give a .yaml file.")
+        raise DataError(f"There is no recipe {name}.", "Give a .yaml file, or a name together with --recipes DIR.")
     known = {_name_in(path): path for path in recipe_paths(place)}
     by_file = {path.stem: path for path in known.values()}
     if (chosen := known.get(name) or by_file.get(name)) is not None:

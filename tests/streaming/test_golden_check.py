@@ -164,6 +164,21 @@ def test_wrong_verdict_is_not_undone_by_showing_the_part_again_or_by_beginning_a
     assert not check.golden.lets_pass("4711")
 
 
+def test_master_part_that_is_judged_wrongly_after_the_check_fails_it() -> None:
+    check = _Check(_plan())
+    check.show("M1", "OK")
+    check.show("M2", "NG")
+    assert check.show("M2", "OK") == ["failed"]  # before it was signed
+    with pytest.raises(UsageError, match="sign"):
+        check.golden.sign("Ada")
+    check = _Check(_plan(sign=False))
+    check.show("M1", "OK")
+    assert check.show("M2", "NG") == ["passed"]
+    assert check.show("M1", "OK") == []
+    assert check.show("M2", "OK") == ["failed"]
+    assert not check.golden.lets_pass("4711")
+
+
 def test_selecting_a_recipe_again_gives_an_open_check_no_more_time_and_no_other_verdict() -> None:
     one, other = RecipeMark("one", "1" * 64), RecipeMark("other", "2" * 64)
     check = _Check(_plan(), one)

@@ -166,15 +166,28 @@ class GoldenCheck:
             master = self._shown(verdict.part) if verdict.recipe_hash == self._recipe.hash else None
             if master is None:
                 return
+            made = Judged(**{**asdict(verdict), "part": master.id, "expect": master.expect})
+            if self._state in (GoldenState.VALID, GoldenState.UNSIGNED):
+                self._shown_unasked(made)
+                return
             if self._state is not GoldenState.UNDER_WAY:
                 self.begin("its barcode")
-            made = Judged(**{**asdict(verdict), "part": master.id, "expect": master.expect})
             if self._is_replaced(self._round.judged.get(master.id)):
                 self._round.judged[master.id] = made
             self._round.next_part = ""
             self._tell("judged", f"Master part {made.said}.", by=self._round.by)
             if len(self._round.judged) == len(self._planned().parts):
                 self._complete()
+
+    def _shown_unasked(self, made: Judged) -> None:
+        """A master part that nothing asks for; one that is judged wrongly fails the check that was passed."""
+        if made.is_right or made.reason:
+            return
+        if self._state is GoldenState.VALID:
+            self._round = _Round(self._clock(), time.time(), "shown between two checks", "its barcode")
+        self._round.judged[made.part] = made
+        self._tell("judged", f"Master part {made.said}.", by=self._round.by)
+        self._complete()
 
     def sign(self, by: str) -> None:
         """Sign a check that was passed.
@@ -248,10 +261,12 @@ class GoldenCheck:
 
     def _shown(self, part: str) -> MasterPart | None:
         """Which master part was shown; None for a part of the production."""
-        if self._plan is None or self._state in (GoldenState.NONE, GoldenState.VALID, GoldenState.UNSIGNED):
+        if self._plan is None or self._state is GoldenState.NONE:
             return None
         if self._plan.identify == "barcode":
             return self._master(part)
+        if self._state in (GoldenState.VALID, GoldenState.UNSIGNED):
+            return None
         return self._master(self._round.next_part or self._in_order())
 
     def _ask(self, why: str) -> None:
