@@ -14,7 +14,6 @@ goes back to the previous one: a killed agent finishes that when it starts again
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -32,13 +31,14 @@ from edge_ad.errors import (
     StorageError,
     UsageError,
 )
-from edge_ad.fleet.health import Health, HealthLimits, health_problem, read_health
+from edge_ad.fleet.health import Health, HealthLimits
 from edge_ad.fleet.preparation import Prepare
 from edge_ad.fleet.pulling import checked_origin, fill_folder, holds, is_vouched_for, read_origin, write_origin
 from edge_ad.fleet.reference import ArtifactReference
-from edge_ad.fleet.registry_client import RegistryClient
+from edge_ad.fleet.registry_client import RegistryClient, RegistryContentError
 from edge_ad.fleet.signatures import PublicKey, SignatureError
 from edge_ad.fleet.state import FollowState, Step, Trial, read_state, write_state
+from edge_ad.fleet.stream_watch import StreamWatch
 from edge_ad.storage import (
     atomic_directory,
     clone_tree,
@@ -54,7 +54,8 @@ __all__ = ["FolderTakenError", "FollowOptions", "Follower"]
 _STATE_FILE = "state.json"
 _CANDIDATE = "candidate-"
 _OBSERVE_S = 2.0
-_IN_A_ROW = 3
+_NOT_ITS_FAULT = (DeviceError, MissingDependencyError, UsageError, StorageError, RegistryContentError)
+"""What says nothing about a bundle: it is tried again."""
 
 
 class FolderTakenError(UsageError):
@@ -96,7 +97,6 @@ class Follower:
     Attributes:
         state: The state after the last round.
         problem: What the last round failed with, the bundle or else; None for nothing.
-        health: What the stream that uses the folder said last; None where it is not asked, or does not answer.
     """
 
     def __init__(
@@ -116,7 +116,12 @@ class Follower:
         self._is_damaged = False
         self.state = FollowState(reference=reference.words)
         self.problem: EdgeAdError | None = None
-        self.health: Health | None = None
+        self._stream = StreamWatch(options.health, options.limits, trial_s=options.trial_s, observe_s=options.observe_s)
+
+    @property
+    def health(self) -> Health | None:
+        """What the stream that uses the folder said last; None where it is not asked, or does not answer."""
+        return self._stream.health
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -143,10 +148,10 @@ class Follower:
             The state after it.
         """
         self.problem = None
-        self._ask_stream()
+        self._stream.ask()
         try:
             self._round()
-        except (DeviceError, MissingDependencyError, UsageError, StorageError) as error:  # not the bundle's fault
+        except _NOT_ITS_FAULT as error:
             self.problem = _alone(error)
             self._set("waiting", str(error))
         return self.state
@@ -188,8 +193,10 @@ class Follower:
             trial = self._planned_trial(digest)
             self._save(self.state.model_copy(update={"trial": trial}))
             self._use(candidate)
-        except (DeviceError, MissingDependencyError):  # it is tried again
+        except (DeviceError, MissingDependencyError):
             is_kept = True
+            raise
+        except RegistryContentError:  # of the registry, which may be mended
             raise
         except (BundleError, QualityGateError) as error:
             self.problem = _alone(error)
@@ -207,12 +214,8 @@ class Follower:
 
     def _planned_trial(self, digest: str) -> Trial | None:
         """The trial of a bundle; None where there is no stream to watch."""
-        before = self._ask_stream()
+        before = self._stream.ask()
         return None if before is None else Trial(digest=digest, before=before)
-
-    def _ask_stream(self) -> Health | None:
-        self.health = None if self._options.health is None else read_health(self._options.health)
-        return self.health
 
     def _make(self, client: RegistryClient, digest: str, candidate: Path) -> None:
         self._set("pulling", digest)
@@ -237,30 +240,13 @@ class Follower:
 
     def _try_out(self, trial: Trial) -> None:
         self._set("on trial", trial.digest)
-        problem = self._problem_of(trial.before, _hash(self._root))
+        problem = self._stream.try_out(trial.before, _hash(self._root))
         if problem:
             self._save(self.state.refusing(trial.digest, problem).model_copy(update={"trial": None}))
             self._go_back(problem)
         else:
             self._save(self.state.model_copy(update={"trial": None}))
             self._set("current")
-
-    def _problem_of(self, before: Health, bundle: str) -> str:
-        """Watch the stream until the time is over, or its health was bad three times in a row."""
-        limits = self._options.limits
-        until, start, bad, problem = time.monotonic() + self._options.trial_s, None, 0, ""
-        while self._options.health is not None:
-            time.sleep(self._options.observe_s)
-            now = self._ask_stream()
-            is_used = now is not None and now.bundle == bundle
-            start = start or (now if is_used else None)
-            problem = health_problem(before, start, now, limits)
-            bad = bad + 1 if problem else 0
-            if bad == _IN_A_ROW:
-                return problem
-            if time.monotonic() > until:
-                return problem if start is not None else "the stream did not take it over"
-        return ""
 
     def _go_back(self, why: str) -> None:
         has_previous = (self._previous / MANIFEST_FILE).is_file()

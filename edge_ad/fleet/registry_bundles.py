@@ -104,7 +104,7 @@ class RegistryBundles:
             found = follower.problem or BundleError(f"{reference.words} is not used: {state.message}")
             raise type(found)(f"{found.message} {problem}", found.hint)
         if state.step != "current":
-            self._log(f"{state.message} The bundle that was pulled before is used: {state.digest}")
+            self._log(f"The bundle that was pulled before is used: {state.digest}")
         return root
 
     def _problem_of(self, reference: ArtifactReference, root: Path) -> str:

@@ -19,13 +19,17 @@ from edge_ad.fleet.artifact import MANIFEST_TYPE, Descriptor, digest_of
 from edge_ad.fleet.reference import ArtifactReference, is_digest
 from edge_ad.fleet.registry_session import guard_session
 
-__all__ = ["RegistryClient"]
+__all__ = ["RegistryClient", "RegistryContentError"]
 
 _LARGEST_MANIFEST_BYTES = 4 << 20  # what the distribution specification asks of every registry
 _CHUNK_BYTES = 1 << 20
 _DIGEST_HEADER = "Docker-Content-Digest"
 _LOGIN_HINT = f"Log in with docker login or oras login, or set {REGISTRY_USER} and {REGISTRY_PASSWORD}."
 _AWAY_HINT = "Nothing was changed. Check the address and the network, and try again."
+
+
+class RegistryContentError(BundleError):
+    """A registry gives another content than its digest names, or none."""
 
 
 class RegistryClient:
@@ -75,7 +79,7 @@ class RegistryClient:
 
         Raises:
             UsageError: There is none.
-            BundleError: It has another digest, or is far too large.
+            RegistryContentError: It has another digest, or is far too large.
             DeviceError: The registry does not answer, or refuses the login.
         """
         content = self.find_manifest(name)
@@ -93,7 +97,7 @@ class RegistryClient:
                 return None
             content = b"".join(_limited(answer.iter_content(_CHUNK_BYTES), _LARGEST_MANIFEST_BYTES, name))
         if is_digest(name) and digest_of(content) != name:
-            raise BundleError(f"The registry gives another manifest than {name}.", "Do not use this registry.")
+            raise RegistryContentError(f"The registry gives another manifest than {name}.", "Do not use this registry.")
         return content
 
     def put_manifest(self, name: str, content: bytes) -> str:
@@ -131,7 +135,7 @@ class RegistryClient:
         """Write a blob to a file; what is written has the size and the digest of the descriptor.
 
         Raises:
-            BundleError: The registry has no such blob, or gives another content.
+            RegistryContentError: The registry has no such blob, or gives another content.
             DeviceError: The registry does not answer, ends in the middle, or refuses the login.
             OSError: The file cannot be written.
         """
@@ -147,7 +151,7 @@ class RegistryClient:
     def _blob_chunks(self, blob: Descriptor) -> Iterator[bytes]:
         answer = self._get_blob(blob.digest)
         if answer.status_code == 404:
-            raise BundleError(
+            raise RegistryContentError(
                 f"{self._reference.words} lists {blob.digest}, which the registry does not have.", "Publish it again."
             )
         hashed, chunks = hashlib.sha256(), _limited(answer.iter_content(_CHUNK_BYTES), blob.size, blob.digest)
@@ -155,7 +159,7 @@ class RegistryClient:
             hashed.update(chunk)
             yield chunk
         if f"sha256:{hashed.hexdigest()}" != blob.digest:
-            raise BundleError(f"The registry gives another content than {blob.digest}.", "Publish it again.")
+            raise RegistryContentError(f"The registry gives another content than {blob.digest}.", "Publish it again.")
 
     def _next(self, chunks: Iterator[bytes]) -> bytes:
         with self._failures_named():  # not around the caller's writing, whose errors are those of the disk
@@ -244,7 +248,9 @@ def _limited(chunks: Iterator[bytes], most_bytes: int, name: str) -> Iterator[by
     for chunk in chunks:
         count += len(chunk)
         if count > most_bytes:
-            raise BundleError(f"The registry gives more than the {most_bytes} bytes of {name}.", "Publish it again.")
+            raise RegistryContentError(
+                f"The registry gives more than the {most_bytes} bytes of {name}.", "Publish it again."
+            )
         yield chunk
 
 

@@ -103,6 +103,20 @@ def test_a_device_keeps_its_bundle_while_the_registry_is_away(
     assert round_of(registry, root).step == "current"
 
 
+def test_a_registry_that_gives_another_content_is_no_fault_of_the_bundle(
+    registry: RegistryDouble, bundle: Bundle, tmp_path: Path
+) -> None:
+    digest = release(registry, bundle, "first")
+    notes = f"sha256:{Bundle.open(bundle.root).manifest.files['notes.txt']}"
+    registry.given[notes] = b"<htm>"  # of a proxy on the way
+    state = round_of(registry, tmp_path / "screw")
+    assert (state.step, state.refused) == ("waiting", {})
+    assert "another content" in state.message
+    registry.given.clear()
+    assert round_of(registry, tmp_path / "screw").step == "current"
+    assert live(tmp_path / "screw") == digest
+
+
 def test_health_that_falls_brings_the_previous_bundle_back(
     registry: RegistryDouble, bundle: Bundle, tmp_path: Path
 ) -> None:

@@ -76,7 +76,7 @@ function isListed(device, words) {
 const CELLS = ["State", "Device", "Tag", "Digest", "Step", "Stream", "Last word"];
 
 function emptyRow() {
-  return element("tr", {}, ...CELLS.map((name) => element(name === "Device" ? "th" : "td", { "data-name": name })));
+  return element("tr", {}, ...CELLS.map((name) => name === "Device" ? element("th", { scope: "row", "data-name": name }) : element("td", { "data-name": name })));
 }
 
 function fill(row, device) {
