@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from edge_ad.sweeps.controller import Answer
     from edge_ad.sweeps.mlflow_runs import MlflowRuns
     from edge_ad.sweeps.progress import SweepProgress
-    from edge_ad.sweeps.search import Tried
     from edge_ad.sweeps.specification import SweepFile
+    from edge_ad.sweeps.study import Tried
 
 __all__ = ["sweep"]
 
@@ -94,7 +94,7 @@ def _run(found: SweepFile, cells: list[Cell], mlflow: str | None) -> SweepProgre
 
         def show(progress: SweepProgress, answer: Answer | None) -> None:
             table(progress, answer)
-            if runs is not None and answer is not None:
+            if runs is not None and answer is not None and answer.is_new:
                 runs.try_to_add(answer)
 
         progress = run_sweep(cells, found.out, executor, found.limits.limits, show)

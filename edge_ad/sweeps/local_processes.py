@@ -18,7 +18,7 @@ from edge_ad.sweeps.cell_folder import CellFolder
 from edge_ad.sweeps.cells import Limits
 from edge_ad.sweeps.executors import Job
 from edge_ad.sweeps.fork_server import ForkOrder
-from edge_ad.sweeps.processes import Process, wait_for_an_end
+from edge_ad.sweeps.processes import Process, check_processes, wait_for_an_end
 from edge_ad.sweeps.work import THREAD_VARIABLES
 
 __all__ = ["ForkServer", "LocalProcesses"]
@@ -85,14 +85,13 @@ class LocalProcesses:
         gpus: Indices of the GPUs that they share; each cell has as many of its own as its limits say.
 
     Raises:
-        DeviceError: This system is not Linux.
+        DeviceError: This system is not Linux, or older than 5.3.
     """
 
     settle_s = 0.0
 
     def __init__(self, workers: int = 1, gpus: Sequence[int] = ()) -> None:
-        if not hasattr(os, "pidfd_open"):
-            raise DeviceError("Cells are processes on Linux alone.", "Run the sweep on Linux, or there by SLURM.")
+        check_processes()
         self.workers = workers
         self._free = list(gpus)
         self._servers: dict[int, ForkServer] = {}

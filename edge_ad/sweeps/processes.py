@@ -10,7 +10,21 @@ import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 
-__all__ = ["Process", "wait_for_an_end"]
+from edge_ad.errors import DeviceError
+
+__all__ = ["Process", "check_processes", "wait_for_an_end"]
+
+
+def check_processes() -> None:
+    """Refuse a system that has no descriptors of processes.
+
+    Raises:
+        DeviceError: It is not Linux, or older than 5.3.
+    """
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError) as error:
+        raise DeviceError("Cells are processes on Linux 5.3 and newer.", "Run the sweep there, or by SLURM.") from error
 
 
 class Process:

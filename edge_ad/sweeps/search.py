@@ -7,15 +7,13 @@ is given up.
 
 from __future__ import annotations
 
-import hashlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from edge_ad.errors import EdgeAdError, UsageError, require
+from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.models.registry import method_class
 from edge_ad.storage import one_at_a_time, storage_errors, write_file
 from edge_ad.strict_json import to_json
@@ -23,33 +21,12 @@ from edge_ad.sweeps.cells import Cell, Limits
 from edge_ad.sweeps.controller import Answer, Controller, folder_of
 from edge_ad.sweeps.executors import Executor
 from edge_ad.sweeps.plan import check_values, product_digests, training_cell
-from edge_ad.sweeps.specification import Choice, MethodEntry, Range, Search, SweepFile
+from edge_ad.sweeps.specification import MethodEntry, Range, Search, SweepFile
+from edge_ad.sweeps.study import Tried, end_trial, open_study, suggested, tried_of
 
-__all__ = ["SEARCH_FOLDER", "TRIALS_FILE", "Found", "Tried", "check_search", "run_search"]
+__all__ = ["SEARCH_FOLDER", "TRIALS_FILE", "Found", "check_search", "run_search"]
 
 SEARCH_FOLDER, TRIALS_FILE = "search", "trials.jsonl"
-_JOURNAL = "journal.log"
-_FIRST_TRIALS = 5  # none of them is given up: there is nothing to compare with
-_MESSAGE, _STATES = "message", {"COMPLETE": "done", "PRUNED": "given up", "FAIL": "failed"}
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A combination that was tried.
-
-    Attributes:
-        number: Of the trial, from 0.
-        parameters: What was chosen for it.
-        state: ``done``, ``given up`` or ``failed``.
-        held_out: Mean image AUROC on held-out photos, of the cells that were run; None where none was.
-        message: Why it failed; empty where it did not.
-    """
-
-    number: int
-    parameters: Mapping[str, Any]
-    state: str
-    held_out: float | None
-    message: str = ""
 
 
 @dataclass(frozen=True)
@@ -157,7 +134,7 @@ class _Searcher:
         self._sweep, self._wanted, self._entry, self._digests = sweep, wanted, entry, digests
         self._workers = executor.workers
         self._controller = Controller(sweep.out, executor, limits)
-        self._study = _study(sweep, wanted, digests)
+        self._study = open_study(sweep, wanted, digests, sweep.out / SEARCH_FOLDER)
         self._open: list[_Trial] = []
 
     def run(self, show: Callable[[Tried, Sequence[Tried]], None]) -> list[Tried]:
@@ -177,9 +154,8 @@ class _Searcher:
 
     def tried(self) -> list[Tried]:
         """Combinations that were tried; not those that a killed search has left."""
-        trials = self._study.get_trials(deepcopy=False)
-        found = [_tried(trial) for trial in trials if trial.state.name in _STATES]
-        return [each for each in found if each.state != "failed" or each.message]
+        found = map(tried_of, self._study.get_trials(deepcopy=False))
+        return [each for each in found if each is not None]
 
     def _ask_for_more(self) -> bool:
         """Open as many trials as there are workers; whether there are any left to open."""
@@ -187,7 +163,7 @@ class _Searcher:
             if len(self._open) >= self._workers:
                 break
             trial = self._study.ask()
-            chosen = {name: _suggested(trial, name, where) for name, where in self._wanted.space.items()}
+            chosen = {name: suggested(trial, name, where) for name, where in self._wanted.space.items()}
             self._open.append(_Trial(trial, list(self._cells({**_fixed(self._sweep), **chosen}))))
         return left > 0
 
@@ -214,8 +190,7 @@ class _Searcher:
     def _is_ended(self, trial: _Trial, answer: Answer) -> bool:
         failed = _failed(answer)
         if failed:
-            trial.trial.set_user_attr(_MESSAGE, failed)
-            self._tell(trial, "FAIL")
+            end_trial(self._study, trial.trial, "FAIL", failed)
             return True
         assert answer.finished is not None
         self._report_looks(trial)
@@ -250,11 +225,8 @@ class _Searcher:
     def _is_pruned(self, trial: _Trial) -> bool:
         worse: bool = trial.trial.should_prune()
         if worse:
-            self._tell(trial, "PRUNED")
+            end_trial(self._study, trial.trial, "PRUNED")
         return worse
-
-    def _tell(self, trial: _Trial, state: str) -> None:
-        self._study.tell(trial.trial, state=_optuna().trial.TrialState[state])
 
 
 def _failed(answer: Answer) -> str:
@@ -263,60 +235,3 @@ def _failed(answer: Answer) -> str:
     if answer.finished is None or answer.finished.result.get("held_out") is None:
         return f"{answer.cell.words}: no photo is held out"
     return ""
-
-
-def _optuna() -> Any:
-    optuna = require("optuna", extra="sweep")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna
-
-
-def _study(sweep: SweepFile, wanted: Search, digests: Mapping[Path, str]) -> Any:
-    """The study of a search on the disk; what a killed controller was at is asked for first."""
-    optuna = _optuna()
-    journal = optuna.storages.journal.JournalFileBackend(str(sweep.out / SEARCH_FOLDER / _JOURNAL))
-    study = optuna.create_study(
-        study_name=_name(sweep, wanted, digests),
-        storage=optuna.storages.JournalStorage(journal),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=_FIRST_TRIALS),
-        direction="maximize",
-        load_if_exists=True,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that a part of it is experimental
-        # One that goes on with the seed of the beginning would propose the first combinations again.
-        seed = wanted.seed + len(study.get_trials(deepcopy=False))
-        study.sampler = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
-        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-        study.enqueue_trial(trial.params)
-    return study
-
-
-def _name(sweep: SweepFile, wanted: Search, digests: Mapping[Path, str]) -> str:
-    """The same for a search whose figures can be compared."""
-    content = {
-        "space": {name: where.model_dump() for name, where in wanted.space.items()},
-        "method": sweep.methods[0].model_dump(),
-        "parameters": sweep.parameters,
-        "settings": sweep.settings.model_dump(),
-        "seeds": sweep.seeds,
-        "looks": wanted.looks,
-        "photos": sorted((path.resolve().name, digest) for path, digest in digests.items()),
-    }
-    return hashlib.sha256(to_json(content).encode()).hexdigest()[:16]
-
-
-def _suggested(trial: Any, name: str, where: Range | Choice) -> Any:
-    if isinstance(where, Choice):
-        return trial.suggest_categorical(name, where.choices)
-    if isinstance(where.low, int) and isinstance(where.high, int):
-        return trial.suggest_int(name, where.low, where.high, log=where.log)
-    return trial.suggest_float(name, where.low, where.high, log=where.log)
-
-
-def _tried(trial: Any) -> Tried:
-    steps = trial.intermediate_values
-    held_out = trial.value if trial.state.name == "COMPLETE" else steps[max(steps)] if steps else None
-    message = str(trial.user_attrs.get(_MESSAGE, ""))
-    return Tried(trial.number, dict(trial.params), _STATES[trial.state.name], held_out, message)

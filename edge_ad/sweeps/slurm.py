@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from edge_ad.errors import DeviceError, EdgeAdError, UsageError, require
 from edge_ad.sweeps.cell_folder import CellFolder
@@ -23,6 +24,8 @@ _JOB_FILE = "slurm_job"
 _SECONDS_BETWEEN_QUESTIONS = 5.0
 _SECONDS_BETWEEN_LOOKS = 0.5
 _ANSWER_S = 30.0
+_SECONDS_BETWEEN_TRIES = (5.0, 20.0, 60.0)
+_BUSY = ("timed out", "Unable to contact slurm controller", "temporarily unable", "try again later")
 
 
 class Slurm:
@@ -64,12 +67,7 @@ class Slurm:
             executor.update_parameters(**own, **self._options)
         except (ValueError, TypeError, NameError) as error:
             raise UsageError(f"SLURM options: {str(error).splitlines()[0]}", "run, slurm: partition: NAME") from error
-        try:
-            job = executor.submit(run_in_own_process, str(folder.path))
-        except Exception as error:  # submitit's own, with what sbatch said
-            raise EdgeAdError(
-                f"sbatch refused a cell: {_last_line(error)}", "Look at limits and at run, slurm."
-            ) from error
+        job = _submitted(executor, folder)
         (folder.jobs / _JOB_FILE).write_text(job.job_id, encoding="utf-8")
         return _SlurmJob(self, job.job_id, time.monotonic())
 
@@ -127,6 +125,19 @@ class _SlurmJob:
 
     def release(self) -> None:
         return
+
+
+def _submitted(executor: Any, folder: CellFolder) -> Any:
+    """The job of a cell. A busy controller is asked again: a job that it has taken all the same finds the other one."""
+    for wait_s in (*_SECONDS_BETWEEN_TRIES, None):
+        try:
+            return executor.submit(run_in_own_process, str(folder.path))
+        except Exception as error:  # submitit's own, with what sbatch said
+            said = _last_line(error)
+            if wait_s is None or not any(words in said for words in _BUSY):
+                raise EdgeAdError(f"sbatch refused a cell: {said}", "Look at limits and at run, slurm.") from error
+            time.sleep(wait_s)
+    raise AssertionError
 
 
 def _python(limits: Limits) -> str:

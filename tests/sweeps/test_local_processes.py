@@ -1,5 +1,6 @@
 """Processes of cells: each within its time, and none lost with the server that forks them or the controller."""
 
+import errno
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from edge_ad.errors import DeviceError
 from edge_ad.storage import one_at_a_time
 from edge_ad.sweeps.cell_folder import CellFolder, Order
 from edge_ad.sweeps.cells import Cell, Limits
@@ -102,6 +104,15 @@ def test_cells_of_a_killed_controller_count_keep_their_gpus_and_end_by_ctrl_c(tm
     assert found.result["CUDA_VISIBLE_DEVICES"] == "1"
     with one_at_a_time(folder_of(tmp_path / "out", left[0]).path):  # free when its process has ended
         assert folder_of(tmp_path / "out", left[0]).finished() is None
+
+
+def test_a_system_without_descriptors_of_processes_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(number: int) -> int:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(os, "pidfd_open", missing)
+    with pytest.raises(DeviceError, match=r"Linux 5\.3"):
+        LocalProcesses()
 
 
 def test_more_memory_than_this_process_may_have_is_as_much_as_it_may(tmp_path: Path) -> None:

@@ -17,8 +17,9 @@ from edge_ad.sweeps.executors import InThisProcess
 from edge_ad.sweeps.local_processes import LocalProcesses
 from edge_ad.sweeps.looks import epoch_of_look
 from edge_ad.sweeps.plan import photos_digest, training_cell
-from edge_ad.sweeps.search import Found, Tried, run_search
+from edge_ad.sweeps.search import Found, run_search
 from edge_ad.sweeps.specification import SweepFile
+from edge_ad.sweeps.study import Tried
 from edge_ad.sweeps.training_task import train_and_measure
 from edge_ad.training.checkpoints import load_tensors
 

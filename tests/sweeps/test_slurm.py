@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -127,7 +128,11 @@ class Queue:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.says("echo 7; echo 9")
-        self._program("sbatch", "echo Submitted batch job 11")
+        self.submits("echo Submitted batch job 11")
+
+    def submits(self, script: str) -> None:
+        """What sbatch does."""
+        self._program("sbatch", script)
 
     def says(self, script: str) -> None:
         """What squeue does."""
@@ -163,6 +168,20 @@ def test_a_squeue_that_does_not_answer_ends_no_job(queue: Queue, tmp_path: Path)
     assert job.is_running()
     queue.says("echo 9")
     assert not job.is_running()
+
+
+def test_a_busy_controller_is_asked_again(queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting, waited, sleep = cell("square", number=2), list[float](), time.sleep
+    # submitit sleeps too
+    monkeypatch.setattr(time, "sleep", lambda seconds: waited.append(seconds) if seconds >= 5 else sleep(seconds))
+    folder = folder_of(tmp_path / "out", waiting)
+    folder.give(Order(cell=waiting, limits=Limits()))
+    tried = tmp_path / "tried"
+    busy = "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation' >&2; exit 1"
+    queue.submits(f"if mkdir {tried}; then {busy}; fi; echo Submitted batch job 11")
+    Slurm().start(folder, Limits())
+    assert (folder.jobs / "slurm_job").read_text() == "11"
+    assert waited == [5.0]
 
 
 def test_a_job_that_may_still_run_is_not_started_twice(queue: Queue, tmp_path: Path) -> None:
