@@ -257,6 +257,9 @@ def test_golden_checks_are_printed_with_who_signed_them(tmp_path: Path, capsys: 
         ["M2", "NG", "NG", "yes", "2.5", "1"],
         ["M2", "NG", "OK", "no", "0.75", "1"],
     ]
+    for option in (["--source", "line"], ["--limit", "1"], ["--out", str(tmp_path / "checks.txt")]):
+        assert main(["records", "golden", str(path), *option]) == 2
+        assert f"{option[0]} has no effect on golden checks" in capsys.readouterr().err
     assert main(["records", "golden", str(path), "--json"]) == 0
     check, not_done = json.loads(capsys.readouterr().out)["checks"]
     assert (not_done["outcome"], not_done["asked"], not_done["begun_by"]) == ("not done", "changed threshold", "Anna")
