@@ -136,7 +136,7 @@ class Recipes:
         _recipe_option(
             "--recipes",
             metavar="DIR",
-            help="Folder of recipes between which the stream can be switched; docs/how-to/recipes.md shows one.",
+            help="Folder of recipes between which the stream can be switched (docs/how-to/recipes.md).",
         ),
     ] = None
     most_bundles: Annotated[
@@ -162,7 +162,7 @@ class Recipes:
         _recipe_option(
             "--golden",
             metavar="FILE",
-            help="Golden check: master parts that the line must judge as recorded; docs/how-to/golden_check.md shows one.",
+            help="Golden check: master parts that the line must judge as recorded (docs/how-to/golden_check.md).",
         ),
     ] = None
 
