@@ -21,7 +21,7 @@ from edge_ad.runtime.engine import Engine
 from edge_ad.runtime.openvino.api import openvino_core
 from edge_ad.runtime.openvino.engine import check_float32, is_part, keep_float32
 from edge_ad.runtime.openvino.sorting import sort_stably
-from edge_ad.runtime.engine import EngineSource, backend_errors
+from edge_ad.runtime.engine_source import EngineSource, backend_errors
 
 __all__ = ["backbone_features", "bf16_features", "create_session", "graph_predictor", "open_graph", "run_graph"]
 

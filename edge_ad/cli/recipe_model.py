@@ -193,9 +193,61 @@ def _hysteresis(share: float) -> None:
     Hysteresis(share)
 
 
+def _trigger(text: str) -> None:
+    from edge_ad.streaming.triggers import trigger_from_text
+    from edge_ad.streaming.triggers.base import EveryFrame
+
+    asked = dict.fromkeys(
+        ("http", "modbus", "opcua"), lambda rest: EveryFrame()
+    )  # servers, which are not to be started
+    trigger_from_text(text, asked)
+
+
+def _gpio(text: str) -> None:
+    from edge_ad.plc.gpio_options import GpioOptions
+
+    GpioOptions.parse(text)
+
+
+def _mqtt(text: str) -> None:
+    from edge_ad.streaming.mqtt import Broker
+
+    Broker.parse(text)
+
+
+def _webhook(text: str) -> None:
+    from edge_ad.streaming.sinks.webhook import Endpoint
+
+    Endpoint.parse(text)
+
+
+def _source_option(parameter: str) -> Callable[[Any], None]:
+    def check(value: Any) -> None:
+        from edge_ad.streaming.sources.options import SourceOptions
+
+        SourceOptions(**{parameter: value})
+
+    return check
+
+
+_SOURCE_OPTIONS = {
+    "width": "width",
+    "height": "height",
+    "fps": "fps",
+    "exposure": "exposure_us",
+    "gain": "gain",
+    "start": "start_s",
+    "max-outage": "max_outage_s",
+    "timeout": "timeout_s",
+}
 _CHECKS: dict[str, Callable[[Any], None]] = {
     "region": _region,
+    "trigger": _trigger,
     "part": _part,
     "cool-down": _cool_down,
     "hysteresis": _hysteresis,
+    "gpio": _gpio,
+    "mqtt": _mqtt,
+    "webhook": _webhook,
+    **{name: _source_option(parameter) for name, parameter in _SOURCE_OPTIONS.items()},
 }

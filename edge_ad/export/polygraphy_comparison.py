@@ -19,7 +19,7 @@ from edge_ad.credentials import environment_for_child
 from edge_ad.errors import EdgeAdError, require
 from edge_ad.manifest import Precision
 from edge_ad.runtime.backend import get_backend, probe_backend
-from edge_ad.runtime.engine import INPUT_NAME, OUTPUT_NAMES
+from edge_ad.runtime.deploy_graph import INPUT_NAME, OUTPUT_NAMES
 from edge_ad.storage import storage_errors, write_file
 
 __all__ = ["Comparison", "compare_with_polygraphy"]

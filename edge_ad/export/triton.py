@@ -19,7 +19,7 @@ from typing import Any
 from edge_ad.bundle import Bundle, EngineDirectory, check_engine, list_engines
 from edge_ad.errors import BundleError, UsageError, require
 from edge_ad.manifest import Precision, Threshold
-from edge_ad.runtime.engine import INPUT_NAME, OUTPUT_NAMES
+from edge_ad.runtime.deploy_graph import INPUT_NAME, OUTPUT_NAMES
 from edge_ad.runtime.engines import choose_precision
 from edge_ad.runtime.backend import Backend, backend_names, get_backend
 from edge_ad.storage import atomic_directory, one_at_a_time, sha256_file, storage_errors, write_file

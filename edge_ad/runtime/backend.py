@@ -16,7 +16,8 @@ from typing import ClassVar
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.manifest import Precision
 from edge_ad.registry import Registry
-from edge_ad.runtime.engine import Engine, EngineSource
+from edge_ad.runtime.engine import Engine
+from edge_ad.runtime.engine_source import EngineSource
 
 __all__ = [
     "Backend",

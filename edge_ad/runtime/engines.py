@@ -17,7 +17,8 @@ from edge_ad.errors import BundleError, DeviceError, EngineCrashError, ForeignEn
 from edge_ad.manifest import Precision
 from edge_ad.prediction import Prediction
 from edge_ad.runtime.backend import Backend, backend_names, choose_backend, get_backend, probe_backend
-from edge_ad.runtime.engine import Engine, EngineSource
+from edge_ad.runtime.engine import Engine
+from edge_ad.runtime.engine_source import EngineSource
 
 __all__ = [
     "OpenFrom",

@@ -28,7 +28,8 @@ from edge_ad.manifest import Precision
 from edge_ad.prediction import NOT_FINITE
 from edge_ad.runtime.backend import get_backend
 from edge_ad.runtime.child import answer, call
-from edge_ad.runtime.engine import Engine, EngineSource
+from edge_ad.runtime.engine import Engine
+from edge_ad.runtime.engine_source import EngineSource
 from edge_ad.runtime.engines import OpenFrom, choose_precision, engine_key, first_that_works, open_engine
 from edge_ad.runtime.parity import parity_of_engine, recorded_predictions
 from edge_ad.storage import cache_folder, sha256_file, write_file

@@ -34,6 +34,7 @@ class Limits:
         header_bytes: Longest request line and headers together.
         body_bytes: Longest body of a request.
         body_s: Longest time for it to come, in seconds.
+        held_bytes: Bodies of all requests that have no answer yet, together.
         guesses: Wrong tokens and sessions from one address; after that it is refused without a check.
         guesses_per_s: How many of them an address regains per second.
         refusals: Refusals sent to one address at once; further ones are delayed.
@@ -47,6 +48,7 @@ class Limits:
     header_bytes: int = 16 << 10
     body_bytes: int = 4 << 10
     body_s: float = 5.0
+    held_bytes: int = 512 << 20
     guesses: int = 20
     guesses_per_s: float = 0.1
     refusals: int = 100

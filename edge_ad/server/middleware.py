@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,6 +17,7 @@ from edge_ad.server.users import needed_role
 
 __all__ = ["PUBLIC_PATHS", "AccessMiddleware", "Pace"]
 
+_Take = Callable[[int], bool]
 Pace = Callable[[str], Awaitable[None]]
 
 PUBLIC_PATHS = frozenset({"/login", "/static/style.css", "/static/icon.svg"})
@@ -55,6 +57,7 @@ class AccessMiddleware:
 
     def __init__(self, app: ASGIApp, access: Access, limits: Limits, pace: Pace, paths: Collection[str] | None) -> None:
         self._app, self._access, self._limits, self._pace, self._paths = app, access, limits, pace, paths
+        self._memory = _Memory(limits.held_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -66,18 +69,19 @@ class AccessMiddleware:
         scope = {**scope, "client": (client, 0), "state": {"access": self._access}}
         reply = _Reply(send, self._pace, client)
         try:
-            await self._answer(scope, headers, receive, reply)
+            with self._memory.share() as take:
+                await self._answer(scope, headers, receive, reply, take)
         except Exception:  # a bug in a route must be reported, and must not end the server
             _LOG.exception("The server could not answer %s %s", scope["method"], scope["path"])
             if not reply.has_started:
                 await _line("The live page has a fault.", 500)(scope, receive, reply)
 
-    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, reply: _Reply) -> None:
+    async def _answer(self, scope: Scope, headers: Headers, receive: Receive, reply: _Reply, take: _Take) -> None:
         refusal = self._refuse(scope, headers) or self._deny(scope, headers, scope["client"][0])
         if refusal is None and scope["method"] == "POST":
-            body = await self._body(receive)
-            if body is None:
-                refusal = _line("The body is too long or too slow.", 413)
+            body = await self._body(receive, take)
+            if isinstance(body, Response):
+                refusal = body
             else:
                 receive = _Replay(body, receive)
         if refusal is not None:
@@ -130,22 +134,55 @@ class AccessMiddleware:
         who = "Nobody" if user is None else user.title
         return _line(f"{who} may not do this: it needs the role {needed.word}.", 403)
 
-    async def _body(self, receive: Receive) -> bytes | None:
-        """The whole body; None when it is too long or does not arrive in time."""
+    async def _body(self, receive: Receive, take: _Take) -> bytes | Response:
+        """The whole body, or why it is not taken."""
         try:
-            return await asyncio.wait_for(self._read(receive), self._limits.body_s)
+            return await asyncio.wait_for(self._read(receive, take), self._limits.body_s)
         except asyncio.TimeoutError:
-            return None
+            return _line("The body is too slow.", 413)
 
-    async def _read(self, receive: Receive) -> bytes | None:
+    async def _read(self, receive: Receive, take: _Take) -> bytes | Response:
         body = bytearray()
         while True:
             message = await receive()
-            body += message.get("body", b"")
-            if message["type"] != "http.request" or len(body) > self._limits.body_bytes:
-                return None
+            part = message.get("body", b"")
+            if message["type"] != "http.request" or len(body) + len(part) > self._limits.body_bytes:
+                return _line("The body is too long.", 413)
+            if not take(len(part)):
+                return _line("Too much is being sent; try again.", 503, {"retry-after": "1"})
+            body += part
             if not message.get("more_body", False):
                 return bytes(body)
+
+
+class _Memory:
+    """What the bodies of all requests may take.
+
+    Args:
+        most_bytes: All together.
+    """
+
+    def __init__(self, most_bytes: int) -> None:
+        self._left_bytes = most_bytes
+
+    @contextmanager
+    def share(self) -> Iterator[_Take]:
+        """Gives a function that takes so many bytes, or says that there are no more; at the end they are given back."""
+        taken = 0
+
+        def take(count: int) -> bool:
+            nonlocal taken
+            if count > self._left_bytes:  # it is refused, and others go on with what it had
+                self._left_bytes, taken = self._left_bytes + taken, 0
+                return False
+            self._left_bytes -= count
+            taken += count
+            return True
+
+        try:
+            yield take
+        finally:
+            self._left_bytes += taken
 
 
 class _Reply:

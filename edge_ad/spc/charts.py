@@ -130,7 +130,9 @@ def _dress(axes: Axes, spans: Sequence[Span], label: str, *, is_share: bool, mar
     for place in marked:
         axes.axvline(place - 0.5, color=MUTED, linestyle=":", linewidth=1.2)
     if is_share:
-        axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.3g} %")
+        from matplotlib.ticker import PercentFormatter
+
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))  # with as many digits as tell ticks apart
     ticks = sorted({round(place) for place in np.linspace(0, len(spans) - 1, min(_TICKS, len(spans)))})
     axes.set_xticks(ticks, [f"{datetime.fromtimestamp(spans[place].since_unix):%m-%d %H:%M}" for place in ticks])
     axes.set_xlim(-0.5, len(spans) - 0.5)

@@ -7,17 +7,14 @@ from types import ModuleType
 
 import cv2
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
 from edge_ad.bundle import Bundle, Reference, write_bundle
 from edge_ad.cli import app as verbs
 from edge_ad.manifest import GraphInfo, Manifest, SplitInfo, Threshold
+from tests.blue_graph import SIZE_HW, blue_graph
 
 PlantVerb = Callable[[Callable[..., None]], None]
-
-SIZE_HW = (32, 32)
 
 
 @pytest.fixture
@@ -54,7 +51,7 @@ def bundle(tmp_path: Path) -> Bundle:
         created="2026-01-01T00:00:00+00:00",
     )
     return write_bundle(
-        tmp_path / "bundle", manifest, {"model.onnx": _blue_graph(), "reference.npz": reference.to_bytes()}
+        tmp_path / "bundle", manifest, {"model.onnx": blue_graph(), "reference.npz": reference.to_bytes()}
     )
 
 
@@ -77,29 +74,3 @@ def product_root(tmp_path: Path) -> Path:
 def _write(path: Path, image: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), image)
-
-
-def _blue_graph() -> bytes:
-    nodes = [
-        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("Gather", ["pixels", "blue"], ["channel"], axis=3),
-        helper.make_node("Mul", ["channel", "scale"], ["anomaly_map"]),
-        helper.make_node("ReduceMax", ["anomaly_map"], ["score"], axes=[1, 2], keepdims=0),
-    ]
-    constants = [
-        numpy_helper.from_array(np.array(0, np.int64), "blue"),
-        numpy_helper.from_array(np.array(1 / 255, np.float32), "scale"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "blue",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", *SIZE_HW, 3])],
-        [
-            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"]),
-            helper.make_tensor_value_info("anomaly_map", TensorProto.FLOAT, ["N", *SIZE_HW]),
-        ],
-        constants,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())

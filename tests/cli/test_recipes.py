@@ -65,6 +65,20 @@ def test_check_shows_every_fault_in_a_line_of_its_own(tmp_path: Path, capsys: py
     assert err.startswith("error: 7 faults")
 
 
+def test_check_finds_values_that_the_stream_would_refuse(
+    tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = "exposure: 8000\ngain: 0\nfps: 5\ntrigger: http:8081\ngpio: gpiochip0,ng=17,pulse=50ms\nmqtt: mqtt://h/t\n"
+    path = _write(tmp_path / "plate.yaml", f"bundle: {bundle.root}\n{good}webhook: https://h/x\n")
+    assert main(["recipe", "check", str(path)]) == 0
+    wrong = "exposure: -8\ngain: -1\nfps: 0\nwidth: 0\ntrigger: bogus\ngpio: gpiochip0\nmqtt: h\nwebhook: h\n"
+    path = _write(tmp_path / "plate.yaml", f"bundle: {bundle.root}\n{wrong}")
+    capsys.readouterr()
+    assert main(["recipe", "check", str(path)]) == 2
+    fields = [line.split(": ")[1] for line in capsys.readouterr().out.splitlines()]
+    assert sorted(fields) == ["exposure", "fps", "gain", "gpio", "mqtt", "trigger", "webhook", "width"]
+
+
 def test_check_of_a_folder_finds_names_twice_and_what_a_running_stream_cannot_change(
     tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:

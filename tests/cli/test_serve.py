@@ -20,7 +20,7 @@ import pytest
 
 from edge_ad.detector import load
 from edge_ad.listen_address import parse_address
-from edge_ad.server import HttpServer, PredictionServer
+from edge_ad.server import HttpServer, Limits, PredictionServer
 from edge_ad.server.predictions import Judge
 from edge_ad.verdict_report import judge_contents
 from tests.runtime.tiny_bundle import SIZE_HW, tiny_bundle
@@ -32,8 +32,8 @@ def _png(seed: int) -> bytes:
 
 
 @contextmanager
-def _served(judge: Judge, *, most_images: int = 8) -> Iterator[str]:
-    server = HttpServer()
+def _served(judge: Judge, *, most_images: int = 8, held_bytes: int = 1 << 20) -> Iterator[str]:
+    server = HttpServer(limits=Limits(body_bytes=1 << 16, held_bytes=held_bytes))
     part = PredictionServer(server, parse_address("127.0.0.1:0"), judge, {"product": "test"}, most_images)
     server.open()
     try:
@@ -128,6 +128,20 @@ def test_photos_that_wait_are_judged_together_and_too_many_are_refused() -> None
         statuses = sorted(each.result()[0] for each in (first, *waiting))
     assert statuses == [200] * 65 + [503] * 2
     assert groups == [1] + [8] * 8
+
+
+def test_photos_that_would_take_too_much_memory_are_refused_and_later_taken() -> None:
+    started, released, groups = threading.Event(), threading.Event(), list[int]()
+    with (
+        _served(_slow_judge(started, released, groups), held_bytes=1500) as url,
+        ThreadPoolExecutor(1) as clients,
+    ):
+        first = clients.submit(_post, url, b"1" * 1000, "first")
+        assert started.wait(30)
+        assert _post(url, b"1" * 1000, "second")[0] == 503
+        released.set()
+        assert first.result()[0] == 200
+        assert _post(url, b"1" * 1000, "second")[0] == 200
 
 
 def test_the_command_serves_until_it_is_ended(bundle: Path) -> None:

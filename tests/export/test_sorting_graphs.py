@@ -15,7 +15,7 @@ from edge_ad.export.onnx_export import trace
 from edge_ad.export.tensorrt.sort_check import check_sorts
 from edge_ad.models.feature_matching import ExactMatching
 from edge_ad.runtime.backend import get_backend
-from edge_ad.runtime.engine import EngineSource
+from edge_ad.runtime.engine_source import EngineSource
 from tests.runtime.tiny_bundle import threshold
 
 

@@ -13,12 +13,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from edge_ad.bundle import Bundle, Reference, write_bundle
 from edge_ad.manifest import GateReport, GraphInfo, Manifest, MetricsRecord, SplitInfo, Threshold
 from edge_ad.runtime import build_engine
+from tests.blue_graph import SIZE_HW, blue_graph
 from tests.fuzz.console import run_command
 from tests.fuzz.graphs import mutate_graph
 from tests.fuzz.mutation import mutate_bytes, mutate_json
@@ -26,7 +25,6 @@ from tests.fuzz.target import Target, pack, unpack
 
 __all__ = ["BundleTarget"]
 
-SIZE_HW = (32, 32)
 _COMMAND = "command"
 _COMPUTING = (".onnx", ".ort", ".blob", ".xml", ".bin")
 _BACKENDS = ("onnxruntime", "openvino")
@@ -237,33 +235,6 @@ def _write(root: Path) -> Bundle:
         "precision/int8.json": json.dumps({"source": {"fp32": "0" * 64}, "layers": [1, 2]}).encode(),
     }
     return write_bundle(root, manifest, files)
-
-
-def blue_graph() -> bytes:
-    """uint8 BGR (N, 32, 32, 3) → score (N,), anomaly map (N, 32, 32)."""
-    nodes = [
-        helper.make_node("Cast", ["image"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("Gather", ["pixels", "blue"], ["channel"], axis=3),
-        helper.make_node("Mul", ["channel", "scale"], ["anomaly_map"]),
-        helper.make_node("ReduceMax", ["anomaly_map"], ["score"], axes=[1, 2], keepdims=0),
-    ]
-    constants = [
-        numpy_helper.from_array(np.array(0, np.int64), "blue"),
-        numpy_helper.from_array(np.array(1 / 255, np.float32), "scale"),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "blue",
-        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["N", *SIZE_HW, 3])],
-        [
-            helper.make_tensor_value_info("score", TensorProto.FLOAT, ["N"]),
-            helper.make_tensor_value_info("anomaly_map", TensorProto.FLOAT, ["N", *SIZE_HW]),
-        ],
-        constants,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
 
 
 def _write_image(path: Path, image: np.ndarray) -> None:

@@ -19,7 +19,7 @@ from edge_ad.errors import BundleError, DeviceError, MissingDependencyError, Sto
 from edge_ad.export.build import build_engines
 from edge_ad.runtime import build_engine, choose_backend, open_engine, probe
 from edge_ad.runtime.backend import get_backend
-from edge_ad.runtime.engine import EngineSource
+from edge_ad.runtime.engine_source import EngineSource
 from edge_ad.runtime.engines import engine_key, opened_engine
 from edge_ad.runtime.openvino import engine as openvino_engine
 from edge_ad.runtime.openvino.api import openvino_core

@@ -10,7 +10,7 @@ from onnx import helper
 
 from edge_ad.calibration.graph_runner import open_graph
 from edge_ad.errors import BundleError, DeviceError
-from edge_ad.runtime.engine import EngineSource
+from edge_ad.runtime.engine_source import EngineSource
 from edge_ad.runtime.openvino.api import openvino_api
 from edge_ad.runtime.openvino.engine import (
     OpenVinoEngine,

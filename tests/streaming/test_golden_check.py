@@ -34,20 +34,22 @@ class _Check:
     """A golden check with a clock that a test moves, and the events it gave."""
 
     def __init__(self, plan: GoldenPlan, recipe: RecipeMark = NO_RECIPE) -> None:
-        self.now, self.events, self.recipe = 0.0, list[Event](), recipe
+        self.now, self.events, self.recipe, self.threshold = 0.0, list[Event](), recipe, 1.0
         self.golden = GoldenCheck(lambda: self.now)
         self.golden.use(plan, recipe, 1.0)
         self.look()
 
     def look(self, threshold: float = 1.0, bundle: str = "") -> list[str]:
+        self.threshold = threshold
         found = self.golden.look(self.recipe, threshold, bundle)
         self.events += found
         kinds = [event.kind.removeprefix("golden check ") for event in found]
         return [kind for kind in kinds if kind != "judged"]
 
     def show(self, part: str, verdict: str, recipe: RecipeMark = NO_RECIPE) -> list[str]:
-        self.golden.judged(Judged(part, "", verdict, 0.5, 1.0, "b1", 7.0, recipe_hash=recipe.hash))
-        return self.look()
+        judged = Judged(part, "", verdict, 0.5, self.threshold, "b1", 7.0, recipe_hash=recipe.hash)
+        self.golden.judged(judged)
+        return self.look(self.threshold)
 
 
 def test_masters_judged_as_recorded_and_signed_hold_until_the_next_check() -> None:
@@ -210,6 +212,16 @@ def test_another_bundle_with_the_same_threshold_asks_again() -> None:
     assert check.show("M2", "NG", recipe) == ["passed"]
     check.golden.use(_plan(sign=False), recipe, 1.0, "b2")
     assert check.look(bundle="b2") == ["due"]
+
+
+@pytest.mark.parametrize(("threshold", "bundle"), [(2.0, "b2"), (1.0, "b2"), (2.0, "b1")])
+def test_verdict_of_the_detector_before_does_not_count_for_the_one_in_use(threshold: float, bundle: str) -> None:
+    check = _Check(_plan(), NO_RECIPE)
+    assert check.look(2.0, "b1") == []
+    assert check.look(2.0, "b2") == []
+    check.golden.judged(Judged("M1", "", "OK", 0.5, threshold, bundle, 7.0))
+    counts = (threshold, bundle) == (2.0, "b2")
+    assert check.golden.state is (GoldenState.UNDER_WAY if counts else GoldenState.DUE)
 
 
 def test_part_of_the_production_is_not_taken_for_a_master_part_that_was_never_shown() -> None:

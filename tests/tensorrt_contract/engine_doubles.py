@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from edge_ad.manifest import Threshold
-from edge_ad.runtime.engine import EngineSource
+from edge_ad.runtime.engine_source import EngineSource
 from edge_ad.runtime.tensorrt.engine import TensorRtEngine
 from tests.runtime.tensorrt.cuda_bindings_double import FakeCudaBindings
 from tests.runtime.tensorrt.cuda_double import FakeCuda

@@ -8,7 +8,7 @@ from typing import Any
 from pathlib import Path
 from edge_ad.errors import BundleError
 from edge_ad.export.tensorrt.capabilities import Capabilities
-from edge_ad.runtime.engine import INPUT_NAME, OUTPUT_NAMES
+from edge_ad.runtime.deploy_graph import INPUT_NAME, OUTPUT_NAMES
 
 __all__ = ['BuildLog', 'first_reasons', 'make_progress_monitor', 'parse_network']
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import BundleError, DeviceError, require
-from edge_ad.runtime.engine import INPUT_NAME, OUTPUT_NAMES
+from edge_ad.runtime.deploy_graph import INPUT_NAME, OUTPUT_NAMES
 from edge_ad.runtime.kserve.address import ServerAddress
 
 __all__ = ["Answer", "Connection", "Served", "ServerLostError"]

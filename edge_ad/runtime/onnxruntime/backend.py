@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from edge_ad.errors import BundleError, MissingDependencyError, require
 from edge_ad.runtime.backend import Backend, BackendStatus
-from edge_ad.runtime.engine import Engine, EngineDescription, EngineSource, saving
+from edge_ad.runtime.engine import Engine, EngineDescription
+from edge_ad.runtime.engine_source import EngineSource, saving
 from edge_ad.runtime.onnxruntime.sessions import onnxruntime_version, open_session, run_session, session_options
 from edge_ad.runtime.target import processor
 

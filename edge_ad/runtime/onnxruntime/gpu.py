@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from edge_ad.errors import DeviceError, MissingDependencyError, UsageError, require
 from edge_ad.runtime.backend import Backend, BackendStatus
 from edge_ad.runtime.cuda.device import has_driver_library, has_gpu
-from edge_ad.runtime.engine import Engine, EngineDescription, EngineSource
+from edge_ad.runtime.engine import Engine, EngineDescription
+from edge_ad.runtime.engine_source import EngineSource
 from edge_ad.runtime.onnxruntime.sessions import (
     Providers,
     onnxruntime_version,

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.errors import require
-from edge_ad.runtime.engine import INPUT_NAME, OUTPUT_NAMES, backend_errors, check_deploy_graph
+from edge_ad.runtime.deploy_graph import INPUT_NAME, OUTPUT_NAMES, check_deploy_graph
+from edge_ad.runtime.engine_source import backend_errors
 
 __all__ = ["Providers", "onnxruntime_version", "open_session", "run_session", "session_options"]
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from edge_ad.errors import MissingDependencyError
 from edge_ad.manifest import BF16_OF, Precision
 from edge_ad.runtime.backend import Backend, BackendStatus
-from edge_ad.runtime.engine import Engine, EngineSource
+from edge_ad.runtime.engine import Engine
+from edge_ad.runtime.engine_source import EngineSource
 from edge_ad.runtime.openvino.api import openvino_instruction_set, openvino_version
 from edge_ad.runtime.openvino.engine import OpenVinoEngine, save_openvino
 from edge_ad.runtime.target import processor

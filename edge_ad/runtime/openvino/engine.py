@@ -16,16 +16,9 @@ from numpy.typing import NDArray
 from edge_ad.errors import BundleError, DeviceError
 from edge_ad.manifest import BF16_OF, Precision
 from edge_ad.prediction import Prediction
-from edge_ad.runtime.engine import (
-    INPUT_NAME,
-    OUTPUT_NAMES,
-    Engine,
-    EngineDescription,
-    EngineSource,
-    backend_errors,
-    check_deploy_graph,
-    saving,
-)
+from edge_ad.runtime.deploy_graph import INPUT_NAME, OUTPUT_NAMES, check_deploy_graph
+from edge_ad.runtime.engine import Engine, EngineDescription
+from edge_ad.runtime.engine_source import EngineSource, backend_errors, saving
 from edge_ad.runtime.openvino.api import openvino_api, openvino_core, openvino_version
 from edge_ad.runtime.openvino.sorting import sort_stably
 from edge_ad.runtime.target import available_cores

@@ -8,7 +8,8 @@ from typing import ClassVar
 from edge_ad.errors import DeviceError, EdgeAdError, MissingDependencyError
 from edge_ad.runtime.backend import Backend, BackendStatus
 from edge_ad.runtime.cuda.device import device_name, device_target, has_gpu
-from edge_ad.runtime.engine import Engine, EngineSource
+from edge_ad.runtime.engine import Engine
+from edge_ad.runtime.engine_source import EngineSource
 from edge_ad.runtime.tensorrt.api import TensorRtName, tensorrt_version
 from edge_ad.runtime.tensorrt.engine import TensorRtEngine
 

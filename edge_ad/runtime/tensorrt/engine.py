@@ -17,7 +17,8 @@ from edge_ad.prediction import Prediction
 from edge_ad.runtime.cuda.device import cuda_driver, device_name, device_target
 from edge_ad.runtime.cuda.driver import CudaDriver
 from edge_ad.runtime.cuda.owner_thread import OwnerThread
-from edge_ad.runtime.engine import Engine, EngineDescription, EngineSource
+from edge_ad.runtime.engine import Engine, EngineDescription
+from edge_ad.runtime.engine_source import EngineSource
 from edge_ad.runtime.tensorrt.api import TensorRtName, tensorrt_module, tensorrt_version
 from edge_ad.runtime.tensorrt.memory import Slot
 from edge_ad.runtime.tensorrt.pipeline import Pipeline, Results

@@ -12,7 +12,8 @@ from edge_ad.errors import DeviceError
 from edge_ad.runtime.cuda.calls import CudaCallError
 from edge_ad.runtime.cuda.driver import CudaDriver, CudaStream
 from edge_ad.runtime.cuda.graphs import CudaGraph, GraphCapture
-from edge_ad.runtime.engine import INPUT_NAME, backend_errors
+from edge_ad.runtime.deploy_graph import INPUT_NAME
+from edge_ad.runtime.engine_source import backend_errors
 from edge_ad.runtime.tensorrt.plan import Plan
 from edge_ad.runtime.tensorrt.timings import StageTimes
 

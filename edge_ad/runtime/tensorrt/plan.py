@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.errors import BundleError, DeviceError
-from edge_ad.runtime.engine import INPUT_NAME, OUTPUT_NAMES, EngineSource, backend_errors, check_deploy_graph
+from edge_ad.runtime.deploy_graph import INPUT_NAME, OUTPUT_NAMES, check_deploy_graph
+from edge_ad.runtime.engine_source import EngineSource, backend_errors
 from edge_ad.runtime.tensorrt.api import create_log
 
 __all__ = ["PLAN_FILE", "Plan", "load_plan"]

@@ -164,7 +164,7 @@ class GoldenCheck:
         """Take the verdict on a part; one that is no master part now is left alone."""
         with self._lock:
             master = self._shown(verdict.part) if verdict.recipe_hash == self._recipe.hash else None
-            if master is None:
+            if master is None or self._is_of_another_detector(verdict):
                 return
             made = Judged(**{**asdict(verdict), "part": master.id, "expect": master.expect})
             if self._state in (GoldenState.VALID, GoldenState.UNSIGNED):
@@ -178,6 +178,12 @@ class GoldenCheck:
             self._tell("judged", f"Master part {made.said}.", by=self._round.by)
             if len(self._round.judged) == len(self._planned().parts):
                 self._complete()
+
+    def _is_of_another_detector(self, verdict: Judged) -> bool:
+        """Whether a frame was judged before the threshold or the bundle changed, and its verdict comes only now."""
+        threshold, bundle = self._detector
+        is_of_bundle = not bundle or not verdict.bundle or verdict.bundle == bundle
+        return not is_of_bundle or verdict.threshold not in (None, threshold)
 
     def _shown_unasked(self, made: Judged) -> None:
         """A master part that nothing asks for; one that is judged wrongly fails the check that was passed."""

@@ -93,9 +93,12 @@ class _GentlConnection:
                     return None
                 continue
             except self._errors as error:
-                raise DeviceError(f"The camera {self._name} is lost: {first_line(error)}") from None
+                raise self._is_gone(error) from None
             self._heard_at = time.monotonic()
-            return self._buffer(self._events.buffer)
+            try:
+                return self._buffer(self._events.buffer)
+            except self._errors as error:  # its size is asked of the camera where the producer does not know it
+                raise self._is_gone(error) from None
 
     def chunk(self, buffer: Buffer, name: str) -> int | None:
         if self._chunks is None:
@@ -109,13 +112,13 @@ class _GentlConnection:
         except self._errors:
             return None
         finally:
-            self._chunks.detach_buffer()
+            self._try(self._chunks.detach_buffer)
 
     def release(self, buffer: Buffer) -> None:
         try:
             self._stream.queue_buffer(buffer.handle)
         except self._errors as error:
-            raise DeviceError(f"The camera {self._name} is lost: {first_line(error)}") from None
+            raise self._is_gone(error) from None
 
     def is_lost(self) -> bool:
         if time.monotonic() - self._heard_at < _SILENT_S:
@@ -131,7 +134,8 @@ class _GentlConnection:
             self._try(lambda: self._nodes.get_node("TLParamsLocked").from_string("0"))
             self._try(lambda: self._stream.stop_acquisition(self._gentl.ACQ_STOP_FLAGS_LIST.ACQ_STOP_FLAGS_KILL))
             self._try(lambda: self._stream.flush_buffer_queue(self._gentl.ACQ_QUEUE_TYPE_LIST.ACQ_QUEUE_ALL_DISCARD))
-            self._try(lambda: self._events.unregister_event())
+            if self._events is not None:
+                self._try(self._events.unregister_event)
             for announced in self._announced:
                 self._try(partial(self._stream.revoke_buffer, announced))
             self._try(self._stream.close)
@@ -188,6 +192,9 @@ class _GentlConnection:
     def _chunk_adapter(self) -> Any:
         kinds = {"GEV": self._genapi.ChunkAdapterGEV, "U3V": self._genapi.ChunkAdapterU3V}
         return kinds.get(self._device.tl_type, self._genapi.ChunkAdapterGeneric)(self._nodes)
+
+    def _is_gone(self, error: Exception) -> DeviceError:
+        return DeviceError(f"The camera {self._name} is lost: {first_line(error)}")
 
     def _not_opened(self, error: Exception) -> DeviceError:
         hint = "Check its cable and power, and that no other program holds it."

@@ -13,7 +13,7 @@ from edge_ad.export.tensorrt.config import PlanOptions
 from edge_ad.export.tensorrt.qdq_check import check_qdq
 from edge_ad.runtime.onnxruntime.backend import OnnxRuntimeEngine
 from edge_ad.runtime.openvino.engine import OpenVinoEngine
-from edge_ad.runtime.engine import EngineSource
+from edge_ad.runtime.engine_source import EngineSource
 from edge_ad.storage import sha256_file
 from tests.export.tensorrt.conftest import Graphs
 from tests.runtime.tiny_bundle import threshold

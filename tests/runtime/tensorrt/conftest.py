@@ -14,7 +14,7 @@ import pytest
 
 from edge_ad.bundle import Bundle, EngineKey, Reference, write_engine
 from edge_ad.runtime.cuda import device
-from edge_ad.runtime.engine import EngineSource
+from edge_ad.runtime.engine_source import EngineSource
 from edge_ad.runtime.tensorrt.engine import TensorRtEngine
 from tests.runtime.tensorrt.cuda_bindings_double import FakeCudaBindings
 from tests.runtime.tensorrt.cuda_double import FakeCuda

@@ -11,7 +11,7 @@ from edge_ad.cli import main
 from edge_ad.errors import BundleError, DeviceError
 from edge_ad.manifest import Threshold
 from edge_ad.runtime.cuda.device import has_gpu
-from edge_ad.runtime.engine import EngineSource
+from edge_ad.runtime.engine_source import EngineSource
 from edge_ad.runtime.tensorrt.plan import load_plan
 from tests.runtime.tiny_bundle import SIZE_HW, deploy_graph, threshold, tiny_bundle
 

@@ -132,6 +132,33 @@ def test_a_camera_that_stops_answering_twenty_times_comes_back(monkeypatch: pyte
         assert (source.gaps.count, source.gaps.reconnects) == (20, 20)
 
 
+def test_a_camera_that_is_lost_while_it_starts_or_is_asked_for_a_size_can_be_opened_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gentl, genapi = load_genicam()
+
+    def fail(connection: Any) -> None:
+        connection._stream = connection._device.create_data_stream()
+        connection._stream.open(connection._device.data_stream_ids[0])
+        raise gentl.GenericException("no memory")
+
+    source = source_from_uri("genicam://1")
+    with monkeypatch.context() as patched:
+        patched.setattr("edge_ad.streaming.sources.gentl._GentlConnection._start", fail)
+        with pytest.raises(DeviceError, match="no memory"):
+            source.open()
+    with source:
+        assert source.read() is not None
+        inner: Any = _inner(source)._connection
+        monkeypatch.setattr(inner, "_side", lambda *_: _raise(genapi.GenericException("unplugged")))
+        assert source.read() is not None
+        assert (source.gaps.count, source.gaps.reconnects) == (1, 1)
+
+
+def _raise(error: Exception) -> Any:
+    raise error
+
+
 class _Port:
     """Of a camera, which keeps its description in a register."""
 
