@@ -41,7 +41,7 @@ def print_golden_checks(database: Path, reader: RecordReader, chosen: RecordFilt
     if as_json:
         print_json({"database": database, "intact": not report.problems, "head": report.head, "checks": checks})
     else:
-        _print(database, checks, "intact" if not report.problems else report.problems[0], report.head)
+        _print(database, checks, "intact" if not report.problems else report.problems[0].rstrip("."), report.head)
     if report.problems:
         raise TrailError(f"{database} does not agree with its trail: {report.problems[0]}", "edge-ad records verify")
 

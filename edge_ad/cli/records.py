@@ -130,6 +130,15 @@ def records(
 
         verify_records(database, head=head, as_json=as_json)
         return
+    narrowing: dict[str, object] = {"--verdict": verdict, "--min-score": min_score, "--limit": limit}
+    narrowing |= {"--events": events}
+    if action == "golden":
+        others: dict[str, object] = {"--source": source, "--bundle": bundle, "--recipe": recipe, "--out": out}
+        _refuse_without_effect(
+            {**narrowing, **others},
+            "golden checks",
+            "Leave it out; --since and --until choose. To write a file: > FILE",
+        )
     if out is not None:
         check_output(out, overwrite=overwrite)
     chosen = RecordFilter(
@@ -143,7 +152,7 @@ def records(
         recipe=recipe,
     )
     if action == "report":
-        _refuse_for_report({"--verdict": verdict, "--min-score": min_score, "--limit": limit, "--events": events})
+        _refuse_without_effect(narrowing, "a report", "It counts all judged frames: leave it out.")
         request = _request(chosen, (base_since, base_until), shifts or [], subgroup, rules, wide=with_dispersion)
         report_statistics(database, request, out=out, as_json=as_json)
         return
@@ -190,11 +199,11 @@ def _request(
     )
 
 
-def _refuse_for_report(given: Mapping[str, object]) -> None:
-    """Refuse options that a report has no use for: its shares count all judged frames."""
+def _refuse_without_effect(given: Mapping[str, object], on: str, hint: str) -> None:
+    """Refuse options that would be left alone without a word."""
     for option, value in given.items():
         if value is not None and value is not False:
-            raise UsageError(f"{option} has no effect on a report.", "It counts all judged frames: leave it out.")
+            raise UsageError(f"{option} has no effect on {on}.", hint)
 
 
 def _list(reader: RecordReader, chosen: RecordFilter, *, events: bool, as_json: bool, out: Path | None) -> None:

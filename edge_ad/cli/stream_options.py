@@ -135,7 +135,11 @@ class Recipes:
     ] = None
     recipes: Annotated[
         Path | None,
-        _recipe_option("--recipes", metavar="DIR", help="Folder of recipes between which the stream can be switched."),
+        _recipe_option(
+            "--recipes",
+            metavar="DIR",
+            help="Folder of recipes between which the stream can be switched (docs/how-to/recipes.md).",
+        ),
     ] = None
     most_bundles: Annotated[
         int,
@@ -158,7 +162,9 @@ class Recipes:
     golden: Annotated[
         Path | None,
         _recipe_option(
-            "--golden", metavar="FILE", help="Golden check: master parts that the line must judge as recorded."
+            "--golden",
+            metavar="FILE",
+            help="Golden check: master parts that the line must judge as recorded (docs/how-to/golden_check.md).",
         ),
     ] = None
 

@@ -160,6 +160,7 @@ class OpcuaServer(PlcServer):
             answer = await asyncio.wrap_future(asked)
         except EdgeAdError as error:
             self._refusal = str(error)
+            await self._show()  # a client that is refused reads why at once
             raise
         self._refusal = ""
         await self._show()

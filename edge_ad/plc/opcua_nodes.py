@@ -152,12 +152,18 @@ class InspectionNodes:
             result: The result.
             is_asked: Whether a part was asked for since, which has no result yet: then this one is OK for nobody.
         """
-        from asyncua import ua
-
         self._newest, self._is_asked = result, is_asked
-        first: Mapping[str, Any] = result.regions[0] if result.regions else {}
         inspection = inspection_of(result)
-        values = {
+        for name, value in self._latest_values(result, inspection).items():
+            await self._write(f"{ROOT}.Latest.{name}", value, is_result=True)
+        standard = standard_result_of(result, self._run)
+        await self._write(f"{ROOT}.ResultManagement.Results.Latest", standard, is_result=True)
+        await self._tell(result, standard, inspection)
+
+    def _latest_values(self, result: PartResult, inspection: Any) -> Mapping[str, Any]:
+        """The variables of ``Latest`` in the order of `_LATEST`."""
+        first: Mapping[str, Any] = result.regions[0] if result.regions else {}
+        return {
             "PartNumber": result.part,
             "PartId": result.part_id,
             "Verdict": int(result.code),
@@ -179,10 +185,10 @@ class InspectionNodes:
             "IsOk": self._is_ok(),
             "SequenceNumber": result.sequence,
         }
-        for name, value in values.items():
-            await self._write(f"{ROOT}.Latest.{name}", value, is_result=True)
-        standard = standard_result_of(result, self._run)
-        await self._write(f"{ROOT}.ResultManagement.Results.Latest", standard, is_result=True)
+
+    async def _tell(self, result: PartResult, standard: Any, inspection: Any) -> None:
+        from asyncua import ua
+
         text = f"Part {result.part_id or result.part} is {_VERDICTS[result.code]}."
         for generator in self._events:
             event = generator.event

@@ -172,7 +172,12 @@ def not_learned(findings: Sequence[Finding], good: Container[str], defects: Cont
         DataError: It has learned from all of them.
     """
     learned = {"good": good, "defect": defects}
-    found = [finding for finding in findings if content_hash(finding.photo) not in learned[finding.label]]
+    hashes = {finding.photo: content_hash(finding.photo) for finding in findings}
+    found = [finding for finding in findings if hashes[finding.photo] not in learned[finding.label]]
+    if other := [one for one in found if hashes[one.photo] in good or hashes[one.photo] in defects]:
+        named = ", ".join(f"{one.photo.name} ({one.label} now)" for one in other[:_NAMED])
+        _log.warning("%d photos that the run learned from were labelled otherwise since, and are learned again as they "
+                     "were too: %s. Take them out of the folders of that run.", len(other), named)  # fmt: skip
     if not found:
         raise DataError("The run has learned from all that is labelled.", "Label more findings on the live page.")
     return found

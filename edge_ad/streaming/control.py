@@ -23,6 +23,7 @@ from edge_ad.streaming.requests import RecipeAnswer, RecipeRequest, SwapRequest
 __all__ = ["BundleFacts", "StreamControl"]
 
 _MOST_WAITING_EVENTS = 10_000  # while a stream delivers nothing; beyond that the oldest are dropped
+_LONGEST_RECIPE = 40  # as recipes allow
 
 
 class BundleFacts(TypedDict):
@@ -208,6 +209,8 @@ class StreamControl:
     def _recipe_named(self, recipe: str | int) -> str:
         if not self.has_recipes:
             raise UsageError("This stream has no recipes.", "Start it with --recipes DIR --recipe NAME.")
+        if isinstance(recipe, str) and len(recipe) > _LONGEST_RECIPE:
+            raise UsageError(f"There is no recipe {recipe[:_LONGEST_RECIPE]}…", "A name has at most 40 characters.")
         if isinstance(recipe, str):
             return recipe
         found = [name for name, number in self.recipes().items() if number == recipe and number]
@@ -232,8 +235,9 @@ class StreamControl:
     def tell_refused(self, recipe: str | int, by: str, error: BaseException) -> None:
         """Note that a recipe was asked for and refused."""
         why, present = " ".join(str(error).split()), self._recipe.name
-        text = f"The recipe {recipe} was refused, and {present or 'the present one'} stays in use: {why}"
-        self._tell("recipe refused", text, recipe=str(recipe), by=by, why=why, present=present)
+        asked = str(recipe)[:_LONGEST_RECIPE]
+        text = f"The recipe {asked} was refused, and {present or 'the present one'} stays in use: {why}"
+        self._tell("recipe refused", text, recipe=asked, by=by, why=why, present=present)
 
     def take_events(self) -> list[Event]:
         """Take the events that were not delivered yet, oldest first."""

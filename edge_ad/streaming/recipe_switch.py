@@ -105,6 +105,9 @@ class RecipeSwitcher:
             answer = RecipeAnswer(recipe.mark, recipe.number, was_warm)
             if asked.is_prepared_only:
                 warm.release(opened.judging.engine)
+                if not warm.is_open(opened.judging.engine):
+                    message = "Its bundle is closed again: there is no room for it beside the one in use."
+                    raise UsageError(message, "Allow more: --warm-bundles, --recipe-memory.")
                 return replace(answer, ms=_ms_since(started))
             self._switch(judging, recipe, line)
         except BaseException:

@@ -76,6 +76,10 @@ class WarmBundles:
         """How many are open."""
         return len(self._open)
 
+    def is_open(self, engine: Engine) -> bool:
+        """Whether the bundle of an engine is open."""
+        return any(warm.opened.judging.engine is engine for warm in self._open)
+
     def take(self, key: Hashable, opener: Callable[[], OpenBundle]) -> tuple[OpenBundle, bool]:
         """An open bundle, in use from now on, and whether it was open already.
 

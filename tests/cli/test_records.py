@@ -245,7 +245,7 @@ def test_golden_checks_are_printed_with_who_signed_them(tmp_path: Path, capsys: 
     store.commit(golden.look(RecipeMark("Plate", "ab12"), 1.0))
     store.commit(golden.look(RecipeMark("Plate", "ab12"), 2.0))  # another threshold: asked for again, and cut off
     golden.begin("Anna")
-    golden.judged(Judged("M2", "", "OK", 0.75, 1.0, "b1", 1_700_000_000.0, recipe_hash="ab12"))
+    golden.judged(Judged("M2", "", "OK", 0.75, 2.0, "b1", 1_700_000_000.0, recipe_hash="ab12"))
     store.commit(golden.look(RecipeMark("Plate", "ab12"), 2.0))
     store.close()
     assert main(["records", "golden", str(path)]) == 0
@@ -255,8 +255,11 @@ def test_golden_checks_are_printed_with_who_signed_them(tmp_path: Path, capsys: 
     assert [line.split()[:6] for line in out.splitlines() if line.startswith("M")] == [
         ["M1", "OK", "OK", "yes", "0.25", "1"],
         ["M2", "NG", "NG", "yes", "2.5", "1"],
-        ["M2", "NG", "OK", "no", "0.75", "1"],
+        ["M2", "NG", "OK", "no", "0.75", "2"],
     ]
+    for option in (["--source", "line"], ["--limit", "1"], ["--out", str(tmp_path / "checks.txt")]):
+        assert main(["records", "golden", str(path), *option]) == 2
+        assert f"{option[0]} has no effect on golden checks" in capsys.readouterr().err
     assert main(["records", "golden", str(path), "--json"]) == 0
     check, not_done = json.loads(capsys.readouterr().out)["checks"]
     assert (not_done["outcome"], not_done["asked"], not_done["begun_by"]) == ("not done", "changed threshold", "Anna")

@@ -366,7 +366,7 @@ def test_a_client_selects_and_prepares_recipes_and_is_told_why_not(line: _Line) 
         async with _Plc(Client(line.url)) as plc:
             with pytest.raises(ua.uaerrors.BadInvalidState):
                 await plc.call(".SelectRecipe", "plates")
-            await plc.until(".Status.RecipeRefusal", "There is no recipe plates.")
+            assert await plc.read(".Status.RecipeRefusal") == "There is no recipe plates."
             external, internal = ua.RecipeIdExternalDataType(Id="screws"), ua.RecipeIdInternalDataType()
             found, is_complete, error = await plc.call(".RecipeManagement.PrepareRecipe", external, internal)
             assert (found.Id, found.Hash, is_complete, error) == ("screws", bytes.fromhex(BUNDLE), True, 0)

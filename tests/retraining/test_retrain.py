@@ -108,11 +108,12 @@ def test_findings_are_in_the_order_of_their_parts_whenever_they_were_labelled(tm
     assert [finding.record for finding in read_findings(tmp_path / "line.sqlite")] == [1, 2, 3]
 
 
-def test_what_the_run_has_learned_from_is_not_compared_on(database: Path) -> None:
+def test_what_the_run_has_learned_from_is_not_compared_on(database: Path, caplog: pytest.LogCaptureFixture) -> None:
     found = read_findings(database)
     good, defect = (content_hash(found[place].photo) for place in (0, 2))
     fresh = not_learned(found, {good}, {defect, content_hash(found[1].photo)})  # the last one as another label
     assert fresh == [found[1], *found[3:]]
+    assert f"{found[1].photo.name} (good now)" in caplog.text
     every = {content_hash(finding.photo) for finding in found}
     with pytest.raises(DataError, match="has learned from all"):
         not_learned(found, every, every)

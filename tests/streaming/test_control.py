@@ -56,6 +56,9 @@ def test_number_of_no_recipe_or_of_two_is_refused_and_recorded() -> None:
         (event,) = control.take_events()
         assert (event.kind, event.data["by"]) == ("recipe refused", "the PLC")
         assert why in event.text
+    with pytest.raises(UsageError, match="no recipe x"):
+        control.switch_recipe("x" * 5000, by="the PLC").result(0)
+    assert len(control.take_events()[0].text) < 300
     assert control.take_recipe_request() is None
 
 

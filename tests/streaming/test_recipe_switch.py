@@ -252,6 +252,17 @@ def test_prepared_bundle_is_warm_and_nothing_is_switched() -> None:
     assert control.recipe.name == "b"
 
 
+def test_bundle_that_cannot_stay_open_is_not_said_to_be_prepared() -> None:
+    sink = ListSink()
+
+    def steer(control: StreamControl) -> None:
+        with pytest.raises(UsageError, match="no room"):
+            control.switch_recipe("b", by="test", only_prepare=True).result(10)
+        assert not control.switch_recipe("b", by="test").result(10).was_warm
+
+    _stream([_recipe("a", "32"), _recipe("b", "48")], sink, steer, limits=WarmLimits(most=1))
+
+
 _EXPOSED = CameraSettings(exposure_us=100.0)
 
 
