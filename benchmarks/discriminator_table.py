@@ -34,8 +34,9 @@ from torch import Tensor, nn
 from benchmarks.suites.accuracy_suite import split_method
 from benchmarks.suites.record import read_lines
 from benchmarks.suites.row_cells import add_cell_options, measure_missing, row_cell
-from edge_ad.data.products import Product, open_product
+from edge_ad.data.products import open_product
 from edge_ad.data.pseudo_defects import KINDS, PseudoDefects
+from edge_ad.data.samples import Product
 from edge_ad.data.splits import GoodSplit, split_good
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.evaluation.metrics import image_auroc

@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from benchmarks.suites.accuracy_suite import split_method
 from benchmarks.suites.record import read_lines
 from benchmarks.suites.row_cells import add_cell_options, measure_missing, row_cell
-from edge_ad.data.products import Product, open_product
+from edge_ad.data.products import open_product
+from edge_ad.data.samples import Product
 from edge_ad.data.shift_kinds import parse_shifts
 from edge_ad.data.splits import GoodSplit, split_good
 from edge_ad.evaluation.evaluate import read_test_photo

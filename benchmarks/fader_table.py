@@ -23,7 +23,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.suites.row_cells import add_cell_options, measure_missing, row_cell
-from edge_ad.data.products import Product, open_product
+from edge_ad.data.products import open_product
+from edge_ad.data.samples import Product
 from edge_ad.data.splits import GoodSplit, split_good
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.models import AnomalyDetector, create_detector

@@ -24,7 +24,8 @@ from typing import Any
 
 from benchmarks.discriminator_int8 import edge_ad
 from benchmarks.suites.record import append_row, read_lines
-from edge_ad.data.products import Product, Sample, open_product
+from edge_ad.data.products import open_product
+from edge_ad.data.samples import Product, Sample
 from edge_ad.data.splits import content_hash
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.evaluation.metrics import average_precision, image_auroc

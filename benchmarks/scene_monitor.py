@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.data import line_shifts
-from edge_ad.data.products import Product, open_product
+from edge_ad.data.products import open_product
+from edge_ad.data.samples import Product
 from edge_ad.images import read_resized
 from edge_ad.scene import SceneLimits, SceneMeasures, SceneReading, measure_scene
 from edge_ad.streaming.verdicts.scene import SceneMonitor

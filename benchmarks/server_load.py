@@ -14,16 +14,14 @@ within 1 s (95th percentile).
 from __future__ import annotations
 
 import argparse
-import http.client
 import json
 import os
-import selectors
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -34,6 +32,7 @@ from numpy.typing import NDArray
 
 from benchmarks.frames import passing_parts, photos
 from benchmarks.live_rows import add_out_option, add_row
+from benchmarks.server_clients import TOKEN
 from edge_ad.bundle import Bundle
 from edge_ad.runtime import Engine, open_engine
 from edge_ad.server import HttpServer, PageSink, http_trigger, metrics_sink
@@ -41,37 +40,9 @@ from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sinks import Sink
 from edge_ad.streaming.sources import Source
 
-TOKEN = "token-of-the-benchmark"
-_BEARER = {"authorization": f"Bearer {TOKEN}"}
 _SIZE_HW = (720, 1280)
 _FRAMES = 60
-_CONNECTIONS = 500
-_ATTEMPTS_PER_S = 200.0  # new connections, of all together
-_DRIP_S = 0.5
 _LEAST_FPS, _MOST_TRIGGER_S, _MOST_VIEWER_S = 0.90, 0.1, 1.0
-_ASK = f"GET %s HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {TOKEN}\r\n\r\n"
-_MISUSE = (
-    b"GET /api/events HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer wrong\r\n\r\n",
-    b"GET /../../etc/passwd HTTP/1.1\r\nhost: localhost\r\n\r\n",
-    b"GET / HTTP/1.1\r\nhost: localhost\r\nx: " + b"a" * 70_000 + b"\r\n\r\n",
-    b"POST /api/pause HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99999999\r\n\r\n",
-    b"GET / HTTP/1.1\r\nhost: evil.example\r\n\r\n",
-    b"\x16\x03\x01\x02\x00\x01\x00",
-    b"GET /stream.mjpg HTTP/1.1\r\n",  # and never the rest
-)
-# A dozen readers have the token and read nothing of what never ends, or is large; the others of the login.
-_UNREAD = (
-    *[(_ASK % "/stream.mjpg").encode()] * 6,
-    *[(_ASK % "/api/records.json?newest=10000").encode()] * 6,
-    *[b"GET /login HTTP/1.1\r\nhost: localhost\r\n\r\n"] * (_CONNECTIONS - 12),
-)
-_LOADS: dict[str, Callable[[int], bytes]] = {
-    "idle": lambda number: b"",
-    "drip": lambda number: b"",
-    "misuse": lambda number: _MISUSE[number % len(_MISUSE)],
-    "unread": lambda number: _UNREAD[number % len(_UNREAD)],
-    "elsewhere": lambda number: _MISUSE[number % len(_MISUSE)],
-}
 
 
 class DecodedFrames(Source):
@@ -92,103 +63,6 @@ class DecodedFrames(Source):
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def hold(port: int, kind: str) -> None:
-    """Hold five hundred connections from another address of this machine; each comes back when it is cut."""
-    selector, unread = selectors.DefaultSelector(), list[socket.socket]()
-    started, attempts, dripped_at = time.monotonic(), 0, 0.0
-    while True:
-        allowed = _CONNECTIONS + _ATTEMPTS_PER_S * (time.monotonic() - started)
-        while len(selector.get_map()) + len(unread) < _CONNECTIONS and attempts < allowed:
-            client = _connect(port)
-            client.send(_LOADS[kind](attempts))
-            attempts += 1
-            if kind == "unread":
-                unread.append(client)
-            else:
-                selector.register(client, selectors.EVENT_READ)
-        for key, _ in selector.select(0.05):
-            if not _read(key.fileobj):
-                selector.unregister(key.fileobj)
-                key.fileobj.close()  # type: ignore[union-attr]  # a socket
-        if kind == "drip" and time.monotonic() - dripped_at > _DRIP_S:
-            dripped_at = time.monotonic()
-            for key in list(selector.get_map().values()):
-                with suppress(OSError):
-                    key.fileobj.send(b"x")  # type: ignore[union-attr]  # a socket
-
-
-def be_dummy(port: int) -> None:
-    """A server that has nothing to do with the stream and refuses everybody: what clients cost the machine itself."""
-    listener = socket.create_server(("127.0.0.1", port + 1), backlog=1024)
-    while True:
-        client, _ = listener.accept()
-        with client, suppress(OSError):
-            client.settimeout(0.05)
-            client.recv(1 << 17)
-            client.sendall(b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-
-
-def _connect(port: int) -> socket.socket:
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.bind(("127.0.0.2", 0))
-    client.connect(("127.0.0.1", port))
-    client.setblocking(False)
-    return client
-
-
-def _read(client: Any) -> bool:
-    """Whether a connection goes on."""
-    try:
-        return bool(client.recv(1 << 16))
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-
-
-def watch(port: int, viewers: int) -> None:
-    """Watch as the page does: the state, and one picture after the other."""
-    states = [_get(port, "/api/live") for _ in range(viewers)]
-    pictures = [http.client.HTTPConnection("127.0.0.1", port) for _ in states]
-    serials = ["0"] * viewers
-    while states:
-        for number, connection in enumerate(pictures):
-            connection.request("GET", f"/api/picture?after={serials[number]}", headers=_BEARER)
-        for number, connection in enumerate(pictures):
-            response = connection.getresponse()
-            serials[number] = response.getheader("x-serial") or serials[number]
-            response.read()
-
-
-def probe(port: int) -> None:
-    """Ask for frames and come as a viewer, again and again; print how long each took, in seconds."""
-    number = 0
-    while True:
-        number += 1
-        started = time.perf_counter()
-        connection = http.client.HTTPConnection("127.0.0.1", port)
-        connection.request("POST", "/trigger", headers=_BEARER)
-        assert connection.getresponse().status in (202, 409)
-        print("trigger", time.perf_counter() - started, flush=True)
-        connection.close()
-        if number % 2 == 0:
-            started = time.perf_counter()
-            state = _get(port, "/api/live")
-            while not state.readline().startswith(b"data: "):
-                pass
-            assert _get(port, "/api/picture").read(2) == b"\xff\xd8"
-            print("viewer", time.perf_counter() - started, flush=True)
-            state.close()
-        time.sleep(0.1)
-
-
-def _get(port: int, path: str) -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    connection.request("GET", path, headers=_BEARER)
-    return connection.getresponse()
 
 
 @dataclass
@@ -237,7 +111,7 @@ class Clients:
             self._kinds.insert(0, "dummy")
         self._processes = [
             subprocess.Popen(
-                [sys.executable, "-m", "benchmarks.server_load", "--client", each],
+                [sys.executable, "-m", "benchmarks.server_clients", each],
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             )
             for each in self._kinds
@@ -310,22 +184,6 @@ def run(bundle: Bundle, seconds: float, rounds: int, loads: list[str], threads: 
     return {**facts, "loads": report}, all(row.is_good() for row in seen.values())
 
 
-def _be_client(kind: str) -> None:
-    if kind != "probe":
-        with suppress(OSError):
-            os.nice(19)  # what the clients themselves cost is not the server's
-    port = int(sys.stdin.readline())
-    with suppress(OSError, http.client.HTTPException):  # the stream has ended
-        if kind == "probe":
-            probe(port)
-        elif kind == "dummy":
-            be_dummy(port)
-        elif kind.endswith("viewers"):
-            watch(port, int(kind.split()[0]))
-        else:
-            hold(port + (kind == "elsewhere"), kind)
-
-
 def main() -> int:
     """Measure the stream under each load and print JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -334,12 +192,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--loads", nargs="+", default=["idle", "drip", "misuse", "unread"])
-    parser.add_argument("--client", help=argparse.SUPPRESS)
     add_out_option(parser)
     arguments = parser.parse_args()
-    if arguments.client is not None:
-        _be_client(arguments.client)
-        return 0
     if arguments.bundle is None:
         parser.error("--bundle is needed")
     bundle = Bundle.open(arguments.bundle)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from edge_ad.bundle import Bundle
-from edge_ad.data.products import Product
 from edge_ad.data.sample_product import Shown, render_line_video, render_product
+from edge_ad.data.samples import Product
 from edge_ad.errors import DataError
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.evaluation.latency import measure_engine, read_frames

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edge_ad.data.products import Product
+from edge_ad.data.samples import Product
 from edge_ad.evaluation.evaluate import Predictor, evaluate
 from edge_ad.runtime import Engine
 

@@ -35,7 +35,8 @@ from benchmarks.suites.stability import Settings
 from benchmarks.suites.stages import FramePath
 from benchmarks.suites.yardstick import Yardstick
 from edge_ad.bundle import Bundle
-from edge_ad.data.products import Product, open_product
+from edge_ad.data.products import open_product
+from edge_ad.data.samples import Product
 from edge_ad.errors import EdgeAdError
 from edge_ad.evaluation.latency import read_frames
 from edge_ad.runtime import Engine, open_engine

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from benchmarks.suites.record import now
 from benchmarks.suites.row_cells import add_cell_options, measure_missing, row_cell
-from edge_ad.data.products import Product, open_product
+from edge_ad.data.products import open_product
+from edge_ad.data.samples import Product
 from edge_ad.errors import EdgeAdError
 from edge_ad.evaluation.sample_metrics import image_metrics, pixel_metrics
 from edge_ad.images import read_image

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from edge_ad.data.products import Product
+    from edge_ad.data.samples import Product
     from edge_ad.evaluation.evaluate import LoadedPredictor
     from edge_ad.evaluation.report import Reconstruct
     from edge_ad.evaluation.results import Decisions, Evaluation, Rate

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_ad.cli.console import note, print_json, print_line
-from edge_ad.cli.options import BackendOption, JsonOption, OptionalValueCommand, PlainHttpOption, TrustOption
+from edge_ad.cli.options import (
+    LONGEST_WATCH_S,
+    BackendOption,
+    JsonOption,
+    OptionalValueCommand,
+    PlainHttpOption,
+    TrustOption,
+)
 from edge_ad.credentials import WEB_TOKEN, credential
 from edge_ad.errors import EdgeAdError, UsageError
 
@@ -35,7 +42,9 @@ COMMAND = FollowCommand
 def follow(
     reference: Annotated[str, typer.Argument(metavar="REGISTRY/NAME:TAG", help="The tag to follow.")],
     into: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the bundle, for stream --watch-bundle.")],
-    every: Annotated[float, typer.Option(min=1.0, metavar="S", help="Seconds between two looks at the tag.")] = 60.0,
+    every: Annotated[
+        float, typer.Option(min=1.0, max=LONGEST_WATCH_S, metavar="S", help="Seconds between two looks at the tag.")
+    ] = 60.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, and end.")] = False,
     backend: BackendOption = "auto",
     build: Annotated[bool, typer.Option("--build/--no-build", help="Build the engine of this device.")] = True,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from edge_ad.data.products import Folders
 
 __all__ = [
+    "LONGEST_WATCH_S",
     "BackendOption",
     "BundleArgument",
     "DefectOption",
@@ -51,6 +52,8 @@ ThreadsOption: TypeAlias = Annotated[
 
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
+LONGEST_WATCH_S = 7 * 24 * 3600.0
+"""Between two looks at a tag, in seconds: a device that looks more seldom cannot be told from one that is gone."""
 PlainHttpOption: TypeAlias = Annotated[
     bool, typer.Option("--plain-http", help="Speak to the registry without TLS; on this machine that is so anyway.")
 ]

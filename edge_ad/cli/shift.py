@@ -12,7 +12,7 @@ from edge_ad.cli.console import note, print_facts, print_json, print_line, print
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from edge_ad.data.products import Product
+    from edge_ad.data.samples import Product
     from edge_ad.data.shift_kinds import ShiftKind
     from edge_ad.evaluation.evaluate import LoadedPredictor
     from edge_ad.evaluation.results import Rate

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from edge_ad.cli.options import (
+    LONGEST_WATCH_S,
     BackendOption,
     JsonOption,
     OptionalValueCommand,
@@ -112,6 +113,7 @@ class Registry:
         typer.Option(
             "--watch-every",
             min=1.0,
+            max=LONGEST_WATCH_S,
             metavar="S",
             help="With --watch-bundle and a tag in a registry: seconds between two looks at it.",
         ),

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from edge_ad.data.products import Product
+from edge_ad.data.samples import Product
 from edge_ad.errors import DataError, UsageError
 from edge_ad.evaluation.evaluate import LoadedPredictor, Progress, evaluate_loaded
 from edge_ad.evaluation.results import Evaluation

@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.products import Product, Sample, folders_hint
+from edge_ad.data.products import folders_hint
+from edge_ad.data.samples import Product, Sample
 from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError, EdgeAdError
 from edge_ad.evaluation.results import Evaluation

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.data.masks import marked_pixels
-from edge_ad.data.products import Sample
+from edge_ad.data.samples import Sample
 from edge_ad.evaluation.metrics import pixel_auroc, pixel_average_precision
 from edge_ad.evaluation.sample_metrics import image_metrics
 from edge_ad.photo_spec import PhotoSpec

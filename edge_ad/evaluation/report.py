@@ -11,7 +11,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.products import read_mask
+from edge_ad.data.samples import read_mask
 from edge_ad.errors import MissingDependencyError
 from edge_ad.evaluation.drawing import encode_png
 from edge_ad.evaluation.page import render_page

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.products import Sample
+from edge_ad.data.samples import Sample
 from edge_ad.manifest import Threshold
 from edge_ad.photo_spec import PhotoSpec
 

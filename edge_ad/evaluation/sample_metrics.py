@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.products import Sample, read_mask
+from edge_ad.data.samples import Sample, read_mask
 from edge_ad.evaluation.metrics import average_precision, image_auroc, pixel_auroc, pixel_average_precision, pro
 from edge_ad.evaluation.results import Decisions, Rate
 from edge_ad.manifest import Threshold

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_ad.data.line_shifts import move
-from edge_ad.data.products import Product, Sample, read_mask, resize_mask
+from edge_ad.data.samples import Product, Sample, read_mask, resize_mask
 from edge_ad.data.shift_kinds import Motion, ShiftKind, step_words
 from edge_ad.errors import UsageError
 from edge_ad.evaluation.evaluate import (

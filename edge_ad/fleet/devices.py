@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -22,6 +23,7 @@ _MOST_DEVICES = 10_000
 _LONGEST_NAME, _LARGEST_BYTES = 300, 64 << 10
 _MISSED_LOOKS, _SPARE_S = 3, 30.0
 _LONGEST_STEP_S = 2 * 3600.0
+_UNREADABLE = "unreadable"
 _LONG_STEPS = {"pulling", "building", "verifying", "golden check", "on trial"}
 
 
@@ -29,7 +31,7 @@ class Standing(IntEnum):
     """How a device stands, worst first."""
 
     FAILED = 0
-    """Its new bundle is not used, or its stream does not answer or has alarms."""
+    """Its new bundle is not used, its stream does not answer or has alarms, or its report cannot be read."""
     LOST = 1
     """It has not been heard of for too long."""
     WAITING = 2
@@ -51,7 +53,8 @@ class SeenDevice:
     Attributes:
         name: Its topic without the last part.
         report: What it said last.
-        age_s: How long ago, in seconds: by the clock here if it was heard here, else by its own.
+        age_s: How long ago, in seconds: by the clock here if it was heard here, else by its own, which may be wrong,
+            but at least what has passed here since.
         is_online: Whether the broker has its agent's connection; None where it does not say.
     """
 
@@ -71,7 +74,7 @@ class SeenDevice:
         """How it stands; a failure is one however old it is."""
         report = self.report
         has_alarms = report.health is not None and report.health.alarms > 0
-        if report.step in ("refused", "rolled back") or report.stream == "does not answer" or has_alarms:
+        if report.step in ("refused", "rolled back", _UNREADABLE) or report.stream == "does not answer" or has_alarms:
             return Standing.FAILED
         if self.is_stale:
             return Standing.LOST
@@ -84,7 +87,8 @@ class SeenDevice:
 class _Known:
     payload: bytes
     report: DeviceReport
-    heard: float | None  # monotonic time; None where it was said before this process listened
+    heard: float  # monotonic time
+    is_earlier: bool  # said before this process listened
 
 
 class Devices:
@@ -110,7 +114,7 @@ class Devices:
             is_retained: Whether it was said before this process listened.
         """
         name, _, last = topic.rpartition("/")
-        if not 0 < len(name) <= _LONGEST_NAME or len(payload) > _LARGEST_BYTES:
+        if not 0 < len(name) <= _LONGEST_NAME:
             return
         with self._lock:
             if last == AGENT_TOPIC:
@@ -143,11 +147,7 @@ class Devices:
             return
         if is_retained and known is not None and known.payload == payload:  # this process connected again
             return
-        try:
-            report = DeviceReport.model_validate(parse_json(payload))
-        except (ValidationError, ValueError, RecursionError):
-            report = DeviceReport(reference="", step="unreadable", message="Its report cannot be read here.")
-        self._known[name] = _Known(payload, report, None if is_retained else self._clock())
+        self._known[name] = _Known(payload[:_LARGEST_BYTES], _report(payload), self._clock(), is_retained)
 
     @property
     def _has_room(self) -> bool:
@@ -159,11 +159,19 @@ def _natural(name: str) -> list[str | int]:
     return [int(part) if index % 2 else part for index, part in enumerate(re.split(r"([0-9]+)", name))]
 
 
+def _report(payload: bytes) -> DeviceReport:
+    """What a payload says; a report that cannot be read may be of a bundle that was refused, so it says that."""
+    with suppress(ValidationError, ValueError, RecursionError):
+        if len(payload) <= _LARGEST_BYTES:
+            return DeviceReport.model_validate(parse_json(payload))
+    return DeviceReport(reference="", step=_UNREADABLE, message="Its report cannot be read here.")
+
+
 def _age(known: _Known, now: float, unix: float) -> float:
-    if known.heard is not None:
+    if not known.is_earlier:
         return now - known.heard
     try:
-        return max(0.0, unix - datetime.fromisoformat(known.report.at).timestamp())
+        return max(now - known.heard, unix - datetime.fromisoformat(known.report.at).timestamp())
     except (ValueError, OverflowError, OSError):  # it does not say, or no such time
         return float("inf")
 

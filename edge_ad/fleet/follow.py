@@ -251,7 +251,7 @@ class Follower:
     def _go_back(self, why: str) -> None:
         has_previous = (self._previous / MANIFEST_FILE).is_file()
         if not has_previous or not is_vouched_for(self._previous, self._options.trusted):
-            self._set("refused", f"{why}; there is no earlier bundle to go back to")
+            self._set("refused", f"{why.removesuffix('.')}; there is no earlier bundle to go back to")
             return
         self._log("going back to the previous bundle")
         with one_at_a_time(self._root.parent):

@@ -14,6 +14,8 @@ from edge_ad.fleet.state import FollowState
 __all__ = ["DeviceReport", "StreamHealth"]
 
 _LONGEST_TEXT = 4000
+_LONGEST_REASON = 400
+_LONGEST_WATCH_S = 7 * 24 * 3600.0  # one that looks more seldom could not be told from one that is gone
 
 
 class StreamHealth(Health):
@@ -31,7 +33,7 @@ class DeviceReport(Document):
         step: What the device does, or did last; see `Step`.
         digest: Of the bundle in its folder; empty for none that was pulled.
         message: Why, in one line.
-        refused: Digest → why it is not used.
+        refused: Digest → why it is not used, shortened.
         at: When it looked at the tag last: ISO 8601 date and time, UTC, by its own clock.
         every_s: Time between two looks, in seconds.
         stream: Whether the stream that uses the bundle answers; empty where it is not asked.
@@ -48,7 +50,7 @@ class DeviceReport(Document):
     message: str = Field(default="", max_length=_LONGEST_TEXT)
     refused: dict[str, str] = Field(default_factory=dict)
     at: str = Field(default="", max_length=40)
-    every_s: float = Field(default=60.0, gt=0)
+    every_s: float = Field(default=60.0, gt=0, le=_LONGEST_WATCH_S)
     stream: Literal["", "answers", "does not answer"] = ""
     health: StreamHealth | None = None
     version: str = Field(default="", max_length=40)
@@ -65,7 +67,8 @@ class DeviceReport(Document):
         """
         answers: Literal["answers", "does not answer"] = "does not answer" if health is None else "answers"
         return cls(
-            **state.model_dump(include={"reference", "step", "digest", "refused", "at"}),
+            **state.model_dump(include={"reference", "step", "digest", "at"}),
+            refused={digest: why[:_LONGEST_REASON] for digest, why in state.refused.items()},
             message=state.message[:_LONGEST_TEXT],
             every_s=every_s,
             stream=answers if is_watched else "",

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.products import Product, open_product
+from edge_ad.data.products import open_product
+from edge_ad.data.samples import Product
 from edge_ad.data.shift_kinds import parse_shifts
 from edge_ad.evaluation.evaluate import evaluate
 from edge_ad.evaluation.paper_protocol import paper_metrics

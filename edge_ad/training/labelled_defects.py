@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edge_ad.data.masks import marked_pixels
-from edge_ad.data.products import Folders, Sample, open_product
+from edge_ad.data.products import Folders, open_product
+from edge_ad.data.samples import Sample
 from edge_ad.data.splits import content_hash
 from edge_ad.errors import CheckpointError, DataError, UsageError
 from edge_ad.images import read_image

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_ad.data.products import Folders, Product
+from edge_ad.data.products import Folders
+from edge_ad.data.samples import Product
 from edge_ad.data.splits import GoodSplit, content_hash
 from edge_ad.errors import CheckpointError, DataError
 from edge_ad.outside_text import storable

@@ -17,7 +17,8 @@ from edge_ad.data.blocks import split_in_blocks
 from edge_ad.data.geometry import ChosenGeometry, choose_geometry, without_unaligned
 from edge_ad.data.layouts.layout import is_within
 from edge_ad.data.photo_measures import measure_photos
-from edge_ad.data.products import Folders, Product, Sample, open_product
+from edge_ad.data.products import Folders, open_product
+from edge_ad.data.samples import Product, Sample
 from edge_ad.data.splits import GoodSplit, fitted_on_all
 from edge_ad.errors import CheckpointError, StorageError, UsageError
 from edge_ad.evaluation.thresholds import conformal_rank

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_ad.data.products import Folders, Product, open_product
+from edge_ad.data.products import Folders, open_product
+from edge_ad.data.samples import Product
 from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError
 from edge_ad.evaluation.evaluate import evaluate

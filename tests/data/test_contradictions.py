@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_ad.data.photo_measures import measure_photos
-from edge_ad.data.products import Folders, Product, open_product, read_mask
+from edge_ad.data.products import Folders, open_product
+from edge_ad.data.samples import Product, read_mask
 from edge_ad.errors import DataError
 from edge_ad.images import read_image
 

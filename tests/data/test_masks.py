@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_ad.data.products import Product, open_product, read_mask
+from edge_ad.data.products import open_product
+from edge_ad.data.samples import Product, read_mask
 from edge_ad.errors import DataError
 
 _HW = (48, 64)

@@ -4,7 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_ad.data.products import Sample, open_product, read_mask
+from edge_ad.data.products import open_product
+from edge_ad.data.samples import Sample, read_mask
 from edge_ad.errors import DataError
 from edge_ad.images import read_image
 

@@ -5,11 +5,12 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_ad.data.products import open_product, read_mask
+from edge_ad.data.products import open_product
 from edge_ad.data.sample_product import DEFECT_KINDS, render_line_video, render_product
 from edge_ad.data.sample_product.camera import LINE_CAMERA, Camera, record
 from edge_ad.data.sample_product.camera import frames_of as camera_frames
 from edge_ad.data.sample_product.scene import Scene
+from edge_ad.data.samples import read_mask
 from edge_ad.errors import StorageError, UsageError
 from edge_ad.images import read_image, resize
 

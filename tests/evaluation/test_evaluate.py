@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edge_ad.alignment import Alignment
-from edge_ad.data.products import Product, Sample, open_product
+from edge_ad.data.products import open_product
+from edge_ad.data.samples import Product, Sample
 from edge_ad.data.shift_kinds import parse_shifts
 from edge_ad.errors import DataError, EdgeAdError
 from edge_ad.evaluation.comparison import COUNT_AS_DEFECTIVE

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_ad.data.products import Sample
+from edge_ad.data.samples import Sample
 from edge_ad.errors import DataError, StorageError, UsageError
 from edge_ad.evaluation import drawing
 from edge_ad.evaluation.charts import score_histogram, svg

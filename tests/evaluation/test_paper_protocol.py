@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_ad.data.products import Sample
+from edge_ad.data.samples import Sample
 from edge_ad.evaluation.metrics import pro
 from edge_ad.evaluation.paper_protocol import covered_entirely, paper_metrics, paper_pro
 from edge_ad.photo_spec import PhotoSpec

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_ad.data.products import Sample
+from edge_ad.data.samples import Sample
 from edge_ad.errors import StorageError
 from edge_ad.evaluation import report
 from edge_ad.evaluation.report import ReportPaths, write_report

@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_ad.data.products import Product, open_product
+from edge_ad.data.products import open_product
+from edge_ad.data.samples import Product
 from edge_ad.data.shift_kinds import KINDS, LINE, parse_shifts
 from edge_ad.errors import DataError, UsageError
 from edge_ad.evaluation.evaluate import evaluate

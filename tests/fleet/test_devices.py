@@ -118,11 +118,24 @@ def test_the_broker_says_that_an_agent_is_gone_and_an_empty_report_forgets_a_dev
     assert devices.seen() == []
 
 
-@pytest.mark.parametrize("payload", [b"no json", b"[]", b'{"step": 1}', report("x" * 100), b"[" * 50_000, b"\xff"])
-def test_a_report_that_cannot_be_read_is_a_device_that_waits(devices: Devices, payload: bytes) -> None:
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"no json",
+        b"[]",
+        b'{"step": 1}',
+        report("x" * 100),
+        b"[" * 50_000,
+        b"\xff",
+        report(message="x" * 70_000),
+        report("refused", every_s=1e300),
+        b'{"reference": "a:1/b:c", "step": "refused", "step": "current"}',
+    ],
+)
+def test_a_report_that_cannot_be_read_is_a_failure_for_it_may_tell_of_one(devices: Devices, payload: bytes) -> None:
     devices.take("line-1/bundle", payload, is_retained=False)
     assert only(devices).report.step == "unreadable"
-    assert only(devices).standing is Standing.WAITING
+    assert only(devices).standing is Standing.FAILED
 
 
 @pytest.mark.parametrize("at", ["", "yesterday", "0001-01-01T00:00:00", "9999-12-31T23:59:59+00:00"])
@@ -132,8 +145,15 @@ def test_a_time_that_is_none_does_not_disturb(devices: Devices, at: str) -> None
     assert only(devices).is_stale == (not at.startswith("9"))
 
 
+def test_a_device_that_was_ahead_of_its_time_is_lost_when_it_says_no_more(devices: Devices, clock: Clock) -> None:
+    devices.take("line-1/bundle", report(at=NOW + 1e9), is_retained=True)
+    clock.passed_s = 200.0
+    assert (only(devices).age_s, only(devices).standing) == (200.0, Standing.CURRENT)
+    clock.passed_s = 215.0
+    assert only(devices).standing is Standing.LOST
+
+
 def test_messages_that_are_too_much_are_left_out(devices: Devices) -> None:
-    devices.take("line-1/bundle", report(message="x" * 70_000), is_retained=False)
     devices.take(f"{'x' * 400}/bundle", report(), is_retained=False)
     devices.take("bundle", report(), is_retained=False)
     for number in range(10_100):
@@ -179,6 +199,15 @@ def test_a_report_has_what_the_state_and_the_stream_say() -> None:
     assert DeviceReport.model_validate_json(to_json(found.model_dump())) == found
     assert DeviceReport.of(state, every_s=5.0, is_watched=True, health=None).stream == "does not answer"
     assert DeviceReport.of(state, every_s=5.0, is_watched=False, health=None).stream == ""
+
+
+def test_a_report_of_all_that_was_refused_is_one_that_a_page_takes(devices: Devices) -> None:
+    state = FollowState(reference="a:1/b:c", step="refused")
+    for number in range(60):
+        state = state.refusing(f"sha256:{number:064}", "w" * 4000)
+    found = DeviceReport.of(state, every_s=5.0, is_watched=False, health=None)
+    devices.take("line-1/bundle", to_json(found).encode(), is_retained=False)
+    assert (only(devices).report.step, len(only(devices).report.refused)) == ("refused", 50)
 
 
 def test_the_metrics_say_step_age_and_staleness(devices: Devices, clock: Clock) -> None:

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.data.products import Product, open_product
+from edge_ad.data.products import open_product
 from edge_ad.data.sample_product.camera import Camera, frames_of, record
 from edge_ad.data.sample_product.defects import DEFECT_KINDS
 from edge_ad.data.sample_product.scene import Scene
+from edge_ad.data.samples import Product
 from edge_ad.errors import UsageError
 from edge_ad.storage import atomic_directory
 
