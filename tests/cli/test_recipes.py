@@ -12,8 +12,11 @@ import pytest
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
 from edge_ad.cli.app import load_verb
+from edge_ad.cli.recipe_file import read_recipe
 from edge_ad.cli.recipe_model import recipe_model, settings
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
+from edge_ad.streaming.records.store import RecordStore
 from edge_ad.strict_yaml import parse_yaml
 
 
@@ -197,3 +200,20 @@ def test_golden_check_of_a_recipe_is_asked_for_and_recorded(tmp_path: Path, bund
         assert {record["recipe"] for record in reader.records(RecordFilter())} == {"Plate A"}
         kinds = [event["event"] for event in reader.events(RecordFilter())]
     assert {"recipe switched", "golden check due"} <= set(kinds)
+
+
+def test_a_line_that_a_golden_check_stopped_is_not_freed_by_starting_the_stream_again(
+    tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts, database = _parts(tmp_path / "parts"), tmp_path / "line.sqlite"
+    golden = "golden:\n  " + (_GOLDEN + "identify: operator\n").replace("\n", "\n  ")
+    recipe = _write(tmp_path / "plate.yaml", f"bundle: {bundle.root}\nname: Plate A\n{golden}")
+    data = {"recipe": "Plate A", "recipe_hash": read_recipe(recipe).hash}
+    store = RecordStore(database, source="line")
+    store.commit([Event("golden check failed", 1_700_000_000.0, text="failed", data=data)])
+    store.close()
+    chosen = ["--recipe", str(recipe), "--source", str(parts), "--database", str(database), "--headless", "--json"]
+    assert main(["stream", *chosen]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 0
+    with RecordReader(database) as reader:
+        assert list(reader.records(RecordFilter())) == []
