@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -186,6 +187,11 @@ def test_findings_of_another_product_are_learned_by_nobody(
     assert main([*refused, "--bundle", "xyz"]) == 2
     assert not run.with_name("refused").exists()
     said, (own,) = list[str](), own_bundles(run)
+    (run / "proposal").mkdir()
+    for damaged in ("{", "[]", '{"old": 5, "run": 7}'):
+        (run / "proposal" / "proposal.json").write_text(damaged)
+        assert own_bundles(run) == {own}
+    shutil.rmtree(run / "proposal")
     mixed = [Finding(Path("plate"), "good", bundle=own), Finding(Path("rod"), "good", bundle=_LINE)]
     assert own_findings(mixed, own_bundles(run), (), said.append) == mixed[:1]
     assert "abababababab: 1" in said[0]
