@@ -82,6 +82,17 @@ def test_check_finds_values_that_the_stream_would_refuse(
     assert sorted(fields) == ["exposure", "fps", "gain", "gpio", "mqtt", "trigger", "webhook", "width"]
 
 
+@pytest.mark.parametrize("bundle", ["~nobody-here/plate", "x" * 400])
+def test_path_that_no_machine_has_is_a_fault(bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = _write(tmp_path / "plate.yaml", f"bundle: {bundle}\n")
+    assert main(["recipe", "check", str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert err.startswith("error: 1 fault")
+    assert main(["stream", "--recipe", str(path), "--source", str(tmp_path), "--headless"]) != 0
+    assert "bug" not in capsys.readouterr().err
+
+
 def test_check_of_a_folder_finds_names_twice_and_what_a_running_stream_cannot_change(
     tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
