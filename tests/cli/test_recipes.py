@@ -155,6 +155,21 @@ def test_stream_takes_its_options_from_a_recipe_and_the_command_line_wins(
     assert json.loads(capsys.readouterr().out)["threshold"] == 0.9
 
 
+def test_stream_says_at_its_start_which_recipes_it_cannot_be_switched_to(
+    tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts, recipes = _parts(tmp_path / "parts"), tmp_path / "recipes"
+    recipes.mkdir()
+    for name, more in (("a", "number: 1"), ("b", "number: 1"), ("c", "part: 1/2"), ("d", "number: x")):
+        _write(recipes / f"{name}.yaml", f"bundle: {bundle.root}\n{more}\n")
+    chosen = ["--recipes", str(recipes), "--recipe", "a", "--source", str(parts), "--headless", "--json"]
+    assert main(["stream", *chosen]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("The stream cannot be switched")]
+    assert len(said) == 3
+    for word in ("d.yaml: number", "2 recipes have the number 1.", "c has a part rule"):
+        assert any(word in line for line in said)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
