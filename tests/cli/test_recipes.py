@@ -82,6 +82,17 @@ def test_check_finds_values_that_the_stream_would_refuse(
     assert sorted(fields) == ["exposure", "fps", "gain", "gpio", "mqtt", "trigger", "webhook", "width"]
 
 
+@pytest.mark.parametrize("bundle", ["~nobody-here/plate", "x" * 400])
+def test_path_that_no_machine_has_is_a_fault(bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = _write(tmp_path / "plate.yaml", f"bundle: {bundle}\n")
+    assert main(["recipe", "check", str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert err.startswith("error: 1 fault")
+    assert main(["stream", "--recipe", str(path), "--source", str(tmp_path), "--headless"]) != 0
+    assert "bug" not in capsys.readouterr().err
+
+
 def test_check_of_a_folder_finds_names_twice_and_what_a_running_stream_cannot_change(
     tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +153,21 @@ def test_stream_takes_its_options_from_a_recipe_and_the_command_line_wins(
     chosen = ["--recipes", str(recipes), "--recipe=plate", "--threshold", "0.9", "--overwrite", "--json"]
     assert main(["stream", *chosen]) == 0
     assert json.loads(capsys.readouterr().out)["threshold"] == 0.9
+
+
+def test_stream_says_at_its_start_which_recipes_it_cannot_be_switched_to(
+    tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts, recipes = _parts(tmp_path / "parts"), tmp_path / "recipes"
+    recipes.mkdir()
+    for name, more in (("a", "number: 1"), ("b", "number: 1"), ("c", "part: 1/2"), ("d", "number: x")):
+        _write(recipes / f"{name}.yaml", f"bundle: {bundle.root}\n{more}\n")
+    chosen = ["--recipes", str(recipes), "--recipe", "a", "--source", str(parts), "--headless", "--json"]
+    assert main(["stream", *chosen]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("The stream cannot be switched")]
+    assert len(said) == 3
+    for word in ("d.yaml: number", "2 recipes have the number 1.", "c has a part rule"):
+        assert any(word in line for line in said)
 
 
 @pytest.mark.parametrize(
