@@ -22,6 +22,7 @@ _STORAGE_HINTS = {
     errno.EDQUOT: "The disk quota is used up: free some space and run the command again.",
     errno.EROFS: "That disk is read-only: choose another folder.",
     errno.EACCES: "Check the permissions of that file or folder.",
+    errno.ENAMETOOLONG: "Give the file or folder a shorter name.",
     errno.EPERM: "Check the permissions of that file or folder.",
 }
 

@@ -208,7 +208,10 @@ def _read(path: Path) -> tuple[RecipeFile | None, list[Fault]]:
     name, number = values.get("title") or path.stem, values.get("number") or 0
     given = {one.name: values[one.parameter] for one in settings().values() if one.parameter in values}
     recipe = RecipeFile(path.absolute(), hashlib.sha256(text).hexdigest(), name, number, given, values.get("golden"))
-    return replace(recipe, given={key: _placed(recipe, key) for key in given}), []
+    try:
+        return replace(recipe, given={key: _placed(recipe, key) for key in given}), []
+    except RuntimeError:
+        return None, [Fault(path, "", "has a path that begins with ~ and a user that this machine does not have.")]
 
 
 def _content(path: Path) -> tuple[bytes, object]:
@@ -261,6 +264,10 @@ def _bundle_faults(path: Path) -> list[Fault]:
             Bundle.open(_from_folder(path, Path(bundle)))
     except EdgeAdError as error:
         return [Fault(path, "bundle", str(error))]
+    except RuntimeError:
+        return []  # told already
+    except OSError as error:
+        return [Fault(path, "bundle", f"{error.strerror}.")]
     return []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from edge_ad.cli.stream_recipes import RecipeFolder
     from edge_ad.streaming.delivery import Observer
     from edge_ad.streaming.filters import FilterOptions
-    from edge_ad.streaming.golden import GoldenPlan
+    from edge_ad.streaming.frame import RecipeMark
+    from edge_ad.streaming.golden import GoldenPlan, GoldenState
     from edge_ad.streaming.hot_swap import BundleSwapper
     from edge_ad.streaming.sinks import Sink
     from edge_ad.streaming.sources import Source
@@ -63,6 +65,7 @@ def stream(
     from edge_ad.cli.stream_report import print_summary
     from edge_ad.cli.stream_setup import open_filters, open_plc_servers, open_sinks, open_sources, open_users, plc_sinks
     from edge_ad.server import HttpServer, HttpTrigger
+    from edge_ad.streaming.golden.history import failed_checks
     from edge_ad.streaming.sources import SourceOptions
 
     opened = open_sources(sources.cameras or [], sources.uris or [], SourceOptions(**vars(settings)))
@@ -92,7 +95,9 @@ def stream(
     switching = None if folder is None else (folder, warm_limits(recipes), observers)
     with _swapper(engine, frames.batch or 1, places, switching) as swapper:
         golden = golden or (None if folder is None else folder.first.golden)
-        checked = (golden, verdicts.part is not None)
+        asks = golden is not None or folder is not None
+        failed = failed_checks(outputs.database) if asks and outputs.database is not None else {}
+        checked = (golden, verdicts.part is not None, failed)
         summary = _run(swapper, opened, engine, places, sinks, observers, filters, frames, ending, checked)
         # Before engines are closed: that waits for a bundle still being opened, and a device may not answer.
         print_summary(summary, as_json=ending.as_json)
@@ -176,7 +181,7 @@ def _run(
     filters: FilterOptions,
     frames: Frames,
     ending: Ending,
-    checked: tuple[GoldenPlan | None, bool],
+    checked: tuple[GoldenPlan | None, bool, Mapping[RecipeMark, GoldenState]],
 ) -> Summary:
     from edge_ad.cli.stream_report import ProgressLine, event_lines
     from edge_ad.streaming.control import StreamControl
@@ -188,8 +193,9 @@ def _run(
     progress = ProgressLine(sources)
     first, threshold = swapper.first, engine.threshold
     control = StreamControl(first.threshold, first.bundle, OperatorThresholds().keep)
-    golden, has_parts = checked
+    golden, has_parts, failed = checked
     used = first.threshold if threshold is None else threshold
+    control.golden.remember(failed)
     control.golden.use(golden, first.mark, used, first.bundle["hash"])
     if first.recipe is not None:
         control.emit(switch_event(first, first.recipe, "the start of the stream"))

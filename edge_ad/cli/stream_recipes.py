@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_ad.cli.console import note
 from edge_ad.cli.recipe_file import SWITCHED, RecipeFile, find_recipe, read_recipe, recipe_paths
 from edge_ad.cli.recipe_model import settings
 from edge_ad.cli.stream_bundle import is_in_registry
@@ -101,6 +103,20 @@ class RecipeFolder:
             if bundle is not None and is_in_registry(bundle):
                 with suppress(EdgeAdError):  # told when it is selected
                     self._running.folder_of(bundle)
+
+    def unusable(self) -> Iterator[str]:
+        """Why the stream cannot be switched to some of the recipes, a line each; their bundles are not opened here."""
+        files = list(self._files())
+        known = [file for file in files if isinstance(file, RecipeFile)]
+        names, numbers = Counter(file.name for file in known), Counter(file.number for file in known if file.number)
+        yield from (file.message for file in files if isinstance(file, EdgeAdError))
+        yield from (f"{count} recipes are called {name}." for name, count in names.items() if count > 1)
+        yield from (f"{count} recipes have the number {number}." for number, count in numbers.items() if count > 1)
+        for file in known:
+            try:
+                self._check_fixed(file)
+            except UsageError as error:
+                yield error.message
 
     def _files(self) -> Iterable[RecipeFile | EdgeAdError]:
         for path in recipe_paths(self._place):
@@ -220,7 +236,10 @@ def open_recipes(
         raise UsageError("--watch-bundle does not go together with a recipe.", "Switch recipes instead.")
     first = find_recipe(asked.recipes, asked.recipe)
     running = Running(values, asked.overridden, has_ids, runs_free, golden, folder_of)
-    return RecipeFolder(asked.recipes or first, first, running)
+    folder = RecipeFolder(asked.recipes or first, first, running)
+    for why in folder.unusable():
+        note(f"The stream cannot be switched to every recipe: {why}")
+    return folder
 
 
 def warm_limits(asked: Recipes) -> WarmLimits:

@@ -86,6 +86,12 @@ def decrypt_cosign_key(content: bytes, password: str | None) -> bytes:
 def _derived(password: str, salt: bytes, cost: _Cost) -> bytes:
     memory = 128 * cost.n * cost.r + _SPARE_BYTES
     derived = hashlib.scrypt(
-        password.encode(), salt=salt, n=cost.n, r=cost.r, p=cost.p, maxmem=memory, dklen=_BOX_KEY_BYTES
+        password.encode(errors="surrogateescape"),
+        salt=salt,
+        n=cost.n,
+        r=cost.r,
+        p=cost.p,
+        maxmem=memory,
+        dklen=_BOX_KEY_BYTES,
     )
     return bytes(derived)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from edge_ad.errors import DeviceError, require
-from edge_ad.masked_address import masked_text
+from edge_ad.errors import DeviceError, UsageError, require
+from edge_ad.masked_address import masked_address, masked_text
 from edge_ad.outside_text import printable
 
 __all__ = ["mlflow_client", "mlflow_errors"]
@@ -33,8 +33,12 @@ def mlflow_client(address: str) -> Any:
         address: ``http://HOST:PORT``, or another address that MLflow takes.
 
     Raises:
+        UsageError: It is no address: MLflow would take it for a folder, or choose a place itself.
         MissingDependencyError: mlflow is not installed.
     """
+    if "://" not in address and not address.startswith("databricks"):
+        shown = masked_address(address) if address else "An empty text"
+        raise UsageError(f"{shown} is no address of an MLflow server.", "Such as --mlflow http://HOST:5000")
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
     mlflow = require("mlflow", extra="mlflow")
@@ -57,6 +61,17 @@ def mlflow_errors(address: str) -> Iterator[None]:
     try:
         yield
     except failures as error:
+        if _is_away(error):
+            message = f"The MLflow server {masked_address(address)} does not answer."
+            raise DeviceError(message, "Is the address right: --mlflow?") from error
         lines = str(error).strip().splitlines() or [type(error).__name__]
         said = printable(masked_text(lines[0]))[:300]
         raise DeviceError(f"MLflow refuses, or does not answer: {said}", "Is the address right: --mlflow?") from error
+
+
+def _is_away(error: BaseException | None) -> bool:
+    """Whether no server was reached; MLflow keeps the reason behind its own error."""
+    lost = require("requests", extra="mlflow").ConnectionError
+    while error is not None and not isinstance(error, lost):
+        error = error.__cause__ or error.__context__
+    return error is not None

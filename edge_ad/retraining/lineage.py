@@ -29,10 +29,11 @@ def own_bundles(run: Path) -> frozenset[str]:
         manifest = run / "bundle" / "manifest.json"
         found |= {sha256_file(manifest)} if manifest.is_file() else set()
         document = _proposal(run)
-        found |= {str(one["manifest_sha256"]) for name in ("old", "new") if (one := document.get(name))}
-        if not document.get("run"):
+        named = (document.get(name) for name in ("old", "new"))
+        found |= {str(one["manifest_sha256"]) for one in named if isinstance(one, dict) and "manifest_sha256" in one}
+        if not isinstance(document.get("run"), str):
             break
-        run = Path(str(document["run"]))
+        run = Path(document["run"])
     return frozenset(found)
 
 

@@ -23,6 +23,7 @@ from edge_ad.retraining.findings import Findings, not_learned, read_findings, wr
 from edge_ad.retraining.lineage import own_bundles, own_findings
 from edge_ad.retraining.page import render_proposal
 from edge_ad.retraining.request import earlier_defects, training_request
+from edge_ad.retraining.test_photos import without_test_photos
 from edge_ad.storage import sha256_file, write_file
 from edge_ad.streaming.records.reader import RecordFilter
 from edge_ad.strict_json import to_json
@@ -136,6 +137,7 @@ def propose(
     old = load_run(run_of(request.target))
     method = method_class(request.method or old.method)
     found = own_findings(read_findings(request.database, request.chosen), own_bundles(old.root), request.bundles, log)
+    found = without_test_photos(found, _test_photos(old), old.split.photos.significant_bits, log)
     fresh = not_learned(found, trained_on(old.root), learned_defects(old.root))
     findings = Findings.split(fresh, learns_from_defects=method.learns_from_defects)
     log(_split_words(findings))
@@ -205,7 +207,7 @@ def _compared(
         found[_FINDINGS] = compare_targets(bundles, None, Folders(good, defects, masks), **settings)
     else:
         log("Too few findings to keep some to compare on.")
-    if _has_test_photos(old):
+    if _test_photos(old):
         data = None if old.folders.good else old.product_root
         found[_HELD_OUT] = compare_targets(bundles, data, old.folders, **settings)
     else:
@@ -215,11 +217,12 @@ def _compared(
     return found
 
 
-def _has_test_photos(run: Run) -> bool:
+def _test_photos(run: Run) -> list[Path]:
     try:
-        return bool(open_product(None if run.folders.good else run.product_root, run.folders, part="test").test)
+        product = open_product(None if run.folders.good else run.product_root, run.folders, part="test")
     except DataError:
-        return False
+        return []
+    return [sample.path for sample in product.test]
 
 
 def _write(proposal: Proposal, request: RetrainRequest, old: Run, method: str) -> None:

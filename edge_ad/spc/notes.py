@@ -39,7 +39,10 @@ def warnings_of(found: Statistics) -> list[str]:
 
 def _base_period(found: Statistics) -> Iterator[str]:
     if found.share_base is None:
-        yield "There are no records in the base period, so there are no limits. Name one: --base-since, --base-until."
+        yield (
+            "There are no records in the base period, so there are no limits. "
+            "Name one: Limits from and to on the page, --base-since and --base-until in the terminal."
+        )
         return
     if found.is_base_given and found.base.until_unix > found.period.since_unix and (
         found.base.since_unix < found.period.until_unix
@@ -58,7 +61,11 @@ def _stability(name: str, base: Base, *, is_wide: bool) -> Iterator[str]:
         yield (
             f"{name}: subgroups of the base period differ {base.dispersion:.1f} times as much as what varies inside "
             "them makes. "
-            + ("The limits are widened by that." if is_wide else "--between-subgroups widens the limits by that.")
+            + (
+                "The limits are widened by that."
+                if is_wide
+                else "Limits between subgroups (--between-subgroups) are wider by that."
+            )
         )
     if base.outside > max(1, _SHARE_OUTSIDE * base.subgroups) and not is_wide:
         count = f"{base.outside} of {base.subgroups} subgroups"
@@ -77,7 +84,7 @@ def _share(found: Statistics) -> Iterator[str]:
         yield (
             f"In a usual subgroup {usual * base.centre:.1f} NG are expected; below {LEAST_NG:g} a single one can be a "
             "false signal. "
-            f"Take subgroups of {math.ceil(LEAST_NG / base.centre)} frames or more: --subgroup."
+            f"Take subgroups of {math.ceil(LEAST_NG / base.centre)} frames or more: Subgroup (--subgroup)."
         )
 
 
@@ -85,7 +92,7 @@ def _scores(found: Statistics) -> Iterator[str]:
     if len(found.bundles) > 1:
         yield (
             f"{len(found.bundles)} bundles judged in this period. Scores are those of {found.score_bundle[:12]} alone, "
-            "which judged most frames; --bundle chooses."
+            "which judged most frames; Bundle (--bundle) chooses."
         )
     if found.share_base is not None and found.mean_base is None and len(found.subgroups):
         yield "The base period has no scores of this bundle, so there are no limits for them."

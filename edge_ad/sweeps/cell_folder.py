@@ -81,12 +81,12 @@ class Holder(Document):
 
     Attributes:
         process: Its number.
-        host: Name of its machine.
+        space: Where the number names it, as `edge_ad.sweeps.processes.process_space`.
         gpus: Indices of the GPUs that were given to it.
     """
 
     process: int
-    host: str
+    space: str
     gpus: tuple[int, ...] = ()
 
 

@@ -93,6 +93,7 @@ def _run(order: ForkOrder) -> None:
     folder = CellFolder(order.folder)
     _redirect(folder)
     os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, order.gpus))
+    faulthandler.enable()  # a library that crashes is named in the log
     faulthandler.dump_traceback_later(order.seconds, exit=True)  # even where no line of Python is reached any more
     signal.signal(signal.SIGALRM, stop_by_signal)
     signal.setitimer(signal.ITIMER_REAL, order.seconds - min(_SECONDS_TO_SAVE, order.seconds / 2))

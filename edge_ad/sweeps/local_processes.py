@@ -8,7 +8,6 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Sequence
-from platform import node
 from typing import IO
 
 from edge_ad.errors import DeviceError, EdgeAdError
@@ -18,7 +17,7 @@ from edge_ad.sweeps.cell_folder import CellFolder
 from edge_ad.sweeps.cells import Limits
 from edge_ad.sweeps.executors import Job
 from edge_ad.sweeps.fork_server import ForkOrder
-from edge_ad.sweeps.processes import Process, check_processes, wait_for_an_end
+from edge_ad.sweeps.processes import Process, check_processes, process_space, wait_for_an_end
 from edge_ad.sweeps.work import THREAD_VARIABLES
 
 __all__ = ["ForkServer", "LocalProcesses"]
@@ -111,7 +110,7 @@ class LocalProcesses:
     def adopted(self, folder: CellFolder) -> Job | None:
         """A process that holds the cell's folder: one goes on when its controller was killed."""
         holder = folder.holder() if is_taken(folder.path) else None
-        if holder is None or holder.host != node():
+        if holder is None or holder.space != process_space():
             return None
         gpus = [gpu for gpu in holder.gpus if gpu in self._free]
         self._free = [gpu for gpu in self._free if gpu not in gpus]

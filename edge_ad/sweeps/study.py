@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from edge_ad.errors import require
+from edge_ad.errors import StorageError, require
+from edge_ad.storage import storage_errors
 from edge_ad.strict_json import to_json
 from edge_ad.sweeps.specification import Choice, Range, Search, SweepFile
 
@@ -56,16 +58,12 @@ def open_study(sweep: SweepFile, wanted: Search, digests: Mapping[Path, str], fo
 
     Raises:
         MissingDependencyError: Optuna is not installed.
+        StorageError: The journal is damaged, or cannot be written.
     """
-    optuna = _optuna()
-    journal = optuna.storages.journal.JournalFileBackend(str(folder / _JOURNAL))
-    study = optuna.create_study(
-        study_name=_name(sweep, wanted, digests),
-        storage=optuna.storages.JournalStorage(journal),
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=_FIRST_TRIALS),
-        direction="maximize",
-        load_if_exists=True,
-    )
+    optuna, journal = _optuna(), folder / _JOURNAL
+    with storage_errors(journal):
+        _end_at_a_line(journal)
+        study = _loaded(optuna, journal, _name(sweep, wanted, digests))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that a part of it is experimental
         # One that goes on with the seed of the beginning would propose the first combinations again.
@@ -75,6 +73,26 @@ def open_study(sweep: SweepFile, wanted: Search, digests: Mapping[Path, str], fo
         study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
         study.enqueue_trial(trial.params)
     return study
+
+
+def _end_at_a_line(journal: Path) -> None:
+    """Drop what a power cut or a full disk has left of a line: the next one would be written behind it."""
+    with suppress(FileNotFoundError), journal.open("rb+") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _loaded(optuna: Any, journal: Path, name: str) -> Any:
+    try:
+        return optuna.create_study(
+            study_name=name,
+            storage=optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal))),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=_FIRST_TRIALS),
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except (ValueError, TypeError, LookupError, AssertionError) as error:  # as Optuna takes what it reads
+        hint = "Delete it: the search begins anew, and cells that have results are not run again."
+        raise StorageError(f"{journal} is damaged.", hint) from error
 
 
 def _name(sweep: SweepFile, wanted: Search, digests: Mapping[Path, str]) -> str:

@@ -19,6 +19,7 @@ from edge_ad.outside_text import printable
 from edge_ad.storage import one_at_a_time
 from edge_ad.sweeps.cell_folder import CellFolder, Cost, Failure, Holder
 from edge_ad.sweeps.cells import Cell, Limits, Told, task_of
+from edge_ad.sweeps.processes import process_space
 
 if sys.platform == "win32":
     resource = None
@@ -71,7 +72,7 @@ def run_cell(folder: CellFolder, told: Told, gpus: Sequence[int] = ()) -> None:
     with one_at_a_time(folder.path):
         if folder.finished() is not None:
             return
-        folder.hold(Holder(process=os.getpid(), host=platform.node(), gpus=tuple(gpus)))
+        folder.hold(Holder(process=os.getpid(), space=process_space(), gpus=tuple(gpus)))
         began, cpu_before = time.monotonic(), _cpu_seconds()
         try:
             result = _result_of(folder.order().cell, folder.path, told)

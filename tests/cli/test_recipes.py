@@ -12,8 +12,11 @@ import pytest
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
 from edge_ad.cli.app import load_verb
+from edge_ad.cli.recipe_file import read_recipe
 from edge_ad.cli.recipe_model import recipe_model, settings
+from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
+from edge_ad.streaming.records.store import RecordStore
 from edge_ad.strict_yaml import parse_yaml
 
 
@@ -79,6 +82,17 @@ def test_check_finds_values_that_the_stream_would_refuse(
     assert sorted(fields) == ["exposure", "fps", "gain", "gpio", "mqtt", "trigger", "webhook", "width"]
 
 
+@pytest.mark.parametrize("bundle", ["~nobody-here/plate", "x" * 400])
+def test_path_that_no_machine_has_is_a_fault(bundle: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = _write(tmp_path / "plate.yaml", f"bundle: {bundle}\n")
+    assert main(["recipe", "check", str(path)]) == 2
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    assert err.startswith("error: 1 fault")
+    assert main(["stream", "--recipe", str(path), "--source", str(tmp_path), "--headless"]) != 0
+    assert "bug" not in capsys.readouterr().err
+
+
 def test_check_of_a_folder_finds_names_twice_and_what_a_running_stream_cannot_change(
     tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -141,6 +155,21 @@ def test_stream_takes_its_options_from_a_recipe_and_the_command_line_wins(
     assert json.loads(capsys.readouterr().out)["threshold"] == 0.9
 
 
+def test_stream_says_at_its_start_which_recipes_it_cannot_be_switched_to(
+    tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts, recipes = _parts(tmp_path / "parts"), tmp_path / "recipes"
+    recipes.mkdir()
+    for name, more in (("a", "number: 1"), ("b", "number: 1"), ("c", "part: 1/2"), ("d", "number: x")):
+        _write(recipes / f"{name}.yaml", f"bundle: {bundle.root}\n{more}\n")
+    chosen = ["--recipes", str(recipes), "--recipe", "a", "--source", str(parts), "--headless", "--json"]
+    assert main(["stream", *chosen]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("The stream cannot be switched")]
+    assert len(said) == 3
+    for word in ("d.yaml: number", "2 recipes have the number 1.", "c has a part rule"):
+        assert any(word in line for line in said)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -197,3 +226,20 @@ def test_golden_check_of_a_recipe_is_asked_for_and_recorded(tmp_path: Path, bund
         assert {record["recipe"] for record in reader.records(RecordFilter())} == {"Plate A"}
         kinds = [event["event"] for event in reader.events(RecordFilter())]
     assert {"recipe switched", "golden check due"} <= set(kinds)
+
+
+def test_a_line_that_a_golden_check_stopped_is_not_freed_by_starting_the_stream_again(
+    tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parts, database = _parts(tmp_path / "parts"), tmp_path / "line.sqlite"
+    golden = "golden:\n  " + (_GOLDEN + "identify: operator\n").replace("\n", "\n  ")
+    recipe = _write(tmp_path / "plate.yaml", f"bundle: {bundle.root}\nname: Plate A\n{golden}")
+    data = {"recipe": "Plate A", "recipe_hash": read_recipe(recipe).hash}
+    store = RecordStore(database, source="line")
+    store.commit([Event("golden check failed", 1_700_000_000.0, text="failed", data=data)])
+    store.close()
+    chosen = ["--recipe", str(recipe), "--source", str(parts), "--database", str(database), "--headless", "--json"]
+    assert main(["stream", *chosen]) == 0
+    assert json.loads(capsys.readouterr().out)["frames"] == 0
+    with RecordReader(database) as reader:
+        assert list(reader.records(RecordFilter())) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError
 from edge_ad.retraining.findings import Finding, Findings, not_learned, read_findings
 from edge_ad.retraining.lineage import own_bundles, own_findings
+from edge_ad.retraining.test_photos import without_test_photos
 from edge_ad.streaming.frame import Frame
 from edge_ad.streaming.records.brush import Stroke
 from edge_ad.streaming.records.corrections import CorrectionStore, Label
@@ -185,6 +187,11 @@ def test_findings_of_another_product_are_learned_by_nobody(
     assert main([*refused, "--bundle", "xyz"]) == 2
     assert not run.with_name("refused").exists()
     said, (own,) = list[str](), own_bundles(run)
+    (run / "proposal").mkdir()
+    for damaged in ("{", "[]", '{"old": 5, "run": 7}'):
+        (run / "proposal" / "proposal.json").write_text(damaged)
+        assert own_bundles(run) == {own}
+    shutil.rmtree(run / "proposal")
     mixed = [Finding(Path("plate"), "good", bundle=own), Finding(Path("rod"), "good", bundle=_LINE)]
     assert own_findings(mixed, own_bundles(run), (), said.append) == mixed[:1]
     assert "abababababab: 1" in said[0]
@@ -200,6 +207,17 @@ def test_defects_alone_teach_nothing_to_a_method_that_learns_from_good_parts(
     assert main(refused) == 2
     assert "all are defects" in capsys.readouterr().err
     assert not run.with_name("refused").exists()
+
+
+def test_findings_that_are_the_products_own_test_photos_are_not_learned(product: Path, tmp_path: Path) -> None:
+    tested = [product / "test" / "good" / "00.png"]
+    same, other, said = tmp_path / "same.bmp", product / "test" / "good" / "01.png", list[str]()
+    cv2.imwrite(str(same), cv2.imread(str(tested[0])))
+    findings = [Finding(same, "good"), Finding(other, "good")]
+    assert without_test_photos(findings, [*tested, tmp_path / "gone.png"], 8, said.append) == findings[1:]
+    assert said == ["1 labelled findings are test photos of the product, and left out."]
+    with pytest.raises(DataError, match="nothing could be compared"):
+        without_test_photos(findings[:1], tested, 8, said.append)
 
 
 def test_what_cannot_be_trained_leaves_nothing_behind(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark, Result
 from edge_ad.streaming.golden import GoldenCheck, GoldenPlan, GoldenState
+from edge_ad.streaming.golden.history import failed_checks
 from edge_ad.streaming.golden.observer import GoldenObserver
 from edge_ad.streaming.golden.state import Judged
+from edge_ad.streaming.records.store import RecordStore
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.triggers.base import AskedTrigger
 from edge_ad.streaming.verdicts import observers_from_options
@@ -197,7 +200,7 @@ def test_selecting_a_recipe_again_gives_an_open_check_no_more_time_and_no_other_
     check.show("M2", "OK", one)
     check.golden.use(None, other, 1.0)
     check.golden.use(_plan(), one, 1.0)
-    assert (check.golden.state, check.look()) == (GoldenState.FAILED, ["failed"])
+    assert (check.golden.state, check.look()) == (GoldenState.FAILED, ["failed", "due"])
 
 
 def test_another_bundle_with_the_same_threshold_asks_again() -> None:
@@ -232,6 +235,35 @@ def test_part_of_the_production_is_not_taken_for_a_master_part_that_was_never_sh
     assert check.look() == ["begun", "failed"]
     assert not check.golden.lets_pass("")
     assert check.show("", "OK") == []
+
+
+@pytest.mark.parametrize(("ends", "is_stopped"), [([], True), (["sign"], False), (["waive"], False)])
+def test_a_stream_that_is_started_again_finds_in_its_records_that_the_line_is_stopped(
+    tmp_path: Path, ends: list[str], is_stopped: bool
+) -> None:
+    database, recipe = tmp_path / "line.sqlite", RecipeMark("a", "1" * 64)
+    assert failed_checks(database) == {}
+    check = _Check(_plan(), recipe)
+    check.now = 15 * 60 + 1.0
+    assert check.look() == ["failed"]
+    if "sign" in ends:
+        check.show("M1", "OK", recipe)
+        check.show("M2", "NG", recipe)
+        check.golden.sign("Ada")
+    elif "waive" in ends:
+        check.golden.waive("Ella", "worn")
+    check.look()
+    store = RecordStore(database, source="line")
+    store.commit(check.events)
+    store.close()
+    assert failed_checks(database) == ({recipe: GoldenState.OVERDUE} if is_stopped else {})
+    golden = GoldenCheck()
+    golden.remember(failed_checks(database))
+    golden.use(_plan(), recipe, 1.0)
+    assert golden.lets_pass("4711") is not is_stopped
+    assert [event.kind for event in golden.look(recipe, 1.0)] == ["golden check due"]
+    golden.use(_plan(), RecipeMark("b", "2" * 64), 1.0)
+    assert golden.lets_pass("4711")
 
 
 @pytest.mark.parametrize("shown", [["M1"], ["M1", "M2"]])

@@ -48,6 +48,11 @@ def die(arguments: Mapping[str, Any], folder: Path, told: Told) -> dict[str, Any
     return {}
 
 
+def crash(arguments: Mapping[str, Any], folder: Path, told: Told) -> dict[str, Any]:
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return {}
+
+
 def eat(arguments: Mapping[str, Any], folder: Path, told: Told) -> dict[str, Any]:
     return {"eaten": len(bytearray(arguments["bytes"]))}
 

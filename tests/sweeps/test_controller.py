@@ -94,6 +94,15 @@ def test_a_cell_that_is_always_killed_fails_after_some_attempts(tmp_path: Path) 
     assert calls(tmp_path, dying) == ATTEMPTS
 
 
+def test_the_log_of_a_cell_names_what_has_crashed(tmp_path: Path) -> None:
+    crashing = cell("crash")
+    (answer,) = run_cells([crashing], tmp_path, LocalProcesses(1), Limits(), lambda answer: None)
+    assert answer.failure is not None
+    for log in folder_of(tmp_path, crashing).jobs.glob("*.log"):
+        assert "Segmentation fault" in log.read_text()
+        assert "in crash" in log.read_text()
+
+
 def test_a_killed_controllers_cell_goes_on_and_is_taken_over(tmp_path: Path) -> None:
     started, goes_on = tmp_path / "started", tmp_path / "goes_on"
     for pipe in (started, goes_on):

@@ -12,11 +12,12 @@ import pytest
 
 from edge_ad.errors import DeviceError
 from edge_ad.storage import one_at_a_time
-from edge_ad.sweeps.cell_folder import CellFolder, Order
+from edge_ad.sweeps.cell_folder import CellFolder, Holder, Order
 from edge_ad.sweeps.cells import Cell, Limits
 from edge_ad.sweeps.controller import folder_of, run_cells
 from edge_ad.sweeps.fork_server import ForkOrder
 from edge_ad.sweeps.local_processes import ForkServer, LocalProcesses
+from edge_ad.sweeps.processes import process_space
 from tests.sweeps.conftest import ROOT
 from tests.sweeps.tasks import cell
 
@@ -104,6 +105,16 @@ def test_cells_of_a_killed_controller_count_keep_their_gpus_and_end_by_ctrl_c(tm
     assert found.result["CUDA_VISIBLE_DEVICES"] == "1"
     with one_at_a_time(folder_of(tmp_path / "out", left[0]).path):  # free when its process has ended
         assert folder_of(tmp_path / "out", left[0]).finished() is None
+
+
+def test_a_process_of_another_machine_is_neither_taken_over_nor_ended(tmp_path: Path) -> None:
+    folder = given(tmp_path, cell("square", number=2))
+    holder = Holder(process=os.getpid(), space=process_space())
+    with one_at_a_time(folder.path):  # as a job on another node has it
+        folder.hold(holder)
+        assert LocalProcesses().adopted(folder) is not None
+        folder.hold(holder.model_copy(update={"space": "another"}))
+        assert LocalProcesses().adopted(folder) is None
 
 
 def test_a_system_without_descriptors_of_processes_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from edge_ad.cli.app import main
-from edge_ad.errors import DeviceError
+from edge_ad.errors import DeviceError, UsageError
 from edge_ad.fleet.mlflow_client import mlflow_client
 from edge_ad.sweeps.cells import Limits, Told
 from edge_ad.sweeps.executors import InThisProcess
@@ -83,6 +83,12 @@ def test_a_server_that_is_not_there_is_told_before_anything_runs(
     path.write_text(yaml.safe_dump({"out": "out", "products": [str(products[0])], "methods": ["patch-gaussian"]}))
     assert main(["sweep", str(path), "--mlflow", "http://user:secret@127.0.0.1:9"]) == 3
     error = capsys.readouterr().err
-    assert "MLflow refuses, or does not answer" in error
+    assert "The MLflow server http://127.0.0.1:9 does not answer." in error
     assert "secret" not in error
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("address", ["", "mlflow.plant:5000", "runs"])
+def test_an_address_that_mlflow_would_take_for_a_folder_is_refused(address: str) -> None:
+    with pytest.raises(UsageError, match="is no address of an MLflow server"):
+        MlflowRuns(address, "bolts")

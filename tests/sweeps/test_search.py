@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from edge_ad.cli.app import main
-from edge_ad.errors import EdgeAdError, UsageError
+from edge_ad.errors import EdgeAdError, StorageError, UsageError
 from edge_ad.sweeps.cell_folder import CellFolder
 from edge_ad.sweeps.cells import Limits, Told
 from edge_ad.sweeps.executors import InThisProcess
@@ -98,6 +98,29 @@ def test_a_search_that_goes_on_proposes_other_combinations_than_at_its_beginning
         found = searched(asked(products, tmp_path, search={"space": space, "trials": trials}))
     noises = [each.parameters["noise"] for each in found.tried]
     assert len(noises) == len(set(noises)) == 6
+
+
+def test_a_search_goes_on_when_the_last_line_of_its_journal_was_cut_off(
+    products: list[Path], tmp_path: Path, calls: list[Mapping[str, Any]]
+) -> None:
+    wanted = {"space": {"hidden": {"low": 8, "high": 64}}}
+    journal = tmp_path / "search" / "journal.log"
+    for trials in (3, 4, 5):
+        found = searched(asked(products, tmp_path, search={**wanted, "trials": trials}))
+        assert len(found.tried) == trials
+        with journal.open("a") as file:
+            file.write('{"op_code": 4, "worker_id": "')
+
+
+@pytest.mark.parametrize("content", [b"no JSON\n", b"[1]\n", b"\xff\n", b'{"op_code": 0}\n', b'{"a": 1}\n{}\n'])
+def test_a_damaged_journal_is_one_line(
+    content: bytes, products: list[Path], tmp_path: Path, calls: list[Mapping[str, Any]]
+) -> None:
+    (tmp_path / "search").mkdir()
+    (tmp_path / "search" / "journal.log").write_bytes(content)
+    with pytest.raises(StorageError, match=r"journal\.log is damaged"):
+        searched(asked(products, tmp_path))
+    assert calls == []
 
 
 def test_a_training_that_is_worse_than_others_is_ended_before_its_end(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -78,6 +78,15 @@ class GoldenCheck:
         with self._lock:
             return bool(self._round.next_part or self._in_order())
 
+    def remember(self, failed: Mapping[RecipeMark, GoldenState]) -> None:
+        """Note the recipes whose check failed before the stream was started.
+
+        Args:
+            failed: As `edge_ad.streaming.golden.history.failed_checks` finds them.
+        """
+        with self._lock:
+            self._failed |= failed
+
     def use(self, plan: GoldenPlan | None, recipe: RecipeMark, threshold: float, bundle: str = "") -> None:
         """Ask for what this recipe asks for, from now on.
 
@@ -97,6 +106,7 @@ class GoldenCheck:
             elif recipe in self._failed:
                 self._round = _Round(self._clock(), time.time(), "failed before")
                 self._state, self._is_stopped = self._failed[recipe], plan.on_failure == "stop"
+                self._tell("due", f"Golden check due (failed before).{self._stop_words}", why="failed before")
             elif self._clock() < until and detector == self._detector:
                 self._state = GoldenState.VALID
                 self._left.pop(recipe, None)
@@ -326,8 +336,12 @@ class GoldenCheck:
         self._valid.pop(self._recipe, None)
         self._failed[self._recipe] = state
         self._round.next_part = ""
-        stops = " No part is judged until it is passed or waived." if self.is_blocking else ""
-        self._tell("failed", f"Golden check failed: {why}.{stops}", why=why, by=self._round.by)
+        text = f"Golden check failed: {why}.{self._stop_words}"
+        self._tell("failed", text, why=why, by=self._round.by, state=state.word)
+
+    @property
+    def _stop_words(self) -> str:
+        return " No part is judged until it is passed or waived." if self.is_blocking else ""
 
     def _tell(self, what: str, text: str, **data: object) -> None:
         now = self._round
