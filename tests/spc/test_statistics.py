@@ -224,6 +224,11 @@ def test_what_cannot_be_reported_is_one_line(
 
 
 def test_the_fields_of_the_form_give_the_same_records_again(database: Path) -> None:
+    store = RecordStore(database, source="line")
+    late = [VerdictRow("line", "b2", n, _START + 10 * _DAY + n, 0.5, 1.0, False, 3.0, 4.5) for n in (5, 15, 25)]
+    store.commit(late)
+    store.close()
+
     def shown(fields: dict[str, str]) -> tuple[str, dict[str, str]]:
         page = page_of(database, fields)
         (frames,) = re.findall(r"Frames judged.*?([\d\u202f]{3,})", page, re.DOTALL)[:1]
