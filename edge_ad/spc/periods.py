@@ -25,6 +25,7 @@ __all__ = [
 ]
 
 _DAY_S = 86400.0
+_MINUTE_S = 60.0  # what people say, and forms show
 _BASE_DAYS = 7
 _WIDTHS_S = (60.0, 300.0, 900.0, 1800.0, 3600.0, 7200.0, 14400.0, 28800.0, _DAY_S, 7 * _DAY_S)
 _WHOLE_HOURS = (1, 2, 4, 8)
@@ -41,7 +42,7 @@ class StatisticsRequest:
 
     Attributes:
         since_unix: Start of the period; None for the 24 hours that end with it.
-        until_unix: End of the period; None for the newest record.
+        until_unix: End of the period; None for the end of the minute of the newest record.
         base_since_unix: Start of the base period, from which the limits come; None for the seven days before the
             period.
         base_until_unix: Its end; given with its start.
@@ -80,7 +81,7 @@ def judged_period(reader: RecordReader, request: StatisticsRequest) -> Span:
         newest = reader.select("SELECT max(time_unix) FROM verdicts")[0][0]
         if newest is None:
             raise DataError(f"{reader.path} holds no verdicts.", "edge-ad stream --database FILE.sqlite writes them.")
-        until = newest + 1e-3
+        until = _MINUTE_S * (math.floor(newest / _MINUTE_S) + 1)
         if request.since_unix is not None and request.since_unix >= until:
             message = f"{reader.path} holds no verdicts of that time: the newest is of {iso_time(newest)}."
             raise DataError(message, "Give an earlier start.")

@@ -14,6 +14,7 @@ from edge_ad.cli import main
 from edge_ad.errors import UsageError
 from edge_ad.spc import Span, StatisticsRequest, parse_shift, statistics_of
 from edge_ad.spc.notes import base_words, warnings_of
+from edge_ad.spc.report_process import page_of
 from edge_ad.spc.statistics import Statistics
 from edge_ad.streaming.frame import Event, RecipeMark
 from edge_ad.streaming.records import RecordStore, UnjudgedRow, VerdictRow
@@ -220,3 +221,13 @@ def test_what_cannot_be_reported_is_one_line(
 ) -> None:
     assert main(["records", "report", str(database), *options]) == 2
     assert told in capsys.readouterr().err.splitlines()[0]
+
+
+def test_the_fields_of_the_form_give_the_same_records_again(database: Path) -> None:
+    def shown(fields: dict[str, str]) -> tuple[str, dict[str, str]]:
+        page = page_of(database, fields)
+        (frames,) = re.findall(r"Frames judged.*?([\d\u202f]{3,})", page, re.DOTALL)[:1]
+        return frames, dict(re.findall(r'name="(since|until)"[^>]*value="([^"]*)"', page))
+
+    frames, fields = shown({})
+    assert shown(fields) == (frames, fields)
