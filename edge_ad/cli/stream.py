@@ -82,9 +82,9 @@ def stream(
     )
     has_ids = filters.trigger is not None and filters.trigger.gives_ids
     golden = None if recipes.golden is None else read_golden(recipes.golden)
-    runs_free = bool(sources.cameras) and filters.trigger is None and verdicts.part is None
-    told_apart = {"has_ids": has_ids, "runs_free": runs_free}
-    check_golden(golden, **told_apart)
+    runs_free = any(item.is_live for item in opened) and filters.trigger is None and verdicts.part is None
+    told_apart: dict[str, Any] = {"has_ids": has_ids, "runs_free": runs_free, "sources": len(opened)}
+    check_golden(golden, **told_apart, part=verdicts.part)
     places = BundlePlaces(engine, registry, frames.batch or 1)
     folder = open_recipes(recipes, groups, golden, places.folder, **told_apart)
     observers = _observers(folder, verdicts, has_ids=has_ids)

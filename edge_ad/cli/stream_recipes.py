@@ -42,6 +42,7 @@ class Running:
         has_ids: Whether the trigger gives ids.
         runs_free: Whether frames come one after the other, so that nothing says which of them shows the next part.
         golden: What ``--golden`` gives, which no recipe changes; None where it is not given.
+        sources: How many sources there are.
         folder_of: Gives the folder of a bundle, which is pulled from a registry where it is there.
     """
 
@@ -50,6 +51,7 @@ class Running:
     has_ids: bool
     runs_free: bool = False
     golden: GoldenPlan | None = None
+    sources: int = 1
     folder_of: Callable[[str], Path] = Path
 
 
@@ -176,22 +178,32 @@ class RecipeFolder:
             CameraSettings(values["exposure_us"], values["gain"]),
             self._running.golden or file.golden,
         )
-        check_golden(recipe.golden, has_ids=self._running.has_ids, runs_free=self._running.runs_free)
+        running = self._running
+        told_apart: dict[str, Any] = {"has_ids": running.has_ids, "runs_free": running.runs_free}
+        check_golden(recipe.golden, **told_apart, sources=running.sources, part=values["part"])
         self.observers(recipe)  # raises what is wrong with its rules
         return recipe
 
 
-def check_golden(plan: GoldenPlan | None, *, has_ids: bool, runs_free: bool) -> None:
+def check_golden(
+    plan: GoldenPlan | None, *, has_ids: bool, runs_free: bool, sources: int = 1, part: str | None = None
+) -> None:
     """Refuse master parts that nothing tells apart.
 
     Args:
         plan: What is asked for; None for nothing.
         has_ids: Whether the trigger gives ids.
         runs_free: Whether frames come one after the other, so that nothing says which of them shows the next part.
+        sources: How many sources there are.
+        part: The part rule; None for none.
 
     Raises:
-        UsageError: They are known by an id, and nothing gives one; or by their order, and many frames show each.
+        UsageError: They are known by an id, and nothing gives one; or by their order, and many frames show each. Or
+            several sources each have a verdict of their own on a master part.
     """
+    if plan is not None and sources > 1 and not (part or "").endswith(":id"):
+        message = "A golden check with several sources needs one verdict on the part, not one of each source."
+        raise UsageError(message, "Add a trigger that gives ids, and --part, such as 1/2:id for two cameras.")
     if plan is not None and plan.identify == "order" and runs_free:
         message = "A golden check by order needs to know when the next part comes."
         raise UsageError(message, "Add --trigger or --part; or identify: operator.")
@@ -215,6 +227,7 @@ def open_recipes(
     *,
     has_ids: bool,
     runs_free: bool,
+    sources: int = 1,
 ) -> RecipeFolder | None:
     """The recipes of a stream; None where none is given.
 
@@ -225,6 +238,7 @@ def open_recipes(
         folder_of: Gives the folder of a bundle.
         has_ids: Whether the trigger gives ids.
         runs_free: As `check_golden` takes it.
+        sources: How many sources there are.
 
     Raises:
         UsageError: The first recipe is wrong, or an option does not go together with recipes.
@@ -235,7 +249,7 @@ def open_recipes(
     if values["is_watched"]:
         raise UsageError("--watch-bundle does not go together with a recipe.", "Switch recipes instead.")
     first = find_recipe(asked.recipes, asked.recipe)
-    running = Running(values, asked.overridden, has_ids, runs_free, golden, folder_of)
+    running = Running(values, asked.overridden, has_ids, runs_free, golden, sources, folder_of)
     folder = RecipeFolder(asked.recipes or first, first, running)
     for why in folder.unusable():
         note(f"The stream cannot be switched to every recipe: {why}")

@@ -10,7 +10,7 @@ from typing import Any
 from edge_ad.errors import UsageError
 from edge_ad.fleet.devices import Devices
 from edge_ad.fleet.publisher import AGENT_TOPIC, REPORT_TOPIC
-from edge_ad.streaming.mqtt import Broker, BrokerConnection
+from edge_ad.streaming.mqtt import Broker, BrokerConnection, warn_when_away
 
 __all__ = ["FleetListener", "topic_filters"]
 
@@ -37,6 +37,7 @@ class FleetListener:
         self._client = broker.client(lambda error: _log.warning("The MQTT broker cannot be reached: %s", error))
         self._client.on_connect, self._client.on_disconnect = self._connected, self._gone
         self._client.on_message = self._take
+        warn_when_away(self._client, broker, _log.warning)
         self._connection = BrokerConnection(self._client, broker)
 
     @property

@@ -16,6 +16,7 @@ from edge_ad.bundle import Bundle
 from edge_ad.credentials import environment_for_child
 from edge_ad.errors import BundleError, DataError, DeviceError, EdgeAdError, MissingDependencyError, QualityGateError
 from edge_ad.fleet.state import Step
+from edge_ad.photo_files import find_photos
 from edge_ad.runtime.verification import Verification
 
 __all__ = ["Preparation", "PreparationCancelledError", "Prepare", "check_golden_folder"]
@@ -109,15 +110,15 @@ class Preparation:
         Raises:
             BundleError: One was judged otherwise, or could not be judged.
             DeviceError: The backend is not there.
-            DataError: There are no photos.
+            DataError: There are no photos of one kind, which is not the bundle's fault.
             PreparationCancelledError: It was ended from outside.
         """
         assert self._golden is not None
-        check_golden_folder(self._golden)
+        count = check_golden_folder(self._golden)
         folders = [str(self._golden / verdict) for verdict in _VERDICTS]
         done = self._run("predict", str(root), *folders, "--json", "--backend", self._backend)
-        judged = [json.loads(line) for line in done.stdout.splitlines() if line.startswith(b"{")]
-        if not judged:
+        judged = _judged(done.stdout)
+        if len(judged) != count or done.returncode < 0:
             lines = done.stderr.decode(errors="replace").splitlines()
             raise _failure(done.returncode, f"The golden photos were not judged: {_reason(lines, 'it crashed')}")
         wrong = [text for one in judged if (text := _wrong(self._golden, one))]
@@ -145,18 +146,29 @@ class Preparation:
                 _end(process)
 
 
-def check_golden_folder(folder: Path) -> None:
-    """Refuse a folder of golden photos that shows nothing.
+def check_golden_folder(folder: Path) -> int:
+    """Refuse a folder of golden photos that shows nothing; the number of its photos.
 
     Raises:
         DataError: It has no photos in ``OK``, or none in ``NG``.
     """
-    for verdict in _VERDICTS:
-        if not (folder / verdict).is_dir() or not any((folder / verdict).iterdir()):
+    counts = [_photo_count(folder / verdict) for verdict in _VERDICTS]
+    for verdict, count in zip(_VERDICTS, counts, strict=True):
+        if not count:
             raise DataError(
                 f"{folder / verdict} holds no golden photos.",
                 "Put photos of parts into OK and NG that every bundle must judge so.",
             )
+    return sum(counts)
+
+
+def _photo_count(folder: Path) -> int:
+    return len(find_photos(folder, recursive=True).photos) if folder.is_dir() else 0
+
+
+def _judged(output: bytes) -> list[dict[str, str]]:
+    """The verdicts that a process has written; a line that it could not end is none."""
+    return [json.loads(line) for line in output.splitlines() if line.startswith(b"{") and line.endswith(b"}")]
 
 
 def _wrong(folder: Path, judged: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from edge_ad.fleet.report import DeviceReport
-from edge_ad.streaming.mqtt import Broker, BrokerConnection
+from edge_ad.streaming.mqtt import Broker, BrokerConnection, warn_when_away
 from edge_ad.strict_json import to_json
 
 __all__ = ["AGENT_TOPIC", "OFFLINE", "ONLINE", "REPORT_TOPIC", "ReportPublisher"]
@@ -43,6 +43,7 @@ class ReportPublisher:
         self._client = broker.client(lambda error: _log.warning("The MQTT broker cannot be reached: %s", error))
         self._client.on_connect, self._client.on_disconnect = self._connected, self._gone
         self._client.will_set(f"{self._prefix}/{AGENT_TOPIC}", OFFLINE, qos=1, retain=True)
+        warn_when_away(self._client, broker, _log.warning)
         self._connection = BrokerConnection(self._client, broker)
 
     def __enter__(self) -> ReportPublisher:

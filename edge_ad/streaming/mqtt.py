@@ -15,11 +15,12 @@ from edge_ad.credentials import MQTT_CA, MQTT_PASSWORD, MQTT_USER, credential
 from edge_ad.errors import UsageError, require
 from edge_ad.masked_address import ENCODE_LOGIN, is_ambiguous, masked_address
 
-__all__ = ["Broker", "BrokerConnection"]
+__all__ = ["Broker", "BrokerConnection", "warn_when_away"]
 
 _KEEP_ALIVE_S = 15
 _CONNECT_S = 5.0
 _AGAIN_S = 1.0
+_LONGEST_RECONNECT_S = 10
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Broker:
         """
         client = _client_class()(on_error)
         client.connect_timeout = _CONNECT_S
+        client.reconnect_delay_set(min_delay=1, max_delay=_LONGEST_RECONNECT_S)
         if self.user is not None:
             client.username_pw_set(self.user, self.password)
         if self.is_tls:
@@ -107,6 +109,28 @@ class Broker:
         except (OSError, ValueError) as error:
             message = f"The certificates {self.ca_file} cannot be used: {error}."
             raise UsageError(message, f"{MQTT_CA} names a PEM file.") from error
+
+
+def warn_when_away(client: Any, broker: Broker, warn: Callable[[str], None]) -> None:
+    """Warn when the broker does not answer: once each time that it is away, in the client's thread.
+
+    Args:
+        client: Of the broker, with its callbacks.
+        broker: Where it connects.
+        warn: Called with a line.
+    """
+    is_told, connected = threading.Event(), client.on_connect
+
+    def answered(*arguments: Any) -> None:
+        is_told.clear()
+        connected(*arguments)
+
+    def failed(*_: object) -> None:
+        if not is_told.is_set():
+            is_told.set()
+            warn(f"The MQTT broker {broker.host}:{broker.port} does not answer; it is tried again.")
+
+    client.on_connect, client.on_connect_fail = answered, failed
 
 
 class BrokerConnection:

@@ -216,6 +216,16 @@ def test_golden_check_that_cannot_be_done_is_one_line(
     assert said in capsys.readouterr().err.splitlines()[0]
 
 
+def test_golden_check_needs_one_verdict_where_several_cameras_look_at_a_part(
+    tmp_path: Path, bundle: Bundle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = _write(tmp_path / "golden.yaml", _GOLDEN + "identify: operator\n")
+    folders = [part for name in ("left", "right") for part in ("--source", f"{name}={_parts(tmp_path / name)}")]
+    asked = ["stream", "--bundle", str(bundle.root), *folders, "--golden", str(path), "--headless", "--json"]
+    assert main(asked) == 2
+    assert "needs one verdict on the part" in capsys.readouterr().err
+
+
 def test_golden_check_of_a_recipe_is_asked_for_and_recorded(tmp_path: Path, bundle: Bundle) -> None:
     parts, database = _parts(tmp_path / "parts"), tmp_path / "line.sqlite"
     golden = "golden:\n  " + (_GOLDEN + "identify: order\n").replace("\n", "\n  ")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -280,6 +281,25 @@ def test_the_broker_tells_of_an_agent_that_was_killed(broker: Mosquitto) -> None
             process.wait()
         wait_until(lambda: only(devices).is_online is False)
         assert only(devices).standing is Standing.LOST
+
+
+def test_a_broker_that_does_not_answer_is_told_of_once_each_time(
+    broker: Mosquitto, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("paho.mqtt.client", reason="paho-mqtt is not installed")
+    url = f"mqtt://127.0.0.1:{broker.port}/plant"
+    said = f"The MQTT broker 127.0.0.1:{broker.port} does not answer; it is tried again."
+    broker.stop()
+    with FleetListener(Broker.parse(url), Devices()) as listener:
+        for times in (1, 2):
+            wait_until(partial(_is_said, caplog, said, times), 20)
+            broker.start()
+            wait_until(lambda: listener.is_connected, 20)
+            broker.stop()
+
+
+def _is_said(caplog: pytest.LogCaptureFixture, text: str, times: int) -> bool:
+    return caplog.messages.count(text) == times
 
 
 _AGENT = """

@@ -1,5 +1,6 @@
 """What a device does with a new bundle before it is used: a real engine is built, and golden photos are judged."""
 
+import sys
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from edge_ad.fleet.preparation import Preparation, PreparationCancelledError
 from edge_ad.manifest import GateReport, GraphInfo
 from edge_ad.runtime import open_engine
 from edge_ad.runtime.verification import EngineIdentity
+from edge_ad.strict_json import to_json
 from tests.fleet.registry_double import RegistryDouble
 from tests.runtime.tiny_bundle import SIZE_HW, graph_info, threshold, tiny_bundle
 
@@ -118,6 +120,40 @@ def test_a_golden_folder_that_shows_nothing_is_refused_at_the_start(
     (tmp_path / "golden" / "NG").mkdir()
     with pytest.raises(DataError):
         Preparation(golden=tmp_path / "golden").check_golden(tmp_path)
+
+
+def test_a_golden_folder_that_lost_its_photos_is_not_the_bundles_fault(
+    registry: RegistryDouble, bundle: Bundle, tmp_path: Path
+) -> None:
+    reference, golden = ArtifactReference.parse(f"{registry.host}/line/screw:stable"), golden_folder(tmp_path / "g")
+    publish(bundle, reference)
+    photo = (golden / "NG" / "part.png").rename(tmp_path / "part.png")
+    (golden / "NG" / "readme.txt").write_text("The photos are on the other disk.")
+    preparation = Preparation(backend="onnxruntime", builds=False, golden=golden)
+    follower = Follower(reference, tmp_path / "screw", preparation.steps(), FollowOptions())
+    with follower.alone():
+        assert follower.check().step == "waiting"
+        assert "NG holds no golden photos" in follower.state.message
+        photo.rename(golden / "NG" / "part.png")
+        assert follower.check().step == "current"
+
+
+@pytest.mark.parametrize("code", [0, -9])
+def test_verdicts_on_some_of_the_golden_photos_are_none(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    golden = golden_folder(tmp_path / "golden")
+    line = to_json({"path": str(golden / "OK" / "part.png"), "verdict": "OK", "reason": ""})
+    script = tmp_path / "ended_early.py"
+    script.write_text(f"import os\nprint({line!r}, flush=True)\nprint('{{\"path\": ', end='', flush=True)\n")
+    if code:
+        script.write_text(script.read_text() + "os.kill(os.getpid(), 9)\n")
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nexec {sys.executable} {script}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(python))
+    with pytest.raises(BundleError, match="The golden photos were not judged: it crashed"):
+        Preparation(backend="onnxruntime", golden=golden).check_golden(bundle.root)
 
 
 def test_a_cancelled_preparation_says_nothing_about_the_bundle(bundle: Bundle) -> None:

@@ -20,7 +20,6 @@ __all__ = ["BrokerSink"]
 
 _CONNECT_S, _CLOSE_S, _HANG_UP_S = 5.0, 3.0, 0.5
 _LEAST_FAREWELL_S = 0.1
-_LONGEST_RECONNECT_S = 10
 
 
 class BrokerSink(Sink):
@@ -46,7 +45,6 @@ class BrokerSink(Sink):
         self._source_name = ""
         self._client = broker.client(self._failed)
         self._client.on_connect, self._client.on_disconnect = self._connected, self._gone
-        self._client.reconnect_delay_set(min_delay=1, max_delay=_LONGEST_RECONNECT_S)
 
     def attach(self, control: StreamControl) -> None:
         """Raise alarms there."""
