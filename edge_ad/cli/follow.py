@@ -14,6 +14,7 @@ import typer
 from edge_ad.cli.console import note, print_json, print_line
 from edge_ad.cli.options import (
     LONGEST_WATCH_S,
+    AnyProductOption,
     BackendOption,
     JsonOption,
     OptionalValueCommand,
@@ -74,11 +75,12 @@ def follow(
         typer.Option(metavar="[HOST:PORT]", help="Serve the state for Prometheus; 127.0.0.1:9465 if nothing is given."),
     ] = None,
     plain_http: PlainHttpOption = False,
+    any_product: AnyProductOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Follow a tag of a registry: pull what it names, build its engine, verify it, and swap the folder.
 
-    A bundle that is not signed as asked, damaged, does not give its trained numbers here or judges a golden photo
+    A bundle that is not signed as asked, damaged, of another product, does not give its trained numbers here or judges a golden photo
     wrongly is refused, and the present one stays. With --health, the stream that uses the folder is watched for a
     while; if it suffers, the folder goes back. A refused bundle is not tried again. While the registry is away, the
     device keeps what it has.
@@ -102,7 +104,7 @@ def follow(
         check_golden_folder(golden)
     limits = HealthLimits(least_fps_share=min_fps, most_defective_share=max_defective)
     keys = tuple(read_public_key(path) for path in trust or ())
-    options = FollowOptions(keys, plain_http, health, limits, trial)
+    options = FollowOptions(keys, plain_http, any_product, health, limits, trial)
     if health is not None:
         read_health(health)  # a wrong address is refused now
     with ExitStack() as stack:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LONGEST_WATCH_S",
+    "AnyProductOption",
     "BackendOption",
     "BundleArgument",
     "DefectOption",
@@ -56,6 +57,9 @@ LONGEST_WATCH_S = 7 * 24 * 3600.0
 """Between two looks at a tag, in seconds: a device that looks more seldom cannot be told from one that is gone."""
 PlainHttpOption: TypeAlias = Annotated[
     bool, typer.Option("--plain-http", help="Speak to the registry without TLS; on this machine that is so anyway.")
+]
+AnyProductOption: TypeAlias = Annotated[
+    bool, typer.Option("--any-product", help="Also replace a bundle of another product.")
 ]
 
 MlflowOption: TypeAlias = Annotated[

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from edge_ad.cli.console import note, print_facts, print_json
-from edge_ad.cli.options import JsonOption, MlflowOption, PlainHttpOption, TrustOption
+from edge_ad.cli.options import AnyProductOption, JsonOption, MlflowOption, PlainHttpOption, TrustOption
 
 if TYPE_CHECKING:
     from edge_ad.fleet import Pulled
@@ -26,6 +26,7 @@ def pull(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the bundle; a bundle in it is replaced.")],
     trust: TrustOption = None,
     plain_http: PlainHttpOption = False,
+    any_product: AnyProductOption = False,
     mlflow: MlflowOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -36,7 +37,7 @@ def pull(
 
     Raises:
         UsageError: There is no such tag or digest.
-        BundleError: It is not signed as asked, or damaged.
+        BundleError: It is not signed as asked, damaged, or of another product than the bundle in the folder.
         DeviceError: The registry does not answer, or refuses.
     """
     from edge_ad.fleet import ArtifactReference, read_public_key
@@ -44,10 +45,11 @@ def pull(
     from edge_ad.fleet.mlflow_models import is_model
 
     if is_model(reference):
-        pulled = _pulled_model(reference, folder, mlflow, is_trusting=trust is not None)
+        pulled = _pulled_model(reference, folder, mlflow, is_trusting=trust is not None, any_product=any_product)
     else:
         keys = [read_public_key(path) for path in trust or ()]
-        pulled = pull_bundle(ArtifactReference.parse(reference), folder, trusted=keys, plain_http=plain_http, log=note)
+        tag = ArtifactReference.parse(reference)
+        pulled = pull_bundle(tag, folder, trusted=keys, plain_http=plain_http, any_product=any_product, log=note)
     if as_json:
         print_json(pulled)
         return
@@ -62,7 +64,7 @@ def pull(
     )
 
 
-def _pulled_model(reference: str, folder: Path, address: str | None, *, is_trusting: bool) -> Pulled:
+def _pulled_model(reference: str, folder: Path, address: str | None, *, is_trusting: bool, any_product: bool) -> Pulled:
     from edge_ad.errors import UsageError
     from edge_ad.fleet.mlflow_models import ModelReference, pull_model
 
@@ -70,4 +72,4 @@ def _pulled_model(reference: str, folder: Path, address: str | None, *, is_trust
         raise UsageError("Models of MLflow are not signed.", "Leave --trust out, or pull from an OCI registry.")
     if address is None:
         raise UsageError(f"Which server has {reference}?", "--mlflow http://HOST:5000, or MLFLOW_TRACKING_URI")
-    return pull_model(ModelReference.parse(reference), folder, address, log=note)
+    return pull_model(ModelReference.parse(reference), folder, address, any_product=any_product, log=note)

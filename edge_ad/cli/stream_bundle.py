@@ -71,7 +71,7 @@ class BundlePlaces:
         from edge_ad.runtime.verification import Verification
 
         keys = tuple(read_public_key(path) for path in self._asked.trust or ())
-        options = FollowOptions(keys, self._asked.plain_http)
+        options = FollowOptions(keys, self._asked.plain_http, self._engine.takes_any_product)
         if self._engine.server is not None:  # the engine is there
             return RegistryBundles(options, log=note)
         verification = Verification(allow_unverified=self._engine.allows_unverified, batch=self._batch)

@@ -41,6 +41,7 @@ TITLE = "org.opencontainers.image.title"
 EMPTY_CONFIG = b"{}"
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _FILE_TYPE = "application/octet-stream"
+_PRODUCT = "edge-ad.product"
 _CREATED = "org.opencontainers.image.created"
 _LARGEST_FILE_BYTES = 16 << 30
 _MOST_FILES = 1000
@@ -157,10 +158,15 @@ def bundle_files(manifest: ImageManifest, where: str) -> dict[str, Descriptor]:
     return files
 
 
+def product_of(manifest: ImageManifest) -> str:
+    """Name of the product of a published bundle; empty where it has none."""
+    return manifest.annotations.get(_PRODUCT, "")
+
+
 def _annotations(bundle: Bundle) -> dict[str, str]:
     manifest = bundle.manifest
     graphs = {f"edge-ad.graph.{name}": f"sha256:{bundle.graph_sha256(name)}" for name in manifest.graphs}
-    own = {"edge-ad.method": manifest.method, "edge-ad.product": manifest.product, "edge-ad.version": __version__}
+    own = {"edge-ad.method": manifest.method, _PRODUCT: manifest.product, "edge-ad.version": __version__}
     return {**own, **graphs, _CREATED: manifest.created}
 
 

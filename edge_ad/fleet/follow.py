@@ -33,6 +33,7 @@ from edge_ad.errors import (
 )
 from edge_ad.fleet.health import Health, HealthLimits
 from edge_ad.fleet.preparation import Prepare
+from edge_ad.fleet.product import OtherProductError
 from edge_ad.fleet.pulling import checked_origin, fill_folder, holds, is_vouched_for, read_origin, write_origin
 from edge_ad.fleet.reference import ArtifactReference
 from edge_ad.fleet.registry_client import RegistryClient, RegistryContentError
@@ -69,6 +70,7 @@ class FollowOptions:
     Attributes:
         trusted: Keys of which one must have signed a bundle; none asks for no signature.
         plain_http: Speak HTTP without TLS.
+        any_product: Whether a bundle may be of another product than the one in the folder.
         health: Address of the metrics of the stream that uses the folder; None for no trial.
         limits: When its health has fallen.
         trial_s: How long a new bundle is tried, in seconds.
@@ -77,6 +79,7 @@ class FollowOptions:
 
     trusted: Sequence[PublicKey] = ()
     plain_http: bool = False
+    any_product: bool = False
     health: str | None = None
     limits: HealthLimits = field(default_factory=HealthLimits)
     trial_s: float = 120.0
@@ -200,7 +203,7 @@ class Follower:
             raise
         except (BundleError, QualityGateError) as error:
             self.problem = _alone(error)
-            if not isinstance(error, SignatureError):  # which may still come, and costs no download
+            if not isinstance(error, (SignatureError, OtherProductError)):  # found without a download
                 self._save(self.state.refusing(digest, str(error)))
             self._set("refused", str(error))
             return
@@ -222,7 +225,10 @@ class Follower:
         origin = checked_origin(client, self._reference, digest, self._options.trusted)
         if not holds(candidate, digest):
             with atomic_directory(candidate) as staged:
-                fill_folder(client, origin, staged, known=self._root, log=self._log)
+                options = self._options
+                fill_folder(
+                    client, origin, staged, known=self._root, any_product=options.any_product, log=self._log
+                )
         for step, prepare in self._prepare:
             self._set(step, digest)
             prepare(candidate)

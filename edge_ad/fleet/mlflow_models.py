@@ -13,8 +13,9 @@ from typing import Any
 from edge_ad.bundle import Bundle
 from edge_ad.bundle.bundle import MANIFEST_FILE, check_replaceable
 from edge_ad.errors import BundleError, UsageError
-from edge_ad.fleet.artifact import bundle_manifest, digest_of, to_bytes
+from edge_ad.fleet.artifact import bundle_manifest, digest_of, product_of, to_bytes
 from edge_ad.fleet.mlflow_client import mlflow_client, mlflow_errors
+from edge_ad.fleet.product import check_product
 from edge_ad.fleet.pulling import Origin, Pulled, holds, write_origin
 from edge_ad.storage import atomic_directory
 
@@ -130,7 +131,12 @@ def name_version(version: ModelReference, reference: ModelReference, address: st
 
 
 def pull_model(
-    reference: ModelReference, root: Path, address: str, *, log: Callable[[str], None] = lambda text: None
+    reference: ModelReference,
+    root: Path,
+    address: str,
+    *,
+    any_product: bool = False,
+    log: Callable[[str], None] = lambda text: None,
 ) -> Pulled:
     """Get a registered bundle into a folder, replacing a bundle that is there in one step.
 
@@ -138,10 +144,11 @@ def pull_model(
         reference: Which one.
         root: Folder of the bundle; one that holds it already is left as it is, with its engines.
         address: Of the MLflow server.
+        any_product: Whether it may be of another product than a bundle that is there.
         log: Called with a line.
 
     Raises:
-        BundleError: It is damaged, or no bundle; or ``root`` is something else.
+        BundleError: It is damaged, of another product, or no bundle; or ``root`` is something else.
         DeviceError: There is no such version, or the server does not answer.
         StorageError: No space or no permission; the old bundle is untouched.
     """
@@ -159,6 +166,8 @@ def pull_model(
             log(f"version {version.version} of {reference.model}")
             _copy_files(Bundle.open(got), staged)
         manifest = bundle_manifest(Bundle.open(staged))
+        if not any_product:
+            check_product(root, product_of(manifest), reference.words)
         if digest_of(to_bytes(manifest)) != origin.digest:
             raise BundleError(f"{reference.words} is not the bundle that was registered.", "Publish it again.")
         write_origin(staged, origin)

@@ -14,7 +14,8 @@ from edge_ad.bundle.bundle import MANIFEST_FILE, check_replaceable
 from edge_ad.bundle.documents import parse_document, to_bytes
 from edge_ad.document import Document
 from edge_ad.errors import BundleError, StorageError, UsageError
-from edge_ad.fleet.artifact import Descriptor, bundle_files, parse_manifest
+from edge_ad.fleet.artifact import Descriptor, bundle_files, parse_manifest, product_of
+from edge_ad.fleet.product import check_product
 from edge_ad.fleet.reference import ArtifactReference
 from edge_ad.fleet.registry_client import RegistryClient
 from edge_ad.fleet.signatures import PublicKey, check_signature, fingerprint
@@ -80,6 +81,7 @@ def pull(
     *,
     trusted: Sequence[PublicKey] = (),
     plain_http: bool = False,
+    any_product: bool = False,
     log: Callable[[str], None] = lambda text: None,
 ) -> Pulled:
     """Pull a bundle into a folder, replacing a bundle that is there in one step.
@@ -91,11 +93,12 @@ def pull(
         root: Folder of the bundle.
         trusted: Keys of which one must have signed it; none asks for no signature.
         plain_http: Speak HTTP without TLS.
+        any_product: Whether it may be of another product than a bundle that is there.
         log: Called with a line for each file.
 
     Raises:
         UsageError: There is no such artifact.
-        BundleError: It is not signed as asked, damaged, or no bundle; or ``root`` is something else.
+        BundleError: It is not signed as asked, damaged, of another product, or no bundle; or ``root`` is something else.
         DeviceError: The registry does not answer, refuses, or asks for a login.
         StorageError: No space or no permission; the old bundle is untouched.
     """
@@ -108,7 +111,7 @@ def pull(
                 write_origin(root, origin)
             return Pulled(root, origin, 0, was_current=True)
         with one_at_a_time(_existing_parent(root)), atomic_directory(root) as staged:
-            received = fill_folder(client, origin, staged, known=root, log=log)
+            received = fill_folder(client, origin, staged, known=root, any_product=any_product, log=log)
     return Pulled(root, origin, received, was_current=False)
 
 
@@ -118,6 +121,7 @@ def fill_folder(
     folder: Path,
     *,
     known: Path | None = None,
+    any_product: bool = False,
     log: Callable[[str], None] = lambda text: None,
 ) -> int:
     """Fill an empty folder with a published bundle, and check it as when it is opened.
@@ -126,19 +130,24 @@ def fill_folder(
         client: Of the repository.
         origin: Which bundle; written beside it.
         folder: What to fill.
-        known: A bundle whose files are taken instead of downloading what they hold.
+        known: The bundle whose place it takes; its files are taken instead of downloading what they hold.
+        any_product: Whether it may be of another product than that one.
         log: Called with a line for each file.
 
     Returns:
         Bytes that came over the network.
 
     Raises:
+        OtherProductError: Of another product; nothing was downloaded.
         BundleError: Damaged, or no bundle.
         DeviceError: The registry does not answer.
         StorageError: Too little space.
         OSError: A file cannot be written.
     """
-    files = bundle_files(parse_manifest(client.manifest(origin.digest), origin.reference), origin.reference)
+    manifest = parse_manifest(client.manifest(origin.digest), origin.reference)
+    files = bundle_files(manifest, origin.reference)
+    if known is not None and not any_product:
+        check_product(known, product_of(manifest), origin.reference)
     _check_space(folder, sum(blob.size for blob in files.values()))
     received = 0
     for name, blob in files.items():
@@ -148,7 +157,10 @@ def fill_folder(
         client.download(blob, folder / name)
         received += blob.size
         log(f"{name}: {blob.size} bytes received")
-    _check_complete(Bundle.open(folder), files, origin.reference)
+    bundle = Bundle.open(folder)
+    _check_complete(bundle, files, origin.reference)
+    if bundle.manifest.product != product_of(manifest):
+        raise BundleError(f"{origin.reference} does not say of which product it is.", "Publish it again: edge-ad publish")
     write_origin(folder, origin)
     return received
 

@@ -17,6 +17,7 @@ from edge_ad.fleet.state import FollowState, Step
 from edge_ad.storage import sha256_file
 from tests.fleet.metrics_page import running_metrics
 from tests.fleet.registry_double import RegistryDouble
+from tests.fleet.test_publish_and_pull import of_product
 from tests.fleet.test_signatures import make_pair
 from tests.runtime.tiny_bundle import tiny_bundle
 
@@ -88,6 +89,20 @@ def test_a_bundle_that_fails_its_preparation_is_refused_once_and_the_next_one_is
     better = release(registry, bundle, "better")
     assert round_of(registry, root, prepare=[("verifying", verify)]).step == "current"
     assert live(root) == better
+
+
+def test_a_tag_that_names_another_product_changes_nothing_unless_asked_to(
+    registry: RegistryDouble, bundle: Bundle, tmp_path: Path
+) -> None:
+    root = tmp_path / "screw"
+    digest = release(registry, bundle, "first")
+    round_of(registry, root)
+    other = release(registry, of_product(bundle, "nut"), "first")
+    refused = round_of(registry, root)
+    assert (refused.step, live(root)) == ("refused", digest)
+    assert "'nut'" in refused.message
+    assert round_of(registry, root, FollowOptions(any_product=True)).step == "current"
+    assert live(root) == other
 
 
 def test_a_device_keeps_its_bundle_while_the_registry_is_away(

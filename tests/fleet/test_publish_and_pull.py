@@ -28,6 +28,15 @@ def content(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
+def of_product(bundle: Bundle, name: str) -> Bundle:
+    """The same detector, as if it were of another product."""
+    other = bundle.root.with_name(name)
+    shutil.copytree(bundle.root, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps({**manifest, "product": name}))
+    return Bundle.open(other)
+
+
 def leftovers(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if path.name.startswith(".")]
 
@@ -62,6 +71,22 @@ def test_the_same_bundle_has_the_same_digest_and_is_sent_once(host: str, bundle:
     first, second = publish(bundle, reference(host, "a")), publish(bundle, reference(host, "b"))
     assert first.digest == second.digest
     assert second.sent_bytes == 0
+
+
+def test_a_bundle_of_another_product_does_not_take_the_place_of_one_unless_asked_to(
+    registry: RegistryDouble, bundle: Bundle, tmp_path: Path
+) -> None:
+    target = tmp_path / "screw"
+    publish(bundle, reference(registry.host))
+    pull(reference(registry.host), target)
+    before = content(target)
+    publish(of_product(bundle, "nut"), reference(registry.host))
+    registry.sent_blob_bytes = 0
+    with pytest.raises(BundleError, match="'nut'"):
+        pull(reference(registry.host), target)
+    assert content(target) == before
+    assert registry.sent_blob_bytes == 0
+    assert Bundle.open(pull(reference(registry.host), target, any_product=True).root).manifest.product == "nut"
 
 
 def test_a_bundle_that_is_there_is_left_with_its_engines_and_unchanged_files_are_not_downloaded(
