@@ -305,7 +305,8 @@ class Capture:
             captured_at = time.perf_counter()
             setup, judging = self._active.captured()
             region = self._region if judging.recipe is None else judging.recipe.region
-            problem = self._shape.size_problem(image.shape[:2], region)
+            is_switched = judging.recipe is not None and setup > 1
+            problem = self._shape.size_problem(image.shape[:2], region, is_switched=is_switched)
             judged = image if problem or region is None else region.crop(image)
             problem = problem or self._shape.shape_problem(judged.shape[:2], judging.photos)
             frame = Frame(

@@ -234,22 +234,28 @@ class FrameShape:
         """Height and width of the newest frame, in pixels; None before the first."""
         return self._last
 
-    def size_problem(self, size_hw: _Size, region: AnyRegion | None) -> str:
+    def size_problem(self, size_hw: _Size, region: AnyRegion | None, *, is_switched: bool = False) -> str:
         """Note the size of a frame.
 
         Args:
             size_hw: Height and width of the whole frame, in pixels.
             region: Part of it that is judged; in pixels, it was given for frames of the size that came first with it.
+            is_switched: Whether it is not what the stream began with; one that no frame holds is not judged then, where
+                it would end a stream at its start.
 
         Returns:
             ``"another size"`` where the region was given for frames of another size; else nothing.
         """
         before, self._last = self._last, size_hw
         if self._first is None or region != self._region:
-            self._is_switched, self._first, self._region = self._first is not None, size_hw, region
+            self._is_switched = is_switched or self._first is not None
+            self._first, self._region = size_hw, region
         is_other = isinstance(region, Region) and (
             size_hw != self._first or (self._is_switched and not region.is_inside(size_hw))
         )
+        if before is None and is_other:
+            text = f"The frames are {_words(size_hw)}, and the region of the recipe reaches beyond: not judged."
+            self._tell("frame size", text, {"old": "", "new": _words(size_hw)})
         if before is not None and before != size_hw:
             old, new = _words(before), _words(size_hw)
             more = f"; the region was given for {_words(self._first)}: not judged" if is_other else ""

@@ -20,8 +20,8 @@ from edge_ad.server.pictures import draw
 from edge_ad.streaming.active_engine import JudgingEngine
 from edge_ad.streaming.bundle_opening import OpenBundle
 from edge_ad.streaming.control import BundleFacts, StreamControl
-from edge_ad.streaming.filters import FilterOptions, Region
-from edge_ad.streaming.frame import Frame
+from edge_ad.streaming.filters import FilterOptions, FrameShape, Region
+from edge_ad.streaming.frame import Event, Frame
 from edge_ad.streaming.hot_swap import BundleSwapper
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sources.folders import ImageFolderSource
@@ -259,3 +259,13 @@ def test_a_part_with_an_id_that_cannot_be_aligned_is_defective(is_live: bool) ->
     assert [event.data["reason"] != "" for event in sink.events if event.kind == "ng"].count(True) == refused
     assert summary.sources[0].unjudged == {}
     assert summary.sources[0].frames + summary.sources[0].dropped == 9
+
+
+def test_region_of_a_recipe_selected_before_the_first_frame_does_not_end_the_stream_where_it_does_not_fit() -> None:
+    told = list[Event]()
+    shape, region = FrameShape("camera", told.append), Region(30, 30, 20, 20)
+    assert shape.size_problem((40, 40), region, is_switched=True) == "another size"
+    assert shape.size_problem((40, 40), region, is_switched=True) == "another size"
+    assert [event.kind for event in told] == ["frame size"]
+    assert "40" in told[0].text
+    assert shape.size_problem((40, 40), Region(0, 0, 20, 20), is_switched=True) == ""
