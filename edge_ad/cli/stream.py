@@ -129,6 +129,7 @@ def _swapper(
     places: BundlePlaces,
     switching: tuple[RecipeFolder, WarmLimits, list[Observer]] | None,
 ) -> BundleSwapper:
+    from edge_ad.errors import EdgeAdError
     from edge_ad.runtime.kserve import parse_server_address
     from edge_ad.runtime.verification import Verification
     from edge_ad.streaming.bundle_opening import OpenBundle, open_bundle, open_served_bundle
@@ -143,11 +144,21 @@ def _swapper(
     served: dict[str, Any] = {"timeout_s": asked.server_timeout_s, "batch": batch}
     _refuse_local_engine(asked)
 
-    def opener(choice: BundleChoice) -> OpenBundle:
+    def unchecked(choice: BundleChoice) -> OpenBundle:
         if address is None:
             how: dict[str, Any] = {"backend": choice.backend, "precision": choice.precision, "threads": choice.threads}
             return open_bundle(choice.path, **how, verification=verification)
         return open_served_bundle(choice.path, address, precision=choice.precision, **served)
+
+    def opener(choice: BundleChoice) -> OpenBundle:
+        places.check_trust(choice.path)
+        opened = unchecked(choice)
+        try:
+            places.check_trust(choice.path)  # the folder may have been exchanged in the meantime
+        except EdgeAdError:
+            opened.stack.close()
+            raise
+        return opened
 
     def chosen(root: Path) -> OpenBundle:
         opened = opener(BundleChoice(root, asked.backend, asked.precision, asked.threads))

@@ -53,6 +53,15 @@ class BundlePlaces:
             raise UsageError("--trust is about bundles in a registry.", "Write --bundle oci://REGISTRY/NAME:TAG.")
         return _newest() if place is None else Path(place)
 
+    def check_trust(self, root: Path) -> None:
+        """Refuse a bundle that is not signed as asked, however it came into its folder.
+
+        Raises:
+            BundleError: It is not.
+        """
+        if self._asked.trust:
+            self._registry.check_trust(root)
+
     @contextmanager
     def following(self, place: str | None, control: StreamControl) -> Iterator[None]:
         """Inside, the folder of a tag is kept at what the tag names; what is refused is an event of the stream."""

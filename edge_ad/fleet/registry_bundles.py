@@ -18,13 +18,16 @@ from edge_ad.fleet.follow import FolderTakenError, Follower, FollowOptions
 from edge_ad.fleet.preparation import Preparation, PreparationCancelledError
 from edge_ad.fleet.pulling import is_vouched_for, read_origin
 from edge_ad.fleet.reference import ArtifactReference
+from edge_ad.fleet.signatures import SignatureError
 from edge_ad.fleet.state import FollowState
 from edge_ad.storage import cache_folder
 
 __all__ = ["RegistryBundles", "cached_folder"]
 
 _POLL_S = 0.5
+_PATIENCE_S = 20.0
 _JOIN_S = 10.0
+_SAME_TRUST = "Start all streams of this tag with the same --trust."
 
 
 class RegistryBundles:
@@ -34,6 +37,8 @@ class RegistryBundles:
         options: How to follow; without a trial.
         preparation: What is done with a new bundle before it is used; None for nothing.
         log: Called with a line for each step.
+        patience_s: How long another process that keeps a folder may leave a bundle in it that cannot be used here, in
+            seconds.
     """
 
     def __init__(
@@ -42,8 +47,10 @@ class RegistryBundles:
         preparation: Preparation | None = None,
         *,
         log: Callable[[str], None] = lambda text: None,
+        patience_s: float = _PATIENCE_S,
     ) -> None:
         self._options, self._preparation, self._log = options, preparation, log
+        self._patience_s = patience_s
         self._folders: dict[str, Path] = {}
 
     def folder(self, address: str) -> Path:
@@ -59,6 +66,19 @@ class RegistryBundles:
         if address not in self._folders:
             self._folders[address] = self._brought(ArtifactReference.parse(address))
         return self._folders[address]
+
+    def check_trust(self, root: Path) -> None:
+        """Refuse a bundle that is not signed as asked: other processes may follow into the same folder.
+
+        Args:
+            root: A folder that `folder` gave.
+
+        Raises:
+            SignatureError: None of the keys had signed it.
+        """
+        if not is_vouched_for(root, self._options.trusted):
+            message = f"{root} holds a bundle of another process, which was not checked for a key that is trusted here."
+            raise SignatureError(message, _SAME_TRUST)
 
     @contextmanager
     def following(self, address: str, tell: Callable[[FollowState], None], *, every_s: float) -> Iterator[None]:
@@ -85,14 +105,21 @@ class RegistryBundles:
 
     def _brought(self, reference: ArtifactReference) -> Path:
         root, follower = cached_folder(reference), self._follower(reference)
+        until, told = time.monotonic() + self._patience_s, False
         while True:
             try:
                 with follower.alone():
                     return self._looked_for(follower, reference, root)
             except FolderTakenError:
-                if not self._problem_of(reference, root):
-                    self._log(f"Another process follows {reference.words}; its bundle is used.")
-                    return root
+                problem = self._problem_of(reference, root)
+            if not problem or not told:
+                bundle = "waiting for its bundle" if problem else "its bundle is used"
+                self._log(f"Another process follows {reference.words}; {bundle}.")
+                told = True
+            if not problem:
+                return root
+            if time.monotonic() > until and _is_pulled(root, reference):
+                raise BundleError(f"Another process follows {reference.words}. {problem}", _SAME_TRUST)
             time.sleep(_POLL_S)
 
     def _looked_for(self, follower: Follower, reference: ArtifactReference, root: Path) -> Path:
@@ -109,8 +136,7 @@ class RegistryBundles:
 
     def _problem_of(self, reference: ArtifactReference, root: Path) -> str:
         """Why what was pulled before cannot be used, in words; empty if it can."""
-        origin = read_origin(root)
-        if origin is None or origin.reference != reference.words:
+        if not _is_pulled(root, reference):
             return f"No bundle of {reference.words} was pulled here before."
         if not is_vouched_for(root, self._options.trusted):
             return "What was pulled before is not known to be signed by a key that is trusted now."
@@ -139,6 +165,11 @@ class RegistryBundles:
                 return
             except (EdgeAdError, OSError) as error:
                 self._log(str(error))
+
+
+def _is_pulled(root: Path, reference: ArtifactReference) -> bool:
+    origin = read_origin(root)
+    return origin is not None and origin.reference == reference.words
 
 
 def cached_folder(reference: ArtifactReference) -> Path:

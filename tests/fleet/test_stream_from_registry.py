@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
+from edge_ad.errors import BundleError
 from edge_ad.fleet import ArtifactReference, publish, read_origin, read_private_key, read_public_key
 from edge_ad.fleet.follow import FollowOptions
 from edge_ad.fleet.registry_bundles import RegistryBundles, cached_folder
@@ -174,6 +177,57 @@ def test_the_tag_is_followed_while_the_stream_runs(registry: RegistryDouble, bun
     origin = read_origin(root)
     assert origin is not None
     assert origin.digest == second
+
+
+def test_beside_a_stream_that_asks_for_no_signature_starts_none_that_does(
+    registry: RegistryDouble, bundle: Bundle, tmp_path: Path
+) -> None:
+    told, trusted = list[FollowState](), [read_public_key(make_pair(tmp_path, "line")[1])]
+    publish(bundle, reference(registry))
+    careless = RegistryBundles(FollowOptions())
+    careless.folder(address(registry))
+    with careless.following(address(registry), told.append, every_s=0.02):
+        wait_until(lambda: bool(told))
+        with pytest.raises(BundleError, match="Another process follows"):
+            RegistryBundles(FollowOptions(trusted=trusted), patience_s=0.0).folder(address(registry))
+
+
+def test_what_another_process_brings_without_a_signature_is_not_taken_over(
+    registry: RegistryDouble, bundle: Bundle, photos: Path, tmp_path: Path
+) -> None:
+    private, public = make_pair(tmp_path, "line")
+    publish(bundle, reference(registry), key=read_private_key(private))
+    RegistryBundles(FollowOptions(trusted=[read_public_key(public)])).folder(address(registry))
+    careless, told = RegistryBundles(FollowOptions()), list[FollowState]()
+    command = [sys.executable, "-m", "edge_ad", "stream", "--bundle", address(registry), "--watch-bundle", "--json"]
+    records = tmp_path / "records.jsonl"
+    command += [
+        "--save-records",
+        str(records),
+        "--trust",
+        str(public),
+        "--source",
+        str(photos),
+        "--loop",
+        "--fps",
+        "50",
+        "--pace",
+        "source",
+    ]
+    with careless.following(address(registry), told.append, every_s=0.02):
+        wait_until(lambda: bool(told))
+        with subprocess.Popen(
+            [*command, "--headless", "--no-frame-health", "--backend", "onnxruntime"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        ) as stream:  # fmt: skip
+            assert stream.stderr is not None
+            assert "its bundle is used" in stream.stderr.readline()
+            wait_until(lambda: records.exists() and records.stat().st_size > 0, 60)
+            publish(bundle.with_files({"notes.txt": b"unsigned"}), reference(registry))
+            assert any("bundle refused" in line for line in stream.stderr)
+            stream.send_signal(signal.SIGINT)
+            summary, _ = stream.communicate()
+    assert json.loads(summary)["swaps"] == 0
 
 
 def test_a_running_stream_takes_over_what_its_tag_names(
