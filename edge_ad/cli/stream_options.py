@@ -92,7 +92,9 @@ class StreamEngine:
     ] = False
     takes_any_product: Annotated[
         bool,
-        typer.Option("--any-product", help="With --watch-bundle or oci://: also switch to a bundle of another product."),
+        typer.Option(
+            "--any-product", help="With --watch-bundle or oci://: also switch to a bundle of another product."
+        ),
     ] = False
     allows_unverified: Annotated[
         bool,

@@ -225,10 +225,8 @@ class Follower:
         origin = checked_origin(client, self._reference, digest, self._options.trusted)
         if not holds(candidate, digest):
             with atomic_directory(candidate) as staged:
-                options = self._options
-                fill_folder(
-                    client, origin, staged, known=self._root, any_product=options.any_product, log=self._log
-                )
+                is_any = self._options.any_product
+                fill_folder(client, origin, staged, known=self._root, any_product=is_any, log=self._log)
         for step, prepare in self._prepare:
             self._set(step, digest)
             prepare(candidate)

@@ -160,7 +160,9 @@ def fill_folder(
     bundle = Bundle.open(folder)
     _check_complete(bundle, files, origin.reference)
     if bundle.manifest.product != product_of(manifest):
-        raise BundleError(f"{origin.reference} does not say of which product it is.", "Publish it again: edge-ad publish")
+        raise BundleError(
+            f"{origin.reference} does not say of which product it is.", "Publish it again: edge-ad publish"
+        )
     write_origin(folder, origin)
     return received
 
