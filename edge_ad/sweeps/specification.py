@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, ByteSize, Field, JsonValue, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ByteSize,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from edge_ad.data.geometry import AskedGeometry
 from edge_ad.document import Document
@@ -110,6 +120,17 @@ class Choice(Document):
     choices: Annotated[list[str | int | float | bool], Field(min_length=2)]
 
 
+def _kind(value: Any) -> str:
+    is_choice = isinstance(value, Choice) or (isinstance(value, dict) and "choices" in value)
+    return "choice" if is_choice else "range"
+
+
+_Where = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choice, Tag("choice")],
+    Discriminator(_kind),  # else what is wrong with the one is told as of the other
+]
+
+
 class Search(Document):
     """What ``--search`` looks for.
 
@@ -120,7 +141,7 @@ class Search(Document):
         looks: How often a training is judged before its end, so that it may be given up.
     """
 
-    space: Annotated[dict[str, Range | Choice], Field(min_length=1)]
+    space: Annotated[dict[str, _Where], Field(min_length=1)]
     trials: int = Field(default=20, ge=1)
     seed: int = Field(default=0, ge=0, lt=1 << 31)
     looks: int = Field(default=0, ge=0, le=20)

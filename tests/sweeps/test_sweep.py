@@ -149,6 +149,22 @@ def test_what_is_wrong_in_the_file_is_one_line(
     assert said in f"{error} {hint}"
 
 
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ({"choices": [8]}, "search.space.hidden.choice.choices: List should have at least 2 items"),
+        ({"low": 9, "high": 8}, "search.space.hidden.range: low must be below high"),
+        ({"high": 8}, "search.space.hidden.range.low: Field required"),
+        (8, "search.space.hidden.range"),
+    ],
+)
+def test_what_is_wrong_where_a_search_looks_is_told_of_what_was_written(
+    writes: Writes, where: object, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", str(writes(search={"space": {"hidden": where}})), "--search"]) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_results_are_not_written_among_the_photos(
     writes: Writes, products: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
