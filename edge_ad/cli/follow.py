@@ -80,10 +80,10 @@ def follow(
 ) -> None:
     """Follow a tag of a registry: pull what it names, build its engine, verify it, and swap the folder.
 
-    A bundle that is not signed as asked, damaged, of another product, does not give its trained numbers here or judges a golden photo
-    wrongly is refused, and the present one stays. With --health, the stream that uses the folder is watched for a
-    while; if it suffers, the folder goes back. A refused bundle is not tried again. While the registry is away, the
-    device keeps what it has.
+    A bundle that is not signed as asked, is damaged or of another product, does not give its trained numbers here or
+    judges a golden photo wrongly is refused, and the present one stays. With --health, the stream that uses the folder
+    is watched for a while; if it suffers, the folder goes back. A refused bundle is not tried again. While the registry
+    is away, the device keeps what it has.
 
     Raises:
         UsageError: The reference, the folder or an address cannot be used.

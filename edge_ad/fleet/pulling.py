@@ -98,7 +98,7 @@ def pull(
 
     Raises:
         UsageError: There is no such artifact.
-        BundleError: It is not signed as asked, damaged, of another product, or no bundle; or ``root`` is something else.
+        BundleError: It is not signed as asked, damaged, of another product or none; or ``root`` is something else.
         DeviceError: The registry does not answer, refuses, or asks for a login.
         StorageError: No space or no permission; the old bundle is untouched.
     """
