@@ -136,6 +136,14 @@ def stream(bundle: Path, data: Path, records: Path, frames: int, *engine: str) -
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+def said_at_end(running: subprocess.Popen[str]) -> str:
+    """What a stream wrote to stderr until its end; one that fails ends the measurement."""
+    _, errors = running.communicate()
+    if running.returncode != 0:
+        sys.exit(f"A stream failed: {errors}")
+    return errors
+
+
 def scores(records: Path) -> list[float]:
     """Scores of a stream, after a look at the numbers of its frames: each is there once, in order."""
     rows = [json.loads(line) for line in records.read_text().splitlines()]
@@ -162,9 +170,8 @@ def main(arguments: list[str] | None = None) -> None:
 def _measure(chosen: argparse.Namespace, folder: Path) -> None:
     write_repository(chosen.bundle, folder / "models", folder / "model.onnx")
     here = folder / "here.jsonl"
-    stream(
-        chosen.bundle, chosen.data, here, chosen.frames, "--backend", "onnxruntime", "--precision", "fp32"
-    ).communicate()
+    local = ("--backend", "onnxruntime", "--precision", "fp32")
+    said_at_end(stream(chosen.bundle, chosen.data, here, chosen.frames, *local))
     for is_killed in (False, True):
         given = _through_triton(chosen, folder, is_killed=is_killed)
         difference = max(float(np.abs(np.subtract(each, scores(here))).max()) for each in given["scores"])
@@ -188,11 +195,11 @@ def _through_triton(chosen: argparse.Namespace, folder: Path, *, is_killed: bool
             kill(server)
             server.wait()
         else:
-            ended = [each.communicate() for each in running]
+            for each in running:
+                said_at_end(each)
             return {"scores": [scores(file) for file in files], "said": {"batches": batches(chosen.port)}}
     with triton(chosen.triton_python, folder / "models", chosen.port):
-        ended = [each.communicate() for each in running]
-    waited = sum("answers again" in errors for _, errors in ended)
+        waited = sum("answers again" in said_at_end(each) for each in running)
     return {"scores": [scores(file) for file in files], "said": {"streams that waited": waited}}
 
 
