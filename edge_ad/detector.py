@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from operator import index
 from os import PathLike, fspath
 from pathlib import Path
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 __all__ = ["Detector", "Photo", "load"]
+
+_pil_setting = threading.Lock()  # it is one for all threads
 
 Photo: TypeAlias = "str | PathLike[str] | NDArray[Any] | Image"
 """An image file's path; an array (H, W, 3) BGR or (H, W) grey of uint8, or of uint16 where the bundle's photos have
@@ -313,10 +316,25 @@ def _from_array(array: NDArray[Any], significant_bits: int | None) -> NDArray[np
 
 def _from_pil(image: Image, significant_bits: int | None) -> NDArray[np.uint8]:
     try:
-        return _from_array(_pil_pixels(image, significant_bits), significant_bits)
+        with _whole_files_only():
+            pixels = _pil_pixels(image, significant_bits)
+        return _from_array(pixels, significant_bits)
     except (OSError, SyntaxError, ValueError) as error:
         hint = "It may be closed, or its file damaged: open it again."
         raise DataError(f"The PIL image cannot be read ({error}).", hint) from error
+
+
+@contextmanager
+def _whole_files_only() -> Iterator[None]:
+    """Inside, PIL refuses a file that ends early; many programs tell it to make up the pixels that are missing."""
+    from PIL import ImageFile
+
+    with _pil_setting:
+        before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+        try:
+            yield
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 def _pil_pixels(image: Image, significant_bits: int | None) -> NDArray[Any]:

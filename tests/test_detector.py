@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from edge_ad.detector import Detector, load
 from edge_ad.errors import DataError, DeviceError, EdgeAdError, UsageError
@@ -166,7 +166,11 @@ def test_pil_images_of_more_than_8_bits_are_never_cut_off(
         detector.predict(deep)
 
 
-def test_pil_images_that_cannot_be_read_are_refused(detector: Detector, frame: np.ndarray, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fills_gaps", [False, True])
+def test_pil_images_that_cannot_be_read_are_refused(
+    detector: Detector, frame: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fills_gaps: bool
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", fills_gaps)  # as many programs set it
     cv2.imwrite(str(tmp_path / "photo.png"), frame)
     closed = Image.open(tmp_path / "photo.png")
     closed.close()
@@ -175,6 +179,7 @@ def test_pil_images_that_cannot_be_read_are_refused(detector: Detector, frame: n
         for unreadable in (closed, cut):
             with pytest.raises(DataError, match="PIL image cannot be read"):
                 detector.predict(unreadable)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is fills_gaps
 
 
 @pytest.mark.parametrize("layout", ["fortran", "strided", "read-only"])
