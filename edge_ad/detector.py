@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from operator import index
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_ad.errors import DataError, EdgeAdError, UsageError
-from edge_ad.images import as_bgr8, read_image
+from edge_ad.photo_input import Photo, decode_photo
 from edge_ad.photo_spec import NetworkInput, PhotoSpec
 from edge_ad.prediction import NOT_FINITE, Prediction, Verdict
 from edge_ad.streaming.active_engine import ActiveEngine, JudgingEngine
@@ -32,16 +29,9 @@ from edge_ad.streaming.pipeline import Pipeline
 from edge_ad.streaming.sources import Source, SourceOptions, camera_source, source_from_uri
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    pass
 
-__all__ = ["Detector", "Photo", "load"]
-
-_pil_setting = threading.Lock()  # it is one for all threads
-
-Photo: TypeAlias = "str | PathLike[str] | NDArray[Any] | Image"
-"""An image file's path; an array (H, W, 3) BGR or (H, W) grey of uint8, or of uint16 where the bundle's photos have
-more than 8 bits; or a PIL image. A result keeps a contiguous array itself, not a copy: give a copy where the next frame
-is written into the same array."""
+__all__ = ["Detector", "load"]
 
 _MOST_PHOTOS = 8  # of a call of the engine,
 _MOST_PIXELS = 8 * 512 * 512  # and of its input: the memory of a call grows with both
@@ -270,7 +260,7 @@ class Detector:
 
     def _frame(self, photo: Photo) -> Frame:
         started = time.perf_counter()
-        image, path = self._decoded(photo)
+        image, path = decode_photo(photo, self.photos.significant_bits)
         height, width = image.shape[:2]
         if problem := self.photos.shape_problem(height, width):
             hint = "Use photos as they were trained on, or train on such ones."
@@ -279,78 +269,11 @@ class Detector:
         now = time.perf_counter()
         return Frame(index, image, now, time.time(), (now - started) * 1e3, path=path)
 
-    def _decoded(self, photo: Photo) -> tuple[NDArray[np.uint8], str]:
-        """Pixels, uint8 BGR (H, W, 3), and the path of a file."""
-        bits = self.photos.significant_bits
-        if isinstance(photo, (str, PathLike)):
-            path = Path(fspath(photo))
-            if os.path.isdir(path):  # noqa: PTH112 - false, not an error, for a name that no file can have
-                raise UsageError(f"{path} is a folder.", "Judge its photos with detector.stream(folder).")
-            return read_image(path, bits), str(path)
-        if isinstance(photo, np.ndarray):
-            return _from_array(photo, bits), ""
-        if hasattr(photo, "convert") and hasattr(photo, "mode"):
-            return _from_pil(photo, bits), str(getattr(photo, "filename", ""))
-        hint = "Give a path, a uint8 BGR array or a PIL image, or a list of them."
-        raise UsageError(f"{type(photo).__name__} is no photo.", hint)
-
     def _check_free(self) -> None:
         if not self._is_open:
             raise EdgeAdError("The detector is closed.", "Open it again with load().")
         if self._is_streaming:
             raise EdgeAdError("The detector judges a stream.", "Leave its loop first, or load the bundle once more.")
-
-
-def _from_array(array: NDArray[Any], significant_bits: int | None) -> NDArray[np.uint8]:
-    is_grey = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1)
-    if array.dtype not in (np.uint8, np.uint16) or not (is_grey or (array.ndim == 3 and array.shape[2] == 3)):
-        raise UsageError(
-            f"An array of {array.dtype} and shape {array.shape} is no photo.",
-            "Give uint8 (or uint16 for photos of more bits) of shape (H, W, 3), BGR as OpenCV gives it, or (H, W).",
-        )
-    if not array.size:
-        raise UsageError("An array without a pixel is no photo.")
-    image = as_bgr8(array, "the array", significant_bits)
-    return np.repeat(image.reshape(*image.shape[:2], 1), 3, axis=2) if is_grey else np.ascontiguousarray(image)
-
-
-def _from_pil(image: Image, significant_bits: int | None) -> NDArray[np.uint8]:
-    try:
-        with _whole_files_only():
-            pixels = _pil_pixels(image, significant_bits)
-        return _from_array(pixels, significant_bits)
-    except (OSError, SyntaxError, ValueError) as error:
-        hint = "It may be closed, or its file damaged: open it again."
-        raise DataError(f"The PIL image cannot be read ({error}).", hint) from error
-
-
-@contextmanager
-def _whole_files_only() -> Iterator[None]:
-    """Inside, PIL refuses a file that ends early; many programs tell it to make up the pixels that are missing."""
-    from PIL import ImageFile
-
-    with _pil_setting:
-        before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
-        try:
-            yield
-        finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES = before
-
-
-def _pil_pixels(image: Image, significant_bits: int | None) -> NDArray[Any]:
-    """Pixels (H, W, 3), BGR, of uint8; or (H, W) of uint16 where the image has more than 8 bits."""
-    from PIL import ImageOps
-
-    upright = ImageOps.exif_transpose(image)  # as files are read
-    if upright.mode.startswith("I;16"):
-        return np.asarray(upright)
-    if upright.mode not in ("I", "F"):
-        return np.asarray(upright.convert("RGB"))[..., ::-1]
-    # PIL would cut these off at 255 without a word; older versions open PNG files of 16 bits as "I".
-    values = np.asarray(upright)
-    if upright.mode == "F" or significant_bits is None or values.min() < 0 or values.max() > np.iinfo(np.uint16).max:
-        raise DataError(f"A PIL image of mode {upright.mode} has no depth of a photo.", "Convert it to L, RGB or I;16.")
-    return values.astype(np.uint16)
 
 
 def _source(source: str | int | PathLike[str], options: SourceOptions | None) -> Source:

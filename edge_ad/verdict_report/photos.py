@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.detector import Detector, Photo
+from edge_ad.detector import Detector
 from edge_ad.errors import DataError, UsageError
 from edge_ad.images import decode_image
 from edge_ad.outside_text import printable
 from edge_ad.photo_files import find_photos
+from edge_ad.photo_input import Photo
 from edge_ad.regions import Region
 from edge_ad.streaming.frame import Result
 
