@@ -451,7 +451,7 @@ def test_a_server_that_cannot_start_leaves_nothing_running(tmp_path: Path) -> No
     server, before = OpcuaServer("127.0.0.1:0", folder=tmp_path), set(threading.enumerate())
     with pytest.raises(UsageError, match=r"no own\.der"):
         server.open()
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before  # what was ending already may have gone
 
 
 async def _client_with_certificate(url: str, folder: Path, server: OpcuaServer) -> Client:

@@ -52,7 +52,8 @@ def test_page_starts_and_stops_twenty_times_without_a_trace() -> None:
         watching.close()
     del response
     gc.collect()
-    assert (process.num_fds(), threading.active_count()) == before
+    assert process.num_fds() <= before[0]
+    assert threading.active_count() <= before[1]
 
 
 def test_port_is_free_again_at_once() -> None:
