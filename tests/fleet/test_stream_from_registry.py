@@ -15,7 +15,7 @@ import pytest
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
-from edge_ad.errors import BundleError
+from edge_ad.errors import BundleError, DeviceError
 from edge_ad.fleet import ArtifactReference, publish, read_origin, read_private_key, read_public_key
 from edge_ad.fleet.follow import FollowOptions
 from edge_ad.fleet.registry_bundles import RegistryBundles, cached_folder
@@ -74,6 +74,17 @@ def test_a_stream_pulls_its_bundle_and_goes_on_without_the_registry(
     out, err = capsys.readouterr()
     assert json.loads(out)["frames"] == 3
     assert f"The bundle that was pulled before is used: {digest}" in err
+
+
+def test_a_registry_that_never_answers_is_one_that_is_away(registry: RegistryDouble, bundle: Bundle) -> None:
+    publish(bundle, reference(registry))
+    options, lines = FollowOptions(answer_s=0.05), list[str]()
+    root = RegistryBundles(options).folder(address(registry))
+    registry.is_silent = True
+    assert RegistryBundles(options, log=lines.append).folder(address(registry)) == root
+    assert f"waiting: The registry {registry.host} does not answer in time." in lines[0]
+    with pytest.raises(DeviceError, match=r"does not answer in time\. No bundle of"):
+        RegistryBundles(options).folder(address(registry, "other"))
 
 
 @pytest.mark.parametrize(("status", "code"), [(503, 3), (0, 2)])
