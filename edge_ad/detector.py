@@ -101,7 +101,7 @@ class Detector:
     @property
     def product(self) -> str:
         """Product that it was trained on."""
-        return self._judging.product
+        return self._judging.product.name
 
     @property
     def engine(self) -> str:

@@ -6,7 +6,8 @@
     ├── MissingDependencyError  exit 3   an optional package is not installed
     ├── DeviceError          exit 3   a camera, GPU or backend is not there
     ├── BundleError          exit 1   a bundle is damaged, too new, or of another target
-    │   └── ForeignEngineError  exit 1   an engine is of another machine or version of its backend
+    │   ├── ForeignEngineError  exit 1   an engine is of another machine or version of its backend
+    │   └── DamagedEngineError  exit 1   an engine is damaged or of another graph
     ├── CheckpointError      exit 1   a run or checkpoint cannot be used
     ├── StorageError         exit 1   a file could not be written
     ├── QualityGateError     exit 4   an engine is not as good as what was trained
@@ -25,6 +26,7 @@ from typing import Any, ClassVar
 __all__ = [
     "BundleError",
     "CheckpointError",
+    "DamagedEngineError",
     "DataError",
     "DeviceError",
     "EdgeAdError",
@@ -90,6 +92,10 @@ class EngineCrashError(BundleError):
 
 class ForeignEngineError(BundleError):
     """An engine was built for another processor or by another version of its backend; its graph can be compiled."""
+
+
+class DamagedEngineError(BundleError):
+    """An engine is not as it was built, or of another graph; building it from its bundle again mends it."""
 
 
 class CheckpointError(EdgeAdError):

@@ -320,6 +320,8 @@ def _read_manifest(root: Path) -> Manifest:
 
 def _where_one_is(directory: Path) -> str:
     """Hint for a folder that is not a bundle; a run contains one."""
+    if directory.parts[:1] == ("oci:",):
+        return "Pull it first: edge-ad pull REGISTRY/NAME:TAG DIR"
     inside = [path for path in _folders(directory) if (path / MANIFEST_FILE).is_file()]
     return f"Name the one in it: {inside[0]}" if len(inside) == 1 else "Name one, or make one: edge-ad export <run>"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -12,7 +13,7 @@ from pydantic import ConfigDict, Field
 
 from edge_ad.bundle.bundle import Bundle
 from edge_ad.bundle.documents import check_hashes, read_document, to_bytes
-from edge_ad.errors import BundleError, ForeignEngineError
+from edge_ad.errors import BundleError, DamagedEngineError, ForeignEngineError
 from edge_ad.manifest import Document, Precision, Threshold
 from edge_ad.storage import atomic_directory, one_at_a_time, sha256_file, write_file
 
@@ -130,7 +131,8 @@ def find_engine(bundle: Bundle, key: EngineKey) -> EngineDirectory | None:
 
     Raises:
         ForeignEngineError: There are engines of this backend and precision, but for other machines or versions.
-        BundleError: The engine is damaged, or of another graph; the hint rebuilds it.
+        DamagedEngineError: The engine is damaged, or of another graph; the hint rebuilds it.
+        BundleError: It has another threshold than its graph.
     """
     candidates = _candidates(bundle, key)
     if not candidates:
@@ -138,7 +140,8 @@ def find_engine(bundle: Bundle, key: EngineKey) -> EngineDirectory | None:
     targets = {path: path.name.removeprefix(f"{key.backend}-{key.precision}-") for path in candidates}
     fitting = [path for path in candidates if fits(targets[path], key.target)]
     path = next((path for path in candidates if path.name == key.name), [*fitting, *candidates][0])
-    sidecar = _read_sidecar(path)
+    with _damage_named():
+        sidecar = _read_sidecar(path)
     _check(bundle, key, path, sidecar)
     return EngineDirectory(path, sidecar)
 
@@ -270,7 +273,7 @@ def _check(bundle: Bundle, key: EngineKey, path: Path, sidecar: EngineSidecar) -
         raise kind(f"The engine {path.name} {problem}.", f"Rebuild it: {rebuild_command(bundle, key)}")
 
     if sidecar.onnx_sha256 != bundle.graph_sha256(key.precision):
-        refuse(f"was built from another graph than {bundle.graph(key.precision).file}")
+        refuse(f"was built from another graph than {bundle.graph(key.precision).file}", DamagedEngineError)
     if not fits(sidecar.target, key.target):
         refuse(f"was built for {sidecar.target}, and this machine is {key.target}", ForeignEngineError)
     if not _version_fits(sidecar, key.version):
@@ -279,10 +282,19 @@ def _check(bundle: Bundle, key: EngineKey, path: Path, sidecar: EngineSidecar) -
             ForeignEngineError,
         )
     if (sidecar.backend, sidecar.precision) != (key.backend, key.precision):
-        refuse(f"holds a {sidecar.backend} engine in {sidecar.precision}")
+        refuse(f"holds a {sidecar.backend} engine in {sidecar.precision}", DamagedEngineError)
     if sidecar.threshold != bundle.graph(key.precision).threshold:
         refuse("has another threshold than its graph")
-    check_hashes(path, sidecar.files, hint=f"Rebuild it: {rebuild_command(bundle, key)}")
+    with _damage_named():
+        check_hashes(path, sidecar.files, hint=f"Rebuild it: {rebuild_command(bundle, key)}")
+
+
+@contextmanager
+def _damage_named() -> Iterator[None]:
+    try:
+        yield
+    except BundleError as error:
+        raise DamagedEngineError(error.message, error.hint) from error
 
 
 def _version_fits(sidecar: EngineSidecar, version: str) -> bool:

@@ -31,6 +31,7 @@ __all__ = [
     "PlainHttpOption",
     "PrecisionChoice",
     "PrecisionOption",
+    "TargetArgument",
     "ThreadsOption",
     "TrustOption",
     "named_folders",
@@ -40,6 +41,14 @@ __all__ = [
 PrecisionChoice: TypeAlias = Literal["auto", "fp32", "bf16", "fp16", "int8", "int8-bf16"]
 
 BundleArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle.")]
+
+TargetArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        metavar="BUNDLE|RUN|oci://REGISTRY/NAME:TAG",
+        help="Folder of a bundle, or of a run. A bundle in a registry is pulled.",
+    ),
+]
 
 BackendOption: TypeAlias = Annotated[
     str, typer.Option("--backend", help="Backend to run on; edge-ad doctor lists those of this machine.")

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from edge_ad.cli.console import note, print_document, print_table, show_count
-from edge_ad.cli.options import BackendOption, JsonOption, PrecisionOption, ThreadsOption
+from edge_ad.cli.options import (
+    AnyProductOption,
+    BackendOption,
+    JsonOption,
+    PlainHttpOption,
+    PrecisionOption,
+    TargetArgument,
+    ThreadsOption,
+    TrustOption,
+)
 
 if TYPE_CHECKING:
     from edge_ad.detector import Detector
@@ -21,7 +30,7 @@ _THRESHOLD_HELP = "Raw score above which a photo is NG; by default the bundle's 
 
 
 def predict(
-    target: Annotated[Path, typer.Argument(metavar="BUNDLE|RUN", help="Folder of a bundle, or of a run.")],
+    target: TargetArgument,
     photos: Annotated[
         list[str], typer.Argument(metavar="PHOTO|FOLDER|PATTERN...", help="Photos, folders with all inside, patterns.")
     ],
@@ -36,6 +45,9 @@ def predict(
     backend: BackendOption = "auto",
     precision: PrecisionOption = "auto",
     threads: ThreadsOption = 0,
+    trust: TrustOption = None,
+    plain_http: PlainHttpOption = False,
+    any_product: AnyProductOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Judge photos.
@@ -43,14 +55,16 @@ def predict(
     A photo that cannot be read, or is of another shape or depth than those that were trained on, is unjudged: it is
     named, the others are judged, and the command ends with 2.
     """
-    from edge_ad.detector import load
+    from edge_ad.cli.bundle_places import opened_detector
+    from edge_ad.cli.stream_options import Registry, StreamEngine
     from edge_ad.errors import DataError
     from edge_ad.verdict_report import check_output, list_photos
 
     paths = list_photos(photos)
     if out is not None:
         check_output(out, photos)
-    with load(_bundle(target), backend=backend, precision=precision, threads=threads) as detector:
+    engine = StreamEngine(backend=backend, precision=precision, threads=threads, takes_any_product=any_product)
+    with opened_detector(target, engine, Registry(trust, plain_http), _bundle) as detector:
         if threshold is not None:
             detector.threshold = threshold
         note(f"Judging {len(paths)} photos with {detector.engine} at threshold {detector.threshold:.6g}.")

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from edge_ad.cli.bundle_places import is_in_registry
 from edge_ad.cli.recipe_model import recipe_model, settings
-from edge_ad.cli.stream_bundle import is_in_registry
 from edge_ad.errors import DataError, EdgeAdError, UsageError
 from edge_ad.streaming.golden.plan import GoldenPlan
 from edge_ad.strict_yaml import parse_yaml

@@ -35,8 +35,8 @@ def retrain(
         list[str] | None,
         typer.Option(
             metavar="HASH",
-            help="Take findings of this bundle too, by the start of its hash; by default those of the run's own bundle "
-            "and of the runs it was retrained from. Repeatable.",
+            help="Take findings of this bundle too, by the start of its hash; by default those of every bundle of the "
+            "run's product that the records know. Repeatable.",
         ),
     ] = None,
     method: Annotated[

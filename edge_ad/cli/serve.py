@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge_ad.cli.console import note
-from edge_ad.cli.options import BackendOption, PrecisionOption, ThreadsOption
+from edge_ad.cli.options import (
+    AnyProductOption,
+    BackendOption,
+    PlainHttpOption,
+    PrecisionOption,
+    TargetArgument,
+    ThreadsOption,
+    TrustOption,
+)
 from edge_ad.credentials import WEB_TOKEN
 
 if TYPE_CHECKING:
@@ -25,9 +32,7 @@ _MOST_BYTES, _LONGEST_BODY_S = 64 << 20, 30.0
 
 
 def serve(
-    target: Annotated[
-        Path, typer.Argument(metavar="BUNDLE|RUN", help="Folder of a bundle, or of a run that holds one.")
-    ],
+    target: TargetArgument,
     address: Annotated[
         str, typer.Option("--listen", metavar="[HOST:]PORT", help="Where; by default for this machine only.")
     ] = "127.0.0.1:8090",
@@ -46,12 +51,16 @@ def serve(
     backend: BackendOption = "auto",
     precision: PrecisionOption = "auto",
     threads: ThreadsOption = 0,
+    trust: TrustOption = None,
+    plain_http: PlainHttpOption = False,
+    any_product: AnyProductOption = False,
 ) -> None:
     """Judge photos that are sent by HTTP: POST /predict, with an image file as the body.
 
     Photos that wait are judged together. What cannot be judged is answered with 422 and the reason, never with OK.
     """
-    from edge_ad.detector import load
+    from edge_ad.cli.bundle_places import opened_detector
+    from edge_ad.cli.stream_options import Registry, StreamEngine
     from edge_ad.listen_address import parse_address
     from edge_ad.server import HttpServer, Limits, PredictionServer
     from edge_ad.verdict_report import judge_contents
@@ -59,7 +68,8 @@ def serve(
     limits = Limits(body_bytes=_MOST_BYTES, body_s=_LONGEST_BODY_S)
     server = HttpServer(token, hosts=hosts or (), limits=limits)
     where = parse_address(address, port=8090, option="--listen")
-    with load(target, backend=backend, precision=precision, threads=threads) as detector:
+    engine = StreamEngine(backend=backend, precision=precision, threads=threads, takes_any_product=any_product)
+    with opened_detector(target, engine, Registry(trust, plain_http)) as detector:
 
         def judge(photos: Sequence[tuple[str, bytes]]) -> list[Mapping[str, Any]]:
             return [verdict.to_dict() for verdict in judge_contents(detector, photos)]

@@ -23,7 +23,7 @@ from edge_ad.cli.stream_options import (
 from edge_ad.cli.stream_outputs import Outputs
 
 if TYPE_CHECKING:
-    from edge_ad.cli.stream_bundle import BundlePlaces
+    from edge_ad.cli.bundle_places import BundlePlaces
     from edge_ad.cli.stream_recipes import RecipeFolder
     from edge_ad.streaming.delivery import Observer
     from edge_ad.streaming.filters import FilterOptions
@@ -59,8 +59,8 @@ def stream(
     Of a file, every frame is judged. Of a live source, the newest frame is judged; when it is lost, the stream waits
     for its return. Ctrl-C ends the stream and completes its files.
     """
+    from edge_ad.cli.bundle_places import BundlePlaces
     from edge_ad.cli.recipe_file import read_golden
-    from edge_ad.cli.stream_bundle import BundlePlaces
     from edge_ad.cli.stream_recipes import check_golden, open_recipes, warm_limits
     from edge_ad.cli.stream_report import print_summary
     from edge_ad.cli.stream_setup import open_filters, open_plc_servers, open_sinks, open_sources, open_users, plc_sinks

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edge_ad.cli.bundle_places import is_in_registry
 from edge_ad.cli.console import note
 from edge_ad.cli.recipe_file import SWITCHED, RecipeFile, find_recipe, read_recipe, recipe_paths
 from edge_ad.cli.recipe_model import settings
-from edge_ad.cli.stream_bundle import is_in_registry
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.streaming.filters import parse_region
 from edge_ad.streaming.frame import RecipeMark

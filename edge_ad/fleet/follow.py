@@ -37,6 +37,7 @@ from edge_ad.fleet.product import OtherProductError
 from edge_ad.fleet.pulling import checked_origin, fill_folder, holds, is_vouched_for, read_origin, write_origin
 from edge_ad.fleet.reference import ArtifactReference
 from edge_ad.fleet.registry_client import RegistryClient, RegistryContentError
+from edge_ad.fleet.registry_session import ANSWER_S
 from edge_ad.fleet.signatures import PublicKey, SignatureError
 from edge_ad.fleet.state import FollowState, Step, Trial, read_state, write_state
 from edge_ad.fleet.stream_watch import StreamWatch
@@ -75,6 +76,7 @@ class FollowOptions:
         limits: When its health has fallen.
         trial_s: How long a new bundle is tried, in seconds.
         observe_s: Time between two looks at it, in seconds.
+        answer_s: How long the registry may take to connect and to answer a question, in seconds.
     """
 
     trusted: Sequence[PublicKey] = ()
@@ -84,6 +86,7 @@ class FollowOptions:
     limits: HealthLimits = field(default_factory=HealthLimits)
     trial_s: float = 120.0
     observe_s: float = _OBSERVE_S
+    answer_s: float = ANSWER_S
 
 
 class Follower:
@@ -167,7 +170,8 @@ class Follower:
         trial = self.state.trial
         if trial is not None and trial.digest == self._live():  # the agent was ended during it
             self._try_out(trial)
-        with RegistryClient(self._reference, plain_http=self._options.plain_http) as client:
+        options = self._options
+        with RegistryClient(self._reference, plain_http=options.plain_http, answer_s=options.answer_s) as client:
             digest = self._reference.name if self._reference.is_pinned else client.digest(self._reference.name)
             candidate = self._work / f"{_CANDIDATE}{digest.removeprefix('sha256:')}"
             self._remove_candidates(but=candidate)

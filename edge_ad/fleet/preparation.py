@@ -12,11 +12,21 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from edge_ad.bundle import Bundle
+from edge_ad.bundle import Bundle, find_engine
 from edge_ad.credentials import environment_for_child
-from edge_ad.errors import BundleError, DataError, DeviceError, EdgeAdError, MissingDependencyError, QualityGateError
+from edge_ad.errors import (
+    BundleError,
+    DamagedEngineError,
+    DataError,
+    DeviceError,
+    EdgeAdError,
+    MissingDependencyError,
+    QualityGateError,
+)
 from edge_ad.fleet.state import Step
 from edge_ad.photo_files import find_photos
+from edge_ad.runtime.backend import choose_backend
+from edge_ad.runtime.engines import engine_key
 from edge_ad.runtime.verification import Verification
 
 __all__ = ["Preparation", "PreparationCancelledError", "Prepare", "check_golden_folder"]
@@ -126,6 +136,18 @@ class Preparation:
             raise BundleError(f"The golden check fails for {len(wrong)} of {len(judged)} photos: {wrong[0]}.")
         self._log(f"golden check: {len(judged)} photos are judged as they must be")
 
+    def mend(self, root: Path) -> None:
+        """Build the engines of a bundle in use again where one that this device would open was damaged since.
+
+        Raises:
+            BundleError: The bundle itself is damaged.
+            EdgeAdError: As `build`.
+        """
+        problem = _damage(Bundle.open(root), choose_backend(self._backend)[0])
+        if problem:
+            self._log(f"{problem} It is built again.")
+            self.build(root)
+
     def _go_on(self) -> None:
         if self._is_cancelled.is_set():
             raise PreparationCancelledError
@@ -144,6 +166,18 @@ class Preparation:
                 raise BundleError(f"edge-ad {arguments[0]} did not end within {_LONGEST_S:g} s.")
             finally:
                 _end(process)
+
+
+def _damage(bundle: Bundle, backend: str) -> str:
+    """What is damaged of the engines of this device, in words; empty for nothing."""
+    for precision in bundle.manifest.graphs:
+        try:
+            find_engine(bundle, engine_key(backend, precision))
+        except DamagedEngineError as error:
+            return error.message
+        except BundleError:  # said, and refused or compiled from its graph, by what opens it
+            continue
+    return ""
 
 
 def check_golden_folder(folder: Path) -> int:

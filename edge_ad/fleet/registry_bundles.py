@@ -6,6 +6,7 @@ follows a tag. When the registry is away, what was pulled before is used.
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edge_ad.bundle import Bundle
+from edge_ad.bundle.bundle import MANIFEST_FILE
 from edge_ad.errors import BundleError, EdgeAdError
 from edge_ad.fleet.follow import FolderTakenError, Follower, FollowOptions
 from edge_ad.fleet.preparation import Preparation, PreparationCancelledError
@@ -28,6 +30,8 @@ _POLL_S = 0.5
 _PATIENCE_S = 20.0
 _JOIN_S = 10.0
 _SAME_TRUST = "Start all streams of this tag with the same --trust."
+_DAMAGED = "What was pulled before is damaged."
+_START_AGAIN = "Start that one again: it pulls the bundle again."
 
 
 class RegistryBundles:
@@ -62,9 +66,13 @@ class RegistryBundles:
             UsageError: It is no address, or the registry has no such bundle, and none was pulled before.
             DeviceError: The registry does not answer, and none was pulled before.
             BundleError: The bundle is not signed as asked, damaged or does not run here, and none was pulled before.
+            EdgeAdError: A damaged engine could not be built again.
         """
         if address not in self._folders:
-            self._folders[address] = self._brought(ArtifactReference.parse(address))
+            root = self._brought(ArtifactReference.parse(address))
+            if self._preparation is not None:
+                self._preparation.mend(root)
+            self._folders[address] = root
         return self._folders[address]
 
     def check_trust(self, root: Path) -> None:
@@ -105,6 +113,7 @@ class RegistryBundles:
 
     def _brought(self, reference: ArtifactReference) -> Path:
         root, follower = cached_folder(reference), self._follower(reference)
+        _remove_remains(root)
         until, told = time.monotonic() + self._patience_s, False
         while True:
             try:
@@ -119,7 +128,8 @@ class RegistryBundles:
             if not problem:
                 return root
             if time.monotonic() > until and _is_pulled(root, reference):
-                raise BundleError(f"Another process follows {reference.words}. {problem}", _SAME_TRUST)
+                hint = _START_AGAIN if problem == _DAMAGED else _SAME_TRUST
+                raise BundleError(f"Another process follows {reference.words}. {problem}", hint)
             time.sleep(_POLL_S)
 
     def _looked_for(self, follower: Follower, reference: ArtifactReference, root: Path) -> Path:
@@ -143,7 +153,7 @@ class RegistryBundles:
         try:
             Bundle.open(root)
         except EdgeAdError:
-            return "What was pulled before is damaged."
+            return _DAMAGED
         return ""
 
     def _follower(self, reference: ArtifactReference) -> Follower:
@@ -170,6 +180,12 @@ class RegistryBundles:
 def _is_pulled(root: Path, reference: ArtifactReference) -> bool:
     origin = read_origin(root)
     return origin is not None and origin.reference == reference.words
+
+
+def _remove_remains(root: Path) -> None:
+    """Remove a folder of the cache that lost the manifest of its bundle, as after a power cut: it is pulled again."""
+    if root.is_dir() and not (root / MANIFEST_FILE).is_file():
+        shutil.rmtree(root, ignore_errors=True)
 
 
 def cached_folder(reference: ArtifactReference) -> Path:

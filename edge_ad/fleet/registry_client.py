@@ -17,7 +17,7 @@ from edge_ad.credentials import REGISTRY_PASSWORD, REGISTRY_USER, credential
 from edge_ad.errors import BundleError, DeviceError, UsageError, require
 from edge_ad.fleet.artifact import MANIFEST_TYPE, Descriptor, digest_of
 from edge_ad.fleet.reference import ArtifactReference, is_digest
-from edge_ad.fleet.registry_session import guard_session
+from edge_ad.fleet.registry_session import ANSWER_S, guard_session
 
 __all__ = ["RegistryClient", "RegistryContentError"]
 
@@ -41,13 +41,15 @@ class RegistryClient:
     Args:
         reference: An artifact in the repository.
         plain_http: Speak HTTP without TLS; a registry on this machine is always spoken to so.
+        answer_s: How long the registry may take to connect and to answer a question, in seconds.
 
     Raises:
         MissingDependencyError: The extra ``fleet`` is not installed.
     """
 
-    def __init__(self, reference: ArtifactReference, *, plain_http: bool = False) -> None:
+    def __init__(self, reference: ArtifactReference, *, plain_http: bool = False, answer_s: float = ANSWER_S) -> None:
         self._reference, self._is_plain = reference, plain_http or reference.is_loopback
+        self._answer_s = answer_s
         self._oras = require("oras.provider", extra="fleet")
         self._failures = require("requests.exceptions", extra="fleet")
         require("oras.logger", extra="fleet").setup_logger(quiet=True)
@@ -202,7 +204,8 @@ class RegistryClient:
 
     def _connection(self, login: str) -> Any:
         registry = self._oras.Registry(self._reference.host, insecure=self._is_plain, auth_backend=login)
-        guard_session(registry.session, self._reference.host, is_plain=self._is_plain)
+        host, answer_s = self._reference.host, self._answer_s
+        guard_session(registry.session, host, is_plain=self._is_plain, answer_s=answer_s)
         return registry
 
     def _checked(self, registry: Any, once: Callable[..., Any], url: str, method: str = "GET", **arguments: Any) -> Any:

@@ -2,34 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from edge_ad.errors import BundleError
 
-__all__ = ["guard_session"]
+__all__ = ["ANSWER_S", "guard_session"]
 
-_CONNECT_S, _READ_S = 10.0, 60.0
+ANSWER_S = 10.0
+"""How long a registry may take to connect and to answer a question, in seconds."""
+_PROGRESS_S = 60.0  # a file on its way: how long no byte may come or go
 _LARGEST_ANSWER_BYTES = 4 << 20
 _MOST_REDIRECTS = 5
 
 
-def guard_session(session: Any, host: str, *, is_plain: bool) -> None:
+def guard_session(session: Any, host: str, *, is_plain: bool, answer_s: float = ANSWER_S) -> None:
     """Bound what a registry can make a session of the package requests do.
 
-    Every request has time-outs, redirects are few, and an answer that is not read in pieces is small. Without
-    ``is_plain``, a redirect or a login to an address without TLS fails with requests' ``InvalidSchema``.
+    Every request has time-outs: short ones for questions, a minute without progress for files. Redirects are few, and
+    an answer that is not read in pieces is small. Without ``is_plain``, a redirect or a login to an address without TLS
+    fails with requests' ``InvalidSchema``.
 
     Args:
         session: Changed in place.
         host: Name of the registry, for messages.
         is_plain: Whether addresses without TLS are allowed.
+        answer_s: How long the registry may take to connect and to answer a question, in seconds.
     """
-    session.request = partial(session.request, timeout=(_CONNECT_S, _READ_S))
+    session.request = partial(_request_in_time, session.request, answer_s)
     session.max_redirects = _MOST_REDIRECTS
     session.hooks["response"].append(partial(_limit_answer, host))
     if not is_plain:
         del session.adapters["http://"]
+
+
+def _request_in_time(request: Callable[..., Any], answer_s: float, method: str, url: str, **arguments: Any) -> Any:
+    is_question = method == "HEAD" or (method == "GET" and "/blobs/" not in url)
+    return request(method, url, timeout=(answer_s, answer_s if is_question else _PROGRESS_S), **arguments)
 
 
 def _limit_answer(host: str, answer: Any, *_arguments: Any, stream: bool = False, **_settings: Any) -> None:

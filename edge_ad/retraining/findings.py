@@ -14,6 +14,7 @@ from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError
 from edge_ad.outside_text import printable
 from edge_ad.storage import storage_errors
+from edge_ad.streaming.product_mark import NO_PRODUCT, ProductMark
 from edge_ad.streaming.records.confirmation import CONFIRMED_GOOD
 from edge_ad.streaming.records.corrections import parse_kind
 from edge_ad.streaming.records.labels import read_labels
@@ -40,6 +41,7 @@ class Finding:
         by: Who labelled it.
         bundle: Content hash of the bundle that judged it; empty where it is not known.
         record: Number of its record; 0 where that is gone.
+        product: Which product that bundle is of.
     """
 
     photo: Path
@@ -50,6 +52,7 @@ class Finding:
     by: str = ""
     bundle: str = ""
     record: int = 0
+    product: ProductMark = NO_PRODUCT
 
 
 @dataclass(frozen=True)
@@ -128,12 +131,14 @@ def read_findings(database: Path, chosen: RecordFilter | None = None) -> list[Fi
     ]
     found = _once([*findings, *_confirmed(database, chosen or RecordFilter())])
     found.sort(key=lambda finding: finding.record)
+    with RecordReader(database) as reader:
+        products = reader.products()
     if not found:
         raise DataError(
             f"There is no labelled frame with a picture in {database}.",
             "Label findings on the live page: edge-ad stream --web --database DB --corrections DIR.",
         )
-    return found
+    return [replace(finding, product=products.get(finding.bundle, NO_PRODUCT)) for finding in found]
 
 
 def _confirmed(database: Path, chosen: RecordFilter) -> list[Finding]:

@@ -20,7 +20,7 @@ from edge_ad.export.bundle_export import export_run, is_current
 from edge_ad.manifest import Precision
 from edge_ad.models.registry import method_class
 from edge_ad.retraining.findings import Findings, not_learned, read_findings, write_findings
-from edge_ad.retraining.lineage import own_bundles, own_findings
+from edge_ad.retraining.lineage import Lineage, own_findings
 from edge_ad.retraining.page import render_proposal
 from edge_ad.retraining.request import earlier_defects, training_request
 from edge_ad.retraining.test_photos import without_test_photos
@@ -28,7 +28,7 @@ from edge_ad.storage import sha256_file, write_file
 from edge_ad.streaming.records.reader import RecordFilter
 from edge_ad.strict_json import to_json
 from edge_ad.training.loop import EpochReport
-from edge_ad.training.predictor import learned_defects, trained_on
+from edge_ad.training.predictor import learned_defects
 from edge_ad.training.runs import Run, load_run, read_record
 from edge_ad.training.target_comparison import compare_targets
 from edge_ad.training.train import train
@@ -136,9 +136,10 @@ def propose(
         raise UsageError(f"{request.root} is there already.", "Give another --name.")
     old = load_run(run_of(request.target))
     method = method_class(request.method or old.method)
-    found = own_findings(read_findings(request.database, request.chosen), own_bundles(old.root), request.bundles, log)
+    lineage = Lineage.of(old)
+    found = own_findings(read_findings(request.database, request.chosen), lineage, request.bundles, log)
     found = without_test_photos(found, _test_photos(old), old.split.photos.significant_bits, log)
-    fresh = not_learned(found, trained_on(old.root), learned_defects(old.root))
+    fresh = not_learned(found, lineage.photos, learned_defects(old.root))
     findings = Findings.split(fresh, learns_from_defects=method.learns_from_defects)
     log(_split_words(findings))
     if not findings.learned:

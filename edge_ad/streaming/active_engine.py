@@ -11,6 +11,7 @@ from edge_ad.runtime.engine import Engine
 from edge_ad.scene import SceneLimits
 from edge_ad.streaming.control import BundleFacts
 from edge_ad.streaming.frame import NO_RECIPE, RecipeMark
+from edge_ad.streaming.product_mark import NO_PRODUCT, ProductMark
 from edge_ad.streaming.recipe import Recipe
 
 __all__ = ["ActiveEngine", "JudgingEngine"]
@@ -26,7 +27,7 @@ class JudgingEngine:
         threshold: Raw score its frames are judged with when it takes over.
         threshold_set: Who set that threshold and when, where it is not the bundle's own; else empty.
         photos: Depth and shape of the photos that it was trained on.
-        product: Name of the product it was trained on.
+        product: The product it was trained on.
         scene: How those photos looked; None where that is not known, and no scene is watched.
         recipe: What it judges for; None in a stream without recipes.
     """
@@ -35,7 +36,7 @@ class JudgingEngine:
     bundle: BundleFacts
     threshold: float
     photos: PhotoSpec = field(default_factory=PhotoSpec)
-    product: str = ""
+    product: ProductMark = NO_PRODUCT
     scene: SceneLimits | None = None
     threshold_set: str = ""
     recipe: Recipe | None = None

@@ -19,6 +19,7 @@ from edge_ad.runtime.kserve import ServerAddress, served_engine
 from edge_ad.runtime.verification import EngineIdentity, Verification
 from edge_ad.streaming.active_engine import JudgingEngine
 from edge_ad.streaming.control import BundleFacts
+from edge_ad.streaming.product_mark import ProductMark
 
 __all__ = ["OpenBundle", "Opener", "manifest_hash", "open_bundle", "open_served_bundle"]
 
@@ -101,7 +102,9 @@ def _judging(bundle: Bundle, engine: Engine, expected: str) -> JudgingEngine:
         backend=description.backend,
         threshold=threshold,
     )
-    return JudgingEngine(engine, facts, threshold, manifest.photos, manifest.product, bundle.scene())
+    split = manifest.split
+    product = ProductMark.of(manifest.product, (*split.fit, *split.calibrate, *split.threshold))
+    return JudgingEngine(engine, facts, threshold, manifest.photos, product, bundle.scene())
 
 
 def open_served_bundle(

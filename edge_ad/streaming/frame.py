@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edge_ad.prediction import NOT_FINITE, Prediction, Verdict
 from edge_ad.regions import Region, find_regions
 from edge_ad.scene import SceneReading
+from edge_ad.streaming.product_mark import NO_PRODUCT, ProductMark
 
 __all__ = ["NO_RECIPE", "Event", "Frame", "RecipeMark", "Result", "Unjudged"]
 
@@ -83,6 +84,7 @@ class Result:
         bundle: Content hash of the bundle that judged it; empty when the engine came from none.
         scene: What the picture is like against the photos that were trained on; None where that is not known.
         recipe: The recipe that it was captured and judged under.
+        product: Which product that bundle is of.
     """
 
     frame: Frame
@@ -94,6 +96,7 @@ class Result:
     bundle: str = ""
     scene: SceneReading | None = None
     recipe: RecipeMark = NO_RECIPE
+    product: ProductMark = NO_PRODUCT
 
     @classmethod
     def of_unjudged(

@@ -177,9 +177,9 @@ def _refuse_recipes(control: StreamControl, why: str) -> None:
 
 def _check_fit(coming: JudgingEngine, now: JudgingEngine, *, any_product: bool) -> None:
     """Refuse a bundle of another product, or one whose photos the open sources cannot give."""
-    if coming.product != now.product and not any_product:
+    if coming.product.name != now.product.name and not any_product:
         raise BundleError(
-            f"Its product is {coming.product!r}, and that of the present bundle {now.product!r}.",
+            f"Its product is {coming.product.name!r}, and that of the present bundle {now.product.name!r}.",
             "To take it anyway: --any-product, or any_product of swap_bundle.",
         )
     if coming.photos.significant_bits != now.photos.significant_bits:

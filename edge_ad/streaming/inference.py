@@ -231,7 +231,7 @@ class Inference:
             prediction = Prediction(prediction.score, on_photo)
         age_ms = _ms_since(item.frame.captured_at)
         times = (item.prepare_ms, infer_ms, age_ms)
-        return Result(item.frame, prediction, verdict, *times, bundle, item.scene, judging.mark)
+        return Result(item.frame, prediction, verdict, *times, bundle, item.scene, judging.mark, judging.product)
 
 
 def _ms_since(started: float) -> float:

@@ -28,6 +28,8 @@ class RegistryDouble(ThreadingHTTPServer):
         self.is_cut = False  # blobs end in the middle
         self.status = 0  # what every request is answered
         self.redirects: dict[str, str] = {}  # digest of a blob → where its content is said to be
+        self.is_silent = False  # whether every request waits for its answer until the registry ends
+        self.has_ended = threading.Event()
         self.is_endless = False  # whether every answer but those of blobs never ends
         self.logins: list[str] = []  # every Authorization that came
         self.sent_blob_bytes = 0
@@ -55,6 +57,9 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         self.server.requests.append(f"{self.command} {url.path}")
         self.server.logins += self.headers.get_all("Authorization") or []
+        if self.server.is_silent:
+            self.server.has_ended.wait()
+            return None
         if self.server.is_endless:
             return self._never_end()
         if self.server.status:
@@ -139,5 +144,6 @@ def running_registry() -> Iterator[RegistryDouble]:
         try:
             yield server
         finally:
+            server.has_ended.set()
             server.shutdown()
             thread.join()

@@ -133,3 +133,30 @@ def test_with_tls_no_request_goes_to_an_address_without_it(registry: RegistryDou
         with pytest.raises(requests.exceptions.InvalidSchema):
             session.get(f"http://{registry.host}/token")
     assert registry.requests == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "longest_s"),
+    [
+        ("GET", "/v2/", 2.0),
+        ("GET", "/token?service=plant", 2.0),
+        ("HEAD", "/v2/line/screw/manifests/stable", 2.0),
+        ("HEAD", "/v2/line/screw/blobs/sha256:0", 2.0),
+        ("GET", "/v2/line/screw/blobs/sha256:0", 60.0),
+        ("PUT", "/v2/line/screw/blobs/uploads/1", 60.0),
+    ],
+)
+def test_questions_are_answered_soon_and_files_may_take_their_time(method: str, path: str, longest_s: float) -> None:
+    timeouts = list[object]()
+
+    class Adapter(requests.adapters.HTTPAdapter):
+        def send(self, request: requests.PreparedRequest, *_: object, **settings: Any) -> requests.Response:
+            timeouts.append(settings["timeout"])
+            raise requests.ConnectionError
+
+    with requests.Session() as session:
+        guard_session(session, "registry.plant", is_plain=False, answer_s=2.0)
+        session.mount("https://", Adapter())
+        with pytest.raises(requests.ConnectionError):
+            session.request(method, f"https://registry.plant{path}")
+    assert timeouts == [(2.0, longest_s)]

@@ -15,9 +15,10 @@ import pytest
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
-from edge_ad.errors import BundleError
+from edge_ad.errors import BundleError, DeviceError
 from edge_ad.fleet import ArtifactReference, publish, read_origin, read_private_key, read_public_key
 from edge_ad.fleet.follow import FollowOptions
+from edge_ad.fleet.preparation import Preparation
 from edge_ad.fleet.registry_bundles import RegistryBundles, cached_folder
 from edge_ad.fleet.state import FollowState
 from tests.fleet.registry_double import RegistryDouble
@@ -76,6 +77,17 @@ def test_a_stream_pulls_its_bundle_and_goes_on_without_the_registry(
     assert f"The bundle that was pulled before is used: {digest}" in err
 
 
+def test_a_registry_that_never_answers_is_one_that_is_away(registry: RegistryDouble, bundle: Bundle) -> None:
+    publish(bundle, reference(registry))
+    options, lines = FollowOptions(answer_s=0.05), list[str]()
+    root = RegistryBundles(options).folder(address(registry))
+    registry.is_silent = True
+    assert RegistryBundles(options, log=lines.append).folder(address(registry)) == root
+    assert f"waiting: The registry {registry.host} does not answer in time." in lines[0]
+    with pytest.raises(DeviceError, match=r"does not answer in time\. No bundle of"):
+        RegistryBundles(options).folder(address(registry, "other"))
+
+
 @pytest.mark.parametrize(("status", "code"), [(503, 3), (0, 2)])
 def test_a_first_start_without_a_bundle_is_one_clear_error(
     registry: RegistryDouble, stream: Callable[..., int], capsys: pytest.CaptureFixture[str], status: int, code: int
@@ -123,6 +135,51 @@ def test_a_cached_bundle_that_was_damaged_is_pulled_again_or_refused(
         assert stream() == code
     assert "What was pulled before is damaged." in capsys.readouterr().err
     assert graph.read_bytes() == (bundle.root / "model.onnx").read_bytes()
+
+
+def test_a_cached_bundle_without_its_manifest_is_pulled_again(
+    registry: RegistryDouble, bundle: Bundle, stream: Callable[..., int]
+) -> None:
+    publish(bundle, reference(registry))
+    assert stream() == 0
+    (cached_folder(reference(registry)) / "manifest.json").unlink()
+    assert stream() == 0
+
+
+@pytest.mark.parametrize("is_sidecar", [True, False])
+def test_a_damaged_engine_in_the_cache_is_built_again_without_the_registry(
+    registry: RegistryDouble,
+    bundle: Bundle,
+    stream: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    is_sidecar: bool,
+) -> None:
+    publish(bundle, reference(registry))
+    assert stream() == 0
+    (engine,) = (cached_folder(reference(registry)) / "engines").iterdir()
+    damaged = next(path for path in engine.iterdir() if (path.name == "engine.json") == is_sidecar)
+    damaged.write_bytes(bytes(damaged.stat().st_size))  # as after a power cut
+    registry.status = 503
+    capsys.readouterr()
+    assert stream() == 0
+    lines = capsys.readouterr().err.splitlines()
+    (line,) = (line for line in lines if line.endswith("It is built again."))
+    assert str(damaged) in line
+    assert stream() == 0
+    assert "built again" not in capsys.readouterr().err
+
+
+def test_a_damaged_engine_that_cannot_be_built_again_judges_nothing(
+    registry: RegistryDouble, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(bundle, reference(registry))
+    preparation = Preparation(backend="onnxruntime")
+    root = RegistryBundles(FollowOptions(), preparation).folder(address(registry))
+    (engine,) = (root / "engines").iterdir()
+    (engine / "engine.json").write_bytes(b"")
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    with pytest.raises(BundleError, match="No engine was built"):
+        RegistryBundles(FollowOptions(), preparation).folder(address(registry))
 
 
 def test_a_cache_that_cannot_be_written_is_one_clear_error(

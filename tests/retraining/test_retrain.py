@@ -15,9 +15,10 @@ from edge_ad.cli.app import main
 from edge_ad.data.splits import content_hash
 from edge_ad.errors import DataError
 from edge_ad.retraining.findings import Finding, Findings, not_learned, read_findings
-from edge_ad.retraining.lineage import own_bundles, own_findings
+from edge_ad.retraining.lineage import Lineage, own_findings
 from edge_ad.retraining.test_photos import without_test_photos
 from edge_ad.streaming.frame import Frame
+from edge_ad.streaming.product_mark import ProductMark
 from edge_ad.streaming.records.brush import Stroke
 from edge_ad.streaming.records.corrections import CorrectionStore, Label
 from edge_ad.streaming.records.labelling import JudgedFrame, label_frame
@@ -143,7 +144,7 @@ def test_a_proposal_is_trained_compared_and_written_and_nothing_else_is_touched(
     assert "4 photos of good parts" in page
     assert (again.root / "proposal" / "findings" / "index.html").is_file()
     assert main(["retrain", str(run), *chosen, "--name", "squares-2"]) == 2
-    assert own_bundles(again.root) > own_bundles(run)
+    assert Lineage.of(again).bundles > Lineage.of(load_run(run)).bundles
 
 
 def test_a_method_that_learns_from_defects_is_taught_those_of_the_line(
@@ -186,16 +187,53 @@ def test_findings_of_another_product_are_learned_by_nobody(
     assert "--bundle HASH" in error
     assert main([*refused, "--bundle", "xyz"]) == 2
     assert not run.with_name("refused").exists()
-    said, (own,) = list[str](), own_bundles(run)
+    said, lineage = list[str](), Lineage.of(load_run(run))
+    (own,) = lineage.bundles
     (run / "proposal").mkdir()
     for damaged in ("{", "[]", '{"old": 5, "run": 7}'):
         (run / "proposal" / "proposal.json").write_text(damaged)
-        assert own_bundles(run) == {own}
+        assert Lineage.of(load_run(run)).bundles == {own}
     shutil.rmtree(run / "proposal")
     mixed = [Finding(Path("plate"), "good", bundle=own), Finding(Path("rod"), "good", bundle=_LINE)]
-    assert own_findings(mixed, own_bundles(run), (), said.append) == mixed[:1]
+    assert own_findings(mixed, lineage, (), said.append) == mixed[:1]
     assert "abababababab: 1" in said[0]
-    assert own_findings(mixed, own_bundles(run), (_LINE[:8],), said.append) == mixed
+    assert own_findings(mixed, lineage, (_LINE[:8],), said.append) == mixed
+
+
+def test_a_product_is_known_by_its_name_and_a_good_photo_whatever_the_revision_of_its_bundle() -> None:
+    own = Lineage("plate", frozenset({"p1", "p2", "p3"}), frozenset())
+    marks = {
+        "11" * 32: ProductMark.of("plate", ["p2", "p9"]),  # retrained: with other photos too
+        "22" * 32: ProductMark.of("plate", ["p7", "p8"]),  # another line's plate
+        "33" * 32: ProductMark.of("rod", ["p1"]),
+        "44" * 32: ProductMark.of("plate", []),
+        "55" * 32: ProductMark(),  # recorded by an older edge-ad
+    }
+    found = [Finding(Path(bundle), "good", bundle=bundle, product=mark) for bundle, mark in marks.items()]
+    said = list[str]()
+    assert own_findings(found, own, (), said.append) == found[:1]
+    (words,) = said
+    assert "222222222222 of plate, but of another product: no good photo in common: 1" in words
+    assert "333333333333 of rod: 1" in words
+    assert "555555555555: 1" in words
+    assert own_findings(found, own, ("5555",), said.append) == [found[0], found[4]]
+
+
+def test_findings_of_before_a_new_threshold_are_those_of_the_same_product(
+    product: Path, run: Path, tmp_path: Path
+) -> None:
+    line, database = tmp_path / run.name, tmp_path / "line.sqlite"
+    shutil.copytree(run, line)
+    shown = ["--source", str(product / "test" / "good"), "--database", str(database), "--save-ng", str(tmp_path / "ng")]
+    assert main(["threshold", str(line / "bundle"), "--value", "0"]) == 0
+    assert main(["stream", "--bundle", str(line / "bundle"), *shown]) == 0
+    assert main(["records", "confirm", str(database), "--verdict", "NG"]) == 0
+    assert main(["threshold", str(line / "bundle"), "--value", "1000"]) == 0
+    found, lineage, said = read_findings(database), Lineage.of(load_run(line)), list[str]()
+    assert len(found) == 4
+    assert {finding.bundle for finding in found}.isdisjoint(lineage.bundles)
+    assert own_findings(found, lineage, (), said.append) == found
+    assert said == []
 
 
 def test_defects_alone_teach_nothing_to_a_method_that_learns_from_good_parts(

@@ -23,6 +23,7 @@ from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.filters import FilterOptions, FrameShape, Region
 from edge_ad.streaming.frame import Event, Frame
 from edge_ad.streaming.hot_swap import BundleSwapper
+from edge_ad.streaming.product_mark import ProductMark
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sources.folders import ImageFolderSource
 from edge_ad.streaming.statistics import Summary
@@ -75,7 +76,7 @@ def _opened(name: str, photos: PhotoSpec, product: str = "screw") -> OpenBundle:
     stack = ExitStack()
     engine = stack.enter_context(FakeEngine())
     facts = BundleFacts(name=name, hash=name, method="m", precision="fp32", backend="fake", threshold=1.0)
-    return OpenBundle(JudgingEngine(engine, facts, 1.0, photos, product), stack)
+    return OpenBundle(JudgingEngine(engine, facts, 1.0, photos, ProductMark(product)), stack)
 
 
 def _stream(source: FakeSource | ImageFolderSource, sink: ListSink, photos: PhotoSpec, **options: Any) -> Summary:

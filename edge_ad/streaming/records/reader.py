@@ -13,6 +13,7 @@ from typing import Any, Literal
 from edge_ad.errors import DataError
 from edge_ad.masked_address import masked_address, masked_text
 from edge_ad.outside_text import storable
+from edge_ad.streaming.product_mark import ProductMark
 from edge_ad.streaming.records.export import MOST_UNIX, Cells, mistyped
 from edge_ad.streaming.records.schema import open_for_reading, verdict_name
 
@@ -221,6 +222,12 @@ class RecordReader:
             {"source": _shown(row.text("source")), "reason": row.text("reason"), "frames": row.whole("frames")}
             for row in rows
         ]
+
+    def products(self) -> dict[str, ProductMark]:
+        """Hash of each bundle → the product it is of; one without a name where an older edge-ad recorded it."""
+        statement = "SELECT id, hash, product, photos FROM bundles"
+        rows = (Cells(self._path, "bundles", row) for row in self._rows(statement, []))
+        return {row.text("hash"): ProductMark(row.text("product"), tuple(row.text("photos").split())) for row in rows}
 
     def select(self, statement: str, values: Sequence[object] = ()) -> list[sqlite3.Row]:
         """The rows of a query of one's own, such as sums over many records.

@@ -130,6 +130,10 @@ _STEPS: tuple[str, ...] = (
         FROM verdicts v JOIN sources s ON s.id = v.source JOIN bundles b ON b.id = v.bundle
             LEFT JOIN recipes r ON r.id = v.recipe;
     """,
+    """
+    ALTER TABLE bundles ADD COLUMN product TEXT NOT NULL DEFAULT '';
+    ALTER TABLE bundles ADD COLUMN photos TEXT NOT NULL DEFAULT '';
+    """,
 )
 
 SCHEMA_VERSION = len(_STEPS)
@@ -142,6 +146,7 @@ _COLUMNS_SINCE = {
     "recipe": 7,
 }
 _RECIPES_SINCE = 7
+_PRODUCTS_SINCE = 8
 
 
 def record_of(result: Result, source_name: str = "", *, with_regions: bool = True) -> dict[str, Any]:
@@ -300,11 +305,14 @@ def _checked_version(connection: sqlite3.Connection, path: Path, *, newest: int)
 
 def _read_as_newest(connection: sqlite3.Connection, version: int) -> None:
     """Make an older database answer like the newest: temporary views hide its tables."""
-    missing = [column for column, since in _COLUMNS_SINCE.items() if version < since]
-    if not missing:
+    if version >= _PRODUCTS_SINCE:
         return
     connection.execute("PRAGMA temp_store = MEMORY")
-    for name, columns in (("verdicts", missing), ("records", [*missing, "recipe_hash"])):
+    missing = [column for column, since in _COLUMNS_SINCE.items() if version < since]
+    older = {"bundles": ["product", "photos"]}
+    if missing:
+        older |= {"verdicts": missing, "records": [*missing, "recipe_hash"]}
+    for name, columns in older.items():
         added = ", ".join(f"'' AS {column}" for column in columns)
         connection.execute(f"CREATE TEMP VIEW {name} AS SELECT *, {added} FROM main.{name}")
     if version < _RECIPES_SINCE:

@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 from edge_ad.errors import StorageError
 from edge_ad.outside_text import storable
 from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark
+from edge_ad.streaming.product_mark import NO_PRODUCT, ProductMark
 from edge_ad.streaming.records.retention import REMOVED, Retention
 from edge_ad.streaming.records.schema import Durability, open_for_writing, unwritable
 from edge_ad.streaming.records.trail import INSERT_EVENT, Entry, EntryWriter, context_of, newest_entry
@@ -42,6 +43,7 @@ class VerdictRow:
         path: The file that the frame comes from; empty when it comes from none.
         regions: Of an NG frame, where its map is above the threshold, as JSON; empty for none.
         recipe: The recipe that it was judged under.
+        product: Which product the bundle is of.
     """
 
     source: str
@@ -58,6 +60,7 @@ class VerdictRow:
     path: str = ""
     regions: str = ""
     recipe: RecipeMark = NO_RECIPE
+    product: ProductMark = NO_PRODUCT
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ _VERDICT = (
     "(id, row_check, stream, source, bundle, recipe, frame, time_unix, score, threshold, is_ng, latency_ms, age_ms, "
     "reason, image, path, regions) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_PRODUCT = "UPDATE bundles SET product = ?, photos = ? WHERE id = ? AND product = ''"
 _ADDED = "SELECT count(*) FROM verdicts WHERE id > ? AND stream = ?"
 _NOTE_HEAD_S = 60.0
 _UNJUDGED = """INSERT INTO unjudged (minute_unix, source, reason, frames) VALUES (?, ?, ?, 1)
@@ -130,7 +134,7 @@ class RecordStore:
         self._file: tuple[int, int] = (0, 0)
         self._stream: int | None = None
         self._started_unix = time.time()
-        self._shared: dict[tuple[str, str, RecipeMark], _Shared] = {}  # by source, bundle and recipe
+        self._shared: dict[tuple[str, str, RecipeMark, ProductMark], _Shared] = {}
         self._settled: Entry | None = None
         self._note_head_at = 0.0
         try:
@@ -213,7 +217,8 @@ class RecordStore:
 
     def _insert(self, connection: sqlite3.Connection, trail: EntryWriter, row: Row) -> None:
         if isinstance(row, VerdictRow):
-            shared = self._shared.get((row.source, row.bundle, row.recipe)) or self._share(connection, row)
+            names = (row.source, row.bundle, row.recipe, row.product)
+            shared = self._shared.get(names) or self._share(connection, row)
             numbers = (row.frame, row.time_unix, row.score, row.threshold, row.is_ng, row.latency_ms, row.age_ms)
             cells = (*numbers, row.reason, row.image, storable(row.path), row.regions)
             connection.execute(_VERDICT, (*trail.verdict(shared.context, cells), *shared.ids, *cells))
@@ -238,8 +243,10 @@ class RecordStore:
             _id(connection, "bundles", hash=names[1]),
             _id(connection, "recipes", hash=recipe[0], name=recipe[1]) if recipe else None,
         )
+        if row.product != NO_PRODUCT:
+            connection.execute(_PRODUCT, (row.product.name, " ".join(row.product.photos), ids[2]))
         shared = _Shared(ids, self._context(*names, *recipe))
-        self._shared[row.source, row.bundle, row.recipe] = shared
+        self._shared[row.source, row.bundle, row.recipe, row.product] = shared
         return shared
 
     def _context(self, *names: str) -> bytes:

@@ -115,6 +115,7 @@ class DatabaseSink(Sink):
                 age_ms=round(result.age_ms, 3),
                 image=ng_image_name(frame, self._source_name) if has_image else None,
                 recipe=result.recipe,
+                product=result.product,
             )
         )
 

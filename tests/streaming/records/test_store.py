@@ -11,6 +11,7 @@ import pytest
 
 from edge_ad.errors import DataError, StorageError, UsageError
 from edge_ad.streaming.frame import Event, RecipeMark
+from edge_ad.streaming.product_mark import NO_PRODUCT, ProductMark
 from edge_ad.streaming.records import retention
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.records.schema import _STEPS, SCHEMA_VERSION, open_for_reading, open_for_writing
@@ -129,7 +130,7 @@ def test_databases_of_every_version_are_read_as_they_are_and_go_on_with_paths(tm
     for statement in (
         "INSERT INTO streams VALUES (1, 1.0, 'line', '')",
         "INSERT INTO sources VALUES (1, 'line')",
-        "INSERT INTO bundles VALUES (1, 'b1')",
+        "INSERT INTO bundles (id, hash) VALUES (1, 'b1')",
         "INSERT INTO verdicts (id, stream, source, bundle, frame, time_unix, score, threshold, is_ng, latency_ms,"
         " age_ms) VALUES (1, 1, 1, 1, 7, 1.0, 0.5, 1.0, 0, 3.0, 4.0)",
     ):
@@ -139,15 +140,19 @@ def test_databases_of_every_version_are_read_as_they_are_and_go_on_with_paths(tm
         (record,) = reader.records(RecordFilter())
         assert (record["frame"], record["reason"], record["path"], record["regions"]) == (7, "", "", [])
         assert [len(page) for page in reader.pages(10)] == [1]
+        assert reader.products() == {"b1": NO_PRODUCT}
     check = sqlite3.connect(path)
     assert check.execute("PRAGMA user_version").fetchone() == (version,)  # reading changes nothing
-    _store(path, [replace(_row(8), path="/data/8.png", regions='[{"x": 1}]', recipe=RecipeMark("Plate", "ab"))])
+    plate = ProductMark.of("plate", ["p2", "p1"])
+    newer = replace(_row(8), path="/data/8.png", regions='[{"x": 1}]', recipe=RecipeMark("Plate", "ab"), product=plate)
+    _store(path, [newer, replace(newer, bundle="b2", product=NO_PRODUCT)])
     with RecordReader(path) as reader:
-        records = list(reader.records(RecordFilter()))
+        *records, _ = reader.records(RecordFilter())
+        assert reader.products() == {"b1": plate, "b2": NO_PRODUCT}  # the same bundle judges on
     assert [record["path"] for record in records] == ["", "/data/8.png"]
     assert [record["regions"] for record in records] == [[], [{"x": 1}]]
     assert [(record["recipe"], record["recipe_hash"]) for record in records] == [("", ""), ("Plate", "ab")]
-    assert check.execute("SELECT path FROM records ORDER BY id").fetchall() == [("",), ("/data/8.png",)]
+    assert check.execute("SELECT path FROM records ORDER BY id LIMIT 2").fetchall() == [("",), ("/data/8.png",)]
     check.close()
 
 

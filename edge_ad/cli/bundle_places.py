@@ -1,4 +1,4 @@
-"""The bundle of ``edge-ad stream``: a folder, or one in a registry that is pulled into a folder."""
+"""The bundle that a command judges with: a folder, or one in a registry that is pulled into a folder."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from edge_ad.errors import UsageError
 
 if TYPE_CHECKING:
     from edge_ad.cli.stream_options import Registry, StreamEngine
+    from edge_ad.detector import Detector
     from edge_ad.fleet.registry_bundles import RegistryBundles
     from edge_ad.fleet.state import FollowState
     from edge_ad.streaming.control import StreamControl
 
-__all__ = ["BundlePlaces", "is_in_registry"]
+__all__ = ["BundlePlaces", "is_in_registry", "opened_detector"]
 
 _SCHEME = "oci://"
 
@@ -50,7 +51,7 @@ class BundlePlaces:
         if place is not None and is_in_registry(place):
             return self._registry.folder(place)
         if self._asked.trust:
-            raise UsageError("--trust is about bundles in a registry.", "Write --bundle oci://REGISTRY/NAME:TAG.")
+            raise UsageError("--trust is about bundles in a registry.", "Name one so: oci://REGISTRY/NAME:TAG.")
         return _newest() if place is None else Path(place)
 
     def check_trust(self, root: Path) -> None:
@@ -86,6 +87,30 @@ class BundlePlaces:
         verification = Verification(allow_unverified=self._engine.allows_unverified, batch=self._batch)
         preparation = Preparation(backend=self._engine.backend, verification=verification, log=note)
         return RegistryBundles(options, preparation, log=note)
+
+
+@contextmanager
+def opened_detector(
+    target: str, engine: StreamEngine, registry: Registry, export: Callable[[Path], Path] = lambda folder: folder
+) -> Iterator[Detector]:
+    """The detector of a bundle, or of a run that holds one.
+
+    Args:
+        target: A folder, or ``oci://REGISTRY/NAME:TAG``.
+        engine: How it is run.
+        registry: How a registry is asked.
+        export: Folder → the folder of its bundle.
+
+    Raises:
+        EdgeAdError: It cannot be pulled, or cannot be used.
+    """
+    from edge_ad.detector import load
+
+    places = BundlePlaces(engine, registry, 1)
+    root = export(places.folder(target))
+    with load(root, backend=engine.backend, precision=engine.precision, threads=engine.threads) as detector:
+        places.check_trust(root)  # the folder may have been exchanged in the meantime
+        yield detector
 
 
 def _refusals_to(control: StreamControl) -> Callable[[FollowState], None]:
