@@ -5,20 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["GOLDEN_CHECK", "GOLDEN_KINDS", "GoldenState", "Judged"]
+__all__ = ["GOLDEN_CHECK", "GOLDEN_ENDS", "GOLDEN_FAILED", "GOLDEN_STEPS", "GoldenState", "Judged"]
 
 GOLDEN_CHECK = "golden check"
 """Why a part is not judged while a golden check that has failed stops the line."""
 
-GOLDEN_KINDS = (
-    "golden check due",
-    "golden check begun",
-    "golden check judged",
-    "golden check passed",
-    "golden check failed",
-    "golden check waived",
-)
-"""Kinds of the events; ``"passed"``, ``"failed"`` and ``"waived"`` end a check."""
+GOLDEN_FAILED = "golden check failed"
+GOLDEN_STEPS = ("golden check due", "golden check begun", "golden check judged")
+"""Kinds of the events of a check that has not ended."""
+GOLDEN_ENDS = ("golden check passed", GOLDEN_FAILED, "golden check waived")
+"""Kinds of the events that end a check."""
 
 
 class GoldenState(IntEnum):
