@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import subprocess
@@ -20,10 +21,19 @@ _START_S = 30.0
 _POLL_S = 0.02
 
 
+# Below those that systems give to connections: between the choice of a port and its use, nobody gets it by chance.
+# Processes that run at the same time begin at different ones.
+_FIRST_PORT, _PORTS = 20_000, 12_000
+_turns = itertools.count(397 * os.getpid())
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody has now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that nobody has now, and that the system gives to nobody who asks for any."""
+    for turn in itertools.islice(_turns, _PORTS):
+        port = _FIRST_PORT + turn % _PORTS
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise DeviceError("No port is free here.", f"End a program that has one of {_FIRST_PORT} and the next {_PORTS}.")
 
 
 class LocalProgram:

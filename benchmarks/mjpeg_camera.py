@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from benchmarks.local_program import free_port
+
 __all__ = ["MjpegCamera"]
 
 
@@ -51,7 +53,7 @@ class MjpegCamera:
                 pass
 
         self._is_on.set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port or free_port()), Handler)
         self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 

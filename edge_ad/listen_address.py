@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from edge_ad.errors import DeviceError, UsageError
 
-__all__ = ["BACKLOG", "Address", "listen", "parse_address"]
+__all__ = ["BACKLOG", "Address", "failure_to_listen", "listen", "parse_address"]
 
 BACKLOG = 1024
 """Connections that may wait to be accepted."""
@@ -99,8 +99,25 @@ def listen(address: Address, *, stall_s: float) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise _failure(address, error) from error
+        raise failure_to_listen(address, error) from error
     return listener
+
+
+def failure_to_listen(address: Address, error: OSError) -> DeviceError | UsageError:
+    """What to raise where the system refuses an address.
+
+    Args:
+        address: The one that was asked for.
+        error: What the system said.
+    """
+    where, option = f"port {address.port} of {address.host}", address.option
+    if error.errno == errno.EADDRINUSE:
+        return DeviceError(f"The server cannot use {where}: it is in use.", f"Choose another: {option} HOST:PORT")
+    if error.errno == errno.EACCES:
+        return DeviceError(f"The server may not use {where}.", f"Choose a port from 1024 on: {option} HOST:PORT")
+    if error.errno == errno.EADDRNOTAVAIL:
+        return UsageError(f"{address.host} is not an address of this machine.", "Give one that is, or 0.0.0.0.")
+    return DeviceError(f"The server cannot use {where}: {error.strerror}.", f"Choose another: {option} HOST:PORT")
 
 
 def _resolve(host: str) -> str:
@@ -111,14 +128,3 @@ def _resolve(host: str) -> str:
     # Browsers try both; IPv4 first, which most shop floors use.
     addresses = sorted((entry[0] != socket.AF_INET, str(entry[4][0])) for entry in found)
     return addresses[0][1]
-
-
-def _failure(address: Address, error: OSError) -> DeviceError | UsageError:
-    where, option = f"port {address.port} of {address.host}", address.option
-    if error.errno == errno.EADDRINUSE:
-        return DeviceError(f"The server cannot use {where}: it is in use.", f"Choose another: {option} HOST:PORT")
-    if error.errno == errno.EACCES:
-        return DeviceError(f"The server may not use {where}.", f"Choose a port from 1024 on: {option} HOST:PORT")
-    if error.errno == errno.EADDRNOTAVAIL:
-        return UsageError(f"{address.host} is not an address of this machine.", "Give one that is, or 0.0.0.0.")
-    return DeviceError(f"The server cannot use {where}: {error.strerror}.", f"Choose another: {option} HOST:PORT")

@@ -63,7 +63,14 @@ def fleet(
     where = parse_address(address, port=8091, option="--listen")
     with FleetListener(broker, devices) as listener:
         shown = f"{broker.host}:{broker.port}/{broker.topic}".rstrip("/")
-        page = FleetPage(server, where, devices.seen, broker=shown, is_connected=lambda: listener.is_connected)
+        page = FleetPage(
+            server,
+            where,
+            devices.seen,
+            broker=shown,
+            is_connected=lambda: listener.is_connected,
+            left_out=lambda: devices.left_out,
+        )
         server.open()
         try:
             _tell(server, page.where().url)

@@ -17,25 +17,29 @@ if TYPE_CHECKING:
 __all__ = ["expose_devices"]
 
 
-def expose_devices(devices: Iterable[SeenDevice]) -> bytes:
+def expose_devices(devices: Iterable[SeenDevice], left_out: int | None = None) -> bytes:
     """The metrics of devices.
 
     ``edge_ad_device_seen_timestamp_seconds`` is when a device spoke last: one that is gone is told by its age.
+
+    Args:
+        devices: The devices.
+        left_out: How many more of the fleet there are; None for no fleet.
 
     Raises:
         MissingDependencyError: prometheus-client is not installed.
     """
     prometheus = require("prometheus_client", extra="web")
     registry = prometheus.CollectorRegistry(auto_describe=False)
-    registry.register(_Collector(list(devices)))
+    registry.register(_Collector(list(devices), left_out))
     return bytes(prometheus.generate_latest(registry))
 
 
 class _Collector:
     """A collector of `prometheus_client`."""
 
-    def __init__(self, devices: list[SeenDevice]) -> None:
-        self._devices = devices
+    def __init__(self, devices: list[SeenDevice], left_out: int | None) -> None:
+        self._devices, self._left_out = devices, left_out
 
     def collect(self) -> Iterator[Metric]:
         from prometheus_client.metrics_core import GaugeMetricFamily
@@ -62,3 +66,6 @@ class _Collector:
             if report.stream:
                 stream.add_metric((name,), int(report.stream == "answers"))
         yield from (info, step, seen, stale, refused, stream)
+        if self._left_out is not None:
+            text = "Devices that are left out, since there are too many."
+            yield GaugeMetricFamily("edge_ad_fleet_left_out_devices", text, value=self._left_out)

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 __all__ = ["ModbusServer", "ModbusSink"]
 
 _PORT = 502
+_NOWHERE = logging.NullHandler()
 _MOST_CLIENTS = 32
-_START_S = 5.0
+_START_S = 60.0  # as imports take on a busy small device
 _END_S = 3.0
 _STALL_S = 10.0  # after which the kernel ends a connection whose client is gone
 _READ_COILS, _READ_BITS = 1, 2  # function codes
@@ -69,7 +70,7 @@ class ModbusServer(PlcServer):
     def __init__(self, address: str = "", *, timeout_s: float | None = None, end_s: float = _END_S) -> None:
         super().__init__()
         require("pymodbus.server", extra="plc")
-        logging.getLogger("pymodbus").addHandler(logging.NullHandler())  # what clients do wrong, not what we do
+        logging.getLogger("pymodbus").addHandler(_NOWHERE)  # what clients do wrong, not what we do
         self._handshake, self._end_s = Handshake("Modbus", timeout_s=timeout_s), end_s
         self._address = parse_address(address, port=_PORT, option="--modbus")
         listen(self._address, stall_s=_STALL_S).close()  # report a port in use before an engine is loaded

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edge_ad.errors import EdgeAdError, UsageError, require
-from edge_ad.listen_address import Address, listen, parse_address
+from edge_ad.listen_address import Address, failure_to_listen, listen, parse_address
 from edge_ad.plc.loop_thread import LoopThread
 from edge_ad.plc.opcua_nodes import Condition, InspectionNodes
 from edge_ad.plc.opcua_security import CertificateFolder, guarded_server, make_user_manager
@@ -39,6 +39,7 @@ _SHOW_EVERY_S = 0.2
 _POLL_S = 0.02
 _STALL_S = 10.0
 _BY = "an OPC UA client"
+_NOWHERE = logging.NullHandler()
 
 
 class OpcuaSink(PlcSink):
@@ -64,7 +65,7 @@ class OpcuaServer(PlcServer):
     def __init__(self, address: str = "", *, folder: Path | None = None) -> None:
         super().__init__()
         require("asyncua", extra="opcua")
-        logging.getLogger("asyncua").addHandler(logging.NullHandler())  # what clients do wrong, not what we do
+        logging.getLogger("asyncua").addHandler(_NOWHERE)  # what clients do wrong, not what we do
         self._address = parse_address(address, port=_PORT, option="--opcua")
         listen(self._address, stall_s=_STALL_S).close()  # report a port in use before an engine is loaded
         self.certificates = CertificateFolder(folder or state_folder() / "opcua")
@@ -187,12 +188,8 @@ class OpcuaServer(PlcServer):
                 thread.loop.call_soon_threadsafe(self._wake.set)
 
     def _start(self) -> None:
-        listener = listen(self._address, stall_s=_STALL_S)
-        address = self._address.at_port(int(listener.getsockname()[1]))
-        listener.close()
         self._thread = LoopThread("The OPC UA server")
-        self._thread.call(self._serve(address), _START_S)
-        self._address = address
+        self._thread.call(self._serve(), _START_S)
 
     def _stop(self) -> None:
         thread, self._thread = self._thread, None
@@ -204,13 +201,13 @@ class OpcuaServer(PlcServer):
             finally:
                 thread.close()
 
-    async def _serve(self, address: Address) -> None:
-        server = await self._make_server(address)
+    async def _serve(self) -> None:
+        server = await self._make_server(self._address)
         spaces = Namespaces(await server.register_namespace(MACHINE_VISION), await server.register_namespace(OWN))
         types = await add_types(server, spaces)
         nodes = InspectionNodes(server, spaces, types, self, run=format(int(time.time()), "x"))
         await nodes.build()
-        await server.start()
+        await self._listen(server)
         self._server, self._nodes = server, nodes
         self._wake = asyncio.Event()
         self._wake.set()
@@ -233,6 +230,14 @@ class OpcuaServer(PlcServer):
         await server.load_certificate(self.certificates.certificate)
         await server.load_private_key(self.certificates.key, format="pem")
         return server
+
+    async def _listen(self, server: Any) -> None:
+        try:
+            await server.start()  # port 0 becomes a free one here: one that was free a moment ago may be another's now
+        except OSError as error:
+            raise failure_to_listen(self._address, error) from error
+        self._address = self._address.at_port(server.bserver.port)
+        server.set_endpoint(_url(self._address))
 
     async def _put_out(self, nodes: InspectionNodes) -> None:
         while True:

@@ -28,6 +28,7 @@ class DeviceMetrics(Part):
         server: What serves it.
         address: Where.
         devices: Gives the devices as they are known now.
+        left_out: Gives how many more of the fleet there are; None for no fleet.
 
     Raises:
         UsageError: The host is not an address of this machine.
@@ -37,9 +38,15 @@ class DeviceMetrics(Part):
 
     paths: frozenset[str] | None = frozenset({"/metrics"})
 
-    def __init__(self, server: HttpServer, address: Address, devices: Callable[[], list[SeenDevice]]) -> None:
+    def __init__(
+        self,
+        server: HttpServer,
+        address: Address,
+        devices: Callable[[], list[SeenDevice]],
+        left_out: Callable[[], int | None] = lambda: None,
+    ) -> None:
         require("prometheus_client", extra="web")
-        self._devices = devices
+        self._devices, self._left_out = devices, left_out
         self.where = server.add(self, address)
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -51,7 +58,7 @@ class DeviceMetrics(Part):
     async def _metrics(self, request: Request) -> Response:
         from starlette.responses import Response
 
-        return Response(expose_devices(self._devices()), media_type="text/plain; version=0.0.4")
+        return Response(expose_devices(self._devices(), self._left_out()), media_type="text/plain; version=0.0.4")
 
 
 class FleetPage(DeviceMetrics):
@@ -63,6 +70,7 @@ class FleetPage(DeviceMetrics):
         devices: Gives the devices as they are known now, in the order to show them in.
         broker: Address of the broker, without a login.
         is_connected: Whether the broker answers.
+        left_out: Gives how many more devices there are.
 
     Raises:
         UsageError: The host is not an address of this machine.
@@ -80,8 +88,9 @@ class FleetPage(DeviceMetrics):
         *,
         broker: str,
         is_connected: Callable[[], bool],
+        left_out: Callable[[], int],
     ) -> None:
-        super().__init__(server, address, devices)
+        super().__init__(server, address, devices, left_out)
         self._server, self._broker, self._is_connected = server, broker, is_connected
 
     def routes(self) -> Sequence[BaseRoute]:
@@ -102,6 +111,7 @@ class FleetPage(DeviceMetrics):
             "broker": {"address": self._broker, "is_connected": self._is_connected()},
             "has_login": self._server.needs_token_at(self.where()),
             "counts": {standing.word: counts[standing.word] for standing in Standing},
+            "left_out": self._left_out(),
             "devices": [device_facts(device) for device in devices],
         }
         return Response(to_json(facts), media_type="application/json")

@@ -157,10 +157,23 @@ def test_a_device_that_was_ahead_of_its_time_is_lost_when_it_says_no_more(device
 def test_messages_that_are_too_much_are_left_out(devices: Devices) -> None:
     devices.take(f"{'x' * 400}/bundle", report(), is_retained=False)
     devices.take("bundle", report(), is_retained=False)
-    for number in range(10_100):
-        devices.take(f"{number}/bundle", report(), is_retained=False)
-        devices.take(f"{number}/agent", b"online", is_retained=False)
-    assert len(devices.seen()) == 10_000
+    assert devices.seen() == []
+
+
+def test_devices_for_which_there_is_no_room_are_counted_until_there_is_some(clock: Clock) -> None:
+    devices = Devices(clock.monotonic, clock.wall, most=3)
+    for last, payload in (("agent", b"online"), ("bundle", report())):
+        for number in range(5):
+            devices.take(f"{number}/{last}", payload, is_retained=True)
+    assert [device.name for device in devices.seen()] == ["0", "1", "2"]
+    assert devices.left_out == 2
+    assert "\nedge_ad_fleet_left_out_devices 2.0" in expose_devices(devices.seen(), devices.left_out).decode()
+    for last in ("bundle", "agent"):
+        devices.take(f"1/{last}", b"", is_retained=False)
+    devices.take("4/bundle", report(), is_retained=False)
+    assert [device.name for device in devices.seen()] == ["0", "2", "4"]
+    devices.take("3/agent", b"", is_retained=False)
+    assert devices.left_out == 0
 
 
 def test_failures_come_first_and_names_are_in_the_order_of_people(devices: Devices) -> None:

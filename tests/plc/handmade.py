@@ -8,7 +8,7 @@ from pymodbus.client import ModbusTcpClient
 
 from edge_ad.plc.results import PartResult, VerdictCode
 from edge_ad.streaming.progress import Progress
-from tests.streaming.results import Told
+from tests.streaming.results import PATIENCE_S, Told
 
 
 def part_result(sequence: int = 1, **changes: object) -> PartResult:
@@ -29,7 +29,7 @@ class Plc:
     """A Modbus client, which reads the map as a PLC would: from the table of the documentation."""
 
     def __init__(self, port: int) -> None:
-        self.client = ModbusTcpClient("127.0.0.1", port=port, timeout=5)
+        self.client = ModbusTcpClient("127.0.0.1", port=port, timeout=PATIENCE_S)
         assert self.client.connect()
 
     def bits(self) -> list[bool]:

@@ -32,7 +32,7 @@ from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sinks import Sink
 from tests.plc.handmade import Plc, Running
 from tests.streaming.fakes import FakeEngine, FakeSource
-from tests.streaming.results import make_result, wait_until
+from tests.streaming.results import PATIENCE_S, make_result, wait_until
 
 READY, BUSY, OK, NG, FAULT, _, VALID, WAITING, LOST, ACCEPTED, REFUSED, ALARM = range(12)
 ACKNOWLEDGE, TRIGGER = 0, 1
@@ -216,7 +216,7 @@ def test_a_stream_answers_the_parts_that_the_plc_asks_for(engine: FakeEngine) ->
         control=control,
         sinks=[server.sink(ResultRule())],
         filters=FilterOptions(trigger=trigger),
-        limits=Limits(max_seconds=30),
+        limits=Limits(max_seconds=120),
     )
     player.join()
     assert found == [(1, 31), (2, 32)]
@@ -232,7 +232,7 @@ class _BlockedEngine(FakeEngine):
 
     def _infer(self, images: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         if (images != 127).any():
-            self.may_go.wait(30)
+            self.may_go.wait(PATIENCE_S)
         return super()._infer(images)
 
 

@@ -24,6 +24,7 @@ from asyncua.crypto.cert_gen import setup_self_signed_certificate
 from asyncua.crypto.security_policies import SecurityPolicyBasic256Sha256
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from benchmarks.local_program import free_port
 from edge_ad.cli.app import main
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.plc import OpcuaServer, ResultRule
@@ -35,7 +36,7 @@ from edge_ad.streaming.requests import RecipeAnswer
 from edge_ad.streaming.session import Limits, run_stream
 from tests.plc.handmade import Running
 from tests.streaming.fakes import FakeEngine, FakeSource
-from tests.streaming.results import make_result, wait_until
+from tests.streaming.results import PATIENCE_S, make_result, wait_until
 
 BUNDLE = 4 * "89abcdef01234567"
 
@@ -54,6 +55,10 @@ class _Line:
     def put(self, *scores: float, first: int = 0) -> None:
         for index, score in enumerate(scores, first):
             self.sink.write(make_result(index, score), None)
+
+
+def _client(url: str) -> Client:
+    return Client(url, timeout=PATIENCE_S)
 
 
 class _Plc:
@@ -79,11 +84,10 @@ class _Plc:
         return await self.node(name).read_value()
 
     async def until(self, name: str, value: Any) -> None:
-        for _ in range(1000):
-            if await self.read(name) == value:
-                return
+        limit = time.monotonic() + PATIENCE_S
+        while (found := await self.read(name)) != value:
+            assert time.monotonic() < limit, f"{name} does not become {value}: {found}"
             await asyncio.sleep(0.01)
-        raise AssertionError(f"{name} does not become {value}: {await self.read(name)}")
 
     async def call(self, name: str, *values: Any) -> Any:
         parent, _, method = name.rpartition(".")
@@ -108,7 +112,7 @@ class _Heard:
     async def until(self, count: int) -> None:
         while len(self.events) < count:
             self.came.clear()
-            await asyncio.wait_for(self.came.wait(), 60)
+            await asyncio.wait_for(self.came.wait(), PATIENCE_S)
 
 
 async def _hear(plc: _Plc, heard: _Heard) -> None:
@@ -137,7 +141,7 @@ def test_a_result_is_shown_as_plain_values_and_as_structures_of_the_standard(lin
     hot[8:12, 20:30] = 3.0
 
     async def look() -> None:
-        async with _Plc(Client(line.url)) as plc:
+        async with _Plc(_client(line.url)) as plc:
             before = await plc.read(".Latest.SequenceNumber")
             line.sink.write(make_result(0, 1.5, part="A-7", anomaly_map=hot, bundle=BUNDLE), None)
             await plc.until(".Latest.SequenceNumber", before + 1)
@@ -160,7 +164,7 @@ def test_a_result_is_shown_as_plain_values_and_as_structures_of_the_standard(lin
 
 def test_the_nodes_have_the_names_and_types_of_the_standard(line: _Line) -> None:
     async def look() -> None:
-        async with _Plc(Client(line.url)) as plc:
+        async with _Plc(_client(line.url)) as plc:
             standard = await plc.client.get_namespace_index(MACHINE_VISION)
             root = plc.node("")
             assert await root.read_type_definition() == ua.NodeId(1003, standard)
@@ -211,7 +215,7 @@ def test_results_come_as_events_once_each_and_in_order(line: _Line, count: int) 
 
     async def listen() -> list[int]:
         heard = Counting()
-        async with _Plc(Client(line.url)) as plc:
+        async with _Plc(_client(line.url)) as plc:
             before = await plc.read(".Latest.SequenceNumber")
             await _hear(plc, heard)
             threading.Thread(target=produce, daemon=True).start()
@@ -227,7 +231,7 @@ def test_results_come_as_events_once_each_and_in_order(line: _Line, count: int) 
 def test_a_client_that_dies_and_returns_gets_what_it_missed(line: _Line) -> None:
     async def die_and_return() -> list[int]:
         heard = _Heard()
-        first = _Plc(Client(line.url))
+        first = _Plc(_client(line.url))
         await first.__aenter__()
         before = await first.read(".Latest.SequenceNumber")
         await _hear(first, heard)
@@ -236,7 +240,7 @@ def test_a_client_that_dies_and_returns_gets_what_it_missed(line: _Line) -> None
         first.client.uaclient.protocol.transport.abort()  # no goodbye: the cable is out
         await asyncio.to_thread(wait_until, lambda: line.server.clients == 0)
         line.put(1.5, 0.5)
-        async with _Plc(Client(line.url)) as again:
+        async with _Plc(_client(line.url)) as again:
             await again.until(".Latest.SequenceNumber", before + 4)
             missed, lost = await again.call(".GetResultsSince", ua.Variant(before + 2, ua.VariantType.UInt32))
             assert lost == 0
@@ -248,7 +252,7 @@ def test_a_client_that_dies_and_returns_gets_what_it_missed(line: _Line) -> None
 
 def test_a_client_of_an_earlier_run_gets_all_that_is_kept(line: _Line) -> None:
     async def ask() -> tuple[list[int], int]:
-        async with _Plc(Client(line.url)) as plc:
+        async with _Plc(_client(line.url)) as plc:
             newest = await plc.read(".Latest.SequenceNumber")
             found, lost = await plc.call(".GetResultsSince", ua.Variant(newest + 5000, ua.VariantType.UInt32))
             return [result.SequenceNumber for result in found], lost
@@ -262,7 +266,7 @@ def test_a_client_of_an_earlier_run_gets_all_that_is_kept(line: _Line) -> None:
 
 def test_a_list_of_results_is_of_what_was_asked_for_or_refused(line: _Line) -> None:
     async def ask(state: int, part: str, job: str = "") -> list[tuple[str, int]]:
-        async with _Plc(Client(line.url)) as plc:
+        async with _Plc(_client(line.url)) as plc:
             structure, whole = ua.VariantType.ExtensionObject, ua.VariantType.UInt32
             ids = (ua.RecipeIdExternalDataType, ua.RecipeIdInternalDataType, ua.ConfigurationIdDataType)
             kinds = (ua.MeasIdDataType, ua.PartIdDataType, *ids, ua.ConfigurationIdDataType, ua.ProductIdDataType)
@@ -305,7 +309,7 @@ def test_a_file_that_is_no_certificate_lets_nobody_in_and_shuts_nobody_out(tmp_p
 
 def test_under_a_fault_nothing_is_ok(line: _Line) -> None:
     async def look() -> None:
-        async with _Plc(Client(line.url)) as plc:
+        async with _Plc(_client(line.url)) as plc:
             line.put(0.5)
             await plc.until(".Latest.IsOk", True)
             line.sink.event(Event("source lost", 0.0, "camera"))
@@ -323,7 +327,7 @@ def test_a_client_pauses_and_resumes_and_cannot_select_a_recipe(line: _Line) -> 
     nothing = [ua.Variant(0, ua.VariantType.Int32), ua.Variant("", ua.VariantType.String)]
 
     async def call() -> None:
-        async with _Plc(Client(line.url)) as plc:
+        async with _Plc(_client(line.url)) as plc:
             await plc.call(".Pause")
             await plc.until(".Status.Fault", 5)
             await plc.call(".Resume")
@@ -363,7 +367,7 @@ def test_a_client_selects_and_prepares_recipes_and_is_told_why_not(line: _Line) 
     control.serve_requests(serve, lambda: {"screws": 7})
 
     async def call() -> None:
-        async with _Plc(Client(line.url)) as plc:
+        async with _Plc(_client(line.url)) as plc:
             with pytest.raises(ua.uaerrors.BadInvalidState):
                 await plc.call(".SelectRecipe", "plates")
             assert await plc.read(".Status.RecipeRefusal") == "There is no recipe plates."
@@ -390,7 +394,7 @@ def test_a_stream_answers_the_parts_that_a_client_asks_for(tmp_path: Path, engin
     control, found = Running(), list[tuple[int, str]]()
 
     async def play() -> None:
-        async with _Plc(Client(server.url)) as plc:
+        async with _Plc(_client(server.url)) as plc:
             await plc.until(".Status.Ready", True)
             assert await plc.call(".Trigger", "part 31") == "part 31"
             await plc.until(".Latest.SequenceNumber", 1)
@@ -406,7 +410,7 @@ def test_a_stream_answers_the_parts_that_a_client_asks_for(tmp_path: Path, engin
 
     def run() -> None:
         try:
-            wait_until(lambda: server.port > 0, 60.0)
+            wait_until(lambda: server.port > 0)
             asyncio.run(play())
         finally:
             control.stop()
@@ -441,7 +445,7 @@ def test_a_result_that_comes_after_the_next_part_was_asked_for_is_ok_for_nobody(
 
 
 async def _latest(url: str, sequence: int) -> tuple[str, bool]:
-    async with _Plc(Client(url)) as plc:
+    async with _Plc(_client(url)) as plc:
         await plc.until(".Latest.SequenceNumber", sequence)
         return await plc.read(".Latest.PartId"), await plc.read(".Latest.IsOk")
 
@@ -451,7 +455,7 @@ def test_a_server_that_cannot_start_leaves_nothing_running(tmp_path: Path) -> No
     server, before = OpcuaServer("127.0.0.1:0", folder=tmp_path), set(threading.enumerate())
     with pytest.raises(UsageError, match=r"no own\.der"):
         server.open()
-    assert set(threading.enumerate()) <= before  # what was ending already may have gone
+    wait_until(lambda: set(threading.enumerate()) <= before)
 
 
 async def _client_with_certificate(url: str, folder: Path, server: OpcuaServer) -> Client:
@@ -460,7 +464,7 @@ async def _client_with_certificate(url: str, folder: Path, server: OpcuaServer) 
     await setup_self_signed_certificate(
         key, certificate, uri, socket.gethostname(), [ExtendedKeyUsageOID.CLIENT_AUTH], {}
     )
-    client = Client(url)
+    client = _client(url)
     client.application_uri = uri
     await client.set_security(
         SecurityPolicyBasic256Sha256, certificate, key, server_certificate=server.certificates.certificate
@@ -494,7 +498,7 @@ def test_on_a_channel_without_security_nobody_gets_in_from_elsewhere(guarded: _L
     line = guarded
 
     async def sneak() -> None:
-        client = Client(line.url, timeout=2)
+        client = _client(line.url)
         await client.connect_socket()
         try:
             await client.send_hello()
@@ -524,6 +528,13 @@ def test_a_port_in_use_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(DeviceError, match="in use") as failure:
             OpcuaServer(f"127.0.0.1:{port}", folder=tmp_path)
     assert "--opcua" in failure.value.hint
+
+
+def test_a_port_that_another_program_takes_before_the_stream_begins_is_one_line(tmp_path: Path) -> None:
+    port = free_port()
+    server = OpcuaServer(f"127.0.0.1:{port}", folder=tmp_path)
+    with socket.create_server(("127.0.0.1", port)), pytest.raises(DeviceError, match=f"port {port} .* in use"):
+        server.open()
 
 
 def test_certificates_without_a_server_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

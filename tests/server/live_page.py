@@ -20,8 +20,10 @@ from edge_ad.server import Limits, User, web_sink
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Frame, Result, Unjudged
 from tests.streaming.fakes import FakeSource
+from tests.streaming.results import PATIENCE_S
 
-QUICK = Limits(idle_s=0.4, stall_s=0.4, body_s=0.3)
+QUICK = Limits(idle_s=0.4, stall_s=0.4, body_s=0.3)  # for clients that are to be cut: a busy one is, too
+PATIENT = Limits(idle_s=PATIENCE_S, stall_s=PATIENCE_S, body_s=PATIENCE_S)
 
 
 def judged(
@@ -73,7 +75,7 @@ class LivePage:
         self,
         *,
         token: str | None = None,
-        limits: Limits = QUICK,
+        limits: Limits = PATIENT,
         database: Path | None = None,
         corrections: Path | None = None,
         users: Collection[User] = (),
@@ -128,7 +130,7 @@ class LivePage:
         headers: Mapping[str, str] | None = None,
         *,
         source: str = "127.0.0.1",
-        timeout_s: float = 10.0,
+        timeout_s: float = PATIENCE_S,
     ) -> Answer:
         """The answer to a request from an address of this machine."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s, source_address=(source, 0))
@@ -146,12 +148,12 @@ class LivePage:
         return self.request("POST", "/login", urlencode({"token": token}), form)
 
     def open_stream(self, path: str, **headers: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         connection.request("GET", path, headers=headers)
         return connection, connection.getresponse()
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S)
 
     def raw(self, content: bytes) -> bytes:
         """What comes back for bytes that no client library would send."""

@@ -15,14 +15,16 @@ from urllib.parse import urlencode
 
 import pytest
 
+from benchmarks.local_program import free_port
 from tests.server.live_page import Answer
+from tests.streaming.results import PATIENCE_S
 
 __all__ = ["NAME", "Nginx"]
 
 NAME = "line.example"
 _DOCUMENT = Path(__file__).parents[2] / "docs" / "reference" / "live_page.md"
 _PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
-_START_S = 20.0
+_START_S = 60.0
 _AROUND = """daemon off; master_process off; pid {folder}/pid; error_log {folder}/error.log;
 events {{}}
 http {{
@@ -43,7 +45,7 @@ class Nginx:
 
     def __init__(self, page_port: int, folder: Path) -> None:
         self._folder, self._log = folder, folder / "error.log"
-        self.port = _free_port()
+        self.port = free_port()
         binary, openssl = _find("nginx"), _find("openssl")
         _make_certificate(openssl, folder)
         (folder / "nginx.conf").write_text(_AROUND.format(folder=folder, server=self._server(page_port)))
@@ -70,8 +72,8 @@ class Nginx:
 
     def connect(self, source: str = "127.0.0.1") -> http.client.HTTPConnection:
         """A TLS connection to the public name, from an address of this machine."""
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=10, source_address=(source, 0))
-        connection = http.client.HTTPConnection(NAME, timeout=10)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S, source_address=(source, 0))
+        connection = http.client.HTTPConnection(NAME, timeout=PATIENCE_S)
         trusting = ssl.create_default_context(cafile=str(self._folder / "page.crt"))
         connection.sock = trusting.wrap_socket(plain, server_hostname=NAME)
         return connection
@@ -112,7 +114,7 @@ class Nginx:
 
     def _end(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(PATIENCE_S)
 
 
 def _find(program: str) -> str:
@@ -127,10 +129,3 @@ def _make_certificate(openssl: str, folder: Path) -> None:
     kind = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={NAME}")
     names = ("-addext", f"subjectAltName=DNS:{NAME}")
     subprocess.run([openssl, *kind, *names, *made], check=True, capture_output=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

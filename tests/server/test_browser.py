@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_ad.server import Limits, Role, User
+from edge_ad.server import Role, User
 from edge_ad.streaming.frame import Event
 from tests.server.browser import Browser
 from tests.server.live_page import LivePage, judged
+from tests.streaming.results import wait_until
 
 _ENTER, _TAB, _ESCAPE = "\ue007", "\ue004", "\ue00c"  # as WebDriver names them
 _COLOURS = {"OK": (61, 128, 16), "NG": (48, 31, 207)}  # verdict → colour of its card, BGR
@@ -31,7 +32,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 @pytest.fixture
 def living() -> Iterator[LivePage]:
     """A page whose stream goes on."""
-    with LivePage(limits=Limits()) as page:
+    with LivePage() as page:
         page.score = 0.5  # type: ignore[attr-defined]
         is_over = threading.Event()
         thread = threading.Thread(target=_live, args=(page, is_over))
@@ -58,8 +59,10 @@ def _cookies(browser: Browser) -> dict[str, str]:
     return {cookie["name"]: cookie["value"] for cookie in browser.call("Network.getCookies")["cookies"]}
 
 
-def _share(picture: Path, colour: tuple[int, int, int]) -> float:
-    image = cv2.imread(str(picture)).astype(int)
+def _share(browser: Browser, folder: Path, colour: tuple[int, int, int]) -> float:
+    """Of the pixels that are shown, those that have the colour."""
+    browser.driver.save_screenshot(str(folder / "page.png"))
+    image = cv2.imread(str(folder / "page.png")).astype(int)
     return float((np.abs(image - colour).max(axis=2) <= 4).mean())
 
 
@@ -72,9 +75,8 @@ def test_verdict_is_big_on_phone_and_monitor(living: LivePage, browser: Browser,
         browser.wait_for(f"document.querySelector('#word').textContent === '{verdict}'")
         for width, height, least_share in ((390, 844, 0.08), (1920, 1080, 0.06)):
             browser.resize(width, height)
-            time.sleep(0.2)  # the colour of the card changes smoothly
-            browser.driver.save_screenshot(str(tmp_path / "page.png"))
-            assert _share(tmp_path / "page.png", _COLOURS[verdict]) > least_share
+            # The colour of the card changes smoothly.
+            wait_until(lambda: _share(browser, tmp_path, _COLOURS[verdict]) > least_share)  # noqa: B023
             assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth")
     browser.wait_for("document.querySelectorAll('#finds img').length === 1")
     assert _text(browser, "#score") == "4.000"
@@ -82,7 +84,7 @@ def test_verdict_is_big_on_phone_and_monitor(living: LivePage, browser: Browser,
 
 
 def test_a_defective_part_is_shown_with_its_file_and_times_with_their_zone(browser: Browser) -> None:
-    with LivePage(limits=Limits()) as page:
+    with LivePage() as page:
         result = judged(1, 4.0)
         path = "/data/<b>parts</b>/photo 7.png"
         page.show(replace(result, frame=replace(result.frame, source="/data/parts", path=path)))
@@ -105,7 +107,7 @@ def test_a_defective_part_is_shown_with_its_file_and_times_with_their_zone(brows
 def test_a_defect_is_marked_with_its_kind_and_its_place(
     browser: Browser, tmp_path: Path, width: int, height: int
 ) -> None:
-    with LivePage(limits=Limits(), corrections=tmp_path / "corrected") as page:
+    with LivePage(corrections=tmp_path / "corrected") as page:
         page.show(judged(1, 4.0))
         browser.open(page.sink.url, width=width, height=height)
         browser.wait_for("document.querySelectorAll('#finds button').length === 1")
@@ -136,7 +138,7 @@ def test_a_defect_is_marked_with_its_kind_and_its_place(
 def test_a_false_alarm_is_marked_and_taken_back_and_parts_are_listed(
     browser: Browser, tmp_path: Path, width: int, height: int
 ) -> None:
-    with LivePage(limits=Limits(), corrections=tmp_path / "corrected") as page:
+    with LivePage(corrections=tmp_path / "corrected") as page:
         page.show(judged(1, 4.0), judged(2, 0.5))
         data = {"part": 7, "part_id": "", "verdict": "NG", "frames": 2, "defective": 1, "score": 4.0}
         page.sink.event(Event("part", 1_700_000_000.0, "cam 0", "", data))
@@ -182,7 +184,7 @@ def test_threshold_is_changed_with_a_second_look_and_by_keyboard(living: LivePag
 
 
 def test_page_never_shows_a_verdict_that_is_none(browser: Browser) -> None:
-    with LivePage(limits=Limits()) as page:
+    with LivePage() as page:
         browser.open(page.sink.url, width=1366, height=768)
         browser.wait_for("document.querySelector('#why').textContent === 'Waiting for the first frame'")
         page.show(replace(judged(0), frame=replace(judged(0).frame, source="cam")))
@@ -208,7 +210,7 @@ def test_page_never_shows_a_verdict_that_is_none(browser: Browser) -> None:
      (0.5, math.nan, "The anomaly map is not finite")],
 )  # fmt: skip
 def test_what_is_not_finite_is_said_and_is_no_good_part(browser: Browser, score: float, pixel: float, why: str) -> None:
-    with LivePage(limits=Limits()) as page:
+    with LivePage() as page:
         page.show(judged(0, score, pixel=pixel))
         browser.open(page.sink.url, width=1366, height=768)
         browser.wait_for("document.querySelector('#word').textContent === 'NG'")
@@ -228,7 +230,7 @@ def test_what_is_not_finite_is_said_and_is_no_good_part(browser: Browser, score:
 
 
 def test_login_and_the_picture_of_a_find(browser: Browser) -> None:
-    with LivePage(token="a-token-of-the-user", limits=Limits()) as page:
+    with LivePage(token="a-token-of-the-user") as page:
         page.show(replace(judged(7, 3.0), frame=replace(judged(7).frame, source="<i>cam</i>")))
         browser.open(page.sink.url, width=390, height=844)
         browser.wait_for("document.activeElement.id === 'token'")
@@ -244,7 +246,7 @@ def test_login_and_the_picture_of_a_find(browser: Browser) -> None:
 
 
 def test_page_goes_to_the_login_when_its_session_ends_elsewhere(browser: Browser) -> None:
-    with LivePage(token="a-token-of-the-user", limits=Limits()) as page:
+    with LivePage(token="a-token-of-the-user") as page:
         page.show(judged(7))
         browser.open(page.sink.url, width=390, height=844)
         browser.wait_for("document.activeElement.id === 'token'")
@@ -262,7 +264,7 @@ def test_the_page_shows_what_a_role_may_do_and_asks_no_name_of_a_person(
     browser: Browser, role: Role, tmp_path: Path
 ) -> None:
     user = User("Ada", role, "a-token-of-her-own")
-    with LivePage(users=[user], corrections=tmp_path / "corrected", limits=Limits()) as page:
+    with LivePage(users=[user], corrections=tmp_path / "corrected") as page:
         page.show(judged(0, 2.0))
         browser.open(page.sink.url, width=1280, height=800)
         fill = f"document.querySelector('#token').value = {user.token!r}"

@@ -19,6 +19,7 @@ from edge_ad.data.products import Folders, open_product
 from edge_ad.server.originals import Originals
 from edge_ad.streaming.frame import Event, Result
 from tests.server.live_page import Answer, LivePage, frame, judged
+from tests.streaming.results import wait_until
 
 _TOKEN = "a-token-of-the-line"
 
@@ -42,10 +43,8 @@ def _result(index: int, score: float, *, value: int = 90, at: float | None = Non
 
 
 def _only(page: LivePage, path: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 8
-    while not (rows := page.get(path).json):
-        assert time.monotonic() < deadline
-    (row,) = rows
+    wait_until(lambda: bool(page.get(path).json))
+    (row,) = page.get(path).json
     return dict(row)
 
 

@@ -31,10 +31,15 @@ class Fleet:
     """A page of devices, without a broker."""
 
     def __init__(self, server: HttpServer, address: str) -> None:
-        self.devices, self.is_connected = Devices(), True
+        self.devices, self.is_connected = Devices(most=4), True
         where = parse_address(address, option="--listen")
         self._page = FleetPage(
-            server, where, self.devices.seen, broker="broker.plant:1883", is_connected=lambda: self.is_connected
+            server,
+            where,
+            self.devices.seen,
+            broker="broker.plant:1883",
+            is_connected=lambda: self.is_connected,
+            left_out=lambda: self.devices.left_out,
         )
 
     @property
@@ -117,6 +122,12 @@ def test_a_person_sees_failures_first_and_what_is_stale(fleet: Fleet, browser: B
     assert browser.evaluate("document.querySelectorAll('#devices img').length") == 0
     assert "agent is offline" in browser.evaluate("document.querySelectorAll('#devices tr')[1].textContent")
     assert "0123456789ab" in browser.evaluate("document.querySelectorAll('#devices tr')[3].textContent")
+    assert browser.evaluate("document.getElementById('left-out').hidden") is True
+    fleet.devices.take("line-5/bundle", report(), is_retained=False)
+    browser.wait_for(
+        "document.getElementById('left-out').textContent.startsWith('At least 1 more device is not shown')"
+    )
+    assert browser.evaluate("document.getElementById('left-out').hidden") is False
     assert browser.evaluate("document.documentElement.scrollWidth") == width
     browser.evaluate("document.querySelector('#count-lost').click()")
     assert browser.evaluate(standings) == ["lost"]

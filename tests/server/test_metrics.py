@@ -18,7 +18,7 @@ from edge_ad.server.metrics import StreamMetrics
 from edge_ad.streaming.frame import Event, Unjudged
 from edge_ad.streaming.progress import Progress, SourceProgress
 from tests.streaming.fakes import FakeSource
-from tests.streaming.results import Told, make_result
+from tests.streaming.results import PATIENCE_S, Told, make_result
 
 parser: Any = pytest.importorskip("prometheus_client.parser", reason="prometheus-client is not installed")
 
@@ -34,7 +34,7 @@ def sink() -> Iterator[MetricsSink]:
 
 
 def _get(sink: MetricsSink, path: str = "/metrics", method: str = "GET", **headers: str) -> tuple[int, str, str]:
-    with closing(http.client.HTTPConnection("127.0.0.1", sink.address.port, timeout=5)) as connection:
+    with closing(http.client.HTTPConnection("127.0.0.1", sink.address.port, timeout=PATIENCE_S)) as connection:
         connection.request(method, path, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.headers.get("Content-Type", ""), answer.read().decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,11 +13,12 @@ import pytest
 
 from edge_ad.prediction import Prediction
 from edge_ad.server import pictures
-from edge_ad.server.pictures import PictureThread, draw, encode, thumbnail
+from edge_ad.server.pictures import Picture, PictureThread, draw, encode, thumbnail
 from edge_ad.server.state import PageState
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Frame, Result, Unjudged
 from tests.server.live_page import judged, unjudged
+from tests.streaming.results import wait_until
 
 
 @pytest.fixture
@@ -25,7 +27,9 @@ def state() -> PageState:
 
 
 @pytest.fixture
-def thread(state: PageState) -> Iterator[PictureThread]:
+def thread(state: PageState, monkeypatch: pytest.MonkeyPatch) -> Iterator[PictureThread]:
+    """A thread that forgets no view because this one is kept waiting."""
+    monkeypatch.setattr(pictures, "_WATCHED_S", 3600.0)
     thread = PictureThread(state, lambda: None)
     thread.start()
     yield thread
@@ -34,13 +38,6 @@ def thread(state: PageState) -> Iterator[PictureThread]:
 
 def _show(state: PageState, thread: PictureThread, result: Result) -> None:
     thread.note(state.add(result), result)
-
-
-def _wait_for(condition: object, limit_s: float = 5.0) -> None:
-    until = time.monotonic() + limit_s
-    while not condition():  # type: ignore[operator]
-        assert time.monotonic() < until
-        time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +79,7 @@ def test_nothing_is_drawn_while_nobody_watches(
         _show(state, thread, judged(number))
         time.sleep(0.005)
     assert drawn == []
-    _wait_for(lambda: thread.newest(0, is_plain=False))
+    wait_until(lambda: thread.newest(0, is_plain=False) is not None)
     assert drawn == [19]
 
 
@@ -91,16 +88,18 @@ def test_frame_is_drawn_once_for_all_and_no_more_often_than_a_page_shows(
 ) -> None:
     encoded: list[int] = []
     monkeypatch.setattr(pictures, "encode", lambda image: encoded.append(0) or encode(image))
-    started = time.monotonic()
-    number = 0
-    while time.monotonic() - started < 0.5:
-        number += 1
-        _show(state, thread, judged(number))
+    started, numbers = time.monotonic(), itertools.count(1)
+
+    def watch() -> bool:
+        _show(state, thread, judged(next(numbers)))
         for _ in range(5):
             thread.newest(0, is_plain=False)
-        time.sleep(0.004)
-    assert 2 <= len(encoded) <= 0.5 * 15 + 2
-    assert number > 2 * len(encoded)
+        return len(encoded) >= 6
+
+    wait_until(watch)
+    drawn = len(encoded)
+    assert drawn <= (time.monotonic() - started) * 15 + 1
+    assert drawn < next(numbers)
 
 
 def test_nothing_newer_is_drawn_while_nobody_has_taken_the_newest(
@@ -109,28 +108,32 @@ def test_nothing_newer_is_drawn_while_nobody_has_taken_the_newest(
     encoded: list[int] = []
     monkeypatch.setattr(pictures, "encode", lambda image: encoded.append(0) or encode(image))
     _show(state, thread, judged(1))
-    _wait_for(lambda: thread.newest(0, is_plain=False))
+    wait_until(lambda: thread.newest(0, is_plain=False) is not None)
     first = thread.newest(0, is_plain=False)
     assert first is not None
     for number in range(2, 30):
         _show(state, thread, judged(number))
         time.sleep(0.01)
     assert len(encoded) == 1
-    _wait_for(lambda: thread.newest(0, is_plain=False, after=first.serial) not in (None, first))
+    wait_until(lambda: thread.newest(0, is_plain=False, after=first.serial) not in (None, first))
     assert len(encoded) == 2
 
 
-def test_who_comes_late_gets_no_old_picture(state: PageState, thread: PictureThread) -> None:
+def test_who_comes_late_gets_no_old_picture(
+    state: PageState, thread: PictureThread, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "_CURRENT_S", 0.0)
     _show(state, thread, judged(1))
-    _wait_for(lambda: thread.newest(0, is_plain=False))
+    wait_until(lambda: thread.newest(0, is_plain=False) is not None)
     _show(state, thread, judged(2))
-    time.sleep(0.3)
-    found = None
-    until = time.monotonic() + 5
-    while found is None and time.monotonic() < until:
-        found = thread.newest(0, is_plain=False)
-    assert found is not None
-    assert found.serial == 2
+    found: list[Picture] = []
+
+    def has_come() -> bool:
+        found[:] = [picture] if (picture := thread.newest(0, is_plain=False)) is not None else []
+        return bool(found)
+
+    wait_until(has_come)
+    assert found[0].serial == 2
 
 
 def test_view_that_nobody_asks_for_is_forgotten(
@@ -138,7 +141,7 @@ def test_view_that_nobody_asks_for_is_forgotten(
 ) -> None:
     monkeypatch.setattr(pictures, "_WATCHED_S", 0.05)
     _show(state, thread, judged(1))
-    _wait_for(lambda: thread.newest(0, is_plain=True))
+    wait_until(lambda: thread.newest(0, is_plain=True) is not None)
     time.sleep(0.1)
     _show(state, thread, judged(2))
     time.sleep(0.1)
@@ -147,7 +150,7 @@ def test_view_that_nobody_asks_for_is_forgotten(
 
 def test_find_gets_its_pictures_without_anybody_watching(state: PageState, thread: PictureThread) -> None:
     _show(state, thread, judged(1, 2.0))
-    _wait_for(state.finds)
+    wait_until(lambda: bool(state.finds()))
     for kind, size_hw in (("thumbnail", (192, 296)), ("overlay", (480, 640)), ("plain", (480, 640))):
         jpeg = state.find_picture(1, kind)
         assert jpeg is not None
@@ -161,6 +164,6 @@ def test_frame_that_cannot_be_drawn_does_not_end_the_picture(
     thread.newest(0, is_plain=False)
     broken = replace(judged(1), prediction=Prediction(0.5, np.zeros((0, 0), np.float32)))
     _show(state, thread, broken)
-    _wait_for(lambda: "could not draw a frame" in caplog.text)
+    wait_until(lambda: "could not draw a frame" in caplog.text)
     _show(state, thread, judged(2))
-    _wait_for(lambda: thread.newest(0, is_plain=False))
+    wait_until(lambda: thread.newest(0, is_plain=False) is not None)

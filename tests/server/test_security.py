@@ -12,7 +12,8 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
-from tests.server.live_page import QUICK, LivePage, judged, read_state
+from tests.server.live_page import PATIENT, QUICK, LivePage, judged, read_state
+from tests.streaming.results import PATIENCE_S, wait_until
 
 _TOKEN = "a-token-of-the-user"
 _TOO_LONG = (400, 431)  # in pieces it is refused before its end
@@ -22,6 +23,13 @@ _FORM = {"content-type": "application/x-www-form-urlencoded"}
 @pytest.fixture
 def locked() -> Iterator[LivePage]:
     with LivePage(token=_TOKEN) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def quick_page() -> Iterator[LivePage]:
+    """A page that cuts who keeps it waiting."""
+    with LivePage(limits=QUICK) as page:
         yield page
 
 
@@ -60,7 +68,7 @@ def test_token_is_taken_from_its_header_only(locked: LivePage) -> None:
 @pytest.fixture
 def counting() -> Iterator[LivePage]:
     """A page where an address has three guesses, and gets none back."""
-    with LivePage(token=_TOKEN, limits=replace(QUICK, guesses=3, guesses_per_s=1e-6)) as page:
+    with LivePage(token=_TOKEN, limits=replace(PATIENT, guesses=3, guesses_per_s=1e-6)) as page:
         yield page
 
 
@@ -76,7 +84,7 @@ def test_guesses_are_heard_until_the_budget_of_their_address_is_spent(counting: 
 
 
 def test_guesses_over_one_connection_are_counted_too(counting: LivePage) -> None:
-    with closing(HTTPConnection("127.0.0.1", counting.port, timeout=10)) as client:
+    with closing(HTTPConnection("127.0.0.1", counting.port, timeout=PATIENCE_S)) as client:
         for token, status in ((_TOKEN, 200), ("wrong", 401)):
             client.request("GET", "/api/events", headers={"authorization": f"Bearer {token}"})
             client.auto_open = 0  # type: ignore[assignment]  # the second goes the same way
@@ -235,7 +243,7 @@ def test_no_path_leads_to_a_file(shared_page: LivePage, path: str) -> None:
 
 
 def test_refusals_that_wait_for_their_turn_keep_nobody_else_waiting() -> None:
-    limits = replace(QUICK, refusals=1, refusals_per_s=1e-3)
+    limits = replace(PATIENT, refusals=1, refusals_per_s=1e-3)
     with LivePage(token=_TOKEN, limits=limits) as page, ExitStack() as stack:
         assert page.get("/x").status == 401
         waiting = [stack.enter_context(page.connect()) for _ in range(20)]
@@ -277,35 +285,39 @@ def test_large_bodies_are_refused(shared_page: LivePage, length: bytes) -> None:
     assert _status(shared_page.raw(head + (body if b"chunked" in length else b"a" * 2000))) == 413
 
 
-def test_body_that_does_not_come_is_not_waited_for(shared_page: LivePage) -> None:
+def test_body_that_does_not_come_is_not_waited_for() -> None:
     head = (
         b"POST /api/pause HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"
     )
-    started = time.monotonic()
-    assert _status(shared_page.raw(head)) == 413
-    assert time.monotonic() - started < 3
+    with LivePage(limits=replace(PATIENT, body_s=QUICK.body_s)) as page:
+        assert _status(page.raw(head)) == 413
 
 
 def test_body_that_never_ends_is_cut(shared_page: LivePage) -> None:
     with shared_page.connect() as client:
         client.sendall(b"POST /api/pause HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n")
-        assert _seconds_until_cut(client, b"400\r\n" + b"a" * 1024 + b"\r\n") < 3
+        _send_until_cut(client, b"400\r\n" + b"a" * 1024 + b"\r\n")
 
 
-def test_headers_that_come_byte_by_byte_are_cut(shared_page: LivePage) -> None:
-    with shared_page.connect() as client:
-        assert 0.2 < _seconds_until_cut(client, b"x") < 3
+def test_headers_that_come_byte_by_byte_are_cut(quick_page: LivePage) -> None:
+    started = time.monotonic()
+    with quick_page.connect() as client:
+        _send_until_cut(client, b"x")
+    assert time.monotonic() - started >= QUICK.idle_s
 
 
-def test_silent_connection_is_cut(shared_page: LivePage) -> None:
-    with shared_page.connect() as client:
-        client.settimeout(3)
+def test_silent_connection_is_cut(quick_page: LivePage) -> None:
+    with quick_page.connect() as client:
         assert _is_cut(client)
-    with shared_page.connect() as client:  # and one that was used once
+
+
+def test_connection_that_was_used_once_and_is_silent_is_cut() -> None:
+    with LivePage(limits=replace(PATIENT, idle_s=2.0)) as page, page.connect() as client:
         client.sendall(b"GET /api/events HTTP/1.1\r\nhost: localhost\r\n\r\n")
-        client.settimeout(3)
-        while client.recv(1 << 16):
-            pass
+        answer = client.recv(1 << 16)
+        while more := client.recv(1 << 16):
+            answer += more
+    assert _status(answer) == 200
 
 
 def test_names_of_sources_do_not_become_markup(shared_page: LivePage) -> None:
@@ -327,16 +339,17 @@ def _head(page: LivePage, path: str) -> bytes:
     return answer.partition(b"\r\n\r\n")[2]
 
 
-def _seconds_until_cut(client: socket.socket, piece: bytes) -> float:
-    """How long a client can go on with sending pieces."""
-    started = time.monotonic()
-    try:
-        while time.monotonic() - started < 5:
+def _send_until_cut(client: socket.socket, piece: bytes) -> None:
+    """Go on with sending pieces until the server has hung up."""
+
+    def is_cut() -> bool:
+        try:
             client.sendall(piece)
-            time.sleep(0.01)
-    except (BrokenPipeError, ConnectionResetError):
-        pass
-    return time.monotonic() - started
+        except (BrokenPipeError, ConnectionResetError):
+            return True
+        return False
+
+    wait_until(is_cut)
 
 
 def _is_cut(client: socket.socket) -> bool:

@@ -15,13 +15,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.local_program import free_port
 from edge_ad.errors import DeviceError, UsageError
 from edge_ad.server import HttpServer, HttpTrigger, Limits, PageSink, http_trigger, metrics_sink
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Frame, Result, Unjudged
 from edge_ad.streaming.triggers import Trigger, trigger_from_text
 from tests.streaming.fakes import FakeSource
-from tests.streaming.results import make_result, wait_until
+from tests.streaming.results import PATIENCE_S, make_result, wait_until
 
 
 def _trigger(text: str) -> Trigger:
@@ -46,7 +47,7 @@ def trigger() -> Iterator[HttpTrigger]:
 def _post(url: str, *, method: str = "POST", **headers: str) -> int:
     request = urllib.request.Request(url, method=method, headers=headers)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         error.close()
@@ -66,7 +67,7 @@ def _answer(url: str, found: list[tuple[int, str]]) -> threading.Thread:
 
     def ask() -> None:
         try:
-            with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=20) as answer:
+            with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=PATIENCE_S) as answer:
                 found.append((answer.status, answer.read().decode()))
         except urllib.error.HTTPError as error:
             with error:
@@ -83,7 +84,7 @@ def test_who_waits_gets_the_verdict_of_all_sources(
 ) -> None:
     sink = trigger.answers(2)
     found: list[tuple[int, str]] = []
-    thread = _answer(f"http://127.0.0.1:{trigger.port}/trigger?id=p7&wait=20", found)
+    thread = _answer(f"http://127.0.0.1:{trigger.port}/trigger?id=p7&wait=30", found)
     wait_until(lambda: trigger.last_id == "p7")
     sink.write(make_result(0, 0.1, at=time.perf_counter(), part="p6"), None)  # of the part before
     for index, score in enumerate(scores):
@@ -99,7 +100,7 @@ def test_who_waits_gets_the_verdict_of_all_sources(
 def test_a_frame_that_was_not_judged_is_no_good_part(trigger: HttpTrigger) -> None:
     sink = trigger.answers(1)
     found: list[tuple[int, str]] = []
-    thread = _answer(f"http://127.0.0.1:{trigger.port}/trigger?id=p7&wait=20", found)
+    thread = _answer(f"http://127.0.0.1:{trigger.port}/trigger?id=p7&wait=30", found)
     wait_until(lambda: trigger.last_id == "p7")
     frame = replace(_frame(3), part="p7")
     sink.unjudged(Unjudged(replace(frame, part=""), "black"))  # the trigger waits for a better one
@@ -123,7 +124,7 @@ def test_another_id_is_refused_until_a_frame_came(trigger: HttpTrigger) -> None:
     url = f"http://127.0.0.1:{trigger.port}/trigger"
     assert [_post(f"{url}?id={name}") for name in ("p1", "p1", "p2", "")] == [202, 202, 409, 409]
     with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(urllib.request.Request(f"{url}?id=p3", method="POST"), timeout=5)
+        urllib.request.urlopen(urllib.request.Request(f"{url}?id=p3", method="POST"), timeout=PATIENCE_S)
     with refused.value as answer:
         assert (answer.status, answer.read()) == (409, b"Another id still waits for its frame: p1.\n")
     frame = _frame(1)
@@ -182,7 +183,7 @@ def test_clients_that_take_all_places_make_room_for_the_trigger(trigger: HttpTri
 )
 def test_request_that_is_cut_off_asks_for_nothing(trigger: HttpTrigger, head: bytes) -> None:
     trigger.last_id = "before"
-    with socket.create_connection(("127.0.0.1", trigger.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", trigger.port), timeout=PATIENCE_S) as client:
         client.sendall(head)
         client.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: client.recv(4096), b""))
@@ -195,7 +196,7 @@ def test_client_that_drips_its_request_is_cut_off() -> None:
     trigger = http_trigger("0", HttpServer(limits=Limits(idle_s=0.3)))
     is_over = threading.Event()
     with trigger, socket.create_connection(("127.0.0.1", trigger.port)) as client:
-        client.settimeout(10)
+        client.settimeout(PATIENCE_S)
 
         def drip() -> None:
             with contextlib.suppress(OSError):
@@ -237,14 +238,8 @@ def _get(port: int, path: str, **headers: str) -> int:
     return _post(f"http://127.0.0.1:{port}{path}", method="GET", **headers)
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def test_page_metrics_and_trigger_are_one_server_with_one_token() -> None:
-    server, port = HttpServer("a-token-of-the-user"), _free_port()
+    server, port = HttpServer("a-token-of-the-user"), free_port()
     page, numbers = PageSink(server, str(port)), metrics_sink(str(port), server)
     trigger = http_trigger(str(port), server)
     assert server.describe() == [f"http://127.0.0.1:{port}/ (everything)"]
@@ -290,7 +285,7 @@ def test_trigger_of_this_machine_needs_no_token_of_the_page() -> None:
 
 
 def test_token_of_the_trigger_opens_the_trigger_alone() -> None:
-    server, port = HttpServer("a-token-of-the-user"), _free_port()
+    server, port = HttpServer("a-token-of-the-user"), free_port()
     page = PageSink(server, str(port))
     with http_trigger(f"{port}?token=of-the-trigger", server):
         page.begin(FakeSource(None))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from edge_ad.streaming.frame import Event, Frame, Result
 
 IMAGE = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)
 MAP = np.zeros((2, 2), np.float32)
+PATIENCE_S = 60.0  # reached only where something is wrong, however busy the machine is
 CAPTURED_UNIX = 1_700_000_000.25
 
 
@@ -49,9 +52,17 @@ class Told(StreamControl):
         return [event.kind for event in self.events]
 
 
-def wait_until(holds: Callable[[], bool], timeout_s: float = 10.0) -> None:
+def wait_until(holds: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     """Wait for what another thread or process does."""
     until = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < until, "it did not happen in time"
         time.sleep(0.005)
+
+
+@contextmanager
+def no_thread_left(name: str) -> Iterator[None]:
+    """Threads whose name begins so and that are started inside end by themselves."""
+    before = set(threading.enumerate())
+    yield
+    wait_until(lambda: not [one for one in set(threading.enumerate()) - before if one.name.startswith(name)])

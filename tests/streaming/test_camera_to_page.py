@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.local_program import free_port
 from edge_ad.cli import main
 from tests.runtime.tiny_bundle import graph_info, threshold, tiny_bundle
+from tests.streaming.results import PATIENCE_S, wait_until
 
 pytestmark = pytest.mark.data
 
@@ -68,34 +69,31 @@ def test_the_stream_of_a_camera_judges_as_evaluate_does(
 
 def _streamed(product: Path, bundle: Path, folder: Path, common: tuple[str, ...]) -> list[dict[str, object]]:
     """Records of a stream of the test photos through an emulated camera, with its page seen meanwhile."""
-    shown, records, port = folder / "shown", folder / "records.jsonl", _free_port()
+    shown, records, port = folder / "shown", folder / "records.jsonl", free_port()
     shown.mkdir()
     for path in product.glob("test/*/*.jpg"):
         shutil.copy(path, shown / f"{path.parent.name}_{path.name}")
     camera = f"basler://0?pixel_format=BGR8&fps=10&ImageFilename={shown}&ImageFileMode=On&TestImageSelector=Off"
     outputs = ("--save-records", str(records), "--web", f"127.0.0.1:{port}", "--headless", "--no-frame-health")
-    limits = ("--policy", "every", "--max-frames", str(_ROUNDS * _PHOTOS))
     command = [sys.executable, "-m", "edge_ad", "stream", "--bundle", str(bundle), "--camera", camera]
     environment = {**os.environ, "PYLON_CAMEMU": "1"}
-    with subprocess.Popen([*command, *common, *outputs, *limits], cwd=_ROOT, env=environment) as process:
-        assert b"edge-ad" in _page(port, process)
-        assert process.wait(60) == 0
+    with subprocess.Popen([*command, *common, *outputs, "--policy", "every"], cwd=_ROOT, env=environment) as process:
+        try:
+            assert b"edge-ad" in _page(port, process)
+            wait_until(lambda: records.is_file() and records.read_text().count("\n") >= _ROUNDS * _PHOTOS)
+            process.terminate()
+            assert process.wait(PATIENCE_S) == 0
+        finally:
+            process.kill()
     return [json.loads(line) for line in records.read_text().splitlines()]
 
 
 def _page(port: int, process: subprocess.Popen[bytes]) -> bytes:
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE_S
     while time.monotonic() < until and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE_S) as answer:
                 return bytes(answer.read())
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
     return b""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -8,11 +8,12 @@ import secrets
 import select
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from benchmarks.local_program import free_port
 
 __all__ = ["missing_programs", "one_node_slurm"]
 
@@ -93,19 +94,11 @@ def _configured(folder: Path) -> Path:
     key = folder / "munge.key"
     key.touch(0o600)
     key.write_bytes(secrets.token_bytes(128))
-    ports = _free_ports()
     path = folder / "slurm.conf"
     host = platform.node().partition(".")[0]
-    given = {"controller_port": ports[0], "node_port": ports[1]}
+    given = {"controller_port": free_port(), "node_port": free_port()}
     path.write_text(_CONFIGURATION.format(host=host, user="root", folder=folder, **given))
     return path
-
-
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as other:
-        for each in (one, other):
-            each.bind(("127.0.0.1", 0))
-        return one.getsockname()[1], other.getsockname()[1]
 
 
 def _end(pid_file: Path) -> None:

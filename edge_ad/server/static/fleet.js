@@ -27,6 +27,8 @@ function show(facts) {
   else showConnection("off", "The broker does not answer");
   showCounts(facts.counts);
   showDevices();
+  $("left-out").hidden = !facts.left_out;
+  setText("left-out", `At least ${count(facts.left_out)} more ${facts.left_out === 1 ? "device is" : "devices are"} not shown: there are too many for one page. Start one for each part of the fleet.`);
 }
 
 function showConnection(state, text) {

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from edge_ad.streaming.golden.state import MASTER_PART, FrameSpan
+from edge_ad.streaming.golden.state import GOLDEN_JUDGED, MASTER_PART, FrameSpan
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 
 __all__ = ["master_frames"]
 
-_JUDGED = "golden check judged"
 _FRAMES = """SELECT v.id FROM verdicts v JOIN sources s ON s.id = v.source
     WHERE v.time_unix BETWEEN ? AND ? AND (s.name = ? OR ? = '')"""
 _PART = """SELECT source, CASE WHEN json_valid(data) THEN json_extract(data, '$.started_unix') END FROM events
@@ -42,7 +41,9 @@ def master_frames(reader: RecordReader, since_unix: float | None = None) -> tupl
 
 def _spans(reader: RecordReader, since_unix: float | None) -> Iterator[FrameSpan]:
     told, judged = set[float](), set[float]()
-    for event in reader.events(RecordFilter(since_unix, kinds=(MASTER_PART, _JUDGED))):  # they come after the frames
+    for event in reader.events(
+        RecordFilter(since_unix, kinds=(MASTER_PART, GOLDEN_JUDGED))
+    ):  # they come after the frames
         data = event["data"]
         if event["event"] == MASTER_PART:
             told |= _times([data])

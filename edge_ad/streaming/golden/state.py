@@ -5,13 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["GOLDEN_CHECK", "MASTER_PART", "FrameSpan", "GoldenState", "Judged"]
+__all__ = [
+    "GOLDEN_CHECK",
+    "GOLDEN_ENDS",
+    "GOLDEN_FAILED",
+    "GOLDEN_JUDGED",
+    "GOLDEN_STEPS",
+    "MASTER_PART",
+    "FrameSpan",
+    "GoldenState",
+    "Judged",
+]
 
 GOLDEN_CHECK = "golden check"
 """Why a part is not judged while a golden check that has failed stops the line."""
 
 MASTER_PART = "master part"
 """Kind of the event that tells which frames show a master part, whether or not a check asks for it."""
+
+GOLDEN_JUDGED, GOLDEN_FAILED = "golden check judged", "golden check failed"
+GOLDEN_STEPS = ("golden check due", "golden check begun", GOLDEN_JUDGED)
+"""Kinds of the events of a check that has not ended."""
+GOLDEN_ENDS = ("golden check passed", GOLDEN_FAILED, "golden check waived")
+"""Kinds of the events that end a check."""
 
 
 class GoldenState(IntEnum):

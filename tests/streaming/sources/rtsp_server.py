@@ -13,6 +13,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from benchmarks.local_program import free_port
+
 _START_CODE = re.compile(rb"\x00\x00\x00?\x01")
 _FPS = 30
 
@@ -41,7 +43,7 @@ class RtspCamera:
         self._is_on = threading.Event()
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
-        self.port = 0
+        self.port = free_port()
 
     @property
     def url(self) -> str:
@@ -50,7 +52,6 @@ class RtspCamera:
     def start(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", self.port))
         self._listener.settimeout(0.05)
-        self.port = self._listener.getsockname()[1]
         self._is_on.set()
         self._thread = threading.Thread(target=self._serve, args=(self._listener,), daemon=True)
         self._thread.start()
