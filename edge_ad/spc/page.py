@@ -97,11 +97,13 @@ def _charts(found: Statistics) -> Iterator[tuple[str, str, Any]]:
     if not len(found.subgroups):
         return
     marked = [place for place in found.bundles.values() if place]
-    groups = found.subgroups
+    groups, base = found.subgroups, found.share_base
     share = groups.defective / groups.frames
-    kind = "Laney p′ chart" if found.request.with_dispersion else "p chart"
+    kind, of_shares = "Laney p′ chart" if found.request.with_dispersion else "p chart", _base_figures(base, "p̄")
+    if base is not None and base.centre == 0:
+        kind, of_shares = "exact limits", f"Base: no NG in {base.size} frames."
     drawn = (
-        (f"NG share ({kind})", _base_figures(found.share_base, "p̄"), found.share, share, "NG share"),
+        (f"NG share ({kind})", of_shares, found.share, share, "NG share"),
         ("Mean score of what passed (X̄ chart)", _base_figures(found.mean_base, "x̿"), found.mean, groups.means, "score"),
         (f"EWMA of these means, λ = {LAMBDA}", "", found.ewma, None, "EWMA"),
     )  # fmt: skip
@@ -190,7 +192,7 @@ def _base(base: Base | None) -> dict[str, Any] | None:
     if base is None:
         return None
     numbers = {"centre": base.centre, "sigma": base.sigma, "dispersion": finite(base.dispersion)}
-    return {**numbers, "subgroups": base.subgroups, "outside": base.outside}
+    return {**numbers, "subgroups": base.subgroups, "outside": base.outside, "size": base.size}
 
 
 def _span(since_unix: float, until_unix: float) -> dict[str, Any]:

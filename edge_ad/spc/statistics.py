@@ -17,6 +17,7 @@ from edge_ad.spc.control_charts import (
     share_base,
     share_chart,
 )
+from edge_ad.spc.exact_limits import exact_share_chart
 from edge_ad.spc.kinds import count_kinds
 from edge_ad.spc.periods import (
     StatisticsRequest,
@@ -60,7 +61,7 @@ class Statistics:
         bundles: Hash → index of the first subgroup with it.
         share_base: Of NG frames in the base period; None where it has no frames.
         mean_base: Of the scores in it; None where it has no two of that bundle in a subgroup.
-        share: p chart; None without its base.
+        share: p chart, or that with exact limits; None without its base.
         mean: X̄ chart; None without its base.
         ewma: EWMA chart; None without its base.
         kinds: What people said the frames were, and how many; empty where nobody labelled any.
@@ -195,8 +196,10 @@ def _mean_base(before: Subgroups) -> Base | None:
 
 
 def _share_chart(found: Subgroups, base: Base, rules: tuple[RunRule, ...], wide: bool) -> ControlChart | None:
-    """A p chart; of a base without any NG, or with nothing else, no limits follow."""
-    if not 0 < base.centre < 1:
+    """A p chart, or exact limits where the base has no NG; of one with nothing else, no limits follow."""
+    if base.centre == 0:
+        return exact_share_chart(found.defective, found.frames, base.size, rules[0])
+    if base.centre == 1:
         return None
     return share_chart(found.defective, found.frames, base, rules, with_dispersion=wide)
 

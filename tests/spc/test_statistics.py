@@ -88,11 +88,34 @@ def test_a_named_base_period_that_overlaps_is_told(database: Path) -> None:
         _statistics(database, base_since_unix=start)
 
 
-def test_a_base_without_ng_gives_no_limits(database: Path) -> None:
+def test_a_base_without_ng_gives_exact_limits_and_one_of_ng_alone_gives_none(database: Path) -> None:
     quiet = Span(_START + 60 * 50, _START + 60 * 90)
-    found = _statistics(database, base_since_unix=quiet.since_unix, base_until_unix=quiet.until_unix, width_s=600.0)
+    found = _statistics(database, base_since_unix=quiet.since_unix, base_until_unix=quiet.until_unix, width_s=7200.0)
+    assert found.share is not None
+    # 120 frames after 40: 0.75, · 119/159 = 0.56, …, with 21 NG 0.00146, with 22 NG 0.00104
+    assert found.share.upper == pytest.approx([21 / 120] * 12)
+    assert found.share.signals == ()
+    assert any("None of 40 frames" in text for text in warnings_of(found))
+    assert not any("Over the whole period" in text for text in warnings_of(found))  # 144 of 1440 after 40: 0.0157
+    bad = Span(_START + 60 * 49, _START + 60 * 50)
+    found = _statistics(database, base_since_unix=bad.since_unix, base_until_unix=bad.until_unix)
     assert found.share is None
-    assert any("none, or all, were NG" in text for text in warnings_of(found))
+    assert any("all were NG" in text for text in warnings_of(found))
+
+
+@pytest.mark.parametrize(("ng", "is_told"), [(2, False), (3, True)])
+def test_ng_that_no_subgroup_shows_are_told_of_the_whole_period(tmp_path: Path, ng: int, is_told: bool) -> None:
+    store, scattered = RecordStore(tmp_path / "line.sqlite", source="line"), range(1000, 1100, 40)[:ng]
+    rows = [VerdictRow("line", "b1", n, _START + n, 0.5, 1.0, n in scattered, 3.0, 4.5) for n in range(1100)]
+    store.commit(rows)
+    store.close()
+    base = {"base_since_unix": _START, "base_until_unix": _START + 1000}
+    found = _statistics(
+        tmp_path / "line.sqlite", since_unix=_START + 1000, until_unix=_START + 1100, width_s=20.0, **base
+    )
+    assert (found.defective, found.share and found.share.signals) == (ng, ())
+    told = any(f"{ng} NG in 100 frames come by chance" in text for text in warnings_of(found))
+    assert told is is_told  # 0.0082 and 0.00073
 
 
 def test_shifts_choose_and_are_compared(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
