@@ -38,6 +38,7 @@ def statistics_data(found: Statistics) -> dict[str, Any]:
         "subgroup_s": found.width_s,
         "frames": found.frames,
         "ng": found.defective,
+        "master_frames": {"period": found.master_frames[0], "base": found.master_frames[1]},
         "unjudged": found.unjudged,
         "bundles": list(found.bundles),
         "score_bundle": found.score_bundle,
@@ -137,6 +138,9 @@ def _figures(found: Statistics) -> Iterator[tuple[str, str, str]]:
     if found.share_base is not None:
         yield "NG in the base period", f"{found.share_base.centre:.2%}", f"{found.share_base.subgroups} subgroups"
     yield "Signals", str(len(list(_signals(found)))), "points that complete a pattern"
+    if any(found.master_frames):
+        period, base = found.master_frames
+        yield "Master parts", str(period), f"frames, left out; {base} in the base period"
     if found.unjudged:
         yield "Not judged", str(sum(found.unjudged.values())), "frames"
 

@@ -124,6 +124,32 @@ def test_what_people_said_of_frames_is_counted_by_kind(database: Path) -> None:
     assert _statistics(database, source="another").kinds == []
 
 
+@pytest.mark.parametrize("kind", ["master part", "golden check judged"])
+def test_master_parts_are_no_production(database: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(minute: int) -> Event:
+        at = _START + 60 * minute
+        span = {"source": "line", "since_unix": at, "until_unix": at}
+        data = {"at_unix": at, "frames": [span]} if kind == "master part" else {"results": [{"at_unix": at}]}
+        return Event(kind, at + 0.2, data=data)
+
+    store = RecordStore(database, source="line")
+    store.commit([shown(minute) for minute in (49, 11549, 11550, 12969, 14399)])  # all but 11550 are NG
+    store.close()
+    found = _statistics(database)
+    assert (found.frames, found.defective, found.master_frames) == (1438, 142, (2, 2))
+    assert found.pareto == [("middle right", 142)]
+    assert found.share_base is not None
+    assert found.share_base.centre == 201 / 10078  # of 202 and 10080
+    assert _statistics(database, bundle="b1").master_frames == (1, 2)
+    page = page_of(database, {})
+    assert re.search(r"Master parts.*?2.*?frames, left out; 2 in the base period", page, re.DOTALL)
+    capsys.readouterr()
+    assert main(["records", "trend", str(database), "--json"]) == 0
+    output = capsys.readouterr()
+    assert sum(hour["frames"] for hour in json.loads(output.out)["hours"]) == 14395
+    assert "5 frames of master parts are left out" in output.err
+
+
 def test_a_recipe_is_a_filter(database: Path) -> None:
     store = RecordStore(database, source="line")
     at = _START + 10 * _DAY
