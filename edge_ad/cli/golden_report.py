@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edge_ad.cli.console import local_time, print_json, print_line, print_table
 from edge_ad.errors import TrailError
+from edge_ad.streaming.golden.state import GOLDEN_ENDS, GOLDEN_STEPS
 
 if TYPE_CHECKING:
     from edge_ad.streaming.records.reader import RecordFilter, RecordReader
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["print_golden_checks"]
 
 _COLUMNS = ("part", "must be", "was", "right", "score", "threshold", "bundle", "time")
-_STEPS = ("golden check due", "golden check begun", "golden check judged")
-_ENDS = ("golden check passed", "golden check failed", "golden check waived")
-
 _NOT_DONE = "not done"
 
 
@@ -50,9 +48,9 @@ def _checks(events: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     """Each check with its outcome; one that was asked for and has none was not done."""
     reached: Mapping[str, Any] | None = None  # the newest step of a check that has not ended
     for event in events:
-        if event["event"] not in (*_STEPS, *_ENDS):
+        if event["event"] not in (*GOLDEN_STEPS, *GOLDEN_ENDS):
             continue
-        is_step = event["event"] in _STEPS
+        is_step = event["event"] in GOLDEN_STEPS
         if is_step and reached is not None and _asked_unix(event) != _asked_unix(reached):
             yield _check(reached, _NOT_DONE)
         reached = event if is_step else None

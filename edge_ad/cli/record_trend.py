@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
 def show_trend(reader: RecordReader, chosen: RecordFilter, *, out: Path | None, as_json: bool, title: str) -> None:
-    """Print scores and share of NG frames of each hour, or draw them.
+    """Print scores and share of NG frames of each hour, or draw them; master parts are left out.
 
     Args:
         reader: The records.
@@ -36,6 +37,11 @@ def show_trend(reader: RecordReader, chosen: RecordFilter, *, out: Path | None, 
     """
     if out is not None and out.suffix.lower() != ".png":
         raise UsageError(f"{out.name} is not a picture file.", "Give a file that ends in .png.")
+    from edge_ad.streaming.golden.master_frames import master_frames
+
+    chosen = replace(chosen, without=master_frames(reader, chosen.since_unix))
+    if left_out := len(reader.left_out(chosen)):
+        note(f"{left_out} frames of master parts are left out.")
     span = reader.span(chosen)
     hours = reader.buckets(chosen, _HOUR_S)
     if as_json:

@@ -30,7 +30,9 @@ def retrain(
         str | None, typer.Option(help="Name of the new run; by default the old one's and a number.")
     ] = None,
     since: Annotated[str | None, typer.Option(metavar="TIME", help="Only findings labelled from this time on.")] = None,
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Only findings labelled before.")] = None,
+    until: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Only findings labelled before, as they stand now.")
+    ] = None,
     bundle: Annotated[
         list[str] | None,
         typer.Option(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from edge_ad.cli.console import local_time, note, print_facts, print_json, print_table, rewrite_line
 from edge_ad.masked_address import masked_text
+from edge_ad.streaming.golden.state import GOLDEN_ENDS, GOLDEN_STEPS
 
 if TYPE_CHECKING:
     from edge_ad.streaming.progress import Progress
@@ -28,12 +29,6 @@ _TOLD = frozenset(
         "bundle refused",
         "recipe switched",
         "recipe refused",
-        "golden check due",
-        "golden check begun",
-        "golden check judged",
-        "golden check passed",
-        "golden check failed",
-        "golden check waived",
         "drift",
         "drift over",
         "scene changed",
@@ -41,8 +36,6 @@ _TOLD = frozenset(
         "request lost",
         "frame size",
         "another shape",
-    }
-    | {
         "trail broken",
         "threshold changed",
         "verdict corrected",
@@ -50,6 +43,8 @@ _TOLD = frozenset(
         "correction withdrawn",
         "paused",
         "resumed",
+        *GOLDEN_STEPS,
+        *GOLDEN_ENDS,
     }
 )
 

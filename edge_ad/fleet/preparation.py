@@ -20,12 +20,13 @@ from edge_ad.errors import (
     DataError,
     DeviceError,
     EdgeAdError,
+    ForeignEngineError,
     MissingDependencyError,
     QualityGateError,
 )
 from edge_ad.fleet.state import Step
 from edge_ad.photo_files import find_photos
-from edge_ad.runtime.backend import choose_backend
+from edge_ad.runtime.backend import choose_backend, get_backend
 from edge_ad.runtime.engines import engine_key
 from edge_ad.runtime.verification import Verification
 
@@ -139,11 +140,13 @@ class Preparation:
     def mend(self, root: Path) -> None:
         """Build the engines of a bundle in use again where one that this device would open was damaged since.
 
+        So too where this device has another processor or version of a backend now that runs nothing but built engines.
+
         Raises:
             BundleError: The bundle itself is damaged.
             EdgeAdError: As `build`.
         """
-        problem = _damage(Bundle.open(root), choose_backend(self._backend)[0])
+        problem = _unusable_engine(Bundle.open(root), choose_backend(self._backend)[0])
         if problem:
             self._log(f"{problem} It is built again.")
             self.build(root)
@@ -168,12 +171,13 @@ class Preparation:
                 _end(process)
 
 
-def _damage(bundle: Bundle, backend: str) -> str:
-    """What is damaged of the engines of this device, in words; empty for nothing."""
+def _unusable_engine(bundle: Bundle, backend: str) -> str:
+    """What is wrong with an engine that only building it again mends, in words; empty for nothing."""
+    mended = (DamagedEngineError, ForeignEngineError) if get_backend(backend).runs_plans_only else DamagedEngineError
     for precision in bundle.manifest.graphs:
         try:
             find_engine(bundle, engine_key(backend, precision))
-        except DamagedEngineError as error:
+        except mended as error:
             return error.message
         except BundleError:  # said, and refused or compiled from its graph, by what opens it
             continue

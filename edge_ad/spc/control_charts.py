@@ -30,6 +30,7 @@ class Base:
             (Laney's σ_z); NaN for fewer than two subgroups.
         subgroups: How many it is computed from.
         outside: How many of them are beyond their own limits; a stable process has 0.27 % of them there.
+        size: Frames, or scores, of all of them together.
     """
 
     centre: float
@@ -37,6 +38,7 @@ class Base:
     dispersion: float
     subgroups: int
     outside: int
+    size: int
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class ControlChart:
 
     Attributes:
         values: What is plotted of each subgroup; NaN where it has none.
-        sigma: Standard deviation of each, from the base period and the subgroup's size.
+        sigma: Standard deviation of each, from the base period and the subgroup's size; NaN of exact limits.
         centre: Centre line.
         lower: Lower limit of each point.
         upper: Upper limit.
@@ -185,7 +187,7 @@ def _base(values: NDArray[np.float64], sizes: NDArray[np.int64], centre: float, 
     outside = int(np.count_nonzero(np.abs(z) > _LIMIT))
     z = z[np.isfinite(z)]
     dispersion = float(np.mean(np.abs(np.diff(z)))) / _D2 if len(z) > 1 else math.nan
-    return Base(centre, sigma, dispersion, len(values), outside)
+    return Base(centre, sigma, dispersion, len(values), outside, int(sizes.sum()))
 
 
 def _sigma(base: Base, sizes: NDArray[np.int64], *, with_dispersion: bool) -> NDArray[np.float64]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from edge_ad.spc.control_charts import Base
+from edge_ad.spc.exact_limits import is_more_than_chance, share_bound
 from edge_ad.spc.periods import LEAST_NG
 from edge_ad.spc.statistics import Statistics
 
@@ -77,7 +78,10 @@ def _share(found: Statistics) -> Iterator[str]:
     if base is None:
         return
     if found.share is None:
-        yield "No limits for the NG share follow from a base period in which none, or all, were NG."
+        yield "No limits for the NG share follow from a base period in which all were NG."
+        return
+    if base.centre == 0:
+        yield from _share_without_ng(found, base)
         return
     usual = float(sorted(found.subgroups.frames)[len(found.subgroups) // 2]) if len(found.subgroups) else 0.0
     if usual * base.centre < LEAST_NG:
@@ -85,6 +89,19 @@ def _share(found: Statistics) -> Iterator[str]:
             f"In a usual subgroup {usual * base.centre:.1f} NG are expected; below {LEAST_NG:g} a single one can be a "
             "false signal. "
             f"Take subgroups of {math.ceil(LEAST_NG / base.centre)} frames or more: Subgroup (--subgroup)."
+        )
+
+
+def _share_without_ng(found: Statistics, base: Base) -> Iterator[str]:
+    yield (
+        f"None of {base.size} frames of the base period was NG: the share was below {100 * share_bound(base.size):.2g} "
+        "%, with 95 % confidence (rule of three). A point is beyond its limit when chance brings so many NG into one "
+        "of 740 such subgroups at most, if the share is the same. Longer subgroups find smaller changes."
+    )
+    if is_more_than_chance(found.defective, found.frames, base.size):
+        yield (
+            f"Over the whole period the share is higher than in the base period: {found.defective} NG in "
+            f"{found.frames} frames come by chance in one of 740 such periods at most."
         )
 
 

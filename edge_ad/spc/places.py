@@ -118,15 +118,20 @@ def count_places(boxes: Sequence[Boxes], sizes: dict[str, tuple[int, int]]) -> l
     return counts.most_common()
 
 
-def place_maps(reader: RecordReader, boxes: Sequence[Boxes], period: Span) -> list[PlaceMap]:
+def place_maps(
+    reader: RecordReader, boxes: Sequence[Boxes], period: Span, without: tuple[int, ...] = ()
+) -> list[PlaceMap]:
     """Draw the regions of each source into a map; sources without regions have none.
 
     Args:
         reader: The records, for a picture.
         boxes: From `read_boxes`.
         period: When; pictures are of this time too.
+        without: Numbers of records whose pictures are not taken.
     """
-    return [_map(each, _newest_picture(reader, each.source, period)) for each in boxes if len(each.boxes)]
+    of_ng = RecordFilter(period.since_unix, period.until_unix, verdict="NG", limit=_PICTURES_TRIED, without=without)
+    wanted = [(each, replace(of_ng, source=each.source)) for each in boxes if len(each.boxes)]
+    return [_map(each, _newest_picture(reader, chosen)) for each, chosen in wanted]
 
 
 def _boxes(source: str, rows: list[tuple[float, ...]], without: Counter[str]) -> Boxes:
@@ -154,8 +159,7 @@ def _map(boxes: Boxes, photo: NDArray[np.uint8] | None) -> PlaceMap:
     return PlaceMap(boxes.source, counts, (int(size[0]), int(size[1])), _small(photo))
 
 
-def _newest_picture(reader: RecordReader, source: str, period: Span) -> NDArray[np.uint8] | None:
-    chosen = RecordFilter(period.since_unix, period.until_unix, source, "NG", limit=_PICTURES_TRIED)
+def _newest_picture(reader: RecordReader, chosen: RecordFilter) -> NDArray[np.uint8] | None:
     paths = [Path(record["image"]) for record in reader.records(chosen) if record["image_is_there"]]
     for path in reversed(paths):
         try:

@@ -17,6 +17,7 @@ from edge_ad.spc.control_charts import (
     share_base,
     share_chart,
 )
+from edge_ad.spc.exact_limits import exact_share_chart
 from edge_ad.spc.kinds import count_kinds
 from edge_ad.spc.periods import (
     StatisticsRequest,
@@ -30,6 +31,7 @@ from edge_ad.spc.places import PlaceMap, count_places, place_maps, read_boxes
 from edge_ad.spc.run_rules import RULE_SETS, RunRule
 from edge_ad.spc.shifts import Shift, Span
 from edge_ad.spc.subgroups import BundleCounts, Subgroups, check_times, read_counts
+from edge_ad.streaming.golden.master_frames import master_frames
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 
 __all__ = ["ShiftCounts", "Statistics", "statistics_of"]
@@ -59,7 +61,7 @@ class Statistics:
         bundles: Hash → index of the first subgroup with it.
         share_base: Of NG frames in the base period; None where it has no frames.
         mean_base: Of the scores in it; None where it has no two of that bundle in a subgroup.
-        share: p chart; None without its base.
+        share: p chart, or that with exact limits; None without its base.
         mean: X̄ chart; None without its base.
         ewma: EWMA chart; None without its base.
         kinds: What people said the frames were, and how many; empty where nobody labelled any.
@@ -67,6 +69,7 @@ class Statistics:
         maps: Where regions were, by source.
         shifts: Each shift by itself.
         unjudged: Reason → frames that were not judged in the minutes of the period.
+        master_frames: Frames of master parts that are left out everywhere: in the period, and in the base period.
     """
 
     request: StatisticsRequest
@@ -87,10 +90,11 @@ class Statistics:
     maps: list[PlaceMap]
     shifts: list[ShiftCounts]
     unjudged: dict[str, int]
+    master_frames: tuple[int, int]
 
     @property
     def frames(self) -> int:
-        """Judged frames."""
+        """Judged frames of the production."""
         return int(self.subgroups.frames.sum())
 
     @property
@@ -111,9 +115,10 @@ def statistics_of(reader: RecordReader, request: StatisticsRequest) -> Statistic
         DataError: The database is damaged, or nothing matches.
     """
     check_times(reader)
-    chosen = RecordFilter(source=request.source, bundle=request.bundle, recipe=request.recipe)
     period = judged_period(reader, request)
     base, is_given = base_period(request, period)
+    masters = master_frames(reader, min(period.since_unix, base.since_unix))
+    chosen = RecordFilter(source=request.source, bundle=request.bundle, recipe=request.recipe, without=masters)
     width_s = request.width_s or fitting_width(period, base, request.shifts)
     read = partial(_read, reader, chosen=chosen, shifts=request.shifts)
     (spans, counts), (base_spans, base_counts) = read(period, width_s), read(base, width_s, is_base=True)
@@ -126,7 +131,7 @@ def statistics_of(reader: RecordReader, request: StatisticsRequest) -> Statistic
     rules, wide = RULE_SETS[request.rules], request.with_dispersion
     of_means = (found.means, found.passed)
     boxes = read_boxes(reader, spans, chosen)
-    maps = place_maps(reader, boxes, period)
+    maps = place_maps(reader, boxes, period, masters)
     return Statistics(
         request,
         period,
@@ -146,6 +151,7 @@ def statistics_of(reader: RecordReader, request: StatisticsRequest) -> Statistic
         maps=maps,
         shifts=_by_shift(spans, counts, request.shifts, period),
         unjudged=_unjudged(reader, spans, request.source),
+        master_frames=(_left_out(reader, spans, chosen), _left_out(reader, base_spans, chosen)),
     )
 
 
@@ -190,8 +196,10 @@ def _mean_base(before: Subgroups) -> Base | None:
 
 
 def _share_chart(found: Subgroups, base: Base, rules: tuple[RunRule, ...], wide: bool) -> ControlChart | None:
-    """A p chart; of a base without any NG, or with nothing else, no limits follow."""
-    if not 0 < base.centre < 1:
+    """A p chart, or exact limits where the base has no NG; of one with nothing else, no limits follow."""
+    if base.centre == 0:
+        return exact_share_chart(found.defective, found.frames, base.size, rules[0])
+    if base.centre == 1:
         return None
     return share_chart(found.defective, found.frames, base, rules, with_dispersion=wide)
 
@@ -210,6 +218,11 @@ def _by_shift(
         rows = [row for row in counts if row.subgroup in inside]
         made.append(ShiftCounts(shift.name, sum(row.frames for row in rows), sum(row.defective for row in rows)))
     return made
+
+
+def _left_out(reader: RecordReader, spans: Sequence[Span], chosen: RecordFilter) -> int:
+    times = reader.left_out(chosen)
+    return sum(any(span.since_unix <= at < span.until_unix for span in spans) for at in times)
 
 
 def _unjudged(reader: RecordReader, spans: Sequence[Span], source: str | None) -> dict[str, int]:

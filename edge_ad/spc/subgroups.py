@@ -16,6 +16,7 @@ from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 __all__ = ["VERDICT_COLUMNS", "BundleCounts", "Subgroups", "check_times", "read_counts"]
 
 VERDICT_COLUMNS = {
+    "id": "v.id",
     "source": "(SELECT name FROM sources WHERE id = v.source)",
     "is_ng": "v.is_ng",
     "bundle": "(SELECT hash FROM bundles WHERE id = v.bundle)",

@@ -196,6 +196,7 @@ class Event:
             ``"scene changed"``, ``"scene restored"``, ``"alarm"``, ``"alarm cleared"``,
             ``"bundle swapped"``, ``"bundle refused"``, ``"recipe switched"``, ``"recipe refused"``,
             ``"golden check due"``, and so on with ``begun``, ``judged``, ``passed``, ``failed`` and ``waived``,
+            ``"master part"``,
             ``"threshold changed"``, ``"verdict corrected"``,
             ``"verdict agreed"``, ``"correction withdrawn"``, ``"paused"``, ``"resumed"``, ``"trail head"`` or
             ``"trail broken"``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -142,15 +143,26 @@ class Controller:
         if now - running.ended_at < self._executor.settle_s:
             return None
         if running.attempts >= ATTEMPTS:
-            failure = Failure(
-                message=f"Its process was ended {ATTEMPTS} times before it answered.",
-                hint=f"Memory, or time, may not be enough; its output: {folder_of(self._out, running.cell).jobs}",
-            )
+            failure = _killed(running.job.ended_by(), folder_of(self._out, running.cell))
             folder_of(self._out, running.cell).fail(failure)
             return Answer(running.cell, None, failure)
         running.job, running.ended_at = self._started(running.cell), None
         running.attempts += 1
         return None
+
+
+def _killed(number: int, folder: CellFolder) -> Failure:
+    """Why there is no answer, by the number of the signal that ended the process last; 0 for none that is known."""
+    names = {each.value: each.name for each in signal.Signals}
+    last = f", the last time by {names.get(number, f'signal {number}')}" if number else ""
+    if number == signal.SIGKILL:
+        why = "Most often that is the system, which is short of memory: let fewer cells run at a time (run, workers)"
+    elif number:
+        why = "A library has crashed, as some do where memory is short (limits, memory)"
+    else:
+        why = "Memory, or time, may not be enough"
+    message = f"Its process was ended {ATTEMPTS} times before it answered{last}."
+    return Failure(message=message, hint=f"{why}; its output: {folder.jobs}")
 
 
 def known_answer(out: Path, cell: Cell) -> Answer | None:

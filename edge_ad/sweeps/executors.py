@@ -17,6 +17,9 @@ class Job(Protocol):
     def is_running(self) -> bool:
         """Whether it runs, or waits for its turn."""
 
+    def ended_by(self) -> int:
+        """Number of the signal that ended it; 0 where none did, or nobody knows."""
+
     def cancel(self) -> None:
         """Ask it to end; it goes on from its last checkpoint when it is started again."""
 
@@ -59,6 +62,10 @@ class HasEnded:
     def is_running(self) -> bool:
         """No."""
         return False
+
+    def ended_by(self) -> int:
+        """No signal."""
+        return 0
 
     def cancel(self) -> None:
         """Nothing is left to end."""

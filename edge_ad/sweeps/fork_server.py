@@ -2,7 +2,8 @@
 
     python -m edge_ad.sweeps.fork_server
 
-Orders come on stdin, a line of JSON each, and the number of the cell's process goes to stdout. It ends with its stdin;
+Orders come on stdin, a line of JSON each, and the number of the cell's process goes to stdout; so do questions about
+such a process, and the number of the signal that ended it. It ends with its stdin;
 the cells go on. It imports and computes nothing: threads of a computation would be lost in the fork.
 """
 
@@ -19,11 +20,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
+from pydantic import TypeAdapter
+
 from edge_ad.document import Document
 from edge_ad.sweeps.cell_folder import CellFolder
 from edge_ad.sweeps.work import run_in_own_process, stop_by_signal
 
-__all__ = ["ForkOrder", "main"]
+__all__ = ["EndQuestion", "ForkOrder", "main"]
 
 _OF_THE_FIRST_OPTIMISER = "torch._dynamo"  # imported by torch when one is made: as long as torch itself
 _SECONDS_TO_SAVE = 30.0
@@ -43,22 +46,41 @@ class ForkOrder(Document):
     seconds: float
 
 
+class EndQuestion(Document):
+    """What ended a process that was started here.
+
+    Attributes:
+        process: Its number.
+    """
+
+    process: int
+
+
+_ASKED = TypeAdapter[ForkOrder | EndQuestion](ForkOrder | EndQuestion)
+
+
 def main() -> None:
     """Serve until stdin ends; a process of a cell returns when its cell has answered."""
     atexit.register(_leave, os.getpid())  # the first one is called last
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)  # what a library prints is no answer
+        signals: dict[int, int] = {}
         for line in sys.stdin:
-            order = ForkOrder.model_validate_json(line)
-            _import_task(CellFolder(order.folder).order().cell.task)
-            _reap()
-            if (process := os.fork()) == 0:
+            asked = _ASKED.validate_json(line)
+            if isinstance(asked, ForkOrder):
+                _import_task(CellFolder(asked.folder).order().cell.task)
+            signals.update(_reaped())
+            if isinstance(asked, EndQuestion):
+                answers.write(f"{signals.pop(asked.process, 0)}\n")
+            elif process := os.fork():
+                signals.pop(process, None)  # of an earlier one with this number
+                answers.write(f"{process}\n")
+            else:
                 break
-            answers.write(f"{process}\n")
             answers.flush()
         else:
             return
-    _run(order)
+    _run(asked)
 
 
 def _leave(server: int) -> None:
@@ -82,11 +104,17 @@ def _import_task(task: str) -> None:
     gc.freeze()  # a collection in a cell would write to pages that all share
 
 
-def _reap() -> None:
-    """Let go of cells that have ended; until then no other process has their numbers."""
+def _reaped() -> dict[int, int]:
+    """Let go of cells that have ended; until then no other process has their numbers.
+
+    Returns:
+        Number of a process → that of the signal that ended it; 0 for none.
+    """
+    ended: dict[int, int] = {}
     with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            ended[found[0]] = os.WTERMSIG(found[1]) if os.WIFSIGNALED(found[1]) else 0
+    return ended
 
 
 def _run(order: ForkOrder) -> None:

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import IO
 
 from edge_ad.errors import DeviceError, EdgeAdError
@@ -16,7 +17,7 @@ from edge_ad.strict_json import to_json
 from edge_ad.sweeps.cell_folder import CellFolder
 from edge_ad.sweeps.cells import Limits
 from edge_ad.sweeps.executors import Job
-from edge_ad.sweeps.fork_server import ForkOrder
+from edge_ad.sweeps.fork_server import EndQuestion, ForkOrder
 from edge_ad.sweeps.processes import Process, check_processes, process_space, wait_for_an_end
 from edge_ad.sweeps.work import THREAD_VARIABLES
 
@@ -50,14 +51,28 @@ class ForkServer:
         Raises:
             EdgeAdError: The server was ended.
         """
+        with self._or_stopped():
+            return Process(self._answer(order))
+
+    def signal_of(self, process: Process) -> int:
+        """Number of the signal that ended a process; 0 for none, and where the server is gone."""
+        with suppress(EdgeAdError), self._or_stopped():
+            return self._answer(EndQuestion(process=process.number))
+        return 0
+
+    def _answer(self, asked: ForkOrder | EndQuestion) -> int:
+        _pipe(self._process.stdin).write(f"{to_json(asked)}\n")
+        _pipe(self._process.stdin).flush()
+        return int(_pipe(self._process.stdout).readline())
+
+    @contextmanager
+    def _or_stopped(self) -> Iterator[None]:
         try:
-            _pipe(self._process.stdin).write(f"{to_json(order)}\n")
-            _pipe(self._process.stdin).flush()
-            return Process(int(_pipe(self._process.stdout).readline()))
+            yield
         except (OSError, ValueError) as error:
             self.stop()
             raise EdgeAdError("The process that starts cells was ended.", "Is there memory enough?") from error
-        except BaseException:  # Ctrl-C: no cell is to start of which nobody knows
+        except BaseException:  # Ctrl-C: no cell is to start of which nobody knows, and no answer to wait for another
             self.stop()
             raise
 
@@ -105,7 +120,8 @@ class LocalProcesses:
         """
         gpus = self._taken(limits.gpus)
         order = ForkOrder(folder=folder.path, gpus=tuple(gpus), seconds=60.0 * limits.minutes)
-        return self._job(self._process(order, limits.cores), gpus)
+        process = self._process(order, limits.cores)
+        return self._job(process, gpus, self._servers[limits.cores])
 
     def adopted(self, folder: CellFolder) -> Job | None:
         """A process that holds the cell's folder: one goes on when its controller was killed."""
@@ -132,8 +148,8 @@ class LocalProcesses:
             self._servers[cores] = ForkServer(cores)
         return self._servers[cores]
 
-    def _job(self, process: Process, gpus: list[int]) -> _LocalJob:
-        job = _LocalJob(self, process, gpus)
+    def _job(self, process: Process, gpus: list[int], server: ForkServer | None = None) -> _LocalJob:
+        job = _LocalJob(self, process, gpus, server)
         self._jobs.append(job)
         return job
 
@@ -154,14 +170,17 @@ class LocalProcesses:
 
 
 class _LocalJob:
-    def __init__(self, owner: LocalProcesses, process: Process, gpus: Sequence[int]) -> None:
-        self._owner, self.process, self._gpus = owner, process, gpus
+    def __init__(self, owner: LocalProcesses, process: Process, gpus: Sequence[int], server: ForkServer | None) -> None:
+        self._owner, self.process, self._gpus, self._server = owner, process, gpus, server
 
     def is_running(self) -> bool:
         if self.process.has_ended():
             self._owner.take_back(self, self._gpus)
             return False
         return True
+
+    def ended_by(self) -> int:
+        return 0 if self._server is None else self._server.signal_of(self.process)
 
     def cancel(self) -> None:
         self.process.send(signal.SIGTERM)

@@ -41,9 +41,13 @@ class Process:
 
     Args:
         number: Of it, while it is there.
+
+    Attributes:
+        number: Of it; another one's, perhaps, when it has ended.
     """
 
     def __init__(self, number: int) -> None:
+        self.number = number
         self.descriptor: int | None = None
         with suppress(ProcessLookupError):
             self.descriptor = os.pidfd_open(number)

@@ -136,13 +136,13 @@ class Search(Document):
 
     Attributes:
         space: Parameter → where to look.
-        trials: How many combinations are tried.
+        trials: How many combinations are tried, 10,000 at most: each is at least one training.
         seed: Of the sampler.
         looks: How often a training is judged before its end, so that it may be given up.
     """
 
     space: Annotated[dict[str, _Where], Field(min_length=1)]
-    trials: int = Field(default=20, ge=1)
+    trials: int = Field(default=20, ge=1, le=10_000)
     seed: int = Field(default=0, ge=0, lt=1 << 31)
     looks: int = Field(default=0, ge=0, le=20)
 

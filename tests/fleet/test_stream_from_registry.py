@@ -21,6 +21,7 @@ from edge_ad.fleet.follow import FollowOptions
 from edge_ad.fleet.preparation import Preparation
 from edge_ad.fleet.registry_bundles import RegistryBundles, cached_folder
 from edge_ad.fleet.state import FollowState
+from edge_ad.runtime.backend import get_backend
 from tests.fleet.registry_double import RegistryDouble
 from tests.fleet.test_signatures import make_pair
 from tests.streaming.results import wait_until
@@ -167,6 +168,23 @@ def test_a_damaged_engine_in_the_cache_is_built_again_without_the_registry(
     assert str(damaged) in line
     assert stream() == 0
     assert "built again" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("is_needed", [True, False])
+def test_an_engine_of_an_earlier_version_is_built_again_where_nothing_else_runs(
+    registry: RegistryDouble, bundle: Bundle, monkeypatch: pytest.MonkeyPatch, is_needed: bool
+) -> None:
+    publish(bundle, reference(registry))
+    preparation, lines = Preparation(backend="onnxruntime"), list[str]()
+    root = RegistryBundles(FollowOptions(), preparation).folder(address(registry))
+    (sidecar,) = root.glob("engines/*/engine.json")
+    whole = json.loads(sidecar.read_bytes())
+    sidecar.write_text(json.dumps({**whole, "backend_version": "0.1"}))  # as before an update of the device
+    monkeypatch.setattr(type(get_backend("onnxruntime")), "runs_plans_only", is_needed)
+    preparation = Preparation(backend="onnxruntime", log=lines.append)
+    RegistryBundles(FollowOptions(), preparation).folder(address(registry))
+    assert any(line.endswith("It is built again.") for line in lines) == is_needed
+    assert (json.loads(sidecar.read_bytes())["backend_version"] == whole["backend_version"]) == is_needed
 
 
 def test_a_damaged_engine_that_cannot_be_built_again_judges_nothing(

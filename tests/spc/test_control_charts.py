@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edge_ad.spc.control_charts import Base, ewma_chart, mean_base, mean_chart, share_base, share_chart
+from edge_ad.spc.exact_limits import exact_share_chart, share_bound
 from edge_ad.spc.run_rules import NELSON, WESTERN_ELECTRIC, find_signals
 
 _NAN = float("nan")
@@ -36,6 +37,28 @@ def test_subgroups_that_differ_more_than_chance_widen_the_limits() -> None:
     np.testing.assert_allclose(wide.sigma, 0.04 * 5 / 1.12838, rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("base_frames", "size", "most"),
+    [
+        (90, 10, 2),  # 10/100 = 0.1; · 9/99 = 0.0091; · 8/98 = 0.00074
+        (10_000, 100, 1),  # 100/10100 = 0.0099; · 99/10099 = 0.000097
+        (10_000, 10, 0),  # 10/10010 = 0.00100
+        (90, 2, 1),  # 2/92 = 0.0217; · 1/91 = 0.00024
+        (10, 2, 2),  # 2/12 = 0.167; · 1/11 = 0.0152; there are no more
+    ],
+)
+def test_a_base_without_ng_limits_what_chance_brings_into_one_subgroup(base_frames: int, size: int, most: int) -> None:
+    counts = np.array([0, most, min(most + 1, size)])
+    chart = exact_share_chart(counts, np.full(3, size), base_frames, WESTERN_ELECTRIC[0])
+    np.testing.assert_allclose(chart.upper, most / size)
+    assert [signal.index for signal in chart.signals] == ([2] if most < size else [])
+
+
+def test_a_share_of_which_none_was_seen_is_bounded_by_the_rule_of_three() -> None:
+    assert share_bound(10) == pytest.approx(0.2589, abs=5e-5)  # 1 − 0.05^0.1
+    assert share_bound(1000) == pytest.approx(3 / 1000, rel=3e-3)
+
+
 def test_an_x_bar_chart_pools_what_varies_inside_subgroups() -> None:
     sizes = np.array([3, 3, 1])
     base = mean_base(np.array([10.0, 12.0, 14.0]), np.array([1.0, 3.0, _NAN]), sizes)
@@ -55,7 +78,7 @@ def test_the_ewma_is_that_of_the_nist_handbook() -> None:
     values += [49.6, 47.6, 49.9, 51.3, 47.8, 51.2, 52.6, 52.4, 53.6, 52.1]
     expected = [50.60, 49.52, 50.56, 50.18, 50.16, 49.21, 49.75, 49.85, 50.26, 50.33]
     expected += [50.11, 49.36, 49.52, 50.05, 49.38, 49.92, 50.73, 51.23, 51.94, 51.99]
-    base = Base(50.0, 2.0539, 1.0, 20, 0)
+    base = Base(50.0, 2.0539, 1.0, 20, 0, 20)
     chart = ewma_chart(np.array(values), np.ones(20, np.int64), base, WESTERN_ELECTRIC, weight=0.3)
     np.testing.assert_allclose(chart.values, expected, atol=0.0051)
     assert chart.upper[-1] == pytest.approx(52.5884, abs=2e-3)
@@ -65,7 +88,7 @@ def test_the_ewma_is_that_of_the_nist_handbook() -> None:
 
 
 def test_an_ewma_passes_over_a_subgroup_without_scores_and_signals_a_small_shift() -> None:
-    base, ones = Base(0.0, 1.0, 1.0, 20, 0), np.ones(12, np.int64)
+    base, ones = Base(0.0, 1.0, 1.0, 20, 0, 20), np.ones(12, np.int64)
     shifted = np.array([0.0, _NAN] + [1.3] * 10)
     chart = ewma_chart(shifted, ones, base, NELSON, weight=0.2)
     assert np.isnan(chart.values[1])

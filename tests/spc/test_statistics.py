@@ -88,11 +88,34 @@ def test_a_named_base_period_that_overlaps_is_told(database: Path) -> None:
         _statistics(database, base_since_unix=start)
 
 
-def test_a_base_without_ng_gives_no_limits(database: Path) -> None:
+def test_a_base_without_ng_gives_exact_limits_and_one_of_ng_alone_gives_none(database: Path) -> None:
     quiet = Span(_START + 60 * 50, _START + 60 * 90)
-    found = _statistics(database, base_since_unix=quiet.since_unix, base_until_unix=quiet.until_unix, width_s=600.0)
+    found = _statistics(database, base_since_unix=quiet.since_unix, base_until_unix=quiet.until_unix, width_s=7200.0)
+    assert found.share is not None
+    # 120 frames after 40: 0.75, · 119/159 = 0.56, …, with 21 NG 0.00146, with 22 NG 0.00104
+    assert found.share.upper == pytest.approx([21 / 120] * 12)
+    assert found.share.signals == ()
+    assert any("None of 40 frames" in text for text in warnings_of(found))
+    assert not any("Over the whole period" in text for text in warnings_of(found))  # 144 of 1440 after 40: 0.0157
+    bad = Span(_START + 60 * 49, _START + 60 * 50)
+    found = _statistics(database, base_since_unix=bad.since_unix, base_until_unix=bad.until_unix)
     assert found.share is None
-    assert any("none, or all, were NG" in text for text in warnings_of(found))
+    assert any("all were NG" in text for text in warnings_of(found))
+
+
+@pytest.mark.parametrize(("ng", "is_told"), [(2, False), (3, True)])
+def test_ng_that_no_subgroup_shows_are_told_of_the_whole_period(tmp_path: Path, ng: int, is_told: bool) -> None:
+    store, scattered = RecordStore(tmp_path / "line.sqlite", source="line"), range(1000, 1100, 40)[:ng]
+    rows = [VerdictRow("line", "b1", n, _START + n, 0.5, 1.0, n in scattered, 3.0, 4.5) for n in range(1100)]
+    store.commit(rows)
+    store.close()
+    base = {"base_since_unix": _START, "base_until_unix": _START + 1000}
+    found = _statistics(
+        tmp_path / "line.sqlite", since_unix=_START + 1000, until_unix=_START + 1100, width_s=20.0, **base
+    )
+    assert (found.defective, found.share and found.share.signals) == (ng, ())
+    told = any(f"{ng} NG in 100 frames come by chance" in text for text in warnings_of(found))
+    assert told is is_told  # 0.0082 and 0.00073
 
 
 def test_shifts_choose_and_are_compared(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,6 +145,32 @@ def test_what_people_said_of_frames_is_counted_by_kind(database: Path) -> None:
     assert found.kinds == [("scratch", 3), ("false alarm", 1), ("defect, no kind given", 1)]
     assert _statistics(database, bundle="b2").kinds == []
     assert _statistics(database, source="another").kinds == []
+
+
+@pytest.mark.parametrize("kind", ["master part", "golden check judged"])
+def test_master_parts_are_no_production(database: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(minute: int) -> Event:
+        at = _START + 60 * minute
+        span = {"source": "line", "since_unix": at, "until_unix": at}
+        data = {"at_unix": at, "frames": [span]} if kind == "master part" else {"results": [{"at_unix": at}]}
+        return Event(kind, at + 0.2, data=data)
+
+    store = RecordStore(database, source="line")
+    store.commit([shown(minute) for minute in (49, 11549, 11550, 12969, 14399)])  # all but 11550 are NG
+    store.close()
+    found = _statistics(database)
+    assert (found.frames, found.defective, found.master_frames) == (1438, 142, (2, 2))
+    assert found.pareto == [("middle right", 142)]
+    assert found.share_base is not None
+    assert found.share_base.centre == 201 / 10078  # of 202 and 10080
+    assert _statistics(database, bundle="b1").master_frames == (1, 2)
+    page = page_of(database, {})
+    assert re.search(r"Master parts.*?2.*?frames, left out; 2 in the base period", page, re.DOTALL)
+    capsys.readouterr()
+    assert main(["records", "trend", str(database), "--json"]) == 0
+    output = capsys.readouterr()
+    assert sum(hour["frames"] for hour in json.loads(output.out)["hours"]) == 14395
+    assert "5 frames of master parts are left out" in output.err
 
 
 def test_a_recipe_is_a_filter(database: Path) -> None:

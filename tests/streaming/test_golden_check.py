@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,16 @@ from edge_ad.streaming.filters import FilterOptions
 from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark, Result
 from edge_ad.streaming.golden import GoldenCheck, GoldenPlan, GoldenState
 from edge_ad.streaming.golden.history import failed_checks
+from edge_ad.streaming.golden.master_frames import master_frames
 from edge_ad.streaming.golden.observer import GoldenObserver
-from edge_ad.streaming.golden.state import Judged
-from edge_ad.streaming.records.store import RecordStore
+from edge_ad.streaming.golden.state import MASTER_PART, FrameSpan, Judged
+from edge_ad.streaming.records.reader import RecordReader
+from edge_ad.streaming.records.store import RecordStore, Row, VerdictRow
 from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.triggers.base import AskedTrigger
-from edge_ad.streaming.verdicts import observers_from_options
+from edge_ad.streaming.verdicts import PartObserver, PartRule, observers_from_options
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
-from tests.streaming.results import wait_until
+from tests.streaming.results import make_result, wait_until
 
 _PARTS = [{"id": "M1", "expect": "OK"}, {"id": "M2", "expect": "NG", "note": "scratch"}]
 
@@ -266,6 +269,37 @@ def test_a_stream_that_is_started_again_finds_in_its_records_that_the_line_is_st
     assert golden.lets_pass("4711")
 
 
+def test_frames_of_a_master_part_that_nothing_asks_for_or_another_bundle_judged_are_told() -> None:
+    check = _Check(_plan(sign=False))
+    check.show("M1", "OK")
+    assert check.show("M2", "NG") == ["passed"]
+    frames = [FrameSpan("left", 7.0, 7.0), FrameSpan("right", 7.1, 7.3)]
+    for verdict, bundle in (("OK", "b1"), ("OK", "b0"), ("NG", "b1")):
+        check.look(bundle="b1")
+        check.golden.judged(Judged("M1", "", verdict, 0.5, 1.0, bundle, 7.0), frames)
+    check.golden.judged(Judged("4711", "", "OK", 0.5, 1.0, "b1", 8.0), [FrameSpan("left", 8.0, 8.0)])
+    check.look(bundle="b1")
+    told = [event.data["frames"] for event in check.events if event.kind == MASTER_PART]
+    assert told == [[asdict(span) for span in frames]] * 3
+
+
+def test_records_tell_the_frames_of_master_parts_from_those_of_the_production(tmp_path: Path) -> None:
+    rule, control = PartObserver(PartRule.parse("1/4:id"), watch_drift=False), StreamControl(1.0)
+    control.golden.use(_plan(), NO_RECIPE, 1.0)
+    observer = GoldenObserver([rule], control.golden, has_parts=True)
+    order = [("4710", "right"), ("M1", "left"), ("M1", "left"), ("4710", "right"), ("4712", "left")]
+    order += [("M1", "right"), ("M1", "right")]
+    rows: list[Row] = []
+    for index, (part, source) in enumerate(order):
+        result = make_result(index, 0.5, unix=100.0 + index, source=source, part=part)
+        rows += [VerdictRow(source, "b", index, 100.0 + index, 0.5, 1.0, False, 1.0, 1.0), *observer.see(result)]
+    store = RecordStore(tmp_path / "line.sqlite", source="line")
+    store.commit([*rows, *control.golden.look(NO_RECIPE, 1.0)])
+    store.close()
+    with RecordReader(tmp_path / "line.sqlite") as reader:
+        assert [order[number - 1][0] for number in master_frames(reader)] == ["M1"] * 4
+
+
 @pytest.mark.parametrize("shown", [["M1"], ["M1", "M2"]])
 def test_master_parts_judged_with_another_threshold_are_shown_again_in_the_same_time(shown: list[str]) -> None:
     check = _Check(_plan())
@@ -372,3 +406,9 @@ def test_failed_check_stops_a_stream_for_all_but_master_parts(part: str | None) 
     kinds = [event.kind.removeprefix("golden check ") for event in sink.events if "golden" in event.kind]
     assert kinds == ["due", "begun", *["judged"] * 3, "failed", "begun", "judged"]
     assert control.golden.state is GoldenState.UNDER_WAY
+    shown = [event.data for event in sink.events if event.kind == MASTER_PART]
+    times = [result.frame.captured_unix for result in sink.results if not result.frame.part.startswith("47")]
+    assert [data["part"] for data in shown] == ["good 1", "bad 1", "bad 2", "good 1"]
+    assert [[(one["since_unix"], one["until_unix"]) for one in data["frames"]] for data in shown] == [
+        [(at, at)] for at in times
+    ]

@@ -90,7 +90,8 @@ def test_a_cell_that_is_always_killed_fails_after_some_attempts(tmp_path: Path) 
     dying = cell("die")
     (answer,) = run_cells([dying], tmp_path, LocalProcesses(1), Limits(), lambda answer: None)
     assert answer.failure is not None
-    assert f"ended {ATTEMPTS} times" in answer.failure.message
+    assert f"ended {ATTEMPTS} times before it answered, the last time by SIGKILL." in answer.failure.message
+    assert "short of memory" in answer.failure.hint
     assert calls(tmp_path, dying) == ATTEMPTS
 
 
@@ -98,6 +99,8 @@ def test_the_log_of_a_cell_names_what_has_crashed(tmp_path: Path) -> None:
     crashing = cell("crash")
     (answer,) = run_cells([crashing], tmp_path, LocalProcesses(1), Limits(), lambda answer: None)
     assert answer.failure is not None
+    assert "the last time by SIGSEGV" in answer.failure.message
+    assert answer.failure.hint.startswith("A library has crashed")
     for log in folder_of(tmp_path, crashing).jobs.glob("*.log"):
         assert "Segmentation fault" in log.read_text()
         assert "in crash" in log.read_text()

@@ -139,6 +139,10 @@ def test_a_cell_that_fails_ends_the_command_with_its_reason(
         ({"run": {"gpus": [-1]}}, "run.gpus"),
         ({"seeds": [0, -1]}, "Parameter seed of patch-gaussian"),
         ({"device": "cuda"}, "device cuda needs limits: {gpus: 1}"),
+        (
+            {"search": {"space": {"size": {"low": 32, "high": 64}}, "trials": 10_001}},
+            "search.trials: Input should be less than or equal to 10000.",
+        ),
     ],
 )
 def test_what_is_wrong_in_the_file_is_one_line(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from edge_ad.errors import UsageError
 from edge_ad.streaming.frame import NO_RECIPE, Event, RecipeMark
 from edge_ad.streaming.golden.plan import GoldenPlan, MasterPart, time_text
-from edge_ad.streaming.golden.state import GoldenState, Judged
+from edge_ad.streaming.golden.state import MASTER_PART, FrameSpan, GoldenState, Judged
 
 __all__ = ["GoldenCheck"]
 
@@ -170,11 +170,20 @@ class GoldenCheck:
                 raise UsageError(f"There is no master part {part}.", f"There are {listed}.")
             self._round.next_part, self._round.by = part, by
 
-    def judged(self, verdict: Judged) -> None:
-        """Take the verdict on a part; one that is no master part now is left alone."""
+    def judged(self, verdict: Judged, frames: Sequence[FrameSpan] = ()) -> None:
+        """Take the verdict on a part; one that is no master part now is left alone.
+
+        Args:
+            verdict: The verdict.
+            frames: The frames that show the part; for a master part, an event tells them.
+        """
         with self._lock:
             master = self._shown(verdict.part) if verdict.recipe_hash == self._recipe.hash else None
-            if master is None or self._is_of_another_detector(verdict):
+            if master is None:
+                return
+            if frames:
+                self._tell_frames(master, verdict, frames)
+            if self._is_of_another_detector(verdict):
                 return
             made = Judged(**{**asdict(verdict), "part": master.id, "expect": master.expect})
             if self._state in (GoldenState.VALID, GoldenState.UNSIGNED):
@@ -188,6 +197,13 @@ class GoldenCheck:
             self._tell("judged", f"Master part {made.said}.", by=self._round.by)
             if len(self._round.judged) == len(self._planned().parts):
                 self._complete()
+
+    def _tell_frames(self, master: MasterPart, verdict: Judged, frames: Sequence[FrameSpan]) -> None:
+        facts: dict[str, object] = {"part": master.id, "verdict": verdict.verdict, "reason": verdict.reason}
+        facts |= {"at_unix": verdict.at_unix, "recipe": self._recipe.name, "recipe_hash": verdict.recipe_hash}
+        facts |= {"frames": [asdict(span) for span in frames]}
+        text = f"Master part {master.id} was on the line: {verdict.reason or verdict.verdict}."
+        self._events.append(Event(MASTER_PART, time.time(), text=text, data=facts))
 
     def _is_of_another_detector(self, verdict: Judged) -> bool:
         """Whether a frame was judged before the threshold or the bundle changed, and its verdict comes only now."""

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from edge_ad.streaming.frame import RecipeMark
-from edge_ad.streaming.golden.state import GoldenState
+from edge_ad.streaming.golden.state import GOLDEN_ENDS, GOLDEN_FAILED, GoldenState
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 
 __all__ = ["failed_checks"]
 
-_FAILED = "golden check failed"
-_ENDS = ("golden check passed", _FAILED, "golden check waived")
 _NEWEST = 10_000
 
 
@@ -33,10 +31,10 @@ def failed_checks(database: Path) -> dict[RecipeMark, GoldenState]:
         return {}
     found = dict[RecipeMark, GoldenState]()
     with RecordReader(database) as reader:
-        for event in reader.events(RecordFilter(kinds=_ENDS, limit=_NEWEST)):
+        for event in reader.events(RecordFilter(kinds=GOLDEN_ENDS, limit=_NEWEST)):
             recipe = RecipeMark(str(event["data"].get("recipe", "")), str(event["data"].get("recipe_hash", "")))
             found.pop(recipe, None)
-            if event["event"] == _FAILED:
+            if event["event"] == GOLDEN_FAILED:
                 found[recipe] = _state(event["data"])
     return found
 

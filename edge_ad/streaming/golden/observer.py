@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
-from edge_ad.streaming.frame import Event, Result
+from edge_ad.streaming.frame import Event, Frame, Result
 from edge_ad.streaming.golden.check import GoldenCheck
-from edge_ad.streaming.golden.state import Judged
+from edge_ad.streaming.golden.state import FrameSpan, Judged
 from edge_ad.streaming.records.schema import verdict_name
 from edge_ad.streaming.verdicts.observers import CountingObserver, EndingObserver, Observer
 
 __all__ = ["GoldenObserver"]
+
+_MOST_OPEN = 64  # parts with an id that are not over; beyond that the oldest is forgotten
 
 
 class GoldenObserver:
@@ -26,11 +29,14 @@ class GoldenObserver:
 
     def __init__(self, others: Sequence[Observer], golden: GoldenCheck, *, has_parts: bool) -> None:
         self._others, self._golden, self._has_parts = others, golden, has_parts
+        self._spans: OrderedDict[str, dict[str, FrameSpan]] = OrderedDict()  # by id of the part, and source
 
     def see(self, result: Result) -> Sequence[Event]:
         """Take the next result and give the events that follow from it."""
-        if not self._has_parts:
-            self._golden.judged(_of_result(result))
+        if self._has_parts:
+            self._note(result.frame)
+        else:
+            self._golden.judged(_of_result(result), [_span(result.frame)])
         return self._told([event for observer in self._others for event in observer.see(result)])
 
     def counts(self, reason: str) -> bool:
@@ -44,8 +50,29 @@ class GoldenObserver:
     def _told(self, events: list[Event]) -> list[Event]:
         for event in events:
             if self._has_parts and event.kind == "part":
-                self._golden.judged(_of_part(event.at_unix, event.data))
+                self._golden.judged(_of_part(event.at_unix, event.data), self._frames(event))
         return events
+
+    def _note(self, frame: Frame) -> None:
+        """Note when each source took a part with an id: its event has no single source."""
+        if not frame.part:
+            return
+        spans = self._spans.setdefault(frame.part, {})
+        spans[frame.source] = _span(frame, spans.get(frame.source))
+        if len(self._spans) > _MOST_OPEN:
+            self._spans.popitem(last=False)
+
+    def _frames(self, event: Event) -> list[FrameSpan]:
+        """The frames of a part that is over."""
+        spans = self._spans.pop(str(event.data["part_id"]), {})
+        if event.source or not spans:
+            return [FrameSpan(event.source, float(event.data["started_unix"]), event.at_unix)]
+        return list(spans.values())
+
+
+def _span(frame: Frame, before: FrameSpan | None = None) -> FrameSpan:
+    at_unix = frame.captured_unix
+    return FrameSpan(frame.source, at_unix if before is None else before.since_unix, at_unix)
 
 
 def _of_result(result: Result) -> Judged:

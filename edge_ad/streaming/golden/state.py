@@ -5,20 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["GOLDEN_CHECK", "GOLDEN_KINDS", "GoldenState", "Judged"]
+__all__ = [
+    "GOLDEN_CHECK",
+    "GOLDEN_ENDS",
+    "GOLDEN_FAILED",
+    "GOLDEN_JUDGED",
+    "GOLDEN_STEPS",
+    "MASTER_PART",
+    "FrameSpan",
+    "GoldenState",
+    "Judged",
+]
 
 GOLDEN_CHECK = "golden check"
 """Why a part is not judged while a golden check that has failed stops the line."""
 
-GOLDEN_KINDS = (
-    "golden check due",
-    "golden check begun",
-    "golden check judged",
-    "golden check passed",
-    "golden check failed",
-    "golden check waived",
-)
-"""Kinds of the events; ``"passed"``, ``"failed"`` and ``"waived"`` end a check."""
+MASTER_PART = "master part"
+"""Kind of the event that tells which frames show a master part, whether or not a check asks for it."""
+
+GOLDEN_JUDGED, GOLDEN_FAILED = "golden check judged", "golden check failed"
+GOLDEN_STEPS = ("golden check due", "golden check begun", GOLDEN_JUDGED)
+"""Kinds of the events of a check that has not ended."""
+GOLDEN_ENDS = ("golden check passed", GOLDEN_FAILED, "golden check waived")
+"""Kinds of the events that end a check."""
 
 
 class GoldenState(IntEnum):
@@ -38,6 +47,21 @@ class GoldenState(IntEnum):
     def word(self) -> str:
         """Such as ``"under way"``."""
         return self.name.replace("_", " ").lower()
+
+
+@dataclass(frozen=True)
+class FrameSpan:
+    """The frames of one source that show a part.
+
+    Attributes:
+        source: Name of the source; empty where it is not known.
+        since_unix: When the first was captured, in seconds since the epoch.
+        until_unix: When the last was captured.
+    """
+
+    source: str
+    since_unix: float
+    until_unix: float
 
 
 @dataclass(frozen=True)

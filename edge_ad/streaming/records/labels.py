@@ -73,7 +73,7 @@ class LabelRow:
 def read_labels(database: Path, chosen: RecordFilter | None = None) -> list[LabelRow]:
     """The newest word on each labelled frame, oldest first; what was taken back is left out.
 
-    Frames with the same pixels are one.
+    Frames with the same pixels are one. Of a time, it is what was labelled at its end, as it stands now.
 
     Args:
         database: The records; a stream may be writing.
@@ -94,7 +94,10 @@ def read_labels(database: Path, chosen: RecordFilter | None = None) -> list[Labe
 
 
 def newest_words(reader: RecordReader, chosen: RecordFilter) -> list[dict[str, Any]]:
-    """The newest event about each labelled frame, oldest first; what was taken back is left out.
+    """The newest event about each frame that is labelled at the end of the time, oldest first, as it stands now.
+
+    What was taken back since is left out, and what was labelled otherwise since is as it is now: nothing is to learn
+    from what is known to be wrong.
 
     Args:
         reader: The records.
@@ -103,14 +106,21 @@ def newest_words(reader: RecordReader, chosen: RecordFilter) -> list[dict[str, A
     Raises:
         DataError: The database is damaged.
     """
+    newest = _newest(reader, chosen)
+    labelled = {key for key, event in newest.items() if event["event"] != WITHDRAWN}
+    if chosen.until_unix is not None:
+        newest |= _newest(reader, replace(chosen, since_unix=chosen.until_unix, until_unix=None, limit=None))
+    standing = [newest[key] for key in labelled if newest[key]["event"] != WITHDRAWN]
+    return sorted(standing, key=lambda event: int(event["id"]))
+
+
+def _newest(reader: RecordReader, chosen: RecordFilter) -> dict[object, dict[str, Any]]:
+    """The newest event about each frame of which anything was said."""
     newest: dict[object, dict[str, Any]] = {}
     for event in reader.events(replace(chosen, kinds=(CORRECTED, CONFIRMED, WITHDRAWN))):
         data = event["data"]
-        key = data.get("pixels") or (event["source"], data.get("frame"), data.get("at_unix"))
-        newest.pop(key, None)
-        if event["event"] != WITHDRAWN:
-            newest[key] = event
-    return list(newest.values())
+        newest[data.get("pixels") or (event["source"], data.get("frame"), data.get("at_unix"))] = event
+    return newest
 
 
 def _rows(connection: sqlite3.Connection, database: Path, found: Sequence[Mapping[str, Any]]) -> Iterator[LabelRow]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from edge_ad.outside_text import storable
 from edge_ad.streaming.product_mark import ProductMark
 from edge_ad.streaming.records.export import MOST_UNIX, Cells, mistyped
 from edge_ad.streaming.records.schema import open_for_reading, verdict_name
+from edge_ad.strict_json import to_json
 
 __all__ = ["COLUMNS", "EVENT_COLUMNS", "Bucket", "RecordFilter", "RecordReader"]
 
@@ -57,6 +58,7 @@ class RecordFilter:
         bundle: Only what a bundle judged whose hash begins so.
         recipe: Only what was judged under the recipe of this name.
         kinds: Of events, only these kinds; None for all.
+        without: Not the records with these numbers.
     """
 
     since_unix: float | None = None
@@ -69,14 +71,15 @@ class RecordFilter:
     bundle: str | None = None
     recipe: str | None = None
     kinds: tuple[str, ...] | None = None
+    without: tuple[int, ...] = ()
 
     def clause(self, time: str, **columns: str) -> tuple[str, list[object]]:
         """The SQL condition and its values.
 
         Args:
             time: Column of the time.
-            columns: Columns of ``source``, ``is_ng``, ``score``, ``confirmed``, ``bundle`` (the hash), ``recipe`` (the
-                name) and ``kind``, where the table has them.
+            columns: Columns of ``id``, ``source``, ``is_ng``, ``score``, ``confirmed``, ``bundle`` (the hash),
+                ``recipe`` (the name) and ``kind``, where the table has them.
         """
         is_ng = None if self.verdict is None else int(self.verdict == "NG")
         wanted: list[tuple[str | None, str, object]] = [
@@ -98,6 +101,9 @@ class RecordFilter:
         if self.kinds is not None and (column := columns.get("kind")):
             parts.append(f"{column} IN ({', '.join('?' * len(self.kinds))})")
             values += self.kinds
+        if self.without and (column := columns.get("id")):
+            parts.append(f"{column} NOT IN (SELECT value FROM json_each(?))")
+            values.append(to_json(self.without))
         return " AND ".join(parts) or "1", values
 
 
@@ -214,6 +220,12 @@ class RecordReader:
             raise mistyped(self._path, wrong)
         return [Bucket(origin_unix + row[0] * width_s, *row[1:7]) for row in rows]
 
+    def left_out(self, chosen: RecordFilter) -> list[float]:
+        """Times of the records that a filter leaves out by their numbers alone, in seconds since the epoch."""
+        condition, values = replace(chosen, without=()).clause("v.time_unix", **_OF_VERDICTS)
+        statement = f"SELECT v.time_unix {_COUNTED} WHERE v.id IN (SELECT value FROM json_each(?)) AND {condition}"
+        return [row[0] for row in self._rows(statement, [to_json(chosen.without), *values])]
+
     def unjudged(self) -> list[dict[str, Any]]:
         """Frames that were not judged: ``source``, ``reason`` and ``frames``."""
         statement = "SELECT source, reason, sum(frames) AS frames FROM unjudged GROUP BY source, reason"
@@ -301,6 +313,7 @@ def _is_file(path: Path) -> bool:
 
 
 _OF_VERDICTS = {
+    "id": "v.id",
     "source": "s.name",
     "is_ng": "v.is_ng",
     "score": "coalesce(v.score, 9e999)",

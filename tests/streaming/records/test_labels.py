@@ -14,6 +14,7 @@ import pytest
 from edge_ad.cli.app import main
 from edge_ad.streaming.frame import Event
 from edge_ad.streaming.records.labels import read_labels
+from edge_ad.streaming.records.reader import RecordFilter
 from edge_ad.streaming.records.store import RecordStore, VerdictRow
 from edge_ad.streaming.records.trail_check import verify_trail
 from tests.server.live_page import LivePage, judged
@@ -57,6 +58,26 @@ def test_the_newest_word_on_each_frame_is_listed_with_its_record_and_files(label
     assert [row.files for row in (good, scratch)] == ["as labelled", "as labelled"]
     assert cv2.imread(scratch.photo).shape == (48, 64, 3)  # type: ignore[union-attr]
     assert cv2.imread(scratch.mask).any()  # type: ignore[union-attr]
+
+
+def test_what_was_labelled_by_a_time_is_listed_as_it_stands_now(tmp_path: Path) -> None:
+    words = [  # frame, when, what
+        (0, 10, "good"), (1, 20, "good"), (2, 30, "good"), (3, 40, "good"), (3, 45, None),
+        (0, 100, None), (1, 110, "defect"), (3, 120, "good"), (4, 130, "good"),
+    ]  # fmt: skip
+    store = RecordStore(tmp_path / "line.sqlite", source="cam")
+    for frame, at, label in words:
+        data = {"frame": frame, "at_unix": float(frame), **({} if label is None else {"label": label})}
+        kind = "correction withdrawn" if label is None else "verdict corrected"
+        store.commit([Event(kind, float(at), source="cam", text="said", data=data)])
+    store.close()
+
+    def listed(**time: float) -> list[tuple[int, str]]:
+        return [(row.frame, row.label) for row in read_labels(tmp_path / "line.sqlite", RecordFilter(**time))]
+
+    assert listed(until_unix=50.0) == [(2, "good"), (1, "defect")]
+    assert listed(until_unix=50.0, since_unix=25.0) == [(2, "good")]
+    assert listed() == [(2, "good"), (1, "defect"), (3, "good"), (4, "good")]
 
 
 def test_the_trail_covers_what_was_said(labelled: Path) -> None:
