@@ -72,6 +72,21 @@ class FakeSource(Source):
         self.closes += 1
 
 
+class SilentSource(FakeSource):
+    """A live source that gives no frame: its read returns when it is cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__(None, is_live=True)
+        self._is_cancelled = threading.Event()
+
+    def read(self) -> NDArray[np.uint8] | None:
+        self._is_cancelled.wait()
+        return None
+
+    def cancel(self) -> None:
+        self._is_cancelled.set()
+
+
 def pipeline_of(engine: Engine, *sources: Source, threshold: float = 1.0, **options: Any) -> Pipeline:
     """A pipeline whose engine stays."""
     control = options.pop("control", None) or StreamControl(threshold)

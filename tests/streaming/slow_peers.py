@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from tests.streaming.results import PATIENCE_S
+
 DRIP_S = 0.05
 
 
@@ -28,7 +30,7 @@ def peer(behave: Callable[[socket.socket, threading.Event], None]) -> Iterator[t
         while not is_over.is_set():
             with contextlib.suppress(TimeoutError, OSError):
                 connection, _ = listener.accept()
-                connection.settimeout(5)
+                connection.settimeout(PATIENCE_S)
                 is_met.set()
                 threads.append(threading.Thread(target=one, args=(connection,), daemon=True))
                 threads[-1].start()
@@ -42,7 +44,7 @@ def peer(behave: Callable[[socket.socket, threading.Event], None]) -> Iterator[t
         finally:
             is_over.set()
             for thread in list(threads):
-                thread.join(10)
+                thread.join(PATIENCE_S)
 
 
 def silent(connection: socket.socket, is_over: threading.Event) -> None:

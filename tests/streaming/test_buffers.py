@@ -67,10 +67,10 @@ def test_blocking_buffer_loses_nothing_and_keeps_the_order() -> None:
 
     thread = threading.Thread(target=produce)
     thread.start()
-    assert [buffer.get(timeout=5) for _ in range(100)] == list(range(100))
+    assert [buffer.get(timeout=60) for _ in range(100)] == list(range(100))
     with pytest.raises(Closed):
-        buffer.get(timeout=5)
-    thread.join(5)
+        buffer.get(timeout=60)
+    thread.join()
 
 
 def test_closed_buffer_gives_what_is_inside_first() -> None:
@@ -96,4 +96,4 @@ def test_get_gives_none_when_the_time_is_over() -> None:
     buffer: FrameBuffer[int] = FrameBuffer(1)
     started = time.perf_counter()
     assert buffer.get(timeout=0.05) is None
-    assert 0.04 < time.perf_counter() - started < 2
+    assert time.perf_counter() - started >= 0.05

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -18,21 +17,29 @@ from edge_ad.streaming.frame import Event, Result
 from edge_ad.streaming.session import Limits, run_stream
 from edge_ad.streaming.sources import Source
 from tests.streaming.fakes import FakeEngine, FakeSource, InlineSink, ListSink, LossySink
+from tests.streaming.results import PATIENCE_S, no_thread_left, wait_until
 
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
-    yield
-    time.sleep(0.01)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("stream-")]
+    with no_thread_left("stream-"):
+        yield
 
 
 def test_slow_lossy_sink_never_slows_the_stream_and_its_drops_are_counted(engine: FakeEngine) -> None:
-    slow, quick = LossySink(seconds=0.05), ListSink()
+    quick = ListSink()
+
+    class Slow(LossySink):
+        """Returns when the other sink has everything."""
+
+        def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
+            wait_until(lambda: len(quick.results) == 400)
+            super().write(result, picture)
+
+    slow = Slow()
     summary = run_stream(engine, FakeSource(400), threshold=1.0, sinks=[slow, quick])
     assert len(quick.results) == 400
-    assert summary.seconds < 400 * 0.05 / 4
-    assert summary.sink_drops == {"lossy": 400 - len(slow.results)}
+    assert summary.sink_drops == {"slow": 400 - len(slow.results)}
     assert slow.is_closed
 
 
@@ -111,7 +118,7 @@ class Stuck(ListSink):
         self.over = threading.Event()
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
-        self.over.wait(20)
+        self.over.wait(2 * PATIENCE_S)
 
 
 class LossyStuck(Stuck):
@@ -124,14 +131,12 @@ def test_sink_that_never_returns_ends_in_bounded_time_with_an_error(
 ) -> None:
     monkeypatch.setattr(loop, "_MOST_DRAIN_S", 0.2)
     monkeypatch.setattr(outlets, "_JOIN_TIMEOUT_S", 0.2)
-    sink, started = kind(), time.perf_counter()
+    sink = kind()
     try:
         with pytest.raises(DeviceError, match="does not return"):
             run_stream(engine, FakeSource(None), threshold=1.0, sinks=[sink], limits=Limits(max_seconds=0.3))
-        assert time.perf_counter() - started < 3
     finally:
         sink.over.set()
-        time.sleep(0.05)
 
 
 class EveryTenth:
@@ -185,11 +190,20 @@ def test_picture_is_drawn_once_for_all_sinks_and_not_without_one(
 
 def test_stop_and_progress_work_from_another_thread(engine: FakeEngine) -> None:
     control = StreamControl()
-    threading.Timer(0.2, control.stop).start()
+
+    def stop() -> None:
+        try:
+            wait_until(lambda: control.progress().frames > 5)
+        finally:
+            control.stop()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
     source = FakeSource(None, is_live=True, interval_s=0.002)
     summary = run_stream(engine, source, threshold=1.0, control=control)
+    thread.join()
     progress = control.progress()
     assert summary.ended_by == "stopped"
     assert progress.frames == summary.frames
     assert progress.sources[0].frames == summary.frames
-    assert 0 < progress.age_p50_ms <= progress.age_p99_ms < 200
+    assert 0 < progress.age_p50_ms <= progress.age_p99_ms < 1e3 * PATIENCE_S

@@ -22,17 +22,17 @@ from edge_ad.streaming.active_engine import JudgingEngine
 from edge_ad.streaming.bundle_opening import OpenBundle, open_bundle
 from edge_ad.streaming.control import BundleFacts, StreamControl
 from edge_ad.streaming.hot_swap import BundleSwapper
-from edge_ad.streaming.session import Limits, run_stream
+from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.statistics import Summary
 from tests.runtime.tiny_bundle import deploy_graph, graph_info, tiny_bundle
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink, NumberedSource
-from tests.streaming.results import wait_until
+from tests.streaming.results import PATIENCE_S, no_thread_left, wait_until
 
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Iterator[None]:
-    yield
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("stream-")]
+    with no_thread_left("stream-"):
+        yield
 
 
 class Sized(FakeEngine):
@@ -48,13 +48,14 @@ class Sized(FakeEngine):
 
 
 class Opener:
-    """Opens ``<hash>-<side>``; slow, as compiling is; ``broken`` cannot be opened."""
+    """Opens ``<hash>-<side>``, and takes its time, as compiling does; ``broken`` cannot be opened."""
 
-    def __init__(self, *, opening_s: float = 0.2, seconds: float = 0.002) -> None:
-        self.opening_s, self.seconds, self.engines = opening_s, seconds, dict[str, Sized]()
+    def __init__(self, compiling: Callable[[], None] = lambda: None, *, seconds: float = 0.002) -> None:
+        self.compiling, self.seconds, self.engines = compiling, seconds, dict[str, Sized]()
 
     def __call__(self, path: Path) -> OpenBundle:
-        time.sleep(self.opening_s)
+        if not path.name.startswith("old"):
+            self.compiling()
         if path.name == "broken":
             raise BundleError("model.onnx differs from its SHA-256")
         name, _, side = path.name.partition("-")
@@ -65,39 +66,59 @@ class Opener:
         return OpenBundle(JudgingEngine(engine, facts, float(side)), stack)
 
 
-def _stream(opener: Opener, sink: ListSink, source: FakeSource, ask: Callable[[StreamControl], None]) -> Summary:
+def _stream(
+    opener: Opener,
+    sink: ListSink,
+    source: FakeSource,
+    ask: Callable[[StreamControl], None],
+    has_ended: Callable[[], bool] = lambda: True,
+) -> Summary:
+    """A stream that ends when the sink has an event, and more holds."""
     first = opener(Path("old-32"))
     control = StreamControl(bundle=first.judging.bundle)
     ask(control)
+
+    def stop() -> None:
+        try:
+            wait_until(lambda: bool(sink.results and sink.events) and has_ended())
+        finally:
+            control.stop()
+
+    stopping = threading.Thread(target=stop)
+    stopping.start()
     with BundleSwapper(opener, first) as swapper:
-        return run_stream(
+        summary = run_stream(
             first.judging.engine,
             source,
             threshold=first.judging.threshold,
             sinks=[sink],
             control=control,
             swapper=swapper,
-            limits=Limits(max_seconds=1.3),
         )
+    stopping.join()
+    return summary
 
 
 @pytest.mark.parametrize("is_live", [True, False])
 def test_new_bundle_takes_over_between_two_frames_without_a_gap(is_live: bool) -> None:
-    opener, sink = Opener(opening_s=0.3), ListSink()
+    sink = ListSink()
+    opener = Opener(lambda: wait_until(lambda: len(sink.results) > 20))  # the old one judges while it is opened
     source = NumberedSource(None, is_live=is_live, interval_s=0.004)
-    summary = _stream(opener, sink, source, lambda control: control.swap_bundle(Path("new-48"), by="test"))
+
+    def has_judged() -> bool:
+        return sum(result.bundle == "new" for result in sink.results) > 20
+
+    summary = _stream(opener, sink, source, lambda control: control.swap_bundle(Path("new-48"), by="test"), has_judged)
     hashes = [result.bundle for result in sink.results]
     at = hashes.index("new")
     assert set(hashes[:at]) == {"old"}
     assert set(hashes[at:]) == {"new"}
-    assert 10 < at < len(hashes) - 10  # the old one judged while the new one was opened
+    assert 20 < at < len(hashes) - 20
     assert {result.verdict.threshold for result in sink.results[:at]} == {32.0}
     assert {result.verdict.threshold for result in sink.results[at:]} == {48.0}
     assert {result.prediction.anomaly_map.shape for result in sink.results[at:]} == {(48, 48)}
     if not is_live:
         assert [result.frame.index for result in sink.results] == list(range(len(hashes)))
-    captured = [result.frame.captured_at for result in sink.results]
-    assert max(np.diff(captured)) < 0.15  # opening took 0.3 s
     assert [event.kind for event in sink.events] == ["bundle swapped"]
     assert sink.events[0].data["new"] == "new"
     assert (summary.swaps, summary.bundle, summary.threshold) == (1, "new", 48.0)
@@ -106,7 +127,7 @@ def test_new_bundle_takes_over_between_two_frames_without_a_gap(is_live: bool) -
 
 
 def test_broken_bundle_is_refused_and_the_old_one_goes_on() -> None:
-    opener, sink = Opener(opening_s=0.05), ListSink()
+    opener, sink = Opener(), ListSink()
     source = FakeSource(None, is_live=True, interval_s=0.005)
     summary = _stream(opener, sink, source, lambda control: control.swap_bundle(Path("broken"), by="test"))
     assert {result.bundle for result in sink.results} == {"old"}
@@ -123,7 +144,7 @@ def test_bundle_that_crashes_when_it_is_warmed_up_is_refused_and_closed() -> Non
                 self.engines["bad"].crash_at = 0
             return opened
 
-    opener, sink = Crashing(opening_s=0.0), ListSink()
+    opener, sink = Crashing(), ListSink()
     source = FakeSource(None, is_live=True, interval_s=0.005)
     _stream(opener, sink, source, lambda control: control.swap_bundle(Path("bad-32"), by="test"))
     assert [event.kind for event in sink.events] == ["bundle refused"]
@@ -144,7 +165,7 @@ def test_engine_that_fails_to_close_is_told_and_bundles_are_swapped_all_the_same
                 return OpenBundle(JudgingEngine(stuck, opened.judging.bundle, 32.0), stack)
             return opened
 
-    opener, sink = OneStuck(opening_s=0.0), ListSink()
+    opener, sink = OneStuck(), ListSink()
     first = opener(Path("old-32"))
     control = StreamControl(bundle=first.judging.bundle)
 
@@ -152,8 +173,8 @@ def test_engine_that_fails_to_close_is_told_and_bundles_are_swapped_all_the_same
         try:
             for number, name in enumerate(("new-48", "newer-48")):
                 control.swap_bundle(Path(name), by="test")
-                wait_until(lambda: _kinds(sink).count("bundle swapped") > number, timeout_s=60.0)  # noqa: B023
-                wait_until(lambda: "alarm" in _kinds(sink), timeout_s=60.0)
+                wait_until(lambda: _kinds(sink).count("bundle swapped") > number)  # noqa: B023
+                wait_until(lambda: "alarm" in _kinds(sink))
         finally:
             control.stop()
 
@@ -171,20 +192,18 @@ def _kinds(sink: ListSink) -> list[str]:
 
 
 def test_stream_that_ends_before_the_bundle_is_open_closes_it(engine: FakeEngine) -> None:
-    opener, control = Opener(opening_s=0.0), StreamControl()
+    control = StreamControl()
+
+    def compile_until_the_end() -> None:
+        control.stop()
+        assert is_over.wait(PATIENCE_S)
+
+    opener, is_over = Opener(compile_until_the_end), threading.Event()
     first = opener(Path("old-32"))
-    opener.opening_s = 0.5
     control.swap_bundle(Path("late-32"), by="test")
-    with BundleSwapper(opener, first) as swapper:
+    with BundleSwapper(opener, first, None, is_over.set) as swapper:
         source = FakeSource(None, is_live=True, interval_s=0.005)
-        run_stream(
-            first.judging.engine,
-            source,
-            threshold=1.0,
-            control=control,
-            swapper=swapper,
-            limits=Limits(max_seconds=0.7),
-        )
+        run_stream(first.judging.engine, source, threshold=1.0, control=control, swapper=swapper)
     assert opener.engines["old"].is_closed
     assert opener.engines["late"].is_closed
 
@@ -250,7 +269,7 @@ def _stream_of(line: Path, sink: ListSink, steer: Callable[[StreamControl], None
 
 
 def _wait_for_events(sink: ListSink, count: int) -> None:
-    wait_until(lambda: len(sink.events) >= count, timeout_s=120.0)
+    wait_until(lambda: len(sink.events) >= count, 2 * PATIENCE_S)
 
 
 def test_watched_folder_that_is_replaced_takes_over_and_a_torn_one_is_refused(tmp_path: Path) -> None:

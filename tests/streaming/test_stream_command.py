@@ -24,6 +24,7 @@ from edge_ad.runtime.onnxruntime.backend import OnnxRuntimeEngine
 from edge_ad.streaming.control import BundleFacts
 from edge_ad.streaming.operator_thresholds import OperatorThresholds
 from tests.runtime.tiny_bundle import deploy_graph, graph_info, tiny_bundle
+from tests.streaming.results import PATIENCE_S, wait_until
 
 _ROOT = Path(__file__).parents[2]
 
@@ -226,7 +227,7 @@ def test_a_signal_prints_the_summary_and_completes_the_files(
             _wait_for_lines(records, 5, process)
             for number in numbers:
                 process.send_signal(number)
-            output, errors = process.communicate(timeout=20)
+            output, errors = process.communicate(timeout=5 * PATIENCE_S)
         finally:
             process.kill()
     assert process.returncode == exit_code, errors
@@ -253,14 +254,11 @@ def test_summary_is_told_before_a_device_fails_to_close(
 
 
 def _wait_for_lines(path: Path, count: int, process: subprocess.Popen[str]) -> None:
-    import time
+    def are_there() -> bool:
+        assert process.poll() is None, "the stream wrote no records"
+        return path.exists() and path.read_text().count("\n") >= count
 
-    deadline = time.perf_counter() + 30
-    while time.perf_counter() < deadline and process.poll() is None:
-        if path.exists() and path.read_text().count("\n") >= count:
-            return
-        time.sleep(0.02)
-    raise AssertionError("the stream wrote no records")
+    wait_until(are_there)
 
 
 def _blind_to_bright_frames(root: Path) -> Bundle:

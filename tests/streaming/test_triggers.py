@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from edge_ad.streaming.triggers import Trigger, trigger_from_text
 from edge_ad.streaming.triggers.base import AskedTrigger
 from tests.streaming.brokers import broker_with_password
 from tests.streaming.fakes import FakeEngine, FakeSource, ListSink
+from tests.streaming.results import PATIENCE_S, wait_until
 from tests.streaming.slow_peers import dripping, peer
 
 
@@ -162,13 +163,6 @@ def test_secret_of_a_trigger_is_not_repeated() -> None:
         assert "secret" not in str(failure.value)
 
 
-def _until(is_so: Callable[[], bool], seconds: float = 8.0) -> None:
-    deadline = time.perf_counter() + seconds
-    while not is_so():
-        assert time.perf_counter() < deadline
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Mosquitto]:
     if find_mosquitto() is None:
@@ -190,7 +184,7 @@ def test_broker_that_hangs_is_left_behind_when_the_stream_is_to_end(
         trigger = trigger_from_text(f"mqtt://127.0.0.1:{port}/topic")
 
         def cancel() -> None:
-            is_met.wait(10)
+            is_met.wait(PATIENCE_S)
             trigger.cancel()
 
         thread = threading.Thread(target=cancel)
@@ -242,7 +236,7 @@ def test_mqtt_message_has_the_next_frame_judged_also_after_the_broker_was_restar
     assert isinstance(trigger, AskedTrigger)
     with trigger:
         for turn in range(2):
-            _until(lambda turn=turn: _asked(trigger, broker.port, f"part {turn}"))  # type: ignore[misc]
+            wait_until(lambda turn=turn: _asked(trigger, broker.port, f"part {turn}"))  # type: ignore[misc]
             assert trigger.last_id == f"part {turn}"
             assert _fired(trigger, [_frame(1), _frame(2)]) == [1]
             if turn == 0:

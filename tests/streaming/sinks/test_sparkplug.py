@@ -149,7 +149,7 @@ from tests.streaming.brokers import Listener, needs_broker
 from tests.streaming.fakes import FakeSource
 sink = mqtt_sink("mqtt://127.0.0.1:{broker.port}", "plant/line-3")
 sink.begin(FakeSource(None))
-time.sleep(60)
+time.sleep(600)
 """
     with subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[3]) as process:
         wait_until(lambda: bool(host.of("DBIRTH")))

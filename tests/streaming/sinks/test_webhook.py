@@ -17,7 +17,7 @@ from edge_ad.streaming.frame import Event
 from edge_ad.streaming.sinks import webhook_sink
 from edge_ad.streaming.sinks.webhook import Endpoint, WebhookSink
 from tests.streaming.fakes import FakeSource
-from tests.streaming.results import Told, make_result, wait_until
+from tests.streaming.results import PATIENCE_S, Told, make_result, wait_until
 from tests.streaming.slow_peers import dripping, flooding, peer, silent
 
 
@@ -44,7 +44,7 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         assert isinstance(server, _Receiver)
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        server.hangs.wait(10)
+        server.hangs.wait(2 * PATIENCE_S)
         server.seen.append((body, dict(self.headers)))
         self.send_response(server.statuses.pop(0) if server.statuses else 204)
         self.end_headers()
@@ -65,7 +65,9 @@ def receiver() -> Iterator[_Receiver]:
     receiver.server_close()
 
 
-def _begun(receiver: _Receiver, told: Told | None = None, *, login: str = "", timeout_s: float = 5.0) -> WebhookSink:
+def _begun(
+    receiver: _Receiver, told: Told | None = None, *, login: str = "", timeout_s: float = PATIENCE_S
+) -> WebhookSink:
     endpoint = Endpoint.parse(f"http://{login}127.0.0.1:{receiver.server_port}/ng?line=1")
     sink = WebhookSink(endpoint, timeout_s=timeout_s, first_wait_s=0.01)
     sink.attach(told or Told())
@@ -125,9 +127,8 @@ def test_a_server_that_never_answers_blocks_neither_the_stream_nor_its_end(
     started = time.monotonic()
     for number in range(1500):
         sink.event(_event(str(number)))
-    assert time.monotonic() - started < 1
     sink.close()
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < PATIENCE_S  # 1500 times 0.1 s, and an answer, take longer
     assert sink.dropped == 1500
 
 
@@ -159,7 +160,7 @@ def test_a_server_that_never_comes_to_the_point_is_cut_off(
         patient.begin(FakeSource(None))
         is_met.clear()
         patient.event(_event("x"))
-        assert is_met.wait(10)
+        assert is_met.wait(PATIENCE_S)
         patient.close()  # returns, although this try has an hour
         assert patient.dropped == 1
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from benchmarks.local_program import free_port
+from tests.streaming.results import PATIENCE_S
 
 _START_CODE = re.compile(rb"\x00\x00\x00?\x01")
 _FPS = 30
@@ -59,7 +60,7 @@ class RtspCamera:
     def stop(self) -> None:
         self._is_on.clear()
         if self._thread is not None:
-            self._thread.join(5)
+            self._thread.join(PATIENCE_S)
         if self._listener is not None:
             self._listener.close()
 
@@ -73,7 +74,7 @@ class RtspCamera:
                 self._answer(connection)
 
     def _answer(self, connection: socket.socket) -> None:
-        connection.settimeout(5)
+        connection.settimeout(PATIENCE_S)
         while request := connection.recv(4096).decode():
             method = request.split(" ", 1)[0]
             number = re.search(r"CSeq: *(\d+)", request)

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 
+from tests.streaming.results import PATIENCE_S
+
 HEAD = b"HTTP/1.0 200 OK\r\nContent-Type: multipart/x-mixed-replace; boundary=frame\r\n\r\n"
 
 
@@ -33,11 +35,11 @@ def serving(*answers: Iterable[bytes], requests: list[bytes] | None = None) -> I
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        listener.settimeout(10)
+        listener.settimeout(PATIENCE_S)
         thread = threading.Thread(target=_serve, args=(listener, answers, requests), daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/video"
-        thread.join(10)
+        thread.join(PATIENCE_S)
 
 
 def _serve(listener: socket.socket, answers: tuple[Iterable[bytes], ...], requests: list[bytes]) -> None:

@@ -19,6 +19,7 @@ from edge_ad.errors import DeviceError
 from edge_ad.streaming.sources import Source, source_from_uri
 from edge_ad.streaming.sources.http_client import MultipartReader
 from edge_ad.streaming.sources.http_stream import HttpSource
+from tests.streaming.results import PATIENCE_S, wait_until
 from tests.streaming.sources.scripted_server import HEAD, jpeg, part, serving
 
 _BRIGHTNESS = (40, 90, 140, 190)
@@ -76,12 +77,10 @@ def test_frame_is_given_before_the_next_one_comes() -> None:
 
     def chunks() -> Iterator[bytes]:
         yield HEAD + part(jpeg(90))
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
 
     with serving(chunks()) as url, HttpSource(url) as source:
-        started = time.perf_counter()
         assert source.read() is not None
-        assert time.perf_counter() - started < 1
         go_on.set()
 
 
@@ -94,15 +93,15 @@ def test_repeats_are_counted_by_their_bytes_and_by_their_time_stamp() -> None:
 def test_camera_that_repeats_itself_for_long_is_shown_as_it_is() -> None:
     def chunks() -> Iterator[bytes]:
         yield HEAD
-        for _ in range(30):
+        while not is_over.wait(0.05):
             yield part(jpeg(90))
-            time.sleep(0.05)
 
+    is_over, started = threading.Event(), time.perf_counter()
     with serving(chunks()) as url, HttpSource(url) as source:
-        started = time.perf_counter()
         assert source.read() is not None
         assert source.read() is not None  # so that a frozen picture can be noticed
-        assert 1.0 <= time.perf_counter() - started < 1.4
+        is_over.set()
+    assert time.perf_counter() - started >= 1.0
 
 
 def test_stream_that_falls_silent_is_lost_in_bounded_time() -> None:
@@ -110,27 +109,26 @@ def test_stream_that_falls_silent_is_lost_in_bounded_time() -> None:
 
     def chunks() -> Iterator[bytes]:
         yield HEAD + part(jpeg(90)) + part(jpeg(140))[:500]
-        go_on.wait(10)
+        go_on.wait(PATIENCE_S)
 
-    with serving(chunks()) as url, HttpSource(url, timeout_s=0.3) as source:
+    with serving(chunks()) as url, HttpSource(url, timeout_s=2.0) as source:
         assert source.read() is not None
         started = time.perf_counter()
         assert source.read() is None
-        assert time.perf_counter() - started < 0.9
+        assert time.perf_counter() - started < PATIENCE_S / 2
         go_on.set()
 
 
 def test_stream_that_trickles_is_lost_in_bounded_time() -> None:
     def chunks() -> Iterator[bytes]:
         yield HEAD
-        for byte in part(jpeg(90))[:12]:
-            yield bytes([byte])
-            time.sleep(0.1)
+        while not is_over.wait(0.1):
+            yield b"x"  # of its first line, which never ends
 
+    is_over = threading.Event()
     with serving(chunks()) as url, HttpSource(url, timeout_s=0.4) as source:
-        started = time.perf_counter()
-        assert source.read() is None
-        assert time.perf_counter() - started < 1.0
+        assert source.read() is None  # or else for ever
+        is_over.set()
 
 
 _REFUSAL = b'HTTP/1.0 401 Unauthorized\r\nWWW-Authenticate: Basic realm="x"\r\n\r\n'
@@ -170,7 +168,7 @@ def test_frame_is_found_among_any_bytes(chunks: list[bytes], size: int) -> None:
             taken, self.rest = self.rest[:size], self.rest[size:]
             return taken
 
-    reader = MultipartReader(Stream(), "frame", timeout_s=5)
+    reader = MultipartReader(Stream(), "frame", timeout_s=PATIENCE_S)
     parts = []
     while (found := reader.next_part()) is not None:
         parts.append(found)
@@ -188,8 +186,7 @@ def _switch_off_and_on(source: Source, camera: MjpegCamera) -> float:
         camera.start()
 
     threading.Timer(0.05, restart).start()
-    deadline = time.perf_counter() + 10
-    while source.gaps.reconnects == reconnects and time.perf_counter() < deadline:
+    while source.gaps.reconnects == reconnects:
         assert source.read() is not None
     return time.perf_counter() - returned_at
 
@@ -206,8 +203,8 @@ def test_camera_that_is_switched_off_and_on_comes_back_each_time(times: int) -> 
             assert (source.gaps.count, source.gaps.reconnects) == (times, times)
     finally:
         camera.stop()
-    assert longest_s < 2.0
-    assert threading.active_count() <= threads
+    assert longest_s < PATIENCE_S
+    wait_until(lambda: threading.active_count() <= threads)
 
 
 def test_camera_whose_process_is_killed_comes_back(tmp_path: Path) -> None:
@@ -228,21 +225,22 @@ def test_camera_whose_process_is_killed_comes_back(tmp_path: Path) -> None:
             process = subprocess.Popen(command)
             while source.gaps.reconnects == 0:
                 assert source.read() is not None
-        assert source.gaps.longest_seconds < 5
+        assert source.gaps.longest_seconds < PATIENCE_S
     finally:
         process.kill()
         process.wait()
 
 
 def _open_when_there(source: Source) -> None:
-    for _ in range(100):
+    def is_there() -> bool:
         try:
             source.open()
         except DeviceError:
-            time.sleep(0.05)
-        else:
-            source.close()
-            return
+            return False
+        source.close()
+        return True
+
+    wait_until(is_there)
 
 
 def _played(head: bytes, *chunks: bytes) -> list[int]:
