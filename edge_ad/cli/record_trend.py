@@ -40,7 +40,7 @@ def show_trend(reader: RecordReader, chosen: RecordFilter, *, out: Path | None, 
     from edge_ad.streaming.golden.master_frames import master_frames
 
     chosen = replace(chosen, without=master_frames(reader, chosen.since_unix))
-    if left_out := len(reader.left_out(chosen)):
+    if left_out := reader.count_left_out(chosen):
         note(f"{left_out} frames of master parts are left out.")
     span = reader.span(chosen)
     hours = reader.buckets(chosen, _HOUR_S)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -145,6 +146,24 @@ def test_a_cached_bundle_without_its_manifest_is_pulled_again(
     assert stream() == 0
     (cached_folder(reference(registry)) / "manifest.json").unlink()
     assert stream() == 0
+
+
+def test_a_bundle_that_another_process_has_just_pulled_again_is_not_removed(
+    registry: RegistryDouble, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(bundle, reference(registry))
+    root = RegistryBundles(FollowOptions()).folder(address(registry))
+    (root / "manifest.json").rename(root / "lost")
+
+    @contextmanager
+    def after_the_other(folder: Path, **_settings: object) -> Iterator[None]:
+        if (root / "lost").exists():
+            (root / "lost").rename(root / "manifest.json")
+        yield
+
+    monkeypatch.setattr("edge_ad.fleet.registry_bundles.one_at_a_time", after_the_other)
+    registry.status = 503
+    assert RegistryBundles(FollowOptions()).folder(address(registry)) == root
 
 
 @pytest.mark.parametrize("is_sidecar", [True, False])
