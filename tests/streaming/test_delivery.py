@@ -193,7 +193,7 @@ def test_stop_and_progress_work_from_another_thread(engine: FakeEngine) -> None:
 
     def stop() -> None:
         try:
-            wait_until(lambda: control.progress().frames > 5)
+            wait_until(lambda: control.progress().frames > 5 and control.progress().age_p50_ms > 0)
         finally:
             control.stop()
 
