@@ -4,8 +4,9 @@ VENV   ?= .venv
 ARGS   ?=
 BUNDLE ?= $(firstword $(wildcard demo/bundle demo/*/bundle demo/*/*/bundle runs/*/bundle))
 BIN    := $(VENV)/bin
-# Processes of the tests: one for each core that may be used.
-JOBS   ?= $(shell nproc 2>/dev/null || echo 1)
+# Processes of the tests: one for each core that may be used, two at least, for some tests wait more than they compute.
+CORES  := $(shell nproc 2>/dev/null || echo 1)
+JOBS   ?= $(if $(filter 1,$(CORES)),2,$(CORES))
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 INSTALL = $(PIP) -c constraints.txt
 # torchvision needs a build of torch of its own, and so an environment of its own.

@@ -71,7 +71,7 @@ def test_the_student_may_be_int8_and_the_distance_may_not(detector: AnomalyDetec
 def test_a_tiny_run_is_calibrated_built_verified_and_streamed(method: str, run: Run, tmp_path: Path) -> None:
     photos, root = run.product_root, tmp_path / "runs" / "discs"
     where = ["--data", str(photos), "--runs", str(root.parent), "--name", root.name]
-    assert main(["train", method, *where, "--size", "64", "--epochs", "40", "--no-check-photos"]) == 0
+    assert main(["train", method, *where, "--size", "64", "--epochs", "10", "--no-check-photos"]) == 0
     assert load_run(root).method == method
     assert main(["calibrate", str(root), "--max-drop", "0.2"]) == 0
     assert "int8" in Bundle.open(root / "bundle").manifest.graphs

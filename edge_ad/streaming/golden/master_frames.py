@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from edge_ad.streaming.golden.state import GOLDEN_JUDGED, MASTER_PART, FrameSpan
+from edge_ad.streaming.records.export import MOST_UNIX
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 
 __all__ = ["master_frames"]
@@ -75,4 +76,4 @@ def _is_span(one: Mapping[str, Any]) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    return isinstance(value, (int, float))
+    return isinstance(value, (int, float)) and 0 <= value < MOST_UNIX

@@ -125,3 +125,16 @@ def test_a_number_that_is_one_is_drawn_however_large(
     assert main(["records", "list", str(database)]) == 0
     assert main(["records", "report", str(database), "--out", str(tmp_path / "report.html")]) == 0
     assert picture.stat().st_size > 0
+
+
+@pytest.mark.parametrize("since", ["noon", 1 << 80, 10**400, None, -1.0])
+def test_frames_of_a_master_part_without_a_time_are_counted(
+    since: object, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    span = {"source": "line", "since_unix": since, "until_unix": _START + 9}
+    store = RecordStore(database, source="line")
+    store.commit([Event("master part", _START + 9, data={"at_unix": since, "frames": [span, 7]})])
+    store.commit([Event("golden check judged", _START + 9, data={"results": [{"at_unix": since}, since]})])
+    store.close()
+    assert main(["records", "trend", str(database), "--json"]) == 0
+    assert '"frames": 3' in capsys.readouterr().out
