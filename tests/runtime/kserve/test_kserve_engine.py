@@ -94,7 +94,7 @@ def test_a_stream_that_is_to_end_waits_no_longer_for_a_server_that_is_away(bundl
 
     steering, back_again = (
         threading.Thread(target=steer),
-        threading.Timer(20.0, server.start),
+        threading.Timer(60.0, server.start),
     )  # a stream that waits ends
     back_again.start()
     with _engine(bundle, server) as engine:
