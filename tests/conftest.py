@@ -1,15 +1,25 @@
 """Fixtures of every test."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before a test imports it itself
+
 # A slow machine is no failure, and a failure must be the same on every machine.
 settings.register_profile("edge-ad", deadline=None, derandomize=True, database=None)
 settings.load_profile("edge-ad")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """What a test and its fixtures draw at random is the same in every order of the tests."""
+    if (torch := sys.modules.get("torch")) is not None:
+        torch.manual_seed(0)
 
 
 @pytest.fixture(scope="session", autouse=True)

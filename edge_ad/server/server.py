@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 __all__ = ["HttpServer", "Part"]
 
 _LOG = logging.getLogger(__name__)
-_START_S = 10.0
+_START_S = 60.0  # as imports take on a busy small device
 _STOP_S = 10.0
 _GRACE_S = 0.15  # for answers under way
+_LATE_S = 0.05  # for requests that granian had read when it was stopped
 _LONGEST_DELAY_S = 10.0
 
 
@@ -292,6 +293,7 @@ class HttpServer:
             _, pending = await asyncio.wait(pending, timeout=0.02)
             if not pending:
                 await asyncio.gather(*serving, return_exceptions=True)  # the error that ended it is reported already
+                await asyncio.sleep(_LATE_S)
                 return
 
     async def _pace(self, client: str) -> None:

@@ -201,7 +201,7 @@ def test_ctrl_c_ends_it_with_what_was_saved(tmp_path: Path) -> None:
         while process.poll() is None and len(list((tmp_path / "good").glob("[0-9]*"))) < 6:
             pass
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=300)
     assert process.returncode == 130
     assert (json.loads(out)["saved"], json.loads(out)["ended_by"]) == (6, "interrupted")
     assert len(find_photos(tmp_path / "good").photos) == 6

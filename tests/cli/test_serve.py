@@ -33,7 +33,7 @@ def _png(seed: int) -> bytes:
 
 @contextmanager
 def _served(judge: Judge, *, most_images: int = 8, held_bytes: int = 1 << 20) -> Iterator[str]:
-    server = HttpServer(limits=Limits(body_bytes=1 << 16, held_bytes=held_bytes))
+    server = HttpServer(limits=Limits(idle_s=60, stall_s=60, body_s=60, body_bytes=1 << 16, held_bytes=held_bytes))
     part = PredictionServer(server, parse_address("127.0.0.1:0"), judge, {"product": "test"}, most_images)
     server.open()
     try:
@@ -44,7 +44,7 @@ def _served(judge: Judge, *, most_images: int = 8, held_bytes: int = 1 << 20) ->
 
 def _post(url: str, content: bytes, name: str) -> tuple[int, dict[str, Any]]:
     try:
-        with urllib.request.urlopen(f"{url}predict?id={name}", content, timeout=30) as answer:
+        with urllib.request.urlopen(f"{url}predict?id={name}", content, timeout=60) as answer:
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         body = error.read()
@@ -53,7 +53,7 @@ def _post(url: str, content: bytes, name: str) -> tuple[int, dict[str, Any]]:
 
 def _status(request: urllib.request.Request) -> int:
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
@@ -70,7 +70,7 @@ def test_photos_are_judged_as_predict_judges_them(bundle: Path, tmp_path: Path) 
             with ThreadPoolExecutor(6) as clients:
                 answers = list(clients.map(lambda seed: _post(url, _png(seed), f"part-{seed}"), range(12)))
             damaged = _post(url, _png(0)[:60], "cut")
-            health = json.loads(urllib.request.urlopen(f"{url}health", timeout=30).read())
+            health = json.loads(urllib.request.urlopen(f"{url}health", timeout=60).read())
         for seed, (status, document) in enumerate(answers):
             (tmp_path / "a.png").write_bytes(_png(seed))
             expected = detector.predict(tmp_path / "a.png")
@@ -103,7 +103,7 @@ def _slow_judge(started: threading.Event, released: threading.Event, groups: lis
     def judge(photos: Sequence[tuple[str, bytes]]) -> list[Mapping[str, Any]]:
         groups.append(len(photos))
         started.set()
-        assert released.wait(30)
+        assert released.wait(60)
         return [{"verdict": "OK", "reason": ""} for _ in photos]
 
     return judge
@@ -121,7 +121,7 @@ def test_photos_that_wait_are_judged_together_and_too_many_are_refused() -> None
         ThreadPoolExecutor(70) as clients,
     ):
         first = clients.submit(_post, url, b"1", "first")
-        assert started.wait(30)
+        assert started.wait(60)
         waiting = [clients.submit(_post, url, b"1", str(number)) for number in range(66)]
         _until(lambda: sum(each.done() for each in waiting) == 2)
         released.set()
@@ -137,7 +137,7 @@ def test_photos_that_would_take_too_much_memory_are_refused_and_later_taken() ->
         ThreadPoolExecutor(1) as clients,
     ):
         first = clients.submit(_post, url, b"1" * 1000, "first")
-        assert started.wait(30)
+        assert started.wait(60)
         assert _post(url, b"1" * 1000, "second")[0] == 503
         released.set()
         assert first.result()[0] == 200

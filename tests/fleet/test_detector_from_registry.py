@@ -72,7 +72,7 @@ def test_photos_that_are_sent_are_judged_with_a_bundle_of_the_registry(bundle: B
     with subprocess.Popen([*command, "--backend", "onnxruntime"], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         line = next(line for line in process.stderr if line.startswith("Judging photos at "))
-        with urllib.request.urlopen(f"{line.split()[3].removesuffix('predict')}health", timeout=30) as answer:
+        with urllib.request.urlopen(f"{line.split()[3].removesuffix('predict')}health", timeout=60) as answer:
             assert json.loads(answer.read())["engine"] == "onnxruntime fp32"
         process.terminate()
         process.stderr.read()

@@ -78,10 +78,10 @@ def lacks_a_package(work: Work) -> Findings:
     raise MissingDependencyError("pycuda is not installed.", "Install it: pip install pycuda")
 
 
-def run(folder: Path, monkeypatch: pytest.MonkeyPatch, *names: str, limit_s: float = 60.0) -> GpuReport:
+def run(folder: Path, monkeypatch: pytest.MonkeyPatch, *names: str, limit_s: float = 600.0) -> GpuReport:
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     limits = {"hangs": 1.0}
-    steps = [Step(name, name, f"tests.gpu_check.test_run:{name}", limits.get(name, 60.0)) for name in names]
+    steps = [Step(name, name, f"tests.gpu_check.test_run:{name}", limits.get(name, 300.0)) for name in names]
     return check_gpu(folder, steps=steps, limit_s=limit_s)
 
 

@@ -239,15 +239,16 @@ print([name for name in ("torch", "onnx", "matplotlib", "transformers") if name 
     assert result.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_opening_an_engine_sends_no_statistics_and_writes_nothing_into_the_home_folder(
-    bundle: Bundle, tmp_path: Path
+    bundle: Bundle, tmp_path: Path, backend: str
 ) -> None:
     script = """
 import sys
 from pathlib import Path
 from edge_ad.bundle import Bundle
 from edge_ad.runtime import open_engine
-with open_engine(Bundle.open(Path(sys.argv[1])), backend="openvino") as engine:
+with open_engine(Bundle.open(Path(sys.argv[1])), backend=sys.argv[2]) as engine:
     engine.warm_up()
 print([name for name in sys.modules if name.startswith("openvino_telemetry")])
 """
@@ -256,7 +257,11 @@ print([name for name in sys.modules if name.startswith("openvino_telemetry")])
     # Like a device on a line: statistics are off by themselves where CI variables are set.
     environment = {"HOME": str(home), "USERPROFILE": str(home), "PATH": os.environ["PATH"]}
     result = subprocess.run(
-        [sys.executable, "-c", script, str(bundle.root)], capture_output=True, text=True, check=True, env=environment
+        [sys.executable, "-c", script, str(bundle.root), backend],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
     )
     assert result.stdout.strip() == "[]"
     assert list(home.iterdir()) == []

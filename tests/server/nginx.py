@@ -57,7 +57,7 @@ class Nginx:
         until = time.monotonic() + _START_S
         while True:
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=5).close()
+                socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S).close()
                 return self
             except OSError:
                 if self._process.poll() is not None or time.monotonic() > until:

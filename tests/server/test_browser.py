@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from edge_ad.server import Role, User
+from edge_ad.server.history import GalleryRule
 from edge_ad.streaming.frame import Event
 from tests.server.browser import Browser
 from tests.server.live_page import LivePage, judged
@@ -30,8 +32,10 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 
 @pytest.fixture
-def living() -> Iterator[LivePage]:
-    """A page whose stream goes on."""
+def living(monkeypatch: pytest.MonkeyPatch) -> Iterator[LivePage]:
+    """A page whose stream goes on; however long it takes or is kept waiting, the same part lies there."""
+    monkeypatch.setattr("edge_ad.server.history.GalleryRule", partial(GalleryRule, longest_s=3600.0))
+    monkeypatch.setattr("edge_ad.server.history._SAME_PART_S", 3600.0)
     with LivePage() as page:
         page.score = 0.5  # type: ignore[attr-defined]
         is_over = threading.Event()

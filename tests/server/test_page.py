@@ -58,7 +58,8 @@ def test_page_and_all_it_needs_come_from_here(shared_page: LivePage) -> None:
 
 
 def test_state_comes_by_itself(page: LivePage) -> None:
-    page.show(judged(0, 0.5), judged(1, 2.0))
+    at = time.perf_counter()
+    page.show(judged(0, 0.5, at=at), judged(1, 2.0, at=at))
     connection, response = page.open_stream("/api/live")
     assert response.getheader("content-type") == "text/event-stream; charset=utf-8"
     state = read_state(response)

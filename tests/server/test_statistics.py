@@ -11,6 +11,7 @@ import pytest
 from edge_ad.streaming.records import RecordStore, VerdictRow
 from tests.server.browser import Browser
 from tests.server.live_page import Answer, LivePage
+from tests.streaming.results import PATIENCE_S
 
 _START = 1_700_006_400.0
 
@@ -29,13 +30,15 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def recorded(database: Path) -> Iterator[LivePage]:
+def recorded(database: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LivePage]:
+    """A page that gives the process which draws as long as a busy machine takes."""
+    monkeypatch.setattr("edge_ad.server.statistics._LONGEST_S", 5 * PATIENCE_S)
     with LivePage(database=database) as page:
         yield page
 
 
 def _get(page: LivePage, query: str = "") -> Answer:
-    return page.request("GET", f"/statistics{query}")
+    return page.request("GET", f"/statistics{query}", timeout_s=5 * PATIENCE_S)  # a process draws
 
 
 def test_a_period_is_chosen_by_the_form_and_nothing_runs_on_the_page(recorded: LivePage) -> None:

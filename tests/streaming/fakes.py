@@ -21,6 +21,7 @@ from edge_ad.streaming.frame import Event, Result, Unjudged
 from edge_ad.streaming.pipeline import Pipeline
 from edge_ad.streaming.sinks.base import Sink
 from edge_ad.streaming.sources import Source
+from tests.streaming.results import wait_until
 
 SIZE_HW = (32, 32)
 
@@ -48,12 +49,22 @@ class FakeEngine(Engine):
 
 
 class FakeSource(Source):
-    """Grey frames whose brightness is the frame's number, as fast as they are read or by the clock."""
+    """Grey frames whose brightness is the frame's number, as fast as they are read or by the clock.
+
+    With ``told``, each is given when that sink knows of all before it: none is dropped, however busy the machine is.
+    """
 
     def __init__(
-        self, frames: int | None, *, is_live: bool = False, interval_s: float = 0.0, size_hw: tuple[int, int] = SIZE_HW
+        self,
+        frames: int | None,
+        *,
+        is_live: bool = False,
+        interval_s: float = 0.0,
+        size_hw: tuple[int, int] = SIZE_HW,
+        told: ListSink | None = None,
     ) -> None:
         super().__init__("fake source", is_live=is_live)
+        self._told = told
         self.frames, self.interval_s, self.size_hw = frames, interval_s, size_hw
         self.reads, self.closes, self._next_at = 0, 0, 0.0
 
@@ -63,6 +74,8 @@ class FakeSource(Source):
     def read(self) -> NDArray[np.uint8] | None:
         if self.frames is not None and self.reads >= self.frames:
             return None
+        if (told := self._told) is not None:
+            wait_until(lambda: len(told.results) + len(told.skipped) == self.reads)
         self._next_at = (self._next_at or time.perf_counter()) + self.interval_s
         time.sleep(max(0.0, self._next_at - time.perf_counter()))
         self.reads += 1
@@ -124,8 +137,9 @@ class NumberedSource(FakeSource):
         duplicate_every: int = 0,
         corrupt_every: int = 0,
         name: str = "numbered",
+        told: ListSink | None = None,
     ) -> None:
-        super().__init__(frames, is_live=is_live, interval_s=interval_s)
+        super().__init__(frames, is_live=is_live, interval_s=interval_s, told=told)
         self.name = name
         self._duplicate_every, self._corrupt_every = duplicate_every, corrupt_every
         self.source_count = 0

@@ -14,7 +14,7 @@ from edge_ad.streaming import loop
 from edge_ad.streaming import sink_workers as outlets
 from edge_ad.streaming.control import StreamControl
 from edge_ad.streaming.frame import Event, Result
-from edge_ad.streaming.session import Limits, run_stream
+from edge_ad.streaming.session import run_stream
 from edge_ad.streaming.sources import Source
 from tests.streaming.fakes import FakeEngine, FakeSource, InlineSink, ListSink, LossySink
 from tests.streaming.results import PATIENCE_S, no_thread_left, wait_until
@@ -115,9 +115,10 @@ class Stuck(ListSink):
 
     def __init__(self) -> None:
         super().__init__()
-        self.over = threading.Event()
+        self.over, self.is_stuck = threading.Event(), threading.Event()
 
     def write(self, result: Result, picture: NDArray[np.uint8] | None) -> None:
+        self.is_stuck.set()
         self.over.wait(2 * PATIENCE_S)
 
 
@@ -131,10 +132,16 @@ def test_sink_that_never_returns_ends_in_bounded_time_with_an_error(
 ) -> None:
     monkeypatch.setattr(loop, "_MOST_DRAIN_S", 0.2)
     monkeypatch.setattr(outlets, "_JOIN_TIMEOUT_S", 0.2)
-    sink = kind()
+    sink, control = kind(), StreamControl()
+
+    def stop() -> None:
+        sink.is_stuck.wait(PATIENCE_S)
+        control.stop()
+
+    threading.Thread(target=stop).start()
     try:
         with pytest.raises(DeviceError, match="does not return"):
-            run_stream(engine, FakeSource(None), threshold=1.0, sinks=[sink], limits=Limits(max_seconds=0.3))
+            run_stream(engine, FakeSource(None), threshold=1.0, sinks=[sink], control=control)
     finally:
         sink.over.set()
 
@@ -193,7 +200,7 @@ def test_stop_and_progress_work_from_another_thread(engine: FakeEngine) -> None:
 
     def stop() -> None:
         try:
-            wait_until(lambda: control.progress().frames > 5)
+            wait_until(lambda: control.progress().frames > 5 and control.progress().age_p50_ms > 0)
         finally:
             control.stop()
 

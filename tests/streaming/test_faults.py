@@ -78,7 +78,7 @@ def test_wall_clock_that_jumps_changes_no_age_no_rate_and_no_limit(
     # A jump is a day at least; what a busy machine makes of half a second is less.
     assert 0.5 <= time.perf_counter() - started < PATIENCE_S
     assert summary.ended_by == "max seconds"
-    assert 0 < summary.fps < 1000
+    assert 0 <= summary.fps < 1000
     assert all(0 <= result.age_ms < 1e3 * PATIENCE_S for result in sink.results)
     assert 0.5 <= summary.seconds < PATIENCE_S
 

@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import cv2
@@ -79,7 +80,8 @@ def test_bytes_of_a_path_that_are_no_utf8_are_spelled_out(bundle: Path, tmp_path
     assert _stream(bundle, "--source", tmp_path / os.fsdecode(b"in-\xff"), *outputs) == 0
     path = str(tmp_path / r"in-\xff" / r"x-\xe4.png")
     assert json.loads(lines.read_text())["path"] == path
-    assert sqlite3.connect(database).execute("SELECT path FROM verdicts").fetchall() == [(path,)]
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("SELECT path FROM verdicts").fetchall() == [(path,)]
 
 
 def test_a_watched_photo_has_the_path_at_which_it_was_read(tmp_path: Path) -> None:

@@ -220,17 +220,9 @@ def test_a_bundle_of_another_depth_never_takes_over() -> None:
 
 
 class _Parts(FakeSource):
-    """Nine frames with a part, with none, and with one that is cut off, over and over; each when the last one is told.
-
-    So none is dropped, however busy the machine is.
-    """
-
-    def __init__(self, told: ListSink, *, is_live: bool) -> None:
-        super().__init__(9, is_live=is_live)
-        self._told = told
+    """Frames with a part, with none, and with one that is cut off, over and over."""
 
     def read(self) -> NDArray[np.uint8] | None:
-        wait_until(lambda: len(self._told.results) + len(self._told.skipped) == self.reads)
         places = ((120.0, 90.0), (900.0, 900.0), (40.0, 90.0))
         image = super().read()
         return None if image is None else render_part(0.5, centre_xy=places[(self.reads - 1) % 3]).photo
@@ -240,7 +232,7 @@ class _Parts(FakeSource):
 def test_a_frame_whose_part_cannot_be_aligned_is_not_judged(is_live: bool) -> None:
     box = Alignment(along=(-0.3, 0.3), across=(-0.2, 0.2), length=(0.4, 0.6))
     sink = ListSink()
-    source = _Parts(sink, is_live=is_live)
+    source = _Parts(9, is_live=is_live, told=sink)
     summary = _stream(source, sink, PhotoSpec(geometry="align", alignment=box))
     assert [result.frame.index for result in sink.results] == [0, 3, 6]
     assert (summary.sources[0].frames, summary.sources[0].dropped) == (3, 0)
@@ -254,7 +246,7 @@ def test_a_frame_whose_part_cannot_be_aligned_is_not_judged(is_live: bool) -> No
 def test_a_part_with_an_id_that_cannot_be_aligned_is_defective(is_live: bool) -> None:
     box = Alignment(along=(-0.3, 0.3), across=(-0.2, 0.2), length=(0.4, 0.6))
     sink, filters = ListSink(), FilterOptions(trigger=_Named())
-    source, photos = _Parts(sink, is_live=is_live), PhotoSpec(geometry="align", alignment=box)
+    source, photos = _Parts(9, is_live=is_live, told=sink), PhotoSpec(geometry="align", alignment=box)
     observer = PartObserver(PartRule.parse("1/1:id"))
     summary = _stream(source, sink, photos, filters=filters, observers=[observer])
     reasons = ["", "no part", "part cut off"]

@@ -119,7 +119,7 @@ try:
 except StorageError as error:
     print(error.message)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=True)
     assert "cannot be written" in done.stdout
     content = (tmp_path / "r.jsonl").read_text()
     assert content.endswith("\n")

@@ -30,7 +30,7 @@ def _start(result: Path, *more: str) -> subprocess.Popen[str]:
 def test_two_processes_that_start_together_have_the_same_features(tmp_path: Path, folder: Path) -> None:
     results = [tmp_path / "0.npy", tmp_path / "1.npy"]
     for process in [_start(result) for result in results]:
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
         assert process.returncode == 0
     expected = compute_features(Slow(), pictures()).numpy()
     for result in results:

@@ -9,10 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import BundleError, MissingDependencyError, require
+from edge_ad.errors import BundleError, MissingDependencyError
 from edge_ad.runtime.backend import Backend, BackendStatus
 from edge_ad.runtime.engine import Engine, EngineDescription
 from edge_ad.runtime.engine_source import EngineSource, saving
+from edge_ad.runtime.onnxruntime.api import onnxruntime_api
 from edge_ad.runtime.onnxruntime.sessions import onnxruntime_version, open_session, run_session, session_options
 from edge_ad.runtime.target import processor
 
@@ -44,7 +45,7 @@ def save_onnxruntime(source: EngineSource, folder: Path) -> Mapping[str, str]:
     options.optimized_model_filepath = str(folder / _ENGINE_FILE)
     options.add_session_config_entry("session.save_model_format", "ORT")
     with saving(folder):
-        runtime = require("onnxruntime", extra="")
+        runtime = onnxruntime_api()
         runtime.InferenceSession(graph, options, providers=_PROVIDERS)
     return {"format": "ort", "graph_optimisation": "all"}
 
@@ -70,7 +71,7 @@ class OnnxRuntimeEngine(Engine):
         if self._source.directory is None:
             self._session = open_session(self._source.read_graph(), self._source.onnx, options, size_hw, _PROVIDERS)
             return
-        level = require("onnxruntime", extra="").GraphOptimizationLevel.ORT_DISABLE_ALL
+        level = onnxruntime_api().GraphOptimizationLevel.ORT_DISABLE_ALL
         options.graph_optimization_level = level  # it is already optimised
         content, path = self._source.read_built(_ENGINE_FILE), self._source.directory / _ENGINE_FILE
         _refuse_control_flow(content, path)

@@ -12,11 +12,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import DeviceError, MissingDependencyError, UsageError, require
+from edge_ad.errors import DeviceError, MissingDependencyError, UsageError
 from edge_ad.runtime.backend import Backend, BackendStatus
 from edge_ad.runtime.cuda.device import has_driver_library, has_gpu
 from edge_ad.runtime.engine import Engine, EngineDescription
 from edge_ad.runtime.engine_source import EngineSource
+from edge_ad.runtime.onnxruntime.api import onnxruntime_api
 from edge_ad.runtime.onnxruntime.sessions import (
     Providers,
     onnxruntime_version,
@@ -144,7 +145,7 @@ class OnnxRuntimeCudaBackend(OnnxRuntimeGpuBackend):
 
     def missing(self) -> str:
         """Whether the installed ONNX Runtime was built without CUDA."""
-        known = require("onnxruntime", extra="").get_available_providers()
+        known = onnxruntime_api().get_available_providers()
         return "" if self.provider in known else "the installed onnxruntime has no CUDA provider"
 
     def prepare(self, options: Any) -> Providers:
@@ -165,7 +166,7 @@ class OnnxRuntimeRtxBackend(OnnxRuntimeGpuBackend):
         """Whether the package is not installed, or ONNX Runtime too old for it."""
         if not _is_installed(_PLUGIN):
             return f"{self.package} is not installed"
-        if not hasattr(require("onnxruntime", extra=""), "register_execution_provider_library"):
+        if not hasattr(onnxruntime_api(), "register_execution_provider_library"):
             return "it needs onnxruntime 1.24 or newer"
         return ""
 
@@ -183,11 +184,11 @@ class OnnxRuntimeRtxBackend(OnnxRuntimeGpuBackend):
         return []
 
     def _devices(self) -> list[Any]:
-        found = require("onnxruntime", extra="").get_ep_devices()
+        found = onnxruntime_api().get_ep_devices()
         return [device for device in found if device.ep_name == self.provider]
 
     def _register(self) -> None:
-        runtime, plugin = require("onnxruntime", extra=""), importlib.import_module(_PLUGIN)
+        runtime, plugin = onnxruntime_api(), importlib.import_module(_PLUGIN)
         try:
             runtime.register_execution_provider_library(self.provider, plugin.get_library_path())
         except Exception as error:  # ONNX Runtime has exceptions of its own, and the package those of files

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_ad.errors import require
 from edge_ad.runtime.deploy_graph import INPUT_NAME, OUTPUT_NAMES, check_deploy_graph
 from edge_ad.runtime.engine_source import backend_errors
+from edge_ad.runtime.onnxruntime.api import onnxruntime_api
 
 __all__ = ["Providers", "onnxruntime_version", "open_session", "run_session", "session_options"]
 
@@ -29,7 +29,7 @@ def onnxruntime_version() -> str:
     Raises:
         MissingDependencyError: It is not installed.
     """
-    return str(require("onnxruntime", extra="").__version__)
+    return str(onnxruntime_api().__version__)
 
 
 def session_options(threads: int) -> Any:
@@ -38,7 +38,7 @@ def session_options(threads: int) -> Any:
     Args:
         threads: CPU threads within one inference; 0 lets ONNX Runtime use every physical core.
     """
-    options = require("onnxruntime", extra="").SessionOptions()
+    options = onnxruntime_api().SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = _LOG_ERRORS_ONLY
     # Without VNNI, 8-bit products saturate at 16 bits unless ONNX Runtime is told to be exact.
@@ -60,7 +60,7 @@ def open_session(content: bytes, path: Path, options: Any, size_hw: tuple[int, i
         BundleError: It is no deploy graph of that size.
         DeviceError: ONNX Runtime refuses it.
     """
-    runtime = require("onnxruntime", extra="")
+    runtime = onnxruntime_api()
     options.enable_mem_pattern = size_hw[0] * size_hw[1] <= _PLANNED_PIXELS
     with backend_errors(_NAME, f"load {path.name}"):
         session = runtime.InferenceSession(content, options, providers=list(providers) or None)

@@ -195,7 +195,7 @@ class FakeCuda:
     def wait_for(self, operation: Operation) -> None:
         if self.hang is not None:
             self.is_hanging.set()
-            self.hang.wait(10)
+            self.hang.wait(60)
         self._run(operation)
         self.now_ms = max(self.now_ms, operation.end_ms)
         self.observed |= operation.mask

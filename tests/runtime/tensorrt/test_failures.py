@@ -125,12 +125,12 @@ def test_a_gpu_that_never_answers_is_lost_after_the_time_limit_and_closing_does_
             engine.infer(frames(1))
         with pytest.raises(DeviceError, match="did not run the plan"):
             engine.infer(frames(1))
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 30
     gpu.cuda.hang = None
     released.set()  # a driver that comes back finds its work: everything is freed after all
     for thread in threading.enumerate():
         if thread.name == "edge-ad-gpu":
-            thread.join(5)
+            thread.join(60)
     gpu.cuda.verify()
 
 
