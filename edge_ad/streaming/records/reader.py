@@ -304,7 +304,7 @@ class RecordReader:
     def _rows(self, statement: str, values: list[object]) -> Iterator[sqlite3.Row]:
         try:
             yield from self._connection.execute(statement, values)
-        except (sqlite3.Error, UnicodeDecodeError) as error:  # what SQLite says may quote damaged text
+        except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:  # what SQLite says may quote damaged text
             hint = "sqlite3 FILE .recover saves what can be saved."
             raise DataError(f"{self._path} cannot be read: {error}.", hint) from error
 
