@@ -24,7 +24,10 @@ from edge_ad.fleet.signatures import SignatureError
 from edge_ad.fleet.state import FollowState
 from edge_ad.storage import cache_folder, one_at_a_time
 
-__all__ = ["RegistryBundles", "cached_folder"]
+__all__ = ["START_ANSWER_S", "RegistryBundles", "cached_folder"]
+
+START_ANSWER_S = 10.0
+"""How long a registry may take to answer a question where a line waits for it, in seconds."""
 
 _POLL_S = 0.5
 _PATIENCE_S = 20.0

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import requests
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
@@ -88,6 +89,21 @@ def test_a_registry_that_never_answers_is_one_that_is_away(registry: RegistryDou
     assert f"waiting: The registry {registry.host} does not answer in time." in lines[0]
     with pytest.raises(DeviceError, match=r"does not answer in time\. No bundle of"):
         RegistryBundles(options).folder(address(registry, "other"))
+
+
+def test_a_stream_waits_less_for_an_answer_than_who_pulls(
+    registry: RegistryDouble, stream: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    timeouts = list[object]()
+
+    def send(_adapter: object, _request: object, **settings: object) -> None:
+        timeouts.append(settings["timeout"])
+        raise requests.ConnectionError
+
+    monkeypatch.setattr("requests.adapters.HTTPAdapter.send", send)
+    assert stream() == 3
+    assert main(["pull", reference(registry).words, str(tmp_path / "pulled")]) == 3
+    assert timeouts == [(10.0, 10.0), (10.0, 60.0)]
 
 
 @pytest.mark.parametrize(("status", "code"), [(503, 3), (0, 2)])
