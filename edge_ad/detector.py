@@ -28,7 +28,6 @@ from edge_ad.streaming.inference import opencv_beside
 from edge_ad.streaming.pipeline import Pipeline
 from edge_ad.streaming.sources import Source, SourceOptions, camera_source, source_from_uri
 
-
 __all__ = ["Detector", "load"]
 
 _MOST_PHOTOS = 8  # of a call of the engine,
