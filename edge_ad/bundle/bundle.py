@@ -35,6 +35,7 @@ __all__ = [
     "check_replaceable",
     "copy_bundle",
     "newest_bundle",
+    "read_manifest",
     "write_bundle",
 ]
 
@@ -69,7 +70,7 @@ class Bundle:
             BundleError: Of a newer schema, or a file is missing or changed, or a graph is no deploy graph; the message
                 names it.
         """
-        manifest = _read_manifest(path)
+        manifest = read_manifest(path)
         graphs = {graph.file for graph in manifest.graphs.values()}
         check_hashes(path, {name: manifest.files[name] for name in manifest.files if name not in graphs}, hint=_REBUILD)
         bundle = cls(path, manifest)
@@ -306,7 +307,13 @@ def check_replaceable(root: Path) -> None:
         raise BundleError(f"{root} exists and is not a bundle.", "Choose another folder; it was not touched.")
 
 
-def _read_manifest(root: Path) -> Manifest:
+def read_manifest(root: Path) -> Manifest:
+    """What a folder says that its bundle is, also where files of it are damaged; `Bundle.open` checks those.
+
+    Raises:
+        UsageError: It has no manifest.
+        BundleError: The manifest cannot be read, or is of a newer schema.
+    """
     path = root / MANIFEST_FILE
     if not path.is_file():
         problem = f"has no {MANIFEST_FILE}" if root.is_dir() else "is not a folder" if root.exists() else "is not there"
@@ -365,7 +372,7 @@ def _is_empty_folder(path: Path) -> bool:
 
 
 def _created(root: Path) -> datetime:
-    text = _read_manifest(root).created
+    text = read_manifest(root).created
     try:
         moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError as error:

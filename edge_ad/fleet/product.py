@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edge_ad.bundle import Bundle
+from edge_ad.bundle.bundle import read_manifest
 from edge_ad.errors import BundleError, UsageError
 
 __all__ = ["OtherProductError", "check_product"]
@@ -18,7 +18,7 @@ def check_product(present: Path, product: str, where: str) -> None:
     """Refuse a bundle of another product than the one in a folder.
 
     Args:
-        present: Folder of the bundle that would be replaced; where none can be opened, any product may come.
+        present: Folder of the bundle that would be replaced; where its manifest cannot be read, any product may come.
         product: Name of the product of the bundle that would replace it.
         where: What that is called in messages.
 
@@ -26,7 +26,7 @@ def check_product(present: Path, product: str, where: str) -> None:
         OtherProductError: It is of another product.
     """
     try:
-        now = Bundle.open(present).manifest.product
+        now = read_manifest(present).product
     except (BundleError, UsageError):
         return
     if now != product:

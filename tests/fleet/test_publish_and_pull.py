@@ -73,12 +73,15 @@ def test_the_same_bundle_has_the_same_digest_and_is_sent_once(host: str, bundle:
     assert second.sent_bytes == 0
 
 
+@pytest.mark.parametrize("is_damaged", [False, True])
 def test_a_bundle_of_another_product_does_not_take_the_place_of_one_unless_asked_to(
-    registry: RegistryDouble, bundle: Bundle, tmp_path: Path
+    registry: RegistryDouble, bundle: Bundle, tmp_path: Path, is_damaged: bool
 ) -> None:
     target = tmp_path / "screw"
     publish(bundle, reference(registry.host))
-    pull(reference(registry.host), target)
+    graph = next(pull(reference(registry.host), target).root.glob("*.onnx"))
+    if is_damaged:
+        graph.write_bytes(graph.read_bytes()[:100])
     before = content(target)
     publish(of_product(bundle, "nut"), reference(registry.host))
     registry.sent_blob_bytes = 0
