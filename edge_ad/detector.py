@@ -10,7 +10,7 @@ from operator import index
 from os import PathLike, fspath
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 import numpy as np
 
@@ -27,9 +27,6 @@ from edge_ad.streaming.frame import Frame, Result
 from edge_ad.streaming.inference import opencv_beside
 from edge_ad.streaming.pipeline import Pipeline
 from edge_ad.streaming.sources import Source, SourceOptions, camera_source, source_from_uri
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Detector", "load"]
 

@@ -77,11 +77,11 @@ class BundlePlaces:
         from edge_ad.fleet import read_public_key
         from edge_ad.fleet.follow import FollowOptions
         from edge_ad.fleet.preparation import Preparation
-        from edge_ad.fleet.registry_bundles import RegistryBundles
+        from edge_ad.fleet.registry_bundles import START_ANSWER_S, RegistryBundles
         from edge_ad.runtime.verification import Verification
 
         keys = tuple(read_public_key(path) for path in self._asked.trust or ())
-        options = FollowOptions(keys, self._asked.plain_http, self._engine.takes_any_product)
+        options = FollowOptions(keys, self._asked.plain_http, self._engine.takes_any_product, answer_s=START_ANSWER_S)
         if self._engine.server is not None:  # the engine is there
             return RegistryBundles(options, log=note)
         verification = Verification(allow_unverified=self._engine.allows_unverified, batch=self._batch)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_ad.cli.console import local_time, note, print_json, print_table
+from edge_ad.cli.production_records import of_production
 from edge_ad.cli.record_times import local_iso
 from edge_ad.errors import UsageError
 
@@ -37,11 +37,7 @@ def show_trend(reader: RecordReader, chosen: RecordFilter, *, out: Path | None, 
     """
     if out is not None and out.suffix.lower() != ".png":
         raise UsageError(f"{out.name} is not a picture file.", "Give a file that ends in .png.")
-    from edge_ad.streaming.golden.master_frames import master_frames
-
-    chosen = replace(chosen, without=master_frames(reader, chosen.since_unix))
-    if left_out := len(reader.left_out(chosen)):
-        note(f"{left_out} frames of master parts are left out.")
+    chosen = of_production(reader, chosen)
     span = reader.span(chosen)
     hours = reader.buckets(chosen, _HOUR_S)
     if as_json:

@@ -12,6 +12,7 @@ import typer
 
 from edge_ad.cli.console import note, print_json, print_table
 from edge_ad.cli.options import JsonOption
+from edge_ad.cli.production_records import of_production
 from edge_ad.cli.record_times import local_iso, span_from_text, time_from_text
 from edge_ad.cli.record_trend import show_trend
 from edge_ad.cli.statistics_report import report_statistics
@@ -255,7 +256,11 @@ def _confirm(
     if (ids is None) == (chosen == RecordFilter()):
         hint = "Such as --id 17,20-35, or --since 08:00 --until 09:00 for all of an hour in which every part was good."
         raise UsageError("Say which records: by --id, or else by time, source, verdict or score.", hint)
-    wanted = [record["id"] for record in reader.records(chosen)] if ids is None else sorted(set(_numbers(ids)))
+    if ids is not None:
+        wanted = sorted(set(_numbers(ids)))
+    else:  # a master part that is NG must not count as good because it was shown in an hour of good parts
+        of_time = chosen if withdraw else of_production(reader, chosen)
+        wanted = [record["id"] for record in reader.records(of_time)]
     if not wanted:
         raise UsageError("There are no such records.", f"edge-ad records list {database} shows them.")
     name = by or user_name()

@@ -76,7 +76,7 @@ class FollowOptions:
         limits: When its health has fallen.
         trial_s: How long a new bundle is tried, in seconds.
         observe_s: Time between two looks at it, in seconds.
-        answer_s: How long the registry may take to connect and to answer a question, in seconds.
+        answer_s: How long the registry may take to answer a question, in seconds.
     """
 
     trusted: Sequence[PublicKey] = ()

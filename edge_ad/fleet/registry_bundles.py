@@ -22,9 +22,12 @@ from edge_ad.fleet.pulling import is_vouched_for, read_origin
 from edge_ad.fleet.reference import ArtifactReference
 from edge_ad.fleet.signatures import SignatureError
 from edge_ad.fleet.state import FollowState
-from edge_ad.storage import cache_folder
+from edge_ad.storage import cache_folder, one_at_a_time
 
-__all__ = ["RegistryBundles", "cached_folder"]
+__all__ = ["START_ANSWER_S", "RegistryBundles", "cached_folder"]
+
+START_ANSWER_S = 10.0
+"""How long a registry may take to answer a question where a line waits for it, in seconds."""
 
 _POLL_S = 0.5
 _PATIENCE_S = 20.0
@@ -184,8 +187,9 @@ def _is_pulled(root: Path, reference: ArtifactReference) -> bool:
 
 def _remove_remains(root: Path) -> None:
     """Remove a folder of the cache that lost the manifest of its bundle, as after a power cut: it is pulled again."""
-    if root.is_dir() and not (root / MANIFEST_FILE).is_file():
-        shutil.rmtree(root, ignore_errors=True)
+    with one_at_a_time(root.parent, quietly=True):  # whoever exchanges the folder holds this too
+        if root.is_dir() and not (root / MANIFEST_FILE).is_file():
+            shutil.rmtree(root, ignore_errors=True)
 
 
 def cached_folder(reference: ArtifactReference) -> Path:

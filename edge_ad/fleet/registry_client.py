@@ -41,7 +41,7 @@ class RegistryClient:
     Args:
         reference: An artifact in the repository.
         plain_http: Speak HTTP without TLS; a registry on this machine is always spoken to so.
-        answer_s: How long the registry may take to connect and to answer a question, in seconds.
+        answer_s: How long the registry may take to answer a question, in seconds.
 
     Raises:
         MissingDependencyError: The extra ``fleet`` is not installed.

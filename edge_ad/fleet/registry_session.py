@@ -10,8 +10,9 @@ from edge_ad.errors import BundleError
 
 __all__ = ["ANSWER_S", "guard_session"]
 
-ANSWER_S = 10.0
-"""How long a registry may take to connect and to answer a question, in seconds."""
+ANSWER_S = 60.0
+"""How long a registry may take to answer a question, in seconds; one that asks another for it takes its time."""
+_CONNECT_S = 10.0
 _PROGRESS_S = 60.0  # a file on its way: how long no byte may come or go
 _LARGEST_ANSWER_BYTES = 4 << 20
 _MOST_REDIRECTS = 5
@@ -20,7 +21,7 @@ _MOST_REDIRECTS = 5
 def guard_session(session: Any, host: str, *, is_plain: bool, answer_s: float = ANSWER_S) -> None:
     """Bound what a registry can make a session of the package requests do.
 
-    Every request has time-outs: short ones for questions, a minute without progress for files. Redirects are few, and
+    Every request has time-outs: ``answer_s`` for questions, a minute without progress for files. Redirects are few, and
     an answer that is not read in pieces is small. Without ``is_plain``, a redirect or a login to an address without TLS
     fails with requests' ``InvalidSchema``.
 
@@ -28,7 +29,7 @@ def guard_session(session: Any, host: str, *, is_plain: bool, answer_s: float = 
         session: Changed in place.
         host: Name of the registry, for messages.
         is_plain: Whether addresses without TLS are allowed.
-        answer_s: How long the registry may take to connect and to answer a question, in seconds.
+        answer_s: How long the registry may take to answer a question, in seconds; to connect, ten at most.
     """
     session.request = partial(_request_in_time, session.request, answer_s)
     session.max_redirects = _MOST_REDIRECTS
@@ -39,7 +40,8 @@ def guard_session(session: Any, host: str, *, is_plain: bool, answer_s: float = 
 
 def _request_in_time(request: Callable[..., Any], answer_s: float, method: str, url: str, **arguments: Any) -> Any:
     is_question = method == "HEAD" or (method == "GET" and "/blobs/" not in url)
-    return request(method, url, timeout=(answer_s, answer_s if is_question else _PROGRESS_S), **arguments)
+    read_s = answer_s if is_question else _PROGRESS_S
+    return request(method, url, timeout=(min(_CONNECT_S, answer_s), read_s), **arguments)
 
 
 def _limit_answer(host: str, answer: Any, *_arguments: Any, stream: bool = False, **_settings: Any) -> None:

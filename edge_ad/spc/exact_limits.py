@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,5 +75,5 @@ def share_bound(frames: int, confidence: float = 0.95) -> float:
 
 
 def _most_by_chance(size: int, base_frames: int) -> int:
-    beyond = (count for count in range(1, size + 1) if is_more_than_chance(count, size, base_frames))
-    return next(beyond, size + 1) - 1
+    counts = range(1, size + 1)  # the probability falls with each of them
+    return bisect_left(counts, True, key=lambda count: is_more_than_chance(count, size, base_frames))

@@ -119,7 +119,7 @@ def count_places(boxes: Sequence[Boxes], sizes: dict[str, tuple[int, int]]) -> l
 
 
 def place_maps(
-    reader: RecordReader, boxes: Sequence[Boxes], period: Span, without: tuple[int, ...] = ()
+    reader: RecordReader, boxes: Sequence[Boxes], period: Span, without: tuple[tuple[float, int], ...] = ()
 ) -> list[PlaceMap]:
     """Draw the regions of each source into a map; sources without regions have none.
 
@@ -127,7 +127,7 @@ def place_maps(
         reader: The records, for a picture.
         boxes: From `read_boxes`.
         period: When; pictures are of this time too.
-        without: Numbers of records whose pictures are not taken.
+        without: Records whose pictures are not taken, as a `RecordFilter` has them.
     """
     of_ng = RecordFilter(period.since_unix, period.until_unix, verdict="NG", limit=_PICTURES_TRIED, without=without)
     wanted = [(each, replace(of_ng, source=each.source)) for each in boxes if len(each.boxes)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from edge_ad.outside_text import storable
@@ -221,8 +221,8 @@ def _by_shift(
 
 
 def _left_out(reader: RecordReader, spans: Sequence[Span], chosen: RecordFilter) -> int:
-    times = reader.left_out(chosen)
-    return sum(any(span.since_unix <= at < span.until_unix for span in spans) for at in times)
+    within = (replace(chosen, since_unix=span.since_unix, until_unix=span.until_unix) for span in spans)
+    return sum(map(reader.count_left_out, within))
 
 
 def _unjudged(reader: RecordReader, spans: Sequence[Span], source: str | None) -> dict[str, int]:

@@ -281,6 +281,21 @@ def test_a_confirmation_is_an_event_and_can_be_taken_back(
     assert "2 records confirmed as good by Ada; 1 were so before" in capsys.readouterr().err
 
 
+def test_a_master_part_in_an_hour_of_good_parts_does_not_count_as_good(
+    tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database, at = _recorded(tmp_path, photos, ng=3), 1e9 + 29
+    shown = {"at_unix": at, "frames": [{"source": "parts", "since_unix": at, "until_unix": at}]}
+    store = RecordStore(database, source="parts")
+    store.commit([Event("master part", at + 0.1, data=shown)])
+    store.close()
+    assert main(["records", "confirm", str(database), "--source", "parts"]) == 0
+    assert "1 frames of master parts are left out." in capsys.readouterr().err
+    with RecordReader(database) as reader:
+        assert [record["id"] for record in reader.records(RecordFilter(confirmed="good"))] == list(range(1, 30))
+    assert main(["records", "confirm", str(database), "--id", "30"]) == 0  # whoever names it means it
+
+
 @pytest.mark.parametrize("arguments", [[], ["--id", "99"], ["--id", "x"], ["--id", "5-2"], ["--source", "other"]])
 def test_a_confirmation_of_nothing_is_refused(
     arguments: list[str], tmp_path: Path, photos: Path, capsys: pytest.CaptureFixture[str]

@@ -7,11 +7,13 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import requests
 
 from edge_ad.bundle import Bundle
 from edge_ad.cli import main
@@ -89,6 +91,21 @@ def test_a_registry_that_never_answers_is_one_that_is_away(registry: RegistryDou
         RegistryBundles(options).folder(address(registry, "other"))
 
 
+def test_a_stream_waits_less_for_an_answer_than_who_pulls(
+    registry: RegistryDouble, stream: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    timeouts = list[object]()
+
+    def send(_adapter: object, _request: object, **settings: object) -> None:
+        timeouts.append(settings["timeout"])
+        raise requests.ConnectionError
+
+    monkeypatch.setattr("requests.adapters.HTTPAdapter.send", send)
+    assert stream() == 3
+    assert main(["pull", reference(registry).words, str(tmp_path / "pulled")]) == 3
+    assert timeouts == [(10.0, 10.0), (10.0, 60.0)]
+
+
 @pytest.mark.parametrize(("status", "code"), [(503, 3), (0, 2)])
 def test_a_first_start_without_a_bundle_is_one_clear_error(
     registry: RegistryDouble, stream: Callable[..., int], capsys: pytest.CaptureFixture[str], status: int, code: int
@@ -145,6 +162,24 @@ def test_a_cached_bundle_without_its_manifest_is_pulled_again(
     assert stream() == 0
     (cached_folder(reference(registry)) / "manifest.json").unlink()
     assert stream() == 0
+
+
+def test_a_bundle_that_another_process_has_just_pulled_again_is_not_removed(
+    registry: RegistryDouble, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(bundle, reference(registry))
+    root = RegistryBundles(FollowOptions()).folder(address(registry))
+    (root / "manifest.json").rename(root / "lost")
+
+    @contextmanager
+    def after_the_other(folder: Path, **_settings: object) -> Iterator[None]:
+        if (root / "lost").exists():
+            (root / "lost").rename(root / "manifest.json")
+        yield
+
+    monkeypatch.setattr("edge_ad.fleet.registry_bundles.one_at_a_time", after_the_other)
+    registry.status = 503
+    assert RegistryBundles(FollowOptions()).folder(address(registry)) == root
 
 
 @pytest.mark.parametrize("is_sidecar", [True, False])

@@ -45,6 +45,7 @@ def test_subgroups_that_differ_more_than_chance_widen_the_limits() -> None:
         (10_000, 10, 0),  # 10/10010 = 0.00100
         (90, 2, 1),  # 2/92 = 0.0217; · 1/91 = 0.00024
         (10, 2, 2),  # 2/12 = 0.167; · 1/11 = 0.0152; there are no more
+        (1, 10**8, 99_865_011),  # (10^8 + 1 − x)/(10^8 + 1) is 0.00134989803 from x = 99,865,011.2 on; not one by one
     ],
 )
 def test_a_base_without_ng_limits_what_chance_brings_into_one_subgroup(base_frames: int, size: int, most: int) -> None:

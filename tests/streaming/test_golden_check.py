@@ -287,7 +287,7 @@ def test_records_tell_the_frames_of_master_parts_from_those_of_the_production(tm
     rule, control = PartObserver(PartRule.parse("1/4:id"), watch_drift=False), StreamControl(1.0)
     control.golden.use(_plan(), NO_RECIPE, 1.0)
     observer = GoldenObserver([rule], control.golden, has_parts=True)
-    order = [("4710", "right"), ("M1", "left"), ("M1", "left"), ("4710", "right"), ("4712", "left")]
+    order = [("4710", "right"), ("M1", "left"), ("4712", "left"), ("M1", "left"), ("4710", "right"), ("4712", "left")]
     order += [("M1", "right"), ("M1", "right")]
     rows: list[Row] = []
     for index, (part, source) in enumerate(order):
@@ -297,7 +297,7 @@ def test_records_tell_the_frames_of_master_parts_from_those_of_the_production(tm
     store.commit([*rows, *control.golden.look(NO_RECIPE, 1.0)])
     store.close()
     with RecordReader(tmp_path / "line.sqlite") as reader:
-        assert [order[number - 1][0] for number in master_frames(reader)] == ["M1"] * 4
+        assert [order[number - 1][0] for _, number in master_frames(reader)] == ["M1"] * 4
 
 
 @pytest.mark.parametrize("shown", [["M1"], ["M1", "M2"]])

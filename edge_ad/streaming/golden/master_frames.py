@@ -11,13 +11,13 @@ from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 
 __all__ = ["master_frames"]
 
-_FRAMES = """SELECT v.id FROM verdicts v JOIN sources s ON s.id = v.source
+_FRAMES = """SELECT v.time_unix, v.id FROM verdicts v JOIN sources s ON s.id = v.source
     WHERE v.time_unix BETWEEN ? AND ? AND (s.name = ? OR ? = '')"""
 _PART = """SELECT source, CASE WHEN json_valid(data) THEN json_extract(data, '$.started_unix') END FROM events
     WHERE kind = 'part' AND time_unix = ?"""
 
 
-def master_frames(reader: RecordReader, since_unix: float | None = None) -> tuple[int, ...]:
+def master_frames(reader: RecordReader, since_unix: float | None = None) -> tuple[tuple[float, int], ...]:
     """Records of the frames that show master parts, as far as the stream knew them.
 
     An older edge-ad recorded only when a master part was judged. Its frames are found by that time; not those of a part
@@ -28,23 +28,22 @@ def master_frames(reader: RecordReader, since_unix: float | None = None) -> tupl
         since_unix: Captured at this time or later, in seconds since the epoch; None for all.
 
     Returns:
-        Their numbers, in order.
+        Time, in seconds since the epoch, and number of each, by time.
 
     Raises:
         DataError: The database is damaged.
     """
-    found = set[int]()
+    found = set[tuple[float, int]]()
     for span in _spans(reader, since_unix):
         values = (span.since_unix, span.until_unix, span.source, span.source)
-        found.update(int(row[0]) for row in reader.select(_FRAMES, values))
+        found.update((float(at_unix), int(number)) for at_unix, number in reader.select(_FRAMES, values))
     return tuple(sorted(found))
 
 
 def _spans(reader: RecordReader, since_unix: float | None) -> Iterator[FrameSpan]:
     told, judged = set[float](), set[float]()
-    for event in reader.events(
-        RecordFilter(since_unix, kinds=(MASTER_PART, GOLDEN_JUDGED))
-    ):  # they come after the frames
+    # They come after the frames.
+    for event in reader.events(RecordFilter(since_unix, kinds=(MASTER_PART, GOLDEN_JUDGED))):
         data = event["data"]
         if event["event"] == MASTER_PART:
             told |= _times([data])

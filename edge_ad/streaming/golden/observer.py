@@ -29,7 +29,8 @@ class GoldenObserver:
 
     def __init__(self, others: Sequence[Observer], golden: GoldenCheck, *, has_parts: bool) -> None:
         self._others, self._golden, self._has_parts = others, golden, has_parts
-        self._spans: OrderedDict[str, dict[str, FrameSpan]] = OrderedDict()  # by id of the part, and source
+        self._spans: OrderedDict[str, list[FrameSpan]] = OrderedDict()  # by id of the part
+        self._newest: dict[str, str] = {}  # source → id of the part that its newest frame shows
 
     def see(self, result: Result) -> Sequence[Event]:
         """Take the next result and give the events that follow from it."""
@@ -54,20 +55,25 @@ class GoldenObserver:
         return events
 
     def _note(self, frame: Frame) -> None:
-        """Note when each source took a part with an id: its event has no single source."""
+        """Note when each source took a part with an id, without the parts between: its event has no single source."""
+        follows = self._newest.get(frame.source) == frame.part
+        self._newest[frame.source] = frame.part
         if not frame.part:
             return
-        spans = self._spans.setdefault(frame.part, {})
-        spans[frame.source] = _span(frame, spans.get(frame.source))
+        spans = self._spans.setdefault(frame.part, [])
+        before = next((span for span in reversed(spans) if span.source == frame.source), None) if follows else None
+        if before is not None:
+            spans.remove(before)
+        spans.append(_span(frame, before))
         if len(self._spans) > _MOST_OPEN:
             self._spans.popitem(last=False)
 
     def _frames(self, event: Event) -> list[FrameSpan]:
-        """The frames of a part that is over."""
-        spans = self._spans.pop(str(event.data["part_id"]), {})
-        if event.source or not spans:
-            return [FrameSpan(event.source, float(event.data["started_unix"]), event.at_unix)]
-        return list(spans.values())
+        """The frames of a part that is over; none where they are not known: others are no master parts."""
+        spans = self._spans.pop(str(event.data["part_id"]), [])
+        started_unix = float(event.data["started_unix"])
+        is_alone = not spans and started_unix == event.at_unix  # a frame without an id, of whichever source
+        return [FrameSpan(event.source, started_unix, event.at_unix)] if event.source or is_alone else spans
 
 
 def _span(frame: Frame, before: FrameSpan | None = None) -> FrameSpan:

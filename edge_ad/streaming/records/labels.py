@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 from edge_ad.errors import DataError
 from edge_ad.streaming.records.reader import RecordFilter, RecordReader
 from edge_ad.streaming.records.schema import open_for_reading
+from edge_ad.strict_json import to_json
 
 __all__ = ["CONFIRMED", "CORRECTED", "LABEL_COLUMNS", "WITHDRAWN", "LabelRow", "newest_words", "read_labels"]
 
@@ -87,7 +88,7 @@ def read_labels(database: Path, chosen: RecordFilter | None = None) -> list[Labe
     connection = open_for_reading(database)
     try:
         return list(_rows(connection, database, newest))
-    except (sqlite3.Error, TypeError, ValueError) as error:
+    except (sqlite3.Error, KeyError, OverflowError, TypeError, ValueError) as error:
         raise DataError(f"The labels in {database} cannot be read: {error}.", "edge-ad records verify DB") from error
     finally:
         connection.close()
@@ -114,12 +115,12 @@ def newest_words(reader: RecordReader, chosen: RecordFilter) -> list[dict[str, A
     return sorted(standing, key=lambda event: int(event["id"]))
 
 
-def _newest(reader: RecordReader, chosen: RecordFilter) -> dict[object, dict[str, Any]]:
+def _newest(reader: RecordReader, chosen: RecordFilter) -> dict[str, dict[str, Any]]:
     """The newest event about each frame of which anything was said."""
-    newest: dict[object, dict[str, Any]] = {}
+    newest: dict[str, dict[str, Any]] = {}
     for event in reader.events(replace(chosen, kinds=(CORRECTED, CONFIRMED, WITHDRAWN))):
         data = event["data"]
-        newest[data.get("pixels") or (event["source"], data.get("frame"), data.get("at_unix"))] = event
+        newest[to_json(data.get("pixels") or [event["source"], data.get("frame"), data.get("at_unix")])] = event
     return newest
 
 

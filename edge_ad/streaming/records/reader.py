@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -58,7 +59,7 @@ class RecordFilter:
         bundle: Only what a bundle judged whose hash begins so.
         recipe: Only what was judged under the recipe of this name.
         kinds: Of events, only these kinds; None for all.
-        without: Not the records with these numbers.
+        without: Not these records: time and number of each, by time.
     """
 
     since_unix: float | None = None
@@ -71,7 +72,7 @@ class RecordFilter:
     bundle: str | None = None
     recipe: str | None = None
     kinds: tuple[str, ...] | None = None
-    without: tuple[int, ...] = ()
+    without: tuple[tuple[float, int], ...] = ()
 
     def clause(self, time: str, **columns: str) -> tuple[str, list[object]]:
         """The SQL condition and its values.
@@ -101,10 +102,17 @@ class RecordFilter:
         if self.kinds is not None and (column := columns.get("kind")):
             parts.append(f"{column} IN ({', '.join('?' * len(self.kinds))})")
             values += self.kinds
-        if self.without and (column := columns.get("id")):
+        if (without := self.left_out) and (column := columns.get("id")):
             parts.append(f"{column} NOT IN (SELECT value FROM json_each(?))")
-            values.append(to_json(self.without))
+            values.append(to_json(without))
         return " AND ".join(parts) or "1", values
+
+    @property
+    def left_out(self) -> list[int]:
+        """Numbers of the records of its time that it is without; a query of a short time does not hold all of them."""
+        first = 0 if self.since_unix is None else bisect_left(self.without, (self.since_unix,))
+        last = None if self.until_unix is None else bisect_left(self.without, (self.until_unix,))
+        return [number for _, number in self.without[first:last]]
 
 
 @dataclass(frozen=True)
@@ -220,11 +228,13 @@ class RecordReader:
             raise mistyped(self._path, wrong)
         return [Bucket(origin_unix + row[0] * width_s, *row[1:7]) for row in rows]
 
-    def left_out(self, chosen: RecordFilter) -> list[float]:
-        """Times of the records that a filter leaves out by their numbers alone, in seconds since the epoch."""
+    def count_left_out(self, chosen: RecordFilter) -> int:
+        """How many records a filter leaves out by their numbers alone."""
+        if not (numbers := chosen.left_out):
+            return 0
         condition, values = replace(chosen, without=()).clause("v.time_unix", **_OF_VERDICTS)
-        statement = f"SELECT v.time_unix {_COUNTED} WHERE v.id IN (SELECT value FROM json_each(?)) AND {condition}"
-        return [row[0] for row in self._rows(statement, [to_json(chosen.without), *values])]
+        statement = f"SELECT count(*) {_COUNTED} WHERE v.id IN (SELECT value FROM json_each(?)) AND {condition}"
+        return int(next(self._rows(statement, [to_json(numbers), *values]))[0])
 
     def unjudged(self) -> list[dict[str, Any]]:
         """Frames that were not judged: ``source``, ``reason`` and ``frames``."""
@@ -294,7 +304,7 @@ class RecordReader:
     def _rows(self, statement: str, values: list[object]) -> Iterator[sqlite3.Row]:
         try:
             yield from self._connection.execute(statement, values)
-        except (sqlite3.Error, UnicodeDecodeError) as error:  # what SQLite says may quote damaged text
+        except (sqlite3.Error, OverflowError, UnicodeDecodeError) as error:  # what SQLite says may quote damaged text
             hint = "sqlite3 FILE .recover saves what can be saved."
             raise DataError(f"{self._path} cannot be read: {error}.", hint) from error
 

@@ -138,3 +138,21 @@ def test_frames_of_a_master_part_without_a_time_are_counted(
     store.close()
     assert main(["records", "trend", str(database), "--json"]) == 0
     assert '"frames": 3' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [({"pixels": ["a"], "frame": 1}, 0), ({"pixels": "a"}, 2), ({"frame": 10**400}, 2)],
+    ids=["a list for a hash", "no frame", "a huge frame"],
+)
+def test_a_label_of_another_program_is_one_line_at_most(
+    data: dict[str, object], code: int, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    store = RecordStore(database, source="line")
+    store.commit([Event("verdict agreed", _START + 9, "line", data={"label": "good", "at_unix": _START, **data})])
+    store.close()
+    assert main(["records", "labels", str(database)]) == code
+    assert main(["records", "report", str(database), "--out", str(tmp_path / "report.html")]) in (0, 2)
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert not any("bug" in line for line in errors)
+    assert any("cannot be read" in line for line in errors) == bool(code)
