@@ -25,6 +25,7 @@ import psutil
 
 from benchmarks.frames import passing_parts, photos
 from benchmarks.live_rows import add_out_option, add_row
+from benchmarks.local_program import free_port
 from edge_ad.bundle import Bundle
 from edge_ad.runtime import open_engine
 from edge_ad.streaming.session import Limits, Progress, run_stream
@@ -44,9 +45,7 @@ class CameraProcess:
     """A camera in a process of its own, switched off and on once."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
         self._command = [sys.executable, "-m", "benchmarks.mjpeg_camera", str(folder)]
         self._command += ["--port", str(self.port), "--fps", str(_SOURCE_FPS)]
         self.returned_at: float | None = None
