@@ -191,6 +191,7 @@ def evaluate(
     good: AnyPath | Iterable[AnyPath] = (),
     defects: AnyPath | Iterable[AnyPath] = (),
     masks: AnyPath | None = None,
+    skip_unreadable: bool = False,
     backend: str = "auto",
     precision: str = "auto",
     threads: int = 0,
@@ -203,6 +204,8 @@ def evaluate(
         good: Folder or folders of photos of good parts, where the product's folder does not tell them.
         defects: Folder or folders of photos of defective parts, likewise.
         masks: Folder of the masks of the defects, likewise.
+        skip_unreadable: Leave out test photos that cannot be read, or whose shape or depth is not that of the photos
+            that were trained on, instead of refusing.
         backend: Backend of a bundle's engine, or ``"auto"``.
         precision: Precision of a bundle's engine, or ``"auto"``.
         threads: CPU threads; 0 lets the backend decide.
@@ -228,6 +231,8 @@ def evaluate(
             part="test",
             trained_on=seen,
             learned_defects=learned_defects(path),
+            skip_unreadable=skip_unreadable,
+            photos=predictor.photos if skip_unreadable else None,
         )
         evaluation = evaluate_loaded(predictor, product, trained_on=seen)
     if evaluation.seen:
@@ -244,6 +249,7 @@ def compare(
     good: AnyPath | Iterable[AnyPath] = (),
     defects: AnyPath | Iterable[AnyPath] = (),
     masks: AnyPath | None = None,
+    skip_unreadable: bool = False,
     report: AnyPath | None = None,
     seconds: float = 2.0,
     backend: str = "auto",
@@ -258,6 +264,7 @@ def compare(
         good: Folder or folders of photos of good parts, where the product's folder does not tell them.
         defects: Folder or folders of photos of defective parts, likewise.
         masks: Folder of the masks of the defects, likewise.
+        skip_unreadable: Leave out test photos that cannot be read, or that one of the detectors cannot judge.
         report: Folder to write a page into, with the photos on which they differ; None writes none.
         seconds: Time to measure the latency of each for, in seconds.
         backend: Backend of the bundles' engines, or ``"auto"``.
@@ -280,6 +287,7 @@ def compare(
         [target.root if isinstance(target, (Run, Bundle)) else Path(target) for target in targets],
         None if data is None else Path(data),
         _folders(good, defects, masks),
+        skip_unreadable=skip_unreadable,
         seconds=seconds,
         backend=backend,
         precision=precision,

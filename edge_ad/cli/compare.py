@@ -38,6 +38,9 @@ class Reporting:
     report: Annotated[
         Path | None, typer.Option(help="Folder to write a page into, with the photos on which they differ.")
     ] = None
+    skip_unreadable: Annotated[
+        bool, typer.Option(help="Leave out images that cannot be read, or that one of the detectors cannot judge.")
+    ] = False
     seconds: Annotated[float, typer.Option(min=0.1, help="Time to measure the latency of each for.")] = 2.0
     as_json: JsonOption = False
 
@@ -55,6 +58,7 @@ def compare(targets: Targets, photos: PhotosToTest, reporting: Reporting, engine
         targets.targets,
         photos.data,
         photos.folders,
+        skip_unreadable=reporting.skip_unreadable,
         seconds=reporting.seconds,
         **vars(engine),
         log=note,

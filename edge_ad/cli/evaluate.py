@@ -43,7 +43,9 @@ class Target:
 class Reporting:
     """What is left out, and what is written."""
 
-    skip_unreadable: Annotated[bool, typer.Option(help="Leave unreadable images out.")] = False
+    skip_unreadable: Annotated[
+        bool, typer.Option(help="Leave out images that cannot be read, or are of another shape or depth.")
+    ] = False
     report: Annotated[Path | None, typer.Option(help="Folder to write a report with pictures into.")] = None
     as_json: JsonOption = False
 
@@ -177,7 +179,9 @@ def _print(evaluation: Evaluation) -> None:
     ]
     if rows:
         print_table(["defect", "image_auroc", "detected"], rows, title="\nDefects")
-    if evaluation.decisions is not None:
+    if evaluation.decisions is None:
+        print_line("A run has no threshold: evaluate its bundle to see false alarms and what is detected.")
+    else:
         _print_decisions(evaluation.decisions)
 
 

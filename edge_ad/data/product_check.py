@@ -166,6 +166,6 @@ def _left_over(product: Product, unreadable: set[Path]) -> Product:
     test = tuple(sample for sample in product.test if not {sample.path, *sample.masks} & unreadable)
     if product.good and not good:
         raise DataError(f"None of the {len(product.good)} images of good parts in {product.root} can be read.")
-    remark = f"{len(unreadable)} image files of {product.root} were left out: they cannot be read."
+    remark = f"{len(unreadable)} image files of {product.root} were left out: they cannot be read or judged."
     skipped = tuple(sorted(unreadable))
     return replace(product, good=good, test=test, skipped=skipped, remarks=(*product.remarks, remark))

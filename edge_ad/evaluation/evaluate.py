@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 _AS_TRAINED = "Use photos as they were trained on, or train on such ones."
+_OR_LEFT_OUT = "Use photos as they were trained on, train on such ones, or leave it out with --skip-unreadable."
 _A_QUARTER = 64  # of 8 bits: the highest two are not used
 _log = logging.getLogger(__name__)
 
@@ -279,7 +280,7 @@ def read_test_photo(sample: Sample, photos: PhotoSpec) -> NDArray[np.uint8]:
     """
     image = read_image(sample.path, photos.significant_bits)
     if problem := photos.shape_problem(*image.shape[:2]):
-        raise DataError(f"{sample.path} cannot be judged: {problem}.", _AS_TRAINED)
+        raise DataError(f"{sample.path} cannot be judged: {problem}.", _OR_LEFT_OUT)
     return image
 
 

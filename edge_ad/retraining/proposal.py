@@ -210,7 +210,7 @@ def _compared(
         log("Too few findings to keep some to compare on.")
     if _test_photos(old):
         data = None if old.folders.good else old.product_root
-        found[_HELD_OUT] = compare_targets(bundles, data, old.folders, **settings)
+        found[_HELD_OUT] = compare_targets(bundles, data, old.folders, skip_unreadable=True, **settings)
     else:
         log(f"{old.product_name} has no test photos of its own to compare on.")
     for name, comparison in found.items():
@@ -220,7 +220,8 @@ def _compared(
 
 def _test_photos(run: Run) -> list[Path]:
     try:
-        product = open_product(None if run.folders.good else run.product_root, run.folders, part="test")
+        data = None if run.folders.good else run.product_root
+        product = open_product(data, run.folders, part="test", skip_unreadable=True)
     except DataError:
         return []
     return [sample.path for sample in product.test]

@@ -23,14 +23,15 @@ Judge = Callable[[Sequence[tuple[str, bytes]]], Sequence[Mapping[str, Any]]]
 _LONGEST_ID = 200
 _MOST_WAITING = 64
 _UNNAMED = "the photo"
+_HOW = "curl --data-binary @photo.png\n"
 _Waiting = tuple[tuple[str, bytes], "asyncio.Future[Mapping[str, Any]]"]
 
 
 class PredictionServer(Part):
     """Answers ``POST /predict?id=NAME``, whose body is an image file, with the verdict in JSON.
 
-    What cannot be judged is answered with status 422 and the reason, and 503 tells that too many photos wait. ``GET
-    /health`` says which detector judges.
+    What cannot be judged is answered with status 422 and the reason, a form in place of the file with 415, and 503
+    tells that too many photos wait. ``GET /health`` says which detector judges.
 
     Args:
         server: What serves it.
@@ -85,6 +86,8 @@ class PredictionServer(Part):
         asked = request.query_params.multi_items()
         if any(name != "id" for name, _ in asked) or len(asked) > 1:
             return PlainTextResponse("Only ?id=NAME is known here, once.\n", 400)
+        if request.headers.get("content-type", "").lower().startswith("multipart/"):
+            return PlainTextResponse("Send the image file itself as the body, and no form with it: " + _HOW, 415)
         name = request.query_params.get("id", "")
         if len(name) > _LONGEST_ID:
             return PlainTextResponse(f"An id has at most {_LONGEST_ID} characters.\n", 400)

@@ -41,6 +41,7 @@ BRIGHT_SHARE = 0.98  # a part before a back light is not an over-exposed frame
 FROZEN_FRAMES = 5
 FROZEN_SECONDS = 1.0  # a codec may repeat a still scene for some frames; a working sensor never repeats for this long
 _STEP = 24  # every 24th pixel both ways: 1620 of 1280×720
+_STEADY_FRAMES = 5
 _Size = tuple[int, int]  # height and width, in pixels
 
 
@@ -218,7 +219,9 @@ class FrameShape:
 
     Args:
         source: Name of the source, for the events.
-        emit: Takes the events ``"frame size"`` and ``"another shape"``, one for each change.
+        emit: Takes the events ``"frame size"`` and ``"another shape"``. A change of size is told when it is the first,
+            when the size before had lasted for five frames, or when it changes whether frames are judged: photos of a
+            folder may each have a size of their own.
     """
 
     def __init__(self, source: str, emit: Callable[[Event], None]) -> None:
@@ -227,6 +230,8 @@ class FrameShape:
         self._is_switched = False
         self._first: _Size | None = None
         self._last: _Size | None = None
+        self._lasted = 0
+        self._has_changed = self._was_other = False
         self._told = ""
 
     @property
@@ -257,11 +262,16 @@ class FrameShape:
             text = f"The frames are {_words(size_hw)}, and the region of the recipe reaches beyond: not judged."
             self._tell("frame size", text, {"old": "", "new": _words(size_hw)})
         if before is not None and before != size_hw:
-            old, new = _words(before), _words(size_hw)
-            more = f"; the region was given for {_words(self._first)}: not judged" if is_other else ""
-            text = f"The frames were {old} and are {new} now{more}."
-            self._tell("frame size", text, {"old": old, "new": new})
+            if not self._has_changed or self._lasted >= _STEADY_FRAMES or is_other != self._was_other:
+                self._tell_change(before, size_hw, is_other=is_other)
+            self._lasted, self._has_changed = 0, True
+        self._lasted, self._was_other = self._lasted + 1, is_other
         return "another size" if is_other else ""
+
+    def _tell_change(self, before: _Size, now: _Size, *, is_other: bool) -> None:
+        old, new = _words(before), _words(now)
+        more = f"; the region was given for {_words(self._first or now)}: not judged" if is_other else ""
+        self._tell("frame size", f"The frames were {old} and are {new} now{more}.", {"old": old, "new": new})
 
     def shape_problem(self, size_hw: _Size, photos: PhotoSpec) -> str:
         """Compare what is judged of a frame with the photos that were trained on.

@@ -9,9 +9,10 @@ from pathlib import Path
 from edge_ad.bundle import Bundle
 from edge_ad.errors import EdgeAdError, UsageError
 from edge_ad.evaluation.evaluate import LoadedPredictor
+from edge_ad.photo_spec import PhotoSpec
 from edge_ad.runtime.engines import opened_engine
 
-__all__ = ["learned_defects", "open_predictor", "open_run", "trained_on"]
+__all__ = ["learned_defects", "open_predictor", "open_run", "photos_of", "trained_on"]
 
 
 @contextmanager
@@ -104,6 +105,20 @@ def _trained_on(target: Path) -> frozenset[str]:
 
     record = read_record(target).split
     return frozenset([*record.fit.values(), *record.calibrate.values(), *record.threshold.values()])
+
+
+def photos_of(target: Path) -> PhotoSpec:
+    """What the photos were like that a run or bundle was trained on; as `trained_on`."""
+    try:
+        if (target / "manifest.json").is_file():
+            return Bundle.open(target).manifest.photos
+        if not _is_run(target):
+            return PhotoSpec()
+        from edge_ad.training.runs import read_record
+
+        return read_record(target).photos
+    except EdgeAdError:
+        return PhotoSpec()
 
 
 def learned_defects(*targets: Path) -> frozenset[str]:

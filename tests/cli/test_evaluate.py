@@ -4,10 +4,13 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from edge_ad.bundle import Bundle
+from edge_ad.bundle import Bundle, write_bundle
 from edge_ad.cli import main
+from edge_ad.photo_spec import PhotoSpec
 
 
 def test_a_bundle_that_sees_every_defect_scores_one(
@@ -69,6 +72,29 @@ def test_an_unreadable_test_photo_is_left_out_when_that_is_asked_for(
     assert main([*arguments, "--skip-unreadable"]) == 0
     assert "7, 4 of them defective" in capsys.readouterr().out
     assert "1 image files" in caplog.text
+
+
+def test_a_test_photo_of_another_shape_is_named_and_can_be_left_out(
+    bundle: Bundle,
+    product_root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cv2.imwrite(str(product_root / "test/good/002.png"), np.full((40, 400, 3), 90, np.uint8))
+    photos = PhotoSpec(significant_bits=8, aspect_ratios=(0.7, 0.8), size_hw=(64, 48))
+    files = {name: (bundle.root / name).read_bytes() for name in ("model.onnx", "reference.npz")}
+    upright = write_bundle(tmp_path / "upright", bundle.manifest.model_copy(update={"photos": photos}), files)
+    target, engine = str(upright.root), ["--backend", "onnxruntime"]
+    for command in (["evaluate", target], ["compare", str(bundle.root), target, "--seconds", "0.1"]):
+        arguments = [*command, "--data", str(product_root), *engine]
+        assert main(arguments) == 2
+        told = capsys.readouterr().err
+        assert "002.png" in told
+        assert "--skip-unreadable" in told
+        assert main([*arguments, "--skip-unreadable"]) == 0
+        assert "1 image files" in caplog.text
+        caplog.clear()
 
 
 def test_named_folders_are_evaluated_as_the_product_is(

@@ -157,3 +157,13 @@ def test_the_command_serves_until_it_is_ended(bundle: Path) -> None:
         process.terminate()
         process.stderr.read()
     assert process.returncode == 143
+
+
+def test_a_form_is_no_photo(bundle: Path) -> None:
+    with (
+        load(bundle, backend="onnxruntime", threads=1) as detector,
+        _served(lambda photos: [each.to_dict() for each in judge_contents(detector, photos)]) as url,
+    ):
+        head = {"Content-Type": "multipart/form-data; boundary=x"}
+        assert _status(urllib.request.Request(f"{url}predict", _png(0), head)) == 415
+        assert _status(urllib.request.Request(f"{url}predict", _png(0))) == 200

@@ -53,7 +53,7 @@ def test_skipping_leaves_unreadable_files_out_and_logs_them(mvtec, caplog):
     assert [(s.defect_type, s.path.name) for s in product.test if s.defect_type == "scratch"] == [("scratch", "1.png")]
     assert [path.name for path in product.skipped] == ["0_mask.png", "1.png"]
     assert sum(record.getMessage().startswith("Skipped: ") for record in caplog.records) == 2
-    assert product.remarks[0] == f"2 image files of {mvtec} were left out: they cannot be read."
+    assert product.remarks[0] == f"2 image files of {mvtec} were left out: they cannot be read or judged."
 
 
 def test_nothing_left_after_skipping_is_an_error(tmp_path):

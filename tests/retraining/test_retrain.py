@@ -48,6 +48,7 @@ def product(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (root / name).mkdir(parents=True)
         for index in range(count):
             cv2.imwrite(str(root / name / f"{index:02d}.png"), _photo(rng, has_scratch=scratch))
+    cv2.imwrite(str(root / "test/good/another_shape.png"), np.full((20, 200, 3), 90, np.uint8))
     return root
 
 
@@ -134,7 +135,9 @@ def test_a_proposal_is_trained_compared_and_written_and_nothing_else_is_touched(
     old, new = found["comparisons"]["findings"]["candidates"]
     assert old["false_alarms"] == [2, 2]
     assert new["false_alarms"][0] < 2
-    assert [row["detections"] for row in found["comparisons"]["held_out"]["candidates"]] == [[4, 4], [4, 4]]
+    held_out = found["comparisons"]["held_out"]["candidates"]
+    assert [row["detections"] for row in held_out] == [[4, 4], [4, 4]]
+    assert [row["false_alarms"][1] for row in held_out] == [4, 4]  # a photo of another shape stops nothing
     assert (run / "bundle" / "manifest.json").read_bytes() == before
     again = load_run(run.with_name("squares-2"))
     assert len({*again.split.fit, *again.split.calibrate, *again.split.threshold}) == 24

@@ -270,3 +270,24 @@ def test_region_of_a_recipe_selected_before_the_first_frame_does_not_end_the_str
     assert [event.kind for event in told] == ["frame size"]
     assert "40" in told[0].text
     assert shape.size_problem((40, 40), Region(0, 0, 20, 20), is_switched=True) == ""
+
+
+def _told_sizes(*sizes_hw: tuple[int, int], region: Region | None = None) -> list[str]:
+    told = list[Event]()
+    shape = FrameShape("folder", told.append)
+    for size_hw in sizes_hw:
+        shape.size_problem(size_hw, region)
+    return [event.data["new"] for event in told]
+
+
+def test_photos_that_each_have_a_size_of_their_own_are_told_of_once() -> None:
+    assert _told_sizes((20, 20), (20, 21), (20, 22), (20, 21), (20, 23)) == ["21×20"]
+
+
+def test_a_change_is_told_each_time_where_the_size_before_had_lasted() -> None:
+    assert _told_sizes(*[(20, 20)] * 5, *[(10, 10)] * 5, (20, 20)) == ["10×10", "20×20"]
+
+
+def test_a_change_that_ends_or_begins_judging_is_told_each_time() -> None:
+    sizes = _told_sizes((20, 20), (10, 10), (12, 12), (20, 20), region=Region(0, 0, 8, 8))
+    assert sizes == ["10×10", "20×20"]
