@@ -189,7 +189,7 @@ def _alignment(
     missing = {path: parts[path][0].problem or "another length" for path in parts.keys() - found.keys()}
     if is_asked:
         _refuse_many(missing, len(parts))
-    elif len(missing) > max(1, _MOST_NOT_FOUND * len(parts)):
+    elif not found or len(missing) > max(1, _MOST_NOT_FOUND * len(parts)):
         return None
     lengths = np.array([part.length / max(photo_hw) for part, photo_hw in found.values()])
     if not is_asked and not _shall_align([part for part, _ in found.values()], lengths):

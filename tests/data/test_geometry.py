@@ -58,6 +58,14 @@ def test_parts_that_are_cut_off_are_not_aligned(tmp_path: Path) -> None:
     assert chosen([*paths, *write_parts(tmp_path, ANY_ANGLE[:3], centre_xy=(30.0, 20.0))])[0] == "stretch"
 
 
+@pytest.mark.parametrize("centre_xy", [(30.0, 20.0), None])
+def test_a_single_photo_is_stretched_whether_its_part_is_whole_or_cut_off(
+    tmp_path: Path, centre_xy: tuple[float, float] | None
+) -> None:
+    drawn = {} if centre_xy is None else {"centre_xy": centre_xy}
+    assert chosen(write_parts(tmp_path, [0.5], **drawn))[0] == "stretch"
+
+
 def test_round_parts_have_no_axis(tmp_path: Path) -> None:
     paths = []
     for number in range(12):
