@@ -182,6 +182,6 @@ def _rule(different: int, rank: int, false_alarm_rate: float, effective: float, 
         which = f"score {rank} of {different} sorted good scores for a false-alarm rate of {false_alarm_rate:.3g}; "
     carried = "" if effective > 0.95 * different else f", which differ, so that they carry as much as {effective:.0f}"
     return (
-        f"{which}each score by a detector fitted without its block of {blocks}{carried}; stated as expected: at most "
-        f"{stated:.3g}"
+        f"{which}each score by a detector fitted without its block, one of {blocks}{carried}; stated as expected: "
+        f"at most {stated:.3g}"
     )

@@ -27,6 +27,8 @@ __all__ = ["Inference", "Prepared", "opencv_beside", "prepare", "warm_up"]
 _IDLE_S = 0.1
 _LEAST_PATIENCE_S = 0.002
 _MOST_PATIENCE_S = 0.1
+_SHARE_WAITED_FOR = 0.25  # of a latency: below, a result was there before it was asked for
+_DECAY = 0.9
 
 
 @contextmanager
@@ -202,17 +204,28 @@ class Inference:
 
     def _in_flight(self, judging: JudgingEngine, items: Iterator[Prepared]) -> Iterator[Result]:
         waiting: deque[tuple[Prepared, float]] = deque()
+        asked_at = 0.0  # since when the engine has had nothing to do but to give a result
 
         def images() -> Iterator[NDArray[np.uint8]]:
+            nonlocal asked_at
             for item in items:
-                started = time.perf_counter()
+                started = asked_at = time.perf_counter()
                 waiting.append((item, started))
                 self._given_at = self._given_at or started
                 yield item.input.image[np.newaxis]
+            asked_at = time.perf_counter()
 
+        patience_s = self._latency_s
         for prediction in judging.engine.infer_many(images()):
             item, started = waiting.popleft()
+            now = time.perf_counter()
+            if now - asked_at < _SHARE_WAITED_FOR * (now - started):
+                # It was there before it was asked for: the time between is the wait for frames, not the engine's.
+                patience_s = min(patience_s, now - started) * _DECAY
+            else:
+                patience_s = now - started
             result = self._result(judging, item, prediction, started)
+            self._latency_s = patience_s
             self._given_at = time.perf_counter() if waiting else None
             yield result
 
