@@ -235,10 +235,8 @@ def evaluate(
             photos=predictor.photos if skip_unreadable else None,
         )
         evaluation = evaluate_loaded(predictor, product, trained_on=seen)
-    if evaluation.seen:
-        _log.warning("%s.", evaluation.seen_words)
-    if evaluation.unjudged:
-        _log.warning("%s.", evaluation.unjudged_words)
+    for words in filter(None, (evaluation.seen_words, evaluation.unjudged_words, evaluation.brightness_words)):
+        _log.warning("%s.", words)
     return evaluation
 
 

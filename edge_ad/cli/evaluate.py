@@ -125,7 +125,7 @@ def _evaluated(predictor: LoadedPredictor, product: Product, seen: frozenset[str
 
     note(f"Scoring {len(product.test)} test images of {product.name} with {predictor.engine}.")
     evaluation = evaluate_loaded(predictor, product, trained_on=seen, progress=show_count)
-    for words in filter(None, (evaluation.seen_words, evaluation.unjudged_words)):
+    for words in filter(None, (evaluation.seen_words, evaluation.unjudged_words, evaluation.brightness_words)):
         note(f"warning: {words}.")
     return evaluation
 

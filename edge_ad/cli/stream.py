@@ -40,6 +40,7 @@ __all__ = ["COMMAND", "stream"]
 COMMAND = StreamCommand
 
 _INTERRUPTED = 130
+_LEFT_OUT = frozenset({"not triggered", "paused", "golden check"})  # the line, not the files
 
 
 @takes_groups
@@ -104,6 +105,7 @@ def stream(
     if summary.ended_by == "interrupted":
         raise typer.Exit(_INTERRUPTED)
     _check_whole(opened)
+    _check_judged(summary)
 
 
 def _check_whole(sources: list[Source]) -> None:
@@ -113,6 +115,19 @@ def _check_whole(sources: list[Source]) -> None:
     for source in sources:
         if source.shortage:
             raise DataError(f"{source.name} {source.shortage}.", "The file is cut off: copy or record it again.")
+
+
+def _check_judged(summary: Summary) -> None:
+    """Fail where files were gone through to their end and no frame of them could be judged."""
+    from edge_ad.errors import DataError
+
+    reasons = {"corrupt": summary.corrupt, **summary.unjudged}
+    found = [f"{count} {reason}" for reason, count in reasons.items() if count and reason not in _LEFT_OUT]
+    if summary.ended_by == "end of source" and not summary.frames and found:
+        raise DataError(
+            f"No frame of {summary.source} was judged: {', '.join(found)}.",
+            "Give what shows such photos as the bundle was trained on.",
+        )
 
 
 def _observers(folder: RecipeFolder | None, verdicts: VerdictOptions, *, has_ids: bool) -> list[Observer]:

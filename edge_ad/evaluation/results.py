@@ -17,6 +17,7 @@ from edge_ad.photo_spec import PhotoSpec
 __all__ = ["Decisions", "Evaluation", "Rate"]
 
 _NAMED = 3
+_TELLING_AUROC = 0.95
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,16 @@ class Evaluation:
         ]
         counts = " and ".join(f"{count} of {total} {kind}" for count, total, kind in kinds if count)
         return f"{counts} test photos were trained on: what is measured on them promises too much"
+
+    @property
+    def brightness_words(self) -> str:
+        """That mean brightness alone tells good from defective photos, in words; empty where it does not."""
+        if self.brightness_auroc is None or self.brightness_auroc < _TELLING_AUROC:
+            return ""
+        return (
+            f"mean brightness alone tells good from defective photos (image AUROC {self.brightness_auroc:.3f}): where "
+            "they were taken in different light, the figures measure the light"
+        )
 
     def relative_path(self, index: int) -> str:
         """Path of a test image inside its product, with forward slashes: no machine's folders leak into a record."""

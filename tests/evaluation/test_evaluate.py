@@ -96,6 +96,12 @@ def test_brightness_that_gives_the_defects_away_is_reported_in_either_direction(
     assert flipped.brightness_auroc == pytest.approx(evaluation.brightness_auroc)
 
 
+@pytest.mark.parametrize(("auroc", "is_said"), [(0.997, True), (0.8, False), (None, False)])
+def test_brightness_that_alone_tells_defects_is_said_in_words(product, auroc, is_said):
+    evaluation = replace(evaluate(brightness_predictor, product, SIZE), brightness_auroc=auroc)
+    assert ("image AUROC 0.997" in evaluation.brightness_words) is is_said
+
+
 def test_defects_without_a_mask_are_left_out_of_the_pixel_metrics_only(product):
     samples = tuple(
         replace(sample, mask_path=None) if sample.defect_type == "stain" else sample for sample in product.test

@@ -97,7 +97,7 @@ def test_newest_bundle_here_is_taken_and_named(
     bundle: Path, make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(bundle.parent)
-    arguments = ["stream", "--backend", "onnxruntime", "--source", str(make_video(2)), "--headless"]
+    arguments = ["stream", "--backend", "onnxruntime", "--source", str(make_video(5)), "--headless"]
     assert main(arguments) == 0
     assert str(bundle) in capsys.readouterr().err
 
@@ -122,6 +122,17 @@ def test_black_frames_are_reported_and_not_judged(
     assert _stream(bundle, "--source", str(make_video(5)), "--frame-health", "--json") == 0
     summary = json.loads(capsys.readouterr().out)
     assert (summary["frames"], summary["unjudged"]) == (3, {"black": 2})
+
+
+def test_files_of_which_no_frame_could_be_judged_are_an_error(
+    bundle: Path, make_video: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = str(make_video(2))
+    assert _stream(bundle, "--source", video, "--frame-health", "--json") == 2
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["unjudged"] == {"black": 2}
+    assert "was judged: 2 black." in shown.err
+    assert _stream(bundle, "--source", video, "--no-frame-health") == 0
 
 
 def test_records_and_ng_images_of_a_stream_are_kept(
@@ -159,7 +170,7 @@ def test_missing_display_is_said(
     bundle: Path, make_video: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("edge_ad.streaming.sinks.has_display", lambda: False)
-    arguments = ["stream", "--bundle", str(bundle), "--backend", "onnxruntime", "--source", str(make_video(2))]
+    arguments = ["stream", "--bundle", str(bundle), "--backend", "onnxruntime", "--source", str(make_video(5))]
     assert main(arguments) == 0
     assert "No display" in capsys.readouterr().err
 
