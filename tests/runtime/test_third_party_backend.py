@@ -48,7 +48,7 @@ def test_a_backend_of_a_third_party_builds_verifies_and_streams(bundle: Bundle, 
     assert [check.engine for check in verified.checks] == ["reference fp32"]
     photos = tmp_path / "photos"
     photos.mkdir()
-    cv2.imwrite(str(photos / "0.png"), np.zeros((*SIZE_HW, 3), np.uint8))
+    cv2.imwrite(str(photos / "0.png"), np.full((*SIZE_HW, 3), 90, np.uint8))  # a black one is not judged
     arguments = [
         "stream",
         "--bundle",
